@@ -1,0 +1,29 @@
+# The first `make draw` or `make test` makes .venv and installs what it needs; later ones start at once.
+
+prompt ?= three red apples under the night sky
+export prompt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help draw test check
+
+help:
+	@echo 'make draw     draw a picture into pictures/   (make draw prompt="a blue cat on the beach")'
+	@echo 'make test     run the tests'
+	@echo 'make check    format, lint, types and tests: what must hold before a change lands'
+
+draw: .venv/.limner
+	@mkdir -p pictures
+	@.venv/bin/limner draw "$$prompt" --out pictures/
+
+test: .venv/.limner-dev
+	@scripts/check tests
+
+check: .venv/.limner-dev
+	@scripts/check
+
+.venv/.limner: pyproject.toml scripts/make-venv
+	@scripts/make-venv
+
+.venv/.limner-dev: pyproject.toml scripts/make-venv
+	@scripts/make-venv dev

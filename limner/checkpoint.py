@@ -1,0 +1,370 @@
+"""A model folder and the pipeline in it: config.json, model.safetensors, tokenizer.json, manifest.
+
+`FAMILIES` names every family that a folder can hold. A folder is read strictly: what it holds is
+what its config describes, byte for byte as its manifest states, or it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import (
+    CheckpointError,
+    ConfigError,
+    LimnerError,
+    ResourceError,
+    did_you_mean,
+    quote,
+)
+from limner.folder_check import MANIFEST, ModelFolder, digest_bytes, digest_file
+from limner.images import stage, sync_folder
+from limner.safetensors_check import TensorEntry, read_header, strict_json
+from limner.types import ModelInfo, Request, Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.sampling.tokens import TokenSampling
+    from limner.text.tokenizer import Tokenizer
+
+FORMAT = 1
+CONFIG, WEIGHTS, TOKENIZER, CARD = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "README.md",
+)
+_SHOWN = 5  # names of tensors in one message
+_NUMBER_LIMIT = 2**24  # no width, length or vocabulary of a config is larger
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """config.json: what is needed to build a model before its weights are read.
+
+    `codec` and `prior` hold a `name` and the fields of that part's config; `sampling` holds the
+    model's own defaults, `guidance` among them.
+    """
+
+    limner_format: int
+    family: str
+    name: str
+    licence: str
+    size: int
+    text_length: int
+    codec: dict[str, Any]
+    prior: dict[str, Any]
+    sampling: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a folder states of its model, read without building it; weights are not hashed."""
+
+    config: ModelConfig
+    tensors: dict[str, TensorEntry]
+    info: ModelInfo
+    bytes: int
+    card: str
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(tensor.count for tensor in self.tensors.values())
+
+
+def save_checkpoint(
+    folder: str | Path,
+    pipeline: Any,
+    *,
+    name: str,
+    licence: str,
+    codec: Mapping[str, Any],
+    prior: Mapping[str, Any],
+    card: str = "",
+) -> None:
+    """Write a pipeline as a model folder that `load_checkpoint` reads.
+
+    `codec` and `prior` are the parts' configs with their `name`. Every file is complete on the
+    disk before the first takes its place, and the manifest comes last, so a folder that was being
+    replaced when the power went is refused rather than misread. Raises ResourceError when the
+    disk refuses; the folder then is as it was. It does not check that the model draws well.
+    """
+    from safetensors.torch import save
+
+    tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
+    config = {
+        "limner_format": FORMAT,
+        "family": "dalle",
+        "name": name,
+        "licence": licence,
+        "size": pipeline.size,
+        "text_length": pipeline.text_length,
+        "codec": dict(codec),
+        "prior": dict(prior),
+        "sampling": asdict(pipeline.defaults),
+    }
+    files = {
+        CONFIG: _to_json(config),
+        WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
+        TOKENIZER: pipeline.tokenizer.to_json().encode(),
+    }
+    files[MANIFEST] = _to_json({"files": {key: digest_bytes(data) for key, data in files.items()}})
+    if card:
+        files = {CARD: card.encode(), **files}
+    _replace_files(Path(folder), files)
+
+
+def load_checkpoint(
+    folder: str | Path, *, allow_nonfinite: bool = False, root: Path | None = None
+) -> Any:
+    """Return the pipeline in a model folder, ready to draw on the CPU, with its `info`.
+
+    Only safetensors are read. NaN and infinity are refused unless `allow_nonfinite`; links may
+    lead only into `root`, by default the folder. Raises CheckpointError for everything else that
+    is not exactly a model folder; nothing is repaired or guessed.
+    """
+    opened = ModelFolder(folder, root=root)
+    config, manifest = _read_config(opened)
+    source = opened.source(WEIGHTS)
+    with opened.open(WEIGHTS) as weights:
+        entries = read_header(weights.read, os.fstat(weights.fileno()).st_size, source)
+        sha256 = digest_file(weights)
+    opened.check_digest(WEIGHTS, sha256, manifest)
+    tokenizer = _read_tokenizer(opened, manifest)
+    pipeline = _build(config, tokenizer, entries, opened)
+    tensors = _read_tensors(opened.path / WEIGHTS, source)
+    if not allow_nonfinite:
+        _check_finite(tensors, source)
+    pipeline.load_state_dict(tensors, strict=True)
+    pipeline.eval().requires_grad_(False)
+    pipeline.info = _info(config, sha256)
+    return pipeline
+
+
+def inspect_checkpoint(folder: str | Path) -> Inspection:
+    """Return what a model folder states of itself, without torch; CheckpointError as in loading."""
+    opened = ModelFolder(folder)
+    config, manifest = _read_config(opened)
+    with opened.open(WEIGHTS) as weights:
+        size = os.fstat(weights.fileno()).st_size
+        entries = read_header(weights.read, size, opened.source(WEIGHTS))
+    card = ""
+    if os.path.lexists(opened.path / CARD):
+        card = opened.read(CARD).decode("utf-8", "replace")
+    return Inspection(config, entries, _info(config, manifest.get(WEIGHTS, "")), size, card)
+
+
+def _info(config: ModelConfig, sha256: str) -> ModelInfo:
+    return ModelInfo(config.name, config.family, config.licence, config.size, sha256)
+
+
+def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
+    source = opened.source(CONFIG)
+    data = opened.read(CONFIG)
+    values = strict_json(data, source)
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{source} holds a {type(values).__name__}; expected a table of keys")
+    _check_format(values.get("limner_format"), source)
+    known = {field.name: field.type for field in fields(ModelConfig)}
+    for key in values:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise CheckpointError(f"{source} has the unknown key {quote(key)}{hint}")
+    if missing := [key for key in known if key not in values]:
+        raise CheckpointError(f"{source} lacks {', '.join(missing)}")
+    for key, wanted in known.items():
+        _check_type(source, key, values[key], str(wanted))
+    _check_numbers(
+        source, [values["size"], values["text_length"], values["codec"], values["prior"]]
+    )
+    manifest = opened.manifest()
+    opened.check_digest(CONFIG, digest_bytes(data), manifest)
+    return ModelConfig(**values), manifest
+
+
+def _check_format(version: Any, source: str) -> None:
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise CheckpointError(
+            f"{source} has the limner_format {quote(version)}; expected a whole number up to {FORMAT}"
+        )
+    if version > FORMAT:
+        raise CheckpointError(
+            f"{source} was made by a newer limner ({version} > {FORMAT}); upgrade limner to read it"
+        )
+    if version < 1:
+        raise CheckpointError(f"{source} has the limner_format {version}; formats start at 1")
+
+
+def _check_type(source: str, key: str, value: Any, wanted: str) -> None:
+    expected = {"int": int, "str": str}.get(wanted, dict)
+    if not isinstance(value, expected) or isinstance(value, bool):
+        raise CheckpointError(
+            f"{source}: {key} is {quote(value)}; expected {expected.__name__}, not "
+            f"{type(value).__name__}"
+        )
+
+
+def _check_numbers(source: str, values: list[Any]) -> None:
+    """Refuse sizes that would fill the memory before any shape could be compared."""
+    for value in values:
+        if isinstance(value, dict | list):
+            _check_numbers(source, list(value.values()) if isinstance(value, dict) else value)
+        elif isinstance(value, int | float) and not 0 <= value <= _NUMBER_LIMIT:
+            raise CheckpointError(
+                f"{source} has the number {quote(value)}; expected 0 to {_NUMBER_LIMIT}"
+            )
+
+
+def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
+    from limner.text.tokenizer import Tokenizer
+
+    data = opened.read(TOKENIZER)
+    opened.check_digest(TOKENIZER, digest_bytes(data), manifest)
+    source = opened.source(TOKENIZER)
+    strict_json(data, source)
+    return Tokenizer.from_json(data.decode("utf-8"), source=source)
+
+
+def _build(
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    entries: dict[str, TensorEntry],
+    opened: ModelFolder,
+) -> Any:
+    """Build the pipeline twice: without memory to compare shapes, then for real."""
+    import torch
+
+    build = FAMILIES.get(config.family)
+    source = opened.source(CONFIG)
+    if build is None:
+        raise CheckpointError(
+            f"{source} has the family {quote(config.family)}; expected {', '.join(FAMILIES)}"
+        )
+    try:
+        with torch.device("meta"):
+            outline = build(config, tokenizer)
+        wanted = {key: tuple(value.shape) for key, value in outline.state_dict().items()}
+        _check_shapes(wanted, entries, opened.source(WEIGHTS))
+        return build(config, tokenizer)
+    except CheckpointError:
+        raise
+    except (
+        LimnerError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+    ) as error:
+        raise CheckpointError(f"{source} describes no model that can be built: {error}") from error
+
+
+def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
+    from limner.codecs import create_codec
+    from limner.pipelines.dalle import Dalle
+    from limner.priors import create_prior
+
+    text = config.prior.get("text_vocabulary")
+    if text != tokenizer.vocabulary:
+        raise CheckpointError(
+            f"the tokenizer of {config.name!r} has {tokenizer.vocabulary} ids, but the prior was "
+            f"made for {text}; they belong to different models"
+        )
+    codec, prior = create_codec(config.codec), create_prior(config.prior)
+    offered = (codec.vocabulary, tuple(codec.grid))
+    expected = (prior.config.vocabulary, tuple(prior.config.grid))
+    if offered != expected:
+        raise CheckpointError(
+            f"the codec of {config.name!r} has {offered[0]} codes on a grid of {offered[1]}, but "
+            f"the prior was made for {expected[0]} on {expected[1]}"
+        )
+    defaults = _read_sampling(config.sampling)
+    return Dalle(tokenizer, prior, codec, defaults, config.size, config.text_length)
+
+
+def _read_sampling(values: dict[str, Any]) -> TokenSampling:
+    from limner.sampling.tokens import TokenSampling
+
+    known = [field.name for field in fields(TokenSampling)]
+    if set(values) != set(known) or None in values.values():
+        raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
+    Request("any", guidance=values["guidance"], sampling=_without_guidance(values))
+    return TokenSampling(**values)
+
+
+def _without_guidance(values: Mapping[str, Any]) -> Sampling:
+    return Sampling(**{key: value for key, value in values.items() if key != "guidance"})
+
+
+FAMILIES: dict[str, Callable[[ModelConfig, "Tokenizer"], Any]] = {"dalle": _build_dalle}
+
+
+def _check_shapes(
+    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorEntry], source: str
+) -> None:
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in wanted]
+    other = [
+        f"{key} {found[key].shape} for {wanted[key]}"
+        for key in wanted
+        if key in found and found[key].shape != wanted[key]
+    ]
+    if not (missing or extra or other):
+        return
+    first = next(names for names in (missing, extra, other) if names)
+    raise CheckpointError(
+        f"{source} does not fit its config.json: {len(missing)} tensors missing, {len(extra)} too "
+        f"many, {len(other)} of another shape; the first are "
+        f"{', '.join(name[:60] for name in first[:_SHOWN])}"
+    )
+
+
+def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{source} cannot be read: {error}") from error
+
+
+def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor.float())).sum())
+            raise CheckpointError(
+                f"{source}: tensor {quote(name)} holds {bad} NaN or infinite values of "
+                f"{tensor.numel()}; pass allow_nonfinite=True to read it for research"
+            )
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    staged: dict[Path, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            staged[folder / name] = stage(folder / name, data)
+        for target, temporary in staged.items():
+            os.replace(temporary, target)
+        sync_folder(folder)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the model folder {quote(str(folder), 200)}: {error.strerror or error}; "
+            "free space or choose another place"
+        ) from error
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,86 @@
+"""The command line: every command is listed here, and only here.
+
+Results go to stdout, progress and messages to stderr. Command modules import nothing heavy, so
+that `limner --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from limner import __version__
+from limner.cli import models
+from limner.cli.draw import draw
+from limner.errors import LimnerError, ResourceError
+
+app = typer.Typer(
+    name="limner",
+    help="Draw pictures from sentences.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"limner {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from; works anywhere.")
+    ] = False,
+) -> None:
+    """Draw pictures from sentences."""
+
+
+app.command("draw")(draw)
+app.add_typer(models.app, name="models")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 when all went well, else the error's own code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    end = given.index("--") if "--" in given else len(given)
+    debug = "--debug" in given[:end]
+    kept = [word for word in given[:end] if word != "--debug"] + given[end:]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(args=kept, prog_name="limner")
+    except LimnerError as error:
+        _exit(error, str(error), error.exit_code, debug)
+    except Exception as error:  # a fault of limner's own: reported, never hidden
+        if _is_out_of_memory(error):
+            text = "there is not enough memory for this; ask for fewer pictures at once"
+            _exit(error, text, ResourceError.exit_code, debug)
+        text = f"internal error, {type(error).__name__}: {error}; see where with --debug"
+        _exit(error, text, LimnerError.exit_code, debug)
+    raise SystemExit(0)
+
+
+def _exit(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    typer.echo(f"limner: {text}", err=True)
+    raise SystemExit(code) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text

@@ -1,0 +1,250 @@
+"""`limner draw`: a sentence in, PNG files out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli.files import Place, read_prompts, slug
+from limner.errors import DataError, LimnerError, UsageError, quote
+from limner.types import Picture, Request, Sampling, Step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to draw.")]
+Prompts = Annotated[
+    Path | None, typer.Option("--prompts", help="A UTF-8 file with a prompt on each line.")
+]
+Count = Annotated[int, typer.Option("-n", "--number", help="How many pictures of each prompt.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Seed of the first picture; the next ones count up.")
+]
+Model = Annotated[str, typer.Option(help="A model's name, its folder, or hf:owner/name.")]
+Out = Annotated[
+    Path | None, typer.Option(help="A folder, or a file that ends in .png; files are never lost.")
+]
+Guidance = Annotated[float | None, typer.Option(help="How hard to insist on the prompt; 0 is off.")]
+Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 1 wilder.")]
+TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
+TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
+MinP = Annotated[float | None, typer.Option(help="Drop codes below this share of the likeliest.")]
+Schedule = Annotated[
+    str | None, typer.Option("--guidance-schedule", help="constant, linear or cosine.")
+]
+NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
+NoMetadata = Annotated[
+    bool, typer.Option("--no-metadata", help="Write no prompt, seed and model into the PNG.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object a prompt, each on its line.")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only the paths.")]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the command speaks: what is printed, and what goes into the files."""
+
+    preview: bool
+    metadata: bool
+    json: bool
+    quiet: bool
+
+    def say(self, text: str) -> None:
+        """Tell the person something on stderr, unless --quiet."""
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The files of one prompt, and the seconds that drawing took without loading the model."""
+
+    pictures: list[Picture]
+    paths: list[Path]
+    grid: Path | None
+    sheet: Image
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented answer of `limner draw --json`."""
+        first = self.pictures[0]
+        return {
+            "prompt": first.prompt,
+            "model": first.model,
+            "model_hash": first.settings["model_hash"],
+            "seed": first.seed,
+            "seconds": round(self.seconds, 3),
+            "pictures": [
+                {"path": str(path), "seed": picture.seed}
+                for path, picture in zip(self.paths, self.pictures, strict=True)
+            ],
+            "grid": str(self.grid) if self.grid else None,
+            "notes": list(first.notes),
+        }
+
+
+def draw(
+    prompt: Prompt = None,
+    prompts: Prompts = None,
+    n: Count = 1,
+    seed: Seed = None,
+    model: Model = "default",
+    out: Out = None,
+    guidance: Guidance = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    guidance_schedule: Schedule = None,
+    no_preview: NoPreview = False,
+    no_metadata: NoMetadata = False,
+    strict: Strict = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw pictures of PROMPT and say where they are."""
+    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule)
+
+    def ask(text: str) -> Request:
+        return Request(text, n=n, seed=seed, guidance=guidance, sampling=sampling)  # type: ignore[arg-type]
+
+    manner = Manner(not no_preview, not no_metadata, as_json, quiet)
+    requests, bad = read_requests(prompt, prompts, ask, strict=strict)
+    place = Place.parse(out, n * len(requests))
+    place.prepare()
+    from limner.registry import load
+
+    pipeline = load(model)
+    for request in requests:
+        drawn = draw_files(pipeline, request, place, manner)
+        report(drawn, repeat_command(request, model, out, drawn), manner)
+    if bad:
+        raise DataError(
+            f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
+            f"not drawn, the first at line {bad[0]}; see the list above"
+        )
+
+
+def read_requests(
+    prompt: str | None, path: Path | None, ask: Callable[[str], Request], *, strict: bool
+) -> tuple[list[Request], list[int]]:
+    """Return the requests, and the numbers of the lines that make none.
+
+    Each bad line is told on stderr. Raises UsageError for a bad prompt or none, DataError for a
+    bad file and, with `strict`, at the first bad line.
+    """
+    if (prompt is None) == (path is None):
+        given = "neither" if prompt is None else "both"
+        raise UsageError(f"{given} of PROMPT and --prompts is given; give one of them")
+    if prompt is not None:
+        return [ask(prompt)], []
+    assert path is not None
+    requests: list[Request] = []
+    bad: list[int] = []
+    ask("a test of the other options")
+    for number, text in read_prompts(path):
+        try:
+            requests.append(ask(text))
+        except UsageError as error:
+            message = f"{quote(str(path), 100)} line {number}: {error}"
+            if strict:
+                raise DataError(message) from error
+            typer.echo(f"limner: {message}", err=True)
+            bad.append(number)
+    if not requests:
+        raise DataError(f"{quote(str(path), 100)} has no prompt that can be drawn")
+    return requests, bad
+
+
+def draw_files(pipeline: Any, request: Request, place: Place, manner: Manner) -> Drawn:
+    """Draw a request and write a file for each picture, and a grid when there are several."""
+    from limner.draw import pictures_from
+    from limner.images import encode_png, grid
+
+    began = time.perf_counter()
+    last = None
+    for last in with_progress(pipeline.stream(request), request.prompt, manner):
+        pass
+    pictures = pictures_from(last, request, pipeline)
+    seconds = time.perf_counter() - began
+    stem = slug(request.prompt)
+    paths = [
+        place.write(f"{stem}-{picture.seed}.png", picture.to_png(metadata=manner.metadata))
+        for picture in pictures
+    ]
+    sheet = grid([picture.image for picture in pictures])
+    together = None
+    if len(pictures) > 1:
+        together = place.write(f"{stem}-{request.seed}-grid.png", encode_png(sheet))
+    return Drawn(pictures, paths, together, sheet, seconds)
+
+
+def with_progress(steps: Iterator[Step], label: str, manner: Manner) -> Iterator[Step]:
+    """Pass the steps on, with a bar on stderr where a person can see one."""
+    if manner.quiet or not sys.stderr.isatty():
+        yield from steps
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    short = label if len(label) <= 40 else label[:39] + "…"
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(escape(short), total=None)
+        for step in steps:
+            progress.update(task, completed=step.index, total=step.total)
+            yield step
+
+
+def report(drawn: Drawn, again: str, manner: Manner) -> None:
+    """Print where the files are: JSON or paths on stdout, everything else on stderr."""
+    if manner.json:
+        typer.echo(json.dumps(drawn.to_json(), ensure_ascii=False))
+        return
+    if manner.preview and not manner.quiet and sys.stdout.isatty():
+        from limner.images import terminal_preview
+
+        columns = shutil.get_terminal_size().columns
+        typer.echo(terminal_preview(drawn.sheet, columns=columns))
+    for path in [*drawn.paths, *([drawn.grid] if drawn.grid else [])]:
+        typer.echo(str(path))
+    for note in drawn.pictures[0].notes:
+        manner.say(f"note: {note}")
+    manner.say(f"seed {drawn.pictures[0].seed}, {drawn.seconds:.1f} s; the same again: {again}")
+
+
+def repeat_command(request: Request, model: str, out: Path | None, drawn: Drawn) -> str:
+    """Return the command line that draws the same pictures again."""
+    sampling = request.sampling
+    words = ["limner", "draw"]
+    options = {
+        "--seed": request.seed,
+        "-n": request.n if request.n > 1 else None,
+        "--model": model if model != "default" else None,
+        "--out": out,
+        "--guidance": request.guidance,
+        "--temperature": sampling.temperature,
+        "--top-k": sampling.top_k,
+        "--top-p": sampling.top_p,
+        "--min-p": sampling.min_p,
+        "--guidance-schedule": sampling.guidance_schedule,
+    }
+    for name, value in options.items():
+        if value is not None:
+            words += [name, str(value)]
+    dashes = ["--"] if request.prompt.startswith("-") else []
+    return shlex.join([*words, *dashes, request.prompt])

@@ -1,0 +1,118 @@
+"""Where pictures of the command line go: names made from prompts, never over an older file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from limner.errors import DataError, ResourceError, UsageError, quote
+from limner.images import write_new
+
+PROMPTS_LIMIT = 10 * 2**20  # bytes
+_NAME_CHARACTERS = 60
+_NAME_BYTES = 150  # file systems allow 255 for the whole name
+_OTHER_FORMATS = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".svg"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder for pictures, or with `file` the one file that a single picture goes to."""
+
+    folder: Path
+    file: str | None = None
+
+    @classmethod
+    def parse(cls, out: Path | None, pictures: int) -> Place:
+        """Read `--out`: a name that ends in .png is a file, anything else a folder.
+
+        Raises UsageError for other picture formats, and for one file but several pictures.
+        """
+        if out is None:
+            return cls(Path())
+        suffix = out.suffix.lower()
+        if out.is_dir():
+            return cls(out)
+        if suffix in _OTHER_FORMATS:
+            raise UsageError(
+                f"--out {quote(str(out), 200)}: pictures are PNG; end the name in .png"
+            )
+        if suffix != ".png":
+            return cls(out)
+        if pictures != 1:
+            raise UsageError(
+                f"--out {quote(str(out), 200)} is one file, but {pictures} pictures are asked for; "
+                "give a folder"
+            )
+        return cls(out.parent, out.name)
+
+    def prepare(self) -> None:
+        """Make the folder and try to write in it, before any model is loaded.
+
+        Raises UsageError when a file is in the way, ResourceError when the system refuses.
+        """
+        shown = quote(str(self.folder), 200)
+        probe = self.folder / f".limner-{secrets.token_hex(8)}.tmp"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UsageError(f"--out {shown}: a file is in the way; give a folder") from error
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+                raise UsageError(f"--out {shown}: {error.strerror}; give another folder") from error
+            raise ResourceError(
+                f"cannot write in {shown}: {error.strerror}; give another folder with --out"
+            ) from error
+
+    def write(self, name: str, png: bytes) -> Path:
+        """Write a picture under `name`, or under the file name the user chose; return its path."""
+        return write_new(self.folder / (self.file or name), png)
+
+
+def slug(prompt: str) -> str:
+    """Return a file name's stem for a prompt: letters and digits of any language, joined by '-'."""
+    kept = (
+        each if unicodedata.category(each)[0] in "LMN" else " "
+        for each in unicodedata.normalize("NFC", prompt[: 4 * _NAME_CHARACTERS].lower())
+    )
+    stem = "-".join("".join(kept).split())
+    if len(stem) > _NAME_CHARACTERS:
+        whole = stem[: _NAME_CHARACTERS + 1].rpartition("-")[0]
+        stem = whole or stem[:_NAME_CHARACTERS]
+    return os.fsencode(stem)[:_NAME_BYTES].decode("utf-8", "ignore").strip("-") or "picture"
+
+
+def read_prompts(path: Path) -> list[tuple[int, str]]:
+    """Return (line number, text) of every line of a UTF-8 file that is not blank.
+
+    Raises DataError, with the byte offset, for what is not UTF-8 text, and over 10 MiB.
+    """
+    shown = quote(str(path), 200)
+    try:
+        with path.open("rb") as file:
+            data = file.read(PROMPTS_LIMIT + 1)
+    except OSError as error:
+        raise DataError(f"cannot read the prompts {shown}: {error.strerror}") from error
+    if len(data) > PROMPTS_LIMIT:
+        raise DataError(f"{shown} is larger than {PROMPTS_LIMIT // 2**20} MiB; split it")
+    body = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        offset = error.start + len(data) - len(body)
+        raise DataError(
+            f"{shown} is not UTF-8 at byte offset {offset}; save it as UTF-8"
+        ) from error
+    if b"\x00" in data:
+        offset = data.index(b"\x00")
+        raise DataError(f"{shown} has a NUL at byte offset {offset}; save it as UTF-8 text")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise DataError(f"{shown} holds no prompt; write one on each line")
+    return found

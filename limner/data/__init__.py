@@ -1,0 +1,1 @@
+"""Data: the emoji-scene generator and the caches that training reads."""

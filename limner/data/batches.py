@@ -1,0 +1,60 @@
+"""Batches of scenes for training: a pure function of (config, step), so a run can resume anywhere."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from limner.data.scenes import Graph, pick, render, sample_graph, scene_rng
+from limner.data.sprites import find_font
+
+
+def to_tensor(pixels: "np.typing.NDArray[np.uint8]") -> Tensor:
+    """Turn RGB pixels (..., H, W, 3) uint8 into a tensor (..., 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, -3).float() / 127.5 - 1
+
+
+def graph_at(split: str, index: int, seed: int = 0, level: int = 4) -> Graph:
+    """Return the scene graph that `scene(split, index, ...)` draws, without painting it."""
+    return sample_graph(split, scene_rng(split, index, seed, level), level)
+
+
+def picture_batch(
+    split: str, first: int, count: int, *, size: int = 64, seed: int = 0, level: int = 4, jitter: int = 0
+) -> Tensor:
+    """Return scenes `first` to `first + count - 1` as a tensor (count, 3, size, size)."""
+    font = find_font()
+    pictures = []
+    for index in range(first, first + count):
+        rng = scene_rng(split, index, seed, level)
+        graph = sample_graph(split, rng, level)
+        moves = range(-jitter, jitter + 1)
+        shift = (pick(rng, moves), pick(rng, moves)) if jitter else (0, 0)
+        pictures.append(render(graph, size, font=font, shift=shift))
+    return to_tensor(np.stack(pictures))
+
+
+class PictureBatches(Dataset[Tensor]):
+    """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
+
+    def __init__(self, batch: int, *, size: int, seed: int, level: int, jitter: int) -> None:
+        self.batch = batch
+        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Return the batch (B, 3, size, size) of one step."""
+        return picture_batch("train", step * self.batch, self.batch, **self.settings)
+
+
+def stream(dataset: Dataset[Tensor], steps: range, workers: int = 1) -> Iterator[Tensor]:
+    """Yield the items of `steps` in order, made ahead of time by worker processes."""
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        prefetch_factor=8 if workers else None,
+    )
+    return iter(loader)

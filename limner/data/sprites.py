@@ -1,0 +1,196 @@
+"""Sprites: one emoji as a small premultiplied RGBA picture, recoloured and restyled.
+
+Knows the font; knows nothing of scenes, layouts or captions.
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from limner.errors import DataError
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+STRIKE = 109  # the only bitmap size inside Noto Color Emoji
+CANVAS = 136
+FONT_PLACES = (
+    "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
+    "/usr/share/fonts/noto/NotoColorEmoji.ttf",
+    "/usr/share/fonts/google-noto-emoji/NotoColorEmoji.ttf",
+    "/usr/share/fonts/google-noto-color-emoji-fonts/NotoColorEmoji.ttf",
+    ".cache/fonts/NotoColorEmoji.ttf",
+)
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (222, 44, 50),
+    "orange": (247, 134, 20),
+    "yellow": (252, 210, 46),
+    "green": (62, 166, 66),
+    "blue": (40, 110, 226),
+    "purple": (138, 62, 190),
+    "pink": (250, 130, 180),
+    "brown": (126, 78, 46),
+    "black": (42, 42, 48),
+    "white": (244, 244, 244),
+    "gray": (144, 148, 154),
+}
+STYLES = ("plain", "sticker", "pixel art", "silhouette", "line art")
+
+
+def find_font(path: str | os.PathLike[str] | None = None) -> str:
+    """Return the path of the emoji font: `path`, `$LIMNER_FONT`, or a usual place.
+
+    Raises DataError when there is none.
+    """
+    asked = path or os.environ.get("LIMNER_FONT")
+    if asked and not Path(asked).is_file():
+        raise DataError(f"no emoji font at {asked}; give the path of NotoColorEmoji.ttf")
+    found = asked or next((place for place in FONT_PLACES if Path(place).is_file()), None)
+    if found is None:
+        raise DataError(
+            "scenes need the font NotoColorEmoji.ttf and none was found; install the Debian "
+            "package fonts-noto-color-emoji, or give --font PATH"
+        )
+    return str(found)
+
+
+@lru_cache(maxsize=65536)
+def sprite(font: str, emoji: str, colour: str | None, style: str, side: int) -> Pixels:
+    """Return the drawing as premultiplied RGBA, (side, side, 4); `colour` None keeps it natural."""
+    picture = _glyph(font, emoji)
+    if colour is not None:
+        picture = recolour(picture, COLOURS[colour])
+    picture = _RESTYLE[style](picture)
+    return _shrink(picture, side)
+
+
+@lru_cache(maxsize=1024)
+def _glyph(font: str, emoji: str) -> Floats:
+    try:
+        typeface = ImageFont.truetype(font, STRIKE)
+    except OSError as error:
+        raise DataError(
+            f"{font} can't be opened as an emoji font ({error}); "
+            "give the path of NotoColorEmoji.ttf of Debian's fonts-noto-color-emoji"
+        ) from error
+    image = Image.new("RGBA", (CANVAS, CANVAS), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(image)
+    left, top, right, bottom = draw.textbbox((0, 0), emoji, font=typeface, embedded_color=True)
+    corner = ((CANVAS - right - left) / 2, (CANVAS - bottom - top) / 2)
+    draw.text(corner, emoji, font=typeface, embedded_color=True)
+    return np.asarray(image, dtype=np.float32) / 255
+
+
+def recolour(picture: Floats, target: tuple[int, int, int]) -> Floats:
+    """Return the RGBA picture with its main colour turned into `target`, its shading kept.
+
+    Only pixels near the dominant hue change, so leaves, wheels and eyes stay; where that hue
+    covers too little of the drawing, all its coloured pixels change, and after that all pixels.
+    """
+    rgb, alpha = picture[..., :3], picture[..., 3]
+    weight = _main_region(rgb, alpha)
+    light = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    middle = np.median(light[(weight > 0.5) & (alpha > 0.5)])
+    shade = (light / max(float(middle), 0.05))[..., None]
+    goal = np.array(target, dtype=np.float32) / 255
+    darker = goal * np.clip(shade, 0, 1)
+    lighter = goal + (1 - goal) * np.clip((shade - 1) * 0.45, 0, 0.75)
+    painted = np.where(shade <= 1, darker, lighter)
+    mixed = rgb + weight[..., None] * (painted - rgb)
+    return np.concatenate([mixed, alpha[..., None]], axis=-1).astype(np.float32)
+
+
+def _main_region(rgb: Floats, alpha: Floats) -> Floats:
+    area = float(alpha.sum())
+    chroma = rgb.max(-1) - rgb.min(-1)
+    hue = _hue(rgb)
+    coloured = _ramp(chroma, 0.08, 0.2)
+    votes = np.bincount((hue.ravel() // 10).astype(int) % 36, (chroma * alpha).ravel(), 36)
+    smooth = votes + np.roll(votes, 1) + np.roll(votes, -1)
+    dominant = float(np.argmax(smooth)) * 10 + 5
+    distance = np.abs((hue - dominant + 180) % 360 - 180)
+    near = coloured * (1 - _ramp(distance, 30, 50))
+    not_ink = _ramp(rgb.max(-1), 0.15, 0.3)
+    for region in (near, coloured, not_ink):
+        if float((region * alpha).sum()) >= 0.4 * area:
+            return region
+    return np.ones_like(alpha)
+
+
+def _hue(rgb: Floats) -> Floats:
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
+    radians = np.arctan2(np.sqrt(3.0) * (green - blue), 2 * red - green - blue)
+    return (np.degrees(radians) % 360).astype(np.float32)
+
+
+def _ramp(values: Floats, low: float, high: float) -> Floats:
+    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def _plain(picture: Floats) -> Floats:
+    return picture
+
+
+def _sticker(picture: Floats) -> Floats:
+    outline = _image(picture).getchannel("A").filter(ImageFilter.MaxFilter(13))
+    grown = np.asarray(outline, dtype=np.float32) / 255
+    alpha = picture[..., 3:]
+    white = np.ones_like(picture[..., :3])
+    body = picture[..., :3] * alpha + white * (1 - alpha)
+    return np.concatenate([body, np.maximum(grown[..., None], alpha)], axis=-1)
+
+
+def _pixel_art(picture: Floats) -> Floats:
+    coarse = _shrink(picture, 12).astype(np.float32) / 255
+    alpha = coarse[..., 3:]
+    rgb = coarse[..., :3] / np.maximum(alpha, 1e-3)
+    hard = np.concatenate([np.clip(rgb, 0, 1), (alpha > 0.4).astype(np.float32)], axis=-1)
+    return np.asarray(
+        _image(hard).resize((CANVAS, CANVAS), Image.Resampling.NEAREST), dtype=np.float32
+    ) / np.float32(255)
+
+
+def _silhouette(picture: Floats) -> Floats:
+    dark = np.broadcast_to(np.array([0.1, 0.1, 0.14], np.float32), picture[..., :3].shape)
+    return np.concatenate([dark, picture[..., 3:]], axis=-1)
+
+
+def _line_art(picture: Floats) -> Floats:
+    alpha = picture[..., 3:]
+    flat = picture[..., :3] * alpha + (1 - alpha)
+    gray = _image(np.concatenate([flat, np.ones_like(alpha)], axis=-1)).convert("L")
+    edges = gray.filter(ImageFilter.GaussianBlur(1.2)).filter(ImageFilter.FIND_EDGES)
+    ink = _ramp(np.asarray(edges, dtype=np.float32) / 255, 0.04, 0.12)
+    paper = np.broadcast_to((1 - ink * 0.9)[..., None], flat.shape)
+    return np.concatenate([paper, alpha], axis=-1).astype(np.float32)
+
+
+_RESTYLE = {
+    "plain": _plain,
+    "sticker": _sticker,
+    "pixel art": _pixel_art,
+    "silhouette": _silhouette,
+    "line art": _line_art,
+}
+
+
+def _image(picture: Floats) -> Image.Image:
+    return Image.fromarray((np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8), "RGBA")
+
+
+def _shrink(picture: Floats, side: int) -> Pixels:
+    premultiplied = picture.copy()
+    premultiplied[..., :3] *= picture[..., 3:]
+    channels = [
+        Image.fromarray(np.ascontiguousarray(premultiplied[..., channel])).resize(
+            (side, side), Image.Resampling.LANCZOS
+        )
+        for channel in range(4)
+    ]
+    stacked = np.clip(np.stack([np.asarray(channel) for channel in channels], axis=-1), 0, 1)
+    stacked[..., :3] = np.minimum(stacked[..., :3], stacked[..., 3:])
+    return (stacked * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,293 @@
+"""Pictures as tensors, PIL images, PNG files and terminal text; the only place that opens images.
+
+Shapes: B pictures, H and W pixels; tensors are (B, 3, H, W) float in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import ImageError, NonFiniteError, ResourceError, quote
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+BYTES_LIMIT = 25 * 2**20
+PIXELS_LIMIT = 16_777_216
+SIDE_LIMIT = 8192
+_BARS = 2  # pixels between the pictures of a grid
+
+
+def open_image(path: str | Path) -> Image:
+    """Return the picture in a PNG, JPEG or WebP file as upright 8-bit RGB, alpha over white.
+
+    At most 25 MiB, 16,777,216 pixels and 8,192 pixels a side, judged before any pixel is decoded.
+    Raises ImageError. It applies no colour profile.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        data = _read_file(Path(path))
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            _check_size(path, *opened.size)
+            if getattr(opened, "n_frames", 1) > 1:
+                raise ImageError(f"{quote(str(path))} is animated; give a still picture")
+            opened.load()
+            upright = ImageOps.exif_transpose(opened)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{quote(str(path))} is not a picture that limner reads; give PNG, JPEG or WebP"
+        ) from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
+    return _to_rgb(upright)
+
+
+def to_tensor(images: Sequence[Image]) -> Tensor:
+    """Return RGB pictures of one size as (B, 3, H, W) float32 in [-1, 1]."""
+    import numpy
+    import torch
+
+    pixels = numpy.stack([numpy.asarray(image.convert("RGB")) for image in images])  # (B, H, W, 3)
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+
+
+def to_images(images: Tensor) -> list[Image]:
+    """Return (B, 3, H, W) in [-1, 1] as RGB pictures; values outside are clipped.
+
+    Raises NonFiniteError for NaN or infinity.
+    """
+    import torch
+    from PIL import Image
+
+    if not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images)).sum())
+        raise NonFiniteError(f"the drawing holds {bad} values that are not finite; check the model")
+    pixels = images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+    return [Image.fromarray(each) for each in pixels.permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def grid(images: Sequence[Image], columns: int | None = None) -> Image:
+    """Return the pictures side by side on white, by default in a nearly square sheet."""
+    from PIL import Image
+
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    width = max(image.width for image in images) + _BARS
+    height = max(image.height for image in images) + _BARS
+    sheet = Image.new("RGB", (columns * width - _BARS, rows * height - _BARS), "white")
+    for index, image in enumerate(images):
+        sheet.paste(image, (index % columns * width, index // columns * height))
+    return sheet
+
+
+def terminal_preview(image: Image, columns: int = 64) -> str:
+    """Return the picture as lines of 24-bit coloured half blocks, at most `columns` wide.
+
+    It does not know whether anything that shows colours is listening.
+    """
+    from PIL import Image
+
+    width = max(1, min(columns, image.width))
+    height = max(2, round(image.height * width / image.width))
+    height += height % 2
+    small = image.convert("RGB").resize((width, height), Image.Resampling.BOX)
+    pixels = small.tobytes()
+    lines = []
+    for row in range(0, height, 2):
+        top, bottom = (row * width * 3, (row + 1) * width * 3)
+        cells = []
+        for at in range(0, width * 3, 3):
+            above = ";".join(map(str, pixels[top + at : top + at + 3]))
+            below = ";".join(map(str, pixels[bottom + at : bottom + at + 3]))
+            cells.append(f"\x1b[38;2;{above};48;2;{below}m▀")
+        lines.append("".join(cells) + "\x1b[0m")
+    return "\n".join(lines)
+
+
+def png_texts(
+    prompt: str,
+    seed: int,
+    model: str,
+    settings: Mapping[str, Any],
+    *,
+    size: tuple[int, int],
+) -> dict[str, str]:
+    """Return the PNG text chunks: the `parameters` line of other tools, and `limner` as JSON."""
+    fields = {
+        "Steps": settings.get("steps"),
+        "Sampler": settings.get("family"),
+        "CFG scale": settings.get("guidance"),
+        "Seed": seed,
+        "Size": f"{size[0]}x{size[1]}",
+        "Model hash": (settings.get("model_hash") or "")[:10] or None,
+        "Model": model,
+        "Version": "limner",
+    }
+    known = [f"{key}: {_parameter(value)}" for key, value in fields.items() if value is not None]
+    own = {"prompt": prompt, "seed": seed, "model": model, **settings}
+    return {
+        "parameters": f"{prompt}\n{', '.join(known)}",
+        "limner": json.dumps(own, ensure_ascii=False, sort_keys=True),
+    }
+
+
+def encode_png(image: Image, texts: Mapping[str, str] | None = None) -> bytes:
+    """Return PNG bytes with `texts` as text chunks; any language is kept."""
+    from PIL.PngImagePlugin import PngInfo
+
+    chunks = PngInfo()
+    for key, value in (texts or {}).items():
+        chunks.add_text(key, value)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", pnginfo=chunks, optimize=False)
+    return buffer.getvalue()
+
+
+def read_png_texts(path: str | Path) -> dict[str, str]:
+    """Return the text chunks of a PNG file; raises ImageError when it is no PNG."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(_read_file(Path(path))), formats=("PNG",)) as opened:
+            found = getattr(opened, "text", {})
+            return {key: str(value) for key, value in found.items()}
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"cannot read text from {quote(str(path))}: {error}") from error
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all, replacing what is there.
+
+    Raises ResourceError when the disk or its rights refuse; nothing is left behind then.
+    """
+    path = Path(path)
+    try:
+        temporary = stage(path, data)
+        try:
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def write_new(path: str | Path, data: bytes) -> Path:
+    """Write `data` whole to `path`, or to `name-2`, `name-3`, ... when that exists; return which.
+
+    Raises ResourceError when the disk or its rights refuse.
+    """
+    path = Path(path)
+    try:
+        temporary = stage(path, data)
+        try:
+            chosen = _claim(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    return chosen
+
+
+def stage(path: Path, data: bytes) -> Path:
+    """Write `data` to a temporary file beside `path`, on the disk for sure; OSError as it comes."""
+    temporary = path.parent / f".limner-{secrets.token_hex(8)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside `folder` survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _claim(temporary: Path, path: Path) -> Path:
+    """Give `temporary` the first free name; a link never overwrites, whoever else is writing."""
+    number = 1
+    while True:
+        chosen = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        try:
+            os.link(temporary, chosen)
+            return chosen
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV):
+                raise
+            if not chosen.exists():  # a file system without hard links
+                os.rename(temporary, chosen)
+                return chosen
+            number += 1
+
+
+def _read_file(path: Path) -> bytes:
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(handle, "rb") as file:
+        data = file.read(BYTES_LIMIT + 1)
+    if not data:
+        raise ImageError(f"{quote(str(path))} is empty; give a picture")
+    if len(data) > BYTES_LIMIT:
+        raise ImageError(
+            f"{quote(str(path))} is larger than {BYTES_LIMIT // 2**20} MiB; give a smaller picture"
+        )
+    return data
+
+
+def _check_size(path: str | Path, width: int, height: int) -> None:
+    if max(width, height) > SIDE_LIMIT or width * height > PIXELS_LIMIT:
+        raise ImageError(
+            f"{quote(str(path))} is {width} x {height} pixels; at most {PIXELS_LIMIT} pixels and "
+            f"{SIDE_LIMIT} a side can be read",
+            code="image_too_large",
+        )
+
+
+def _to_rgb(image: Image) -> Image:
+    import numpy
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits: 65535 is white, so scale where PIL would clip
+        grey = numpy.asarray(image).astype(numpy.float64) / 257
+        image = Image.fromarray(grey.round().clip(0, 255).astype(numpy.uint8))
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        white = Image.new("RGBA", coloured.size, "white")
+        return Image.alpha_composite(white, coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _parameter(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if set(text) & set(',:\n"') else text
+
+
+def _cannot_write(path: Path, error: OSError) -> ResourceError:
+    reason = error.strerror or str(error)
+    return ResourceError(
+        f"cannot write {quote(str(path), 200)}: {reason}; free space or choose another place"
+    )

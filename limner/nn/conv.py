@@ -1,0 +1,47 @@
+"""Convolutional blocks. Shapes: B batch, C channels, H height, W width."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a skip, pre-normalised (He 2016, arXiv 1603.05027)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(min(32, channels // 4), channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(min(32, channels // 4), channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        out: Tensor = x + self.conv2(F.silu(self.norm2(h)))
+        return out
+
+
+class Downsample(nn.Module):
+    """Halve height and width: 2x2 pixels into channels, then a 1x1 convolution."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels * 4, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, out_channels, H/2, W/2)."""
+        out: Tensor = self.conv(F.pixel_unshuffle(x, 2))
+        return out
+
+
+class Upsample(nn.Module):
+    """Double height and width: a convolution, then channels into 2x2 pixels (arXiv 1609.05158)."""
+
+    def __init__(self, channels: int, out_channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels * 4, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, out_channels, 2H, 2W)."""
+        return F.pixel_shuffle(self.conv(x), 2)

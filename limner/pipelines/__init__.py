@@ -1,0 +1,1 @@
+"""Pipelines: one story file for each family, from a request to pictures."""

@@ -1,0 +1,102 @@
+"""DALL-E: a sentence becomes text tokens, a prior draws image codes, a codec turns them to pixels.
+
+Shapes: B pictures, T text tokens, S image codes on a grid (h, w). Ramesh 2021, arXiv 2102.12092.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import UsageError
+from limner.priors.gpt import ROWS_AT_ONCE
+from limner.sampling.tokens import TokenSampling
+from limner.text.tokenizer import Tokenizer
+from limner.types import Request, Step
+
+
+class Dalle(nn.Module):
+    """The two-stage pipeline, built from its parts; it knows no file.
+
+    `defaults` are the sampling values for what a request leaves open.
+    """
+
+    family = "dalle"
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        prior: Any,
+        codec: Any,
+        *,
+        defaults: TokenSampling | None = None,
+        size: int = 64,
+        text_length: int = 32,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.prior = prior
+        self.codec = codec
+        self.defaults = defaults or TokenSampling()
+        self.size = size
+        self.text_length = text_length
+
+    @torch.inference_mode()
+    def stream(self, request: Request) -> Iterator[Step]:
+        """Draw `request.n` pictures, yielding a Step after every code; the last one has images.
+
+        Stop iterating to cancel. Raises UsageError for a size that this model does not draw.
+        """
+        if request.size not in (None, self.size):
+            raise UsageError(
+                f"this model draws pictures {self.size} pixels wide, not {request.size}; "
+                f"leave size out or give {self.size}",
+                param="size",
+            )
+        sampling = self.settle(request)
+        prompts = [request.prompt] * request.n
+        seeds = [request.seed + index for index in range(request.n)]
+        yield from self._stream(prompts, seeds, sampling)
+
+    @torch.inference_mode()
+    def draw_many(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling | None = None
+    ) -> Tensor:
+        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
+        images: Tensor | None = None
+        for step in self._stream(prompts, seeds, sampling or self.defaults):
+            images = step.images
+        if images is None:
+            raise UsageError("no prompts were given; give at least one")
+        return images
+
+    def settle(self, request: Request) -> TokenSampling:
+        """Return the request's sampling values, with the model's own for what it leaves open."""
+        asked = {
+            name: getattr(request.sampling, name)
+            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule")
+        }
+        asked["guidance"] = request.guidance
+        return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
+
+    def _stream(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling
+    ) -> Iterator[Step]:
+        total = len(prompts) * self.prior.length
+        finished: list[Tensor] = []
+        images: list[Tensor] = []
+        for first in range(0, len(prompts), ROWS_AT_ONCE):
+            group = slice(first, first + ROWS_AT_ONCE)
+            text = self.tokenizer.batch(list(prompts[group]), self.text_length)  # (B, T)
+            codes = torch.empty(0)
+            for codes in self.prior.stream(text, sampling, seeds[group]):  # (B, <= S)
+                done = len(prompts[:first]) * self.prior.length + codes.numel()
+                if done < total:
+                    yield Step(done, total, codes=codes)
+            finished.append(codes)
+            # One at a time: a picture's pixels must not depend on the pictures beside it.
+            grids = codes.unflatten(1, self.codec.grid)  # (B, h, w)
+            images.extend(self.codec.decode(grid[None]) for grid in grids)
+        yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))

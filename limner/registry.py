@@ -1,0 +1,131 @@
+"""Where models live: one name, folder or Hugging Face repository in, one pipeline out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from limner.checkpoint import inspect_checkpoint, load_checkpoint
+from limner.errors import ResourceError, UnknownModelError, did_you_mean, quote
+
+_ZOO = Path(__file__).parent / "zoo"
+_HUB = "hf:"
+
+PRESETS: dict[str, Path] = {"default": _ZOO / "default"}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A line of `limner models list`; size in pixels, `bytes` those of the weights on disk."""
+
+    name: str
+    family: str
+    size: int
+    licence: str
+    embedded: bool
+    parameters: int
+    bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
+
+
+def load(model: str | Path, *, allow_nonfinite: bool = False) -> Any:
+    """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
+
+    A preset wins over a folder of the same name; write `./name` for the folder. Only `hf:` uses
+    the network. Raises UnknownModelError when nothing has the name, CheckpointError when what has
+    it is damaged, ResourceError when the Hub does not answer.
+    """
+    name = str(model)
+    if name.startswith(_HUB):
+        folder, root = _download(name.removeprefix(_HUB))
+        return load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
+    return load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
+
+
+def find(model: str | Path) -> Path:
+    """Return the folder of a preset or of a path that exists; UnknownModelError otherwise."""
+    name = str(model)
+    if isinstance(model, str) and name in PRESETS:
+        return PRESETS[name]
+    if name and "\x00" not in name and os.path.lexists(name):
+        return Path(name)
+    if os.sep in name or name.startswith("."):
+        raise UnknownModelError(
+            f"there is no model folder at {quote(name, 200)}; give a folder that holds config.json",
+            param="model",
+        )
+    known = f"the models are {', '.join(PRESETS)}; a folder or hf:owner/name works too"
+    raise UnknownModelError(
+        f"unknown model {quote(name)}{did_you_mean(name, PRESETS) or '; ' + known}", param="model"
+    )
+
+
+def list_models() -> list[ModelEntry]:
+    """Return every embedded model; CheckpointError when one is damaged. It loads no weights."""
+    return [describe(name) for name in PRESETS]
+
+
+def describe(model: str | Path) -> ModelEntry:
+    """Return what a preset or folder states of itself, without reading its weights."""
+    inspection = inspect_checkpoint(find(model))
+    config = inspection.config
+    embedded = str(model) in PRESETS
+    return ModelEntry(
+        name=str(model) if embedded else config.name,
+        family=config.family,
+        size=config.size,
+        licence=config.licence,
+        embedded=embedded,
+        parameters=inspection.parameters,
+        bytes=inspection.bytes,
+    )
+
+
+def details(model: str | Path) -> dict[str, Any]:
+    """Return the fields of ModelEntry, and folder, sha256, sampling, codec, prior and card."""
+    folder = find(model)
+    inspection = inspect_checkpoint(folder)
+    config = inspection.config
+    return describe(model).to_json() | {
+        "folder": str(folder),
+        "sha256": inspection.info.sha256,
+        "text_length": config.text_length,
+        "sampling": config.sampling,
+        "codec": config.codec,
+        "prior": config.prior,
+        "card": inspection.card,
+    }
+
+
+def _download(repository: str) -> tuple[Path, Path]:
+    """Return a snapshot's folder and the folder that its links point into."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if repository.count("/") != 1:
+        raise UnknownModelError(
+            f"{quote(_HUB + repository)} names no repository; expected hf:owner/name", param="model"
+        )
+    files = ["config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md"]
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=files))
+    except HFValidationError as error:
+        raise UnknownModelError(
+            f"{quote(_HUB + repository)} names no repository; expected hf:owner/name", param="model"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise ResourceError(
+            f"{quote(_HUB + repository)} is not on this machine and the Hub cannot be reached; "
+            "connect, or give a model folder"
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnknownModelError(
+            f"cannot fetch {quote(_HUB + repository)}: {reason}; check the name", param="model"
+        ) from error
+    return folder, folder.parent.parent

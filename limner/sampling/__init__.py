@@ -1,0 +1,1 @@
+"""Sampling: pure functions from logits to choices."""

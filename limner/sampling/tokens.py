@@ -1,0 +1,85 @@
+"""Token sampling as pure functions on logits (..., V).
+
+Randomness comes in as uniform numbers, so that a picture depends on its own seed alone.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NOTHING = float("-inf")
+
+
+@dataclass(frozen=True)
+class TokenSampling:
+    """Settled values of how tokens are chosen; `top_k` 0, `top_p` 1 and `min_p` 0 keep all."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    guidance: float = 0.0
+    guidance_schedule: str = "constant"
+
+
+def keep_top_k(logits: Tensor, k: int) -> Tensor:
+    """Keep the k largest logits (ties at the edge stay)."""
+    if k <= 0 or k >= logits.shape[-1]:
+        return logits
+    edge = logits.topk(k, dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < edge, NOTHING)
+
+
+def keep_top_p(logits: Tensor, p: float) -> Tensor:
+    """Keep the fewest tokens whose probability reaches p (Holtzman 2019, arXiv 1904.09751)."""
+    if p >= 1:
+        return logits
+    ordered, order = logits.sort(dim=-1, descending=True)
+    chances = ordered.softmax(-1)
+    before = chances.cumsum(-1) - chances
+    cut = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
+    return logits.masked_fill(cut, NOTHING)
+
+
+def keep_min_p(logits: Tensor, share: float) -> Tensor:
+    """Keep tokens at least `share` as probable as the likeliest (arXiv 2407.01082)."""
+    if share <= 0:
+        return logits
+    edge = logits.amax(dim=-1, keepdim=True) + math.log(share)
+    return logits.masked_fill(logits < edge, NOTHING)
+
+
+def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+    """Return logits pushed away from the unconditional ones (Ho 2022, arXiv 2207.12598, equation 6).
+
+    `scale` 0 gives the conditional logits, as w in the paper.
+    """
+    return conditional + scale * (conditional - unconditional)
+
+
+def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
+    """Return the guidance of a step: constant, or growing from zero ("linear", "cosine")."""
+    share = (step + 1) / total
+    if schedule == "linear":
+        return scale * share
+    if schedule == "cosine":
+        return scale * 0.5 * (1 - math.cos(math.pi * share))
+    return scale
+
+
+def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:
+    """Choose one token a row of logits (B, V) by uniform numbers (B,) in [0, 1).
+
+    Temperature first, then top-k, min-p and top-p; then the inverse of the cumulative
+    distribution, so equal logits and numbers give equal tokens.
+    """
+    logits = logits.double() / sampling.temperature
+    logits = keep_top_k(logits, sampling.top_k)
+    logits = keep_min_p(logits, sampling.min_p)
+    logits = keep_top_p(logits, sampling.top_p)
+    cumulative = logits.softmax(-1).cumsum(-1)
+    targets = uniforms.double()[:, None] * cumulative[:, -1:]
+    chosen = torch.searchsorted(cumulative, targets, right=True)[:, 0]
+    return chosen.clamp_max(logits.shape[-1] - 1)

@@ -1,0 +1,1 @@
+"""Text: normalising prompts and turning them into token ids."""

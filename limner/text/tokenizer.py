@@ -1,0 +1,206 @@
+"""Byte-pair encoding with byte fallback: any Unicode string to ids and back.
+
+Shapes: B texts, T positions. Id 0 pads; it is in the vocabulary under a name that no text can
+produce, and ids 1 to 256 are the bytes. Text is lower-cased; a word carries the mark '▁' wherever
+it stands; every Han character and every digit is a token of its own, so that a count or a noun
+learnt in one phrase means the same in the next.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import CheckpointError, ConfigError, UsageError, quote
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Engine
+    from torch import Tensor
+
+PAD = 0
+_PAD_NAME = "<pad>"
+_BYTES = [f"<0x{value:02X}>" for value in range(256)]
+_RESERVED = 1 + len(_BYTES)
+_MARK = "▁"
+_WORD = r"[\p{L}&&[^\p{Han}]][[\p{L}\p{M}]&&[^\p{Han}]]*"
+
+
+class Tokenizer:
+    """Text to token ids and back; knows no length limit but the one it is asked for."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.vocabulary: int = engine.get_vocab_size(with_added_tokens=True)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary: int) -> Tokenizer:
+        """Learn merges from `texts` until there are `vocabulary` ids, or no pair is left.
+
+        The result can be smaller than asked. Raises ConfigError under 258 ids.
+        """
+        from tokenizers import Tokenizer as Engine
+        from tokenizers import models, trainers
+
+        if vocabulary <= _RESERVED:
+            raise ConfigError(
+                f"the tokenizer's vocabulary is {vocabulary}; it needs more than {_RESERVED} ids "
+                "(one for padding, 256 for bytes)"
+            )
+        learner = _with_pipeline(Engine(models.BPE(byte_fallback=True)))
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary,
+            special_tokens=[_PAD_NAME, *_BYTES],
+            show_progress=False,
+        )
+        learner.train_from_iterator(texts, trainer)
+        # A trainer's special tokens would be recognised inside text; a fresh engine has none.
+        model = json.loads(learner.to_str())["model"]
+        merges = [tuple(pair) for pair in model["merges"]]
+        bpe = models.BPE(vocab=model["vocab"], merges=merges, byte_fallback=True)
+        return cls(_with_pipeline(Engine(bpe)))
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "tokenizer.json") -> Tokenizer:
+        """Build a tokenizer from the text of a `tokenizer.json` that `save` wrote.
+
+        Raises CheckpointError, naming `source`, for anything else.
+        """
+        from tokenizers import Tokenizer as Engine
+
+        _check_parts(_parse(text, source), source)
+        try:
+            engine = Engine.from_str(text)
+        except Exception as error:  # the library raises a bare Exception for every fault
+            raise CheckpointError(f"{source} is not a tokenizer ({error})") from error
+        return cls(engine)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read a file that `save` wrote; raises CheckpointError when it is missing or different."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CheckpointError(f"cannot read the tokenizer {path} ({error})") from error
+        return cls.from_json(text, source=str(path))
+
+    def to_json(self) -> str:
+        """Return the whole tokenizer as JSON that Hugging Face `tokenizers` can read too."""
+        return str(self._engine.to_str(pretty=True))
+
+    def save(self, path: str | Path) -> None:
+        """Write `tokenizer.json`."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`, never 0; lone surrogates raise UsageError."""
+        return list(self._engine.encode(_valid(text), add_special_tokens=False).ids)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of `ids` as the model sees it (lower case, spaces made regular)."""
+        wanted = [index for index in ids if index != PAD]
+        return str(self._engine.decode(wanted, skip_special_tokens=False))
+
+    def batch(self, texts: Sequence[str], length: int) -> Tensor:
+        """Return ids (B, length) int64, padded with 0 on the left, cut after `length` tokens."""
+        import torch
+
+        ids = torch.zeros((len(texts), length), dtype=torch.int64)
+        for row, text in enumerate(texts):
+            tokens = self.encode(text)[:length]
+            if tokens:
+                ids[row, length - len(tokens) :] = torch.tensor(tokens, dtype=torch.int64)
+        return ids
+
+    def is_truncated(self, text: str, length: int) -> bool:
+        """Return whether `text` has more than `length` tokens."""
+        return len(self.encode(text)) > length
+
+    def unseen_words(self, text: str) -> list[str]:
+        """Return the words of `text` that training never saw as a whole, each once, in order.
+
+        A word is unseen when it needs more than one token; a Han character, a digit or an emoji
+        when it falls back to bytes. Punctuation is never a word.
+        """
+        normal = self._engine.normalizer.normalize_str(_valid(text))
+        unseen: dict[str, None] = {}
+        for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal):
+            word = piece.removeprefix(_MARK)
+            is_word = unicodedata.category(word[0])[0] in "LN" or unicodedata.category(word) == "So"
+            if is_word and len(self._engine.model.tokenize(piece)) > 1:
+                unseen[word] = None
+        return list(unseen)
+
+
+def _with_pipeline(engine: Engine) -> Engine:
+    from tokenizers import Regex, decoders, normalizers, pre_tokenizers
+
+    boundary = r"(?<=[[^\p{L}\p{M}]\p{Han}])(?=[\p{L}&&[^\p{Han}]])"
+    engine.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+            normalizers.NFKC(),
+            normalizers.Replace(Regex(boundary), " "),
+            normalizers.Replace(Regex(rf"[\s{_MARK}]+"), " "),
+            normalizers.Strip(),
+        ]
+    )
+    pieces = Regex(rf"{_MARK}?{_WORD}|[^{_MARK}]")
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Metaspace(prepend_scheme="always", split=False),
+            pre_tokenizers.Split(pieces, "removed", invert=True),
+        ]
+    )
+    engine.decoder = decoders.Sequence(
+        [
+            decoders.Replace(_MARK, " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    return engine
+
+
+def _valid(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"the text has half of a surrogate pair at position {error.start}; "
+            "give it as valid Unicode"
+        ) from error
+    return text
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        parts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{source} is not JSON ({error})") from error
+    if not isinstance(parts, dict):
+        raise CheckpointError(f"{source} holds a {type(parts).__name__}; expected a tokenizer")
+    return parts
+
+
+def _check_parts(parts: dict[str, Any], source: str) -> None:
+    """Refuse what would put ids into text that the text does not hold."""
+    for forbidden in ("added_tokens", "post_processor", "truncation", "padding"):
+        if parts.get(forbidden):
+            raise CheckpointError(f"{source} has {forbidden}; limner's tokenizers have none")
+    model = parts.get("model")
+    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("byte_fallback"):
+        kind = quote(model.get("type") if isinstance(model, dict) else model)
+        raise CheckpointError(f"{source} has a model {kind}; expected BPE with byte fallback")
+    vocabulary = model.get("vocab")
+    names = [_PAD_NAME, *_BYTES]
+    if not isinstance(vocabulary, dict) or [vocabulary.get(name) for name in names] != list(
+        range(_RESERVED)
+    ):
+        raise CheckpointError(f"{source} does not start with padding and the 256 bytes")
+    if sorted(map(str, vocabulary.values())) != sorted(map(str, range(len(vocabulary)))):
+        raise CheckpointError(f"{source} has gaps or doubles among its {len(vocabulary)} ids")

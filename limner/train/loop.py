@@ -1,0 +1,98 @@
+"""The training loop: a generator of progress, the same for every trainable part."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.images import grid, to_images, write_atomically
+from limner.train.config import TrainConfig
+from limner.train.state import load_state, save_state
+from limner.train.steps import TrainingStep, create_step
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a step; `validation` is filled when it was measured then."""
+
+    step: int
+    steps: int
+    numbers: dict[str, float]
+    pictures_per_second: float
+    seconds_left: float
+    validation: dict[str, float] = field(default_factory=dict)
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
+    """Train as `config` says, yielding after every step; stop iterating to stop.
+
+    Writes into `config.out`: `log.jsonl`, `samples-STEP.png`, `state/` (to resume) and, at the end
+    of every save, the averaged weights. The state is saved on leaving, however that happens.
+    """
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.loop.seed)
+    step_object: TrainingStep = create_step(config)
+    first = _resume(step_object, out) if resume else 0
+    write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
+    step_object.start(first)
+    done = first
+    try:
+        for progress in _steps(step_object, config, out, first):
+            done = progress.step
+            yield progress
+    finally:
+        if done > first:
+            _save(step_object, config, out, done)
+
+
+def _steps(
+    step_object: TrainingStep, config: TrainConfig, out: Path, first: int
+) -> Iterator[Progress]:
+    loop = config.loop
+    began = time.monotonic()
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        for step in range(first, loop.steps):
+            numbers = step_object(step)
+            count = step + 1
+            last = count == loop.steps
+            seconds = time.monotonic() - began
+            rate = (count - first) / seconds
+            validation = {}
+            if count % loop.validate_every == 0 or last:
+                validation = step_object.validate()
+            if count % loop.sample_every == 0 or last:
+                _write_samples(step_object, out, count)
+            if count % loop.save_every == 0:
+                _save(step_object, config, out, count)
+            if validation or count % 50 == 0:
+                line = {"step": count, "seconds": round(seconds, 1), **numbers, **validation}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+            yield Progress(
+                count, loop.steps, numbers, rate * loop.batch, (loop.steps - count) / rate, validation
+            )
+
+
+def _resume(step_object: TrainingStep, out: Path) -> int:
+    information = load_state(
+        out, step_object.modules, step_object.averages, step_object.optimizers
+    )
+    return int(information["step"])
+
+
+def _save(step_object: TrainingStep, config: TrainConfig, out: Path, step: int) -> None:
+    extra: dict[str, Any] = {"config": config.to_json()}
+    save_state(
+        out, step, step_object.modules, step_object.averages, step_object.optimizers, extra
+    )
+
+
+def _write_samples(step_object: TrainingStep, out: Path, step: int) -> None:
+    pictures = to_images(step_object.samples())
+    sheet = grid(pictures, columns=16)
+    sheet.save(out / f"samples-{step:06d}.png")

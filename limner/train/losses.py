@@ -1,0 +1,54 @@
+"""Losses as pure functions. Images are (B, 3, H, W) in [-1, 1]."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
+    """Return L1 + L1 of the picture's gradients + half the squared error."""
+    error = reconstruction - images
+    gradient = (error[..., 1:] - error[..., :-1]).abs().mean() + (
+        error[..., 1:, :] - error[..., :-1, :]
+    ).abs().mean()
+    return error.abs().mean() + gradient + 0.5 * error.square().mean()
+
+
+def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
+    """Return the mean distance of unit-normalised features (B, C, H, W), level by level.
+
+    As LPIPS without learned weights (Zhang 2018, arXiv 1801.03924, equation 1).
+    """
+    terms = [
+        (F.normalize(ours.float(), dim=1) - F.normalize(theirs.float(), dim=1)).square().sum(1).mean()
+        for ours, theirs in zip(features, targets, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the hinge loss of a discriminator's scores (Lim 2017, arXiv 1705.02894)."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def psnr(reconstruction: Tensor, images: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio in dB of each picture (B,)."""
+    error = (reconstruction.float() - images.float()).square().flatten(1).mean(1)
+    return 10 * torch.log10(4 / error.clamp_min(1e-10))
+
+
+def ssim(reconstruction: Tensor, images: Tensor, window: int = 7) -> Tensor:
+    """Return the structural similarity of each picture (B,), with a uniform window.
+
+    Wang 2004, equation 13, K1 = 0.01 and K2 = 0.03, data range 2.
+    """
+    x, y = reconstruction.float(), images.float()
+    bound1, bound2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    mean_x, mean_y = F.avg_pool2d(x, window, 1), F.avg_pool2d(y, window, 1)
+    unbias = window * window / (window * window - 1)
+    var_x = (F.avg_pool2d(x * x, window, 1) - mean_x * mean_x) * unbias
+    var_y = (F.avg_pool2d(y * y, window, 1) - mean_y * mean_y) * unbias
+    covariance = (F.avg_pool2d(x * y, window, 1) - mean_x * mean_y) * unbias
+    top = (2 * mean_x * mean_y + bound1) * (2 * covariance + bound2)
+    bottom = (mean_x**2 + mean_y**2 + bound1) * (var_x + var_y + bound2)
+    return (top / bottom).flatten(1).mean(1)

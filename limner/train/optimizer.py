@@ -1,0 +1,95 @@
+"""Optimisers, learning-rate schedule and weight averaging."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def split_parameters(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Return (hidden matrices, everything else) of a module's trainable parameters.
+
+    Hidden matrices are the two-dimensional weights of linear layers, without embeddings and heads:
+    the ones that Muon is made for.
+    """
+    outside = {
+        id(child.weight)
+        for name, child in module.named_modules()
+        if isinstance(child, nn.Embedding) or (isinstance(child, nn.Linear) and "head" in name)
+    }
+    matrices, others = [], []
+    for parameter in module.parameters():
+        if not parameter.requires_grad:
+            continue
+        hidden = parameter.ndim == 2 and id(parameter) not in outside
+        (matrices if hidden else others).append(parameter)
+    return matrices, others
+
+
+def create_optimizers(
+    module: nn.Module, kind: str, learning_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Return the optimisers of a module: one AdamW, or Muon for matrices beside AdamW.
+
+    Muon (Jordan 2024) orthogonalises the momentum of hidden matrices; its updates are scaled to
+    AdamW's size ("match_rms_adamw"), so both follow one learning rate.
+    """
+    matrices, others = split_parameters(module)
+    if kind == "adamw":
+        matrices, others = [], matrices + others
+    groups = [
+        {"params": [p for p in others if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), eps=1e-8, fused=True)
+    ]
+    if matrices:
+        optimizers.append(
+            torch.optim.Muon(
+                matrices,
+                lr=learning_rate,
+                weight_decay=weight_decay,
+                momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
+
+
+def schedule(step: int, steps: int, warmup: int, decay: float, kind: str = "wsd") -> float:
+    """Return the share of the learning rate at a step: "wsd", "cosine" or "constant".
+
+    wsd is warm-up, stable, then down to zero over the last `decay` of the steps
+    (arXiv 2404.06395): a run can be prolonged without a restart.
+    """
+    rise = min(1.0, (step + 1) / max(warmup, 1))
+    if kind == "constant":
+        return rise
+    if kind == "cosine":
+        return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+    left = (steps - step) / max(1.0, decay * steps)
+    return rise * max(0.0, min(1.0, left))
+
+
+class Average:
+    """Exponential moving average of a module's parameters, warmed up so that early steps count."""
+
+    def __init__(self, parameters: Iterable[Tensor], decay: float) -> None:
+        self.parameters = list(parameters)
+        self.decay = decay
+        self.values = [parameter.detach().clone() for parameter in self.parameters]
+
+    def update(self, step: int) -> None:
+        """Move towards the parameters as they are after `step`."""
+        weight = 1 - min(self.decay, (step + 1) / (step + 10))
+        torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], weight)
+
+    def swap(self) -> None:
+        """Exchange the average with the parameters; call again to undo."""
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, self.values, strict=True):
+                held = parameter.detach().clone()
+                parameter.copy_(value)
+                value.copy_(held)

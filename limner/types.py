@@ -1,0 +1,222 @@
+"""The words that all parts share: what is asked, what is made, and what a part must offer.
+
+Shapes: B pictures, T text tokens, S = h * w image codes. No torch is imported to read this file.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from limner.errors import UsageError, did_you_mean, quote
+from limner.text.normalise import normalise_prompt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+    from torch import Tensor
+
+SCHEDULES = ("constant", "linear", "cosine")
+PICTURES_LIMIT = 1000
+SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen; None means the model's own default.
+
+    temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
+    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES. UsageError otherwise.
+    """
+
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    guidance_schedule: str | None = None
+
+    def __post_init__(self) -> None:
+        _number(self, "temperature", lambda v: 0.01 <= v <= 10, "in [0.01, 10]")
+        _integer(self, "top_k", lambda v: 0 <= v < 2**31, "a whole number >= 0 (0 keeps all)")
+        _number(self, "top_p", lambda v: 0 < v <= 1, "in (0, 1]")
+        _number(self, "min_p", lambda v: 0 <= v < 1, "in [0, 1)")
+        schedule: object = self.guidance_schedule
+        if schedule is not None and schedule not in SCHEDULES:
+            hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""
+            raise UsageError(
+                f"guidance_schedule is {quote(schedule)}; expected {', '.join(SCHEDULES)}{hint}",
+                param="guidance_schedule",
+            )
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw: `n` pictures of `prompt`, picture i with the seed `seed + i`.
+
+    The prompt is normalised; a missing seed is chosen at random (32 bits) once, here.
+    n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
+    None means the model's own default. It does not know which sizes or tasks a model offers.
+    Raises UsageError.
+    """
+
+    prompt: str
+    n: int = 1
+    seed: int = field(default=None)  # type: ignore[assignment]  # an int once constructed
+    size: int | None = None
+    guidance: float | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    image: Image | None = None
+    mask: Image | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
+        wanted = f"a whole number from 1 to {PICTURES_LIMIT}"
+        _integer(self, "n", lambda v: 1 <= v <= PICTURES_LIMIT, wanted, optional=False)
+        if self.seed is None:
+            object.__setattr__(self, "seed", secrets.randbits(32))
+        last = SEED_LIMIT - self.n
+        _integer(self, "seed", lambda v: 0 <= v <= last, f"a whole number from 0 to {last}")
+        _integer(self, "size", lambda v: 8 <= v <= 8192, "a whole number of pixels, 8 to 8192")
+        _number(self, "guidance", lambda v: 0 <= v <= 100, "in [0, 100]")
+        if not isinstance(self.sampling, Sampling):
+            raise UsageError(f"sampling is {quote(self.sampling)}; expected a limner.Sampling")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A moment of drawing: `index` of `total`; the last one has images.
+
+    codes (B, <= S) int64; images (B, 3, H, W) float in [-1, 1].
+    """
+
+    index: int
+    total: int
+    codes: Tensor | None = None
+    images: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn picture and all that is needed to draw it again.
+
+    `settings` are plain JSON values, among them `model_hash`; `notes` say what the reader should
+    know, such as words that the model has never seen.
+    """
+
+    image: Image
+    prompt: str
+    seed: int
+    model: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_png(self, *, metadata: bool = True) -> bytes:
+        """Return PNG bytes, by default with prompt, seed, model and settings as text inside."""
+        from limner.images import encode_png, png_texts
+
+        texts = {}
+        if metadata:
+            texts = png_texts(
+                self.prompt, self.seed, self.model, self.settings, size=self.image.size
+            )
+        return encode_png(self.image, texts)
+
+    def save(self, path: str | Path, *, metadata: bool = True) -> None:
+        """Write a PNG whole or not at all, replacing `path`; ResourceError when that fails."""
+        from limner.images import write_atomically
+
+        write_atomically(path, self.to_png(metadata=metadata))
+
+    def _repr_png_(self) -> bytes:
+        return self.to_png(metadata=False)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model folder says of itself; `sha256` is that of its weights, `size` in pixels."""
+
+    name: str
+    family: str
+    licence: str
+    size: int
+    sha256: str
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Pictures to a grid of codes and back."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows h and columns w of codes of one picture."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different codes there are."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] to codes (B, h, w) int64."""
+        ...
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) to images (B, 3, H, W) in [-1, 1]."""
+        ...
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Codes (B, h, w) to the vectors they stand for."""
+        ...
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """Codes from text; knows only vocabulary and grid sizes, so that any codec fits."""
+
+    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
+        """The training loss of text (B, T) and codes (B, S), both int64."""
+        ...
+
+    def stream(self, text: Tensor, sampling: Any, seeds: Sequence[int]) -> Iterator[Tensor]:
+        """Yield growing codes (B, <= S) for text (B, T); row i is drawn with seeds[i]."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Protocol):
+    """Text to feature vectors."""
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Texts to features (B, T, D)."""
+        ...
+
+
+@runtime_checkable
+class Pipeline(Protocol):
+    """Built parts that draw; knows no file."""
+
+    def stream(self, request: Request) -> Iterator[Step]:
+        """Yield a Step for each moment of drawing; stop iterating to cancel."""
+        ...
+
+
+def _number(owner: object, name: str, accept: Any, wanted: str) -> None:
+    value = getattr(owner, name)
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not accept(value):
+        raise UsageError(f"{name} is {quote(value)}; expected a number {wanted}", param=name)
+    object.__setattr__(owner, name, float(value))
+
+
+def _integer(owner: object, name: str, accept: Any, wanted: str, *, optional: bool = True) -> None:
+    value = getattr(owner, name)
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not accept(value):
+        raise UsageError(f"{name} is {quote(value)}; expected {wanted}", param=name)
