@@ -14,7 +14,7 @@ help:
 
 draw: .venv/.limner
 	@mkdir -p pictures
-	@.venv/bin/limner draw "$$prompt" --out pictures/
+	@.venv/bin/limner draw --out pictures/ -- "$$prompt"
 
 test: .venv/.limner-dev
 	@scripts/check tests

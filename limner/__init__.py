@@ -6,6 +6,8 @@ Importing it loads nothing heavy: each public name is fetched when it is first u
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +36,17 @@ _HOMES = {
     "draw": "limner.draw",
     "load": "limner.registry",
 }
+
+
+class _Package(ModuleType):
+    """Keeps `limner.draw` the function: importing the module `limner.draw` would hide it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

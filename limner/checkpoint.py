@@ -39,6 +39,7 @@ CONFIG, WEIGHTS, TOKENIZER, CARD = (
     "tokenizer.json",
     "README.md",
 )
+_REAL = {"F32", "F16", "BF16"}
 _SHOWN = 5  # names of tensors in one message
 _NUMBER_LIMIT = 2**24  # no width, length or vocabulary of a config is larger
 
@@ -100,7 +101,7 @@ def save_checkpoint(
     tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
     config = {
         "limner_format": FORMAT,
-        "family": "dalle",
+        "family": pipeline.family,
         "name": name,
         "licence": licence,
         "size": pipeline.size,
@@ -191,7 +192,8 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
 def _check_format(version: Any, source: str) -> None:
     if isinstance(version, bool) or not isinstance(version, int):
         raise CheckpointError(
-            f"{source} has the limner_format {quote(version)}; expected a whole number up to {FORMAT}"
+            f"{source} has the limner_format {quote(version)}; expected a whole number from 1 to "
+            f"{FORMAT}"
         )
     if version > FORMAT:
         raise CheckpointError(
@@ -249,8 +251,7 @@ def _build(
     try:
         with torch.device("meta"):
             outline = build(config, tokenizer)
-        wanted = {key: tuple(value.shape) for key, value in outline.state_dict().items()}
-        _check_shapes(wanted, entries, opened.source(WEIGHTS))
+        _check_fit(outline.state_dict(), entries, opened.source(WEIGHTS))
         return build(config, tokenizer)
     except CheckpointError:
         raise
@@ -285,7 +286,14 @@ def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
             f"the prior was made for {expected[0]} on {expected[1]}"
         )
     defaults = _read_sampling(config.sampling)
-    return Dalle(tokenizer, prior, codec, defaults, config.size, config.text_length)
+    return Dalle(
+        tokenizer,
+        prior,
+        codec,
+        defaults=defaults,
+        size=config.size,
+        text_length=config.text_length,
+    )
 
 
 def _read_sampling(values: dict[str, Any]) -> TokenSampling:
@@ -302,25 +310,29 @@ def _without_guidance(values: Mapping[str, Any]) -> Sampling:
     return Sampling(**{key: value for key, value in values.items() if key != "guidance"})
 
 
-FAMILIES: dict[str, Callable[[ModelConfig, "Tokenizer"], Any]] = {"dalle": _build_dalle}
+FAMILIES: dict[str, Callable[[ModelConfig, Any], Any]] = {"dalle": _build_dalle}
 
 
-def _check_shapes(
-    wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, TensorEntry], source: str
+def _check_fit(
+    wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], source: str
 ) -> None:
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]
     other = [
-        f"{key} {found[key].shape} for {wanted[key]}"
-        for key in wanted
-        if key in found and found[key].shape != wanted[key]
+        f"{key} {found[key].dtype} {found[key].shape} for {tuple(tensor.shape)}"
+        for key, tensor in wanted.items()
+        if key in found
+        and (
+            found[key].shape != tuple(tensor.shape)
+            or (found[key].dtype in _REAL) != tensor.is_floating_point()
+        )
     ]
     if not (missing or extra or other):
         return
     first = next(names for names in (missing, extra, other) if names)
     raise CheckpointError(
         f"{source} does not fit its config.json: {len(missing)} tensors missing, {len(extra)} too "
-        f"many, {len(other)} of another shape; the first are "
+        f"many, {len(other)} of another shape or kind; the first are "
         f"{', '.join(name[:60] for name in first[:_SHOWN])}"
     )
 

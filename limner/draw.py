@@ -5,7 +5,8 @@ draw -> Request -> pipeline.stream -> Step -> Picture
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -37,6 +38,7 @@ def draw(
     model: str | Path | Any = "default",
     n: int = 1,
     seed: int | None = None,
+    size: int | None = None,
     guidance: float | None = None,
     **sampling: Unpack[SamplingOptions],
 ) -> list[Picture]:
@@ -51,6 +53,7 @@ def draw(
         prompt,
         n=n,
         seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
+        size=size,
         guidance=guidance,
         sampling=sampling_from(dict(sampling)),
     )
@@ -59,20 +62,21 @@ def draw(
         raise UsageError(
             f"model is {quote(model)}; expected a name, a folder, or what limner.load returns"
         )
-    last = None
-    for last in pipeline.stream(request):
-        pass
-    return pictures_from(last, request, pipeline)
+    return finish(pipeline.stream(request), request, pipeline)
 
 
-def pictures_from(step: Step | None, request: Request, pipeline: Any) -> list[Picture]:
-    """Return the pictures of a request's last Step, each with what is needed to draw it again."""
-    assert step is not None and step.images is not None, "a pipeline's last Step has images"
+def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Picture]:
+    """Run through `steps` and return the last one's pictures, ready to be drawn again.
+
+    Watch or stop the drawing by passing a generator of your own around `pipeline.stream(request)`.
+    """
+    *_, step = deque(steps, maxlen=1)
+    assert step.images is not None, "a pipeline's last Step has images"
     info = info_of(pipeline)
-    settings = settings_of(request, pipeline) | {
+    settings = asdict(pipeline.settle(request)) | {
         "family": info.family,
         "model_hash": info.sha256,
-        "steps": step.total,
+        "steps": step.total // request.n,
     }
     notes = tuple(notes_on(request, pipeline))
     return [
@@ -92,13 +96,6 @@ def notes_on(request: Request, pipeline: Any) -> Iterator[str]:
         yield f"prompt_truncated: the prompt has {count} tokens; the model reads the first {length}"
 
 
-def settings_of(request: Request, pipeline: Any) -> dict[str, Any]:
-    """Return guidance and sampling as they are used: the request's, else the model's own."""
-    given = asdict(request.sampling) | {"guidance": request.guidance}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return asdict(pipeline.defaults) | chosen
-
-
 def info_of(pipeline: Any) -> ModelInfo:
     """Return what the pipeline's folder said of it; a pipeline that has none is `unsaved`."""
     info = getattr(pipeline, "info", UNSAVED)
@@ -110,6 +107,6 @@ def sampling_from(options: dict[str, Any]) -> Sampling:
     known = [field.name for field in fields(Sampling)]
     for name in options:
         if name not in known:
-            hint = did_you_mean(name, [*known, "model", "n", "seed", "guidance"])
+            hint = did_you_mean(name, [*known, "model", "n", "seed", "size", "guidance"])
             raise UsageError(f"draw has no argument {quote(name)}{hint}")
     return Sampling(**options)

@@ -26,13 +26,13 @@ class LimnerError(Exception):
     """A mistake that the person who called limner can mend; its text is fit to be shown as it is.
 
     `param` names the offending argument and `code` is a stable machine-readable reason; both may
-    be None. The text is cut at 400 characters.
+    be None. The text is put on one line and cut at 400 characters.
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(shorten(message, MESSAGE_LIMIT))
+        super().__init__(shorten(" ".join(message.split()), MESSAGE_LIMIT))
         self.param = param
         self.code = code
 
@@ -96,15 +96,11 @@ def shorten(text: str, limit: int) -> str:
 
 def quote(value: object, limit: int = 60) -> str:
     """Return a printable, one-line, shortened form of a value that a stranger may have written."""
-    return ascii(value)[:limit] + "…" if len(ascii(value)) > limit else _visible(value)
+    shown = repr(value)
+    return shorten(shown if shown.isprintable() else ascii(value), limit)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'a' or 'b'?`, or an empty string when nothing known is near."""
     near = difflib.get_close_matches(name[:100], list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
-
-
-def _visible(value: object) -> str:
-    shown = repr(value)
-    return shown if shown.isprintable() else ascii(value)

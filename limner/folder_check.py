@@ -11,8 +11,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from limner.errors import CheckpointError, quote
 from limner.safetensors_check import refuse_foreign, strict_json
@@ -47,7 +47,7 @@ class ModelFolder:
         return f"{self.shown}/{name}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
+    def open(self, name: str) -> Iterator[BufferedReader]:
         """Open a regular file of the folder for reading; CheckpointError for anything else."""
         self._check_link(name)
         try:
@@ -120,7 +120,7 @@ def digest_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def digest_file(file: BinaryIO) -> str:
+def digest_file(file: BufferedReader) -> str:
     """Return the sha256 of an open file from its start."""
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()

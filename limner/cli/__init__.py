@@ -14,8 +14,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from limner import __version__
-from limner.cli import models
+from limner.cli import data, models
 from limner.cli.draw import draw
+from limner.cli.train import train
 from limner.errors import LimnerError, ResourceError
 
 app = typer.Typer(
@@ -50,6 +51,8 @@ def options(
 
 app.command("draw")(draw)
 app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
+app.command("train")(train)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -65,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         app(args=kept, prog_name="limner")
     except LimnerError as error:
         _exit(error, str(error), error.exit_code, debug)
-    except Exception as error:  # a fault of limner's own: reported, never hidden
+    except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
         if _is_out_of_memory(error):
             text = "there is not enough memory for this; ask for fewer pictures at once"
             _exit(error, text, ResourceError.exit_code, debug)

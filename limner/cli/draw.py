@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.files import Place, read_prompts, slug
-from limner.errors import DataError, LimnerError, UsageError, quote
+from limner.errors import DataError, UsageError, quote
 from limner.types import Picture, Request, Sampling, Step
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Drawn:
         }
 
 
-def draw(
+def draw(  # noqa: PLR0913  # typer reads the options off the signature
     prompt: Prompt = None,
     prompts: Prompts = None,
     n: Count = 1,
@@ -172,14 +172,12 @@ def read_requests(
 
 def draw_files(pipeline: Any, request: Request, place: Place, manner: Manner) -> Drawn:
     """Draw a request and write a file for each picture, and a grid when there are several."""
-    from limner.draw import pictures_from
+    from limner.draw import finish
     from limner.images import encode_png, grid
 
     began = time.perf_counter()
-    last = None
-    for last in with_progress(pipeline.stream(request), request.prompt, manner):
-        pass
-    pictures = pictures_from(last, request, pipeline)
+    steps = with_progress(pipeline.stream(request), request.prompt, manner)
+    pictures = finish(steps, request, pipeline)
     seconds = time.perf_counter() - began
     stem = slug(request.prompt)
     paths = [

@@ -34,7 +34,7 @@ class Place:
         if out is None:
             return cls(Path())
         suffix = out.suffix.lower()
-        if out.is_dir():
+        if os.path.isdir(out):
             return cls(out)
         if suffix in _OTHER_FORMATS:
             raise UsageError(
@@ -50,14 +50,13 @@ class Place:
         return cls(out.parent, out.name)
 
     def prepare(self) -> None:
-        """Make the folder and try to write in it, before any model is loaded.
+        """Try to write where the pictures will go, before any model is loaded; leave no trace.
 
         Raises UsageError when a file is in the way, ResourceError when the system refuses.
         """
         shown = quote(str(self.folder), 200)
-        probe = self.folder / f".limner-{secrets.token_hex(8)}.tmp"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            probe = _nearest_existing(self.folder) / f".limner-{secrets.token_hex(8)}.tmp"
             probe.touch(exist_ok=False)
             probe.unlink()
         except (FileExistsError, NotADirectoryError) as error:
@@ -65,13 +64,33 @@ class Place:
         except OSError as error:
             if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
                 raise UsageError(f"--out {shown}: {error.strerror}; give another folder") from error
-            raise ResourceError(
-                f"cannot write in {shown}: {error.strerror}; give another folder with --out"
-            ) from error
+            raise self._refused(error) from error
 
     def write(self, name: str, png: bytes) -> Path:
-        """Write a picture under `name`, or under the file name the user chose; return its path."""
+        """Write a picture under `name`, or under the file name the user chose; return its path.
+
+        Makes the folder when it is not there. Raises ResourceError.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refused(error) from error
         return write_new(self.folder / (self.file or name), png)
+
+    def _refused(self, error: OSError) -> ResourceError:
+        shown = quote(str(self.folder), 200)
+        return ResourceError(
+            f"cannot write in {shown}: {error.strerror}; give another folder with --out"
+        )
+
+
+def _nearest_existing(folder: Path) -> Path:
+    while True:
+        try:
+            folder.lstat()
+            return folder
+        except FileNotFoundError:
+            folder = folder.parent
 
 
 def slug(prompt: str) -> str:

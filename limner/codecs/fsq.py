@@ -17,8 +17,8 @@ from limner.nn.conv import Downsample, ResidualBlock, Upsample
 class FSQConfig:
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
-    `levels` are those of finite scalar quantisation; `codebook` > 0 takes a learned codebook of that
-    many unit vectors of `len(levels)` dimensions in its place.
+    `levels` are those of finite scalar quantisation; `codebook` > 0 takes in its place a learned
+    codebook of so many unit vectors of `len(levels)` dimensions.
     """
 
     size: int = 64

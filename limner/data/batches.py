@@ -1,6 +1,7 @@
-"""Batches of scenes for training: a pure function of (config, step), so a run can resume anywhere."""
+"""Batches of scenes: a pure function of (config, step), so that a run can resume anywhere."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from limner.data.scenes import Graph, pick, render, sample_graph, scene_rng
 from limner.data.sprites import find_font
+
+Item = TypeVar("Item")
 
 
 def to_tensor(pixels: "np.typing.NDArray[np.uint8]") -> Tensor:
@@ -22,7 +25,14 @@ def graph_at(split: str, index: int, seed: int = 0, level: int = 4) -> Graph:
 
 
 def picture_batch(
-    split: str, first: int, count: int, *, size: int = 64, seed: int = 0, level: int = 4, jitter: int = 0
+    split: str,
+    first: int,
+    count: int,
+    *,
+    size: int = 64,
+    seed: int = 0,
+    level: int = 4,
+    jitter: int = 0,
 ) -> Tensor:
     """Return scenes `first` to `first + count - 1` as a tensor (count, 3, size, size)."""
     font = find_font()
@@ -48,7 +58,7 @@ class PictureBatches(Dataset[Tensor]):
         return picture_batch("train", step * self.batch, self.batch, **self.settings)
 
 
-def stream(dataset: Dataset[Tensor], steps: range, workers: int = 1) -> Iterator[Tensor]:
+def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:
     """Yield the items of `steps` in order, made ahead of time by worker processes."""
     loader = DataLoader(
         dataset,

@@ -11,10 +11,13 @@ from limner.data.scenes import COLOURLESS, Graph, Thing, pick
 from limner.errors import UsageError
 
 LANGUAGES = ("en", "zh")
-WITHOUT_ARTICLE = frozenset(
-    "glasses sunglasses jeans gloves socks headphones scissors noodles popcorn bread broccoli corn "
-    "sushi milk coffee tea cheese cabbage".split()
-) | {"french fries", "ice cream"}
+_UNCOUNTED = (
+    "glasses|sunglasses|jeans|gloves|socks|headphones|scissors|noodles|popcorn|bread|broccoli|corn|"
+    "sushi|milk|coffee|tea|cheese|cabbage|french fries|ice cream|maize|lettuce|bok choy|ramen|"
+    "noodle soup|corn on the cob|matcha|green tea|boba|honey|soft serve|yarn|cattle|luggage|grapes|"
+    "fries|chips|mittens|trousers|pants|shades|spectacles|eyeglasses|piano keys|tennis|lightning"
+)
+WITHOUT_ARTICLE = frozenset(_UNCOUNTED.split("|"))
 NUMBERS = {"en": ("", "a", "two", "three", "four", "five"), "zh": "零一两三四五"}
 COLOURS_ZH = {
     "red": "红",
@@ -29,6 +32,9 @@ COLOURS_ZH = {
     "white": "白",
     "gray": "灰",
 }
+# An alias such as "red rose" is left out where a colour is told: nobody says "a blue red rose".
+COLOUR_WORDS_EN = frozenset({*COLOURS_ZH, "gold"})
+COLOUR_WORDS_ZH = frozenset({*COLOURS_ZH.values(), "金"})
 SIZES_EN = {"small": ("small", "little", "tiny"), "normal": ("",), "big": ("big", "large", "huge")}
 PLACES_EN = {
     "meadow": ("in a meadow", "on the grass", "in a green meadow", "on a meadow"),
@@ -58,11 +64,11 @@ PLACES_ZH = {
     "sunset": ("夕阳下", "日落时", "黄昏时"),
 }
 PATTERNS_EN = {
-    "plain": ("on a {} background", "on a plain {} background", "against a {} background"),
-    "gradient": ("on a {} gradient background", "on a background fading from {} to white"),
-    "striped": ("on a {} striped background", "on {} stripes"),
-    "dotted": ("on a {} polka dot background", "on {} polka dots"),
-    "checkered": ("on a {} checkered background", "on a {} checkerboard"),
+    "plain": ("on {a} {} background", "on a plain {} background", "against {a} {} background"),
+    "gradient": ("on {a} {} gradient background", "on a background fading from {} to white"),
+    "striped": ("on {a} {} striped background", "on {} stripes"),
+    "dotted": ("on {a} {} polka dot background", "on {} polka dots"),
+    "checkered": ("on {a} {} checkered background", "on {a} {} checkerboard"),
 }
 PATTERNS_ZH = {
     "plain": ("{}色背景上", "{}色的背景上", "{}底上"),
@@ -127,7 +133,7 @@ def _thing_english(
     noun = thing.entry
     size = pick(rng, SIZES_EN[thing.size])
     colour = _colour_to_tell(thing, rng, style) or ""
-    name = _name_english(noun, thing.count, rng)
+    name = _name_english(noun, thing.count, rng, bool(colour))
     phrase = " ".join(part for part in (size, colour, name) if part)
     if thing.count > 1:
         digits = rng.random() < 0.15
@@ -137,12 +143,15 @@ def _thing_english(
     return f"{_article(phrase)} {phrase}"
 
 
-def _name_english(noun: Noun, count: int, rng: random.Random) -> str:
+def _name_english(noun: Noun, count: int, rng: random.Random, coloured: bool) -> str:
     if count > 1:
         return noun.plural
-    if noun.aliases and rng.random() < 0.12:
-        return pick(rng, noun.aliases)
-    return noun.singular
+    aliases = [
+        alias
+        for alias in noun.aliases
+        if not (coloured and COLOUR_WORDS_EN & set(alias.replace("-", " ").split()))
+    ]
+    return pick(rng, aliases) if aliases and rng.random() < 0.12 else noun.singular
 
 
 def _pair_english(graph: Graph, rng: random.Random) -> str:
@@ -158,7 +167,7 @@ def _ground_english(key: str, rng: random.Random) -> str:
     pattern, _, tint = key.partition(":")
     if not tint:
         return pick(rng, PLACES_EN[pattern])
-    return pick(rng, PATTERNS_EN[pattern]).format(tint)
+    return pick(rng, PATTERNS_EN[pattern]).format(tint, a=_article(tint))
 
 
 def _bare_ground_english(key: str) -> str:
@@ -171,7 +180,9 @@ def _bare_ground_english(key: str) -> str:
 
 
 def _article(phrase: str) -> str:
-    return "an" if phrase[0] in "aeiou" and not phrase.startswith(("uni", "use")) else "a"
+    if phrase.startswith("hour"):
+        return "an"
+    return "an" if phrase[0] in "aeiou" and not phrase.startswith(("uni", "ufo", "ewe")) else "a"
 
 
 def _colour_to_tell(thing: Thing, rng: random.Random, style: str) -> str | None:
@@ -217,12 +228,20 @@ def _thing_chinese(
         short = rng.random() < 0.4 and len(noun.chinese) <= 2 and thing.size == "normal"
         painted = COLOURS_ZH[colour] if short else f"{COLOURS_ZH[colour]}色的"
     size = {"small": "小", "normal": "", "big": "大"}[thing.size]
-    name = noun.chinese
-    if noun.chinese_aliases and thing.count == 1 and rng.random() < 0.12:
-        name = pick(rng, noun.chinese_aliases)
+    name = _name_chinese(noun, thing, rng, bool(colour))
     if not counted and thing.count == 1:
         return f"{painted}{size}{name}"
     return f"{NUMBERS['zh'][thing.count]}{noun.classifier}{painted}{size}{name}"
+
+
+def _name_chinese(noun: Noun, thing: Thing, rng: random.Random, coloured: bool) -> str:
+    said = COLOUR_WORDS_ZH if coloured else frozenset()
+    if thing.size != "normal":
+        said = said | {"大", "小"}
+    aliases = [alias for alias in noun.chinese_aliases if not said & set(alias)]
+    if aliases and thing.count == 1 and rng.random() < 0.12:
+        return pick(rng, aliases)
+    return noun.chinese
 
 
 def _pair_chinese(graph: Graph, rng: random.Random) -> str:

@@ -118,12 +118,18 @@ LEVELS = {
     1: Mix(),
     2: Mix(counts=0.3),
     3: Mix(counts=0.22, pairs=0.25),
-    4: Mix(counts=0.2, pairs=0.25, styles=0.1),
+    4: Mix(counts=0.18, pairs=0.22, styles=0.06),
 }
 
 
 def scene(
-    split: str, index: int, *, seed: int = 0, size: int = 64, level: int = 4, font: str | None = None
+    split: str,
+    index: int,
+    *,
+    seed: int = 0,
+    size: int = 64,
+    level: int = 4,
+    font: str | None = None,
 ) -> Scene:
     """Return scene number `index` of a split: a pure function of its arguments.
 
@@ -211,7 +217,9 @@ def layout(graph: Graph, size: int) -> tuple[Box, ...]:
     )
 
 
-def render(graph: Graph, size: int, *, font: str | None = None, shift: tuple[int, int] = (0, 0)) -> Pixels:
+def render(
+    graph: Graph, size: int, *, font: str | None = None, shift: tuple[int, int] = (0, 0)
+) -> Pixels:
     """Paint a graph as RGB pixels (size, size, 3); `shift` moves every object by (x, y) pixels."""
     face = find_font(font)
     picture = background(graph.background, size).astype(np.uint16)

@@ -82,7 +82,7 @@ def _glyph(font: str, emoji: str) -> Floats:
     left, top, right, bottom = draw.textbbox((0, 0), emoji, font=typeface, embedded_color=True)
     corner = ((CANVAS - right - left) / 2, (CANVAS - bottom - top) / 2)
     draw.text(corner, emoji, font=typeface, embedded_color=True)
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
 def recolour(picture: Floats, target: tuple[int, int, int]) -> Floats:
@@ -164,7 +164,7 @@ def _line_art(picture: Floats) -> Floats:
     flat = picture[..., :3] * alpha + (1 - alpha)
     gray = _image(np.concatenate([flat, np.ones_like(alpha)], axis=-1)).convert("L")
     edges = gray.filter(ImageFilter.GaussianBlur(1.2)).filter(ImageFilter.FIND_EDGES)
-    ink = _ramp(np.asarray(edges, dtype=np.float32) / 255, 0.04, 0.12)
+    ink = _ramp(np.asarray(edges, dtype=np.float32) / np.float32(255), 0.04, 0.12)
     paper = np.broadcast_to((1 - ink * 0.9)[..., None], flat.shape)
     return np.concatenate([paper, alpha], axis=-1).astype(np.float32)
 

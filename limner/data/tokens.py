@@ -67,13 +67,13 @@ def encode_scenes(
     codec: Any, tokenizer: Tokenizer, source: ScenePictures, count: int, text_length: int
 ) -> Iterator[CodeCache]:
     """Yield `count` scenes of a source as caches of one block each, encoded in bf16."""
-    blocks: Any = stream(source, range(count // source.block))
+    blocks = stream(source, range(count // source.block))
     for images, sentences in blocks:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             codes = codec.encode(images).flatten(1)
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)
-        yield CodeCache(codes.to(torch.int16), captions.to(torch.int16))
+        yield CodeCache(codes.to(torch.int32), captions.to(torch.int16))
 
 
 def join(parts: list[CodeCache]) -> CodeCache:

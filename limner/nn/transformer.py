@@ -42,7 +42,7 @@ class KeyValueCache:
         self.filled = 0
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write new keys and values (B, H, L, K) of a layer; return all so far (B, H, filled, K)."""
+        """Write a layer's new keys and values (B, H, L, K); return all so far."""
         end = self.filled + keys.shape[2]
         self.keys[layer, :, :, self.filled : end] = keys
         self.values[layer, :, :, self.filled : end] = values
@@ -69,7 +69,7 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention with normalised queries and keys (arXiv 2302.05442) and rotary positions."""
+    """Multi-head attention, queries and keys normalised (arXiv 2302.05442), rotary positions."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

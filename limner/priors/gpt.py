@@ -142,7 +142,8 @@ class GPT(nn.Module):
                 scale = guidance_at(
                     sampling.guidance_schedule, sampling.guidance, position, self.length
                 )
-                logits = guide(*logits.chunk(2), scale)
+                with_text, without_text = logits.chunk(2)
+                logits = guide(with_text, without_text, scale)
             chosen = choose(logits, sampling, uniforms[:, position])
             if given is not None and keep is not None:
                 held = _fill(keep)[:, position]

@@ -128,7 +128,8 @@ class Tokenizer:
         unseen: dict[str, None] = {}
         for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal):
             word = piece.removeprefix(_MARK)
-            is_word = unicodedata.category(word[0])[0] in "LN" or unicodedata.category(word) == "So"
+            kind = unicodedata.category(word[0])
+            is_word = len(word) > 1 or kind[0] in "LN" or kind == "So"
             if is_word and len(self._engine.model.tokenize(piece)) > 1:
                 unseen[word] = None
         return list(unseen)
@@ -145,6 +146,7 @@ def _with_pipeline(engine: Engine) -> Engine:
             normalizers.NFKC(),
             normalizers.Replace(Regex(boundary), " "),
             normalizers.Replace(Regex(rf"[\s{_MARK}]+"), " "),
+            normalizers.Replace(Regex(r"(?:^|(?<=\s))\p{M}+"), ""),  # an accent on nothing
             normalizers.Strip(),
         ]
     )

@@ -60,7 +60,7 @@ class CodecTraining:
 
 @dataclass(frozen=True)
 class PriorTraining:
-    """How the prior learns: dropped captions, and the share of the run with annealed random order."""
+    """How the prior learns: dropped captions, share of the run with annealed random order."""
 
     caption_dropout: float = 0.1
     random_order_until: float = 0.0
@@ -81,6 +81,7 @@ class TrainConfig:
     prior_training: PriorTraining = field(default_factory=PriorTraining)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the config as plain JSON values."""

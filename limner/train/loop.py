@@ -74,22 +74,24 @@ def _steps(
                 log.write(json.dumps(line) + "\n")
                 log.flush()
             yield Progress(
-                count, loop.steps, numbers, rate * loop.batch, (loop.steps - count) / rate, validation
+                count,
+                loop.steps,
+                numbers,
+                rate * loop.batch,
+                (loop.steps - count) / rate,
+                validation,
             )
 
 
 def _resume(step_object: TrainingStep, out: Path) -> int:
-    information = load_state(
-        out, step_object.modules, step_object.averages, step_object.optimizers
-    )
+    information = load_state(out, step_object.modules, step_object.averages, step_object.optimizers)
     return int(information["step"])
 
 
 def _save(step_object: TrainingStep, config: TrainConfig, out: Path, step: int) -> None:
     extra: dict[str, Any] = {"config": config.to_json()}
-    save_state(
-        out, step, step_object.modules, step_object.averages, step_object.optimizers, extra
-    )
+    step_object.export(out)
+    save_state(out, step, step_object.modules, step_object.averages, step_object.optimizers, extra)
 
 
 def _write_samples(step_object: TrainingStep, out: Path, step: int) -> None:

@@ -20,7 +20,10 @@ def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     As LPIPS without learned weights (Zhang 2018, arXiv 1801.03924, equation 1).
     """
     terms = [
-        (F.normalize(ours.float(), dim=1) - F.normalize(theirs.float(), dim=1)).square().sum(1).mean()
+        (F.normalize(ours.float(), dim=1) - F.normalize(theirs.float(), dim=1))
+        .square()
+        .sum(1)
+        .mean()
         for ours, theirs in zip(features, targets, strict=True)
     ]
     return torch.stack(terms).mean()

@@ -8,23 +8,16 @@ from torch import Tensor, nn
 
 
 def split_parameters(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """Return (hidden matrices, everything else) of a module's trainable parameters.
+    """Return (weights of linear layers, everything else) of a module's trainable parameters.
 
-    Hidden matrices are the two-dimensional weights of linear layers, without embeddings and heads:
-    the ones that Muon is made for.
+    Muon is made for the first; embeddings, tables, norms and biases belong to AdamW.
     """
-    outside = {
-        id(child.weight)
-        for name, child in module.named_modules()
-        if isinstance(child, nn.Embedding) or (isinstance(child, nn.Linear) and "head" in name)
-    }
-    matrices, others = [], []
-    for parameter in module.parameters():
-        if not parameter.requires_grad:
-            continue
-        hidden = parameter.ndim == 2 and id(parameter) not in outside
-        (matrices if hidden else others).append(parameter)
-    return matrices, others
+    linear = {id(child.weight) for child in module.modules() if isinstance(child, nn.Linear)}
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return (
+        [parameter for parameter in trained if id(parameter) in linear],
+        [parameter for parameter in trained if id(parameter) not in linear],
+    )
 
 
 def create_optimizers(

@@ -22,7 +22,7 @@ def save_state(
     optimizers: list[torch.optim.Optimizer],
     extra: dict[str, Any],
 ) -> None:
-    """Write `folder`/state whole or not at all; the state before stays until the new one is there."""
+    """Write `folder`/state whole or not at all; the old state stays until the new one is there."""
     tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
     for name, module in modules.items():
         tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
@@ -35,7 +35,10 @@ def save_state(
     new, old, kept = folder / "state.new", folder / "state.old", folder / "state"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, new / "tensors.safetensors")
+    save_file(
+        {key: value.contiguous().clone() for key, value in tensors.items()},
+        new / "tensors.safetensors",
+    )
     (new / "state.json").write_text(json.dumps({"step": step, **extra}, indent=1))
     for path in new.iterdir():
         with path.open("rb") as file:

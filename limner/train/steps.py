@@ -1,10 +1,12 @@
 """Training steps: what one optimiser step does for each trainable part.
 
 A step object owns its modules, optimisers and averages; `__call__(step, progress) -> numbers` does
-one update, `validate() -> numbers` measures, `samples() -> images` shows. The loop knows nothing else.
+one update, `validate() -> numbers` measures, `samples() -> images` shows.
+The loop knows nothing else.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -14,10 +16,12 @@ from limner.codecs import create_codec
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.data.batches import PictureBatches, picture_batch, stream
-from limner.errors import NonFiniteError
+from limner.errors import ConfigError
 from limner.train.config import TrainConfig
 from limner.train.losses import discriminator_loss, perceptual_loss, pixel_loss, psnr, ssim
-from limner.train.optimizer import Average, create_optimizers, schedule
+from limner.train.optimizer import Average
+from limner.train.parts import CODEC_FILE, load_codec, save_codec
+from limner.train.update import optimizers_for, precision, update
 
 
 class TrainingStep(Protocol):
@@ -43,13 +47,21 @@ class TrainingStep(Protocol):
         """Return pictures (B, 3, H, W) that show what has been learnt."""
         ...
 
+    def export(self, out: Path) -> None:
+        """Write the averaged weights in the form that the next stage reads."""
+        ...
+
 
 class CodecStep:
     """Autoencoder step: pixel, perceptual and, late, adversarial loss (arXiv 2012.09841)."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.codec = create_codec(dict(config.codec)).to(memory_format=torch.channels_last)
+        if config.start_from:
+            self.codec, self.codec_config = load_codec(config.start_from)
+        else:
+            self.codec, self.codec_config = create_codec(dict(config.codec)), dict(config.codec)
+        self.codec = self.codec.to(memory_format=torch.channels_last).train()
         self.size: int = self.codec.config.size
         self.weights = config.codec_training
         self.modules: dict[str, nn.Module] = {"codec": self.codec}
@@ -58,13 +70,13 @@ class CodecStep:
             self.codec.quantizer.requires_grad_(False)
         trained = [p for p in self.codec.parameters() if p.requires_grad]
         self.averages = {"codec": Average(trained, config.loop.average)}
-        self.optimizers = _optimizers(self.codec, config)
+        self.optimizers = optimizers_for(self.codec, config)
         self.features = _frozen_features(self.weights.perceptual_weights)
         self.discriminator: PatchDiscriminator | None = None
         if self.weights.adversarial:
             self.discriminator = PatchDiscriminator()
             self.modules["discriminator"] = self.discriminator
-            self.optimizers += _optimizers(self.discriminator, config)
+            self.optimizers += optimizers_for(self.discriminator, config)
         self.batches: Iterator[Tensor] = iter(())
 
     def start(self, step: int) -> None:
@@ -82,7 +94,7 @@ class CodecStep:
     def __call__(self, step: int) -> dict[str, float]:
         """Update the codec once, and the discriminator once it has joined."""
         images = next(self.batches)
-        with _autocast(self.config):
+        with precision(self.config):
             reconstruction, _, auxiliary = self.codec(images)
             loss = pixel_loss(reconstruction.float(), images) + auxiliary
             if self.features is not None:
@@ -96,15 +108,15 @@ class CodecStep:
                 loss = loss - self.weights.adversarial * self.discriminator(reconstruction).mean()
         numbers = {"loss": float(loss.detach())}
         first = 1
-        numbers |= _update(loss, self.optimizers[:first], self.codec, step, self.config)
+        numbers |= update(loss, self.optimizers[:first], self.codec, step, self.config)
         self.averages["codec"].update(step)
         if joined and self.discriminator is not None:
             self.discriminator.requires_grad_(True)
-            with _autocast(self.config):
+            with precision(self.config):
                 real = self.discriminator(images)
                 fake = self.discriminator(reconstruction.detach())
                 judged = discriminator_loss(real.float(), fake.float())
-            _update(judged, self.optimizers[first:], self.discriminator, step, self.config)
+            update(judged, self.optimizers[first:], self.discriminator, step, self.config)
             numbers["discriminator"] = float(judged.detach())
         return numbers
 
@@ -115,12 +127,16 @@ class CodecStep:
         count = self.config.data.held_for_validation
         found, numbers = [], []
         for first in range(0, count, 64):
-            images = picture_batch("held_out", first, 64, size=self.size, level=self.config.data.level)
-            with _autocast(self.config):
+            images = picture_batch(
+                "held_out", first, 64, size=self.size, level=self.config.data.level
+            )
+            with precision(self.config):
                 codes = self.codec.encode(images)
                 reconstruction = self.codec.decode(codes)
             found.append(codes.flatten())
-            numbers.append(torch.stack([psnr(reconstruction, images), ssim(reconstruction, images)]))
+            numbers.append(
+                torch.stack([psnr(reconstruction, images), ssim(reconstruction, images)])
+            )
         self.averages["codec"].swap()
         decibels, similarity = torch.cat(numbers, dim=1).mean(1).tolist()
         share = torch.bincount(torch.cat(found), minlength=self.codec.vocabulary).float()
@@ -138,52 +154,30 @@ class CodecStep:
         """Return 32 held-out scenes above their reconstructions."""
         self.averages["codec"].swap()
         images = picture_batch("held_out", 0, 32, size=self.size, level=self.config.data.level)
-        with _autocast(self.config):
+        with precision(self.config):
             reconstruction = self.codec.decode(self.codec.encode(images))
         self.averages["codec"].swap()
-        rows = [row for k in range(0, 32, 16) for row in (images[k : k + 16], reconstruction[k : k + 16])]
-        return torch.cat(rows)
+        halves = (slice(0, 16), slice(16, 32))
+        return torch.cat([part[half] for half in halves for part in (images, reconstruction)])
 
-
-def _optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    loop = config.loop
-    return create_optimizers(module, loop.optimizer, loop.learning_rate, loop.weight_decay)
-
-
-def _autocast(config: TrainConfig) -> torch.autocast:
-    return torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16)
-
-
-def _update(
-    loss: Tensor,
-    optimizers: list[torch.optim.Optimizer],
-    module: nn.Module,
-    step: int,
-    config: TrainConfig,
-) -> dict[str, float]:
-    loop = config.loop
-    if not torch.isfinite(loss):
-        raise NonFiniteError(
-            f"the loss is {float(loss)} at step {step}; nothing was updated: lower "
-            "loop.learning_rate, or resume from the last checkpoint"
-        )
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    parameters = [p for p in module.parameters() if p.grad is not None]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, loop.clip))
-    rate = loop.learning_rate * schedule(step, loop.steps, loop.warmup, loop.decay, loop.schedule)
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        optimizer.step()
-    return {"gradient_norm": norm, "learning_rate": rate}
+    def export(self, out: Path) -> None:
+        """Write `codec.safetensors` with the averaged weights."""
+        self.averages["codec"].swap()
+        save_codec(self.codec, self.codec_config, out / CODEC_FILE)
+        self.averages["codec"].swap()
 
 
 def _frozen_features(weights: str) -> FeatureNetwork | None:
     return FeatureNetwork.load(weights).requires_grad_(False).eval() if weights else None
 
 
-def create_step(config: TrainConfig) -> Any:
-    """Return the training step of a config's task."""
-    return CodecStep(config)
+def create_step(config: TrainConfig) -> TrainingStep:
+    """Return the training step of a config's task; raises ConfigError for an unknown one."""
+    from limner.train.features_step import FeaturesStep
+    from limner.train.prior_step import PriorStep
+
+    steps: dict[str, type[Any]] = {"codec": CodecStep, "features": FeaturesStep, "prior": PriorStep}
+    if config.task not in steps:
+        raise ConfigError(f"unknown task {config.task!r}; choose one of {', '.join(steps)}")
+    step: TrainingStep = steps[config.task](config)
+    return step

@@ -1,0 +1,199 @@
+"""`limner train`: one run as a TOML file says, with a bar, and a state to go on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from limner.errors import UsageError, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
+    from limner.train.loop import Progress
+
+EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}  # 75: stopped from outside, try again
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, and how.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in the out folder.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Overrule the file, as loop.steps=100."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only where the run is.")]
+
+
+@dataclass
+class Stop:
+    """Whether the run was asked to stop, and whether it has come so far that stopping saves."""
+
+    signal: int | None = None
+    started: bool = False
+
+
+def train(
+    config: Config,
+    resume: Resume = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a codec or a prior.
+
+    Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
+    from there. A second one stops at once; then the last state saved is what is left.
+    """
+    from limner.train.config import read_config
+
+    run = read_config(config, read_settings(settings or ()))
+    refuse_older_state(Path(run.out), resume)
+    from limner.train.loop import train as train_steps
+
+    last: Progress | None = None
+    validation: dict[str, float] = {}
+    began = time.perf_counter()
+    steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
+    with stopping() as stop, closing(steps):
+        for progress in until(stop, with_progress(steps, run.task, quiet)):
+            last, validation = progress, progress.validation or validation
+    answer = {
+        "task": run.task,
+        "out": run.out,
+        "step": last.step if last else None,
+        "steps": run.loop.steps,
+        "finished": stop.signal is None,
+        "seconds": round(time.perf_counter() - began, 3),
+        "numbers": last.numbers if last else {},
+        "validation": validation,
+    }
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
+    if stop.signal is not None:
+        if not quiet:
+            typer.echo("stopped, and the state is saved; go on with --resume", err=True)
+        raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
+    if last is None and not quiet:
+        typer.echo(f"nothing to do: all {run.loop.steps} steps are done", err=True)
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, str]:
+    """Return KEY=VALUE words as a mapping; raises UsageError for another shape or a key twice."""
+    found: dict[str, str] = {}
+    for word in settings:
+        key, equals, value = word.partition("=")
+        key = key.strip()
+        if not equals or not all(key.split(".")):
+            raise UsageError(f"--set {quote(word)} is not KEY=VALUE; write it as loop.steps=100")
+        if key in found:
+            raise UsageError(f"--set gives {quote(key)} twice; give it once")
+        found[key] = value.strip()
+    return found
+
+
+def refuse_older_state(out: Path, resume: bool) -> None:
+    """Raise UsageError when a new run would write over the state of an older one."""
+    if not resume and any((out / name).exists() for name in ("state", "state.old")):
+        raise UsageError(
+            f"{quote(str(out), 200)} holds the state of an earlier run; go on from it with "
+            "--resume, or give another folder with --set out=FOLDER"
+        )
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Note the first SIGINT or SIGTERM in place of dying of it; a second one ends the process.
+
+    Before the first step, when there is nothing to save, the first one ends it too.
+    """
+    stop, owner = Stop(), os.getpid()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            return  # Ctrl-C reaches the worker processes as well; their parent ends them
+        code = EXIT_CODES[signal.Signals(number)]
+        if not stop.started:
+            raise SystemExit(code)
+        if stop.signal is not None:
+            os._exit(code)  # an exception here could save weights in the middle of a change
+        stop.signal = number
+
+    before = {number: signal.signal(number, ask) for number in EXIT_CODES}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def until(stop: Stop, steps: Iterator[Progress]) -> Iterator[Progress]:
+    """Pass the steps on until a signal came."""
+    try:
+        for progress in steps:
+            stop.started = True
+            yield progress
+            if stop.signal is not None:
+                return
+    except RuntimeError:
+        if stop.signal is None:
+            raise
+        # the signal went to the whole process group, and a worker died of it before its parent
+
+
+def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator[Progress]:
+    """Pass the steps on; tell validation on stderr, under a bar where a person can see one."""
+    if quiet or not sys.stderr.isatty():
+        for progress in steps:
+            if progress.validation and not quiet:
+                typer.echo(describe(progress), err=True)
+            yield progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn(task),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        shown = bar.add_task("", total=None)
+        for progress in steps:
+            text = (
+                f"loss {progress.numbers['loss']:.4f}, "
+                f"{progress.pictures_per_second:.0f} pictures/s, "
+                f"{spell(progress.seconds_left)} left"
+            )
+            bar.update(shown, completed=progress.step, total=progress.steps, description=text)
+            if progress.validation:
+                bar.console.print(describe(progress), markup=False, highlight=False)
+            yield progress
+
+
+def describe(progress: Progress) -> str:
+    """Return a step's validation as one line."""
+    numbers = {"loss": progress.numbers["loss"], **progress.validation}
+    words = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+    return f"step {progress.step} of {progress.steps}: {words}"
+
+
+def spell(seconds: float) -> str:
+    """Return a duration as a person says it, in two units at most: "1 h 20 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,1 @@
+"""Evaluation: what a model's pictures show, measured without a trained judge."""

@@ -1,0 +1,196 @@
+"""MAIN PATH of the scene score: prompts -> pictures -> readings -> judgements -> scores.
+
+| set      | pictures                                     | judged against          |
+|----------|----------------------------------------------|-------------------------|
+| seen     | drawn, English, combinations of the training | their own scenes        |
+| held_out | drawn, English, combinations never trained   | their own scenes        |
+| chinese  | drawn, the scenes of `seen` in Chinese       | their own scenes        |
+| ceiling  | the true pictures of `seen`                  | their own scenes        |
+| codec    | the same, through the codec and back         | their own scenes        |
+| shuffled | those of `seen`                              | other scenes, same kind |
+| chance   | none: what guessing scores                   |                         |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.data.scenes import Graph, render
+from limner.errors import UsageError, did_you_mean, quote
+from limner.evaluate.intervals import Score
+from limner.evaluate.judging import Judgements, chance, judge, tally
+from limner.evaluate.metrics import psnr, ssim
+from limner.evaluate.prompts import MOST, Prompt, collect_prompts, shuffle
+from limner.evaluate.reading import Reader, Reading
+from limner.images import to_tensor
+from limner.types import Codec
+
+SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance")
+BATCH = 32
+SEED_LIMIT = 2**32
+
+Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
+Watch = Callable[[str, int, int], None]  # set, pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture, what was asked for, what it shows, and whether that is right.
+
+    `image` is (3, H, W) uint8.
+    """
+
+    prompt: str
+    asked: Graph
+    shown: Reading
+    judgements: Judgements
+    image: Tensor
+
+
+@dataclass(frozen=True)
+class SceneScores:
+    """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured."""
+
+    answers: dict[str, list[Answer]]
+    codec: dict[str, float] | None
+    seed: int
+
+    @property
+    def scores(self) -> dict[str, dict[str, Score]]:
+        """The scores by set and aspect, `chance` last."""
+        measured = {
+            name: tally(answer.judgements for answer in answers)
+            for name, answers in self.answers.items()
+        }
+        return measured | {"chance": chance()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as plain JSON values."""
+        return {
+            name: {aspect: score.to_json() for aspect, score in row.items()}
+            for name, row in self.scores.items()
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
+
+    Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
+    """
+
+    count: int = 300
+    seed: int = 0
+    size: int = 64
+    sets: tuple[str, ...] = SETS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise UsageError(
+                f"seed is {self.seed}; expected a whole number from 0 to {SEED_LIMIT - 1}",
+                param="seed",
+            )
+        for name in self.sets:
+            if name not in SETS:
+                hint = did_you_mean(name, SETS)
+                raise UsageError(f"unknown set {quote(name)}; expected {', '.join(SETS)}{hint}")
+
+
+def score_scenes(
+    draw: Draw,
+    plan: Plan,
+    *,
+    codec: Codec | None = None,
+    font: str | None = None,
+    watch: Watch = lambda name, done, total: None,
+) -> SceneScores:
+    """Draw the plan's prompts with `draw`, read the pictures and score them.
+
+    Without a codec there is no set `codec`. Picture i of a set is drawn with the seed
+    plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
+    """
+    seen = collect_prompts("validation", plan.count, plan.seed)
+    reader = Reader(font, plan.size)
+    scorer = _Scorer(draw, plan, reader, watch)
+    answers: dict[str, list[Answer]] = {}
+    if {"seen", "shuffled"} & set(plan.sets):
+        answers["seen"] = scorer.drawn("seen", seen)
+    if "held_out" in plan.sets:
+        new = collect_prompts("held_out", plan.count, plan.seed)
+        answers["held_out"] = scorer.drawn("held_out", new)
+    if "chinese" in plan.sets:
+        answers["chinese"] = scorer.drawn("chinese", seen)
+    quality = None
+    if {"ceiling", "codec"} & set(plan.sets):
+        truth = true_pictures([prompt.graph for prompt in seen], plan.size, font)
+        answers["ceiling"] = scorer.judged(seen, truth)
+        if codec is not None and "codec" in plan.sets:
+            copies = reconstruct(codec, truth)
+            answers["codec"] = scorer.judged(seen, copies)
+            quality = {"psnr": psnr(copies, truth), "ssim": ssim(copies, truth)}
+    if "shuffled" in plan.sets:
+        answers["shuffled"] = _rejudge(answers["seen"], shuffle(seen))
+    kept = {name: answers[name] for name in SETS if name in plan.sets and name in answers}
+    return SceneScores(kept, quality, plan.seed)
+
+
+@torch.inference_mode()
+def reconstruct(codec: Codec, images: Tensor) -> Tensor:
+    """Return images (N, 3, H, W) in [-1, 1] after the codec and back, within [-1, 1]."""
+    parts = [codec.decode(codec.encode(part)) for part in images.split(BATCH)]
+    return torch.cat(parts).float().clamp(-1, 1)
+
+
+def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -> Tensor:
+    """Return the pictures that the graphs stand for as (N, 3, size, size) in [-1, 1]."""
+    from PIL import Image
+
+    return to_tensor([Image.fromarray(render(graph, size, font=font)) for graph in graphs])
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    draw: Draw
+    plan: Plan
+    reader: Reader
+    watch: Watch
+
+    def drawn(self, name: str, prompts: list[Prompt]) -> list[Answer]:
+        texts = [prompt.chinese if name == "chinese" else prompt.english for prompt in prompts]
+        seeds = [self.plan.seed * MOST + index for index in range(len(texts))]
+        parts = []
+        for first in range(0, len(texts), BATCH):
+            self.watch(name, first, len(texts))
+            group = slice(first, first + BATCH)
+            parts.append(self.draw(texts[group], seeds[group]).float().clamp(-1, 1))
+        self.watch(name, len(texts), len(texts))
+        return self.judged(prompts, torch.cat(parts), texts)
+
+    def judged(
+        self, prompts: list[Prompt], images: Tensor, texts: list[str] | None = None
+    ) -> list[Answer]:
+        texts = texts or [prompt.english for prompt in prompts]
+        pixels = images.add(1).mul(127.5).round().to(torch.uint8)
+        return [
+            Answer(text, prompt.graph, shown, judge(prompt.graph, shown), image)
+            for text, prompt, shown, image in zip(
+                texts, prompts, self.reader.read(images), pixels, strict=True
+            )
+        ]
+
+
+def _rejudge(answers: list[Answer], others: list[Prompt]) -> list[Answer]:
+    return [
+        replace(
+            each,
+            prompt=other.english,
+            asked=other.graph,
+            judgements=judge(other.graph, each.shown),
+        )
+        for each, other in zip(answers, others, strict=True)
+    ]

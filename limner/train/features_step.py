@@ -1,0 +1,100 @@
+"""The perceptual features' training step: name object and colour of single-object scenes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from limner.codecs.features import FeatureNetwork
+from limner.data.batches import graph_at, stream, to_tensor
+from limner.data.nouns import noun_index, nouns
+from limner.data.scenes import render
+from limner.data.sprites import COLOURS, find_font
+from limner.train.config import TrainConfig
+from limner.train.optimizer import Average
+from limner.train.update import optimizers_for, precision, update
+
+FEATURES_FILE = "features.safetensors"
+COLOUR_NAMES = (*COLOURS, "mixed")
+SINGLES = 1  # the level of scenes with one object
+SIZE = 64
+
+
+class LabelledScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Batches of single objects with the numbers of their noun and colour."""
+
+    def __init__(self, split: str, batch: int, seed: int) -> None:
+        self.split, self.batch, self.seed, self.font = split, batch, seed, find_font()
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return images (B, 3, 64, 64), objects (B,) and colours (B,) of one step."""
+        pictures, objects, colours = [], [], []
+        for index in range(step * self.batch, (step + 1) * self.batch):
+            graph = graph_at(self.split, index, self.seed, SINGLES)
+            thing = graph.things[0]
+            pictures.append(render(graph, SIZE, font=self.font))
+            objects.append(noun_index()[thing.noun])
+            colours.append(COLOUR_NAMES.index(thing.colour or thing.entry.colour))
+        return to_tensor(np.stack(pictures)), torch.tensor(objects), torch.tensor(colours)
+
+
+class FeaturesStep:
+    """Cross-entropy on object and colour."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.network = FeatureNetwork(len(nouns()), len(COLOUR_NAMES))
+        self.modules: dict[str, nn.Module] = {"features": self.network}
+        self.averages = {"features": Average(self.network.parameters(), config.loop.average)}
+        self.optimizers = optimizers_for(self.network, config)
+        self.batches: Iterator[tuple[Tensor, Tensor, Tensor]] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        loop = self.config.loop
+        source = LabelledScenes("train", loop.batch, self.config.data.seed)
+        self.batches = stream(source, range(step, loop.steps))
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update the network once."""
+        images, objects, colours = next(self.batches)
+        with precision(self.config):
+            named, painted = self.network.classify(images)
+            loss = F.cross_entropy(named.float(), objects) + F.cross_entropy(
+                painted.float(), colours
+            )
+        numbers = update(loss, self.optimizers, self.network, step, self.config)
+        self.averages["features"].update(step)
+        return {"loss": float(loss.detach()), **numbers}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return the shares of objects and colours named rightly on held-out combinations."""
+        self.averages["features"].swap()
+        source = LabelledScenes("held_out", 64, self.config.data.seed)
+        right = torch.zeros(2)
+        blocks = max(1, self.config.data.held_for_validation // 64)
+        for number in range(blocks):
+            images, objects, colours = source[number]
+            with precision(self.config):
+                named, painted = self.network.classify(images)
+            right[0] += (named.argmax(1) == objects).float().mean()
+            right[1] += (painted.argmax(1) == colours).float().mean()
+        self.averages["features"].swap()
+        return {"object": float(right[0]) / blocks, "colour": float(right[1]) / blocks}
+
+    def samples(self) -> Tensor:
+        """Return what the network looks at."""
+        return LabelledScenes("held_out", 32, self.config.data.seed)[0][0]
+
+    def export(self, out: Path) -> None:
+        """Write `features.safetensors` with the averaged weights."""
+        self.averages["features"].swap()
+        tensors = {k: v.detach().contiguous().clone() for k, v in self.network.state_dict().items()}
+        save_file(tensors, out / FEATURES_FILE)
+        self.averages["features"].swap()

@@ -1,0 +1,42 @@
+"""Trained parts between the stages of a run: one safetensors file with its config inside."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from limner.codecs import create_codec
+from limner.errors import CheckpointError
+
+CODEC_FILE = "codec.safetensors"
+
+
+def save_codec(codec: Any, config: dict[str, Any], path: Path) -> None:
+    """Write a codec's weights and its config (with `name`) whole or not at all."""
+    tensors = {
+        key: value.detach().contiguous().clone() for key, value in codec.state_dict().items()
+    }
+    staged = path.with_suffix(".new")
+    save_file(tensors, staged, metadata={"codec": json.dumps(config)})
+    staged.replace(path)
+
+
+def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """Read a codec that `save_codec` wrote, or the one in a run's folder; return it and its config.
+
+    Raises CheckpointError when there is none.
+    """
+    file = Path(path) / CODEC_FILE if Path(path).is_dir() else Path(path)
+    try:
+        with safe_open(file, "pt") as opened:
+            config: dict[str, Any] = json.loads(opened.metadata()["codec"])
+        codec = create_codec(config)
+        codec.load_state_dict(load_file(file))
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{file} is not a trained codec ({error}); train one with "
+            "limner train configs/codec.toml"
+        ) from error
+    return codec.eval(), config

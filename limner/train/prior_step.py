@@ -1,0 +1,192 @@
+"""The prior's training step: codes of scenes, captions of both languages, random order annealed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from limner.checkpoint import save_checkpoint
+from limner.data.batches import graph_at
+from limner.data.tokens import (
+    CodeCache,
+    ScenePictures,
+    captions_of,
+    encode_scenes,
+    join,
+    token_batches,
+)
+from limner.pipelines.dalle import Dalle
+from limner.priors import create_prior
+from limner.sampling.tokens import TokenSampling
+from limner.text.tokenizer import Tokenizer
+from limner.train.config import TrainConfig
+from limner.train.optimizer import Average
+from limner.train.parts import load_codec
+from limner.train.update import optimizers_for, precision, update
+
+BLOCK = 500
+TOKENIZER_SCENES = 20_000
+SAMPLE_PROMPTS = (
+    "three red apples under the night sky",
+    "a cat on the beach",
+    "a blue car in the desert",
+    "a green frog left of a yellow star on a white background",
+    "two purple balloons in a meadow",
+    "a pink elephant on a yellow background",
+    "沙滩上的一只狗",
+    "夜空下的四个红苹果",
+    "an owl at sunset",
+    "a red rocket under the night sky",
+    "a penguin in the snow",
+    "a unicorn above a rainbow on a blue background",
+    "a purple fish underwater",
+    "蓝色背景上的一朵红色的玫瑰",
+    "a hamburger on orange stripes",
+    "five yellow stars on a black background",
+)
+
+
+class PriorStep:
+    """Next-code prediction with dropped captions (classifier-free guidance, arXiv 2207.12598).
+
+    For the first `random_order_until` of the run the order of codes is random for a share of
+    pictures that falls from one to zero (RAR, arXiv 2411.00776); after that it is raster.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        out = Path(config.out)
+        self.codec, self.codec_config = load_codec(config.codec_from)
+        self.codec = self.codec.to(memory_format=torch.channels_last)
+        self.tokenizer = _tokenizer(out / "tokenizer.json")
+        self.cache = self._cache(out / "codes.safetensors", "train", config.data.cached)
+        held = config.data.held_for_validation
+        self.validation = self._cache(out / "validation.safetensors", "validation", held)
+        self.held_out = self._cache(out / "held_out.safetensors", "held_out", held)
+        self.prior_config = {
+            **config.prior,
+            "text_vocabulary": self.tokenizer.vocabulary,
+            "vocabulary": self.codec.vocabulary,
+            "grid": list(self.codec.grid),
+            "levels": list(self.codec_config.get("levels", ()))
+            * (not self.codec_config.get("codebook")),
+        }
+        self.prior = create_prior(self.prior_config)
+        self.modules: dict[str, nn.Module] = {"prior": self.prior}
+        self.averages = {"prior": Average(self.prior.parameters(), config.loop.average)}
+        self.optimizers = optimizers_for(self.prior, config)
+        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        loop = self.config.loop
+        self.batches = token_batches(self.cache, loop.batch, step, loop.seed)
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update the prior once."""
+        text, codes = next(self.batches)
+        generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
+        dropped = (
+            torch.rand(len(text), generator=generator) < self.config.prior_training.caption_dropout
+        )
+        text = text.masked_fill(dropped[:, None], 0)
+        with precision(self.config):
+            loss = self.prior.loss(text, codes, self._order(len(codes), step, generator))
+        numbers = update(loss, self.optimizers, self.prior, step, self.config)
+        self.averages["prior"].update(step)
+        return {"loss": float(loss.detach()), **numbers}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return the mean nats a code on validation and held-out scenes, and without captions."""
+        self.averages["prior"].swap()
+        numbers = {
+            "validation": self._loss(self.validation),
+            "held_out": self._loss(self.held_out),
+            "uncaptioned": self._loss(self.validation, captioned=False),
+        }
+        self.averages["prior"].swap()
+        return numbers
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Return pictures of 32 prompts: fixed ones, then held-out scenes."""
+        prompts = list(SAMPLE_PROMPTS)
+        for index in range(16):
+            graph = graph_at("held_out", index, level=self.config.data.level)
+            prompts += captions_of(graph, index, 2, "held_out")[index % 2 : index % 2 + 1]
+        self.averages["prior"].swap()
+        images = self._pipeline().draw_many(prompts, range(len(prompts)))
+        self.averages["prior"].swap()
+        return images
+
+    def export(self, out: Path) -> None:
+        """Write the model folder `out`/model: tokenizer, codec and averaged prior."""
+        self.averages["prior"].swap()
+        save_checkpoint(
+            out / "model",
+            self._pipeline(),
+            name=out.name,
+            licence="Apache-2.0",
+            codec=self.codec_config,
+            prior=self.prior_config,
+        )
+        self.averages["prior"].swap()
+
+    def _pipeline(self) -> Dalle:
+        sampling = TokenSampling(**self.config.sampling)
+        size, length = self.codec.config.size, self.config.text_length
+        return Dalle(
+            self.tokenizer, self.prior, self.codec, defaults=sampling, size=size, text_length=length
+        )
+
+    def _order(self, batch: int, step: int, generator: torch.Generator) -> Tensor | None:
+        until = self.config.prior_training.random_order_until * self.config.loop.steps
+        if step >= until:
+            return None
+        raster = torch.arange(self.prior.length).expand(batch, -1)
+        shuffled = torch.rand(batch, self.prior.length, generator=generator).argsort(1)
+        random = torch.rand(batch, 1, generator=generator) < 1 - step / until
+        return torch.where(random, shuffled, raster)
+
+    def _loss(self, cache: CodeCache, captioned: bool = True) -> float:
+        total = 0.0
+        for first in range(0, len(cache), 64):
+            rows = slice(first, first + 64)
+            text = cache.captions[rows, 0].long()
+            text = text[:, -max(1, int((text != 0).sum(1).max())) :]
+            with precision(self.config):
+                loss = self.prior.loss(text * captioned, cache.codes[rows].long())
+            total += float(loss) * len(text)
+        return total / len(cache)
+
+    def _cache(self, path: Path, split: str, count: int) -> CodeCache:
+        if path.exists():
+            return CodeCache.load(path)
+        data = self.config.data
+        block = min(BLOCK, count)
+        source = ScenePictures(
+            split,
+            block,
+            size=self.codec.config.size,
+            seed=data.seed,
+            level=data.level,
+            captions=data.captions,
+        )
+        length = self.config.text_length
+        cache = join(list(encode_scenes(self.codec, self.tokenizer, source, count, length)))
+        cache.save(path)
+        return cache
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    if path.exists():
+        return Tokenizer.load(path)
+    sentences = []
+    for index in range(TOKENIZER_SCENES):
+        sentences += captions_of(graph_at("train", index), index, 4)
+    tokenizer = Tokenizer.train(sentences, 4096)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(path)
+    return tokenizer

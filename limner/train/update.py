@@ -1,0 +1,49 @@
+"""What every training step shares: precision, optimisers and one guarded update."""
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import NonFiniteError
+from limner.train.config import TrainConfig
+from limner.train.optimizer import create_optimizers, schedule
+
+
+def optimizers_for(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Return the optimisers that a run's config asks for."""
+    loop = config.loop
+    return create_optimizers(module, loop.optimizer, loop.learning_rate, loop.weight_decay)
+
+
+def precision(config: TrainConfig) -> torch.autocast:
+    """Return the context of a run's arithmetic: bf16 where that is safe, or plain fp32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16)
+
+
+def update(
+    loss: Tensor,
+    optimizers: list[torch.optim.Optimizer],
+    module: nn.Module,
+    step: int,
+    config: TrainConfig,
+) -> dict[str, float]:
+    """Do one optimiser step on `module`; return the gradient's norm and the learning rate.
+
+    Raises NonFiniteError before anything changes when the loss or its gradient is not finite.
+    """
+    loop = config.loop
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [p for p in module.parameters() if p.grad is not None]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, loop.clip))
+    if not (torch.isfinite(loss) and norm < float("inf")):
+        raise NonFiniteError(
+            f"the loss is {float(loss.detach())} and its gradient {norm} at step {step}; nothing "
+            "was updated: lower loop.learning_rate, or resume from the last checkpoint"
+        )
+    rate = loop.learning_rate * schedule(step, loop.steps, loop.warmup, loop.decay, loop.schedule)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    return {"gradient_norm": norm, "learning_rate": rate}

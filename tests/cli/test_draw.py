@@ -1,0 +1,391 @@
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import limner
+from limner.cli import main
+from limner.cli.files import Place, read_prompts, slug
+from limner.errors import DataError, ResourceError, UsageError
+from limner.images import read_png_texts
+from tests.tiny_model import save_tiny_model
+
+PROMPT = "three red apples under the night sky"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "model")
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run a command line in an empty folder; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        printed = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, printed.out, printed.err
+
+    return call
+
+
+def files(path: Path) -> list[str]:
+    return sorted(each.name for each in path.rglob("*") if each.is_file())
+
+
+def test_a_sentence_becomes_a_picture_with_a_sensible_name(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("draw", PROMPT, "--seed", "7", "--model", str(folder))
+    assert code == 0
+    assert out == "three-red-apples-under-the-night-sky-7.png\n"
+    assert Image.open(tmp_path / out.strip()).size == (16, 16)
+    assert "seed 7" in err
+    texts = read_png_texts(tmp_path / out.strip())
+    assert texts["parameters"].startswith(f"{PROMPT}\nSteps: 4, Sampler: dalle, CFG scale: 0.0, ")
+    assert json.loads(texts["limner"])["model"] == "tiny"
+
+
+def test_the_printed_command_draws_the_same_again(run: Run, folder: Path, tmp_path: Path) -> None:
+    first = ["draw", "it's a red apple", "-n", "2", "--model", str(folder), "--out", "a b"]
+    _, out, err = run(*first, "--guidance", "2", "--top-k", "5", "--guidance-schedule", "cosine")
+    command = shlex.split(err.split("the same again: ")[1])
+    assert command[0] == "limner"
+    code, again, _ = run(*command[1:])
+    assert code == 0
+    for before, after in zip(out.split("\n")[:2], again.split("\n")[:2], strict=True):
+        assert after == before.replace(".png", "-2.png")
+        assert (tmp_path / after).read_bytes() == (tmp_path / before).read_bytes()
+
+
+def test_a_prompt_that_looks_like_an_option_is_repeated_safely(run: Run, folder: Path) -> None:
+    code, _, err = run("draw", "--model", str(folder), "--", "--seed is a word")
+    assert code == 0
+    assert err.rstrip().endswith("-- '--seed is a word'")
+
+
+def test_several_pictures_get_a_grid(run: Run, folder: Path, tmp_path: Path) -> None:
+    code, out, _ = run("draw", "a red apple", "-n", "3", "--seed", "7", "--model", str(folder))
+    assert code == 0
+    names = ["a-red-apple-7.png", "a-red-apple-8.png", "a-red-apple-9.png", "a-red-apple-7-grid.png"]
+    assert out.split() == names
+    assert Image.open(tmp_path / names[3]).size == (34, 34)
+
+
+def test_files_are_never_overwritten(run: Run, folder: Path, tmp_path: Path) -> None:
+    words = ("draw", "a red apple", "--seed", "7", "--model", str(folder), "--out")
+    assert run(*words, "x.png")[1] == "x.png\n"
+    (tmp_path / "x.png").write_bytes(b"precious")
+    assert run(*words, "x.png")[1] == "x-2.png\n"
+    assert (tmp_path / "x.png").read_bytes() == b"precious"
+    assert [run(*words, "new/folder")[1] for _ in range(3)] == [
+        "new/folder/a-red-apple-7.png\n",
+        "new/folder/a-red-apple-7-2.png\n",
+        "new/folder/a-red-apple-7-3.png\n",
+    ]
+
+
+def test_json_is_what_the_documents_say(run: Run, folder: Path) -> None:
+    code, out, _ = run("draw", PROMPT, "-n", "2", "--seed", "7", "--model", str(folder), "--json")
+    assert code == 0
+    answer = json.loads(out)
+    stem = "three-red-apples-under-the-night-sky"
+    assert isinstance(answer.pop("seconds"), float)
+    assert answer == {
+        "prompt": PROMPT,
+        "model": "tiny",
+        "model_hash": limner.load(folder).info.sha256,
+        "seed": 7,
+        "pictures": [
+            {"path": f"{stem}-7.png", "seed": 7},
+            {"path": f"{stem}-8.png", "seed": 8},
+        ],
+        "grid": f"{stem}-7-grid.png",
+        "notes": [],
+    }
+    assert out.count("\n") == 1
+
+
+def test_notes_go_to_stderr_and_json(run: Run, folder: Path) -> None:
+    _, out, err = run("draw", "a red zebra", "--model", str(folder))
+    assert "note: the model has never seen: zebra" in err
+    assert "zebra" not in out.replace("a-red-zebra", "")
+    _, out, _ = run("draw", "a red zebra", "--model", str(folder), "--json")
+    answer = json.loads(out)
+    assert answer["notes"] == ["the model has never seen: zebra"]
+    assert answer["grid"] is None
+
+
+def test_quiet_prints_only_paths(run: Run, folder: Path) -> None:
+    code, out, err = run("draw", "a zebra", "--seed", "1", "--model", str(folder), "--quiet")
+    assert (code, out, err) == (0, "a-zebra-1.png\n", "")
+
+
+def test_metadata_can_be_left_out(run: Run, folder: Path, tmp_path: Path) -> None:
+    _, out, _ = run("draw", PROMPT, "--model", str(folder), "--no-metadata")
+    assert read_png_texts(tmp_path / out.strip()) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["draw"], "neither of PROMPT and --prompts"),
+        (["draw", "a cat", "--prompts", "x.txt"], "both of PROMPT and --prompts"),
+        (["draw", ""], "the prompt is empty"),
+        (["draw", " \u200b\u3000"], "the prompt is empty"),
+        (["draw", "x" * 4001], "4001 code points"),
+        (["draw", "a \udcff cat"], "surrogate"),
+        (["draw", "a cat", "-n", "0"], "n is 0"),
+        (["draw", "a cat", "--seed", "-1"], "seed is -1"),
+        (["draw", "a cat", "--temperature", "nan"], "temperature is nan"),
+        (["draw", "a cat", "--temperature", "0"], "temperature is 0.0"),
+        (["draw", "a cat", "--top-p", "2"], "top_p is 2.0"),
+        (["draw", "a cat", "--guidance-schedule", "cosin"], "did you mean 'cosine'"),
+        (["draw", "a cat", "--model", "defalt"], "did you mean 'default'"),
+        (["draw", "a cat", "--out", "x.jpg"], "end the name in .png"),
+        (["draw", "a cat", "-n", "2", "--out", "x.png"], "is one file, but 2 pictures"),
+        (["draw", "a cat", "-n", "two"], "two"),
+        (["draw", "a cat", "--nonsense"], "nonsense"),
+        (["paint"], "paint"),
+    ],
+)
+def test_a_wrong_word_exits_2_and_writes_nothing(
+    run: Run, tmp_path: Path, words: list[str], fault: str
+) -> None:
+    code, out, err = run(*words)
+    assert code == 2
+    assert out == ""
+    assert fault in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name"),
+    [
+        ("../../etc/passwd", "etc-passwd-1.png"),
+        ("$(id) `id` {{7*7}} %s%n", "id-id-7-7-s-n-1.png"),
+        ("a\r\nred\tcat", "a-red-cat-1.png"),
+        ("夜空下的三个红苹果", "夜空下的三个红苹果-1.png"),
+        ("🦓🦓", "picture-1.png"),
+        ("CON", "con-1.png"),
+    ],
+)
+def test_a_prompt_never_chooses_where_files_go(
+    run: Run, folder: Path, tmp_path: Path, prompt: str, name: str
+) -> None:
+    code, out, err = run("draw", prompt, "--seed", "1", "--model", str(folder), "--out", "o")
+    assert (code, out) == (0, f"o/{name}\n")
+    assert len(err.splitlines()) <= 3
+    assert files(tmp_path) == [name]
+
+
+def test_an_unwritable_folder_fails_before_the_model_is_loaded(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = run("draw", "a cat", "--out", "file/sub", "--model", "no-such-model")
+    assert code == 2
+    assert "a file is in the way" in err
+    code, _, err = run("draw", "a cat", "--out", "/proc/limner", "--model", "no-such-model")
+    assert code == 5
+    assert "cannot write in '/proc/limner'" in err
+    code, _, err = run("draw", "a cat", "--out", "x" * 300, "--model", "no-such-model")
+    assert code == 2
+    assert "too long" in err
+
+
+def test_a_refused_model_leaves_no_folder_behind(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    code, _, err = run("draw", "a cat", "--out", "new", "--model", "./model")
+    assert code == 4
+    assert "has no config.json" in err
+    assert not (tmp_path / "new").exists()
+
+
+def test_prompts_come_from_a_file(run: Run, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_bytes("\ufeffa red apple\r\n\r\n红苹果\n".encode())
+    code, out, _ = run(
+        "draw", "--prompts", "p.txt", "--seed", "3", "--model", str(folder), "--out", "o", "--json"
+    )
+    assert code == 0
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["prompt"] for answer in answers] == ["a red apple", "红苹果"]
+    assert files(tmp_path / "o") == ["a-red-apple-3.png", "红苹果-3.png"]
+
+
+def test_a_bad_line_is_named_and_the_good_ones_are_drawn(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p.txt").write_text("a red apple\n\u200b\nx" + "y" * 4000 + "\nan apple\n")
+    words = ["draw", "--prompts", "p.txt", "--seed", "3", "--model", str(folder), "--out", "o"]
+    code, out, err = run(*words)
+    assert code == 3
+    assert out.split() == ["o/a-red-apple-3.png", "o/an-apple-3.png"]
+    assert "'p.txt' line 2: the prompt is empty" in err
+    assert "'p.txt' line 3: the prompt has 4001 code points" in err
+    assert "2 of 4 prompts of 'p.txt' were not drawn, the first at line 2" in err
+    code, out, err = run(*words, "--strict")
+    assert (code, out) == (3, "")
+    assert "'p.txt' line 2" in err
+    assert "line 3" not in err
+
+
+def test_a_wrong_option_is_not_blamed_on_every_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a red apple\nan apple\n")
+    code, _, err = run("draw", "--prompts", "p.txt", "-n", "0")
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_only_bad_lines_draw_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("\u200b\n")
+    code, _, err = run("draw", "--prompts", "p.txt", "--model", "no-such-model")
+    assert code == 3
+    assert "no prompt that can be drawn" in err
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ("a cat\n".encode("utf-16"), "not UTF-8 at byte offset 0"),
+        ("a cat\n".encode("utf-16-le"), "NUL at byte offset 1"),
+        ("a café\n".encode("latin-1"), "not UTF-8 at byte offset 5"),
+        (b"\xef\xbb\xbfa caf\xe9\n", "not UTF-8 at byte offset 8"),
+        (b"", "holds no prompt"),
+        (b"\xef\xbb\xbf\n \n", "holds no prompt"),
+        (b"a cat\n" * 2_000_000, "larger than 10 MiB"),
+    ],
+)
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes, fault: str) -> None:
+    (tmp_path / "p.txt").write_bytes(data)
+    with pytest.raises(DataError, match=fault):
+        read_prompts(tmp_path / "p.txt")
+
+
+def test_a_missing_prompt_file_is_a_data_error(run: Run) -> None:
+    code, _, err = run("draw", "--prompts", "no.txt")
+    assert code == 3
+    assert "cannot read the prompts 'no.txt'" in err
+
+
+def test_ten_thousand_prompts_are_read_quickly(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a red apple\n" * 10_000)
+    began = time.perf_counter()
+    found = read_prompts(tmp_path / "p.txt")
+    assert time.perf_counter() - began < 1
+    assert (len(found), found[5999]) == (10_000, (6000, "a red apple"))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "stem"),
+    [
+        ("Three red  apples, please!", "three-red-apples-please"),
+        ("word " * 40, "word-word-word-word-word-word-word-word-word-word-word-word"),
+        ("x" * 300, "x" * 60),
+        ("苹" * 300, "苹" * 50),
+        ("- - -", "picture"),
+        ("हिन्दी", "हिन्दी"),
+    ],
+)
+def test_slugs(prompt: str, stem: str) -> None:
+    assert slug(prompt) == stem
+    assert len(os.fsencode(slug(prompt))) <= 150
+
+
+def test_places(tmp_path: Path) -> None:
+    (tmp_path / "dotted.png").mkdir()
+    assert Place.parse(None, 3) == Place(Path())
+    assert Place.parse(tmp_path / "dotted.png", 3) == Place(tmp_path / "dotted.png")
+    assert Place.parse(Path("a/b.PNG"), 1) == Place(Path("a"), "b.PNG")
+    assert Place.parse(Path("run.v2"), 3) == Place(Path("run.v2"))
+    for out, count in (("a.webp", 1), ("a.png", 2)):
+        with pytest.raises(UsageError):
+            Place.parse(Path(out), count)
+
+
+def test_a_place_that_vanishes_while_drawing_is_a_resource_error(tmp_path: Path) -> None:
+    place = Place(tmp_path / "new")
+    place.prepare()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "new").write_text("someone else's")
+    with pytest.raises(ResourceError, match="another folder"):
+        place.write("a.png", b"x")
+
+
+def in_a_process(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "limner", *words], cwd=cwd, timeout=60, check=False,
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )  # fmt: skip
+
+
+def test_a_picture_is_the_same_in_two_processes(folder: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        words = ("draw", PROMPT, "--seed", "7", "--model", str(folder), "--out", name)
+        assert in_a_process(*words, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
+    for words in (("--debug", "draw", ""), ("draw", "", "--debug"), ("draw", "")):
+        answer = in_a_process(*words, cwd=tmp_path)
+        assert answer.returncode == 2
+        assert answer.stderr.splitlines()[-1].startswith("limner: the prompt is empty")
+        assert ("Traceback" in answer.stderr) == ("--debug" in words)
+
+
+def test_help_and_version_are_fast_and_load_nothing_heavy(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        answer = in_a_process("--help", cwd=tmp_path)
+        seconds.append(time.perf_counter() - began)
+        assert answer.returncode == 0
+        assert "draw" in answer.stdout
+        assert "models" in answer.stdout
+    assert min(seconds) < 1  # 0.3 s is the promise on an idle machine; benchmarks/ measures it
+    assert in_a_process("--version", cwd=tmp_path).stdout == f"limner {limner.__version__}\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_terminal_gets_a_preview_and_a_pipe_does_not(folder: Path, tmp_path: Path) -> None:
+    words = ["draw", "a red apple", "--seed", "7", "--model", str(folder), "--out", "o"]
+    assert "▀" not in in_a_process(*words, cwd=tmp_path).stdout
+    for extra, shown in (([], True), (["--no-preview"], False), (["--json"], False)):
+        assert ("▀" in on_a_terminal([*words, *extra], tmp_path)) == shown
+
+
+def on_a_terminal(words: list[str], cwd: Path) -> str:
+    """Return what a command prints on stdout when that is a terminal."""
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "limner", *words], cwd=cwd, stdout=slave, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd()), "COLUMNS": "80", "PYTHONUTF8": "1"},
+    )  # fmt: skip
+    os.close(slave)
+    printed = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:  # Linux says so when the last writer has gone
+            break
+        if not piece:
+            break
+        printed += piece
+    os.close(master)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors.decode()
+    return printed.decode()

@@ -1,0 +1,128 @@
+"""The contract of every codec: shapes, one answer, codes that decode, weights that come back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from limner.codecs import CODECS, create_codec
+from limner.errors import ConfigError
+
+SMALL: dict[str, list[dict[str, Any]]] = {
+    "fsq": [
+        {
+            "size": 32,
+            "levels": [4, 3, 3],
+            "codebook": codebook,
+            "encoder_channels": [8, 8, 16],
+            "encoder_blocks": [0, 1, 0],
+            "decoder_channels": [16, 8, 8],
+            "decoder_blocks": [1, 0, 0],
+        }
+        for codebook in (0, 40)
+    ]
+}
+CASES = [{"name": name, **values} for name in CODECS for values in SMALL[name]]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case['name']}-{case['codebook']}")
+def case(request: pytest.FixtureRequest) -> dict[str, Any]:
+    found: dict[str, Any] = request.param
+    return found
+
+
+def build(case: dict[str, Any], seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    return create_codec(case).eval()
+
+
+def pictures(count: int = 2) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(count, 3, 32, 32, generator=generator) * 2 - 1
+
+
+@torch.no_grad()
+def test_shapes_and_ranges(case: dict[str, Any]) -> None:
+    codec = build(case)
+    codes = codec.encode(pictures())
+    assert codec.grid == (4, 4) and codes.shape == (2, 4, 4) and codes.dtype == torch.int64
+    assert ((codes >= 0) & (codes < codec.vocabulary)).all()
+    assert codec.vocabulary == (case["codebook"] or 36)
+    images = codec.decode(codes)
+    assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32
+    assert images.abs().max() <= 1
+    assert codec.embed(codes).shape == (2, 3, 4, 4)
+
+
+@torch.no_grad()
+def test_the_forward_pass_is_encode_then_decode(case: dict[str, Any]) -> None:
+    codec = build(case)
+    reconstruction, codes, loss = codec(pictures())
+    assert torch.equal(codes, codec.encode(pictures()))
+    torch.testing.assert_close(
+        reconstruction.clamp(-1, 1), codec.decode(codes), atol=1e-5, rtol=1e-5
+    )
+    assert loss.shape == () and loss >= 0
+
+
+@torch.no_grad()
+def test_every_code_decodes(case: dict[str, Any]) -> None:
+    codec = build(case)
+    codes = torch.arange(codec.vocabulary + 16 - codec.vocabulary % 16) % codec.vocabulary
+    assert codec.decode(codes.view(-1, 4, 4)).isfinite().all()
+
+
+@torch.no_grad()
+def test_the_same_weights_give_the_same_answer(case: dict[str, Any]) -> None:
+    one, two = build(case), build(case)
+    assert torch.equal(one.encode(pictures()), two.encode(pictures()))
+    codes = one.encode(pictures())
+    assert torch.equal(one.decode(codes), two.decode(codes))
+    assert not torch.equal(one.decode(codes), build(case, seed=1).decode(codes))
+
+
+@torch.no_grad()
+def test_weights_come_back_from_safetensors(case: dict[str, Any], tmp_path: Path) -> None:
+    codec, other = build(case), build(case, seed=1)
+    save_file(codec.state_dict(), tmp_path / "codec.safetensors")
+    other.load_state_dict(load_file(tmp_path / "codec.safetensors"))
+    codes = codec.encode(pictures())
+    assert torch.equal(other.encode(pictures()), codes)
+    assert torch.equal(other.decode(codes), codec.decode(codes))
+
+
+def test_a_codec_learns_one_batch(case: dict[str, Any]) -> None:
+    codec, images = build(case).train(), pictures(1).roll(3) * 0.2 + 0.5
+    optimizer = torch.optim.Adam(codec.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(25):
+        reconstruction, _, auxiliary = codec(images)
+        loss = (reconstruction - images).square().mean() + auxiliary
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    dead = [name for name, p in codec.named_parameters() if p.grad is None]
+    assert not dead
+
+
+@torch.no_grad()
+def test_a_cell_of_codes_stands_for_its_place(case: dict[str, Any]) -> None:
+    codec = build(case)
+    codes = torch.zeros(1, 4, 4, dtype=torch.int64)
+    changed = codes.clone()
+    changed[0, 0, 0] = codec.vocabulary - 1
+    difference = (codec.decode(codes) - codec.decode(changed)).abs().sum(1)[0]
+    assert difference[:8, :8].mean() > difference[-8:, -8:].mean()
+
+
+def test_unknown_names_and_settings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown codec 'vq'; choose one of fsq"):
+        create_codec({"name": "vq"})
+    with pytest.raises(ConfigError, match="unknown codec None"):
+        create_codec({})
+    with pytest.raises(ConfigError, match="codec 'fsq' has no setting 'sise'"):
+        create_codec({"name": "fsq", "sise": 64})

@@ -1,0 +1,120 @@
+"""Quantisers: every code can be reached, embeds as it was quantised, and gradients pass through."""
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from limner.codecs.quantize import FiniteScalar, VectorQuantizer
+
+LEVELS = [(8, 5, 5, 5, 4), (3,), (4, 4), (7, 6, 5), (16, 15)]
+
+
+def every_point(levels: tuple[int, ...]) -> Tensor:
+    """Return vectors (1, D, N, 1) before quantisation, one amid each cell."""
+    columns = []
+    for level in levels:
+        half = (level - 1) * (1 - 1e-3) / 2
+        offset = 0.5 if level % 2 == 0 else 0.0
+        values = torch.arange(level) - level // 2
+        shift = torch.atanh(torch.tensor(offset / half))
+        columns.append(torch.atanh((values + offset).clamp(-0.9999 * half, 0.9999 * half) / half) - shift)
+    return torch.tensor(list(itertools.product(*(c.tolist() for c in columns)))).T[None, :, :, None]
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_every_code_can_be_reached_and_embeds_as_quantised(levels: tuple[int, ...]) -> None:
+    quantizer = FiniteScalar(levels)
+    z, codes, loss = quantizer(every_point(levels))
+    assert sorted(codes.flatten().tolist()) == list(range(quantizer.vocabulary))
+    torch.testing.assert_close(quantizer.embed(codes), z)
+    assert loss == 0
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_embeddings_are_all_different_and_in_range(levels: tuple[int, ...]) -> None:
+    quantizer = FiniteScalar(levels)
+    vectors = quantizer.embed(torch.arange(quantizer.vocabulary).view(1, -1, 1))
+    assert vectors.shape == (1, len(levels), quantizer.vocabulary, 1)
+    assert vectors.abs().max() <= 1
+    assert len(vectors[0, :, :, 0].T.unique(dim=0)) == quantizer.vocabulary
+
+
+def test_far_values_stay_in_the_vocabulary() -> None:
+    quantizer = FiniteScalar((8, 5, 5, 5, 4))
+    for far in (-1e6, 1e6):
+        z, codes, _ = quantizer(torch.full((2, 5, 3, 3), far))
+        assert codes.dtype == torch.int64 and codes.shape == (2, 3, 3)
+        assert ((codes >= 0) & (codes < quantizer.vocabulary)).all()
+        assert z.isfinite().all()
+
+
+def test_the_gradient_is_that_of_the_bound() -> None:
+    quantizer = FiniteScalar((5, 5))
+    z = torch.randn(1, 2, 4, 4, requires_grad=True)
+    quantised, _, _ = quantizer(z)
+    quantised.sum().backward()
+    assert z.grad is not None
+    wanted = (1 - torch.tanh(z).square()) * 2 * (1 - 1e-3) / 2
+    torch.testing.assert_close(z.grad, wanted.detach())
+
+
+def test_digits_are_independent() -> None:
+    quantizer = FiniteScalar((4, 3))
+    codes = torch.tensor([[[0, 1], [4, 11]]])
+    first, second = quantizer.embed(codes)[0]
+    assert first.tolist() == [[-1, -0.5], [-1, 0.5]]
+    assert second.tolist() == [[-1, -1], [0, 1]]
+
+
+@pytest.fixture
+def book() -> VectorQuantizer:
+    torch.manual_seed(0)
+    return VectorQuantizer(50, 4)
+
+
+def test_the_nearest_on_the_sphere_is_taken(book: VectorQuantizer) -> None:
+    z = torch.randn(2, 4, 3, 3) * 5
+    quantised, codes, _ = book(z)
+    unit = F.normalize(z, dim=1).permute(0, 2, 3, 1).reshape(-1, 4)
+    distances = torch.cdist(unit, F.normalize(book.codebook, dim=-1))
+    assert torch.equal(codes.flatten(), distances.argmin(-1))
+    torch.testing.assert_close(quantised, book.embed(codes))
+    torch.testing.assert_close(quantised.norm(dim=1), torch.ones(2, 3, 3))
+
+
+def test_length_does_not_matter(book: VectorQuantizer) -> None:
+    z = torch.randn(1, 4, 5, 5)
+    assert torch.equal(book(z)[1], book(z * 100)[1])
+
+
+def test_every_entry_is_its_own_nearest(book: VectorQuantizer) -> None:
+    codes = torch.arange(50).view(1, 5, 10)
+    assert torch.equal(book(book.embed(codes))[1], codes)
+
+
+def test_codebook_and_encoder_both_learn(book: VectorQuantizer) -> None:
+    z = torch.randn(2, 4, 3, 3, requires_grad=True)
+    quantised, _, loss = book(z)
+    (quantised.sum() * 0 + loss).backward()
+    assert z.grad is not None and book.codebook.grad is not None
+    assert loss > 0 and z.grad.abs().sum() > 0 and book.codebook.grad.abs().sum() > 0
+    book.codebook.grad = z.grad = None
+    (book(z)[0] * torch.randn(2, 4, 3, 3)).sum().backward()
+    assert z.grad is not None and z.grad.abs().sum() > 0  # type: ignore[unreachable]
+    assert book.codebook.grad is None or book.codebook.grad.abs().sum() == 0
+
+
+def test_a_learned_codebook_comes_nearer(book: VectorQuantizer) -> None:
+    z = torch.randn(8, 4, 6, 6)
+    optimizer = torch.optim.SGD(book.parameters(), lr=20)
+    losses = []
+    for _ in range(20):
+        loss = book(z)[2]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]

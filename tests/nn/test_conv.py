@@ -1,0 +1,45 @@
+"""Convolutional blocks: shapes, the identity at the start, and what pixels go where."""
+
+import pytest
+import torch
+
+from limner.nn.conv import Downsample, ResidualBlock, Upsample
+
+
+@pytest.mark.parametrize("channels", [4, 32, 192])
+def test_a_fresh_residual_block_adds_a_constant(channels: int) -> None:
+    block = ResidualBlock(channels)
+    x = torch.randn(2, channels, 5, 5)
+    assert block.conv2.bias is not None
+    torch.testing.assert_close(block(x), x + block.conv2.bias.view(1, -1, 1, 1))
+
+
+def test_a_residual_block_learns() -> None:
+    block = ResidualBlock(8)
+    block(torch.randn(1, 8, 4, 4)).square().sum().backward()
+    assert block.conv2.weight.grad is not None and block.conv2.weight.grad.abs().sum() > 0
+
+
+def test_down_halves_and_up_doubles() -> None:
+    x = torch.randn(2, 6, 8, 12)
+    assert Downsample(6, 5)(x).shape == (2, 5, 4, 6)
+    for kernel in (1, 3):
+        assert Upsample(6, 5, kernel)(x).shape == (2, 5, 16, 24)
+
+
+def test_down_sees_its_own_four_pixels_alone() -> None:
+    layer = Downsample(1, 3)
+    x = torch.randn(1, 1, 6, 6)
+    changed = x.clone()
+    changed[..., 2:4, 4:6] += 1
+    moved = (layer(x) - layer(changed)).abs().sum(1)[0] > 0
+    assert moved.nonzero().tolist() == [[1, 2]]
+
+
+def test_up_after_down_can_give_back_the_picture() -> None:
+    down, up = Downsample(3, 12), Upsample(12, 3, 1)
+    for layer in (down, up):
+        torch.nn.init.zeros_(layer.conv.bias)  # type: ignore[arg-type]
+        layer.conv.weight.data = torch.eye(12)[..., None, None]
+    x = torch.randn(2, 3, 8, 8)
+    assert torch.equal(up(down(x)), x)
