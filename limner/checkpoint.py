@@ -313,9 +313,7 @@ def _without_guidance(values: Mapping[str, Any]) -> Sampling:
 FAMILIES: dict[str, Callable[[ModelConfig, Any], Any]] = {"dalle": _build_dalle}
 
 
-def _check_fit(
-    wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], source: str
-) -> None:
+def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], source: str) -> None:
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]
     other = [
@@ -355,7 +353,7 @@ def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
             bad = int((~torch.isfinite(tensor.float())).sum())
             raise CheckpointError(
                 f"{source}: tensor {quote(name)} holds {bad} NaN or infinite values of "
-                f"{tensor.numel()}; pass allow_nonfinite=True to read it for research"
+                f"{tensor.numel()}; allow_nonfinite=True or --allow-nonfinite reads it"
             )
 
 

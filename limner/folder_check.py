@@ -32,8 +32,7 @@ class ModelFolder:
         self.path = Path(path)
         self.shown = shown_path(path)
         try:
-            if not stat.S_ISDIR(os.stat(self.path).st_mode):
-                raise CheckpointError(f"{self.shown} is no folder; give the model's folder")
+            self._check_is_folder(os.stat(self.path).st_mode)
             self._root = (root or self.path).resolve()
             with os.scandir(self.path) as entries:
                 links = [entry.name for entry in entries if entry.is_symlink()]
@@ -100,6 +99,13 @@ class ModelFolder:
                 f"{self.source(name)} has sha256 {actual[:12]}…, but the manifest states "
                 f"{quote(stated[:12])}…; the file was changed or damaged, so get the model anew"
             )
+
+    def _check_is_folder(self, mode: int) -> None:
+        if stat.S_ISREG(mode):
+            with self.path.open("rb") as file:
+                refuse_foreign(file.read(8), self.shown)
+        if not stat.S_ISDIR(mode):
+            raise CheckpointError(f"{self.shown} is no folder; give the model's folder")
 
     def _check_link(self, name: str) -> None:
         path = self.path / name

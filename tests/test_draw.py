@@ -162,7 +162,8 @@ def test_drawing_can_be_watched_and_stopped(pipeline: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "imports", ["", "import limner.draw", "from limner.draw import finish", "import limner.cli.draw"]
+    "imports",
+    ["", "import limner.draw", "from limner.draw import finish", "import limner.cli.draw"],
 )
 def test_the_public_draw_is_the_function_whatever_was_imported_first(imports: str) -> None:
     code = f"import limner\n{imports}\nfrom limner.draw import draw\nassert limner.draw is draw"

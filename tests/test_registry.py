@@ -133,7 +133,9 @@ def test_listing_and_details_are_plain_json(folder: Path, monkeypatch: pytest.Mo
     assert found["name"] == "little"
     assert found["codec"]["name"] == "fsq"
     assert found["card"].startswith("# Tiny")
-    assert found["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert (
+        found["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    )
 
 
 def test_a_damaged_preset_is_not_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

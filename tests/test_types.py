@@ -27,11 +27,15 @@ def test_the_public_names_are_there_and_no_others() -> None:
         limner.paint  # noqa: B018
 
 
-@pytest.mark.parametrize("statement", ["import limner; limner.Request('a cat')", "import limner.cli"])
+@pytest.mark.parametrize(
+    "statement", ["import limner; limner.Request('a cat')", "import limner.cli"]
+)
 def test_importing_and_asking_loads_nothing_heavy(statement: str) -> None:
     heavy = "{'torch', 'numpy', 'PIL', 'tokenizers', 'safetensors', 'huggingface_hub'}"
     code = f"import sys; {statement}; print(sorted({heavy} & set(sys.modules)))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == "[]"
 
 

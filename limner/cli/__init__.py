@@ -16,6 +16,7 @@ import typer
 from limner import __version__
 from limner.cli import data, models
 from limner.cli.draw import draw
+from limner.cli.evaluate import evaluate
 from limner.cli.train import train
 from limner.errors import LimnerError, ResourceError
 
@@ -53,6 +54,7 @@ app.command("draw")(draw)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("train")(train)
+app.command("eval")(evaluate)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

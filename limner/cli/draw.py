@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -47,6 +48,9 @@ NoMetadata = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
+]
+AllowNonfinite = Annotated[
+    bool, typer.Option("--allow-nonfinite", help="Read a model with NaN weights, for research.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a prompt, each on its line.")
@@ -113,6 +117,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     strict: Strict = False,
+    allow_nonfinite: AllowNonfinite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -128,7 +133,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     place.prepare()
     from limner.registry import load
 
-    pipeline = load(model)
+    pipeline = load(model, allow_nonfinite=allow_nonfinite)
     for request in requests:
         drawn = draw_files(pipeline, request, place, manner)
         report(drawn, repeat_command(request, model, out, drawn), manner)
@@ -213,7 +218,7 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
     if manner.json:
         typer.echo(json.dumps(drawn.to_json(), ensure_ascii=False))
         return
-    if manner.preview and not manner.quiet and sys.stdout.isatty():
+    if manner.preview and not manner.quiet and _shows_colours():
         from limner.images import terminal_preview
 
         columns = shutil.get_terminal_size().columns
@@ -223,6 +228,10 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
     for note in drawn.pictures[0].notes:
         manner.say(f"note: {note}")
     manner.say(f"seed {drawn.pictures[0].seed}, {drawn.seconds:.1f} s; the same again: {again}")
+
+
+def _shows_colours() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def repeat_command(request: Request, model: str, out: Path | None, drawn: Drawn) -> str:

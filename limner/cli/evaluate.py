@@ -61,7 +61,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
         hint = did_you_mean(on, ["scenes"])
         raise UsageError(f"--on {quote(on)}: expected scenes{hint}", param="on")
     request = Request("settings", guidance=guidance, sampling=Sampling(temperature, top_k, top_p))
-    folder = html or (None if as_json else Path("runs") / f"eval-{slug(model)}")
+    folder = html or (None if as_json else Path("runs") / f"eval-{slug(Path(model).name)}")
     if folder is not None:
         Place(folder).prepare()
     began = time.perf_counter()

@@ -52,7 +52,10 @@ class _Hypothesis:
 
 
 class Reader:
-    """Reads pictures; sides over 64 pixels are averaged down to 64 first. DataError without font."""
+    """Reads pictures; those over 64 pixels wide are averaged down to 64 first.
+
+    Raises DataError without the font.
+    """
 
     def __init__(self, font: str | None = None, size: int = UNIT) -> None:
         self.bank = sprite_bank(find_font(font), min(size, UNIT))

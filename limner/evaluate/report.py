@@ -10,6 +10,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from limner.data.scenes import Thing
+from limner.errors import ResourceError, quote
 from limner.evaluate.judging import ASPECTS, DETAILS
 from limner.images import write_atomically
 
@@ -74,7 +75,14 @@ $sheets
 
 
 def write_report(path: Path, result: SceneScores, *, model: str, seconds: float) -> None:
-    """Write the report to `path`, whole or not at all; ResourceError when that is refused."""
+    """Write the report whole to `path`, making its folder; ResourceError when that is refused."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot make the folder {quote(str(path.parent), 200)}: {error.strerror}; "
+            "choose another place"
+        ) from error
     write_atomically(path, render_report(result, model=model, seconds=seconds).encode())
 
 

@@ -20,7 +20,9 @@ def every_point(levels: tuple[int, ...]) -> Tensor:
         offset = 0.5 if level % 2 == 0 else 0.0
         values = torch.arange(level) - level // 2
         shift = torch.atanh(torch.tensor(offset / half))
-        columns.append(torch.atanh((values + offset).clamp(-0.9999 * half, 0.9999 * half) / half) - shift)
+        columns.append(
+            torch.atanh((values + offset).clamp(-0.9999 * half, 0.9999 * half) / half) - shift
+        )
     return torch.tensor(list(itertools.product(*(c.tolist() for c in columns)))).T[None, :, :, None]
 
 

@@ -9,7 +9,16 @@ import pytest
 from limner.data.backgrounds import BACKGROUNDS
 from limner.data.captions import COLOURS_ZH, LANGUAGES, WITHOUT_ARTICLE, caption
 from limner.data.nouns import Noun, noun_index, nouns
-from limner.data.scenes import COLOURLESS, COUNTS, SIZES, SPLITS, Graph, Thing, sample_graph, scene_rng
+from limner.data.scenes import (
+    COLOURLESS,
+    COUNTS,
+    SIZES,
+    SPLITS,
+    Graph,
+    Thing,
+    sample_graph,
+    scene_rng,
+)
 from limner.data.sprites import COLOURS, STYLES
 from limner.errors import UsageError
 
@@ -154,7 +163,9 @@ def test_grounds_are_told_mostly() -> None:
         tint = ground.partition(":")[2]
         graph = Graph((Thing("hippo"),), ground)
         texts = captions(graph, "en", 60)
-        told = [text for text in texts if not re.fullmatch(r"(an? )?(brown )?hippo(potamus)?", text)]
+        told = [
+            text for text in texts if not re.fullmatch(r"(an? )?(brown )?hippo(potamus)?", text)
+        ]
         assert 0.7 < len(told) / len(texts) < 1
         if tint:
             assert all(tint in text for text in told), told

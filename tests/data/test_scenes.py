@@ -70,7 +70,11 @@ def test_the_order_of_calls_changes_nothing(emoji_font: Path) -> None:
     first = scene("train", 5, font=font)
     scene("held_out", 6, font=font)
     again = scene("train", 5, font=font)
-    assert (first.english, first.chinese, first.graph) == (again.english, again.chinese, again.graph)
+    assert (first.english, first.chinese, first.graph) == (
+        again.english,
+        again.chinese,
+        again.graph,
+    )
     assert np.array_equal(first.image, again.image)
 
 

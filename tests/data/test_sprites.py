@@ -11,10 +11,14 @@ from limner.data.nouns import Noun, nouns
 from limner.data.sprites import COLOURS, STYLES, find_font, recolour, sprite
 from limner.errors import DataError
 
-SAMPLE = [noun for noun in nouns() if noun.singular in {"car", "apple", "cat", "frog", "key", "bed"}]
+SAMPLE = [
+    noun for noun in nouns() if noun.singular in {"car", "apple", "cat", "frog", "key", "bed"}
+]
 
 
-def drawn(font: Path, emoji: str, colour: str | None = None, style: str = "plain") -> sprites.Pixels:
+def drawn(
+    font: Path, emoji: str, colour: str | None = None, style: str = "plain"
+) -> sprites.Pixels:
     return sprite(str(font), emoji, colour, style, 48)
 
 
@@ -110,9 +114,7 @@ def test_a_missing_font_names_the_package(monkeypatch: pytest.MonkeyPatch) -> No
         find_font()
 
 
-def test_a_wrong_font_path_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_wrong_font_path_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no emoji font at /nowhere/font.ttf"):
         find_font("/nowhere/font.ttf")
     monkeypatch.setenv("LIMNER_FONT", str(tmp_path))

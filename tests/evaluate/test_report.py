@@ -90,8 +90,9 @@ def test_of_a_ceiling_only_what_was_misread_is_shown() -> None:
     assert "only the true picture" not in text
 
 
-def test_writing_makes_no_half_files(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.html", result(), model="m", seconds=1)
-    assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    with pytest.raises(ResourceError):
-        write_report(tmp_path / "none" / "report.html", result(), model="m", seconds=1)
+def test_the_report_makes_its_folder_or_says_why_not(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "report.html"
+    write_report(path, result(), model="m", seconds=1)
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    with pytest.raises(ResourceError, match="cannot make the folder"):
+        write_report(path / "below" / "report.html", result(), model="m", seconds=1)

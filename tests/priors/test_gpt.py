@@ -59,7 +59,9 @@ def pictures(count: int) -> Tensor:
 
 
 @torch.no_grad()
-def drawn(prior: Any, text: Tensor, sampling: TokenSampling, seeds: list[int], **known: Any) -> Tensor:
+def drawn(
+    prior: Any, text: Tensor, sampling: TokenSampling, seeds: list[int], **known: Any
+) -> Tensor:
     last = torch.empty(0)
     for last in prior.stream(text, sampling, seeds, **known):
         pass
@@ -130,12 +132,16 @@ def test_the_stream_grows_by_one(prior: Any) -> None:
     assert steps[-1].dtype == torch.int64
 
 
-@pytest.mark.parametrize("sampling", [FREE, TokenSampling(temperature=1.1)], ids=["guided", "plain"])
+@pytest.mark.parametrize(
+    "sampling", [FREE, TokenSampling(temperature=1.1)], ids=["guided", "plain"]
+)
 def test_company_changes_nothing(prior: Any, sampling: TokenSampling) -> None:
     text, seeds = texts(4), [11, 12, 13, 14]
     together = drawn(prior, text, sampling, seeds)
     for row in range(4):
-        assert torch.equal(drawn(prior, text[row : row + 1], sampling, [seeds[row]])[0], together[row])
+        assert torch.equal(
+            drawn(prior, text[row : row + 1], sampling, [seeds[row]])[0], together[row]
+        )
     turned = [2, 0, 3, 1]
     again = drawn(prior, text[turned], sampling, [seeds[row] for row in turned])
     assert torch.equal(again, together[turned])

@@ -1,0 +1,150 @@
+"""`limner train`: its words, its exit codes, and that a signal saves the state."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from limner.cli import main
+from limner.cli.train import read_settings, spell
+from limner.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = """
+task = "codec"
+out = {out}
+[codec]
+name = "fsq"
+size = 16
+levels = [4, 4]
+encoder_channels = [8, 8, 8]
+encoder_blocks = [0, 0, 0]
+decoder_channels = [8, 8, 8]
+decoder_blocks = [0, 0, 0]
+[data]
+held_for_validation = 1
+[loop]
+steps = 2
+batch = 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
+    path = tmp_path / "run.toml"
+    path.write_text(CONFIG.format(out=json.dumps(str(tmp_path / "out"))))
+    return path
+
+
+def ran(*words: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(["train", *map(str, words)])
+    return int(caught.value.code or 0)
+
+
+def test_a_run_tells_validation_and_where_it_is(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(config) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{config.parent / 'out'}\n"
+    assert told.err.startswith("step 2 of 2: loss ") and "psnr" in told.err
+    assert (config.parent / "out" / "codec.safetensors").exists()
+    assert ran(config) == 2
+    assert (
+        "holds the state of an earlier run; go on from it with --resume" in capsys.readouterr().err
+    )
+    assert ran(config, "--resume") == 0
+    assert "nothing to do: all 2 steps are done" in capsys.readouterr().err
+    assert ran(config, "--resume", "--set", "loop.steps=3", "--quiet", "--json") == 0
+    told = capsys.readouterr()
+    answer = json.loads(told.out)
+    assert told.err == ""
+    assert (answer["step"], answer["steps"], answer["finished"]) == (3, 3, True)
+    assert set(answer) == {
+        "task", "out", "step", "steps", "finished", "seconds", "numbers", "validation"
+    }  # fmt: skip
+    assert answer["numbers"]["loss"] > 0 and answer["validation"]["psnr"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--set", "loop.stpes=3"], "unknown key loop.stpes; did you mean 'steps'?"),
+        (["--set", "loop.steps"], "is not KEY=VALUE; write it as loop.steps=100"),
+        (["--set", "loop.steps=1", "--set", "loop.steps=2"], "gives 'loop.steps' twice"),
+        (["--set", "loop.steps=many"], "expected a int"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    words: list[str], told: str, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(config, *words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("limner: ") and told in error and error.count("\n") == 1
+    assert not (config.parent / "out").exists()
+
+
+def test_a_missing_config_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ran(tmp_path / "no.toml") == 2
+    assert "no config file at" in capsys.readouterr().err
+
+
+def test_resuming_without_a_state_is_refused(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ran(config, "--resume") == 4
+    assert "no training state" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_state(
+    number: signal.Signals, code: int, group: bool, config: Path
+) -> None:
+    out = config.parent / "out"
+    settings = ["loop.steps=1000000", "loop.save_every=1000000", "loop.validate_every=3"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "limner", "train", str(config), "--json", *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    log = out / "log.jsonl"
+    until = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.05)
+    if group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    told, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    answer = json.loads(told)
+    state = json.loads((out / "state" / "state.json").read_text())
+    assert answer["finished"] is False and answer["step"] == state["step"] >= 1
+    assert b"go on with --resume" in error
+
+
+def test_settings_are_split_at_the_first_equals_sign() -> None:
+    assert read_settings(["a.b=1", "out = x=y"]) == {"a.b": "1", "out": "x=y"}
+    for wrong in ("", "a", "=1", "a.=1", ".a=1"):
+        with pytest.raises(UsageError, match="is not KEY=VALUE"):
+            read_settings([wrong])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (4800, "1 h 20 min")],
+)
+def test_durations_are_spelt(seconds: float, words: str) -> None:
+    assert spell(seconds) == words

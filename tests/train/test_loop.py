@@ -1,0 +1,185 @@
+"""The loop: a run stopped and resumed is the run unbroken, bit for bit."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from limner.errors import CheckpointError, ConfigError, NonFiniteError
+from limner.train import prior_step
+from limner.train.config import (
+    CodecTraining,
+    DataConfig,
+    LoopConfig,
+    PriorTraining,
+    TrainConfig,
+)
+from limner.train.loop import Progress, train
+
+STEPS = 4
+CODEC = {
+    "name": "fsq",
+    "size": 16,
+    "levels": [4, 4],
+    "encoder_channels": [8, 8, 8],
+    "encoder_blocks": [0, 0, 0],
+    "decoder_channels": [8, 8, 8],
+    "decoder_blocks": [0, 0, 0],
+}
+PRIOR = {"name": "gpt", "width": 16, "layers": 1, "heads": 2, "hidden": 16}
+LOOP = LoopConfig(steps=STEPS, batch=4, warmup=2, validate_every=99, sample_every=99, save_every=3)
+ADVERSARY = CodecTraining(adversarial=0.1, adversarial_from=1)
+
+
+@pytest.fixture(autouse=True)
+def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
+    monkeypatch.setattr(prior_step, "TOKENIZER_SCENES", 100)
+
+
+def codec_run(out: Path, **changes: object) -> TrainConfig:
+    config = TrainConfig(
+        "codec", str(out), data=DataConfig(held_for_validation=1), loop=LOOP, codec=CODEC
+    )
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+
+
+def prior_run(out: Path, codec: Path) -> TrainConfig:
+    return TrainConfig(
+        "prior",
+        str(out),
+        codec_from=str(codec),
+        text_length=12,
+        data=DataConfig(cached=64, captions=2, held_for_validation=8),
+        loop=dataclasses.replace(LOOP, optimizer="muon"),
+        prior=PRIOR,
+        prior_training=PriorTraining(caption_dropout=0.5, random_order_until=0.75),
+    )
+
+
+def run(config: TrainConfig, *, resume: bool = False, steps: int | None = None) -> list[Progress]:
+    """Train, or stop after some steps as a caller does who no longer iterates."""
+    going: Iterator[Progress] = train(config, resume=resume)
+    found = list(itertools.islice(going, steps))
+    going.close()  # type: ignore[attr-defined]
+    return found
+
+
+def weights(out: Path) -> dict[str, str]:
+    """Return the hash of every tensor of a state, without torch's own random source."""
+    tensors = load_file(out / "state" / "tensors.safetensors")
+    return {
+        name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+        for name, tensor in tensors.items()
+        if name != "random"
+    }
+
+
+@pytest.fixture(scope="module")
+def codec_folder(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIMNER_FONT", str(emoji_font))
+        out = tmp_path_factory.mktemp("codec")
+        run(codec_run(out))
+    return out
+
+
+@pytest.mark.parametrize("adversary", [CodecTraining(), ADVERSARY], ids=["plain", "adversarial"])
+def test_a_resumed_codec_is_the_unbroken_one(tmp_path: Path, adversary: CodecTraining) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    unbroken = run(codec_run(whole, codec_training=adversary))
+    first = run(codec_run(parts, codec_training=adversary), steps=2)
+    second = run(codec_run(parts, codec_training=adversary), resume=True)
+    assert [p.step for p in first + second] == [p.step for p in unbroken] == [1, 2, 3, 4]
+    assert [p.numbers for p in first + second] == [p.numbers for p in unbroken]
+    assert second[-1].validation == unbroken[-1].validation
+    assert weights(whole) == weights(parts)
+    name = "codec.safetensors"
+    assert (whole / name).read_bytes() == (parts / name).read_bytes()
+
+
+def test_a_resumed_prior_is_the_unbroken_one(tmp_path: Path, codec_folder: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    unbroken = run(prior_run(whole, codec_folder))
+    both = run(prior_run(parts, codec_folder), steps=2)
+    both += run(prior_run(parts, codec_folder), resume=True)
+    assert [p.numbers for p in both] == [p.numbers for p in unbroken]
+    assert weights(whole) == weights(parts)
+    name = "model/model.safetensors"
+    assert (whole / name).read_bytes() == (parts / name).read_bytes()
+
+
+def test_progress_tells_where_the_run_stands(tmp_path: Path) -> None:
+    loop = dataclasses.replace(LOOP, validate_every=2, sample_every=2)
+    found = run(codec_run(tmp_path, loop=loop))
+    assert [(p.step, p.steps) for p in found] == [(n, STEPS) for n in range(1, STEPS + 1)]
+    assert [bool(p.validation) for p in found] == [False, True, False, True]
+    assert set(found[-1].validation) >= {"psnr", "ssim", "codes_used", "perplexity"}
+    assert all(p.pictures_per_second > 0 and p.seconds_left >= 0 for p in found)
+    assert found[-1].seconds_left == 0
+    assert all(p.numbers["loss"] > 0 for p in found)
+
+
+def test_the_folder_of_a_run(tmp_path: Path) -> None:
+    config = codec_run(tmp_path)
+    run(config)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "codec.safetensors",
+        "config.json",
+        "log.jsonl",
+        "samples-000004.png",
+        "state",
+    }
+    assert json.loads((tmp_path / "config.json").read_text()) == config.to_json()
+    (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert {"step", "seconds", "loss", "psnr"} <= set(json.loads(line))
+    with Image.open(tmp_path / "samples-000004.png") as sheet:
+        assert sheet.width > 16 * 16
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    config = codec_run(tmp_path / "a")
+    other = dataclasses.replace(LOOP, seed=1)
+    one = run(config, steps=1)[0].numbers
+    assert run(codec_run(tmp_path / "b"), steps=1)[0].numbers == one
+    assert run(codec_run(tmp_path / "c", loop=other), steps=1)[0].numbers != one
+
+
+def test_resuming_a_finished_run_does_nothing(codec_folder: Path) -> None:
+    before = weights(codec_folder)
+    assert run(codec_run(codec_folder), resume=True) == []
+    assert weights(codec_folder) == before
+
+
+def test_starting_from_a_codec_takes_its_weights(codec_folder: Path, tmp_path: Path) -> None:
+    frozen = CodecTraining(decoder_only=True)
+    run(codec_run(tmp_path, start_from=str(codec_folder), codec_training=frozen))
+    before, after = (load_file(f / "codec.safetensors") for f in (codec_folder, tmp_path))
+    for name in before:
+        assert torch.equal(before[name], after[name]) == (not name.startswith("decoder")), name
+
+
+def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown task 'banana'; choose one of codec"):
+        run(dataclasses.replace(codec_run(tmp_path), task="banana"))
+    with pytest.raises(CheckpointError, match="no training state in"):
+        run(codec_run(tmp_path), resume=True)
+    with pytest.raises(CheckpointError, match="is not a trained codec"):
+        run(prior_run(tmp_path, tmp_path / "nowhere"))
+
+
+def test_a_loss_that_is_not_finite_keeps_the_state_before(tmp_path: Path) -> None:
+    wild = dataclasses.replace(LOOP, learning_rate=1e30, warmup=1, bf16=False)
+    with pytest.raises(NonFiniteError, match="nothing was updated"):
+        run(codec_run(tmp_path, loop=wild))
+    state = json.loads((tmp_path / "state" / "state.json").read_text())
+    assert 1 <= state["step"] < STEPS
+    tensors = load_file(tmp_path / "state" / "tensors.safetensors")
+    assert all(tensor.isfinite().all() for tensor in tensors.values())

@@ -1,0 +1,132 @@
+"""Training state: what comes back is bit for bit what was saved."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from limner.errors import CheckpointError
+from limner.train.optimizer import Average, create_optimizers
+from limner.train.state import load_state, save_state
+
+
+class Run:
+    """A module, its average and its optimisers, as a training step holds them."""
+
+    def __init__(self, kind: str, width: int = 6, seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.module = nn.Sequential(
+            nn.Linear(4, width), nn.GroupNorm(2, width), nn.Linear(width, 4)
+        )
+        self.modules: dict[str, nn.Module] = {"part": self.module}
+        self.averages = {"part": Average(self.module.parameters(), 0.9)}
+        self.optimizers = create_optimizers(self.module, kind, 1e-2, 0.1)
+
+    def step(self, number: int) -> None:
+        x = torch.randn(8, 4)
+        loss = (self.module(x) - x).square().mean()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.averages["part"].update(number)
+
+    def save(self, folder: Path, step: int) -> None:
+        save_state(folder, step, self.modules, self.averages, self.optimizers, {"note": "x"})
+
+    def load(self, folder: Path) -> dict[str, object]:
+        return load_state(folder, self.modules, self.averages, self.optimizers)
+
+    def everything(self) -> list[Tensor]:
+        tensors = [*self.module.state_dict().values(), *self.averages["part"].values]
+        for optimizer in self.optimizers:
+            for entries in optimizer.state_dict()["state"].values():
+                tensors += [torch.as_tensor(value) for _, value in sorted(entries.items())]
+        return [tensor.detach().clone() for tensor in tensors]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(
+        a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(one, other, strict=True)
+    )
+
+
+@pytest.fixture(params=["adamw", "muon"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_everything_comes_back_and_goes_on_alike(kind: str, tmp_path: Path) -> None:
+    run, other = Run(kind), Run(kind, seed=1)
+    for number in range(3):
+        run.step(number)
+    run.save(tmp_path, 3)
+    saved = run.everything()
+    for number in range(3, 6):
+        run.step(number)
+    assert other.load(tmp_path) == {"step": 3, "note": "x"}
+    assert same(other.everything(), saved)
+    for number in range(3, 6):
+        other.step(number)  # the random source came back too: the same batches are drawn
+    assert same(other.everything(), run.everything())
+    assert not same(saved, run.everything())
+
+
+def test_moments_come_back_in_the_layout_of_their_weights(tmp_path: Path) -> None:
+    """A fused optimiser walks memory, not indices: another layout would mix up the moments."""
+    torch.manual_seed(0)
+    conv: nn.Module = nn.Conv2d(8, 4, 3)
+    conv = conv.to(memory_format=torch.channels_last)
+    optimizers = create_optimizers(conv, "adamw", 1e-2, 0.1)
+    conv(torch.randn(2, 8, 5, 5)).square().sum().backward()
+    optimizers[0].step()
+    save_state(tmp_path, 1, {"conv": conv}, {}, optimizers, {})
+    load_state(tmp_path, {"conv": conv}, {}, optimizers)
+    for parameter, entries in optimizers[0].state.items():
+        assert entries["exp_avg"].stride() == parameter.stride()
+        assert entries["exp_avg_sq"].stride() == parameter.stride()
+
+
+def test_a_later_state_replaces_the_earlier(tmp_path: Path) -> None:
+    run = Run("adamw")
+    run.save(tmp_path, 1)
+    run.step(0)
+    run.save(tmp_path, 2)
+    assert Run("adamw").load(tmp_path)["step"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+@pytest.mark.parametrize(
+    ("crash", "step"),
+    [
+        (lambda folder: (folder / "state.new").mkdir(), 5),
+        (lambda folder: (folder / "state").rename(folder / "state.old"), 5),
+    ],
+    ids=["while writing", "between the renames"],
+)
+def test_a_crash_leaves_a_state(crash: Callable[[Path], object], step: int, tmp_path: Path) -> None:
+    run = Run("adamw")
+    run.save(tmp_path, 5)
+    crash(tmp_path)
+    other = Run("adamw", seed=1)
+    assert other.load(tmp_path)["step"] == step
+    assert same(other.everything(), run.everything())
+    other.save(tmp_path, 6)
+    assert Run("adamw").load(tmp_path)["step"] == 6
+
+
+def test_no_state_and_another_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no training state in .*; start without --resume"):
+        Run("adamw").load(tmp_path)
+    Run("adamw").save(tmp_path, 1)
+    with pytest.raises(CheckpointError, match="belongs to another model"):
+        Run("adamw", width=8).load(tmp_path)
+
+
+def test_the_state_is_no_pickle(tmp_path: Path) -> None:
+    Run("adamw").save(tmp_path, 1)
+    names = {path.name for path in (tmp_path / "state").iterdir()}
+    assert names == {"tensors.safetensors", "state.json"}
