@@ -1,6 +1,7 @@
 """The small convolutional codec of the default model: picture -> grid of codes -> picture.
 
-Shapes: B batch, H and W the picture's height and width, h = H / 8 and w = W / 8 the grid's.
+Shapes: B batch, H and W the picture's height and width, h = H / 8 and w = W / 8 the grid's, G codes
+a cell.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from limner.nn.conv import Downsample, ResidualBlock, Upsample
 class FSQConfig:
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
+    Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
+    bits of one code without a vocabulary of their product.
     `levels` are those of finite scalar quantisation; `codebook` > 0 takes in its place a learned
     codebook of so many unit vectors of `len(levels)` dimensions.
     """
@@ -24,6 +27,7 @@ class FSQConfig:
     size: int = 64
     levels: tuple[int, ...] = (8, 5, 5, 5, 4)
     codebook: int = 0
+    groups: int = 1
     encoder_channels: tuple[int, ...] = (48, 96, 192)
     decoder_channels: tuple[int, ...] = (256, 128, 64)
     encoder_blocks: tuple[int, ...] = (0, 1, 1)
@@ -51,25 +55,34 @@ class FSQCodec(nn.Module):
 
     @property
     def vocabulary(self) -> int:
-        """How many different codes there are."""
+        """How many different values one code has."""
         return self.quantizer.vocabulary
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes (B, h, w) and a loss."""
-        z, codes, auxiliary = self.quantizer(self.encoder(images))
+        """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes and an auxiliary loss."""
+        z, codes, auxiliary = self._quantize(self.encoder(images))
         return self.decoder(z), codes, auxiliary
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return codes (B, h, w) int64 of images (B, 3, H, W) in [-1, 1]."""
-        codes: Tensor = self.quantizer(self.encoder(images))[1]
-        return codes
+        """Return codes int64 of images in [-1, 1]: (B, h, w), or (B, h, w, G) with groups."""
+        return self._quantize(self.encoder(images))[1]
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Return the quantised vectors (B, D, h, w) of codes (B, h, w)."""
-        return self.quantizer.embed(codes)
+        """Return the quantised vectors (B, G * D, h, w) of codes (B, h, w) or (B, h, w, G)."""
+        if codes.ndim == 3:
+            return self.quantizer.embed(codes)
+        return torch.cat([self.quantizer.embed(group) for group in codes.unbind(-1)], dim=1)
+
+    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.config.groups == 1:
+            quantised: tuple[Tensor, Tensor, Tensor] = self.quantizer(z)
+            return quantised
+        parts = [self.quantizer(part) for part in z.chunk(self.config.groups, dim=1)]
+        values, codes, losses = zip(*parts, strict=True)
+        return torch.cat(values, dim=1), torch.stack(codes, dim=-1), torch.stack(losses).mean()
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return images (B, 3, H, W) in [-1, 1] of codes (B, h, w)."""
+        """Return images (B, 3, H, W) in [-1, 1] of codes (B, h, w) or (B, h, w, G)."""
         images: Tensor = self.decoder(self.embed(codes))
         return images.float().clamp(-1, 1)
 
@@ -91,7 +104,7 @@ class Encoder(nn.Module):
         self.head = nn.Sequential(
             nn.GroupNorm(min(32, channels // 4), channels),
             nn.SiLU(),
-            nn.Conv2d(channels, len(config.levels), 1),
+            nn.Conv2d(channels, config.groups * len(config.levels), 1),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -106,7 +119,9 @@ class Decoder(nn.Module):
     def __init__(self, config: FSQConfig) -> None:
         super().__init__()
         widths = config.decoder_channels
-        layers: list[nn.Module] = [nn.Conv2d(len(config.levels), widths[0], 3, padding=1)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(config.groups * len(config.levels), widths[0], 3, padding=1)
+        ]
         for index, (width, blocks) in enumerate(zip(widths, config.decoder_blocks, strict=True)):
             if index:
                 layers.append(Upsample(widths[index - 1], width))

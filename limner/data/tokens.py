@@ -20,7 +20,7 @@ from limner.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class CodeCache:
-    """N scenes as codes (N, S) and captions (N, K, T), left-padded with 0, languages in turn."""
+    """N scenes as codes (N, S) or (N, S, G) and captions (N, K, T), languages in turn."""
 
     codes: Tensor
     captions: Tensor
@@ -70,7 +70,7 @@ def encode_scenes(
     blocks = stream(source, range(count // source.block))
     for images, sentences in blocks:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            codes = codec.encode(images).flatten(1)
+            codes = codec.encode(images).flatten(1, 2)
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)
         yield CodeCache(codes.to(torch.int32), captions.to(torch.int16))
@@ -91,7 +91,7 @@ def token_batches(
     Every epoch shuffles anew and takes the next caption of each scene. Within a group of 16 batches
     scenes are sorted by caption length, and each batch is cut to its longest caption.
     """
-    group = batch * 16
+    group = min(batch * 16, len(cache) // 16 * 16)
     per_epoch = max(1, len(cache) // group) * 16
     step = first_step
     while True:
@@ -105,7 +105,7 @@ def token_batches(
             text = cache.captions[rows, languages[rows]]
             by_length = (text != 0).sum(1).argsort(stable=True)
             mixed = torch.randperm(16, generator=torch.Generator().manual_seed(step // 16))
-            part = by_length.chunk(16)[int(mixed[within])]
+            part = by_length.tensor_split(16)[int(mixed[within])]
             chosen = text[part].long()
             width = max(1, int((chosen != 0).sum(1).max()))
             yield chosen[:, -width:], cache.codes[rows[part]].long()

@@ -92,7 +92,7 @@ class Dalle(nn.Module):
             text = self.tokenizer.batch(list(prompts[group]), self.text_length)  # (B, T)
             codes = torch.empty(0)
             for codes in self.prior.stream(text, sampling, seeds[group]):  # (B, <= S)
-                done = len(prompts[:first]) * self.prior.length + codes.numel()
+                done = len(prompts[:first]) * self.prior.length + codes.shape[0] * codes.shape[1]
                 if done < total:
                     yield Step(done, total, codes=codes)
             finished.append(codes)

@@ -1,21 +1,22 @@
 """The GPT prior: one stream of text tokens and image tokens (DALL-E, arXiv 2102.12092).
 
-Shapes: B pictures, T text positions (left-padded with 0), S = h * w image positions, D width,
-V image vocabulary. The text is a prefix whose positions see each other; image positions see the
-text and the image positions drawn before them. The input that predicts an image position holds the
-code drawn before it, where that one lies, and which position comes next; so any order can be learnt
-(RAR, Yu 2024, arXiv 2411.00776) and a raster order is the plain case.
+Shapes: B pictures, T text positions (left-padded with 0), S = h * w cells of the grid, G codes a
+cell, V values of a code, D width. The text is a prefix whose positions see each other; cells see
+the text and the cells drawn before them. The input that predicts a cell holds the codes drawn before
+it, where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 2024,
+arXiv 2411.00776) and a raster order is the plain case.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.errors import UsageError
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
+from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
 
 ROWS_AT_ONCE = 4  # pictures drawn together: fixed, so that a picture never depends on its company
@@ -23,44 +24,20 @@ ROWS_AT_ONCE = 4  # pictures drawn together: fixed, so that a picture never depe
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Sizes of the prior. `levels` are the codec's levels of finite scalar quantisation, if it has
-    such: codes that share a digit then share part of their embedding."""
+    """Sizes of the prior, and the codec's: `groups` codes a cell of `vocabulary` values each.
+
+    `levels` are the codec's levels of finite scalar quantisation, where it has such.
+    """
 
     text_vocabulary: int
     vocabulary: int
     grid: tuple[int, int] = (8, 8)
+    groups: int = 1
     levels: tuple[int, ...] = ()
     width: int = 256
     layers: int = 6
     heads: int = 4
     hidden: int = 704
-    dropout: float = 0.0
-
-
-class CodeTable(nn.Module):
-    """One vector (D) for each image code: a free one plus one for each of its digits."""
-
-    digits: Tensor
-
-    def __init__(self, vocabulary: int, levels: Sequence[int], width: int, scale: float) -> None:
-        super().__init__()
-        shared = bool(levels) and prod(levels) == vocabulary
-        self.free = nn.Parameter(torch.randn(vocabulary, width) * (0.1 if shared else 1.0) * scale)
-        offsets = [sum(levels[:index]) for index in range(len(levels))]
-        codes = torch.arange(vocabulary)
-        columns = []
-        for index, level in enumerate(levels if shared else ()):
-            columns.append(codes // prod(levels[:index]) % level + offsets[index])
-        table = torch.stack(columns, dim=1) if columns else torch.zeros(vocabulary, 0).long()
-        self.register_buffer("digits", table, persistent=False)
-        rows = sum(levels) if shared else 0
-        self.by_digit = nn.Parameter(torch.randn(rows, width) * scale * max(1, len(levels)) ** -0.5)
-
-    def forward(self) -> Tensor:
-        """Return the whole table (V, D)."""
-        if not self.digits.shape[1]:
-            return self.free
-        return self.free + F.embedding_bag(self.digits, self.by_digit, mode="sum")
 
 
 class GPT(nn.Module):
@@ -73,16 +50,16 @@ class GPT(nn.Module):
         self.config = config
         self.length = config.grid[0] * config.grid[1]
         width = config.width
+        coding = (config.groups, config.vocabulary, config.levels, width)
         self.text = nn.Embedding(config.text_vocabulary, width)
-        self.codes = CodeTable(config.vocabulary, config.levels, width, 1.0)
+        self.codes = CodeTable(*coding, config.groups**-0.5)
         self.begin = nn.Parameter(torch.zeros(width))
         self.placed = nn.Parameter(torch.randn(self.length, width) * 0.02)
         self.target = nn.Parameter(torch.randn(self.length, width) * 0.02)
         self.transformer = Transformer(
             TransformerConfig(width, config.layers, config.heads, config.hidden)
         )
-        self.head = CodeTable(config.vocabulary, config.levels, width, width**-0.5)
-        self.head_bias = nn.Parameter(torch.zeros(config.vocabulary))
+        self.head = CellHead(*coding, hidden=width)
         rows, columns = torch.meshgrid(
             torch.arange(config.grid[0]), torch.arange(config.grid[1]), indexing="ij"
         )
@@ -90,16 +67,16 @@ class GPT(nn.Module):
         self.register_buffer("image_coordinates", coordinates, persistent=False)
 
     def forward(self, text: Tensor, codes: Tensor, order: Tensor | None = None) -> Tensor:
-        """Return logits (B, S, V) of the codes (B, S) in `order`, teacher-forced.
+        """Return logits (B, S, G, V) of codes (B, S) or (B, S, G) in `order`, teacher-forced.
 
-        `order` (B, S) lists positions in the order they are drawn; None is raster. Logits come in
-        that order.
+        `order` (B, S) lists cells in the order they are drawn; None is raster. Logits come in that
+        order.
         """
         if order is None:
             order = torch.arange(self.length).expand(len(codes), -1)
-        drawn = codes.gather(1, order)[:, :-1]
-        table = self.codes()
-        image = F.embedding(drawn, table) + self.placed[order[:, :-1]]
+        drawn = self._in_order(codes, order)
+        inputs = self.codes()
+        image = embed_cells(inputs, drawn[:, :-1]) + self.placed[order[:, :-1]]
         image = torch.cat([self.begin.expand(len(codes), 1, -1), image], dim=1)
         image = image + self.target[order]
         x = torch.cat([self.text(text), image], dim=1)
@@ -107,14 +84,14 @@ class GPT(nn.Module):
             [self._text_coordinates(text), self.image_coordinates[order]], dim=1
         )
         features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
-        return F.linear(features, self.head(), self.head_bias)
+        logits: Tensor = self.head(features, drawn, inputs)
+        return logits
 
     def loss(self, text: Tensor, codes: Tensor, order: Tensor | None = None) -> Tensor:
         """Return the mean negative log-likelihood in nats a code."""
-        codes = codes.flatten(1)
         logits = self(text, codes, order)
-        wanted = codes if order is None else codes.gather(1, order)
-        return F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten())
+        wanted = self._in_order(codes, order)
+        return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten())
 
     def stream(
         self,
@@ -124,32 +101,33 @@ class GPT(nn.Module):
         given: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """Draw codes in raster order for text (B, T), yielding (B, <= S) after every code.
+        """Draw codes in raster order for text (B, T), yielding (B, <= S, G) after every cell.
 
-        Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the code of `given` (B, S) is
-        taken. At most ROWS_AT_ONCE pictures; fewer are padded to that many, so that the arithmetic
-        of a picture is the same alone and in company.
+        Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the codes of `given` (B, S, G)
+        are taken. At most ROWS_AT_ONCE pictures; fewer are padded to that many, so that the
+        arithmetic of a picture is the same alone and in company. With one code a cell the last
+        dimension is left out. Raises UsageError for more pictures.
         """
         count = len(text)
-        uniforms = _fill(torch.stack([_uniforms(seed, self.length) for seed in seeds]))
-        text = _fill(text)
-        guided = sampling.guidance != 0
-        decoder = _Decoder(self, torch.cat([text, torch.zeros_like(text)]) if guided else text)
-        codes = torch.zeros(len(text), 0, dtype=torch.int64)
-        for position in range(self.length):
-            logits = decoder.step(codes)
-            if guided:
-                scale = guidance_at(
-                    sampling.guidance_schedule, sampling.guidance, position, self.length
-                )
-                with_text, without_text = logits.chunk(2)
-                logits = guide(with_text, without_text, scale)
-            chosen = choose(logits, sampling, uniforms[:, position])
+        if count > ROWS_AT_ONCE:
+            raise UsageError(f"{count} pictures at once; this prior draws at most {ROWS_AT_ONCE}")
+        groups = self.config.groups
+        uniforms = _fill(torch.stack([_uniforms(seed, self.length, groups) for seed in seeds]))
+        decoder = _Decoder(self, _fill(text), sampling)
+        codes = torch.zeros(ROWS_AT_ONCE, 0, groups, dtype=torch.int64)
+        for cell in range(self.length):
+            chosen = decoder.step(codes, uniforms[:, cell])
             if given is not None and keep is not None:
-                held = _fill(keep)[:, position]
-                chosen = torch.where(held, _fill(given)[:, position], chosen)
+                known = _fill(given).view(ROWS_AT_ONCE, self.length, groups)[:, cell]
+                chosen = torch.where(_fill(keep)[:, cell, None], known, chosen)
             codes = torch.cat([codes, chosen[:, None]], dim=1)
-            yield codes[:count]
+            yield codes[:count] if groups > 1 else codes[:count, :, 0]
+
+    def _in_order(self, codes: Tensor, order: Tensor | None) -> Tensor:
+        cells = codes.reshape(len(codes), self.length, self.config.groups)
+        if order is None:
+            return cells
+        return cells.gather(1, order[..., None].expand(-1, -1, self.config.groups))
 
     @staticmethod
     def _text_coordinates(text: Tensor) -> Tensor:
@@ -170,35 +148,53 @@ class GPT(nn.Module):
 class _Decoder:
     """One drawing in progress: the cache, and what every step needs again."""
 
-    def __init__(self, prior: GPT, text: Tensor) -> None:
-        self.prior = prior
+    def __init__(self, prior: GPT, text: Tensor, sampling: TokenSampling) -> None:
+        self.prior, self.sampling = prior, sampling
+        self.guided = sampling.guidance != 0
+        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
         self.rows, self.prefix = text.shape
         self.cache = KeyValueCache(prior.transformer.config, self.rows, self.prefix + prior.length)
-        self.table, self.head = prior.codes(), prior.head()
+        self.inputs, self.outputs = prior.codes(), prior.head.table()
         mask = prior._mask(text)
         self.visible = mask[:, :, -1:]
-        x = prior.text(text)
         start = mask[:, :, : self.prefix, : self.prefix]
-        prior.transformer(x, prior._text_coordinates(text), start, self.cache)
+        prior.transformer(prior.text(text), prior._text_coordinates(text), start, self.cache)
 
-    def step(self, codes: Tensor) -> Tensor:
-        """Return logits (rows, V) of the position after `codes` (B, <= S)."""
-        prior, position = self.prior, codes.shape[1]
-        if position:
-            last = F.embedding(codes[:, -1], self.table) + prior.placed[position - 1]
+    def step(self, codes: Tensor, uniforms: Tensor) -> Tensor:
+        """Return the codes (B, G) of the cell after `codes` (B, <= S, G) by uniforms (B, G)."""
+        cell = codes.shape[1]
+        features = self._features(codes, cell)
+        scale = guidance_at(
+            self.sampling.guidance_schedule, self.sampling.guidance, cell, self.prior.length
+        )
+
+        def pick(logits: Tensor, group: int) -> Tensor:
+            if not self.guided:
+                return choose(logits, self.sampling, uniforms[:, group])
+            with_text, without_text = logits.chunk(2)
+            guided = guide(with_text, without_text, scale)
+            return choose(guided, self.sampling, uniforms[:, group]).repeat(2)
+
+        chosen = self.prior.head.draw(features, pick, self.inputs, self.outputs)
+        return chosen[: len(codes)]
+
+    def _features(self, codes: Tensor, cell: int) -> Tensor:
+        prior = self.prior
+        if cell:
+            last = embed_cells(self.inputs, codes[:, -1]) + prior.placed[cell - 1]
             last = last.repeat(self.rows // len(codes), 1)
         else:
             last = prior.begin.expand(self.rows, -1)
-        x = (last + prior.target[position])[:, None]
-        seen = self.visible[..., : self.prefix + position + 1]
-        where = prior.image_coordinates[position].view(1, 1, 2)
-        features = prior.transformer(x, where, seen, self.cache)
-        return F.linear(features[:, 0], self.head, prior.head_bias)
+        x = (last + prior.target[cell])[:, None]
+        seen = self.visible[..., : self.prefix + cell + 1]
+        where = prior.image_coordinates[cell].view(1, 1, 2)
+        features: Tensor = prior.transformer(x, where, seen, self.cache)[:, 0]
+        return features
 
 
-def _uniforms(seed: int, count: int) -> Tensor:
+def _uniforms(seed: int, cells: int, groups: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(count, generator=generator, dtype=torch.float64)
+    return torch.rand(cells, groups, generator=generator, dtype=torch.float64)
 
 
 def _fill(rows: Tensor) -> Tensor:

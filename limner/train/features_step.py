@@ -75,7 +75,6 @@ class FeaturesStep:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Return the shares of objects and colours named rightly on held-out combinations."""
-        self.averages["features"].swap()
         source = LabelledScenes("held_out", 64, self.config.data.seed)
         right = torch.zeros(2)
         blocks = max(1, self.config.data.held_for_validation // 64)
@@ -85,7 +84,6 @@ class FeaturesStep:
                 named, painted = self.network.classify(images)
             right[0] += (named.argmax(1) == objects).float().mean()
             right[1] += (painted.argmax(1) == colours).float().mean()
-        self.averages["features"].swap()
         return {"object": float(right[0]) / blocks, "colour": float(right[1]) / blocks}
 
     def samples(self) -> Tensor:
@@ -94,7 +92,5 @@ class FeaturesStep:
 
     def export(self, out: Path) -> None:
         """Write `features.safetensors` with the averaged weights."""
-        self.averages["features"].swap()
         tensors = {k: v.detach().contiguous().clone() for k, v in self.network.state_dict().items()}
         save_file(tensors, out / FEATURES_FILE)
-        self.averages["features"].swap()

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     """Train as `config` says, yielding after every step; stop iterating to stop.
 
     Writes into `config.out`: `log.jsonl`, `samples-STEP.png`, `state/` (to resume) and, at the end
-    of every save, the averaged weights. The state is saved on leaving, however that happens.
+    of every save, the averaged weights. The state is saved at the end and when iteration stops; an
+    error saves nothing, and the last state stands.
     """
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -45,9 +47,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
         for progress in _steps(step_object, config, out, first):
             done = progress.step
             yield progress
-    finally:
-        if done > first:
-            _save(step_object, config, out, done)
+    except GeneratorExit:
+        _save(step_object, config, out, done)
+        raise
 
 
 def _steps(
@@ -64,10 +66,11 @@ def _steps(
             rate = (count - first) / seconds
             validation = {}
             if count % loop.validate_every == 0 or last:
-                validation = step_object.validate()
+                with _averaged(step_object):
+                    validation = step_object.validate()
             if count % loop.sample_every == 0 or last:
                 _write_samples(step_object, out, count)
-            if count % loop.save_every == 0:
+            if count % loop.save_every == 0 or last:
                 _save(step_object, config, out, count)
             if validation or count % 50 == 0:
                 line = {"step": count, "seconds": round(seconds, 1), **numbers, **validation}
@@ -83,6 +86,14 @@ def _steps(
             )
 
 
+@contextmanager
+def _averaged(step_object: TrainingStep) -> Iterator[None]:
+    with ExitStack() as stack:
+        for average in step_object.averages.values():
+            stack.enter_context(average.in_place())
+        yield
+
+
 def _resume(step_object: TrainingStep, out: Path) -> int:
     information = load_state(out, step_object.modules, step_object.averages, step_object.optimizers)
     return int(information["step"])
@@ -90,11 +101,13 @@ def _resume(step_object: TrainingStep, out: Path) -> int:
 
 def _save(step_object: TrainingStep, config: TrainConfig, out: Path, step: int) -> None:
     extra: dict[str, Any] = {"config": config.to_json()}
-    step_object.export(out)
+    with _averaged(step_object):
+        step_object.export(out)
     save_state(out, step, step_object.modules, step_object.averages, step_object.optimizers, extra)
 
 
 def _write_samples(step_object: TrainingStep, out: Path, step: int) -> None:
-    pictures = to_images(step_object.samples())
+    with _averaged(step_object):
+        pictures = to_images(step_object.samples())
     sheet = grid(pictures, columns=16)
     sheet.save(out / f"samples-{step:06d}.png")

@@ -1,7 +1,8 @@
 """Optimisers, learning-rate schedule and weight averaging."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -79,8 +80,16 @@ class Average:
         weight = 1 - min(self.decay, (step + 1) / (step + 10))
         torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], weight)
 
-    def swap(self) -> None:
-        """Exchange the average with the parameters; call again to undo."""
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Put the average in the parameters' place for a while."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
         with torch.no_grad():
             for parameter, value in zip(self.parameters, self.values, strict=True):
                 held = parameter.detach().clone()

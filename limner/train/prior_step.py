@@ -69,8 +69,10 @@ class PriorStep:
             "text_vocabulary": self.tokenizer.vocabulary,
             "vocabulary": self.codec.vocabulary,
             "grid": list(self.codec.grid),
-            "levels": list(self.codec_config.get("levels", ()))
-            * (not self.codec_config.get("codebook")),
+            "groups": self.codec_config.get("groups", 1),
+            "levels": []
+            if self.codec_config.get("codebook")
+            else self.codec_config.get("levels", []),
         }
         self.prior = create_prior(self.prior_config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
@@ -100,14 +102,11 @@ class PriorStep:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Return the mean nats a code on validation and held-out scenes, and without captions."""
-        self.averages["prior"].swap()
-        numbers = {
+        return {
             "validation": self._loss(self.validation),
             "held_out": self._loss(self.held_out),
             "uncaptioned": self._loss(self.validation, captioned=False),
         }
-        self.averages["prior"].swap()
-        return numbers
 
     @torch.no_grad()
     def samples(self) -> Tensor:
@@ -116,14 +115,10 @@ class PriorStep:
         for index in range(16):
             graph = graph_at("held_out", index, level=self.config.data.level)
             prompts += captions_of(graph, index, 2, "held_out")[index % 2 : index % 2 + 1]
-        self.averages["prior"].swap()
-        images = self._pipeline().draw_many(prompts, range(len(prompts)))
-        self.averages["prior"].swap()
-        return images
+        return self._pipeline().draw_many(prompts, range(len(prompts)))
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model: tokenizer, codec and averaged prior."""
-        self.averages["prior"].swap()
         save_checkpoint(
             out / "model",
             self._pipeline(),
@@ -132,7 +127,6 @@ class PriorStep:
             codec=self.codec_config,
             prior=self.prior_config,
         )
-        self.averages["prior"].swap()
 
     def _pipeline(self) -> Dalle:
         sampling = TokenSampling(**self.config.sampling)

@@ -91,6 +91,11 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> No
     optimizer.load_state_dict(
         {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    # Fused optimisers walk raw memory: a moment must lie in memory as its parameter does.
+    for parameter, held in optimizer.state.items():
+        for key, value in held.items():
+            if value.shape == parameter.shape:
+                held[key] = torch.empty_like(parameter).copy_(value)
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

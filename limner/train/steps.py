@@ -1,8 +1,8 @@
 """Training steps: what one optimiser step does for each trainable part.
 
-A step object owns its modules, optimisers and averages; `__call__(step, progress) -> numbers` does
-one update, `validate() -> numbers` measures, `samples() -> images` shows.
-The loop knows nothing else.
+A step object owns its modules, optimisers and averages; `__call__(step) -> numbers` does one
+update, `validate() -> numbers` measures, `samples() -> images` shows and `export` hands on: these three are
+called while the averaged weights stand in place. The loop knows nothing else.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class TrainingStep(Protocol):
         ...
 
     def validate(self) -> dict[str, float]:
-        """Measure the averaged weights on pictures that training never sees."""
+        """Measure on pictures that training never sees."""
         ...
 
     def samples(self) -> Tensor:
@@ -123,7 +123,6 @@ class CodecStep:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Return PSNR, SSIM, loss, share of codes used and code perplexity on held-out scenes."""
-        self.averages["codec"].swap()
         count = self.config.data.held_for_validation
         found, numbers = [], []
         for first in range(0, count, 64):
@@ -137,7 +136,6 @@ class CodecStep:
             numbers.append(
                 torch.stack([psnr(reconstruction, images), ssim(reconstruction, images)])
             )
-        self.averages["codec"].swap()
         decibels, similarity = torch.cat(numbers, dim=1).mean(1).tolist()
         share = torch.bincount(torch.cat(found), minlength=self.codec.vocabulary).float()
         share = share / share.sum()
@@ -152,19 +150,15 @@ class CodecStep:
     @torch.no_grad()
     def samples(self) -> Tensor:
         """Return 32 held-out scenes above their reconstructions."""
-        self.averages["codec"].swap()
         images = picture_batch("held_out", 0, 32, size=self.size, level=self.config.data.level)
         with precision(self.config):
             reconstruction = self.codec.decode(self.codec.encode(images))
-        self.averages["codec"].swap()
         halves = (slice(0, 16), slice(16, 32))
         return torch.cat([part[half] for half in halves for part in (images, reconstruction)])
 
     def export(self, out: Path) -> None:
         """Write `codec.safetensors` with the averaged weights."""
-        self.averages["codec"].swap()
         save_codec(self.codec, self.codec_config, out / CODEC_FILE)
-        self.averages["codec"].swap()
 
 
 def _frozen_features(weights: str) -> FeatureNetwork | None:

@@ -115,7 +115,7 @@ def test_a_missing_font_names_the_package(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_wrong_font_path_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no emoji font at /nowhere/font.ttf"):
+    with pytest.raises(DataError, match=r"no emoji font at /nowhere/font\.ttf"):
         find_font("/nowhere/font.ttf")
     monkeypatch.setenv("LIMNER_FONT", str(tmp_path))
     with pytest.raises(DataError, match="no emoji font at"):

@@ -1,5 +1,6 @@
 """The contract of every prior: it learns, it draws what it would predict, alone or in company."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -62,10 +63,8 @@ def pictures(count: int) -> Tensor:
 def drawn(
     prior: Any, text: Tensor, sampling: TokenSampling, seeds: list[int], **known: Any
 ) -> Tensor:
-    last = torch.empty(0)
-    for last in prior.stream(text, sampling, seeds, **known):
-        pass
-    return last
+    steps: list[Tensor] = list(prior.stream(text, sampling, seeds, **known))
+    return steps[-1]
 
 
 def test_it_learns_eight_pictures(case: dict[str, Any]) -> None:
@@ -127,7 +126,7 @@ def test_the_stream_grows_by_one(prior: Any) -> None:
     with torch.no_grad():
         steps = list(prior.stream(texts(2), FREE, [1, 2]))
     assert [tuple(step.shape) for step in steps] == [(2, n) for n in range(1, LENGTH + 1)]
-    for shorter, longer in zip(steps, steps[1:], strict=False):
+    for shorter, longer in pairwise(steps):
         assert torch.equal(longer[:, :-1], shorter)
     assert steps[-1].dtype == torch.int64
 

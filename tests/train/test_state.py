@@ -78,8 +78,8 @@ def test_everything_comes_back_and_goes_on_alike(kind: str, tmp_path: Path) -> N
 def test_moments_come_back_in_the_layout_of_their_weights(tmp_path: Path) -> None:
     """A fused optimiser walks memory, not indices: another layout would mix up the moments."""
     torch.manual_seed(0)
-    conv: nn.Module = nn.Conv2d(8, 4, 3)
-    conv = conv.to(memory_format=torch.channels_last)
+    conv = nn.Conv2d(8, 4, 3)
+    conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
     optimizers = create_optimizers(conv, "adamw", 1e-2, 0.1)
     conv(torch.randn(2, 8, 5, 5)).square().sum().backward()
     optimizers[0].step()
@@ -119,7 +119,7 @@ def test_a_crash_leaves_a_state(crash: Callable[[Path], object], step: int, tmp_
 
 
 def test_no_state_and_another_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="no training state in .*; start without --resume"):
+    with pytest.raises(CheckpointError, match=r"no training state in .*; start without --resume"):
         Run("adamw").load(tmp_path)
     Run("adamw").save(tmp_path, 1)
     with pytest.raises(CheckpointError, match="belongs to another model"):
