@@ -88,10 +88,12 @@ def save_checkpoint(
     codec: Mapping[str, Any],
     prior: Mapping[str, Any],
     card: str = "",
+    half: bool = False,
 ) -> None:
     """Write a pipeline as a model folder that `load_checkpoint` reads.
 
-    `codec` and `prior` are the parts' configs with their `name`. Every file is complete on the
+    `codec` and `prior` are the parts' configs with their `name`; `half` stores weights in fp16, in
+    half the bytes. Every file is complete on the
     disk before the first takes its place, and the manifest comes last, so a folder that was being
     replaced when the power went is refused rather than misread. Raises ResourceError when the
     disk refuses; the folder then is as it was. It does not check that the model draws well.
@@ -99,6 +101,8 @@ def save_checkpoint(
     from safetensors.torch import save
 
     tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     config = {
         "limner_format": FORMAT,
         "family": pipeline.family,

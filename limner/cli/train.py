@@ -154,6 +154,8 @@ def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator
     """Pass the steps on; tell validation on stderr, under a bar where a person can see one."""
     if quiet or not sys.stderr.isatty():
         for progress in steps:
+            for note in () if quiet else progress.notes:
+                typer.echo(f"note: {note}", err=True)
             if progress.validation and not quiet:
                 typer.echo(describe(progress), err=True)
             yield progress
@@ -177,6 +179,8 @@ def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator
                 f"{spell(progress.seconds_left)} left"
             )
             bar.update(shown, completed=progress.step, total=progress.steps, description=text)
+            for note in progress.notes:
+                bar.console.print(f"note: {note}", markup=False, highlight=False)
             if progress.validation:
                 bar.console.print(describe(progress), markup=False, highlight=False)
             yield progress

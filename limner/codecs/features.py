@@ -7,9 +7,12 @@ weigh what matters in a reconstruction more than pixels do.
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from limner.errors import CheckpointError, shorten
 
 
 class FeatureNetwork(nn.Module):
@@ -35,14 +38,24 @@ class FeatureNetwork(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> "FeatureNetwork":
-        """Read weights that `limner train` wrote; sizes are read off them."""
-        tensors = load_file(path)
-        network = cls(
-            tensors["objects.weight"].shape[0],
-            tensors["colours.weight"].shape[0],
-            tensors["stages.0.0.weight"].shape[0],
-        )
-        network.load_state_dict(tensors)
+        """Read weights that `limner train` wrote; sizes are read off them.
+
+        Raises CheckpointError when there are none, or they are damaged or of something else.
+        """
+        try:
+            tensors = load_file(path)
+            network = cls(
+                tensors["objects.weight"].shape[0],
+                tensors["colours.weight"].shape[0],
+                tensors["stages.0.0.weight"].shape[0],
+            )
+            network.load_state_dict(tensors)
+        except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{shorten(str(path), 120)} holds no perceptual features "
+                f"({shorten(' '.join(str(error).split()), 120)}); give the features.safetensors "
+                "that a run of the task features wrote"
+            ) from error
         return network
 
     def forward(self, images: Tensor) -> list[Tensor]:

@@ -5,13 +5,18 @@ a cell.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.codecs.quantize import FiniteScalar, VectorQuantizer
+from limner.errors import ConfigError
 from limner.nn.conv import Downsample, ResidualBlock, Upsample
+
+STAGES = 3  # each halves height and width
+VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,40 @@ class FSQConfig:
     decoder_channels: tuple[int, ...] = (256, 128, 64)
     encoder_blocks: tuple[int, ...] = (0, 1, 1)
     decoder_blocks: tuple[int, ...] = (2, 1, 1)
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size % 8:
+            raise ConfigError(f"size is {self.size}; expected a multiple of 8, at least 16")
+        if not self.levels or min(self.levels) < 2:
+            raise ConfigError(f"levels is {list(self.levels)}; expected some, each at least 2")
+        if prod(self.levels) > VOCABULARY_LIMIT:
+            raise ConfigError(
+                f"levels is {list(self.levels)}; their product, the vocabulary, may be at most "
+                f"{VOCABULARY_LIMIT}: take fewer, or more groups"
+            )
+        if self.codebook < 0 or self.codebook == 1 or self.codebook > VOCABULARY_LIMIT:
+            raise ConfigError(
+                f"codebook is {self.codebook}; expected 2 to {VOCABULARY_LIMIT}, or 0 for none"
+            )
+        if self.groups < 1:
+            raise ConfigError(f"groups is {self.groups}; expected at least 1")
+        for part in ("encoder", "decoder"):
+            _check_stages(part, getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks"))
+
+
+def _check_stages(part: str, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
+    for name, values in (("channels", channels), ("blocks", blocks)):
+        if len(values) != STAGES:
+            raise ConfigError(
+                f"{part}_{name} is {list(values)}; expected {STAGES} numbers, one a stage"
+            )
+    for width in channels:
+        if width < 4 or width % (4 if width < 128 else 32):
+            raise ConfigError(
+                f"{part}_channels has {width}; expected a multiple of 4, and of 32 from 128 on"
+            )
+    if min(blocks) < 0:
+        raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
 
 
 class FSQCodec(nn.Module):

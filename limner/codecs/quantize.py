@@ -48,7 +48,8 @@ class FiniteScalar(nn.Module):
         levels = self._column(self.levels)
         half = (levels - 1) * (1 - 1e-3) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
-        shift = torch.atanh(offset / half)
+        # The shift puts zero amid a level; of two levels none is amid, and zero parts them.
+        shift = torch.where(levels > 2, torch.atanh(offset / half), 0.0)
         return torch.tanh(z + shift) * half - offset
 
     @staticmethod

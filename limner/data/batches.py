@@ -1,5 +1,6 @@
 """Batches of scenes: a pure function of (config, step), so that a run can resume anywhere."""
 
+import signal
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -66,5 +67,12 @@ def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[I
         sampler=steps,
         num_workers=workers,
         prefetch_factor=8 if workers else None,
+        worker_init_fn=_leave_signals_to_the_parent,
     )
     return iter(loader)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; a worker that died of it would fail the parent's step.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -4,6 +4,7 @@ Knows the font; knows nothing of scenes, layouts or captions.
 """
 
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def sprite(font: str, emoji: str, colour: str | None, style: str, side: int) -> 
     """Return the drawing as premultiplied RGBA, (side, side, 4); `colour` None keeps it natural."""
     picture = _glyph(font, emoji)
     if colour is not None:
-        picture = recolour(picture, COLOURS[colour])
+        picture = _paint(_glyph_shading(font, emoji), COLOURS[colour])
     picture = _RESTYLE[style](picture)
     return _shrink(picture, side)
 
@@ -91,17 +92,40 @@ def recolour(picture: Floats, target: tuple[int, int, int]) -> Floats:
     Only pixels near the dominant hue change, so leaves, wheels and eyes stay; where that hue
     covers too little of the drawing, all its coloured pixels change, and after that all pixels.
     """
+    return _paint(_shading(picture), target)
+
+
+@dataclass(frozen=True)
+class _Shading:
+    """A drawing as an affine function of its main colour: kept + colour * gain + lift."""
+
+    kept: Floats
+    gain: Floats
+    lift: Floats
+    alpha: Floats
+
+
+def _shading(picture: Floats) -> _Shading:
     rgb, alpha = picture[..., :3], picture[..., 3]
     weight = _main_region(rgb, alpha)
     light = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     middle = np.median(light[(weight > 0.5) & (alpha > 0.5)])
     shade = (light / max(float(middle), 0.05))[..., None]
+    shine = np.clip((shade - 1) * 0.45, 0, 0.75)
+    share = weight[..., None]
+    gain = share * np.minimum(shade, 1) * (1 - shine)
+    return _Shading(rgb * (1 - share), gain, share * shine, alpha[..., None])
+
+
+def _paint(shading: _Shading, target: tuple[int, int, int]) -> Floats:
     goal = np.array(target, dtype=np.float32) / 255
-    darker = goal * np.clip(shade, 0, 1)
-    lighter = goal + (1 - goal) * np.clip((shade - 1) * 0.45, 0, 0.75)
-    painted = np.where(shade <= 1, darker, lighter)
-    mixed = rgb + weight[..., None] * (painted - rgb)
-    return np.concatenate([mixed, alpha[..., None]], axis=-1).astype(np.float32)
+    painted = shading.kept + goal * shading.gain + shading.lift
+    return np.concatenate([painted, shading.alpha], axis=-1).astype(np.float32)
+
+
+@lru_cache(maxsize=512)
+def _glyph_shading(font: str, emoji: str) -> _Shading:
+    return _shading(_glyph(font, emoji))
 
 
 def _main_region(rgb: Floats, alpha: Floats) -> Floats:

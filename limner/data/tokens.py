@@ -1,12 +1,16 @@
 """The code cache: scenes encoded once, so that a prior trains on codes and never sees a picture."""
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -16,6 +20,9 @@ from limner.data.captions import LANGUAGES, caption
 from limner.data.scenes import Graph, render, scene_rng
 from limner.data.sprites import find_font
 from limner.text.tokenizer import Tokenizer
+
+SOURCES = ("nouns.tsv", "nouns.py", "scenes.py", "backgrounds.py", "sprites.py", "captions.py")
+Origin = Mapping[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -28,15 +35,37 @@ class CodeCache:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def save(self, path: Path) -> None:
-        """Write the cache as safetensors."""
-        save_file({"codes": self.codes, "captions": self.captions}, path)
+    def save(self, path: Path, origin: Origin | None = None) -> None:
+        """Write the cache whole or not at all as safetensors; `origin` says what it was made of."""
+        staged = path.with_suffix(".new")
+        tensors = {"codes": self.codes, "captions": self.captions}
+        save_file(tensors, staged, metadata={"origin": json.dumps(origin or {})})
+        staged.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> "CodeCache":
         """Read a cache that `save` wrote."""
         tensors = load_file(path)
         return cls(tensors["codes"], tensors["captions"])
+
+
+def origin_of(path: Path) -> Origin:
+    """Return what a cache's file says it was made of; empty when it says nothing or is damaged."""
+    try:
+        with safe_open(path, "pt") as opened:
+            found = json.loads((opened.metadata() or {}).get("origin", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def scenes_digest() -> str:
+    """Return one hash of all that decides how a scene looks and reads: tables, code and font."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        digest.update(resources.files("limner.data").joinpath(name).read_bytes())
+    digest.update(Path(find_font()).read_bytes())
+    return digest.hexdigest()
 
 
 def captions_of(graph: Graph, index: int, count: int, split: str = "train") -> list[str]:
@@ -66,14 +95,18 @@ class ScenePictures(Dataset[tuple[Tensor, list[str]]]):
 def encode_scenes(
     codec: Any, tokenizer: Tokenizer, source: ScenePictures, count: int, text_length: int
 ) -> Iterator[CodeCache]:
-    """Yield `count` scenes of a source as caches of one block each, encoded in bf16."""
-    blocks = stream(source, range(count // source.block))
-    for images, sentences in blocks:
+    """Yield `count` scenes of a source as caches of one block or less each, encoded in bf16.
+
+    Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
+    """
+    left = count
+    for images, sentences in stream(source, range(-(-count // source.block))):
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             codes = codec.encode(images).flatten(1, 2)
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)
-        yield CodeCache(codes.to(torch.int32), captions.to(torch.int16))
+        yield CodeCache(codes[:left].to(torch.int32), captions[:left].to(torch.int16))
+        left -= source.block
 
 
 def join(parts: list[CodeCache]) -> CodeCache:

@@ -65,12 +65,11 @@ class Dalle(nn.Module):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling | None = None
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        images: Tensor | None = None
-        for step in self._stream(prompts, seeds, sampling or self.defaults):
-            images = step.images
-        if images is None:
+        if not prompts:
             raise UsageError("no prompts were given; give at least one")
-        return images
+        *_, last = self._stream(prompts, seeds, sampling or self.defaults)
+        assert last.images is not None
+        return last.images
 
     def settle(self, request: Request) -> TokenSampling:
         """Return the request's sampling values, with the model's own for what it leaves open."""

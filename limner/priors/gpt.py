@@ -2,8 +2,8 @@
 
 Shapes: B pictures, T text positions (left-padded with 0), S = h * w cells of the grid, G codes a
 cell, V values of a code, D width. The text is a prefix whose positions see each other; cells see
-the text and the cells drawn before them. The input that predicts a cell holds the codes drawn before
-it, where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 2024,
+the text and the cells drawn before them. The input that predicts a cell holds the codes drawn
+before it, where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 2024,
 arXiv 2411.00776) and a raster order is the plain case.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.errors import UsageError
+from limner.errors import ConfigError, UsageError
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
@@ -38,6 +38,21 @@ class GPTConfig:
     layers: int = 6
     heads: int = 4
     hidden: int = 704
+
+    def __post_init__(self) -> None:
+        sizes = ("text_vocabulary", "vocabulary", "groups", "width", "layers", "heads", "hidden")
+        for name in sizes:
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        if min(self.grid) < 1:
+            raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
+        if any(level < 2 for level in self.levels):
+            raise ConfigError(f"levels is {list(self.levels)}; expected each to be at least 2")
+        if self.width % (self.heads * 4):
+            raise ConfigError(
+                f"width is {self.width} for {self.heads} heads; expected a multiple of 4 x heads, "
+                f"as {-(-self.width // (self.heads * 4)) * self.heads * 4}"
+            )
 
 
 class GPT(nn.Module):
@@ -118,7 +133,7 @@ class GPT(nn.Module):
         for cell in range(self.length):
             chosen = decoder.step(codes, uniforms[:, cell])
             if given is not None and keep is not None:
-                known = _fill(given).view(ROWS_AT_ONCE, self.length, groups)[:, cell]
+                known = _fill(given).reshape(ROWS_AT_ONCE, self.length, groups)[:, cell]
                 chosen = torch.where(_fill(keep)[:, cell, None], known, chosen)
             codes = torch.cat([codes, chosen[:, None]], dim=1)
             yield codes[:count] if groups > 1 else codes[:count, :, 0]

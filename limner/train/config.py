@@ -1,80 +1,92 @@
-"""A training run as one TOML file, read strictly: unknown keys and wrong types are refused."""
+"""A training run as one TOML file, read strictly: every mistake is told before anything is made.
+
+Values come from the file; `--set` overrules them, and what neither gives has a default.
+"""
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from limner.errors import ConfigError, did_you_mean
+from limner.errors import ConfigError, UsageError, did_you_mean, quote
+from limner.parts import Parts, a_type, settle
+from limner.train.checks import Checked, choice, default_of, number
+
+FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels")
+CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
+MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
+HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Checked):
     """Which scenes a run sees; `cached` > 0 trains a prior on that many encoded scenes.
 
     `seed` names the run's own stream of scenes. `jitter` moves all objects of a picture by up to so
-    many pixels (codec only).
+    many pixels (codec only). `captions` are those of one scene, in both languages in turn.
     """
 
-    level: int = 4
-    seed: int = 0
-    jitter: int = 0
-    cached: int = 0
-    captions: int = 4
-    held_for_validation: int = 512
+    level: int = number(4, least=1, most=4)
+    seed: int = number(0, least=0)
+    jitter: int = number(0, least=0)
+    cached: int = number(0, least=0)
+    captions: int = number(4, least=2)
+    held_for_validation: int = number(512, least=1)
 
 
 @dataclass(frozen=True)
-class LoopConfig:
+class LoopConfig(Checked):
     """How long and how a run trains. `steps` are optimiser steps of `batch` pictures."""
 
-    steps: int = 10_000
-    batch: int = 64
-    learning_rate: float = 1e-3
-    optimizer: str = "adamw"
-    schedule: str = "wsd"
-    warmup: int = 200
-    decay: float = 0.2
-    weight_decay: float = 0.02
-    clip: float = 1.0
-    average: float = 0.999
+    steps: int = number(10_000, least=1)
+    batch: int = number(64, least=1)
+    learning_rate: float = number(1e-3, above=0)
+    optimizer: str = choice("adamw", "adamw", "muon")
+    schedule: str = choice("wsd", "wsd", "cosine", "constant")
+    warmup: int = number(200, least=0)
+    decay: float = number(0.2, above=0, most=1)
+    weight_decay: float = number(0.02, least=0)
+    clip: float = number(1.0, above=0)
+    average: float = number(0.999, least=0, below=1)
     bf16: bool = True
-    seed: int = 0
-    validate_every: int = 500
-    sample_every: int = 1000
-    save_every: int = 500
+    compile: bool = False
+    seed: int = number(0, least=0)
+    validate_every: int = number(500, least=1)
+    sample_every: int = number(1000, least=1)
+    save_every: int = number(500, least=1)
 
 
 @dataclass(frozen=True)
-class CodecTraining:
+class CodecTraining(Checked):
     """Weights of the codec's losses, and the step at which the discriminator joins."""
 
-    perceptual: float = 0.0
+    perceptual: float = number(0.0, least=0)
     perceptual_weights: str = ""
-    adversarial: float = 0.0
-    adversarial_from: int = 0
+    adversarial: float = number(0.0, least=0)
+    adversarial_from: int = number(0, least=0)
     decoder_only: bool = False
 
 
 @dataclass(frozen=True)
-class PriorTraining:
+class PriorTraining(Checked):
     """How the prior learns: dropped captions, share of the run with annealed random order."""
 
-    caption_dropout: float = 0.1
-    random_order_until: float = 0.0
+    caption_dropout: float = number(0.1, least=0, most=1)
+    random_order_until: float = number(0.0, least=0, most=1)
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(Checked):
     """A whole run: what to train ("codec", "features" or "prior"), where to, on what and how."""
 
-    task: str
+    task: str = field(metadata={"choices": ("codec", "features", "prior")})
     out: str
     start_from: str = ""
     codec_from: str = ""
-    text_length: int = 32
+    text_length: int = number(32, least=4, most=1024)
     data: DataConfig = field(default_factory=DataConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     codec_training: CodecTraining = field(default_factory=CodecTraining)
@@ -83,69 +95,189 @@ class TrainConfig:
     prior: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.out or "\0" in self.out:
+            raise ConfigError(f"out is {quote(self.out)}; expected a folder", param="out")
+        if self.task == "prior" and not self.codec_from:
+            raise ConfigError(
+                "codec_from is not given, and a prior needs a trained codec; give its run's folder",
+                param="codec_from",
+            )
+        if self.task == "prior" and self.data.cached < CACHED_LEAST:
+            raise ConfigError(
+                f"data.cached is {self.data.cached}; a prior needs at least {CACHED_LEAST} scenes",
+                param="data.cached",
+            )
+        if self.codec_training.perceptual and not self.codec_training.perceptual_weights:
+            raise ConfigError(
+                f"codec_training.perceptual is {self.codec_training.perceptual:g}, but "
+                "codec_training.perceptual_weights names no file; give both or neither",
+                param="codec_training.perceptual",
+            )
+        if self.codec_training.decoder_only and not self.start_from:
+            raise ConfigError(
+                "codec_training.decoder_only trains on top of a codec, but start_from names none; "
+                "give both or neither",
+                param="codec_training.decoder_only",
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Return the config as plain JSON values."""
         return dataclasses.asdict(self)
+
+    def check_parts(self) -> None:
+        """Raise ConfigError when the tables of codec, prior or sampling cannot be used."""
+        from limner.codecs import CODECS
+        from limner.priors import PRIORS
+        from limner.types import Request, Sampling
+
+        if self.task == "codec" and not self.start_from:
+            _check_part("codec", CODECS, self.codec)
+        if self.task != "prior":
+            return
+        for key in FROM_THE_CODEC:
+            if key in self.prior:
+                raise ConfigError(
+                    f"prior.{key} and codec_from are both given, and the codec and the tokenizer "
+                    f"decide {key}; leave prior.{key} out",
+                    param=f"prior.{key}",
+                )
+        _check_part("prior", PRIORS, {**self.prior, "text_vocabulary": 1, "vocabulary": 2})
+        known = [item.name for item in dataclasses.fields(Sampling)]
+        values = dict(self.sampling)
+        guidance = values.pop("guidance", None)
+        for key in values:
+            if key not in known:
+                hint = did_you_mean(key, [*known, "guidance"])
+                raise ConfigError(f"unknown key sampling.{key}{hint}", param=f"sampling.{key}")
+        try:
+            Request("any", guidance=guidance, sampling=Sampling(**values))
+        except UsageError as error:
+            raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None
+
+
+def _check_part(table: str, parts: Parts, values: Mapping[str, Any]) -> None:
+    try:
+        settle(table, parts, values)
+    except ConfigError as error:
+        param = table if error.param is None else f"{table}.{error.param}"
+        raise ConfigError(str(error), param=param) from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the values of a config come from, to be told in messages."""
+
+    path: str
+    text: str
+    overridden: tuple[str, ...]
+
+    def at(self, dotted: str) -> str:
+        """Return the place of a key: the --set option, or the file and the line if it is found."""
+        for key in self.overridden:
+            if key == dotted or key.startswith(f"{dotted}."):
+                return f"{self.path} with --set {quote(key)}"
+        line = find_line(self.text, dotted)
+        return self.path if line is None else f"{self.path}:{line}"
 
 
 def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) -> TrainConfig:
     """Read a TOML file; `overrides` are dotted keys with TOML values, as {"loop.steps": "100"}.
 
-    Raises ConfigError for a missing file, bad TOML, an unknown key or a wrong type.
+    Raises ConfigError for a missing file, bad TOML, an unknown key, a wrong type, a value out of
+    range, and parts that cannot be built. Nothing is made.
     """
+    text = _read_text(path)
+    shown = quote(str(path), 200)[1:-1]
     try:
-        tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        tree = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
+    for dotted, value in (overrides or {}).items():
+        _override(tree, dotted, value)
+    source = Source(shown, text, tuple(overrides or ()))
+    config: TrainConfig = _build(TrainConfig, tree, source, "")
+    try:
+        config.check_parts()
+    except ConfigError as error:
+        raise ConfigError(f"{source.at(error.param or config.task)}: {error}") from None
+    return config
+
+
+def find_line(text: str, dotted: str) -> int | None:
+    """Return the number of the line that gives a key, or its table; None where it is not plain."""
+    *parents, key = dotted.split(".")
+    table: list[str] = []
+    for count, line in enumerate(text.splitlines(), start=1):
+        if header := HEADER.match(line):
+            table = [part.strip() for part in header[1].split(".")]
+            if table == [*parents, key]:
+                return count
+        elif member := MEMBER.match(line):
+            names = [*table, member[1]]
+            if names == [*parents, key] or (parents and [*names, member[2]] == [*parents, key]):
+                return count
+    return None
+
+
+def _read_text(path: str | Path) -> str:
+    shown = quote(str(path), 200)[1:-1]
+    try:
+        return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"no config file at {path}; see configs/ for examples") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    for dotted, text in (overrides or {}).items():
-        _override(tree, dotted, text)
-    return _build(TrainConfig, tree, str(path), "")
+        raise ConfigError(f"no config file at {shown}; see configs/ for examples") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"cannot read the config {shown} ({reason}); give a TOML file as those of configs/"
+        ) from None
 
 
 def _override(tree: dict[str, Any], dotted: str, text: str) -> None:
     *parents, key = dotted.split(".")
-    for parent in parents:
+    for number_, parent in enumerate(parents, start=1):
         tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            above = ".".join(parents[:number_])
+            raise ConfigError(
+                f"--set {quote(dotted)}: {above} is {a_type(type(tree))}, and has no keys"
+            )
     try:
         tree[key] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         tree[key] = text
 
 
-def _build(kind: type[Any], tree: Mapping[str, Any], source: str, prefix: str) -> Any:
+def _build(kind: type[Any], tree: Mapping[str, Any], source: Source, prefix: str) -> Any:
     known = {item.name: item for item in dataclasses.fields(kind)}
     values = {}
     for key, value in tree.items():
+        dotted = f"{prefix}{key}"
         if key not in known:
             hint = did_you_mean(key, list(known))
-            raise ConfigError(f"{source}: unknown key {prefix}{key}{hint}")
-        default = _default(known[key])
+            raise ConfigError(f"{source.at(dotted)}: unknown key {dotted}{hint}")
+        values[key] = value
+        default = default_of(known[key])
         if dataclasses.is_dataclass(default):
-            values[key] = _build(type(default), value, source, f"{prefix}{key}.")
-        else:
-            values[key] = _checked(value, default, f"{source}: {prefix}{key}")
+            if not isinstance(value, dict):
+                raise ConfigError(
+                    f"{source.at(dotted)}: {dotted} is {quote(value)}, {a_type(type(value))}; "
+                    f"expected a table, as [{dotted}]"
+                )
+            values[key] = _build(type(default), value, source, f"{dotted}.")
     try:
         return kind(**values)
-    except TypeError as error:
-        raise ConfigError(f"{source}: {error}") from None
+    except TypeError:
+        missing = [name for name, item in known.items() if _is_required(item)]
+        lacking = ", ".join(name for name in missing if name not in values)
+        raise ConfigError(f"{source.path} lacks {lacking}") from None
+    except ConfigError as error:
+        dotted = f"{prefix}{error.param}"
+        raise ConfigError(f"{source.at(dotted)}: {prefix}{error}") from None
 
 
-def _default(item: "dataclasses.Field[Any]") -> Any:
-    if item.default_factory is not dataclasses.MISSING:
-        return item.default_factory()
-    return "" if item.default is dataclasses.MISSING else item.default
-
-
-def _checked(value: Any, default: Any, where: str) -> Any:
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    wanted = type(default)
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise ConfigError(
-            f"{where} is {value!r}, a {type(value).__name__}; expected a {wanted.__name__}"
-        )
-    if wanted in (int, float) and (value != value or value < 0 or value > 1e12):
-        raise ConfigError(f"{where} is {value!r}; expected a finite number >= 0")
-    return value
+def _is_required(item: "dataclasses.Field[Any]") -> bool:
+    return item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING

@@ -50,6 +50,8 @@ class FeaturesStep:
         self.config = config
         self.network = FeatureNetwork(len(nouns()), len(COLOUR_NAMES))
         self.modules: dict[str, nn.Module] = {"features": self.network}
+        self.notes: list[str] = []
+        self.made_of: dict[str, str] = {}
         self.averages = {"features": Average(self.network.parameters(), config.loop.average)}
         self.optimizers = optimizers_for(self.network, config)
         self.batches: Iterator[tuple[Tensor, Tensor, Tensor]] = iter(())
@@ -77,14 +79,14 @@ class FeaturesStep:
         """Return the shares of objects and colours named rightly on held-out combinations."""
         source = LabelledScenes("held_out", 64, self.config.data.seed)
         right = torch.zeros(2)
-        blocks = max(1, self.config.data.held_for_validation // 64)
-        for number in range(blocks):
-            images, objects, colours = source[number]
+        count = self.config.data.held_for_validation
+        for first in range(0, count, 64):
+            images, objects, colours = (part[: count - first] for part in source[first // 64])
             with precision(self.config):
                 named, painted = self.network.classify(images)
-            right[0] += (named.argmax(1) == objects).float().mean()
-            right[1] += (painted.argmax(1) == colours).float().mean()
-        return {"object": float(right[0]) / blocks, "colour": float(right[1]) / blocks}
+            right[0] += (named.argmax(1) == objects).sum()
+            right[1] += (painted.argmax(1) == colours).sum()
+        return {"object": float(right[0]) / count, "colour": float(right[1]) / count}
 
     def samples(self) -> Tensor:
         """Return what the network looks at."""

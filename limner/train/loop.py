@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from limner.errors import CheckpointError
 from limner.images import grid, to_images, write_atomically
 from limner.train.config import TrainConfig
 from limner.train.state import load_state, save_state
@@ -18,7 +19,10 @@ from limner.train.steps import TrainingStep, create_step
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a step; `validation` is filled when it was measured then."""
+    """Where a run stands after a step; `validation` is filled when it was measured then.
+
+    `notes`, with the first step of a run alone, tells what was found and made anew at the start.
+    """
 
     step: int
     steps: int
@@ -26,6 +30,7 @@ class Progress:
     pictures_per_second: float
     seconds_left: float
     validation: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
@@ -35,6 +40,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     of every save, the averaged weights. The state is saved at the end and when iteration stops; an
     error saves nothing, and the last state stands.
     """
+    config.check_parts()
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.loop.seed)
@@ -57,7 +63,9 @@ def _steps(
 ) -> Iterator[Progress]:
     loop = config.loop
     began = time.monotonic()
+    notes = tuple(step_object.notes)
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.writelines(json.dumps({"step": first, "note": note}) + "\n" for note in notes)
         for step in range(first, loop.steps):
             numbers = step_object(step)
             count = step + 1
@@ -83,7 +91,9 @@ def _steps(
                 rate * loop.batch,
                 (loop.steps - count) / rate,
                 validation,
+                notes,
             )
+            notes = ()
 
 
 @contextmanager
@@ -96,11 +106,19 @@ def _averaged(step_object: TrainingStep) -> Iterator[None]:
 
 def _resume(step_object: TrainingStep, out: Path) -> int:
     information = load_state(out, step_object.modules, step_object.averages, step_object.optimizers)
+    made_of = information.get("made_of", step_object.made_of)
+    if not isinstance(made_of, dict):
+        made_of = {}
+    if changed := [key for key, value in step_object.made_of.items() if made_of.get(key) != value]:
+        raise CheckpointError(
+            f"the state in {out} was trained on another {' and '.join(changed)}; put back what it "
+            "was trained on, or start anew without --resume"
+        )
     return int(information["step"])
 
 
 def _save(step_object: TrainingStep, config: TrainConfig, out: Path, step: int) -> None:
-    extra: dict[str, Any] = {"config": config.to_json()}
+    extra: dict[str, Any] = {"config": config.to_json(), "made_of": step_object.made_of}
     with _averaged(step_object):
         step_object.export(out)
     save_state(out, step, step_object.modules, step_object.averages, step_object.optimizers, extra)

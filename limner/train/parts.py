@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from limner.codecs import create_codec
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, ConfigError, shorten
 
 CODEC_FILE = "codec.safetensors"
 
@@ -26,7 +26,7 @@ def save_codec(codec: Any, config: dict[str, Any], path: Path) -> None:
 def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """Read a codec that `save_codec` wrote, or the one in a run's folder; return it and its config.
 
-    Raises CheckpointError when there is none.
+    Raises CheckpointError when there is none, or it is damaged.
     """
     file = Path(path) / CODEC_FILE if Path(path).is_dir() else Path(path)
     try:
@@ -34,9 +34,20 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
             config: dict[str, Any] = json.loads(opened.metadata()["codec"])
         codec = create_codec(config)
         codec.load_state_dict(load_file(file))
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        ConfigError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        reason = shorten(" ".join(str(error).split()), 120)
         raise CheckpointError(
-            f"{file} is not a trained codec ({error}); train one with "
+            f"{shorten(str(file), 120)} is not a trained codec ({reason}); train one with "
             "limner train configs/codec.toml"
         ) from error
     return codec.eval(), config

@@ -8,25 +8,16 @@ from torch import Tensor, nn
 
 from limner.checkpoint import save_checkpoint
 from limner.data.batches import graph_at
-from limner.data.tokens import (
-    CodeCache,
-    ScenePictures,
-    captions_of,
-    encode_scenes,
-    join,
-    token_batches,
-)
+from limner.data.tokens import CodeCache, captions_of, token_batches
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
-from limner.text.tokenizer import Tokenizer
+from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
 from limner.train.parts import load_codec
-from limner.train.update import optimizers_for, precision, update
+from limner.train.update import compiled, optimizers_for, precision, update
 
-BLOCK = 500
-TOKENIZER_SCENES = 20_000
 SAMPLE_PROMPTS = (
     "three red apples under the night sky",
     "a cat on the beach",
@@ -56,14 +47,20 @@ class PriorStep:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        out = Path(config.out)
         self.codec, self.codec_config = load_codec(config.codec_from)
         self.codec = self.codec.to(memory_format=torch.channels_last)
-        self.tokenizer = _tokenizer(out / "tokenizer.json")
-        self.cache = self._cache(out / "codes.safetensors", "train", config.data.cached)
+        caches = Caches(config)
+        self.tokenizer = caches.tokenizer()
+        parts = (self.codec, self.tokenizer)
         held = config.data.held_for_validation
-        self.validation = self._cache(out / "validation.safetensors", "validation", held)
-        self.held_out = self._cache(out / "held_out.safetensors", "held_out", held)
+        self.cache = caches.codes("codes.safetensors", "train", config.data.cached, *parts)
+        self.validation = caches.codes("validation.safetensors", "validation", held, *parts)
+        self.held_out = caches.codes("held_out.safetensors", "held_out", held, *parts)
+        self.notes = caches.notes
+        self.made_of = {
+            "codec": digest_of(self.codec),
+            "tokenizer": tokenizer_digest(self.tokenizer),
+        }
         self.prior_config = {
             **config.prior,
             "text_vocabulary": self.tokenizer.vocabulary,
@@ -75,6 +72,7 @@ class PriorStep:
             else self.codec_config.get("levels", []),
         }
         self.prior = create_prior(self.prior_config)
+        self.loss = compiled(self.prior.loss, config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
         self.averages = {"prior": Average(self.prior.parameters(), config.loop.average)}
         self.optimizers = optimizers_for(self.prior, config)
@@ -94,7 +92,7 @@ class PriorStep:
         )
         text = text.masked_fill(dropped[:, None], 0)
         with precision(self.config):
-            loss = self.prior.loss(text, codes, self._order(len(codes), step, generator))
+            loss = self.loss(text, codes, self._order(len(codes), step, generator))
         numbers = update(loss, self.optimizers, self.prior, step, self.config)
         self.averages["prior"].update(step)
         return {"loss": float(loss.detach()), **numbers}
@@ -154,33 +152,3 @@ class PriorStep:
                 loss = self.prior.loss(text * captioned, cache.codes[rows].long())
             total += float(loss) * len(text)
         return total / len(cache)
-
-    def _cache(self, path: Path, split: str, count: int) -> CodeCache:
-        if path.exists():
-            return CodeCache.load(path)
-        data = self.config.data
-        block = min(BLOCK, count)
-        source = ScenePictures(
-            split,
-            block,
-            size=self.codec.config.size,
-            seed=data.seed,
-            level=data.level,
-            captions=data.captions,
-        )
-        length = self.config.text_length
-        cache = join(list(encode_scenes(self.codec, self.tokenizer, source, count, length)))
-        cache.save(path)
-        return cache
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    if path.exists():
-        return Tokenizer.load(path)
-    sentences = []
-    for index in range(TOKENIZER_SCENES):
-        sentences += captions_of(graph_at("train", index), index, 4)
-    tokenizer = Tokenizer.train(sentences, 4096)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(path)
-    return tokenizer

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, quote, shorten
 from limner.train.optimizer import Average
+
+TENSORS = "tensors.safetensors"
+INFORMATION = "state.json"
 
 
 def save_state(
@@ -35,11 +39,9 @@ def save_state(
     new, old, kept = folder / "state.new", folder / "state.old", folder / "state"
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_file(
-        {key: value.contiguous().clone() for key, value in tensors.items()},
-        new / "tensors.safetensors",
-    )
-    (new / "state.json").write_text(json.dumps({"step": step, **extra}, indent=1))
+    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, new / TENSORS)
+    information = {"step": step, "optimizers": _kinds(optimizers), **extra}
+    (new / INFORMATION).write_text(json.dumps(information, indent=1), encoding="utf-8")
     for path in new.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -58,36 +60,73 @@ def load_state(
 ) -> dict[str, Any]:
     """Put the state of `folder` back in place; return its JSON part, with the step to go on from.
 
-    Raises CheckpointError when there is none or it belongs to another model.
+    Raises CheckpointError when there is none, it is damaged, or it belongs to another model,
+    optimiser or set of trained parameters.
     """
     kept = folder / "state" if (folder / "state").exists() else folder / "state.old"
     if not kept.exists():
-        raise CheckpointError(f"no training state in {folder}; start without --resume")
-    tensors = load_file(kept / "tensors.safetensors")
-    information: dict[str, Any] = json.loads((kept / "state.json").read_text())
-    try:
-        for name, module in modules.items():
+        raise CheckpointError(f"no training state in {_shown(folder)}; start without --resume")
+    tensors, information = _read(kept)
+    kinds = _kinds(optimizers)
+    if (saved := information.get("optimizers", kinds)) != kinds:
+        raise _foreign(folder, f"optimizer ({quote(saved)}, and this run has {kinds})")
+    for name, module in modules.items():
+        try:
             module.load_state_dict(_under(tensors, f"module.{name}."))
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"the state in {folder} belongs to another model ({str(error).splitlines()[0]}); "
-            "use the config it was made with"
-        ) from error
+        except RuntimeError as error:
+            first = shorten(" ".join(str(error).split()), 120)
+            raise _foreign(folder, f"model ({first})") from error
     for name, average in averages.items():
         values = _under(tensors, f"average.{name}.")
-        for index, value in enumerate(average.values):
-            value.copy_(values[str(index)])
+        wanted = {str(index): value for index, value in enumerate(average.values)}
+        if not _alike(values, wanted):
+            raise _foreign(folder, f"set of trained weights ({name})")
+        for index, value in wanted.items():
+            value.copy_(values[index])
+    if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):
+        raise _foreign(folder, "number of optimizers")
     for number, optimizer in enumerate(optimizers):
-        _restore(optimizer, _under(tensors, f"optimizer.{number}."))
+        if not _restore(optimizer, _under(tensors, f"optimizer.{number}.")):
+            raise _foreign(folder, f"optimizer than this run's {kinds[number]}")
     torch.set_rng_state(tensors["random"])
     return information
 
 
-def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the JSON of a state, with what every state has checked."""
+    fault = ""
+    try:
+        tensors = load_file(kept / TENSORS)
+        information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        fault = shorten(" ".join(str(error).split()), 120)
+        raise CheckpointError(_damaged(kept, fault)) from error
+    here, found = torch.get_rng_state(), tensors.get("random", torch.zeros(0))
+    step = information.get("step") if isinstance(information, dict) else None
+    if type(step) is not int or step < 0:
+        fault = f"{INFORMATION} has no step"
+    elif (found.shape, found.dtype) != (here.shape, here.dtype):
+        fault = f"{TENSORS} has no random source of this torch"
+    if fault:
+        raise CheckpointError(_damaged(kept, fault))
+    return tensors, information
+
+
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> bool:
+    """Give an optimiser its moments back; false when they are not those of its parameters."""
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    muon = isinstance(optimizer, torch.optim.Muon)
+    moments = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        index, key = name.split(".", 1)
+        index, _, key = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            return False
+        if value.ndim and value.shape != parameters[int(index)].shape:
+            return False
         entries.setdefault(int(index), {})[key] = value
+    if any(set(held) != moments for held in entries.values()):
+        return False
     optimizer.load_state_dict(
         {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
     )
@@ -96,7 +135,35 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> No
         for key, value in held.items():
             if value.shape == parameter.shape:
                 held[key] = torch.empty_like(parameter).copy_(value)
+    return True
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _alike(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return found.keys() == wanted.keys() and all(
+        found[key].shape == wanted[key].shape for key in wanted
+    )
+
+
+def _kinds(optimizers: list[torch.optim.Optimizer]) -> list[str]:
+    return [type(optimizer).__name__ for optimizer in optimizers]
+
+
+def _shown(path: Path) -> str:
+    return shorten(str(path), 120)
+
+
+def _damaged(kept: Path, fault: str) -> str:
+    return (
+        f"the training state in {_shown(kept)} is damaged ({fault}); remove it and start without "
+        "--resume"
+    )
+
+
+def _foreign(folder: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"the state in {_shown(folder)} belongs to another {what}; use the config it was made with"
+    )

@@ -1,8 +1,8 @@
 """Training steps: what one optimiser step does for each trainable part.
 
 A step object owns its modules, optimisers and averages; `__call__(step) -> numbers` does one
-update, `validate() -> numbers` measures, `samples() -> images` shows and `export` hands on: these three are
-called while the averaged weights stand in place. The loop knows nothing else.
+update, `validate() -> numbers` measures, `samples() -> images` shows and `export` hands on: these
+three are called while the averaged weights stand in place. The loop knows nothing else.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ from limner.codecs import create_codec
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.data.batches import PictureBatches, picture_batch, stream
-from limner.errors import ConfigError
 from limner.train.config import TrainConfig
 from limner.train.losses import discriminator_loss, perceptual_loss, pixel_loss, psnr, ssim
 from limner.train.optimizer import Average
@@ -25,8 +24,14 @@ from limner.train.update import optimizers_for, precision, update
 
 
 class TrainingStep(Protocol):
-    """One trainable part, as the loop sees it."""
+    """One trainable part, as the loop sees it.
 
+    `notes` is what the person who trains should know of how it was set up; `made_of` holds hashes
+    of what its weights were trained on, which must be the same to resume.
+    """
+
+    notes: list[str]
+    made_of: dict[str, str]
     modules: dict[str, nn.Module]
     averages: dict[str, Average]
     optimizers: list[torch.optim.Optimizer]
@@ -64,6 +69,8 @@ class CodecStep:
         self.codec = self.codec.to(memory_format=torch.channels_last).train()
         self.size: int = self.codec.config.size
         self.weights = config.codec_training
+        self.notes: list[str] = []
+        self.made_of: dict[str, str] = {}
         self.modules: dict[str, nn.Module] = {"codec": self.codec}
         if self.weights.decoder_only:
             self.codec.encoder.requires_grad_(False)
@@ -127,7 +134,11 @@ class CodecStep:
         found, numbers = [], []
         for first in range(0, count, 64):
             images = picture_batch(
-                "held_out", first, 64, size=self.size, level=self.config.data.level
+                "held_out",
+                first,
+                min(64, count - first),
+                size=self.size,
+                level=self.config.data.level,
             )
             with precision(self.config):
                 codes = self.codec.encode(images)
@@ -166,12 +177,10 @@ def _frozen_features(weights: str) -> FeatureNetwork | None:
 
 
 def create_step(config: TrainConfig) -> TrainingStep:
-    """Return the training step of a config's task; raises ConfigError for an unknown one."""
+    """Return the training step of a config's task."""
     from limner.train.features_step import FeaturesStep
     from limner.train.prior_step import PriorStep
 
     steps: dict[str, type[Any]] = {"codec": CodecStep, "features": FeaturesStep, "prior": PriorStep}
-    if config.task not in steps:
-        raise ConfigError(f"unknown task {config.task!r}; choose one of {', '.join(steps)}")
     step: TrainingStep = steps[config.task](config)
     return step

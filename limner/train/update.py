@@ -1,9 +1,12 @@
 """What every training step shares: precision, optimisers and one guarded update."""
 
+import shutil
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from limner.errors import NonFiniteError
+from limner.errors import ConfigError, NonFiniteError
 from limner.train.config import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
 
@@ -17,6 +20,22 @@ def optimizers_for(module: nn.Module, config: TrainConfig) -> list[torch.optim.O
 def precision(config: TrainConfig) -> torch.autocast:
     """Return the context of a run's arithmetic: bf16 where that is safe, or plain fp32."""
     return torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16)
+
+
+def compiled(function: Callable[..., Tensor], config: TrainConfig) -> Callable[..., Tensor]:
+    """Return `function` as it is, or compiled for any batch shape where the config asks for it.
+
+    Raises ConfigError when there is no C++ compiler for it.
+    """
+    if not config.loop.compile:
+        return function
+    if not any(shutil.which(name) for name in ("g++", "clang++", "cl")):
+        raise ConfigError(
+            "loop.compile needs a C++ compiler and none was found; install g++, or train slower "
+            "with --set loop.compile=false"
+        )
+    faster: Callable[..., Tensor] = torch.compile(function, dynamic=True)
+    return faster
 
 
 def update(

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.cli.train import read_settings, spell
+from limner.cli.train import read_settings, spell, with_progress
 from limner.errors import UsageError
+from limner.train.loop import Progress
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -79,7 +80,7 @@ def test_a_run_tells_validation_and_where_it_is(
         (["--set", "loop.stpes=3"], "unknown key loop.stpes; did you mean 'steps'?"),
         (["--set", "loop.steps"], "is not KEY=VALUE; write it as loop.steps=100"),
         (["--set", "loop.steps=1", "--set", "loop.steps=2"], "gives 'loop.steps' twice"),
-        (["--set", "loop.steps=many"], "expected a int"),
+        (["--set", "loop.steps=many"], "expected an int"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -133,6 +134,15 @@ def test_a_signal_saves_the_state(
     state = json.loads((out / "state" / "state.json").read_text())
     assert answer["finished"] is False and answer["step"] == state["step"] >= 1
     assert b"go on with --resume" in error
+
+
+def test_notes_are_told_once_and_not_to_the_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = [Progress(1, 2, {"loss": 1.0}, 9.0, 1.0, notes=("codes are made anew",))]
+    steps.append(Progress(2, 2, {"loss": 0.5}, 9.0, 0.0))
+    assert list(with_progress(iter(steps), "prior", quiet=False)) == steps
+    assert capsys.readouterr().err == "note: codes are made anew\n"
+    assert list(with_progress(iter(steps), "prior", quiet=True)) == steps
+    assert capsys.readouterr().err == ""
 
 
 def test_settings_are_split_at_the_first_equals_sign() -> None:

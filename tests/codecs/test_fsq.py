@@ -16,18 +16,21 @@ SMALL: dict[str, list[dict[str, Any]]] = {
             "size": 32,
             "levels": [4, 3, 3],
             "codebook": codebook,
+            "groups": groups,
             "encoder_channels": [8, 8, 16],
             "encoder_blocks": [0, 1, 0],
             "decoder_channels": [16, 8, 8],
             "decoder_blocks": [1, 0, 0],
         }
-        for codebook in (0, 40)
+        for codebook, groups in ((0, 1), (40, 1), (0, 2), (40, 3))
     ]
 }
 CASES = [{"name": name, **values} for name in CODECS for values in SMALL[name]]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case['name']}-{case['codebook']}")
+@pytest.fixture(
+    params=CASES, ids=lambda case: f"{case['name']}-{case['codebook']}-{case['groups']}"
+)
 def case(request: pytest.FixtureRequest) -> dict[str, Any]:
     found: dict[str, Any] = request.param
     return found
@@ -38,6 +41,12 @@ def build(case: dict[str, Any], seed: int = 0) -> Any:
     return create_codec(case).eval()
 
 
+def codes_of(case: dict[str, Any], cells: torch.Tensor) -> torch.Tensor:
+    """Return codes (B, h, w), or (B, h, w, G) with the same value for each code of a cell."""
+    groups: int = case["groups"]
+    return cells[..., None].expand(*cells.shape, groups).clone() if groups > 1 else cells
+
+
 def pictures(count: int = 2) -> torch.Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(count, 3, 32, 32, generator=generator) * 2 - 1
@@ -46,14 +55,15 @@ def pictures(count: int = 2) -> torch.Tensor:
 @torch.no_grad()
 def test_shapes_and_ranges(case: dict[str, Any]) -> None:
     codec = build(case)
-    codes = codec.encode(pictures())
-    assert codec.grid == (4, 4) and codes.shape == (2, 4, 4) and codes.dtype == torch.int64
+    codes, groups = codec.encode(pictures()), case["groups"]
+    assert codec.grid == (4, 4) and codes.dtype == torch.int64
+    assert codes.shape == ((2, 4, 4, groups) if groups > 1 else (2, 4, 4))
     assert ((codes >= 0) & (codes < codec.vocabulary)).all()
     assert codec.vocabulary == (case["codebook"] or 36)
     images = codec.decode(codes)
     assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32
     assert images.abs().max() <= 1
-    assert codec.embed(codes).shape == (2, 3, 4, 4)
+    assert codec.embed(codes).shape == (2, 3 * groups, 4, 4)
 
 
 @torch.no_grad()
@@ -71,7 +81,28 @@ def test_the_forward_pass_is_encode_then_decode(case: dict[str, Any]) -> None:
 def test_every_code_decodes(case: dict[str, Any]) -> None:
     codec = build(case)
     codes = torch.arange(codec.vocabulary + 16 - codec.vocabulary % 16) % codec.vocabulary
-    assert codec.decode(codes.view(-1, 4, 4)).isfinite().all()
+    assert codec.decode(codes_of(case, codes.view(-1, 4, 4))).isfinite().all()
+
+
+@torch.no_grad()
+def test_each_code_of_a_cell_embeds_on_its_own(case: dict[str, Any]) -> None:
+    codec = build(case)
+    codes = codec.encode(pictures())
+    parts = codes.view(2, 4, 4, -1).unbind(-1)
+    assert len(parts) == case["groups"]
+    embedded = codec.embed(codes)
+    for part, vectors in zip(parts, embedded.chunk(len(parts), dim=1), strict=True):
+        assert torch.equal(codec.quantizer.embed(part), vectors)
+
+
+@torch.no_grad()
+def test_a_picture_is_decoded_alike_in_company(case: dict[str, Any]) -> None:
+    codec = build(case)
+    codes = codec.encode(pictures(3))
+    for row in range(3):
+        torch.testing.assert_close(codec.decode(codes[row : row + 1])[0], codec.decode(codes)[row])
+        alone = codec.decode(codes[row : row + 1])
+        assert torch.equal(alone, codec.decode(codes[row : row + 1].clone()))
 
 
 @torch.no_grad()
@@ -112,7 +143,7 @@ def test_a_codec_learns_one_batch(case: dict[str, Any]) -> None:
 @torch.no_grad()
 def test_a_cell_of_codes_stands_for_its_place(case: dict[str, Any]) -> None:
     codec = build(case)
-    codes = torch.zeros(1, 4, 4, dtype=torch.int64)
+    codes = codes_of(case, torch.zeros(1, 4, 4, dtype=torch.int64))
     changed = codes.clone()
     changed[0, 0, 0] = codec.vocabulary - 1
     difference = (codec.decode(codes) - codec.decode(changed)).abs().sum(1)[0]
@@ -126,3 +157,38 @@ def test_unknown_names_and_settings_are_refused() -> None:
         create_codec({})
     with pytest.raises(ConfigError, match="codec 'fsq' has no setting 'sise'"):
         create_codec({"name": "fsq", "sise": 64})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"size": 20}, "size is 20; expected a multiple of 8, at least 16"),
+        ({"size": 8}, "size is 8; expected a multiple of 8, at least 16"),
+        ({"size": -32}, "size is -32; expected a multiple of 8"),
+        ({"levels": []}, r"levels is \[\]; expected some, each at least 2"),
+        ({"levels": [4, 1]}, r"levels is \[4, 1\]; expected some, each at least 2"),
+        ({"levels": [4096, 4097]}, "their product, the vocabulary, may be at most 16777216"),
+        ({"levels": 4}, "levels is 4; expected a list of int"),
+        ({"codebook": -1}, "codebook is -1; expected 2 to 16777216, or 0 for none"),
+        ({"codebook": 1}, "codebook is 1; expected 2 to"),
+        ({"groups": 0}, "groups is 0; expected at least 1"),
+        ({"encoder_channels": [8, 8]}, r"encoder_channels is \[8, 8\]; expected 3 numbers"),
+        ({"decoder_blocks": [1, 0, 0, 0]}, "decoder_blocks is .*; expected 3 numbers"),
+        ({"decoder_channels": [16, 8, 0]}, "decoder_channels has 0; expected a multiple of 4"),
+        ({"decoder_channels": [16, 8, 10]}, "decoder_channels has 10; expected a multiple of 4"),
+        ({"encoder_channels": [8, 8, 132]}, "encoder_channels has 132; .*of 32 from 128 on"),
+        ({"encoder_blocks": [0, -1, 0]}, r"encoder_blocks is \[0, -1, 0\]; expected .* at least 0"),
+        ({"size": True}, "size is True, a bool; expected an int"),
+    ],
+)
+def test_wrong_settings_are_told(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"codec 'fsq': .*{words}"):
+        create_codec(CASES[0] | changes)
+
+
+@pytest.mark.parametrize("width", [4, 12, 124, 128, 160])
+def test_every_width_that_is_allowed_can_be_built(width: int) -> None:
+    widths = [width, width, width]
+    changes = {"encoder_channels": widths, "decoder_channels": widths, "encoder_blocks": [1, 0, 0]}
+    with torch.device("meta"):
+        assert create_codec(CASES[0] | changes).grid == (4, 4)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from limner.codecs.quantize import FiniteScalar, VectorQuantizer
 
-LEVELS = [(8, 5, 5, 5, 4), (3,), (4, 4), (7, 6, 5), (16, 15)]
+LEVELS = [(8, 5, 5, 5, 4), (3,), (4, 4), (7, 6, 5), (16, 15), (2,), (2, 5, 2)]
 
 
 def every_point(levels: tuple[int, ...]) -> Tensor:
@@ -19,7 +19,7 @@ def every_point(levels: tuple[int, ...]) -> Tensor:
         half = (level - 1) * (1 - 1e-3) / 2
         offset = 0.5 if level % 2 == 0 else 0.0
         values = torch.arange(level) - level // 2
-        shift = torch.atanh(torch.tensor(offset / half))
+        shift = torch.atanh(torch.tensor(offset / half)) if level > 2 else torch.tensor(0.0)
         columns.append(
             torch.atanh((values + offset).clamp(-0.9999 * half, 0.9999 * half) / half) - shift
         )
@@ -42,6 +42,25 @@ def test_embeddings_are_all_different_and_in_range(levels: tuple[int, ...]) -> N
     assert vectors.shape == (1, len(levels), quantizer.vocabulary, 1)
     assert vectors.abs().max() <= 1
     assert len(vectors[0, :, :, 0].T.unique(dim=0)) == quantizer.vocabulary
+
+
+def test_two_levels_part_at_zero_and_learn() -> None:
+    z = torch.tensor([-3.0, -0.1, 0.1, 3.0]).view(1, 1, 4, 1).requires_grad_()
+    quantised, codes, _ = FiniteScalar((2,))(z)
+    assert codes.flatten().tolist() == [0, 0, 1, 1]
+    assert quantised.flatten().tolist() == [-1, -1, 0, 0]
+    quantised.sum().backward()
+    assert z.grad is not None and (z.grad > 0).all()
+
+
+def test_levels_beyond_two_are_as_the_paper_has_them() -> None:
+    """The bound of levels from 3 on may not move by a bit: trained codecs rest on it."""
+    levels = torch.tensor([3, 4, 5, 8, 16]).view(1, -1, 1, 1)
+    z = torch.randn(2, 5, 6, 6) * 3
+    half = (levels - 1) * (1 - 1e-3) / 2
+    offset = torch.where(levels % 2 == 0, 0.5, 0.0)
+    wanted = torch.tanh(z + torch.atanh(offset / half)) * half - offset
+    assert torch.equal(FiniteScalar((3, 4, 5, 8, 16))._bound(z), wanted)
 
 
 def test_far_values_stay_in_the_vocabulary() -> None:

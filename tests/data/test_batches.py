@@ -1,10 +1,12 @@
 """Batches: pure functions of config and step, in order, with workers or without."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from limner.data.batches import PictureBatches, graph_at, picture_batch, stream, to_tensor
 from limner.data.scenes import scene
@@ -57,3 +59,16 @@ def test_a_stream_can_begin_anywhere(workers: int) -> None:
     assert len(found) == 3
     for tensor, step in zip(found, range(2, 5), strict=True):
         assert torch.equal(tensor, dataset[step])
+
+
+class Handlers(Dataset[bool]):
+    """Tells whether the process that asks leaves SIGINT and SIGTERM alone."""
+
+    def __getitem__(self, step: int) -> bool:
+        signals = (signal.SIGINT, signal.SIGTERM)
+        return all(signal.getsignal(each) is signal.SIG_IGN for each in signals)
+
+
+def test_workers_leave_signals_to_their_parent() -> None:
+    assert list(stream(Handlers(), range(2))) == [True, True]
+    assert list(stream(Handlers(), range(2), workers=0)) == [False, False]

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.errors import ConfigError
-from limner.priors import PRIORS, create_prior
-from limner.sampling.tokens import TokenSampling
+from limner.errors import ConfigError, UsageError
+from limner.priors import PRIORS, create_prior, gpt
+from limner.sampling.tokens import TokenSampling, choose
 
 SMALL: dict[str, list[dict[str, Any]]] = {
     "gpt": [
@@ -18,12 +18,13 @@ SMALL: dict[str, list[dict[str, Any]]] = {
             "vocabulary": 24,
             "grid": [3, 3],
             "levels": levels,
+            "groups": groups,
             "width": 32,
             "layers": 2,
             "heads": 2,
             "hidden": 48,
         }
-        for levels in ([], [4, 3, 2])
+        for levels, groups in (([], 1), ([4, 3, 2], 1), ([4, 3, 2], 2), ([], 3))
     ]
 }
 CASES = [{"name": name, **values} for name in PRIORS for values in SMALL[name]]
@@ -32,7 +33,9 @@ GREEDY = TokenSampling(top_k=1)
 FREE = TokenSampling(temperature=1.2, top_k=12, top_p=0.95, min_p=0.01, guidance=1.5)
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case['name']}-{len(case['levels'])}")
+@pytest.fixture(
+    params=CASES, ids=lambda case: f"{case['name']}-{len(case['levels'])}-{case['groups']}"
+)
 def case(request: pytest.FixtureRequest) -> dict[str, Any]:
     found: dict[str, Any] = request.param
     return found
@@ -55,8 +58,16 @@ def texts(count: int, length: int = 5) -> Tensor:
     return ids.masked_fill(torch.arange(length)[None] < pads[:, None], 0)
 
 
-def pictures(count: int) -> Tensor:
-    return torch.randint(0, 24, (count, LENGTH), generator=torch.Generator().manual_seed(5))
+def pictures(count: int, groups: int = 1) -> Tensor:
+    """Return codes (count, S), or (count, S, G) where a cell has several."""
+    shape = (count, LENGTH, groups) if groups > 1 else (count, LENGTH)
+    return torch.randint(0, 24, shape, generator=torch.Generator().manual_seed(5))
+
+
+def best(prior: Any, text: Tensor, codes: Tensor) -> Tensor:
+    """Return the likeliest codes, teacher-forced, in the shape of `codes`."""
+    with torch.no_grad():
+        return prior(text, codes).argmax(-1).view_as(codes)
 
 
 @torch.no_grad()
@@ -70,7 +81,7 @@ def drawn(
 def test_it_learns_eight_pictures(case: dict[str, Any]) -> None:
     torch.manual_seed(0)
     prior = create_prior(case)
-    text, codes = texts(8), pictures(8)
+    text, codes = texts(8), pictures(8, case["groups"])
     optimizer = torch.optim.AdamW(prior.parameters(), lr=1e-2)
     losses = []
     for _ in range(60):
@@ -86,31 +97,53 @@ def test_it_learns_eight_pictures(case: dict[str, Any]) -> None:
 
 @torch.no_grad()
 def test_the_loss_is_that_of_its_logits(prior: Any) -> None:
-    text, codes = texts(3), pictures(3)
+    groups = prior.config.groups
+    text, codes = texts(3), pictures(3, groups)
     logits = prior(text, codes)
-    assert logits.shape == (3, LENGTH, 24)
-    chances = logits.log_softmax(-1).gather(2, codes[..., None])
-    torch.testing.assert_close(prior.loss(text, codes.view(3, 3, 3)), -chances.mean())
+    assert logits.shape == (3, LENGTH, groups, 24)
+    chances = logits.log_softmax(-1).gather(3, codes.view(3, LENGTH, groups, 1))
+    grid = codes.view(3, 3, 3, *codes.shape[2:])
+    torch.testing.assert_close(prior.loss(text, grid), -chances.mean())
 
 
 @torch.no_grad()
 def test_no_position_sees_itself_or_what_follows(prior: Any) -> None:
-    text, codes = texts(1), pictures(1)
-    before = prior(text, codes)
-    for position in range(LENGTH):
-        changed = codes.clone()
+    groups = prior.config.groups
+    text, codes = texts(1), pictures(1, groups)
+    before = prior(text, codes).flatten(1, 2)
+    for position in range(LENGTH * groups):
+        changed = codes.clone().view(1, -1)
         changed[0, position:] = (changed[0, position:] + 7) % 24
-        after = prior(text, changed)
+        after = prior(text, changed.view_as(codes)).flatten(1, 2)
         torch.testing.assert_close(before[:, : position + 1], after[:, : position + 1])
-        if position + 1 < LENGTH:
-            assert not torch.allclose(before[:, position + 1 :], after[:, position + 1 :])
+        if position + 1 < LENGTH * groups:
+            assert not torch.allclose(before[:, position + 1], after[:, position + 1])
 
 
 @torch.no_grad()
 def test_the_stream_is_the_best_of_the_full_pass(prior: Any) -> None:
     text = texts(4)
     codes = drawn(prior, text, GREEDY, [1, 2, 3, 4])
-    assert torch.equal(prior(text, codes).argmax(-1), codes)
+    assert torch.equal(best(prior, text, codes), codes)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+def test_the_cache_gives_the_logits_of_the_full_pass(
+    prior: Any, guidance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+
+    def listening(logits: Tensor, *rest: Any) -> Tensor:
+        seen.append(logits)
+        return choose(logits, *rest)
+
+    monkeypatch.setattr(gpt, "choose", listening)
+    text = texts(4)
+    codes = drawn(prior, text, TokenSampling(guidance=guidance), [1, 2, 3, 4])
+    with torch.no_grad():
+        told, untold = prior(text, codes), prior(torch.zeros_like(text), codes)
+    wanted = (told + guidance * (told - untold)).flatten(1, 2)
+    torch.testing.assert_close(torch.stack(seen, dim=1), wanted, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -118,14 +151,16 @@ def test_guidance_is_that_of_two_full_passes(prior: Any) -> None:
     text = texts(4)
     codes = drawn(prior, text, TokenSampling(top_k=1, guidance=3.0), [0] * 4)
     told, untold = prior(text, codes), prior(torch.zeros_like(text), codes)
-    assert torch.equal((told + 3 * (told - untold)).argmax(-1), codes)
-    assert not torch.equal(told.argmax(-1), codes)
+    guided = (told + 3 * (told - untold)).argmax(-1)
+    assert torch.equal(guided.view_as(codes), codes)
+    assert not torch.equal(told.argmax(-1).view_as(codes), codes)
 
 
 def test_the_stream_grows_by_one(prior: Any) -> None:
     with torch.no_grad():
         steps = list(prior.stream(texts(2), FREE, [1, 2]))
-    assert [tuple(step.shape) for step in steps] == [(2, n) for n in range(1, LENGTH + 1)]
+    several = (prior.config.groups,) if prior.config.groups > 1 else ()
+    assert [tuple(step.shape) for step in steps] == [(2, n, *several) for n in range(1, LENGTH + 1)]
     for shorter, longer in pairwise(steps):
         assert torch.equal(longer[:, :-1], shorter)
     assert steps[-1].dtype == torch.int64
@@ -157,6 +192,11 @@ def test_seeds_decide(prior: Any) -> None:
     assert torch.equal(codes, drawn(prior, text, FREE, [5, 6, 7, 5]))
 
 
+def test_more_pictures_than_it_draws_at_once_are_refused(prior: Any) -> None:
+    with pytest.raises(UsageError, match="5 pictures at once; this prior draws at most 4"):
+        drawn(prior, texts(5), FREE, [0] * 5)
+
+
 def test_text_matters(prior: Any) -> None:
     codes = drawn(prior, texts(4), FREE, [5] * 4)
     assert len(codes.unique(dim=0)) > 1
@@ -164,20 +204,18 @@ def test_text_matters(prior: Any) -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_known_codes_are_kept_and_the_rest_follows_them(prior: Any, count: int) -> None:
-    text, given = texts(count), pictures(count)
+    text, given = texts(count), pictures(count, prior.config.groups)
     keep = torch.zeros(count, LENGTH, dtype=torch.bool)
     keep[:, [0, 1, 5]] = True
     codes = drawn(prior, text, GREEDY, [0] * count, given=given, keep=keep)
     assert torch.equal(codes[keep], given[keep])
-    with torch.no_grad():
-        best = prior(text, codes).argmax(-1)
-    assert torch.equal(codes[~keep], best[~keep])
+    assert torch.equal(codes[~keep], best(prior, text, codes)[~keep])
     all_kept = drawn(prior, text, FREE, [0] * count, given=given, keep=torch.ones_like(keep))
     assert torch.equal(all_kept, given)
 
 
 def test_keeping_nothing_is_drawing_freely(prior: Any) -> None:
-    text, given = texts(2), pictures(2)
+    text, given = texts(2), pictures(2, prior.config.groups)
     none = torch.zeros(2, LENGTH, dtype=torch.bool)
     kept = drawn(prior, text, FREE, [1, 2], given=given, keep=none)
     assert torch.equal(kept, drawn(prior, text, FREE, [1, 2]))
@@ -185,14 +223,14 @@ def test_keeping_nothing_is_drawing_freely(prior: Any) -> None:
 
 @torch.no_grad()
 def test_more_padding_changes_nothing(prior: Any) -> None:
-    text, codes = texts(3), pictures(3)
+    text, codes = texts(3), pictures(3, prior.config.groups)
     padded = torch.cat([torch.zeros(3, 4, dtype=torch.int64), text], dim=1)
     torch.testing.assert_close(prior(padded, codes), prior(text, codes), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
 def test_raster_order_is_the_plain_case(prior: Any) -> None:
-    text, codes = texts(3), pictures(3)
+    text, codes = texts(3), pictures(3, prior.config.groups)
     raster = torch.arange(LENGTH).expand(3, -1)
     torch.testing.assert_close(prior(text, codes, raster), prior(text, codes))
     torch.testing.assert_close(prior.loss(text, codes, raster), prior.loss(text, codes))
@@ -201,7 +239,7 @@ def test_raster_order_is_the_plain_case(prior: Any) -> None:
 def test_any_order_can_be_learnt(case: dict[str, Any]) -> None:
     torch.manual_seed(0)
     prior = create_prior(case)
-    text, codes = texts(4), pictures(4)
+    text, codes = texts(4), pictures(4, case["groups"])
     optimizer = torch.optim.AdamW(prior.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
     losses = []
@@ -217,14 +255,15 @@ def test_any_order_can_be_learnt(case: dict[str, Any]) -> None:
 
 @torch.no_grad()
 def test_in_another_order_only_what_was_drawn_is_seen(prior: Any) -> None:
-    text, codes = texts(1), pictures(1)
+    text, codes = texts(1), pictures(1, prior.config.groups)
     order = torch.randperm(LENGTH, generator=torch.Generator().manual_seed(1))[None]
     before = prior(text, codes, order)
     for step in range(1, LENGTH):
         changed = codes.clone()
         changed[0, order[0, step:]] = (changed[0, order[0, step:]] + 5) % 24
         after = prior(text, changed, order)
-        torch.testing.assert_close(before[:, : step + 1], after[:, : step + 1])
+        torch.testing.assert_close(before[:, :step], after[:, :step])
+        torch.testing.assert_close(before[:, step, 0], after[:, step, 0])
 
 
 def test_unknown_names_and_settings_are_refused() -> None:
@@ -232,3 +271,26 @@ def test_unknown_names_and_settings_are_refused() -> None:
         create_prior({"name": "lstm"})
     with pytest.raises(ConfigError, match="prior 'gpt' has no setting 'depth'"):
         create_prior({"name": "gpt", "depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"width": 30}, "width is 30 for 2 heads; expected a multiple of 4 x heads, as 32"),
+        ({"width": 36}, "width is 36 for 2 heads; .*as 40"),
+        ({"width": 0}, "width is 0; expected at least 1"),
+        ({"heads": 0}, "heads is 0; expected at least 1"),
+        ({"layers": -1}, "layers is -1; expected at least 1"),
+        ({"hidden": 0}, "hidden is 0; expected at least 1"),
+        ({"groups": 0}, "groups is 0; expected at least 1"),
+        ({"vocabulary": 0}, "vocabulary is 0; expected at least 1"),
+        ({"text_vocabulary": 0}, "text_vocabulary is 0; expected at least 1"),
+        ({"grid": [0, 3]}, r"grid is \[0, 3\]; expected at least 1 row and column"),
+        ({"grid": [3]}, r"grid is \[3\]; expected a list of 2 int"),
+        ({"levels": [24, 1]}, r"levels is \[24, 1\]; expected each to be at least 2"),
+        ({"width": "32"}, "width is '32', a str; expected an int"),
+    ],
+)
+def test_wrong_settings_are_told(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"prior 'gpt': {words}"):
+        create_prior(CASES[0] | changes)

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from limner.errors import CheckpointError, ConfigError, NonFiniteError
-from limner.train import prior_step
+from limner.train import caches
 from limner.train.config import (
     CodecTraining,
     DataConfig,
@@ -41,7 +41,7 @@ ADVERSARY = CodecTraining(adversarial=0.1, adversarial_from=1)
 @pytest.fixture(autouse=True)
 def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
-    monkeypatch.setattr(prior_step, "TOKENIZER_SCENES", 100)
+    monkeypatch.setattr(caches, "TOKENIZER_SCENES", 100)
 
 
 def codec_run(out: Path, **changes: object) -> TrainConfig:
@@ -167,7 +167,7 @@ def test_starting_from_a_codec_takes_its_weights(codec_folder: Path, tmp_path: P
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown task 'banana'; choose one of codec"):
+    with pytest.raises(ConfigError, match="task is 'banana'; expected one of codec, features"):
         run(dataclasses.replace(codec_run(tmp_path), task="banana"))
     with pytest.raises(CheckpointError, match="no training state in"):
         run(codec_run(tmp_path), resume=True)
@@ -176,10 +176,56 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_keeps_the_state_before(tmp_path: Path) -> None:
-    wild = dataclasses.replace(LOOP, learning_rate=1e30, warmup=1, bf16=False)
+    calm = dataclasses.replace(LOOP, warmup=1, bf16=False, save_every=99)
+    wild = dataclasses.replace(calm, learning_rate=1e30)
+    run(codec_run(tmp_path, loop=calm), steps=2)
+    before = weights(tmp_path)
     with pytest.raises(NonFiniteError, match="nothing was updated"):
+        run(codec_run(tmp_path, loop=wild), resume=True)
+    assert json.loads((tmp_path / "state" / "state.json").read_text())["step"] == 2
+    assert weights(tmp_path) == before
+
+
+def test_an_error_of_the_first_steps_saves_nothing(tmp_path: Path) -> None:
+    wild = dataclasses.replace(LOOP, learning_rate=1e30, warmup=1, bf16=False)
+    with pytest.raises(NonFiniteError):
         run(codec_run(tmp_path, loop=wild))
-    state = json.loads((tmp_path / "state" / "state.json").read_text())
-    assert 1 <= state["step"] < STEPS
-    tensors = load_file(tmp_path / "state" / "tensors.safetensors")
-    assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert not (tmp_path / "state").exists()
+
+
+def test_weights_are_the_trained_ones_again_after_validation(tmp_path: Path) -> None:
+    """Measuring, showing and saving put the average in place; training must not notice."""
+    often = dataclasses.replace(LOOP, validate_every=1, sample_every=1, save_every=1)
+    run(codec_run(tmp_path / "often", loop=often))
+    run(codec_run(tmp_path / "once"))
+    assert weights(tmp_path / "often") == weights(tmp_path / "once")
+    name = "codec.safetensors"
+    exported = load_file(tmp_path / "often" / name)
+    trained = load_file(tmp_path / "often" / "state" / "tensors.safetensors")
+    assert any(not torch.equal(v, trained[f"module.codec.{k}"]) for k, v in exported.items())
+
+
+def test_another_optimizer_codec_or_tokenizer_is_refused(
+    tmp_path: Path, codec_folder: Path
+) -> None:
+    config = prior_run(tmp_path / "prior", codec_folder)
+    run(config, steps=1)
+    adamw = dataclasses.replace(config.loop, optimizer="adamw")
+    with pytest.raises(CheckpointError, match="belongs to another optimizer"):
+        run(dataclasses.replace(config, loop=adamw), resume=True)
+    run(codec_run(tmp_path / "codec", loop=dataclasses.replace(LOOP, seed=3)), steps=1)
+    other = dataclasses.replace(config, codec_from=str(tmp_path / "codec"))
+    with pytest.raises(CheckpointError, match="was trained on another codec; put back what"):
+        run(other, resume=True)
+
+
+def test_what_was_made_anew_is_told_once(tmp_path: Path, codec_folder: Path) -> None:
+    config = prior_run(tmp_path, codec_folder)
+    assert [p.notes for p in run(config, steps=2)] == [(), ()]
+    assert [p.notes for p in run(config, resume=True)] == [(), ()]
+    data = dataclasses.replace(config.data, level=2)
+    found = run(dataclasses.replace(config, data=data), steps=2)
+    assert len(found[0].notes) == 3 and found[1].notes == ()
+    assert all("is made anew: it was made of another level" in note for note in found[0].notes)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["note"] for line in lines if "note" in line] == list(found[0].notes)

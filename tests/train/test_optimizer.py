@@ -30,14 +30,14 @@ def test_only_linear_weights_are_matrices(model: nn.Sequential) -> None:
 def test_tables_of_a_prior_are_no_matrices() -> None:
     prior = create_prior(
         {"name": "gpt", "text_vocabulary": 9, "vocabulary": 12, "grid": [2, 2], "levels": [4, 3]}
-        | {"width": 16, "layers": 1, "heads": 2, "hidden": 16}
+        | {"groups": 2, "width": 16, "layers": 1, "heads": 2, "hidden": 16}
     )
     matrices = {id(parameter) for parameter in split_parameters(prior)[0]}
     names = {name for name, parameter in prior.named_parameters() if id(parameter) in matrices}
     assert names == {
         f"transformer.blocks.0.{name}.weight"
         for name in ("attention.qkv", "attention.out", "feed_forward.into", "feed_forward.out")
-    }
+    } | {"head.mixers.0.into.weight", "head.mixers.0.out.weight"}
 
 
 def test_vectors_do_not_decay(model: nn.Sequential) -> None:
@@ -114,7 +114,7 @@ def test_the_average_follows_its_formula() -> None:
     assert average.values[0].item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_swapping_twice_is_nothing() -> None:
+def test_the_average_stands_in_place_for_a_while() -> None:
     model = nn.Linear(3, 2)
     average = Average(model.parameters(), 0.99)
     with torch.no_grad():
@@ -122,9 +122,8 @@ def test_swapping_twice_is_nothing() -> None:
             parameter.add_(1.0)
     trained = [p.detach().clone() for p in model.parameters()]
     held = [value.clone() for value in average.values]
-    average.swap()
-    assert all(torch.equal(p, v) for p, v in zip(model.parameters(), held, strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(average.values, trained, strict=True))
-    average.swap()
+    with pytest.raises(ZeroDivisionError), average.in_place():
+        assert all(torch.equal(p, v) for p, v in zip(model.parameters(), held, strict=True))
+        raise ZeroDivisionError  # the weights come back however the block is left
     assert all(torch.equal(p, v) for p, v in zip(model.parameters(), trained, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(average.values, held, strict=True))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError
@@ -67,7 +68,8 @@ def test_everything_comes_back_and_goes_on_alike(kind: str, tmp_path: Path) -> N
     saved = run.everything()
     for number in range(3, 6):
         run.step(number)
-    assert other.load(tmp_path) == {"step": 3, "note": "x"}
+    found = other.load(tmp_path)
+    assert (found["step"], found["note"]) == (3, "x")
     assert same(other.everything(), saved)
     for number in range(3, 6):
         other.step(number)  # the random source came back too: the same batches are drawn
@@ -124,6 +126,84 @@ def test_no_state_and_another_model_are_refused(tmp_path: Path) -> None:
     Run("adamw").save(tmp_path, 1)
     with pytest.raises(CheckpointError, match="belongs to another model"):
         Run("adamw", width=8).load(tmp_path)
+
+
+def kept(folder: Path) -> Path:
+    return folder / "state"
+
+
+def cut(folder: Path) -> None:
+    path = kept(folder) / "tensors.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def without_random(folder: Path) -> None:
+    path = kept(folder) / "tensors.safetensors"
+    tensors = load_file(path)
+    del tensors["random"]
+    save_file(tensors, path)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        cut,
+        without_random,
+        lambda folder: (kept(folder) / "tensors.safetensors").unlink(),
+        lambda folder: (kept(folder) / "tensors.safetensors").write_bytes(b""),
+        lambda folder: (kept(folder) / "state.json").unlink(),
+        lambda folder: (kept(folder) / "state.json").write_text("{"),
+        lambda folder: (kept(folder) / "state.json").write_text("[" * 100_000),
+        lambda folder: (kept(folder) / "state.json").write_text("[]"),
+        lambda folder: (kept(folder) / "state.json").write_text('{"step": "3"}'),
+        lambda folder: (kept(folder) / "state.json").write_text('{"step": -1}'),
+        lambda folder: (kept(folder) / "state.json").write_bytes(b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_state_is_refused(harm: Callable[[Path], object], tmp_path: Path) -> None:
+    run = Run("adamw")
+    run.step(0)
+    run.save(tmp_path, 1)
+    harm(tmp_path)
+    with pytest.raises(CheckpointError, match=r"is damaged \(.+\); remove it and start") as caught:
+        Run("adamw").load(tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) <= 400
+
+
+@pytest.mark.parametrize(("kind", "other"), [("adamw", "muon"), ("muon", "adamw")])
+@pytest.mark.parametrize("old", [False, True], ids=["", "of the first format"])
+def test_another_optimizer_is_refused(kind: str, other: str, old: bool, tmp_path: Path) -> None:
+    run = Run(kind)
+    run.step(0)
+    run.save(tmp_path, 1)
+    if old:
+        (kept(tmp_path) / "state.json").write_text('{"step": 1}')
+    with pytest.raises(CheckpointError, match=r"belongs to another (number of )?optimizer"):
+        Run(other).load(tmp_path)
+
+
+def test_another_set_of_trained_weights_is_refused(tmp_path: Path) -> None:
+    run, other = Run("adamw"), Run("adamw")
+    run.step(0)
+    run.save(tmp_path, 1)
+    first = other.module[0].requires_grad_(False)
+    trained = [p for p in other.module.parameters() if p.requires_grad]
+    assert len(trained) == 4 and not first.weight.requires_grad
+    other.averages = {"part": Average(trained, 0.9)}
+    other.optimizers = create_optimizers(other.module, "adamw", 1e-2, 0.1)
+    with pytest.raises(CheckpointError, match=r"another set of trained weights \(part\)"):
+        other.load(tmp_path)
+    other.averages = run.averages
+    with pytest.raises(CheckpointError, match="belongs to another optimizer than this run's AdamW"):
+        other.load(tmp_path)
+
+
+def test_a_state_saved_before_the_first_step_comes_back(tmp_path: Path) -> None:
+    run = Run("muon")
+    run.save(tmp_path, 0)
+    other = Run("muon", seed=1)
+    assert other.load(tmp_path)["step"] == 0
+    assert same(other.everything(), run.everything())
 
 
 def test_the_state_is_no_pickle(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""What a prior's run makes once and keeps in its folder: the tokenizer and the encoded scenes.
+
+Each file says what it was made of, and is made anew when that is something else now.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from limner.data.batches import graph_at
+from limner.data.tokens import (
+    CodeCache,
+    Origin,
+    ScenePictures,
+    captions_of,
+    encode_scenes,
+    join,
+    origin_of,
+    scenes_digest,
+)
+from limner.images import write_atomically
+from limner.text.tokenizer import Tokenizer
+from limner.train.config import TrainConfig
+
+BLOCK = 500
+TOKENIZER_SCENES = 20_000
+TOKENIZER_CAPTIONS = 4
+TOKENIZER_VOCABULARY = 4096
+
+
+class Caches:
+    """The caches of one run; `notes` tells of each that was there and had to be made anew."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.out = Path(config.out)
+        self.notes: list[str] = []
+        self.scenes = scenes_digest()
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer of the run's folder, trained on captions where it has none."""
+        path, beside = self.out / "tokenizer.json", self.out / "tokenizer.origin.json"
+        origin: dict[str, str | int] = {
+            "scenes": self.scenes,
+            "count": TOKENIZER_SCENES,
+            "captions": TOKENIZER_CAPTIONS,
+            "vocabulary": TOKENIZER_VOCABULARY,
+        }
+        if path.exists():
+            held = origin | {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
+            if not self._outdated(path, _read_origin(beside), held):
+                return Tokenizer.load(path)
+        sentences = []
+        for index in range(TOKENIZER_SCENES):
+            sentences += captions_of(graph_at("train", index), index, TOKENIZER_CAPTIONS)
+        tokenizer = Tokenizer.train(sentences, TOKENIZER_VOCABULARY)
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, tokenizer.to_json().encode())
+        origin["file"] = tokenizer_digest(tokenizer)
+        write_atomically(beside, json.dumps(origin, indent=1).encode())
+        return tokenizer
+
+    def codes(
+        self, name: str, split: str, count: int, codec: Any, tokenizer: Tokenizer
+    ) -> CodeCache:
+        """Return `count` scenes of a split as codes and captions: those of `name`, or made anew."""
+        path, data = self.out / name, self.config.data
+        origin: Origin = {
+            "codec": digest_of(codec),
+            "tokenizer": tokenizer_digest(tokenizer),
+            "scenes": self.scenes,
+            "split": split,
+            "count": count,
+            "level": data.level,
+            "seed": data.seed,
+            "captions": data.captions,
+            "text_length": self.config.text_length,
+        }
+        if path.exists() and not self._outdated(path, origin_of(path), origin):
+            return CodeCache.load(path)
+        source = ScenePictures(
+            split,
+            min(BLOCK, count),
+            size=codec.config.size,
+            seed=data.seed,
+            level=data.level,
+            captions=data.captions,
+        )
+        length = self.config.text_length
+        cache = join(list(encode_scenes(codec, tokenizer, source, count, length)))
+        cache.save(path, origin)
+        return cache
+
+    def _outdated(self, path: Path, found: Origin, wanted: Origin) -> bool:
+        changed = [key for key in wanted if found.get(key) != wanted[key]]
+        if changed:
+            known = f"another {', '.join(changed)}" if found else "what it does not say"
+            self.notes.append(f"{path} is made anew: it was made of {known}")
+        return bool(changed)
+
+
+def digest_of(module: nn.Module) -> str:
+    """Return one hash of a module's config and weights, however they lie in memory."""
+    digest = hashlib.sha256(repr(getattr(module, "config", "")).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
+    """Return the hash of a tokenizer's file."""
+    return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+
+
+def _read_origin(path: Path) -> Origin:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

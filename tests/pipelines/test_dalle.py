@@ -1,0 +1,87 @@
+"""DALL-E with one code a cell and with several: alone as in company, and back from its folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner.codecs import create_codec
+from limner.errors import UsageError
+from limner.pipelines.dalle import Dalle
+from limner.priors import create_prior
+from limner.sampling.tokens import TokenSampling
+from limner.text.tokenizer import Tokenizer
+from limner.types import Request, Sampling
+from tests.tiny_model import CODEC, SENTENCES, SIZE, TEXT_LENGTH, prior_config
+
+SAMPLING = TokenSampling(temperature=1.2, guidance=1.0)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def parts(request: pytest.FixtureRequest) -> tuple[Dalle, dict[str, Any], dict[str, Any]]:
+    groups = {"groups": request.param}
+    torch.manual_seed(0)
+    tokenizer = Tokenizer.train(SENTENCES, 400)
+    codec, prior = CODEC | groups, prior_config(tokenizer) | groups
+    modules = (create_prior(prior), create_codec(codec))
+    with torch.no_grad():
+        for module in modules:
+            for parameter in module.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    built = Dalle(tokenizer, *modules, defaults=SAMPLING, size=SIZE, text_length=TEXT_LENGTH)
+    return built.eval(), codec, prior
+
+
+@pytest.fixture
+def pipeline(parts: tuple[Dalle, dict[str, Any], dict[str, Any]]) -> Dalle:
+    return parts[0]
+
+
+def images_of(pipeline: Dalle, request: Request) -> torch.Tensor:
+    last = list(pipeline.stream(request))[-1]
+    assert last.images is not None
+    return last.images
+
+
+def test_a_picture_is_the_same_alone_and_in_company(pipeline: Dalle) -> None:
+    together = images_of(pipeline, Request("a red apple", n=6, seed=3))
+    assert together.shape == (6, 3, SIZE, SIZE) and together.abs().max() <= 1
+    for index in range(6):
+        alone = images_of(pipeline, Request("a red apple", n=1, seed=3 + index))
+        assert torch.equal(alone[0], together[index])
+    assert len(together.flatten(1).unique(dim=0)) > 1
+    prompts = ["three red apples", "a red apple", "夜空下的三个红苹果"]
+    assert torch.equal(pipeline.draw_many(prompts, [8, 4, 9])[1], together[1])
+
+
+def test_steps_count_up_to_the_pictures(pipeline: Dalle) -> None:
+    steps = list(pipeline.stream(Request("a red apple", n=5, seed=0)))
+    cells = pipeline.prior.length
+    assert {step.total for step in steps} == {5 * cells}
+    assert [step.index for step in steps] == sorted({step.index for step in steps})
+    assert steps[-1].index == 5 * cells and all(step.images is None for step in steps[:-1])
+    several = (pipeline.prior.config.groups,) if pipeline.prior.config.groups > 1 else ()
+    assert steps[-1].codes is not None and steps[-1].codes.shape == (5, cells, *several)
+
+
+def test_it_comes_back_from_its_folder(
+    parts: tuple[Dalle, dict[str, Any], dict[str, Any]], tmp_path: Path
+) -> None:
+    pipeline, codec, prior = parts
+    save_checkpoint(
+        tmp_path / "m", pipeline, name="m", licence="Apache-2.0", codec=codec, prior=prior
+    )
+    request = Request("a red apple", n=2, seed=5)
+    loaded = load_checkpoint(tmp_path / "m")
+    assert torch.equal(images_of(loaded, request), images_of(pipeline, request))
+
+
+def test_what_a_request_leaves_open_is_the_models_own(pipeline: Dalle) -> None:
+    request = Request("a red apple", guidance=0.0, sampling=Sampling(top_k=5))
+    assert pipeline.settle(request) == TokenSampling(temperature=1.2, top_k=5)
+    with pytest.raises(UsageError, match="pictures 16 pixels wide, not 32"):
+        next(pipeline.stream(Request("a red apple", size=32)))
+    with pytest.raises(UsageError, match="no prompts"):
+        pipeline.draw_many([], [])

@@ -1,0 +1,152 @@
+"""docs/json.md and the real answers say the same: every key is documented, with its type."""
+
+import contextlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limner import registry
+from limner.cli import main
+from limner.train import caches
+from tests.tiny_model import CODEC, save_tiny_model
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
+OPEN = {"codec", "prior"}  # of `models show`: what is in them depends on their name
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "list": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+CONFIG = f"""
+task = "codec"
+out = "codec"
+[codec]
+{chr(10).join(f"{key} = {json.dumps(value)}" for key, value in CODEC.items())}
+[codec_training]
+adversarial = 0.1
+[data]
+held_for_validation = 2
+captions = 2
+[loop]
+steps = 1
+batch = 2
+"""
+PRIOR = ['task="prior"', 'codec_from="codec"', 'out="prior"', "data.cached=16", "text_length=8"]
+PRIOR += ['prior.name="gpt"', "prior.width=16", "prior.layers=1", "prior.heads=2"]
+COMMANDS: dict[str, list[list[str]]] = {
+    "draw": [["a red apple"], ["a red apple", "-n", "2", "--seed", "7", "--out", "pictures"]],
+    "models list": [[]],
+    "models show": [["tiny"]],
+    "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
+    "train": [
+        ["run.toml"],
+        ["run.toml", "--resume"],
+        ["run.toml", "--set", 'task="features"', "--set", 'out="features"'],
+        ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
+    ],
+    "eval": [["tiny", "--count", "10"]],
+}
+
+
+def section(command: str) -> str:
+    found = re.search(rf"^## `limner {command}`\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    assert found, command
+    return found[1]
+
+
+def documented(command: str) -> dict[str, str]:
+    """Return the type of each documented key of a command."""
+    rows = re.findall(r"^\| `([^`]+)` \| ([^|]+) \| [^|]+ \|$", section(command), re.M)
+    assert len(rows) == len(dict(rows)) > 0
+    return dict(rows)
+
+
+def keys(value: Any, command: str, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each key of an answer, as the document writes it, with its value."""
+    if isinstance(value, list):
+        for item in value:
+            yield from keys(item, command, f"{path}[]")
+    if not isinstance(value, dict) or (command == "models show" and path in OPEN):
+        return
+    for key, each in value.items():
+        written = key
+        if command == "eval" and path == "scores":
+            assert key in SETS
+            written = "SET"
+        elif path == "scores.SET":
+            assert f"`{key}`" in section(command)
+            written = "ASPECT"
+        name = f"{path}.{written}" if path else written
+        yield name, each
+        yield from keys(each, command, name)
+
+
+def fits(value: Any, wanted: str) -> bool:
+    kinds = [kind for word in wanted.split(" or ") for kind in TYPES[word]]
+    return type(value) in kinds
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[str, list[Any]]:
+    """Return what every command really answers with a model too small to draw anything."""
+    folder = tmp_path_factory.mktemp("answers")
+    save_tiny_model(folder / "tiny")
+    (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
+    found: dict[str, list[Any]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("LIMNER_FONT", str(emoji_font))
+        patch.setitem(registry.PRESETS, "default", folder / "tiny")
+        patch.setattr(caches, "TOKENIZER_SCENES", 60)
+        for command, calls in COMMANDS.items():
+            for words in calls:
+                told = io.StringIO()
+                with pytest.raises(SystemExit) as ended, contextlib.redirect_stdout(told):
+                    main([*command.split(), *words, "--json"])
+                (line,) = told.getvalue().splitlines()
+                assert ended.value.code == 0, (command, words)
+                found.setdefault(command, []).append(json.loads(line))
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_key_of_an_answer_is_documented(answers: dict[str, Any], command: str) -> None:
+    told = documented(command)
+    for answer in answers[command]:
+        for key, value in keys(answer, command):
+            assert key in told, f"limner {command} --json has {key}, and docs/json.md does not"
+            assert fits(value, told[key]), f"{command}: {key} is {value!r}, not {told[key]}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_documented_key_is_in_an_answer(answers: dict[str, Any], command: str) -> None:
+    given = {key for answer in answers[command] for key, _ in keys(answer, command)}
+    assert set(documented(command)) - given == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
+    (example,) = re.findall(r"```json\n(.*?)```", section(command), re.S)
+    shown = dict(keys(json.loads(example), command))
+    told = documented(command)
+    assert all(fits(value, told[key]) for key, value in shown.items())
+    optional = {"numbers", "validation", "codec", "sampling"}
+    always = {key for key in told if key.split(".")[0] not in optional}
+    assert always <= set(shown) <= set(told)
+
+
+def test_every_command_with_json_is_documented() -> None:
+    sources = (ROOT / "limner" / "cli").glob("*.py")
+    switches = sum(path.read_text().count("as_json: AsJson") for path in sources)
+    assert switches == len(COMMANDS) == TEXT.count("\n## `limner ")

@@ -1,0 +1,73 @@
+"""Trained parts come back as they were, and what is no codec is refused in one sentence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from limner.codecs import create_codec
+from limner.errors import CheckpointError
+from limner.train.parts import CODEC_FILE, load_codec, save_codec
+
+CONFIG: dict[str, Any] = {
+    "name": "fsq",
+    "size": 16,
+    "levels": [4, 4],
+    "groups": 2,
+    "encoder_channels": [8, 8, 8],
+    "encoder_blocks": [0, 0, 0],
+    "decoder_channels": [8, 8, 8],
+    "decoder_blocks": [0, 0, 0],
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_codec(create_codec(CONFIG), CONFIG, tmp_path / CODEC_FILE)
+    return tmp_path / CODEC_FILE
+
+
+def test_a_codec_comes_back(file: Path) -> None:
+    for place in (file, file.parent, str(file)):
+        codec, config = load_codec(place)
+        assert config == CONFIG and not codec.training
+        for name, tensor in load_file(file).items():
+            assert torch.equal(codec.state_dict()[name], tensor)
+    assert [path.name for path in file.parent.iterdir()] == [CODEC_FILE]
+
+
+def metadata(file: Path, text: str | None) -> None:
+    save_file(load_file(file), file, metadata=None if text is None else {"codec": text})
+
+
+def other_weights(file: Path) -> None:
+    save_file({"a": torch.zeros(2)}, file, metadata={"codec": json.dumps(CONFIG)})
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda file: file.unlink(),
+        lambda file: file.write_bytes(b""),
+        lambda file: file.write_bytes(file.read_bytes()[:-10]),
+        lambda file: file.write_bytes(b"\x80\x02}q\x00."),
+        lambda file: metadata(file, None),
+        lambda file: metadata(file, "{"),
+        lambda file: metadata(file, "[1]"),
+        lambda file: metadata(file, json.dumps(CONFIG | {"name": "vq"})),
+        lambda file: metadata(file, json.dumps(CONFIG | {"size": "16"})),
+        lambda file: metadata(file, json.dumps(CONFIG | {"levels": [8, 8, 8]})),
+        other_weights,
+    ],
+)
+def test_what_is_no_codec_is_refused(file: Path, harm: Any) -> None:
+    harm(file)
+    with pytest.raises(CheckpointError, match="is not a trained codec") as caught:
+        load_codec(file)
+    message = str(caught.value)
+    assert "limner train configs/codec.toml" in message and "\n" not in message
+    assert len(message) <= 400
