@@ -282,12 +282,12 @@ def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
             f"made for {text}; they belong to different models"
         )
     codec, prior = create_codec(config.codec), create_prior(config.prior)
-    offered = (codec.vocabulary, tuple(codec.grid))
-    expected = (prior.config.vocabulary, tuple(prior.config.grid))
+    offered = (codec.vocabulary, tuple(codec.grid), codec.config.groups)
+    expected = (prior.config.vocabulary, tuple(prior.config.grid), prior.config.groups)
     if offered != expected:
         raise CheckpointError(
-            f"the codec of {config.name!r} has {offered[0]} codes on a grid of {offered[1]}, but "
-            f"the prior was made for {expected[0]} on {expected[1]}"
+            f"the codec of {config.name!r} has (vocabulary, grid, codes a cell) {offered}, but "
+            f"the prior was made for {expected}; they belong to different models"
         )
     defaults = _read_sampling(config.sampling)
     return Dalle(

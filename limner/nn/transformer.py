@@ -35,10 +35,16 @@ class RMSNorm(nn.Module):
 class KeyValueCache:
     """Keys and values of every layer at fixed addresses, (layers, B, H, S, K) each."""
 
-    def __init__(self, config: TransformerConfig, rows: int, length: int) -> None:
+    def __init__(
+        self,
+        config: TransformerConfig,
+        rows: int,
+        length: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
         shape = (config.layers, rows, config.heads, length, config.width // config.heads)
-        self.keys = torch.zeros(shape)
-        self.values = torch.zeros(shape)
+        self.keys = torch.zeros(shape, device=device)
+        self.values = torch.zeros(shape, device=device)
         self.filled = 0
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +62,7 @@ def rotary_angles(coordinates: Tensor, dimensions: int, base: float = 100.0) -> 
     2104.09864, applied by axis as in arXiv 2403.13298, section 3.2).
     """
     pairs = dimensions // 4
-    frequencies = base ** -(torch.arange(pairs) / pairs)
+    frequencies = base ** -(torch.arange(pairs, device=coordinates.device) / pairs)
     rows = coordinates[..., 0:1].float() * frequencies
     columns = coordinates[..., 1:2].float() * frequencies
     return torch.cat([rows, columns], dim=-1)

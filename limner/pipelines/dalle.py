@@ -43,6 +43,11 @@ class Dalle(nn.Module):
         self.size = size
         self.text_length = text_length
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
+        return next(self.parameters()).device
+
     @torch.inference_mode()
     def stream(self, request: Request) -> Iterator[Step]:
         """Draw `request.n` pictures, yielding a Step after every code; the last one has images.
@@ -89,6 +94,7 @@ class Dalle(nn.Module):
         for first in range(0, len(prompts), ROWS_AT_ONCE):
             group = slice(first, first + ROWS_AT_ONCE)
             text = self.tokenizer.batch(list(prompts[group]), self.text_length)  # (B, T)
+            text = text.to(self.device)
             codes = torch.empty(0)
             for codes in self.prior.stream(text, sampling, seeds[group]):  # (B, <= S)
                 done = len(prompts[:first]) * self.prior.length + codes.shape[0] * codes.shape[1]

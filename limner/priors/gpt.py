@@ -88,7 +88,7 @@ class GPT(nn.Module):
         order.
         """
         if order is None:
-            order = torch.arange(self.length).expand(len(codes), -1)
+            order = torch.arange(self.length, device=codes.device).expand(len(codes), -1)
         drawn = self._in_order(codes, order)
         inputs = self.codes()
         image = embed_cells(inputs, drawn[:, :-1]) + self.placed[order[:, :-1]]
@@ -127,9 +127,10 @@ class GPT(nn.Module):
         if count > ROWS_AT_ONCE:
             raise UsageError(f"{count} pictures at once; this prior draws at most {ROWS_AT_ONCE}")
         groups = self.config.groups
-        uniforms = _fill(torch.stack([_uniforms(seed, self.length, groups) for seed in seeds]))
+        noise = torch.stack([_uniforms(seed, self.length, groups) for seed in seeds])
+        uniforms = _fill(noise.to(text.device))
         decoder = _Decoder(self, _fill(text), sampling)
-        codes = torch.zeros(ROWS_AT_ONCE, 0, groups, dtype=torch.int64)
+        codes = text.new_zeros(ROWS_AT_ONCE, 0, groups)
         for cell in range(self.length):
             chosen = decoder.step(codes, uniforms[:, cell])
             if given is not None and keep is not None:
@@ -146,18 +147,18 @@ class GPT(nn.Module):
 
     @staticmethod
     def _text_coordinates(text: Tensor) -> Tensor:
-        before = torch.arange(text.shape[1]) - text.shape[1]
+        before = torch.arange(text.shape[1], device=text.device) - text.shape[1]
         return before[None, :, None].expand(len(text), -1, 2)
 
     def _mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
-        batch, prefix = text.shape
+        prefix = text.shape[1]
         total = prefix + self.length
-        causal = torch.ones(total, total, dtype=torch.bool).tril()
+        causal = torch.ones(total, total, dtype=torch.bool, device=text.device).tril()
         causal[:prefix, :prefix] = True
-        real = torch.cat([text != 0, torch.ones(batch, self.length, dtype=torch.bool)], dim=1)
+        real = F.pad(text != 0, (0, self.length), value=True)
         allowed = causal[None] & real[:, None, :]
-        return (allowed | torch.eye(total, dtype=torch.bool))[:, None]
+        return (allowed | torch.eye(total, dtype=torch.bool, device=text.device))[:, None]
 
 
 class _Decoder:
@@ -168,7 +169,8 @@ class _Decoder:
         self.guided = sampling.guidance != 0
         text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
         self.rows, self.prefix = text.shape
-        self.cache = KeyValueCache(prior.transformer.config, self.rows, self.prefix + prior.length)
+        sizes, length = prior.transformer.config, self.prefix + prior.length
+        self.cache = KeyValueCache(sizes, self.rows, length, text.device)
         self.inputs, self.outputs = prior.codes(), prior.head.table()
         mask = prior._mask(text)
         self.visible = mask[:, :, -1:]

@@ -51,6 +51,7 @@ class LoopConfig(Checked):
     weight_decay: float = number(0.02, least=0)
     clip: float = number(1.0, above=0)
     average: float = number(0.999, least=0, below=1)
+    device: str = choice("auto", "auto", "cpu", "cuda")
     bf16: bool = True
     compile: bool = False
     seed: int = number(0, least=0)
@@ -99,9 +100,10 @@ class TrainConfig(Checked):
         super().__post_init__()
         if not self.out or "\0" in self.out:
             raise ConfigError(f"out is {quote(self.out)}; expected a folder", param="out")
-        if self.task == "prior" and not self.codec_from:
+        if self.task == "prior" and bool(self.codec_from) == bool(self.start_from):
             raise ConfigError(
-                "codec_from is not given, and a prior needs a trained codec; give its run's folder",
+                "a prior needs a trained codec: give either codec_from, the codec's run, or "
+                "start_from, a whole model to go on from",
                 param="codec_from",
             )
         if self.task == "prior" and self.data.cached < CACHED_LEAST:

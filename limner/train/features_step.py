@@ -17,7 +17,7 @@ from limner.data.scenes import render
 from limner.data.sprites import COLOURS, find_font
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
-from limner.train.update import optimizers_for, precision, update
+from limner.train.update import device_of, optimizers_for, precision, update
 
 FEATURES_FILE = "features.safetensors"
 COLOUR_NAMES = (*COLOURS, "mixed")
@@ -48,7 +48,8 @@ class FeaturesStep:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.network = FeatureNetwork(len(nouns()), len(COLOUR_NAMES))
+        self.device = device_of(config)
+        self.network = FeatureNetwork(len(nouns()), len(COLOUR_NAMES)).to(self.device)
         self.modules: dict[str, nn.Module] = {"features": self.network}
         self.notes: list[str] = []
         self.made_of: dict[str, str] = {}
@@ -64,7 +65,7 @@ class FeaturesStep:
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the network once."""
-        images, objects, colours = next(self.batches)
+        images, objects, colours = (part.to(self.device) for part in next(self.batches))
         with precision(self.config):
             named, painted = self.network.classify(images)
             loss = F.cross_entropy(named.float(), objects) + F.cross_entropy(
@@ -78,10 +79,12 @@ class FeaturesStep:
     def validate(self) -> dict[str, float]:
         """Return the shares of objects and colours named rightly on held-out combinations."""
         source = LabelledScenes("held_out", 64, self.config.data.seed)
-        right = torch.zeros(2)
+        right = torch.zeros(2, device=self.device)
         count = self.config.data.held_for_validation
         for first in range(0, count, 64):
-            images, objects, colours = (part[: count - first] for part in source[first // 64])
+            images, objects, colours = (
+                part[: count - first].to(self.device) for part in source[first // 64]
+            )
             with precision(self.config):
                 named, painted = self.network.classify(images)
             right[0] += (named.argmax(1) == objects).sum()

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
 from limner.data.batches import graph_at
 from limner.data.tokens import CodeCache, captions_of, token_batches
+from limner.errors import ConfigError
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
@@ -16,7 +17,7 @@ from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
 from limner.train.parts import load_codec
-from limner.train.update import compiled, optimizers_for, precision, update
+from limner.train.update import compiled, device_of, optimizers_for, precision, update
 
 SAMPLE_PROMPTS = (
     "three red apples under the night sky",
@@ -41,16 +42,24 @@ SAMPLE_PROMPTS = (
 class PriorStep:
     """Next-code prediction with dropped captions (classifier-free guidance, arXiv 2207.12598).
 
+    With `start_from`, a model folder, the prior goes on from its weights, codec and tokenizer.
     For the first `random_order_until` of the run the order of codes is random for a share of
     pictures that falls from one to zero (RAR, arXiv 2411.00776); after that it is raster.
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.codec, self.codec_config = load_codec(config.codec_from)
-        self.codec = self.codec.to(memory_format=torch.channels_last)
         caches = Caches(config)
-        self.tokenizer = caches.tokenizer()
+        trained: Dalle | None = None
+        if config.start_from:
+            trained = load_checkpoint(config.start_from)
+            self.codec, self.tokenizer = trained.codec, trained.tokenizer
+            self.codec_config = dict(inspect_checkpoint(config.start_from).config.codec)
+        else:
+            self.codec, self.codec_config = load_codec(config.codec_from)
+            self.tokenizer = caches.tokenizer()
+        self.device = device_of(config)
+        self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
         parts = (self.codec, self.tokenizer)
         held = config.data.held_for_validation
         self.cache = caches.codes("codes.safetensors", "train", config.data.cached, *parts)
@@ -72,6 +81,9 @@ class PriorStep:
             else self.codec_config.get("levels", []),
         }
         self.prior = create_prior(self.prior_config)
+        if trained is not None:
+            _take_weights(self.prior, trained.prior, config.start_from)
+        self.prior = self.prior.to(self.device)
         self.loss = compiled(self.prior.loss, config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
         self.averages = {"prior": Average(self.prior.parameters(), config.loop.average)}
@@ -92,7 +104,8 @@ class PriorStep:
         )
         text = text.masked_fill(dropped[:, None], 0)
         with precision(self.config):
-            loss = self.loss(text, codes, self._order(len(codes), step, generator))
+            order = self._order(len(codes), step, generator)
+            loss = self.loss(text.to(self.device), codes.to(self.device), order)
         numbers = update(loss, self.optimizers, self.prior, step, self.config)
         self.averages["prior"].update(step)
         return {"loss": float(loss.detach()), **numbers}
@@ -140,7 +153,7 @@ class PriorStep:
         raster = torch.arange(self.prior.length).expand(batch, -1)
         shuffled = torch.rand(batch, self.prior.length, generator=generator).argsort(1)
         random = torch.rand(batch, 1, generator=generator) < 1 - step / until
-        return torch.where(random, shuffled, raster)
+        return torch.where(random, shuffled, raster).to(self.device)
 
     def _loss(self, cache: CodeCache, captioned: bool = True) -> float:
         total = 0.0
@@ -149,6 +162,17 @@ class PriorStep:
             text = cache.captions[rows, 0].long()
             text = text[:, -max(1, int((text != 0).sum(1).max())) :]
             with precision(self.config):
-                loss = self.prior.loss(text * captioned, cache.codes[rows].long())
+                codes = cache.codes[rows].long().to(self.device)
+                loss = self.prior.loss((text * captioned).to(self.device), codes)
             total += float(loss) * len(text)
         return total / len(cache)
+
+
+def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:
+    try:
+        prior.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(
+            f"the prior in {source} is not the one that [prior] describes "
+            f"({str(error).splitlines()[-1].strip()}); give the sizes it was trained with"
+        ) from error

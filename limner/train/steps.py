@@ -20,7 +20,7 @@ from limner.train.config import TrainConfig
 from limner.train.losses import discriminator_loss, perceptual_loss, pixel_loss, psnr, ssim
 from limner.train.optimizer import Average
 from limner.train.parts import CODEC_FILE, load_codec, save_codec
-from limner.train.update import optimizers_for, precision, update
+from limner.train.update import device_of, optimizers_for, precision, update
 
 
 class TrainingStep(Protocol):
@@ -66,7 +66,8 @@ class CodecStep:
             self.codec, self.codec_config = load_codec(config.start_from)
         else:
             self.codec, self.codec_config = create_codec(dict(config.codec)), dict(config.codec)
-        self.codec = self.codec.to(memory_format=torch.channels_last).train()
+        self.device = device_of(config)
+        self.codec = self.codec.to(self.device, memory_format=torch.channels_last).train()
         self.size: int = self.codec.config.size
         self.weights = config.codec_training
         self.notes: list[str] = []
@@ -78,10 +79,10 @@ class CodecStep:
         trained = [p for p in self.codec.parameters() if p.requires_grad]
         self.averages = {"codec": Average(trained, config.loop.average)}
         self.optimizers = optimizers_for(self.codec, config)
-        self.features = _frozen_features(self.weights.perceptual_weights)
+        self.features = _frozen_features(self.weights.perceptual_weights, self.device)
         self.discriminator: PatchDiscriminator | None = None
         if self.weights.adversarial:
-            self.discriminator = PatchDiscriminator()
+            self.discriminator = PatchDiscriminator().to(self.device)
             self.modules["discriminator"] = self.discriminator
             self.optimizers += optimizers_for(self.discriminator, config)
         self.batches: Iterator[Tensor] = iter(())
@@ -100,7 +101,7 @@ class CodecStep:
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the codec once, and the discriminator once it has joined."""
-        images = next(self.batches)
+        images = next(self.batches).to(self.device)
         with precision(self.config):
             reconstruction, _, auxiliary = self.codec(images)
             loss = pixel_loss(reconstruction.float(), images) + auxiliary
@@ -139,7 +140,7 @@ class CodecStep:
                 min(64, count - first),
                 size=self.size,
                 level=self.config.data.level,
-            )
+            ).to(self.device)
             with precision(self.config):
                 codes = self.codec.encode(images)
                 reconstruction = self.codec.decode(codes)
@@ -161,7 +162,8 @@ class CodecStep:
     @torch.no_grad()
     def samples(self) -> Tensor:
         """Return 32 held-out scenes above their reconstructions."""
-        images = picture_batch("held_out", 0, 32, size=self.size, level=self.config.data.level)
+        level = self.config.data.level
+        images = picture_batch("held_out", 0, 32, size=self.size, level=level).to(self.device)
         with precision(self.config):
             reconstruction = self.codec.decode(self.codec.encode(images))
         halves = (slice(0, 16), slice(16, 32))
@@ -172,8 +174,10 @@ class CodecStep:
         save_codec(self.codec, self.codec_config, out / CODEC_FILE)
 
 
-def _frozen_features(weights: str) -> FeatureNetwork | None:
-    return FeatureNetwork.load(weights).requires_grad_(False).eval() if weights else None
+def _frozen_features(weights: str, device: torch.device) -> FeatureNetwork | None:
+    if not weights:
+        return None
+    return FeatureNetwork.load(weights).requires_grad_(False).eval().to(device)
 
 
 def create_step(config: TrainConfig) -> TrainingStep:

@@ -17,9 +17,24 @@ def optimizers_for(module: nn.Module, config: TrainConfig) -> list[torch.optim.O
     return create_optimizers(module, loop.optimizer, loop.learning_rate, loop.weight_decay)
 
 
+def device_of(config: TrainConfig) -> torch.device:
+    """Return where a run computes: "auto" is the GPU where there is one.
+
+    Raises ConfigError when the config asks for a GPU and there is none.
+    """
+    wanted = config.loop.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "loop.device is 'cuda', but torch finds no GPU; give 'auto' or 'cpu', or install a "
+            "build of torch for your GPU"
+        )
+    gpu = wanted != "cpu" and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")
+
+
 def precision(config: TrainConfig) -> torch.autocast:
     """Return the context of a run's arithmetic: bf16 where that is safe, or plain fp32."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16)
+    return torch.autocast(device_of(config).type, torch.bfloat16, enabled=config.loop.bf16)
 
 
 def compiled(function: Callable[..., Tensor], config: TrainConfig) -> Callable[..., Tensor]:
