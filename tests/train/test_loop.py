@@ -116,6 +116,26 @@ def test_a_resumed_prior_is_the_unbroken_one(tmp_path: Path, codec_folder: Path)
     assert (whole / name).read_bytes() == (parts / name).read_bytes()
 
 
+def test_a_prior_goes_on_from_a_whole_model(tmp_path: Path, codec_folder: Path) -> None:
+    first = run(prior_run(tmp_path / "first", codec_folder))
+    config = prior_run(tmp_path / "second", codec_folder)
+    still = dataclasses.replace(config.loop, learning_rate=1e-12)
+    model = str(tmp_path / "first" / "model")
+    config = dataclasses.replace(config, codec_from="", start_from=model, loop=still)
+    second = run(config)
+    for name, value in first[-1].validation.items():
+        assert second[-1].validation[name] == pytest.approx(value, abs=1e-4)
+
+
+def test_a_prior_of_another_size_does_not_go_on(tmp_path: Path, codec_folder: Path) -> None:
+    run(prior_run(tmp_path / "first", codec_folder))
+    config = prior_run(tmp_path / "second", codec_folder)
+    model = str(tmp_path / "first" / "model")
+    wider = {**PRIOR, "width": 32}
+    with pytest.raises(ConfigError, match="sizes it was trained with"):
+        run(dataclasses.replace(config, codec_from="", start_from=model, prior=wider))
+
+
 def test_progress_tells_where_the_run_stands(tmp_path: Path) -> None:
     loop = dataclasses.replace(LOOP, validate_every=2, sample_every=2)
     found = run(codec_run(tmp_path, loop=loop))
