@@ -286,8 +286,9 @@ def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     expected = (prior.config.vocabulary, tuple(prior.config.grid), prior.config.groups)
     if offered != expected:
         raise CheckpointError(
-            f"the codec of {config.name!r} has (vocabulary, grid, codes a cell) {offered}, but "
-            f"the prior was made for {expected}; they belong to different models"
+            f"the codec of {config.name!r} has {offered[0]} codes on a grid of {offered[1]}, "
+            f"{offered[2]} a cell, but the prior was made for {expected[0]} on {expected[1]}, "
+            f"{expected[2]} a cell"
         )
     defaults = _read_sampling(config.sampling)
     return Dalle(

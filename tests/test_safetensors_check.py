@@ -76,9 +76,9 @@ def test_a_cut_or_padded_body_is_not_covered() -> None:
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 100_000_001, 1000])
 def test_a_lying_header_length_is_refused_at_once(length: int) -> None:
     data = build({"a": entry()}, bytes(8), length)
-    began = time.perf_counter()
+    began = time.process_time()
     refused(data, "states a header of")
-    assert time.perf_counter() - began < 0.05  # a page fault is allowed; reading 100 MB is not
+    assert time.process_time() - began < 0.05  # a page fault is allowed; reading 100 MB is not
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_a_zip_bomb_is_never_unpacked() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data.pkl", bytes(50_000_000))
-    began = time.perf_counter()
+    began = time.process_time()
     refused(buffer.getvalue(), "zip archive")
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 def test_cutting_at_every_byte_is_refused_as_the_library_does() -> None:

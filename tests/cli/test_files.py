@@ -28,9 +28,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path, data: bytes, fault: s
 
 def test_ten_thousand_prompts_are_read_quickly(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("a red apple\n" * 10_000)
-    began = time.perf_counter()
+    began = time.process_time()
     found = read_prompts(tmp_path / "p.txt")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert (len(found), found[5999]) == (10_000, (6000, "a red apple"))
 
 

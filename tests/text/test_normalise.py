@@ -39,9 +39,9 @@ def test_the_limit_is_counted_in_code_points() -> None:
 
 def test_a_megabyte_is_refused_at_once() -> None:
     text = "a" * 2**20
-    began = time.perf_counter()
+    began = time.process_time()
     assert code_of(text) == "string_above_max_length"
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 def test_what_grows_in_nfkc_is_measured_again() -> None:
@@ -99,9 +99,9 @@ def test_what_can_be_seen_stays(text: str) -> None:
 
 def test_a_pile_of_marks_is_quick_and_does_not_grow() -> None:
     text = "a" + "\u0301\u0316" * 1999
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(normalise_prompt(text)) <= 4 * len(text)
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
 
 
 @given(st.text(alphabet=st.characters(), max_size=200))
