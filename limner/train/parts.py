@@ -7,8 +7,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.codecs import create_codec
 from limner.errors import CheckpointError, ConfigError, shorten
+from limner.folder_check import MANIFEST
 
 CODEC_FILE = "codec.safetensors"
 
@@ -24,10 +26,13 @@ def save_codec(codec: Any, config: dict[str, Any], path: Path) -> None:
 
 
 def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """Read a codec that `save_codec` wrote, or the one in a run's folder; return it and its config.
+    """Return a codec and its config: from a file or run of `save_codec`, or a whole model's folder.
 
     Raises CheckpointError when there is none, or it is damaged.
     """
+    if (Path(path) / MANIFEST).exists():
+        model_config = dict(inspect_checkpoint(path).config.codec)
+        return load_checkpoint(path).codec.eval(), model_config
     file = Path(path) / CODEC_FILE if Path(path).is_dir() else Path(path)
     try:
         with safe_open(file, "pt") as opened:

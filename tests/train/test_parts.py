@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from limner.checkpoint import load_checkpoint
 from limner.codecs import create_codec
 from limner.errors import CheckpointError
 from limner.train.parts import CODEC_FILE, load_codec, save_codec
+from tests.tiny_model import save_tiny_model
 
 CONFIG: dict[str, Any] = {
     "name": "fsq",
@@ -38,6 +40,14 @@ def test_a_codec_comes_back(file: Path) -> None:
         for name, tensor in load_file(file).items():
             assert torch.equal(codec.state_dict()[name], tensor)
     assert [path.name for path in file.parent.iterdir()] == [CODEC_FILE]
+
+
+def test_a_whole_model_has_a_codec_too(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    codec, config = load_codec(tmp_path / "model")
+    expected = load_checkpoint(tmp_path / "model").codec.state_dict()
+    assert config["name"] == "fsq"
+    assert all(torch.equal(codec.state_dict()[name], value) for name, value in expected.items())
 
 
 def metadata(file: Path, text: str | None) -> None:
