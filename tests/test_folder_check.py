@@ -19,10 +19,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refused(folder: Path, fault: str) -> str:
-    began = time.process_time()
+    began = time.perf_counter()
     with pytest.raises(CheckpointError, match=fault) as caught:
         load_checkpoint(folder)
-    assert time.process_time() - began < 1.0
+    assert time.perf_counter() - began < 1.0
     return str(caught.value)
 
 
