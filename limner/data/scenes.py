@@ -119,6 +119,7 @@ LEVELS = {
     2: Mix(counts=0.3),
     3: Mix(counts=0.22, pairs=0.25),
     4: Mix(counts=0.18, pairs=0.22, styles=0.06),
+    5: Mix(counts=0.15, pairs=0.55, styles=0.06),
 }
 
 
@@ -134,7 +135,7 @@ def scene(
     """Return scene number `index` of a split: a pure function of its arguments.
 
     `size` is the picture's side in pixels (16 to 512), `level` 1 (single objects) to 4 (counts,
-    pairs, drawing styles). Raises UsageError for a wrong argument, DataError without the font.
+    pairs, drawing styles) or 5 (the same, mostly pairs). Raises UsageError for a wrong argument, DataError without the font.
     """
     from limner.data.captions import caption
 
@@ -155,7 +156,7 @@ def scene_rng(split: str, index: int, seed: int = 0, level: int = 4) -> random.R
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if level not in LEVELS:
-        raise UsageError(f"level {level} is not one of 1 to 4; give --level 1, 2, 3 or 4")
+        raise UsageError(f"level {level} is not one of 1 to 5; give --level 1, 2, 3, 4 or 5")
     return random.Random(_digest(f"{split}/{seed}/{level}/{index}"))
 
 

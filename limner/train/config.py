@@ -29,7 +29,7 @@ class DataConfig(Checked):
     many pixels (codec only). `captions` are those of one scene, in both languages in turn.
     """
 
-    level: int = number(4, least=1, most=4)
+    level: int = number(4, least=1, most=5)
     seed: int = number(0, least=0)
     jitter: int = number(0, least=0)
     cached: int = number(0, least=0)
