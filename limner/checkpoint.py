@@ -282,7 +282,7 @@ def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
             f"made for {text}; they belong to different models"
         )
     codec, prior = create_codec(config.codec), create_prior(config.prior)
-    offered = (codec.vocabulary, tuple(codec.grid), codec.config.groups)
+    offered = (codec.vocabulary, tuple(codec.grid), codec.groups)
     expected = (prior.config.vocabulary, tuple(prior.config.grid), prior.config.groups)
     if offered != expected:
         raise CheckpointError(

@@ -52,11 +52,12 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
         item, *rest = get_args(wanted)
         length = None if rest[-1:] == [...] else 1 + len(rest)
         fits = isinstance(value, list | tuple) and length in (None, len(value))
+        if fits and get_origin(item) is tuple:
+            return tuple(_checked(each, item, where) for each in value)
         if not fits or not all(_is(each, item) for each in value):
             count = "" if length is None else f"{length} "
-            raise ConfigError(
-                f"{where} is {quote(value)}; expected a list of {count}{item.__name__}"
-            )
+            kind = "list" if get_origin(item) is tuple else item.__name__
+            raise ConfigError(f"{where} is {quote(value)}; expected a list of {count}{kind}")
         return tuple(value)
     if wanted is float and _is(value, int):
         return float(value)

@@ -151,8 +151,23 @@ class Codec(Protocol):
     """Pictures to a grid of codes and back."""
 
     @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine; most codecs have one."""
+        ...
+
+    @property
     def grid(self) -> tuple[int, int]:
-        """Rows h and columns w of codes of one picture."""
+        """Rows h and columns w of the finest map."""
+        ...
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """The shape of one picture's codes: (h, w), or (S,) where there are several maps."""
+        ...
+
+    @property
+    def groups(self) -> int:
+        """How many codes one cell has; with several, codes have a last dimension of so many."""
         ...
 
     @property
@@ -161,15 +176,15 @@ class Codec(Protocol):
         ...
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] to codes (B, h, w) int64."""
+        """Images (B, 3, H, W) in [-1, 1] to codes (B, *layout) int64."""
         ...
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w) to images (B, 3, H, W) in [-1, 1]."""
+        """Codes (B, *layout) to images (B, 3, H, W) in [-1, 1]."""
         ...
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Codes (B, h, w) to the vectors they stand for."""
+        """Codes (B, *layout) to the vectors they stand for."""
         ...
 
 

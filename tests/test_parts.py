@@ -15,6 +15,7 @@ class BoxConfig:
     width: int
     sides: tuple[int, ...] = (1, 2)
     grid: tuple[int, int] = (8, 8)
+    maps: tuple[tuple[int, int], ...] = ()
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -41,6 +42,8 @@ def test_a_part_is_built_from_its_name_and_fields() -> None:
     assert heavy == 2.0 and isinstance(heavy, float)
     assert config == {"name": "box", "width": 3, "sides": [4, 5]}
     assert create("container", PARTS, {"name": "box", "width": 3}).config.sides == (1, 2)
+    nested = create("container", PARTS, {"name": "box", "width": 3, "maps": [[1, 1], [2, 2]]})
+    assert nested.config.maps == ((1, 1), (2, 2))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,8 @@ def test_a_part_is_built_from_its_name_and_fields() -> None:
         ({"name": "box", "width": True}, "width is True, a bool; expected an int"),
         ({"name": "box", "width": 3.0}, r"width is 3\.0, a float; expected an int"),
         ({"name": "box", "width": 3, "sides": 4}, "sides is 4; expected a list of int"),
+        ({"name": "box", "width": 3, "maps": [1, 2]}, "maps is 1; expected a list of 2 int"),
+        ({"name": "box", "width": 3, "maps": 4}, "maps is 4; expected a list of list"),
         ({"name": "box", "width": 3, "sides": [4, "5"]}, "sides is .*; expected a list of int"),
         ({"name": "box", "width": 3, "sides": [4, True]}, "sides is .*; expected a list of int"),
         ({"name": "box", "width": 3, "grid": [4]}, r"grid is \[4\]; expected a list of 2 int"),

@@ -25,7 +25,7 @@ Split = Annotated[str, typer.Option(help="train, validation or held_out.")]
 Count = Annotated[int, typer.Option(help="How many scenes.")]
 Size = Annotated[int, typer.Option(help="Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
-    int, typer.Option(help="1 single objects, 2 and counts, 3 and pairs, 4 and drawing styles, 5 mostly pairs.")
+    int, typer.Option(help="1 singles, 2 and counts, 3 and pairs, 4 and styles, 5 mostly pairs.")
 ]
 Seed = Annotated[int, typer.Option(help="Another seed gives other scenes.")]
 Font = Annotated[Path | None, typer.Option(help="The path of NotoColorEmoji.ttf.")]

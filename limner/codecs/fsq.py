@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar, VectorQuantizer
 from limner.errors import ConfigError
 from limner.nn.conv import Downsample, ResidualBlock, Upsample
@@ -73,7 +74,7 @@ def _check_stages(part: str, channels: tuple[int, ...], blocks: tuple[int, ...])
         raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
 
 
-class FSQCodec(nn.Module):
+class FSQCodec(CodecBase):
     """Convolutional autoencoder with finite scalar quantisation (arXiv 2309.15505)."""
 
     def __init__(self, config: FSQConfig) -> None:
@@ -88,9 +89,14 @@ class FSQCodec(nn.Module):
         )
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def maps(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of codes of one picture."""
-        return self.config.size // 8, self.config.size // 8
+        return ((self.config.size // 8, self.config.size // 8),)
+
+    @property
+    def groups(self) -> int:
+        """How many codes one cell has."""
+        return self.config.groups
 
     @property
     def vocabulary(self) -> int:

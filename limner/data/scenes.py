@@ -135,7 +135,8 @@ def scene(
     """Return scene number `index` of a split: a pure function of its arguments.
 
     `size` is the picture's side in pixels (16 to 512), `level` 1 (single objects) to 4 (counts,
-    pairs, drawing styles) or 5 (the same, mostly pairs). Raises UsageError for a wrong argument, DataError without the font.
+    pairs, drawing styles) or 5 (the same, mostly pairs). Raises UsageError for a wrong argument,
+    DataError without the font.
     """
     from limner.data.captions import caption
 

@@ -102,6 +102,6 @@ class Dalle(nn.Module):
                     yield Step(done, total, codes=codes)
             finished.append(codes)
             # One at a time: a picture's pixels must not depend on the pictures beside it.
-            grids = codes.unflatten(1, self.codec.grid)  # (B, h, w)
+            grids = codes.unflatten(1, self.codec.layout)  # (B, h, w)
             images.extend(self.codec.decode(grid[None]) for grid in grids)
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))

@@ -18,6 +18,7 @@ from limner.errors import ConfigError, UsageError
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.text.encoders import OwnEncoder, OwnEncoderConfig
 
 ROWS_AT_ONCE = 4  # pictures drawn together: fixed, so that a picture never depends on its company
 
@@ -66,7 +67,7 @@ class GPT(nn.Module):
         self.length = config.grid[0] * config.grid[1]
         width = config.width
         coding = (config.groups, config.vocabulary, config.levels, width)
-        self.text = nn.Embedding(config.text_vocabulary, width)
+        self.text = OwnEncoder(OwnEncoderConfig(config.text_vocabulary, width))
         self.codes = CodeTable(*coding, config.groups**-0.5)
         self.begin = nn.Parameter(torch.zeros(width))
         self.placed = nn.Parameter(torch.randn(self.length, width) * 0.02)

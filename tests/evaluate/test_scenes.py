@@ -39,7 +39,9 @@ class Painter:
 class CoarseCodec:
     """A real codec of known loss: keeps 3 bits of every channel at every pixel."""
 
-    grid = (64, 64)
+    maps = ((64, 64),)
+    grid = layout = (64, 64)
+    groups = 1
     vocabulary = 512
 
     def encode(self, images: Tensor) -> Tensor:

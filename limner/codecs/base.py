@@ -1,0 +1,66 @@
+"""What every codec shares: the shape of its codes, and hooks that training calls.
+
+Shapes: B pictures, S cells of all maps together, G codes a cell.
+"""
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+
+class CodecBase(nn.Module):
+    """Pictures (B, 3, H, W) in [-1, 1] to codes and back; a codec is this and one file.
+
+    `maps` are rows and columns of each token map, coarse to fine; most codecs have one. Codes of
+    one map are (B, h, w), of several (B, S), one map after the other; with `groups` codes a cell
+    there is a last dimension G. `layout` is the shape between B and G. `likelihood` names the
+    reconstruction loss that the decoder's output is made for.
+    """
+
+    likelihood: ClassVar[str] = "pixels"
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine."""
+        raise NotImplementedError
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different values one code has."""
+        raise NotImplementedError
+
+    @property
+    def groups(self) -> int:
+        """How many codes one cell has."""
+        return 1
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the finest map."""
+        return self.maps[-1]
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """The shape of one picture's codes, without groups: (h, w), or (S,) of several maps."""
+        if len(self.maps) == 1:
+            return self.maps[0]
+        return (sum(rows * columns for rows, columns in self.maps),)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images to the decoder's output, codes and an auxiliary loss; the way of training."""
+        raise NotImplementedError
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return codes int64 (B, *layout[, G]) of images."""
+        raise NotImplementedError
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [-1, 1] of codes (B, *layout[, G])."""
+        raise NotImplementedError
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Return the vectors (B, D, h, w) on the finest map that the decoder gets for codes."""
+        raise NotImplementedError
+
+    def advance(self, share: float) -> None:
+        """Be as the schedules say after `share` in [0, 1] of the training; most have none."""
