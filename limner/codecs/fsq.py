@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from math import prod
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar, VectorQuantizer
 from limner.errors import ConfigError
-from limner.nn.conv import Downsample, ResidualBlock, Upsample
+from limner.nn.autoencoder import Decoder, Encoder, check_stages
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
@@ -56,22 +55,8 @@ class FSQConfig:
         if self.groups < 1:
             raise ConfigError(f"groups is {self.groups}; expected at least 1")
         for part in ("encoder", "decoder"):
-            _check_stages(part, getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks"))
-
-
-def _check_stages(part: str, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
-    for name, values in (("channels", channels), ("blocks", blocks)):
-        if len(values) != STAGES:
-            raise ConfigError(
-                f"{part}_{name} is {list(values)}; expected {STAGES} numbers, one a stage"
-            )
-    for width in channels:
-        if width < 4 or width % (4 if width < 128 else 32):
-            raise ConfigError(
-                f"{part}_channels has {width}; expected a multiple of 4, and of 32 from 128 on"
-            )
-    if min(blocks) < 0:
-        raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
+            channels, blocks = getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks")
+            check_stages(part, channels, blocks, STAGES)
 
 
 class FSQCodec(CodecBase):
@@ -80,8 +65,9 @@ class FSQCodec(CodecBase):
     def __init__(self, config: FSQConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        dimensions = config.groups * len(config.levels)
+        self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
+        self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, dimensions)
         self.quantizer: FiniteScalar | VectorQuantizer = (
             VectorQuantizer(config.codebook, len(config.levels))
             if config.codebook
@@ -130,53 +116,3 @@ class FSQCodec(CodecBase):
         """Return images (B, 3, H, W) in [-1, 1] of codes (B, h, w) or (B, h, w, G)."""
         images: Tensor = self.decoder(self.embed(codes))
         return images.float().clamp(-1, 1)
-
-
-class Encoder(nn.Module):
-    """Pixels (B, 3, H, W) to vectors (B, D, h, w), D the number of quantised dimensions."""
-
-    def __init__(self, config: FSQConfig) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        channels = 3
-        for width, blocks in zip(config.encoder_channels, config.encoder_blocks, strict=True):
-            layers.append(Downsample(channels, width))
-            if channels == 3:
-                layers.append(nn.Conv2d(width, width, 3, padding=1))
-            layers.extend(ResidualBlock(width) for _ in range(blocks))
-            channels = width
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Sequential(
-            nn.GroupNorm(min(32, channels // 4), channels),
-            nn.SiLU(),
-            nn.Conv2d(channels, config.groups * len(config.levels), 1),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images in [-1, 1] to vectors before quantisation."""
-        z: Tensor = self.head(self.body(images.contiguous(memory_format=torch.channels_last)))
-        return z
-
-
-class Decoder(nn.Module):
-    """Quantised vectors (B, D, h, w) to pixels (B, 3, H, W)."""
-
-    def __init__(self, config: FSQConfig) -> None:
-        super().__init__()
-        widths = config.decoder_channels
-        layers: list[nn.Module] = [
-            nn.Conv2d(config.groups * len(config.levels), widths[0], 3, padding=1)
-        ]
-        for index, (width, blocks) in enumerate(zip(widths, config.decoder_blocks, strict=True)):
-            if index:
-                layers.append(Upsample(widths[index - 1], width))
-            layers.extend(ResidualBlock(width) for _ in range(blocks))
-        self.body = nn.Sequential(*layers)
-        self.norm = nn.GroupNorm(min(32, widths[-1] // 4), widths[-1])
-        self.out = Upsample(widths[-1], 3)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Map quantised vectors to images, nominally in [-1, 1]."""
-        h = self.body(z.contiguous(memory_format=torch.channels_last))
-        images: Tensor = self.out(F.silu(self.norm(h)))
-        return images

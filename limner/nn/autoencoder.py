@@ -1,0 +1,81 @@
+"""The convolutional encoder and decoder that codecs share.
+
+Shapes: B batch, H and W the picture's height and width, h and w the grid's, D channels at the grid.
+Each stage halves or doubles height and width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError
+from limner.nn.conv import Downsample, ResidualBlock, Upsample
+
+
+def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
+    """Raise ConfigError unless `part` has a usable width and number of blocks for each stage."""
+    for name, values in (("channels", channels), ("blocks", blocks)):
+        if len(values) != stages:
+            raise ConfigError(
+                f"{part}_{name} is {list(values)}; expected {stages} numbers, one a stage"
+            )
+    for width in channels:
+        if width < 4 or width % (4 if width < 128 else 32):
+            raise ConfigError(
+                f"{part}_channels has {width}; expected a multiple of 4, and of 32 from 128 on"
+            )
+    if min(blocks) < 0:
+        raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
+
+
+class Encoder(nn.Module):
+    """Pixels (B, 3, H, W) to vectors (B, D, h, w); `channels` and `blocks` from fine to coarse."""
+
+    def __init__(
+        self, channels: Sequence[int], blocks: Sequence[int], dimensions: int, pixels: int = 3
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        previous = pixels
+        for index, (width, count) in enumerate(zip(channels, blocks, strict=True)):
+            layers.append(Downsample(previous, width))
+            if index == 0:
+                layers.append(nn.Conv2d(width, width, 3, padding=1))
+            layers.extend(ResidualBlock(width) for _ in range(count))
+            previous = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Sequential(
+            nn.GroupNorm(min(32, previous // 4), previous),
+            nn.SiLU(),
+            nn.Conv2d(previous, dimensions, 1),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images in [-1, 1] to vectors."""
+        z: Tensor = self.head(self.body(images.contiguous(memory_format=torch.channels_last)))
+        return z
+
+
+class Decoder(nn.Module):
+    """Vectors (B, D, h, w) to pixels (B, 3, H, W); `channels` and `blocks` from coarse to fine."""
+
+    def __init__(
+        self, channels: Sequence[int], blocks: Sequence[int], dimensions: int, pixels: int = 3
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(dimensions, channels[0], 3, padding=1)]
+        for index, (width, count) in enumerate(zip(channels, blocks, strict=True)):
+            if index:
+                layers.append(Upsample(channels[index - 1], width))
+            layers.extend(ResidualBlock(width) for _ in range(count))
+        self.body = nn.Sequential(*layers)
+        self.norm = nn.GroupNorm(min(32, channels[-1] // 4), channels[-1])
+        self.out = Upsample(channels[-1], pixels)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map vectors to images, nominally in [-1, 1]."""
+        h = self.body(z.contiguous(memory_format=torch.channels_last))
+        images: Tensor = self.out(F.silu(self.norm(h)))
+        return images

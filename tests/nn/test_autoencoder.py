@@ -1,0 +1,40 @@
+"""The shared encoder and decoder: shapes for any number of stages, and a stage's mistakes told."""
+
+import pytest
+import torch
+
+from limner.errors import ConfigError
+from limner.nn.autoencoder import Decoder, Encoder, check_stages
+
+
+@pytest.mark.parametrize("channels", [(8,), (8, 12), (8, 12, 16, 20)])
+def test_a_picture_shrinks_by_two_a_stage_and_grows_back(channels: tuple[int, ...]) -> None:
+    blocks = (1,) * len(channels)
+    images = torch.randn(2, 3, 32, 16)
+    z = Encoder(channels, blocks, 5)(images)
+    side = 2 ** len(channels)
+    assert z.shape == (2, 5, 32 // side, 16 // side)
+    assert Decoder(channels[::-1], blocks, 5)(z).shape == images.shape
+    assert Decoder(channels[::-1], blocks, 5, pixels=6)(z).shape == (2, 6, 32, 16)
+
+
+def test_every_weight_has_a_gradient_but_those_behind_zeros() -> None:
+    encoder, decoder = Encoder((8, 8), (1, 0), 4), Decoder((8, 8), (0, 1), 4)
+    decoder(encoder(torch.randn(1, 3, 8, 8))).square().sum().backward()
+    parameters = [*encoder.named_parameters(), *decoder.named_parameters()]
+    assert all(parameter.grad is not None for _, parameter in parameters)
+
+
+@pytest.mark.parametrize(
+    ("channels", "blocks", "words"),
+    [
+        ((8,), (0, 0), r"encoder_channels is \[8\]; expected 2 numbers"),
+        ((8, 8), (0,), r"encoder_blocks is \[0\]; expected 2 numbers"),
+        ((8, 6), (0, 0), "encoder_channels has 6; expected a multiple of 4"),
+        ((8, 132), (0, 0), "encoder_channels has 132"),
+        ((8, 8), (0, -1), r"encoder_blocks is \[0, -1\]"),
+    ],
+)
+def test_a_mistake_is_told(channels: tuple[int, ...], blocks: tuple[int, ...], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_stages("encoder", channels, blocks, 2)
