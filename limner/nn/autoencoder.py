@@ -5,6 +5,7 @@ Each stage halves or doubles height and width.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,22 @@ def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stag
             )
     if min(blocks) < 0:
         raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
+
+
+def check_autoencoder(config: Any) -> None:
+    """Raise ConfigError unless a codec config's size and its stages, one or more, fit one another.
+
+    It reads `size` and `encoder_` and `decoder_` `channels` and `blocks`.
+    """
+    stages = max(1, len(config.encoder_channels))
+    for part in ("encoder", "decoder"):
+        channels, blocks = getattr(config, f"{part}_channels"), getattr(config, f"{part}_blocks")
+        check_stages(part, channels, blocks, stages)
+    cell = 2**stages
+    if config.size < 2 * cell or config.size % cell:
+        raise ConfigError(
+            f"size is {config.size}; expected a multiple of {cell}, at least {2 * cell}"
+        )
 
 
 class Encoder(nn.Module):

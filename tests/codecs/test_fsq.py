@@ -1,4 +1,4 @@
-"""The contract of every codec: shapes, one answer, codes that decode, weights that come back."""
+"""Contract of fsq in its variants: shapes, one answer, codes that decode, weights that return."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from limner.codecs import CODECS, create_codec
+from limner.codecs import create_codec
 from limner.errors import ConfigError
 
 SMALL: dict[str, list[dict[str, Any]]] = {
@@ -25,7 +25,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         for codebook, groups in ((0, 1), (40, 1), (0, 2), (40, 3))
     ]
 }
-CASES = [{"name": name, **values} for name in CODECS for values in SMALL[name]]
+CASES = [{"name": name, **values} for name, cases in SMALL.items() for values in cases]
 
 
 @pytest.fixture(
