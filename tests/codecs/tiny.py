@@ -15,6 +15,6 @@ STAGES: dict[str, Any] = {
 TINY: dict[str, dict[str, Any]] = {
     "fsq": {"name": "fsq", "levels": [4, 3, 3], **STAGES},
     "dvae": {"name": "dvae", "vocabulary": 24, "dimensions": 6, **STAGES},
-    "multiscale": {"name": "multiscale", "scales": [1, 2, 4], "levels": [4, 3, 3], **STAGES},
+    "multiscale": {"name": "multiscale", "scales": [1, 2, 4], "levels": [16, 16], **STAGES},
     "kl": {"name": "kl", "channels": 3, **STAGES},
 }
