@@ -34,7 +34,7 @@ class DVAEConfig:
     temperature: float = 1 / 16
     temperature_until: float = 0.5
     kl_weight: float = 6.6
-    kl_until: float = 0.1
+    kl_until: float = 1.0
     encoder_channels: tuple[int, ...] = (32, 64, 128)
     decoder_channels: tuple[int, ...] = (128, 64, 32)
     encoder_blocks: tuple[int, ...] = (0, 1, 1)
@@ -81,14 +81,17 @@ class DVAECodec(CodecBase):
     def _start_at_the_codebook(self) -> None:
         """Make the first logits inner products of each code's vector with a projection of features.
 
-        The mean of a cell's mixture is then that projection, and the decoder sees the picture from
-        the first step; among logits that know nothing of the codebook the noise wins for long.
+        The mean of a cell's mixture then follows that projection, and the decoder sees the picture
+        from the first step; among logits that know nothing of the codebook the noise wins for long.
+        The vectors have one length, or the longest would be the likeliest code of most cells.
         """
+        vectors = F.normalize(self.codebook.weight, dim=1) * sqrt(self.config.dimensions)
+        self.codebook.weight.copy_(vectors)
         head = self.encoder.head[-1]
         width = head.weight.shape[1]
         mean, deviation = 0.207, 0.563  # of SiLU of a standard normal
         projection = torch.randn(self.config.dimensions, width) / (deviation * sqrt(width))
-        head.weight.copy_((self.codebook.weight @ projection)[:, :, None, None])
+        head.weight.copy_((vectors @ projection)[:, :, None, None])
         head.bias.copy_(-mean * head.weight.sum((1, 2, 3)))
 
     @property
