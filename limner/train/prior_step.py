@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,14 +81,7 @@ class PriorStep:
             "maps": [list(each) for each in self.codec.maps],
         }
         self.prior = create_prior(self.prior_config)
-        if config.prior_training.random_order_until and not self.prior.any_order:
-            raise ConfigError(
-                "prior_training.random_order_until is "
-                f"{config.prior_training.random_order_until:g}, but prior "
-                f"{config.prior['name']!r} over {len(self.prior.maps)} maps has one order; leave "
-                "it out, or train gpt over a codec of one map",
-                param="prior_training.random_order_until",
-            )
+        _check_order(self.prior, config)
         if trained is not None:
             _take_weights(self.prior, trained.prior, config.start_from)
         self.prior = self.prior.to(self.device)
@@ -179,3 +173,14 @@ def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:
             f"the prior in {source} is not the one that [prior] describes "
             f"({str(error).splitlines()[-1].strip()}); give the sizes it was trained with"
         ) from error
+
+
+def _check_order(prior: Any, config: TrainConfig) -> None:
+    until = config.prior_training.random_order_until
+    if until and not prior.any_order:
+        over = "one map" if len(prior.maps) == 1 else f"{len(prior.maps)} maps"
+        raise ConfigError(
+            f"prior_training.random_order_until is {until:g}, but {config.prior['name']!r} over "
+            f"{over} has one order; leave it out, or train gpt over a codec of one map",
+            param="prior_training.random_order_until",
+        )

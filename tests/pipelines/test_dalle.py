@@ -5,42 +5,28 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from limner.checkpoint import load_checkpoint, save_checkpoint
 from limner.codecs import create_codec
-from limner.codecs.base import CodecBase
 from limner.errors import UsageError
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Sampling, Step
-from tests.tiny_model import CODEC, SENTENCES, SIZE, TEXT_LENGTH, prior_config
+from tests.tiny_model import (
+    CODEC,
+    SENTENCES,
+    SIZE,
+    TEXT_LENGTH,
+    Averages,
+    AveragesConfig,
+    prior_config,
+)
 
 SAMPLING = TokenSampling(temperature=1.2, guidance=1.0)
 CRF = {"text_layers": 1, "rank": 4, "iterations": 2, "sweeps": 3}
 CASES = [("gpt", 1), ("gpt", 2), ("gpt", 3), ("next_scale", 2), ("crf", 1), ("crf", 2)]
-
-
-class Averages(CodecBase):
-    """A real codec of two maps: how bright a picture is, and how bright each quarter beside it."""
-
-    maps = ((1, 1), (2, 2))
-    vocabulary = 16
-
-    def encode(self, images: Tensor) -> Tensor:
-        whole = images.mean((1, 2, 3))[:, None]
-        quarters = functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 2).flatten(1)
-        shades = torch.cat([whole, quarters - whole], dim=1)
-        return shades.add(1).mul(7.5).round().clamp(0, 15).long()
-
-    def decode(self, codes: Tensor) -> Tensor:
-        shades = codes / 7.5 - 1
-        quarters = (shades[:, :1] + shades[:, 1:]).view(-1, 1, 2, 2)
-        grown = functional.interpolate(quarters, size=(SIZE, SIZE))
-        return grown.expand(-1, 3, -1, -1).clamp(-1, 1)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
@@ -109,12 +95,15 @@ def test_a_preview_shows_what_is_known(pipeline: Dalle) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt", "next_scale"])
+@torch.no_grad()
 def test_several_maps_are_drawn_and_shown_on_the_way(name: str) -> None:
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(SENTENCES, 400)
     changes = {"name": name, "maps": [[1, 1], [2, 2]], "levels": []}
     prior = create_prior(prior_config(tokenizer) | changes)
-    drawing = Dalle(tokenizer, prior, Averages(), defaults=SAMPLING, size=SIZE).eval()
+    drawing = Dalle(
+        tokenizer, prior, Averages(AveragesConfig()), defaults=SAMPLING, size=SIZE
+    ).eval()
     steps = list(drawing.stream(Request("a red apple", n=2, seed=0)))
     assert len(steps) == prior.steps == {"gpt": 5, "next_scale": 2}[name]
     first, last = steps[0], steps[-1]
