@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from limner import hub
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
-from limner.errors import ResourceError, UnknownModelError, did_you_mean, quote
+from limner.errors import UnknownModelError, did_you_mean, quote
 
 _ZOO = Path(__file__).parent / "zoo"
-_HUB = "hf:"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
 
 PRESETS: dict[str, Path] = {"default": _ZOO / "default"}
 
@@ -41,8 +42,8 @@ def load(model: str | Path, *, allow_nonfinite: bool = False) -> Any:
     it is damaged, ResourceError when the Hub does not answer.
     """
     name = str(model)
-    if name.startswith(_HUB):
-        folder, root = _download(name.removeprefix(_HUB))
+    if name.startswith(hub.PREFIX):
+        folder, root = hub.download(name, _FILES)
         return load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
     return load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
 
@@ -100,32 +101,3 @@ def details(model: str | Path) -> dict[str, Any]:
         "prior": config.prior,
         "card": inspection.card,
     }
-
-
-def _download(repository: str) -> tuple[Path, Path]:
-    """Return a snapshot's folder and the folder that its links point into."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    if repository.count("/") != 1:
-        raise UnknownModelError(
-            f"{quote(_HUB + repository)} names no repository; expected hf:owner/name", param="model"
-        )
-    files = ["config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md"]
-    try:
-        folder = Path(snapshot_download(repository, allow_patterns=files))
-    except HFValidationError as error:
-        raise UnknownModelError(
-            f"{quote(_HUB + repository)} names no repository; expected hf:owner/name", param="model"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise ResourceError(
-            f"{quote(_HUB + repository)} is not on this machine and the Hub cannot be reached; "
-            "connect, or give a model folder"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnknownModelError(
-            f"cannot fetch {quote(_HUB + repository)}: {reason}; check the name", param="model"
-        ) from error
-    return folder, folder.parent.parent
