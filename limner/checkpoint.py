@@ -228,13 +228,13 @@ def _check_numbers(source: str, values: list[Any]) -> None:
 
 
 def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
-    from limner.text.tokenizer import Tokenizer
+    from limner.text.pretrained_tokenizer import tokenizer_from_json
 
     data = opened.read(TOKENIZER)
     opened.check_digest(TOKENIZER, digest_bytes(data), manifest)
     source = opened.source(TOKENIZER)
     strict_json(data, source)
-    return Tokenizer.from_json(data.decode("utf-8"), source=source)
+    return tokenizer_from_json(data.decode("utf-8"), source=source)
 
 
 def _build(

@@ -8,7 +8,8 @@ arXiv 2411.00776) and a raster order is the plain case.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from limner.errors import ConfigError, UsageError
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
-from limner.text.encoders import OwnEncoder, OwnEncoderConfig
+from limner.text.encoders import check_text_encoder, text_encoder_of
 
 ROWS_AT_ONCE = 4  # pictures drawn together: fixed, so that a picture never depends on its company
 
@@ -28,6 +29,7 @@ class GPTConfig:
     """Sizes of the prior, and the codec's: `groups` codes a cell of `vocabulary` values each.
 
     `levels` are the codec's levels of finite scalar quantisation, where it has such.
+    `text_encoder` holds the `name` and settings of one of TEXT_ENCODERS; {} is an own embedding.
     """
 
     text_vocabulary: int
@@ -39,6 +41,7 @@ class GPTConfig:
     layers: int = 6
     heads: int = 4
     hidden: int = 704
+    text_encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         sizes = ("text_vocabulary", "vocabulary", "groups", "width", "layers", "heads", "hidden")
@@ -54,6 +57,7 @@ class GPTConfig:
                 f"width is {self.width} for {self.heads} heads; expected a multiple of 4 x heads, "
                 f"as {-(-self.width // (self.heads * 4)) * self.heads * 4}"
             )
+        check_text_encoder(self)
 
 
 class GPT(nn.Module):
@@ -67,7 +71,7 @@ class GPT(nn.Module):
         self.length = config.grid[0] * config.grid[1]
         width = config.width
         coding = (config.groups, config.vocabulary, config.levels, width)
-        self.text = OwnEncoder(OwnEncoderConfig(config.text_vocabulary, width))
+        self.text = text_encoder_of(config)
         self.codes = CodeTable(*coding, config.groups**-0.5)
         self.begin = nn.Parameter(torch.zeros(width))
         self.placed = nn.Parameter(torch.randn(self.length, width) * 0.02)
