@@ -30,6 +30,7 @@ class SamplingOptions(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     guidance_schedule: str | None
+    typical_p: float | None
 
 
 def draw(
