@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limner import hub
-from limner.checkpoint import inspect_checkpoint, load_checkpoint
+from limner.checkpoint import FAMILIES, inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, did_you_mean, quote
 
 _ZOO = Path(__file__).parent / "zoo"
@@ -85,6 +85,27 @@ def describe(model: str | Path) -> ModelEntry:
         parameters=inspection.parameters,
         bytes=inspection.bytes,
     )
+
+
+def list_parts() -> dict[str, dict[str, str]]:
+    """Return the parts that can be chosen by name, a table for each kind: name to one line."""
+    from limner.codecs import CODECS
+    from limner.priors import PRIORS
+    from limner.sampling.tokens import SAMPLERS
+    from limner.text.encoders import TEXT_ENCODERS
+
+    return {
+        "codecs": {name: _line_of(part) for name, (_, part) in CODECS.items()},
+        "priors": {name: _line_of(part) for name, (_, part) in PRIORS.items()},
+        "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
+        "image_encoders": {},
+        "pipelines": {name: _line_of(build) for name, build in FAMILIES.items()},
+        "samplers": dict(SAMPLERS),
+    }
+
+
+def _line_of(part: object) -> str:
+    return (part.__doc__ or "").strip().partition("\n")[0]
 
 
 def details(model: str | Path) -> dict[str, Any]:
