@@ -18,7 +18,12 @@ from tests.tiny_model import CODEC, save_tiny_model
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
-OPEN = {"codec", "prior"}  # of `models show`: what is in them depends on their name
+OPEN = {  # what is in them depends on names
+    "models show": {"codec", "prior"},
+    "models parts": {
+        "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
+    },
+}  # fmt: skip
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -47,6 +52,7 @@ PRIOR += ['prior.name="gpt"', "prior.width=16", "prior.layers=1", "prior.heads=2
 COMMANDS: dict[str, list[list[str]]] = {
     "draw": [["a red apple"], ["a red apple", "-n", "2", "--seed", "7", "--out", "pictures"]],
     "models list": [[]],
+    "models parts": [[]],
     "models show": [["tiny"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
     "train": [
@@ -77,7 +83,7 @@ def keys(value: Any, command: str, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, list):
         for item in value:
             yield from keys(item, command, f"{path}[]")
-    if not isinstance(value, dict) or (command == "models show" and path in OPEN):
+    if not isinstance(value, dict) or path in OPEN.get(command, ()):
         return
     for key, each in value.items():
         written = key

@@ -95,7 +95,7 @@ class Dalle(nn.Module):
         """Return the request's sampling values, with the model's own for what it leaves open."""
         asked = {
             name: getattr(request.sampling, name)
-            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule")
+            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule", "typical_p")
         }
         asked["guidance"] = request.guidance
         return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
