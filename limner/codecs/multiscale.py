@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
-from limner.codecs.quantize import FiniteScalar, VectorQuantizer
+from limner.codecs.codebook import VectorQuantizer
+from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError, UsageError
 from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
 
