@@ -62,12 +62,17 @@ class LoopConfig(Checked):
 
 @dataclass(frozen=True)
 class CodecTraining(Checked):
-    """Weights of the codec's losses, and the step at which the discriminator joins."""
+    """Weights of the codec's losses, and the step at which the discriminator joins.
+
+    With `adaptive`, `adversarial` is a share of the weight at which the discriminator's gradient is
+    as large as the reconstruction's (arXiv 2012.09841, equation 7).
+    """
 
     perceptual: float = number(0.0, least=0)
     perceptual_weights: str = ""
     adversarial: float = number(0.0, least=0)
     adversarial_from: int = number(0, least=0)
+    adaptive: bool = False
     decoder_only: bool = False
 
 
@@ -160,12 +165,12 @@ class TrainConfig(Checked):
 
     def check_parts(self) -> None:
         """Raise ConfigError when the tables of codec, prior or sampling cannot be used."""
-        from limner.codecs import CODECS
+        from limner.codecs import AUTOENCODERS
         from limner.priors import PRIORS
         from limner.types import Request, Sampling
 
         if self.task == "codec" and not self.start_from:
-            _check_part("codec", CODECS, self.codec)
+            _check_part("codec", AUTOENCODERS, self.codec)
         if self.task != "prior":
             return
         for key in FROM_THE_CODEC:
