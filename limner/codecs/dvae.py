@@ -6,7 +6,7 @@ share, normalised, and so not the paper's.
 """
 
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, pi, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class DVAEConfig:
 
     size: int = 64
     vocabulary: int = 4096
-    dimensions: int = 64
+    dimensions: int = 16
     temperature: float = 1 / 16
     temperature_until: float = 0.5
     kl_weight: float = 6.6
@@ -74,7 +74,22 @@ class DVAECodec(CodecBase):
         self.decoder = Decoder(
             config.decoder_channels, config.decoder_blocks, config.dimensions, pixels=6
         )
+        self._start_at_the_codebook()
         self.advance(0.0)
+
+    @torch.no_grad()
+    def _start_at_the_codebook(self) -> None:
+        """Make the first logits inner products of each code's vector with a projection of features.
+
+        The mean of a cell's mixture is then that projection, and the decoder sees the picture from
+        the first step; among logits that know nothing of the codebook the noise wins for long.
+        """
+        head = self.encoder.head[-1]
+        width = head.weight.shape[1]
+        mean, deviation = 0.207, 0.563  # of SiLU of a standard normal
+        projection = torch.randn(self.config.dimensions, width) / (deviation * sqrt(width))
+        head.weight.copy_((self.codebook.weight @ projection)[:, :, None, None])
+        head.bias.copy_(-mean * head.weight.sum((1, 2, 3)))
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:

@@ -75,7 +75,7 @@ class FSQCodec(CodecBase):
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """How many values each digit of a code has; none with a learned codebook."""
+        """How many values each digit of a code has."""
         return self.config.levels
 
     @property
