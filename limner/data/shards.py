@@ -70,7 +70,7 @@ class WebDatasetSource(IndexedSource):
     kind = "webdataset"
 
     def __init__(self, shards: list[Path], place: str) -> None:
-        losses = Losses()
+        losses, keys = Losses(), set[str]()
         samples: list[Sample] = []
         missing: list[tuple[int, bool]] = []
         for shard in shards:
@@ -80,7 +80,8 @@ class WebDatasetSource(IndexedSource):
                 with _open_shard(shard) as file:
                     for parts in read_shard(file, str(shard), losses):
                         sample = _local_sample(shard, parts, losses)
-                        samples += [sample] if sample else []
+                        if sample and is_new(sample, keys, losses):
+                            samples.append(sample)
             except _DAMAGE as error:
                 refuse_shard(losses, str(shard), error)
                 whole = False
@@ -105,13 +106,14 @@ class RemoteSource(Source):
         from urllib.request import urlopen
 
         passed: list[tuple[int, bool]] = []
+        keys: set[str] = set()
         for address in self.addresses:
             count, whole = 0, True
             try:
                 with urlopen(address, timeout=60) as answer:
                     for parts in read_shard(answer, address, self.losses, keep=True):
                         sample = _sample_of(address, parts, self.losses)
-                        if sample:
+                        if sample and is_new(sample, keys, self.losses):
                             count += 1
                             yield sample
             except _DAMAGE as error:
@@ -119,6 +121,16 @@ class RemoteSource(Source):
                 whole = False
             passed.append((count, whole))
         self.losses.hidden = _estimate_hidden(passed)
+
+
+def is_new(sample: Sample, keys: set[str], losses: Losses) -> bool:
+    """Say whether no sample before had this key, and remember it; note it where one had."""
+    if sample.key in keys:
+        reason = f"{quote(sample.where, 200)} comes a second time; give shards names of their own"
+        losses.add(sample.key, f"{sample.where} again", "bad_archive", reason)
+        return False
+    keys.add(sample.key)
+    return True
 
 
 def refuse_shard(losses: Losses, shard: str, error: Exception) -> None:
