@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from limner.data.caption_text import FILE_LIMIT, decode_caption_file
@@ -63,24 +64,25 @@ def _walk(folder: Path, prefix: str, real: Path, losses: Losses) -> Iterator[Fou
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder / entry.name, f"{name}/", real, losses)
-        elif (reason := _refusal(folder / entry.name, real)) is not None:
+            continue
+        size, reason = _inspect(folder / entry.name, real)
+        if reason:
             losses.add(name, str(folder / entry.name), "unsafe", f"{quote(name, 120)} {reason}")
         else:
-            yield Found(name, os.stat(folder / entry.name).st_size)
+            yield Found(name, size)
 
 
-def _refusal(path: Path, real: Path) -> str | None:
-    """Return why a file is not to be opened, or None."""
-    if path.is_symlink():
-        if not Path(os.path.realpath(path)).is_relative_to(real):
-            return "is a link that leads out of the folder; limner follows none"
-        if not path.is_file():
-            return "is a link to no file; limner follows links to files alone"
+def _inspect(path: Path, real: Path) -> tuple[int, str | None]:
+    """Return a file's size and None, or -1 and why it is not to be opened."""
+    if not Path(os.path.realpath(path)).is_relative_to(real):
+        return -1, "is reached by a link that leads out of the folder; limner follows none"
     try:
-        mode = os.stat(path).st_mode
+        found = os.stat(path)
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None if stat.S_ISREG(mode) else "is a device or a pipe; give regular files"
+        return -1, f"cannot be read: {error.strerror}"
+    if not stat.S_ISREG(found.st_mode):
+        return -1, "is a device, a pipe or a linked folder; give regular files"
+    return found.st_size, None
 
 
 def is_inside(name: str) -> bool:
@@ -95,12 +97,7 @@ def inspect_file(root: Path, name: str) -> tuple[int, str | None]:
     """Return a named file's size and None, or -1 and why it is not to be opened."""
     if not is_inside(name):
         return -1, "leads out of the folder; put the pictures beside the table"
-    path = root / name
-    real = Path(os.path.realpath(root))
-    if not Path(os.path.realpath(path)).is_relative_to(real):
-        return -1, "is reached by a link that leads out of the folder; limner follows none"
-    reason = _refusal(path, real)
-    return (-1, reason) if reason else (os.stat(path).st_size, None)
+    return _inspect(root / name, Path(os.path.realpath(root)))
 
 
 def read_bytes(path: Path, limit: int = BYTES_LIMIT) -> bytes:
@@ -117,7 +114,7 @@ def read_bytes(path: Path, limit: int = BYTES_LIMIT) -> bytes:
 def picture_sample(root: Path, found: Found, captions: tuple[str, ...]) -> Sample:
     """Return the sample of a picture file below `root`; it is read when its image is asked for."""
     path = root / found.name
-    return Sample(found.name, captions, str(path), lambda: read_bytes(path), found.size)
+    return Sample(found.name, captions, str(path), partial(read_bytes, path), found.size)
 
 
 class PairsSource(IndexedSource):

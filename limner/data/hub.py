@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class DatasetsSource(Source):
             reason = f"{quote(where, 200)}: {error}"
             self.losses.add(key, where, error.code or "bad_caption", reason)
             return None
-        return Sample(key, captions, where, lambda: contents, len(contents))
+        return Sample(key, captions, where, partial(bytes, contents), len(contents))
 
 
 def open_saved(folder: Path, place: str, split: str) -> DatasetsSource:

@@ -28,7 +28,8 @@ BAD_SAMPLES = "bad_samples.jsonl"
 class Sample:
     """One picture with its captions; `where` says to a person where it lies.
 
-    `key` is its name within the source, the same at every reading; `size` its bytes, -1 unknown.
+    `key` is its name within the source, the same at every reading; `size` its bytes, -1 unknown. A
+    sample can be pickled, so that workers of a data loader can open it.
     """
 
     key: str

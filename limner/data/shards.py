@@ -12,6 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
@@ -222,7 +223,7 @@ def _local_sample(shard: Path, parts: Parts, losses: Losses) -> Sample | None:
         return None
     _, offset, size = parts.pictures[0]
     return Sample(
-        sample.key, sample.captions, sample.where, lambda: _read_part(shard, offset, size), size
+        sample.key, sample.captions, sample.where, partial(_read_part, shard, offset, size), size
     )
 
 
@@ -249,8 +250,7 @@ def _sample_of(shard: str, parts: Parts, losses: Losses) -> Sample | None:
     if not parts.pictures:
         losses.add(key, where, "no_picture", f"{quote(where, 200)} has a caption and no picture")
         return None
-    contents = parts.contents or b""
-    return Sample(key, captions, where, lambda: contents, parts.pictures[0][2])
+    return Sample(key, captions, where, partial(bytes, parts.contents or b""), parts.pictures[0][2])
 
 
 def _captions(parts: Parts) -> tuple[str, ...]:

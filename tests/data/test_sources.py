@@ -4,6 +4,7 @@ import csv
 import functools
 import http.server
 import json
+import pickle
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_every_kind_yields_the_same_pictures_and_captions(tmp_path: Path, name: 
     assert (source.kind, source.total, len(source.losses)) == (kind, 5, 0)
     samples = list(source)
     assert [each.captions for each in samples] == CAPTIONS
-    for index, each in enumerate(samples):
+    for index, each in enumerate(pickle.loads(pickle.dumps(samples))):
         assert each.image.tobytes() == picture(index).tobytes()
     assert len({each.key for each in samples}) == 5
     assert [each.key for each in source] == [each.key for each in samples]
