@@ -13,6 +13,7 @@ import pytest
 from limner import registry
 from limner.cli import main
 from limner.train import caches
+from tests.data.source_files import write_pictures
 from tests.tiny_model import CODEC, save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,6 +56,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "models parts": [[]],
     "models show": [["tiny"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
+    "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
+    "data clean": [["photos", "--out", "cleaned"]],
     "train": [
         ["run.toml"],
         ["run.toml", "--resume"],
@@ -63,6 +66,14 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "eval": [["tiny", "--count", "10"]],
 }
+
+
+def write_photos(folder: Path) -> None:
+    """Write a source with one fault of each kind that a report lists, and one to validate on."""
+    write_pictures(folder / "photos" / "red_apple", [f"{index:03d}.png" for index in range(120)])
+    write_pictures(folder / "photos" / "cat", ["copy.png"])
+    (folder / "photos" / "cat" / "damaged.png").write_bytes(b"no picture")
+    write_pictures(folder / "held" / "red_apple", ["a.png"])
 
 
 def section(command: str) -> str:
@@ -109,6 +120,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     folder = tmp_path_factory.mktemp("answers")
     save_tiny_model(folder / "tiny")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
+    write_photos(folder)
     found: dict[str, list[Any]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
