@@ -11,12 +11,18 @@ from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
 from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
+from limner.codecs.vqgan import VQGANCodec, VQGANConfig
+from limner.codecs.vqvae import VQVAECodec, VQVAEConfig
+from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
 
 CODECS: dict[str, tuple[type[Any], type[Any]]] = {
     "fsq": (FSQConfig, FSQCodec),
     "dvae": (DVAEConfig, DVAECodec),
     "multiscale": (MultiscaleConfig, MultiscaleCodec),
+    "vqvae": (VQVAEConfig, VQVAECodec),
+    "vqvae2": (VQVAE2Config, VQVAE2Codec),
+    "vqgan": (VQGANConfig, VQGANCodec),
 }
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 AUTOENCODERS = CODECS | CONTINUOUS

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
-from limner.codecs.quantize import FiniteScalar, VectorQuantizer
+from limner.codecs.codebook import VectorQuantizer
+from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError, UsageError
 from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
 
@@ -97,6 +98,11 @@ class MultiscaleCodec(CodecBase):
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each token map, coarse to fine."""
         return tuple((side, side) for side in self.config.scales)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has; none with a learned codebook."""
+        return () if self.config.codebook else self.config.levels
 
     @property
     def vocabulary(self) -> int:
