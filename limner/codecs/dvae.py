@@ -7,6 +7,7 @@ share, normalised, and so not the paper's.
 
 from dataclasses import dataclass
 from math import cos, pi, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,7 @@ class DVAECodec(CodecBase):
         """
         vectors = F.normalize(self.codebook.weight, dim=1) * sqrt(self.config.dimensions)
         self.codebook.weight.copy_(vectors)
-        head = self.encoder.head[-1]
+        head: Any = self.encoder.head[-1]
         width = head.weight.shape[1]
         mean, deviation = 0.207, 0.563  # of SiLU of a standard normal
         projection = torch.randn(self.config.dimensions, width) / (deviation * sqrt(width))
