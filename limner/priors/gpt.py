@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError, UsageError
-from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
+from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.priors.decoding import Decoder
+from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import OwnEncoder, OwnEncoderConfig
 
 ROWS_AT_ONCE = 4  # pictures drawn together: fixed, so that a picture never depends on its company
@@ -96,10 +97,8 @@ class GPT(nn.Module):
         image = torch.cat([self.begin.expand(len(codes), 1, -1), image], dim=1)
         image = image + self.target[order]
         x = torch.cat([self.text(text), image], dim=1)
-        coordinates = torch.cat(
-            [self._text_coordinates(text), self.image_coordinates[order]], dim=1
-        )
-        features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
+        coordinates = torch.cat([self.text_coordinates(text), self.image_coordinates[order]], dim=1)
+        features = self.transformer(x, coordinates, self.mask(text))[:, text.shape[1] :]
         logits: Tensor = self.head(features, drawn, inputs)
         return logits
 
@@ -130,7 +129,7 @@ class GPT(nn.Module):
         groups = self.config.groups
         noise = torch.stack([_uniforms(seed, self.length, groups) for seed in seeds])
         uniforms = _fill(noise.to(text.device))
-        decoder = _Decoder(self, _fill(text), sampling)
+        decoder = Decoder(self, _fill(text), sampling)
         codes = text.new_zeros(ROWS_AT_ONCE, 0, groups)
         for cell in range(self.length):
             chosen = decoder.step(codes, uniforms[:, cell])
@@ -147,11 +146,12 @@ class GPT(nn.Module):
         return cells.gather(1, order[..., None].expand(-1, -1, self.config.groups))
 
     @staticmethod
-    def _text_coordinates(text: Tensor) -> Tensor:
+    def text_coordinates(text: Tensor) -> Tensor:
+        """Return where the positions of text (B, T) lie (B, T, 2): before the first cell."""
         before = torch.arange(text.shape[1], device=text.device) - text.shape[1]
         return before[None, :, None].expand(len(text), -1, 2)
 
-    def _mask(self, text: Tensor) -> Tensor:
+    def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
         prefix = text.shape[1]
         total = prefix + self.length
@@ -160,54 +160,6 @@ class GPT(nn.Module):
         real = F.pad(text != 0, (0, self.length), value=True)
         allowed = causal[None] & real[:, None, :]
         return (allowed | torch.eye(total, dtype=torch.bool, device=text.device))[:, None]
-
-
-class _Decoder:
-    """One drawing in progress: the cache, and what every step needs again."""
-
-    def __init__(self, prior: GPT, text: Tensor, sampling: TokenSampling) -> None:
-        self.prior, self.sampling = prior, sampling
-        self.guided = sampling.guidance != 0
-        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
-        self.rows, self.prefix = text.shape
-        sizes, length = prior.transformer.config, self.prefix + prior.length
-        self.cache = KeyValueCache(sizes, self.rows, length, text.device)
-        self.inputs, self.outputs = prior.codes(), prior.head.table()
-        mask = prior._mask(text)
-        self.visible = mask[:, :, -1:]
-        start = mask[:, :, : self.prefix, : self.prefix]
-        prior.transformer(prior.text(text), prior._text_coordinates(text), start, self.cache)
-
-    def step(self, codes: Tensor, uniforms: Tensor) -> Tensor:
-        """Return the codes (B, G) of the cell after `codes` (B, <= S, G) by uniforms (B, G)."""
-        cell = codes.shape[1]
-        features = self._features(codes, cell)
-        scale = guidance_at(
-            self.sampling.guidance_schedule, self.sampling.guidance, cell, self.prior.length
-        )
-
-        def pick(logits: Tensor, group: int) -> Tensor:
-            if not self.guided:
-                return choose(logits, self.sampling, uniforms[:, group])
-            with_text, without_text = logits.chunk(2)
-            guided = guide(with_text, without_text, scale)
-            return choose(guided, self.sampling, uniforms[:, group]).repeat(2)
-
-        chosen = self.prior.head.draw(features, pick, self.inputs, self.outputs)
-        return chosen[: len(codes)]
-
-    def _features(self, codes: Tensor, cell: int) -> Tensor:
-        prior = self.prior
-        if cell:
-            last = embed_cells(self.inputs, codes[:, -1]) + prior.placed[cell - 1]
-            last = last.repeat(self.rows // len(codes), 1)
-        else:
-            last = prior.begin.expand(self.rows, -1)
-        x = (last + prior.target[cell])[:, None]
-        seen = self.visible[..., : self.prefix + cell + 1]
-        where = prior.image_coordinates[cell].view(1, 1, 2)
-        features: Tensor = prior.transformer(x, where, seen, self.cache)[:, 0]
-        return features
 
 
 def _uniforms(seed: int, cells: int, groups: int) -> Tensor:
