@@ -282,13 +282,17 @@ def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
             f"made for {text}; they belong to different models"
         )
     codec, prior = create_codec(config.codec), create_prior(config.prior)
-    offered = (codec.vocabulary, tuple(codec.grid), codec.groups)
-    expected = (prior.config.vocabulary, tuple(prior.config.grid), prior.config.groups)
+    offered = (codec.vocabulary, tuple(codec.maps), codec.groups)
+    expected = (prior.config.vocabulary, tuple(prior.maps), prior.config.groups)
     if offered != expected:
+        offers, expects = (
+            f"{values} codes on {'a map' if len(maps) == 1 else 'maps'} of "
+            f"{', '.join(f'{rows}x{columns}' for rows, columns in maps)}, {groups} a cell"
+            for values, maps, groups in (offered, expected)
+        )
         raise CheckpointError(
-            f"the codec of {config.name!r} has {offered[0]} codes on a grid of {offered[1]}, "
-            f"{offered[2]} a cell, but the prior was made for {expected[0]} on {expected[1]}, "
-            f"{expected[2]} a cell"
+            f"the codec of {config.name!r} has {offers}, but the prior was made for {expects}; "
+            "they belong to different models"
         )
     defaults = _read_sampling(config.sampling)
     return Dalle(

@@ -40,7 +40,7 @@ TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest cod
 TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
 MinP = Annotated[float | None, typer.Option(help="Drop codes below this share of the likeliest.")]
 Schedule = Annotated[
-    str | None, typer.Option("--guidance-schedule", help="constant, linear or cosine.")
+    str | None, typer.Option("--guidance-schedule", help="constant, linear, cosine or interval.")
 ]
 NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
 NoMetadata = Annotated[

@@ -102,7 +102,7 @@ def encode_scenes(
     left, device = count, next(codec.parameters()).device
     for images, sentences in stream(source, range(-(-count // source.block))):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            codes = codec.encode(images.to(device)).flatten(1, 2).cpu()
+            codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)
         yield CodeCache(codes[:left].to(torch.int32), captions[:left].to(torch.int16))

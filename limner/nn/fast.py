@@ -131,7 +131,7 @@ class TorchRun:
         self.places = torch.arange(length, device=stack.device)
         size = (shape.layers, len(first), shape.heads, length, shape.width // shape.heads)
         self.keys, self.values = (torch.zeros(size, device=stack.device) for _ in range(2))
-        self.memory: list[tuple[Tensor, Tensor]] = []
+        self.memory: list[tuple[Tensor, ...]] = []
         if memory is not None:
             both = (parts["cross_key_value"](memory) for parts in stack.layers)
             self.memory = [self._split(each, 2) for each in both]
@@ -170,7 +170,7 @@ class TorchRun:
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
         """Map features (B, D) to logits (B, V), as Run.logits says."""
         parts = self.stack.heads[group]
-        if known is not None and group:
+        if known is not None:
             features = features + self.stack.feed_forward(parts, features + known)
         out: Tensor = parts["head"](features)
         return out + parts["head_bias"] if "head_bias" in parts else out

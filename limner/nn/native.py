@@ -26,8 +26,15 @@ from limner.errors import ResourceError
 from limner.nn.stack import PRECISIONS, StackShape, Weights
 
 SOURCES = Path(__file__).parent / "kernels"
-FLAGS = ("-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
-FLAGS += ("-pthread",)
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+]
 TARGETS = (("-march=native",), ("-mcpu=native",), ())
 SLOTS = (
     *("attention_norm", "attention_norm_bias", "qkv", "query_norm", "key_norm", "out"),
@@ -224,8 +231,14 @@ class NativeRun:
         self.ranges = np.zeros(rows, np.int32), np.array(lengths, np.int32)
         self.call.memory_first, self.call.memory_end = (each.ctypes.data for each in self.ranges)
         index = np.arange(rows * places, dtype=np.int32)
-        self._run("limner_remember", memory.float().flatten(0, 1).contiguous(), index // places,
-                  index % places, index, index)
+        self._run(
+            "limner_remember",
+            memory.float().flatten(0, 1).contiguous(),
+            index // places,
+            index % places,
+            index,
+            index,
+        )
         return self
 
     def extend(
@@ -253,12 +266,13 @@ class NativeRun:
         """Map features (B, D) to logits (B, V), as Run.logits says."""
         stack, rows = self.stack, len(features)
         features = features.float().contiguous()
-        known = features if known is None else known.float().contiguous()
+        known = None if known is None else known.float().contiguous()
         out = torch.empty(rows, stack.vocabularies[group])
         self._reserve(rows)
         stack.library.limner_head(
-            *(stack.model, group, rows, features.data_ptr(), known.data_ptr(), out.data_ptr()),
-            *(self.scratch.data_ptr(), self.call.threads),
+            *(stack.model, group, rows, features.data_ptr()),
+            None if known is None else known.data_ptr(),
+            *(out.data_ptr(), self.scratch.data_ptr(), self.call.threads),
         )
         return out
 

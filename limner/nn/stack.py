@@ -14,7 +14,7 @@ others mix in the codes before theirs with `feed_forward_norm`, `into` and `down
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -105,7 +105,8 @@ def prepare(
 
 def layers_of(transformer: Transformer) -> Iterable[Weights]:
     """Yield the weights of every layer of a Transformer."""
-    for block in transformer.blocks:
+    blocks: Iterable[Any] = transformer.blocks
+    for block in blocks:
         attention = block.attention
         yield {
             "attention_norm": block.attention_norm.weight,
@@ -116,7 +117,7 @@ def layers_of(transformer: Transformer) -> Iterable[Weights]:
         } | feed_forward_of(block.feed_forward_norm, block.feed_forward)
 
 
-def feed_forward_of(norm: RMSNorm, feed_forward: FeedForward) -> Weights:
+def feed_forward_of(norm: RMSNorm, feed_forward: FeedForward) -> dict[str, Tensor]:
     """Return the weights of a feed-forward network and the norm before it."""
     return {
         "feed_forward_norm": norm.weight,

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import UsageError
-from limner.priors.gpt import ROWS_AT_ONCE
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
@@ -88,16 +87,18 @@ class Dalle(nn.Module):
     def _stream(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling
     ) -> Iterator[Step]:
-        total = len(prompts) * self.prior.length
+        steps, at_once = self.prior.steps, self.prior.rows_at_once
+        total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
-        for first in range(0, len(prompts), ROWS_AT_ONCE):
-            group = slice(first, first + ROWS_AT_ONCE)
+        for first in range(0, len(prompts), at_once):
+            group = slice(first, first + at_once)
             text = self.tokenizer.batch(list(prompts[group]), self.text_length)  # (B, T)
             text = text.to(self.device)
             codes = torch.empty(0)
-            for codes in self.prior.stream(text, sampling, seeds[group]):  # (B, <= S)
-                done = len(prompts[:first]) * self.prior.length + codes.shape[0] * codes.shape[1]
+            drawing = self.prior.stream(text, sampling, seeds[group])
+            for count, codes in enumerate(drawing, start=1):  # (B, <= S)
+                done = first * steps + len(codes) * count
                 if done < total:
                     yield Step(done, total, codes=codes)
             finished.append(codes)

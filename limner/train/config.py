@@ -15,7 +15,7 @@ from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, settle
 from limner.train.checks import Checked, choice, default_of, number
 
-FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels")
+FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels", "maps")
 CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")

@@ -75,12 +75,19 @@ class PriorStep:
             "text_vocabulary": self.tokenizer.vocabulary,
             "vocabulary": self.codec.vocabulary,
             "grid": list(self.codec.grid),
-            "groups": self.codec_config.get("groups", 1),
-            "levels": []
-            if self.codec_config.get("codebook")
-            else self.codec_config.get("levels", []),
+            "groups": self.codec.groups,
+            "levels": list(self.codec.levels),
+            "maps": [list(each) for each in self.codec.maps],
         }
         self.prior = create_prior(self.prior_config)
+        if config.prior_training.random_order_until and not self.prior.any_order:
+            raise ConfigError(
+                "prior_training.random_order_until is "
+                f"{config.prior_training.random_order_until:g}, but prior "
+                f"{config.prior['name']!r} over {len(self.prior.maps)} maps has one order; leave "
+                "it out, or train gpt over a codec of one map",
+                param="prior_training.random_order_until",
+            )
         if trained is not None:
             _take_weights(self.prior, trained.prior, config.start_from)
         self.prior = self.prior.to(self.device)
@@ -104,8 +111,9 @@ class PriorStep:
         )
         text = text.masked_fill(dropped[:, None], 0)
         with precision(self.config):
-            order = self._order(len(codes), step, generator)
-            loss = self.loss(text.to(self.device), codes.to(self.device), order)
+            codes = codes.to(self.device)
+            view = self.prior.training_view(codes, generator, self._random_order(step))
+            loss = self.loss(text.to(self.device), codes, view)
         numbers = update(loss, self.optimizers, self.prior, step, self.config)
         self.averages["prior"].update(step)
         return {"loss": float(loss.detach()), **numbers}
@@ -146,14 +154,9 @@ class PriorStep:
             self.tokenizer, self.prior, self.codec, defaults=sampling, size=size, text_length=length
         )
 
-    def _order(self, batch: int, step: int, generator: torch.Generator) -> Tensor | None:
+    def _random_order(self, step: int) -> float:
         until = self.config.prior_training.random_order_until * self.config.loop.steps
-        if step >= until:
-            return None
-        raster = torch.arange(self.prior.length).expand(batch, -1)
-        shuffled = torch.rand(batch, self.prior.length, generator=generator).argsort(1)
-        random = torch.rand(batch, 1, generator=generator) < 1 - step / until
-        return torch.where(random, shuffled, raster).to(self.device)
+        return 1 - step / until if step < until else 0.0
 
     def _loss(self, cache: CodeCache, captioned: bool = True) -> float:
         total = 0.0

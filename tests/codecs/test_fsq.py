@@ -1,5 +1,6 @@
 """The contract of every codec: shapes, one answer, codes that decode, weights that come back."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_shapes_and_ranges(case: dict[str, Any]) -> None:
     assert codes.shape == ((2, 4, 4, groups) if groups > 1 else (2, 4, 4))
     assert ((codes >= 0) & (codes < codec.vocabulary)).all()
     assert codec.vocabulary == (case["codebook"] or 36)
+    assert prod(codec.levels) == (1 if case["codebook"] else 36)
     images = codec.decode(codes)
     assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32
     assert images.abs().max() <= 1

@@ -233,13 +233,13 @@ void limner_remember(const Model *model, const Call *call) {
     end_parallel(threads);
 }
 
-/* Logits (n, V) of one code from features (n, D); `known` (n, D) are the codes before it. */
+/* Logits (n, V) of one code from features (n, D); `known` (n, D) are those before it. */
 void limner_head(const Model *model, int group, int tokens, const float *features,
                  const float *known, float *logits, float *scratch, int wanted) {
     const Part *parts = model->parts[model->layers + group];
     int threads = begin_parallel(wanted);
     size_t each = (size_t)tokens * model->width;
-    if (group) {
+    if (known) {
         float *mixed = scratch, *y = scratch + each, *normed = y + each, *hidden = normed + each;
         for (size_t i = 0; i < each; i++) mixed[i] = features[i] + known[i];
         feed_forward(model, parts, threads, tokens, mixed, normed, hidden, y);
