@@ -19,6 +19,8 @@
 #define TILE 4
 #endif
 #define PANEL (4 * LANES)
+#define GROUP 24     /* tokens of one pass over a panel */
+#define BLOCK 16384  /* bytes of weights that stay in the first cache meanwhile */
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
@@ -177,16 +179,14 @@ static inline __attribute__((always_inline)) void tile(
     const int precision, const int tokens, const char *w, const float *x, size_t stride, int inputs,
     float *out) {
     Vector sums[TILE][4];
-    for (int t = 0; t < tokens; t++)
-        for (int j = 0; j < 4; j++) sums[t][j] = (Vector){0};
+    for (int t = 0; t < tokens; t++) memcpy(sums[t], out + t * PANEL, sizeof sums[t]);
     const size_t step = panel_bytes(precision, 1);
     for (int i = 0; i < inputs; i++, w += step) {
         Vector weights[4];
         for (size_t line = 0; line < step; line += 64) __builtin_prefetch(w + 16 * step + line);
         widen(precision, w, weights);
-        for (int t = 0; t < tokens; t++) {
+        for (int t = 0; t < tokens; t++)
             for (int j = 0; j < 4; j++) sums[t][j] += x[t * stride + i] * weights[j];
-        }
     }
     for (int t = 0; t < tokens; t++) memcpy(out + t * PANEL, sums[t], sizeof sums[t]);
 }
@@ -206,22 +206,37 @@ KERNEL(tiles_fp32, FP32)
 KERNEL(tiles_bf16, BF16)
 KERNEL(tiles_int8, INT8)
 
-static void multiply(const Part *part, int precision, int panel, const float *x, size_t stride,
-                     int tokens, float *out) {
+/* Products (tokens, PANEL) of one panel. Tokens share a block of weights while the first cache
+   holds it; a sum that is put aside between blocks is the same sum. */
+static void multiply(const Part *part, int precision, int panel, const float *x, int tokens,
+                     float *out) {
     const char *w = (const char *)part->packed + panel * panel_bytes(precision, part->inputs);
-    if (precision == FP32) tiles_fp32(tokens, w, x, stride, part->inputs, out);
-    else if (precision == BF16) tiles_bf16(tokens, w, x, stride, part->inputs, out);
-    else {
-        tiles_int8(tokens, w, x, stride, part->inputs, out);
-        const float *scales = part->scales + panel * PANEL;
-        for (int t = 0; t < tokens; t++)
-            for (int j = 0; j < PANEL; j++) out[t * PANEL + j] *= scales[j];
+    int rounds = (tokens + TILE - 1) / TILE, each = (tokens + rounds - 1) / rounds;
+    int block = tokens > TILE ? (int)(BLOCK / panel_bytes(precision, 1)) : part->inputs;
+    memset(out, 0, (size_t)tokens * PANEL * sizeof(float));
+    for (int i = 0; i < part->inputs; i += block) {
+        int inputs = part->inputs - i < block ? part->inputs - i : block;
+        const char *from = w + panel_bytes(precision, i);
+        for (int t = 0; t < tokens; t += each) {
+            int count = tokens - t < each ? tokens - t : each;
+            const float *in = x + (size_t)t * part->inputs + i;
+            float *sums = out + (size_t)t * PANEL;
+            if (precision == FP32) tiles_fp32(count, from, in, part->inputs, inputs, sums);
+            else if (precision == BF16) tiles_bf16(count, from, in, part->inputs, inputs, sums);
+            else tiles_int8(count, from, in, part->inputs, inputs, sums);
+        }
     }
+    if (precision != INT8) return;
+    const float *scales = part->scales + panel * PANEL;
+    for (int t = 0; t < tokens; t++)
+        for (int j = 0; j < PANEL; j++) out[t * PANEL + j] *= scales[j];
 }
 
 static inline float exponential(float x) { /* Cephes; relative error 2e-7 */
-    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    int whole = (int)(x * 1.44269504f + (x < 0 ? -0.5f : 0.5f));
+    x = x > -87.0f ? x : -87.0f;
+    x = x < 88.0f ? x : 88.0f;
+    const float magic = 12582912.0f; /* 3 * 2^22: what is added to it is rounded to a whole */
+    float whole = (x * 1.44269504f + magic) - magic;
     float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
@@ -229,7 +244,7 @@ static inline float exponential(float x) { /* Cephes; relative error 2e-7 */
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    union { int32_t bits; float value; } power = {(whole + 127) << 23};
+    union { int32_t bits; float value; } power = {((int32_t)whole + 127) << 23};
     return (p * r * r + r + 1.0f) * power.value;
 }
 
@@ -241,7 +256,14 @@ static inline float gelu(float x) { /* erf by Abramowitz and Stegun 7.1.26, erro
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
     float erf = 1.0f - p * t * exponential(-z * z);
-    return 0.5f * x * (1.0f + (x < 0 ? -erf : erf));
+    return 0.5f * x * (1.0f + copysignf(erf, x));
+}
+
+static void gate(const float *restrict gates, int count, int with_gelu, float *restrict values) {
+    if (with_gelu)
+        for (int i = 0; i < count; i++) values[i] *= gelu(gates[i]);
+    else
+        for (int i = 0; i < count; i++) values[i] *= gates[i] / (1.0f + exponential(-gates[i]));
 }
 
 typedef struct {
@@ -249,31 +271,27 @@ typedef struct {
     const Part *part;
     const float *x, *bias;
     float *out;
-    size_t stride, out_stride;
     int tokens, gated;
 } Product;
 
 static void product_panel(void *context, int task) {
     const Product *job = context;
-    float sums[TILE * PANEL], gates[TILE * PANEL];
+    float sums[GROUP * PANEL], gates[GROUP * PANEL];
     int first = task * PANEL, outputs = job->gated ? job->part->outputs / 2 : job->part->outputs;
     int count = outputs - first < PANEL ? outputs - first : PANEL;
-    for (int t = 0; t < job->tokens; t += TILE) {
-        int tokens = job->tokens - t < TILE ? job->tokens - t : TILE;
-        const float *x = job->x + t * job->stride;
-        int precision = job->model->precision;
+    int precision = job->model->precision;
+    for (int t = 0; t < job->tokens; t += GROUP) {
+        int tokens = job->tokens - t < GROUP ? job->tokens - t : GROUP;
+        const float *x = job->x + (size_t)t * job->part->inputs;
         if (job->gated) {
-            multiply(job->part, precision, 2 * task, x, job->stride, tokens, gates);
-            multiply(job->part, precision, 2 * task + 1, x, job->stride, tokens, sums);
-            for (int i = 0; i < tokens * PANEL; i++) {
-                float gate = gates[i];
-                sums[i] *= job->model->gelu ? gelu(gate) : gate / (1.0f + exponential(-gate));
-            }
+            multiply(job->part, precision, 2 * task, x, tokens, gates);
+            multiply(job->part, precision, 2 * task + 1, x, tokens, sums);
+            gate(gates, tokens * PANEL, job->model->gelu, sums);
         } else {
-            multiply(job->part, precision, task, x, job->stride, tokens, sums);
+            multiply(job->part, precision, task, x, tokens, sums);
         }
         for (int s = 0; s < tokens; s++) {
-            float *out = job->out + (t + s) * job->out_stride + first;
+            float *out = job->out + (size_t)(t + s) * outputs + first;
             for (int i = 0; i < count; i++)
                 out[i] = sums[s * PANEL + i] + (job->bias ? job->bias[first + i] : 0.0f);
         }
@@ -283,8 +301,7 @@ static void product_panel(void *context, int task) {
 static void product(const Model *model, int threads, const Part *part, const Part *bias,
                     const float *x, int tokens, float *out, int gated) {
     int outputs = gated ? part->outputs / 2 : part->outputs;
-    Product job = {model, part, x, bias ? bias->packed : NULL, out, part->inputs, outputs,
-                   tokens, gated};
+    Product job = {model, part, x, bias ? bias->packed : NULL, out, tokens, gated};
     parallel(threads, (outputs + PANEL - 1) / PANEL, product_panel, &job);
 }
 

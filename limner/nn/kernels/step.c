@@ -13,7 +13,7 @@ typedef struct {
     int tokens, rows, length, memory_length, threads;
     const int *row, *position, *from, *to;     /* (n,): where a token lies and what it sees */
     const float *cosine, *sine;                /* (S, K / 2), or none */
-    float *keys, *values;                      /* (layers, rows, H, K, S) and (.., S, K) */
+    float *keys, *values;                      /* (layers, rows, H, S, K), keys in blocks */
     float *memory_keys, *memory_values;        /* the same of what is read, or none */
     const int *memory_from, *memory_to;        /* (rows,) */
     float *x, *scratch;                        /* (n, D), in and out */
@@ -64,14 +64,19 @@ static void normalise(int layer_norm, const Part *weight, const Part *bias, cons
 
 /* ---- attention ---- */
 
+/* Keys lie in blocks of PANEL positions, (K, PANEL) each: a vector holds neighbouring positions. */
+static float *key_at(float *keys, int position, int i, int size) {
+    return keys + ((size_t)(position / PANEL) * size + i) * PANEL + position % PANEL;
+}
+
 static void attend(const float *query, const float *keys, const float *values, int from, int to,
                    int size, int length, float *out) {
     float scores[length] __attribute__((aligned(64)));
-    for (int block = from / PANEL * PANEL; block < to; block += PANEL) { /* a vector holds neighbouring keys */
+    for (int block = from / PANEL * PANEL; block < to; block += PANEL) {
         Vector sums[4] = {{0}, {0}, {0}, {0}};
         for (int i = 0; i < size; i++)
             for (int j = 0; j < 4; j++)
-                sums[j] += query[i] * load(keys + (size_t)i * length + block + j * LANES);
+                sums[j] += query[i] * load(keys + (size_t)block * size + i * PANEL + j * LANES);
         memcpy(scores + block, sums, sizeof sums);
     }
     float most = largest(scores + from, to - from);
@@ -133,7 +138,7 @@ static void attend_head(void *context, int task) {
         turn(job, &job->parts[QUERY_NORM], query, position, size);
         turn(job, &job->parts[KEY_NORM], key, position, size);
         for (int i = 0; i < size; i++) query[i] *= scale;
-        for (int i = 0; i < size; i++) keys[(size_t)i * length + position] = key[i];
+        for (int i = 0; i < size; i++) *key_at(keys, position, i, size) = key[i];
         memcpy(values + (size_t)position * size, key + width, size * sizeof(float));
     }
     for (int t = 0; t < call->tokens; t++)
@@ -214,7 +219,7 @@ void limner_run(const Model *model, const Call *call) {
     end_parallel(threads);
 }
 
-/* Write the memory's keys and values (rows, H, K, S) of every layer; call->x is (rows * S', D). */
+/* Write the memory's keys and values of every layer; call->x is (rows * S', D). */
 void limner_remember(const Model *model, const Call *call) {
     int width = model->width, size = width / model->heads, length = call->memory_length;
     int threads = begin_parallel(call->threads);
@@ -226,7 +231,7 @@ void limner_remember(const Model *model, const Call *call) {
                 size_t base = cached(model, call->rows, layer, call->row[t], i / size, length);
                 const float *both = call->scratch + (size_t)t * 2 * width;
                 int place = call->position[t];
-                call->memory_keys[base + (size_t)(i % size) * length + place] = both[i];
+                *key_at(call->memory_keys + base, place, i % size, size) = both[i];
                 call->memory_values[base + (size_t)place * size + i % size] = both[width + i];
             }
     }
