@@ -70,13 +70,13 @@ class TorchStack:
         self,
         shape: StackShape,
         layers: Iterable[Weights],
-        heads: Sequence[Weights],
+        heads: Iterable[Weights],
         precision: str,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.shape = shape
-        self.device = heads[0]["head"].device
-        self.layers = [_prepared(layer, precision) for layer in layers]
+        self.shape, self.device = shape, torch.device(device)
         self.heads = [_prepared(head, precision) for head in heads]
+        self.layers = [_prepared(layer, precision) for layer in layers]
 
     def begin(
         self,

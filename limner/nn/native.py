@@ -155,11 +155,11 @@ class NativeStack:
         library: Any,
         shape: StackShape,
         layers: Iterable[Weights],
-        heads: Sequence[Weights],
+        heads: Iterable[Weights],
         precision: str,
     ) -> None:
         self.library, self.shape = library, shape
-        self.vocabularies = [len(head["head"]) for head in heads]
+        self.vocabularies: list[int] = []
         number = PRECISIONS.index(precision)
         self.model = library.limner_new(
             *(shape.width, shape.layers, shape.heads, shape.hidden, shape.groups),
@@ -168,10 +168,13 @@ class NativeStack:
         if not self.model:
             raise ResourceError("there is no memory for the decoder; free some, or use int8")
         weakref.finalize(self, library.limner_free, self.model)
+        for group, head in enumerate(heads):
+            self.vocabularies.append(len(head["head"]))
+            self._keep(shape.layers + group, head)
+        head = {}  # a generator's weights are let go before the next ones are made
         for index, layer in enumerate(layers):
             self._keep(index, layer)
-        for group, head in enumerate(heads):
-            self._keep(shape.layers + group, head)
+            layer = {}
 
     def _keep(self, layer: int, weights: Weights) -> None:
         for name, weight in weights.items():

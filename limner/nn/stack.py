@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from limner.errors import UsageError, did_you_mean, quote
@@ -84,23 +85,25 @@ def check_precision(precision: str) -> str:
 
 
 def prepare(
-    shape: StackShape, layers: Iterable[Weights], heads: Iterable[Weights], precision: str = "fp32"
+    shape: StackShape,
+    layers: Iterable[Weights],
+    heads: Iterable[Weights],
+    precision: str = "fp32",
+    device: torch.device | str = "cpu",
 ) -> Stack:
     """Return a decoder of these weights for drawing, by the native kernel where it can be used.
 
-    `layers` and `heads` are read once, in order, so that a generator never holds two copies of
-    more than one layer. Where they lie on another device than the CPU, so does all work.
+    `layers` and `heads` lie on `device`. They are read once, heads first, so that of generators
+    no more than one layer is held twice.
     """
     from limner.nn.fast import TorchStack
     from limner.nn.native import NativeStack, find_library
 
     check_precision(precision)
-    listed = list(heads)
     library, _ = find_library()
-    on_cpu = all(weight.device.type == "cpu" for head in listed for weight in head.values())
-    if library is None or not on_cpu:
-        return TorchStack(shape, layers, listed, precision)
-    return NativeStack(library, shape, layers, listed, precision)
+    if library is None or torch.device(device).type != "cpu":
+        return TorchStack(shape, layers, heads, precision, device)
+    return NativeStack(library, shape, layers, heads, precision)
 
 
 def layers_of(transformer: Transformer) -> Iterable[Weights]:

@@ -46,7 +46,8 @@ class Prepared:
                 sizes.width, sizes.layers, sizes.heads, sizes.hidden, groups=len(heads)
             )
             with torch.no_grad():
-                stack = prepare(shape, layers_of(prior.transformer), heads, self.precision)
+                layers, device = layers_of(prior.transformer), prior.begin.device
+                stack = prepare(shape, layers, heads, self.precision, device)
                 self._parts = stack, prior.codes()
             self._state = state
         return self._parts
