@@ -4,7 +4,7 @@
 
 The limit of a step is the time in which the machine reads the decoder's weights once, at the rate
 at which it sums 256 MiB, sampled in the same round. A ratio is the limit over the step: 1 is the
-limit, 0.33 three times as long. Where the weights fit into the last cache it can exceed 1. The limit
+limit, 0.33 three times as long; weights that fit into the last cache can exceed it. The limit
 of memory is the weights and the cache alone, over what a process adds to its peak from before the
 weights are made until eight steps are done.
 """
