@@ -31,7 +31,8 @@ class Sampling:
     """How tokens are chosen; None means the model's own default.
 
     temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
-    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES. UsageError otherwise.
+    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES; typical_p in (0, 1],
+    where 1 keeps all. UsageError otherwise.
     """
 
     temperature: float | None = None
@@ -39,12 +40,14 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     guidance_schedule: str | None = None
+    typical_p: float | None = None
 
     def __post_init__(self) -> None:
         _number(self, "temperature", lambda v: 0.01 <= v <= 10, "in [0.01, 10]")
         _integer(self, "top_k", lambda v: 0 <= v < 2**31, "a whole number >= 0 (0 keeps all)")
         _number(self, "top_p", lambda v: 0 < v <= 1, "in (0, 1]")
         _number(self, "min_p", lambda v: 0 <= v < 1, "in [0, 1)")
+        _number(self, "typical_p", lambda v: 0 < v <= 1, "in (0, 1]")
         schedule: object = self.guidance_schedule
         if schedule is not None and schedule not in SCHEDULES:
             hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""

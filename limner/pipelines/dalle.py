@@ -1,6 +1,6 @@
 """DALL-E: a sentence becomes text tokens, a prior draws image codes, a codec turns them to pixels.
 
-Shapes: B pictures, T text tokens, S image codes on a grid (h, w). Ramesh 2021, arXiv 2102.12092.
+Shapes: B pictures, T text tokens, S cells of all token maps. Ramesh 2021, arXiv 2102.12092.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ class Dalle(nn.Module):
 
     @torch.inference_mode()
     def stream(self, request: Request) -> Iterator[Step]:
-        """Draw `request.n` pictures, yielding a Step after every code; the last one has images.
+        """Draw `request.n` pictures, yielding a Step as often as the prior; the last has images.
 
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw.
         """
@@ -92,11 +92,27 @@ class Dalle(nn.Module):
         assert last.images is not None
         return last.images
 
+    @torch.inference_mode()
+    def preview(self, step: Step) -> Tensor | None:
+        """Return images (B, 3, H, W) in [-1, 1] of what a step knows; None where it knows nothing.
+
+        Cells that are still to be drawn look as the codec sees plain grey. The pictures are those
+        that are being drawn at that moment, at most `prior.rows_at_once`.
+        """
+        if step.images is not None or step.codes is None or not step.codes.shape[1]:
+            return step.images
+        plain = torch.zeros(1, 3, self.size, self.size, device=self.device)
+        grey = self.codec.encode(plain).flatten(1, len(self.codec.layout))
+        missing = grey[:, step.codes.shape[1] :].expand(len(step.codes), *[-1] * (grey.ndim - 1))
+        codes = torch.cat([step.codes, missing], dim=1)
+        images: Tensor = self.codec.decode(codes.unflatten(1, self.codec.layout))
+        return images
+
     def settle(self, request: Request) -> TokenSampling:
         """Return the request's sampling values, with the model's own for what it leaves open."""
         asked = {
             name: getattr(request.sampling, name)
-            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule")
+            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule", "typical_p")
         }
         asked["guidance"] = request.guidance
         return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
@@ -120,6 +136,6 @@ class Dalle(nn.Module):
                     yield Step(done, total, codes=codes)
             finished.append(codes)
             # One at a time: a picture's pixels must not depend on the pictures beside it.
-            grids = codes.unflatten(1, self.codec.layout)  # (B, h, w)
+            grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
             images.extend(self.codec.decode(grid[None]) for grid in grids)
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))

@@ -4,7 +4,7 @@ Shapes: B pictures, T text positions (left-padded with 0), S cells of all maps, 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from limner.errors import ConfigError, UsageError
 from limner.sampling.tokens import TokenSampling
+from limner.text.encoders import check_text_encoder
 
 Maps = tuple[tuple[int, int], ...]
 
@@ -24,6 +25,8 @@ class PriorConfig:
 
     `maps` are rows and columns of the codec's token maps, coarse to fine, the last of them `grid`;
     none means `grid` alone. `levels` are those of finite scalar quantisation, where it has such.
+    `text_encoder` holds the `name` and settings of one of TEXT_ENCODERS; {} is our own. It gives
+    features of `width`, which is the prior's too.
     """
 
     text_vocabulary: int
@@ -32,9 +35,11 @@ class PriorConfig:
     groups: int = 1
     levels: tuple[int, ...] = ()
     maps: Maps = ()
+    width: int = 256
+    text_encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "text_vocabulary", "vocabulary", "groups")
+        check_at_least_one(self, "text_vocabulary", "vocabulary", "groups", "width")
         if min(self.grid) < 1:
             raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
         if any(level < 2 for level in self.levels):
@@ -46,6 +51,7 @@ class PriorConfig:
             raise ConfigError(
                 f"maps is {shown} for a grid of {list(self.grid)}; expected the grid as the last"
             )
+        check_text_encoder(self)
 
 
 class PriorBase(nn.Module):

@@ -23,7 +23,7 @@ from limner.nn.transformer import FeedForward, RMSNorm, TransformerConfig
 from limner.priors.base import PriorBase, PriorConfig, check_at_least_one, check_heads, uniforms
 from limner.priors.codes import CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
-from limner.text.encoders import OwnEncoder, OwnEncoderConfig
+from limner.text.encoders import text_encoder_of
 
 OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
 
@@ -39,7 +39,6 @@ class CRFConfig(PriorConfig):
     times the asked temperature.
     """
 
-    width: int = 256
     text_layers: int = 4
     layers: int = 3
     heads: int = 4
@@ -76,10 +75,8 @@ class CRF(PriorBase):
         super().__init__()
         self.config = config
         width = config.width
-        encoder = OwnEncoderConfig(
-            config.text_vocabulary, width, config.text_layers, config.heads, config.hidden
-        )
-        self.text = OwnEncoder(encoder)
+        sizes = {"layers": config.text_layers, "heads": config.heads, "hidden": config.hidden}
+        self.text = text_encoder_of(config, own={"name": "own", **sizes})
         self.queries = nn.Parameter(torch.randn(self.length, width))
         self.readers = nn.ModuleList(TextReader(config) for _ in range(config.layers))
         self.norm = RMSNorm(width)

@@ -31,14 +31,13 @@ from limner.priors.base import (
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.priors.decoding import Decoder, Prepared
 from limner.sampling.tokens import TokenSampling
-from limner.text.encoders import OwnEncoder, OwnEncoderConfig
+from limner.text.encoders import text_encoder_of
 
 
 @dataclass(frozen=True)
 class GPTConfig(PriorConfig):
     """The codec's codes, and sizes of the transformer that predicts them."""
 
-    width: int = 256
     layers: int = 6
     heads: int = 4
     hidden: int = 704
@@ -63,7 +62,7 @@ class GPT(PriorBase):
         self.slices = map_slices(self.maps)
         width, maps = config.width, len(self.maps)
         coding = (config.vocabulary, config.levels, width)
-        self.text = OwnEncoder(OwnEncoderConfig(config.text_vocabulary, width))
+        self.text = text_encoder_of(config)
         self.codes = CodeTable(maps * config.groups, *coding, config.groups**-0.5)
         self.begin = nn.Parameter(torch.zeros(width))
         self.placed = nn.Parameter(torch.randn(self.length, width) * 0.02)

@@ -30,7 +30,7 @@ from limner.priors.base import (
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
-from limner.text.encoders import OwnEncoder, OwnEncoderConfig
+from limner.text.encoders import text_encoder_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ class NextScaleConfig(PriorConfig):
     go on from maps with mistakes in them (after the bit flips of Infinity, arXiv 2412.04431).
     """
 
-    width: int = 256
     layers: int = 6
     heads: int = 4
     hidden: int = 704
@@ -73,7 +72,7 @@ class NextScale(PriorBase):
         self.slices = map_slices(self.maps)
         width = config.width
         coding = (config.groups, config.vocabulary, config.levels, width)
-        self.text = OwnEncoder(OwnEncoderConfig(config.text_vocabulary, width))
+        self.text = text_encoder_of(config)
         self.codes = CodeTable(*coding, config.groups**-0.5)
         self.by_map = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.maps[:-1])
         self.begin = nn.Parameter(torch.zeros(width))
