@@ -30,6 +30,7 @@ class SamplingOptions(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     guidance_schedule: str | None
+    typical_p: float | None
 
 
 def draw(
@@ -92,8 +93,8 @@ def notes_on(request: Request, pipeline: Any) -> Iterator[str]:
         shown = ", ".join(unseen[:8]) + (", ..." if len(unseen) > 8 else "")
         yield f"the model has never seen: {shown}"
     if tokenizer.is_truncated(request.prompt, length):
-        count = len(tokenizer.encode(request.prompt))
-        yield f"prompt_truncated: the prompt has {count} tokens; the model reads the first {length}"
+        count, read = len(tokenizer.encode(request.prompt)), tokenizer.room(length)
+        yield f"prompt_truncated: the prompt has {count} tokens; the model reads the first {read}"
 
 
 def info_of(pipeline: Any) -> ModelInfo:

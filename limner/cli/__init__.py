@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from limner import __version__
-from limner.cli import data, models
+from limner.cli import data, models, sources
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.train import train
@@ -52,6 +52,8 @@ def options(
 
 app.command("draw")(draw)
 app.add_typer(models.app, name="models")
+data.app.command("check")(sources.check)
+data.app.command("clean")(sources.clean)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("eval")(evaluate)

@@ -39,6 +39,9 @@ Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 
 TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
 TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
 MinP = Annotated[float | None, typer.Option(help="Drop codes below this share of the likeliest.")]
+TypicalP = Annotated[
+    float | None, typer.Option(help="Choose among codes of middling surprise that reach it.")
+]
 Schedule = Annotated[
     str | None, typer.Option("--guidance-schedule", help="constant, linear or cosine.")
 ]
@@ -113,6 +116,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     top_k: TopK = None,
     top_p: TopP = None,
     min_p: MinP = None,
+    typical_p: TypicalP = None,
     guidance_schedule: Schedule = None,
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
@@ -122,7 +126,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule)
+    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule, typical_p)
 
     def ask(text: str) -> Request:
         return Request(text, n=n, seed=seed, guidance=guidance, sampling=sampling)  # type: ignore[arg-type]
@@ -248,6 +252,7 @@ def repeat_command(request: Request, model: str, out: Path | None, drawn: Drawn)
         "--top-k": sampling.top_k,
         "--top-p": sampling.top_p,
         "--min-p": sampling.min_p,
+        "--typical-p": sampling.typical_p,
         "--guidance-schedule": sampling.guidance_schedule,
     }
     for name, value in options.items():

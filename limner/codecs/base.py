@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from limner.nn.autoencoder import Decoder
+
 
 class CodecBase(nn.Module):
     """Pictures (B, 3, H, W) in [-1, 1] to codes and back; a codec is this and one file.
@@ -14,10 +16,13 @@ class CodecBase(nn.Module):
     `maps` are rows and columns of each token map, coarse to fine; most codecs have one. Codes of
     one map are (B, h, w), of several (B, S), one map after the other; with `groups` codes a cell
     there is a last dimension G. `layout` is the shape between B and G. `likelihood` names the
-    reconstruction loss that the decoder's output is made for.
+    reconstruction loss that the decoder's output is made for. A `continuous` codec has a latent
+    in place of codes.
     """
 
     likelihood: ClassVar[str] = "pixels"
+    continuous: ClassVar[bool] = False
+    decoder: Decoder
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
@@ -33,6 +38,11 @@ class CodecBase(nn.Module):
     def groups(self) -> int:
         """How many codes one cell has."""
         return 1
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has, where codes have such; most have none."""
+        return ()
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -56,11 +66,24 @@ class CodecBase(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of codes (B, *layout[, G])."""
-        raise NotImplementedError
+        return self.picture(self.decoder(self.embed(codes))).float().clamp(-1, 1)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D, h, w) on the finest map that the decoder gets for codes."""
         raise NotImplementedError
+
+    def picture(self, output: Tensor) -> Tensor:
+        """Return the images, nominally in [-1, 1], that the decoder's output stands for."""
+        return output
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Return images after a way through their codes and back."""
+        return self.decode(self.encode(images))
+
+    @property
+    def last_layer(self) -> Tensor:
+        """The weights that make the output: where adversarial training weighs its gradients."""
+        return self.decoder.out.conv.weight
 
     def advance(self, share: float) -> None:
         """Be as the schedules say after `share` in [0, 1] of the training; most have none."""

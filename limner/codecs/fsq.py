@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from limner.codecs.base import CodecBase
-from limner.codecs.quantize import FiniteScalar, VectorQuantizer
+from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
 from limner.nn.autoencoder import Decoder, Encoder, check_stages
 
@@ -25,13 +25,10 @@ class FSQConfig:
 
     Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
     bits of one code without a vocabulary of their product.
-    `levels` are those of finite scalar quantisation; `codebook` > 0 takes in its place a learned
-    codebook of so many unit vectors of `len(levels)` dimensions.
     """
 
     size: int = 64
     levels: tuple[int, ...] = (8, 5, 5, 5, 4)
-    codebook: int = 0
     groups: int = 1
     encoder_channels: tuple[int, ...] = (48, 96, 192)
     decoder_channels: tuple[int, ...] = (256, 128, 64)
@@ -47,10 +44,6 @@ class FSQConfig:
             raise ConfigError(
                 f"levels is {list(self.levels)}; their product, the vocabulary, may be at most "
                 f"{VOCABULARY_LIMIT}: take fewer, or more groups"
-            )
-        if self.codebook < 0 or self.codebook == 1 or self.codebook > VOCABULARY_LIMIT:
-            raise ConfigError(
-                f"codebook is {self.codebook}; expected 2 to {VOCABULARY_LIMIT}, or 0 for none"
             )
         if self.groups < 1:
             raise ConfigError(f"groups is {self.groups}; expected at least 1")
@@ -68,11 +61,7 @@ class FSQCodec(CodecBase):
         dimensions = config.groups * len(config.levels)
         self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
         self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, dimensions)
-        self.quantizer: FiniteScalar | VectorQuantizer = (
-            VectorQuantizer(config.codebook, len(config.levels))
-            if config.codebook
-            else FiniteScalar(config.levels)
-        )
+        self.quantizer = FiniteScalar(config.levels)
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
@@ -83,6 +72,11 @@ class FSQCodec(CodecBase):
     def groups(self) -> int:
         """How many codes one cell has."""
         return self.config.groups
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has."""
+        return self.config.levels
 
     @property
     def vocabulary(self) -> int:

@@ -1,7 +1,7 @@
-"""Quantisers: continuous vectors (B, D, H, W) to codes (B, H, W) int64 and back.
+"""Finite scalar quantisation: continuous vectors (B, D, H, W) to codes (B, H, W) int64 and back.
 
-Each has `forward(z) -> (quantised z with straight-through gradient, codes, auxiliary loss)`,
-`embed(codes) -> z` and a `vocabulary`.
+A quantiser has `forward(z) -> (quantised z with a gradient for z, codes, auxiliary loss)`,
+`embed(codes) -> z` and a `vocabulary`; that of learned codes is in `codebook`.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class FiniteScalar(nn.Module):
@@ -55,33 +54,3 @@ class FiniteScalar(nn.Module):
     @staticmethod
     def _column(values: Tensor) -> Tensor:
         return values[None, :, None, None]
-
-
-class VectorQuantizer(nn.Module):
-    """Nearest of a learned codebook on the unit sphere of a few dimensions.
-
-    Low-dimensional, L2-normalised lookup as in ViT-VQGAN (Yu 2021, arXiv 2110.04627, section 3.2),
-    with the gradient codebook and commitment losses of VQ-VAE (arXiv 1711.00937, equation 3).
-    """
-
-    def __init__(self, vocabulary: int, dimensions: int, commitment: float = 0.25) -> None:
-        super().__init__()
-        self.vocabulary = vocabulary
-        self.dimensions = dimensions
-        self.commitment = commitment
-        self.codebook = nn.Parameter(F.normalize(torch.randn(vocabulary, dimensions), dim=-1))
-
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantise (B, D, H, W); the auxiliary loss is codebook + commitment."""
-        unit = F.normalize(z.float(), dim=1)
-        flat = unit.permute(0, 2, 3, 1)
-        codes = (flat @ F.normalize(self.codebook, dim=-1).T).argmax(-1)
-        chosen = self.embed(codes)
-        loss = F.mse_loss(chosen, unit.detach()) + self.commitment * F.mse_loss(
-            unit, chosen.detach()
-        )
-        return unit + (chosen - unit).detach(), codes, loss
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Return the unit vectors (B, D, H, W) that stand for codes (B, H, W)."""
-        return F.embedding(codes, F.normalize(self.codebook, dim=-1)).permute(0, 3, 1, 2)

@@ -67,6 +67,9 @@ def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[I
         sampler=steps,
         num_workers=workers,
         prefetch_factor=8 if workers else None,
+        # A loader draws a seed when it starts. Drawn from torch's own source, it would move a
+        # resumed run off the random numbers of the unbroken one.
+        generator=torch.Generator(),
         worker_init_fn=_leave_signals_to_the_parent,
     )
     return iter(loader)

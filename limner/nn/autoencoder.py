@@ -1,17 +1,19 @@
 """The convolutional encoder and decoder that codecs share.
 
 Shapes: B batch, H and W the picture's height and width, h and w the grid's, D channels at the grid.
-Each stage halves or doubles height and width.
+Each stage halves or doubles height and width; with `attention`, the cells of the coarsest one look
+at one another.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.conv import Downsample, ResidualBlock, Upsample
+from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample
 
 
 def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
@@ -30,11 +32,32 @@ def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stag
         raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
 
 
+def check_autoencoder(config: Any) -> None:
+    """Raise ConfigError unless a codec config's size and its stages, one or more, fit one another.
+
+    It reads `size` and `encoder_` and `decoder_` `channels` and `blocks`.
+    """
+    stages = max(1, len(config.encoder_channels))
+    for part in ("encoder", "decoder"):
+        channels, blocks = getattr(config, f"{part}_channels"), getattr(config, f"{part}_blocks")
+        check_stages(part, channels, blocks, stages)
+    cell = 2**stages
+    if config.size < 2 * cell or config.size % cell:
+        raise ConfigError(
+            f"size is {config.size}; expected a multiple of {cell}, at least {2 * cell}"
+        )
+
+
 class Encoder(nn.Module):
     """Pixels (B, 3, H, W) to vectors (B, D, h, w); `channels` and `blocks` from fine to coarse."""
 
     def __init__(
-        self, channels: Sequence[int], blocks: Sequence[int], dimensions: int, pixels: int = 3
+        self,
+        channels: Sequence[int],
+        blocks: Sequence[int],
+        dimensions: int,
+        pixels: int = 3,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -45,6 +68,8 @@ class Encoder(nn.Module):
                 layers.append(nn.Conv2d(width, width, 3, padding=1))
             layers.extend(ResidualBlock(width) for _ in range(count))
             previous = width
+        if attention:
+            layers.append(SpatialAttention(previous))
         self.body = nn.Sequential(*layers)
         self.head = nn.Sequential(
             nn.GroupNorm(min(32, previous // 4), previous),
@@ -62,7 +87,12 @@ class Decoder(nn.Module):
     """Vectors (B, D, h, w) to pixels (B, 3, H, W); `channels` and `blocks` from coarse to fine."""
 
     def __init__(
-        self, channels: Sequence[int], blocks: Sequence[int], dimensions: int, pixels: int = 3
+        self,
+        channels: Sequence[int],
+        blocks: Sequence[int],
+        dimensions: int,
+        pixels: int = 3,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(dimensions, channels[0], 3, padding=1)]
@@ -70,6 +100,8 @@ class Decoder(nn.Module):
             if index:
                 layers.append(Upsample(channels[index - 1], width))
             layers.extend(ResidualBlock(width) for _ in range(count))
+            if attention and not index:
+                layers.append(SpatialAttention(width))
         self.body = nn.Sequential(*layers)
         self.norm = nn.GroupNorm(min(32, channels[-1] // 4), channels[-1])
         self.out = Upsample(channels[-1], pixels)

@@ -22,6 +22,26 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class SpatialAttention(nn.Module):
+    """Every cell looks at every other: one head of attention around a skip, pre-normalised.
+
+    As in the VQGAN's coarsest stage (Esser 2020, arXiv 2012.09841, table 7).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(min(32, channels // 4), channels)
+        self.queries_keys_values = nn.Conv2d(channels, channels * 3, 1)
+        self.out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape."""
+        parts = self.queries_keys_values(self.norm(x)).flatten(2).mT.chunk(3, dim=2)
+        mixed = F.scaled_dot_product_attention(*parts)  # (B, H * W, C)
+        out: Tensor = x + self.out(mixed.mT.unflatten(2, x.shape[2:]))
+        return out
+
+
 class Downsample(nn.Module):
     """Halve height and width: 2x2 pixels into channels, then a 1x1 convolution."""
 

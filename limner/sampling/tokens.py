@@ -14,7 +14,10 @@ NOTHING = float("-inf")
 
 @dataclass(frozen=True)
 class TokenSampling:
-    """Settled values of how tokens are chosen; `top_k` 0, `top_p` 1 and `min_p` 0 keep all."""
+    """Settled values of how tokens are chosen; `SAMPLERS` says what each does.
+
+    `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 keep all.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
@@ -22,6 +25,7 @@ class TokenSampling:
     min_p: float = 0.0
     guidance: float = 0.0
     guidance_schedule: str = "constant"
+    typical_p: float = 1.0
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -72,14 +76,43 @@ def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
 def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:
     """Choose one token a row of logits (B, V) by uniform numbers (B,) in [0, 1).
 
-    Temperature first, then top-k, min-p and top-p; then the inverse of the cumulative
+    Temperature first, then top-k, min-p, top-p and typical; then the inverse of the cumulative
     distribution, so equal logits and numbers give equal tokens.
     """
     logits = logits.double() / sampling.temperature
     logits = keep_top_k(logits, sampling.top_k)
     logits = keep_min_p(logits, sampling.min_p)
     logits = keep_top_p(logits, sampling.top_p)
+    logits = keep_typical(logits, sampling.typical_p)
     cumulative = logits.softmax(-1).cumsum(-1)
     targets = uniforms.double()[:, None] * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, targets, right=True)[:, 0]
     return chosen.clamp_max(logits.shape[-1] - 1)
+
+
+def keep_typical(logits: Tensor, share: float) -> Tensor:
+    """Keep the tokens nearest to the expected surprise, as few as reach `share` of probability.
+
+    Locally typical sampling (Meister 2022, arXiv 2202.00666, equation 11). At least one stays.
+    """
+    if share >= 1:
+        return logits
+    surprise = -logits.log_softmax(-1)
+    chances = surprise.neg().exp()
+    entropy = torch.special.entr(chances).sum(-1, keepdim=True)
+    order = (surprise - entropy).abs().argsort(dim=-1, stable=True)
+    ordered = chances.gather(-1, order)
+    before = ordered.cumsum(-1) - ordered
+    cut = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= share)
+    return logits.masked_fill(cut, NOTHING)
+
+
+SAMPLERS = {
+    "temperature": "Divide logits: below 1 plainer, above 1 wilder.",
+    "top_k": "Choose among the k likeliest codes; 0 keeps all.",
+    "top_p": "Choose among the likeliest codes that make up this share; 1 keeps all.",
+    "min_p": "Drop codes below this share of the likeliest; 0 keeps all.",
+    "guidance": "Push logits away from those without the prompt; 0 is off.",
+    "guidance_schedule": "How guidance grows over a picture: constant, linear or cosine.",
+    "typical_p": "Choose among the codes of about average surprise that make up this share.",
+}

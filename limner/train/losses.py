@@ -1,8 +1,13 @@
 """Losses as pure functions. Images are (B, 3, H, W) in [-1, 1]."""
 
+from collections.abc import Callable
+from math import log
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from limner.codecs.dvae import map_pixels
 
 
 def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
@@ -12,6 +17,24 @@ def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
         error[..., 1:, :] - error[..., :-1, :]
     ).abs().mean()
     return error.abs().mean() + gradient + 0.5 * error.square().mean()
+
+
+def logit_laplace_loss(output: Tensor, images: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood in nats a pixel value, of values in (0, 1).
+
+    `output` (B, 6, H, W) holds the means and the log scales of Laplace distributions of the values'
+    logits (Ramesh 2021, arXiv 2102.12092, appendix A.3, equation 2).
+    """
+    values = map_pixels(images)
+    mean, log_scale = output.chunk(2, dim=1)
+    error = (values.logit() - mean).abs() * (-log_scale).exp()
+    return (error + log_scale + log(2) + (values * (1 - values)).log()).mean()
+
+
+RECONSTRUCTION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "pixels": pixel_loss,
+    "logit_laplace": logit_laplace_loss,
+}
 
 
 def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
@@ -32,6 +55,17 @@ def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Return the hinge loss of a discriminator's scores (Lim 2017, arXiv 1705.02894)."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
+    """Return the weight at which the adversarial loss pulls as hard as the reconstruction's.
+
+    The ratio of the norms of both gradients at the decoder's last layer, without a gradient of its
+    own (Esser 2020, arXiv 2012.09841, equation 7; at most 10,000 as in its code).
+    """
+    ours = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0]
+    theirs = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0]
+    return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
 
 
 def psnr(reconstruction: Tensor, images: Tensor) -> Tensor:

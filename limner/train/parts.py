@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
-from limner.codecs import create_codec
+from limner.codecs import CODECS, create_autoencoder
 from limner.errors import CheckpointError, ConfigError, shorten
 from limner.folder_check import MANIFEST
 
@@ -26,6 +26,20 @@ def save_codec(codec: Any, config: dict[str, Any], path: Path) -> None:
 
 
 def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
+    """Return a codec that has codes, and its config, as `load_autoencoder` does.
+
+    Raises CheckpointError when there is none, it is damaged, or its latent is continuous.
+    """
+    codec, config = load_autoencoder(path)
+    if codec.continuous:
+        raise CheckpointError(
+            f"{shorten(str(path), 120)} holds a codec {config['name']!r}, whose latent is "
+            f"continuous, and codes are needed; give one of {', '.join(CODECS)}"
+        )
+    return codec, config
+
+
+def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """Return a codec and its config: from a file or run of `save_codec`, or a whole model's folder.
 
     Raises CheckpointError when there is none, or it is damaged.
@@ -37,7 +51,7 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
     try:
         with safe_open(file, "pt") as opened:
             config: dict[str, Any] = json.loads(opened.metadata()["codec"])
-        codec = create_codec(config)
+        codec = create_autoencoder(config)
         codec.load_state_dict(load_file(file))
     except (
         OSError,

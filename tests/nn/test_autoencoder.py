@@ -5,6 +5,7 @@ import torch
 
 from limner.errors import ConfigError
 from limner.nn.autoencoder import Decoder, Encoder, check_stages
+from limner.nn.conv import SpatialAttention
 
 
 @pytest.mark.parametrize("channels", [(8,), (8, 12), (8, 12, 16, 20)])
@@ -16,6 +17,18 @@ def test_a_picture_shrinks_by_two_a_stage_and_grows_back(channels: tuple[int, ..
     assert z.shape == (2, 5, 32 // side, 16 // side)
     assert Decoder(channels[::-1], blocks, 5)(z).shape == images.shape
     assert Decoder(channels[::-1], blocks, 5, pixels=6)(z).shape == (2, 6, 32, 16)
+
+
+def test_attention_stands_at_the_coarsest_stage() -> None:
+    plain, seeing = Encoder((8, 12), (1, 2), 5), Encoder((8, 12), (1, 2), 5, attention=True)
+    assert [type(layer) for layer in seeing.body][:-1] == [type(layer) for layer in plain.body]
+    last = seeing.body[-1]
+    assert isinstance(last, SpatialAttention) and last.out.out_channels == 12
+    decoder = Decoder((12, 8), (2, 1), 5, attention=True)
+    places = [i for i, layer in enumerate(decoder.body) if isinstance(layer, SpatialAttention)]
+    assert places == [3]
+    images = torch.randn(2, 3, 16, 24)
+    assert decoder(seeing(images)).shape == images.shape
 
 
 def test_every_weight_has_a_gradient_but_those_behind_zeros() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limner.nn.conv import Downsample, ResidualBlock, Upsample
+from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample
 
 
 @pytest.mark.parametrize("channels", [4, 32, 192])
@@ -18,6 +18,24 @@ def test_a_residual_block_learns() -> None:
     block = ResidualBlock(8)
     block(torch.randn(1, 8, 4, 4)).square().sum().backward()
     assert block.conv2.weight.grad is not None and block.conv2.weight.grad.abs().sum() > 0
+
+
+def test_attention_is_that_of_torch_with_one_head() -> None:
+    layer = SpatialAttention(8)
+    reference = torch.nn.MultiheadAttention(8, 1, batch_first=True)
+    with torch.no_grad():
+        for ours, theirs in (
+            (layer.queries_keys_values.weight[..., 0, 0], reference.in_proj_weight),
+            (layer.queries_keys_values.bias, reference.in_proj_bias),
+            (layer.out.weight[..., 0, 0], reference.out_proj.weight),
+            (layer.out.bias, reference.out_proj.bias),
+        ):
+            assert ours is not None and theirs is not None
+            theirs.copy_(ours)
+    x = torch.randn(2, 8, 3, 5)
+    rows = layer.norm(x).flatten(2).mT
+    wanted = reference(rows, rows, rows)[0].mT.view(2, 8, 3, 5) + x
+    torch.testing.assert_close(layer(x), wanted)
 
 
 def test_down_halves_and_up_doubles() -> None:

@@ -1,14 +1,17 @@
 """Token sampling: what is kept, how guidance pushes, and that choices follow the distribution."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from limner.sampling.tokens import (
+    SAMPLERS,
     TokenSampling,
     choose,
     guidance_at,
@@ -16,6 +19,7 @@ from limner.sampling.tokens import (
     keep_min_p,
     keep_top_k,
     keep_top_p,
+    keep_typical,
 )
 
 SEEDS = st.integers(0, 10**6)
@@ -115,6 +119,31 @@ def test_choices_follow_the_distribution() -> None:
     assert found[5] == 0
     chi_square = ((found - expected).square() / expected)[:5].sum()
     assert chi_square < 18.47  # 4 degrees of freedom, p = 0.001
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.floats(0.05, 0.99))
+def test_typical_keeps_what_transformers_keeps(seed: int, share: float) -> None:
+    logits = logits_of(seed)
+    wanted = transformers.TypicalLogitsWarper(share)(None, logits)
+    assert torch.equal(keep_typical(logits, share), wanted)
+
+
+def test_typical_drops_the_likeliest_when_it_surprises_too_little() -> None:
+    chances = torch.tensor([[0.4, 0.15, 0.15, 0.15, 0.15]])
+    assert kept(keep_typical(chances.log(), 0.3)).tolist() == [[False, True, True, False, False]]
+    assert kept(keep_typical(chances.log(), 1e-9)).sum() == 1
+    assert torch.equal(keep_typical(chances.log(), 1.0), chances.log())
+
+
+def test_typical_takes_what_is_cut_for_impossible() -> None:
+    logits = keep_top_k(logits_of(3), 2)
+    assert torch.equal(keep_typical(logits, 0.999), logits)
+    assert choose(logits, TokenSampling(typical_p=0.01), torch.full((3,), 0.5)).shape == (3,)
+
+
+def test_every_setting_of_sampling_has_its_line() -> None:
+    assert list(SAMPLERS) == [field.name for field in fields(TokenSampling)]
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.train.losses import discriminator_loss, perceptual_loss, pixel_loss, psnr, ssim
+from limner.codecs import AUTOENCODERS
+from limner.codecs.dvae import map_pixels
+from limner.train.losses import (
+    RECONSTRUCTION,
+    adaptive_weight,
+    discriminator_loss,
+    logit_laplace_loss,
+    perceptual_loss,
+    pixel_loss,
+    psnr,
+    ssim,
+)
 
 
 def pictures(seed: int = 0) -> Tensor:
@@ -93,3 +104,43 @@ def test_hinge_is_satisfied_beyond_one() -> None:
     assert discriminator_loss(sure, -sure) == 0
     assert discriminator_loss(-sure, sure) == 5
     assert discriminator_loss(sure * 0, sure * 0) == 2
+
+
+def test_every_codec_names_a_reconstruction_loss() -> None:
+    named = {codec.likelihood for _, codec in AUTOENCODERS.values()}
+    assert named == set(RECONSTRUCTION)
+
+
+def test_logit_laplace_is_the_density_of_a_transformed_laplace() -> None:
+    images = pictures()
+    mean, log_scale = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16) * 0.5
+    base = torch.distributions.Laplace(mean, log_scale.exp())
+    density = torch.distributions.TransformedDistribution(
+        base, torch.distributions.SigmoidTransform()
+    )
+    wanted = -density.log_prob(map_pixels(images)).mean()
+    found = logit_laplace_loss(torch.cat([mean, log_scale], dim=1), images)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_logit_laplace_is_least_at_the_truth() -> None:
+    images = pictures()
+    truth = map_pixels(images).logit()
+    small = torch.full_like(truth, -3)
+    right = logit_laplace_loss(torch.cat([truth, small], dim=1), images)
+    wrong = logit_laplace_loss(torch.cat([truth + 0.5, small], dim=1), images)
+    unsure = logit_laplace_loss(torch.cat([truth, small + 2], dim=1), images)
+    assert right < unsure < wrong
+
+
+def test_the_adaptive_weight_levels_the_gradients() -> None:
+    layer = torch.randn(4, 3, requires_grad=True)
+    output = torch.randn(8, 3) @ layer.T
+    reconstruction, adversarial = output.square().mean(), -7 * output.mean()
+    weight = adaptive_weight(reconstruction, adversarial, layer)
+    assert not weight.requires_grad
+    ours = torch.autograd.grad(reconstruction, layer, retain_graph=True)[0].norm()
+    theirs = torch.autograd.grad(weight * adversarial, layer, retain_graph=True)[0].norm()
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert adaptive_weight(reconstruction, adversarial * 1e-9, layer) == 1e4
+    assert adaptive_weight(reconstruction * 0, adversarial, layer) == 0

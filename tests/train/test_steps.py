@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limner.data.batches import picture_batch
-from limner.train import features_step, steps
+from limner.train import features_step
+from limner.train.codec_step import CodecStep
 from limner.train.config import CodecTraining, DataConfig, LoopConfig, TrainConfig
-from limner.train.losses import psnr
-from limner.train.steps import CodecStep, create_step
+from limner.train.steps import create_step
 
 CODEC: dict[str, Any] = {
     "name": "fsq",
@@ -29,20 +28,6 @@ LOOP = LoopConfig(steps=2, batch=2, bf16=False)
 @pytest.fixture(autouse=True)
 def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
-
-
-@pytest.mark.parametrize("count", [1, 70])
-def test_a_codec_is_measured_on_so_many_scenes(count: int) -> None:
-    torch.manual_seed(0)
-    data = DataConfig(held_for_validation=count)
-    step = CodecStep(TrainConfig("codec", "x", data=data, loop=LOOP, codec=CODEC))
-    images = picture_batch("held_out", 0, count, size=16)
-    with torch.no_grad():
-        wanted = psnr(step.codec.decode(step.codec.encode(images)), images).mean()
-    found = step.validate()
-    assert found["psnr"] == pytest.approx(float(wanted), abs=1e-4)
-    assert 0 < found["codes_used"] <= 1 and 1 <= found["perplexity"] <= 16
-    assert step.samples().shape == (64, 3, 16, 16)
 
 
 @pytest.mark.parametrize("count", [1, 70])
@@ -74,9 +59,9 @@ def test_features_learn_and_serve_a_codec(tmp_path: Path) -> None:
     )
     config = TrainConfig("codec", "x", loop=LOOP, codec=CODEC | {"size": 64})
     torch.manual_seed(0)
-    plain = steps.CodecStep(config)
+    plain = CodecStep(config)
     torch.manual_seed(0)
-    judged = steps.CodecStep(
+    judged = CodecStep(
         TrainConfig("codec", "x", loop=LOOP, codec=CODEC | {"size": 64}, codec_training=training)
     )
     for each in (plain, judged):

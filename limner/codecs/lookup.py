@@ -1,0 +1,212 @@
+"""The nearest code of every vector: exact, at the speed of a matrix product.
+
+Shapes: N vectors, V codes, D dimensions.
+
+Of all codes e the nearest to z has the highest score z·e - ½‖e‖². A product in low precision gives
+every score with an error of at most `A`, which is known beforehand; so the nearest code is among
+those whose score comes within 2A of the best, and these few are compared in fp64. Rows where they
+are not few go on to the next precision, and at last to differences in fp64 with every code.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limner.errors import UsageError
+
+BLOCK = 2**22  # scores, or differences, that are held at a time
+GROUP = 32  # codes whose best score stands for all of them at first sight
+CROWD = 64  # candidates of one row from which a finer product is cheaper
+SMALL = 2**16  # differences in all, up to which no product is worth its overhead
+PLAIN = 2.0**20  # greatest magnitude, and its inverse, that needs no scaling
+EXTREME = 2.0**120
+LEAST_FOR_BF16 = (64, 64, 8)  # N of a block, V, D: oneDNN takes these; less may round more often
+
+
+@torch.no_grad()
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Return the index (N,) int64 of the row of `codebook` (V, D) nearest to each of (N, D).
+
+    Distances are sums of squared differences in fp64; of equal ones the lowest index is taken. The
+    answer does not depend on the machine, on autocast or on the company of a row. A row with NaN
+    gets some index in range. Raises UsageError for other shapes or an empty codebook.
+    """
+    if vectors.ndim != 2 or codebook.ndim != 2 or vectors.shape[1] != codebook.shape[1]:
+        raise UsageError(
+            f"vectors are {tuple(vectors.shape)} and codes {tuple(codebook.shape)}; expected "
+            "(N, D) and (V, D) of one D"
+        )
+    if not len(codebook):
+        raise UsageError("the codebook is empty; expected at least one code")
+    codes = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)
+    left = torch.arange(len(vectors), device=vectors.device)
+    with torch.autocast(vectors.device.type, enabled=False):
+        for dtype in _precisions(vectors, codebook):
+            if len(left) * codebook.numel() <= SMALL:
+                break
+            rows = vectors if len(left) == len(vectors) else vectors[left]
+            found, settled = _by_product(rows, codebook, dtype)
+            codes[left[settled]] = found[settled]
+            left = left[~settled]
+        if len(left):
+            codes[left] = _by_differences(vectors[left], codebook)
+    return codes
+
+
+def _precisions(vectors: Tensor, codebook: Tensor) -> tuple[torch.dtype, ...]:
+    """Return the precisions of products to try in turn, from the fastest to the most exact."""
+    sizes = (min(len(vectors), BLOCK // len(codebook)), *codebook.shape)
+    large = all(size >= least for size, least in zip(sizes, LEAST_FOR_BF16, strict=True))
+    precisions = [torch.float64]
+    if _fp32_is_whole(vectors.device):
+        precisions.insert(0, torch.float32)
+    if large and vectors.device.type == "cpu" and _has_bf16():
+        precisions.insert(0, torch.bfloat16)
+    return tuple(precisions)
+
+
+def _has_bf16() -> bool:
+    """Tell whether this CPU multiplies bf16 itself, with sums in fp32 as oneDNN takes them."""
+    found = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return bool(found) and torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+
+
+def _fp32_is_whole(device: torch.device) -> bool:
+    """Tell whether products of fp32 are computed as such, and not by a user's leave in tf32."""
+    backend = torch.backends.cuda if device.type == "cuda" else torch.backends.mkldnn
+    return backend.matmul.fp32_precision in ("none", "ieee")
+
+
+@dataclass(frozen=True)
+class _Codes:
+    """A codebook made ready for products: centred, rounded, and how far rounding moved it."""
+
+    centre: Tensor  # (1, D)
+    scale: float
+    rounded: Tensor  # (V', D), padded with codes that are nobody's
+    bias: Tensor  # (V',)
+    norm: Tensor  # the greatest of any code, and so on
+    residual: Tensor
+    bias_error: Tensor
+
+    @classmethod
+    def of(cls, codebook: Tensor, scale: float, dtype: torch.dtype) -> "_Codes":
+        working = _working(codebook, scale, dtype)
+        centre = working.mean(0, keepdim=True)
+        centred = working - centre
+        rounded = centred.to(dtype)
+        halves = centred.square().sum(1) / 2
+        exact = halves.mean() - halves
+        bias = exact.to(dtype)
+        padding = -len(codebook) % GROUP
+        return cls(
+            centre=centre,
+            scale=scale,
+            rounded=torch.nn.functional.pad(rounded, (0, 0, 0, padding)),
+            bias=torch.nn.functional.pad(bias, (0, padding), value=float("-inf")),
+            norm=centred.norm(dim=1).max(),
+            residual=(centred - rounded).norm(dim=1).max(),
+            bias_error=(exact - bias).abs().max(),
+        )
+
+
+def _working(values: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    precise = torch.float64 if torch.float64 in (dtype, values.dtype) else torch.float32
+    values = values.to(precise)
+    return values if scale == 1 else values * scale
+
+
+def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return codes (N,), and whether each is settled, by scores in a precision."""
+    settled = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
+    found = torch.zeros_like(settled, dtype=torch.int64)
+    scale = _scale(vectors, codebook)
+    if scale is None:
+        return found, settled
+    codes = _Codes.of(codebook, scale, dtype)
+    blocks = min(len(vectors), -(-len(vectors) * len(codes.rounded) // BLOCK))
+    first = 0
+    for block in vectors.tensor_split(blocks):
+        rows = slice(first, first + len(block))
+        scores, best, threshold = _scores(block, codes)
+        row, code = _candidates(scores, best, threshold)
+        number = torch.bincount(row, minlength=len(block))
+        settled[rows] = number > 0
+        found[rows].scatter_(0, row, code)
+        several = number[row] > 1
+        row, code = row[several], code[several]
+        distances = _squared_distances(block[row], codebook[code])
+        found[rows] = _lowest_of_the_nearest(found[rows], row, code, distances)
+        first += len(block)
+    return found, settled
+
+
+def _scale(vectors: Tensor, codebook: Tensor) -> float | None:
+    """Return the power of two that brings all magnitudes near one; None where none would do."""
+    ends = torch.stack([*vectors.aminmax(), *codebook.aminmax()]).abs().max()
+    greatest = float(ends)
+    if 1 / PLAIN <= greatest <= PLAIN:
+        return 1.0
+    if not 1 / EXTREME <= greatest <= EXTREME:
+        return None
+    return 2.0 ** -int(torch.tensor(greatest, dtype=torch.float64).frexp().exponent)
+
+
+def _scores(vectors: Tensor, codes: _Codes) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores (N, V'), the best of each group (N, V' / GROUP) and the candidates' least (N,).
+
+    The bound is that of Higham 2002, section 3.1, for the sums, and Cauchy-Schwarz for rounding.
+    """
+    dtype = codes.rounded.dtype
+    centred = _working(vectors, codes.scale, dtype) - codes.centre
+    rounded = centred.to(dtype)
+    scores = torch.addmm(codes.bias, rounded, codes.rounded.T)
+    best = scores.view(len(vectors), GROUP, -1).amax(1).to(centred.dtype)
+    norms, residuals = centred.norm(dim=1), (centred - rounded).norm(dim=1)
+    # Twice the unit roundoff of the sums, so that it bounds what they, the centring and in the end
+    # the fp64 differences themselves round; the last term bounds what may be flushed to zero.
+    unit = 2.0**-52 if dtype == torch.float64 else 2.0**-23
+    width = vectors.shape[1]
+    error = residuals * codes.norm + (norms + residuals) * codes.residual + codes.bias_error
+    error += (width + 8) * unit * (norms + codes.norm).square() + width * 2.0**-100
+    highest = best.amax(1)
+    output = 2.0**-8 if dtype == torch.bfloat16 else 0.0  # a score's own rounding, relative to it
+    threshold = highest - 2.02 * (error + output * (highest.abs() + error))
+    return scores, best, threshold
+
+
+def _candidates(scores: Tensor, best: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """Return row and code of every score from a row's threshold on, without crowded rows."""
+    hit = best >= threshold[:, None]
+    hit &= (hit.sum(1) <= CROWD)[:, None]
+    row, column = hit.nonzero(as_tuple=True)
+    groups = scores.view(len(scores), GROUP, -1)[row, :, column].to(threshold.dtype)
+    which, member = (groups >= threshold[row, None]).nonzero(as_tuple=True)
+    row, code = row[which], member * best.shape[1] + column[which]
+    few = torch.bincount(row, minlength=len(scores))[row] <= CROWD
+    return row[few], code[few]
+
+
+def _lowest_of_the_nearest(found: Tensor, row: Tensor, code: Tensor, distances: Tensor) -> Tensor:
+    least = distances.new_full((len(found),), float("inf"))
+    least.scatter_reduce_(0, row, distances, "amin")
+    ties = distances == least[row]
+    return found.scatter_reduce(0, row[ties], code[ties], "amin", include_self=False)
+
+
+def _by_differences(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Return the nearest codes (N,) by the definition, each of different codes looked at once."""
+    order = torch.arange(len(codebook), device=codebook.device)
+    if len(vectors) * codebook.numel() > SMALL:
+        different, inverse = torch.unique(codebook, dim=0, return_inverse=True)
+        lowest = torch.full_like(order[: len(different)], len(codebook))
+        order = lowest.scatter_reduce(0, inverse, order, "amin").sort().values
+    different = codebook[order]
+    blocks = vectors.split(max(1, BLOCK // max(1, different.numel())))
+    found = [_squared_distances(block[:, None], different).argmin(1) for block in blocks]
+    return order[torch.cat(found)]
+
+
+def _squared_distances(vectors: Tensor, codes: Tensor) -> Tensor:
+    return (vectors.double() - codes.double()).square().sum(-1)

@@ -1,0 +1,161 @@
+"""Residual token maps from coarse to fine, all of one vocabulary: the codec of next-scale models.
+
+Shapes: B batch, D dimensions of a code, h and w rows and columns of the finest map, S cells of all
+maps. Tian 2024, "Visual autoregressive modeling" (VAR), arXiv 2404.02905, algorithms 1 and 2.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.codecs.base import CodecBase
+from limner.codecs.codebook import VectorQuantizer
+from limner.codecs.quantize import FiniteScalar
+from limner.errors import ConfigError, UsageError
+from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
+
+VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
+
+
+@dataclass(frozen=True)
+class MultiscaleConfig:
+    """Shape of the codec; each number of encoder channels is a halving of height and width.
+
+    `scales` are the sides of the square token maps, coarse to fine. `levels` are those of finite
+    scalar quantisation; `codebook` > 0 takes in its place a learned codebook of so many vectors of
+    `len(levels)` dimensions.
+    """
+
+    size: int = 64
+    scales: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    levels: tuple[int, ...] = (8, 5, 5, 5, 4)
+    codebook: int = 0
+    encoder_channels: tuple[int, ...] = (32, 64, 128)
+    decoder_channels: tuple[int, ...] = (128, 64, 32)
+    encoder_blocks: tuple[int, ...] = (0, 1, 1)
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        check_autoencoder(self)
+        finest = self.size // 2 ** len(self.encoder_channels)
+        rising = all(a < b for a, b in pairwise(self.scales))
+        if not self.scales or self.scales[0] < 1 or not rising or self.scales[-1] != finest:
+            raise ConfigError(
+                f"scales is {list(self.scales)}; expected rising sides of at least 1, the last "
+                f"{finest}: the size halved {len(self.encoder_channels)} times"
+            )
+        if not self.levels or min(self.levels) < 2 or prod(self.levels) > VOCABULARY_LIMIT:
+            raise ConfigError(
+                f"levels is {list(self.levels)}; expected some, each at least 2, their product at "
+                f"most {VOCABULARY_LIMIT}"
+            )
+        if self.codebook < 0 or self.codebook == 1 or self.codebook > VOCABULARY_LIMIT:
+            raise ConfigError(
+                f"codebook is {self.codebook}; expected 2 to {VOCABULARY_LIMIT}, or 0 for none"
+            )
+
+
+class Phi(nn.Module):
+    """Mend what upsampling blurs: half the map, half a convolution of it, at first the map."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dimensions, dimensions, 3, padding=1)
+        nn.init.dirac_(self.conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, D, h, w) to the same shape."""
+        mended: Tensor = 0.5 * x + 0.5 * self.conv(x)
+        return mended
+
+
+class MultiscaleCodec(CodecBase):
+    """Each map quantises what the coarser ones leave; the decoder gets the sum of all.
+
+    The gradient goes through the quantiser of every map, where VAR has one straight-through step
+    around the sum and a loss on features; so each phi learns from the picture, and the features
+    grow until the levels are fine beside them.
+    """
+
+    def __init__(self, config: MultiscaleConfig) -> None:
+        super().__init__()
+        self.config = config
+        dimensions = len(config.levels)
+        self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
+        self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, dimensions)
+        self.quantizer: FiniteScalar | VectorQuantizer = (
+            VectorQuantizer(config.codebook, dimensions)
+            if config.codebook
+            else FiniteScalar(config.levels)
+        )
+        self.phi = nn.ModuleList(Phi(dimensions) for _ in config.scales)
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine."""
+        return tuple((side, side) for side in self.config.scales)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has; none with a learned codebook."""
+        return () if self.config.codebook else self.config.levels
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different values one code has."""
+        return self.quantizer.vocabulary
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes (B, S) and the loss."""
+        known, codes, auxiliary = self._quantize(self.encoder(images))
+        return self.decoder(known), codes, auxiliary
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return codes (B, S) int64 of images in [-1, 1], one map after the other."""
+        return self._quantize(self.encoder(images))[1]
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Return the sum (B, D, h, w) of all maps of codes (B, S), or of the first maps alone.
+
+        Algorithm 2. Raises UsageError for codes that do not end with a map.
+        """
+        sizes = [rows * columns for rows, columns in self.maps]
+        ends = list(accumulate(sizes))
+        if codes.shape[1] not in ends:
+            raise UsageError(
+                f"{codes.shape[1]} codes are no whole maps; expected one of {ends} codes"
+            )
+        count = ends.index(codes.shape[1]) + 1
+        known = codes.new_zeros(len(codes), len(self.config.levels), *self.grid).float()
+        for index, part in enumerate(codes.split(sizes[:count], dim=1)):
+            values = self.quantizer.embed(part.unflatten(1, self.maps[index]))
+            known = known + self._raise(values, index)
+        return known
+
+    def decode_partial(self, codes_so_far: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [-1, 1] of the codes of the first maps: a preview."""
+        return self.decode(codes_so_far)
+
+    def lower(self, known: Tensor, index: int) -> Tensor:
+        """Return features (B, D, h, w) at the size of map `index`: what a prior sees before it."""
+        return F.interpolate(known, self.maps[index], mode="area")
+
+    def _quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sum of all maps, codes (B, S) and the auxiliary loss: algorithm 1."""
+        features = features.float()
+        known, codes, losses = torch.zeros_like(features), [], []
+        for index in range(len(self.maps)):
+            values, found, loss = self.quantizer(self.lower(features - known.detach(), index))
+            known = known + self._raise(values, index)
+            codes.append(found.flatten(1))
+            losses.append(loss)
+        return known, torch.cat(codes, dim=1), torch.stack(losses).mean()
+
+    def _raise(self, values: Tensor, index: int) -> Tensor:
+        # In fp32 even under autocast: each map refines the rounding of those before it.
+        with torch.autocast(values.device.type, enabled=False):
+            return self.phi[index](F.interpolate(values.float(), self.grid, mode="bicubic"))

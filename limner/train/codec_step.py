@@ -1,0 +1,184 @@
+"""The codec's training step: reconstruction, perceptual and, late, adversarial losses.
+
+One step for every codec: `codec.likelihood` chooses the reconstruction loss, and `codec.advance`
+follows the codec's own schedules.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from limner.codecs import create_autoencoder
+from limner.codecs.discriminator import PatchDiscriminator
+from limner.codecs.features import FeatureNetwork
+from limner.data.batches import PictureBatches, picture_batch, stream
+from limner.evaluate.codes import code_use
+from limner.train.config import TrainConfig
+from limner.train.losses import (
+    RECONSTRUCTION,
+    adaptive_weight,
+    discriminator_loss,
+    perceptual_loss,
+    psnr,
+    ssim,
+)
+from limner.train.optimizer import Average
+from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
+from limner.train.update import device_of, optimizers_for, precision, update
+
+AT_ONCE = 64  # pictures measured together
+
+
+class CodecStep:
+    """Autoencoder step: pixel, perceptual and, late, adversarial loss (arXiv 2012.09841)."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        if config.start_from:
+            self.codec, self.codec_config = load_autoencoder(config.start_from)
+        else:
+            self.codec_config = dict(config.codec)
+            self.codec = create_autoencoder(self.codec_config)
+        self.device = device_of(config)
+        self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
+        self.size: int = self.codec.config.size
+        self.weights = config.codec_training
+        self.notes: list[str] = []
+        self.made_of: dict[str, str] = {}
+        self.modules: dict[str, nn.Module] = {"codec": self.codec}
+        if self.weights.decoder_only:
+            self.codec.requires_grad_(False)
+            self.codec.decoder.requires_grad_(True)
+        self._be_trained()
+        trained = [p for p in self.codec.parameters() if p.requires_grad]
+        self.averages = {"codec": Average(trained, config.loop.average)}
+        self.optimizers = optimizers_for(self.codec, config)
+        self.features = _frozen_features(self.weights.perceptual_weights, self.device)
+        self.discriminator: PatchDiscriminator | None = None
+        self.discriminator_optimizers: list[torch.optim.Optimizer] = []
+        self.codec_optimizers = list(self.optimizers)
+        if self.weights.adversarial:
+            self.discriminator = PatchDiscriminator().to(self.device)
+            self.modules["discriminator"] = self.discriminator
+            self.discriminator_optimizers = optimizers_for(self.discriminator, config)
+            self.optimizers += self.discriminator_optimizers
+        self.batches: Iterator[Tensor] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        data = self.config.data
+        dataset = PictureBatches(
+            self.config.loop.batch,
+            size=self.size,
+            seed=data.seed,
+            level=data.level,
+            jitter=data.jitter,
+        )
+        self.batches = stream(dataset, range(step, self.config.loop.steps))
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update the codec once, and the discriminator once it has joined."""
+        self.codec.advance(step / self.config.loop.steps)
+        images = next(self.batches).to(self.device)
+        judge = self.discriminator if step >= self.weights.adversarial_from else None
+        numbers: dict[str, float] = {}
+        with precision(self.config):
+            output, _, auxiliary = self.codec(images)
+            drawn = self.codec.picture(output)
+            loss = RECONSTRUCTION[self.codec.likelihood](output.float(), images)
+            loss = loss + self._perceptual(drawn, images)
+            if judge is not None:
+                judge.requires_grad_(False)
+                adversarial = -judge(drawn).mean()
+                weight = torch.tensor(self.weights.adversarial)
+                if self.weights.adaptive:
+                    weight = weight * adaptive_weight(loss, adversarial, self.codec.last_layer)
+                    numbers["adversarial_weight"] = float(weight)
+                loss = loss + weight * adversarial
+            loss = loss + auxiliary
+        numbers["loss"] = float(loss.detach())
+        numbers |= update(loss, self.codec_optimizers, self.codec, step, self.config)
+        self.averages["codec"].update(step)
+        if judge is not None:
+            numbers["discriminator"] = self._judge(judge, images, drawn.detach(), step)
+        return numbers
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return PSNR and SSIM on held-out scenes, and how codes are used, or the latent's scale.
+
+        Shares of codes used and perplexities are means over token maps and groups.
+        """
+        codec, numbers, coded = self.codec, [], []
+        with self._measured():
+            for images in self._held_out(self.config.data.held_for_validation):
+                coded.append(codec.latent(images)[0] if codec.continuous else codec.encode(images))
+                if codec.continuous:
+                    reconstruction = codec.decode_latent(coded[-1])
+                else:
+                    reconstruction = codec.decode(coded[-1])
+                measures = (psnr(reconstruction, images), ssim(reconstruction, images))
+                numbers.append(torch.stack(measures))
+        decibels, similarity = torch.cat(numbers, dim=1).mean(1).tolist()
+        found = {"psnr": decibels, "ssim": similarity}
+        if codec.continuous:
+            return found | {"latent_deviation": float(torch.cat(coded).std())}
+        use = code_use(torch.cat(coded), codec)
+        return found | {"codes_used": use.used, "perplexity": use.perplexity}
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Return 32 held-out scenes above their reconstructions."""
+        (images,) = self._held_out(32)
+        with self._measured():
+            reconstruction = self.codec.reconstruct(images)
+        halves = (slice(0, 16), slice(16, 32))
+        return torch.cat([part[half] for half in halves for part in (images, reconstruction)])
+
+    def export(self, out: Path) -> None:
+        """Write `codec.safetensors` with the averaged weights."""
+        save_codec(self.codec, self.codec_config, out / CODEC_FILE)
+
+    def _be_trained(self) -> None:
+        # A codec whose codes may not change makes them as it will when it is used.
+        self.codec.train(not self.weights.decoder_only)
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        self.codec.eval()
+        try:
+            with precision(self.config):
+                yield
+        finally:
+            self._be_trained()
+
+    def _held_out(self, count: int) -> Iterator[Tensor]:
+        level = self.config.data.level
+        for first in range(0, count, AT_ONCE):
+            rows = min(AT_ONCE, count - first)
+            images = picture_batch("held_out", first, rows, size=self.size, level=level)
+            yield images.to(self.device)
+
+    def _perceptual(self, drawn: Tensor, images: Tensor) -> Tensor | float:
+        if self.features is None:
+            return 0.0
+        with torch.no_grad():
+            targets = self.features(images)
+        return self.weights.perceptual * perceptual_loss(self.features(drawn), targets)
+
+    def _judge(self, judge: nn.Module, images: Tensor, drawn: Tensor, step: int) -> float:
+        judge.requires_grad_(True)
+        with precision(self.config):
+            real, fake = judge(images), judge(drawn)
+            loss = discriminator_loss(real.float(), fake.float())
+        update(loss, self.discriminator_optimizers, judge, step, self.config)
+        return float(loss.detach())
+
+
+def _frozen_features(weights: str, device: torch.device) -> FeatureNetwork | None:
+    if not weights:
+        return None
+    return FeatureNetwork.load(weights).requires_grad_(False).eval().to(device)

@@ -1,0 +1,161 @@
+"""The codec's step trains, measures, freezes and resumes every codec of both tables."""
+
+import dataclasses
+import hashlib
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from limner.codecs import AUTOENCODERS, CODECS, CONTINUOUS
+from limner.data.batches import picture_batch
+from limner.errors import CheckpointError
+from limner.train.codec_step import CodecStep
+from limner.train.config import CodecTraining, DataConfig, LoopConfig, TrainConfig
+from limner.train.loop import Progress, train
+from limner.train.losses import psnr
+from limner.train.parts import load_autoencoder
+from tests.codecs.tiny import SIZE, TINY
+
+STEPS = 4
+LOOP = LoopConfig(
+    steps=STEPS, batch=2, warmup=2, bf16=False, validate_every=99, sample_every=99, save_every=3
+)
+ADVERSARY = CodecTraining(adversarial=0.5, adversarial_from=1, adaptive=True)
+every_autoencoder = pytest.mark.parametrize("name", AUTOENCODERS)
+
+
+@pytest.fixture(autouse=True)
+def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
+
+
+def config_of(name: str, out: Path | str = "x", **changes: Any) -> TrainConfig:
+    data = DataConfig(held_for_validation=3)
+    config = TrainConfig("codec", str(out), data=data, loop=LOOP, codec=TINY[name])
+    return dataclasses.replace(config, **changes)
+
+
+def step_of(name: str, **changes: Any) -> CodecStep:
+    torch.manual_seed(0)
+    return CodecStep(config_of(name, **changes))
+
+
+def run(config: TrainConfig, *, resume: bool = False, steps: int | None = None) -> list[Progress]:
+    """Train, or stop after some steps as a caller does who no longer iterates."""
+    going = train(config, resume=resume)
+    found = list(itertools.islice(going, steps))
+    going.close()  # type: ignore[attr-defined]
+    return found
+
+
+def weights(out: Path) -> dict[str, str]:
+    """Return the hash of every tensor of a state, without torch's own random source."""
+    tensors = load_file(out / "state" / "tensors.safetensors")
+    return {
+        name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+        for name, tensor in tensors.items()
+        if name != "random"
+    }
+
+
+@every_autoencoder
+def test_a_resumed_run_is_the_unbroken_one(name: str, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    unbroken = run(config_of(name, whole, codec_training=ADVERSARY))
+    both = run(config_of(name, parts, codec_training=ADVERSARY), steps=2)
+    both += run(config_of(name, parts, codec_training=ADVERSARY), resume=True)
+    assert [p.numbers for p in both] == [p.numbers for p in unbroken]
+    assert both[-1].validation == unbroken[-1].validation
+    assert weights(whole) == weights(parts)
+    file = "codec.safetensors"
+    assert (whole / file).read_bytes() == (parts / file).read_bytes()
+
+
+@every_autoencoder
+def test_the_adversary_is_weighed_once_it_has_joined(name: str) -> None:
+    step = step_of(name, codec_training=ADVERSARY)
+    step.start(0)
+    before, after = step(0), step(1)
+    assert not {"adversarial_weight", "discriminator"} & set(before)
+    assert after["adversarial_weight"] > 0 and after["discriminator"] > 0
+
+
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("count", [1, 70])
+def test_a_codec_is_measured_on_so_many_scenes(name: str, count: int) -> None:
+    step = step_of(name, data=DataConfig(held_for_validation=count))
+    images = picture_batch("held_out", 0, count, size=SIZE)
+    with torch.no_grad():
+        wanted = psnr(step.codec.eval().reconstruct(images), images).mean()
+    found = step.validate()
+    assert found["psnr"] == pytest.approx(float(wanted), abs=0.02)
+    assert 0 < found["codes_used"] <= 1
+    assert 1 <= found["perplexity"] <= step.codec.vocabulary
+    assert step.samples().shape == (64, 3, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_a_continuous_codec_is_measured_without_codes(name: str) -> None:
+    step = step_of(name)
+    images = picture_batch("held_out", 0, 3, size=SIZE)
+    with torch.no_grad():
+        mean, _ = step.codec.eval().latent(images)
+        wanted = psnr(step.codec.decode_latent(mean), images).mean()
+    found = step.validate()
+    assert found["psnr"] == pytest.approx(float(wanted), abs=1e-3)
+    assert found["latent_deviation"] == pytest.approx(float(mean.std()), rel=1e-3)
+    assert not {"codes_used", "perplexity"} & set(found)
+
+
+@every_autoencoder
+def test_measuring_leaves_the_codec_in_training(name: str) -> None:
+    step = step_of(name)
+    source = torch.get_rng_state()
+    step.validate()
+    step.samples()
+    assert step.codec.training and step.codec.decoder.training
+    assert torch.equal(torch.get_rng_state(), source)
+
+
+@every_autoencoder
+def test_the_decoder_alone_learns_and_codes_stay(name: str, tmp_path: Path) -> None:
+    run(config_of(name, tmp_path / "first"), steps=1)
+    only = CodecTraining(decoder_only=True)
+    start = str(tmp_path / "first")
+    run(config_of(name, tmp_path / "second", start_from=start, codec_training=only))
+    before, after = (
+        load_file(tmp_path / place / "codec.safetensors") for place in ("first", "second")
+    )
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all(key.startswith("decoder.") for key in changed)
+
+
+@every_autoencoder
+def test_schedules_follow_the_share_of_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = step_of(name)
+    shares: list[float] = []
+    monkeypatch.setattr(step.codec, "advance", shares.append)
+    step.start(2)
+    step(2)
+    step(3)
+    assert shares == [2 / STEPS, 3 / STEPS]
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_a_prior_refuses_a_continuous_codec(name: str, tmp_path: Path) -> None:
+    run(config_of(name, tmp_path / "codec"), steps=1)
+    assert load_autoencoder(tmp_path / "codec")[0].continuous
+    config = TrainConfig(
+        "prior",
+        str(tmp_path / "prior"),
+        codec_from=str(tmp_path / "codec"),
+        data=DataConfig(cached=16),
+        loop=LOOP,
+        prior={"name": "gpt", "width": 16, "layers": 1, "heads": 2, "hidden": 16},
+    )
+    with pytest.raises(CheckpointError, match="whose latent is continuous, and codes are needed"):
+        run(config)
