@@ -25,8 +25,8 @@ GROUPS = (
     ("clip", "codecs", "priors", "decoders"),
     ("pipelines", "finish", "convert", "checkpoint", "folder_check", "safetensors_check"),
     ("registry", "draw", "explain"),
-    ("data", "train", "evaluate", "doctor"),
-    ("limner",),  # limner/__init__.py: it hands out the names of every group before it
+    ("data", "train", "evaluate"),
+    ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),
 )
 LEVEL = {unit: level for level, group in enumerate(GROUPS) for unit in group}

@@ -75,7 +75,7 @@ def test_a_precision_is_kept_and_repeated(run: Run, folder: Path, tmp_path: Path
     _, out, err = run(*told)
     assert "--precision int8" in err
     settings = json.loads(read_png_texts(tmp_path / out.strip())["limner"])
-    assert settings["settings"]["precision"] == "int8"
+    assert settings["precision"] == "int8"
     code, _, err = run(*told[:-1], "int7")
     assert code == 2 and "expected fp32, bf16, int8; did you mean 'int8'?" in err
 
