@@ -65,6 +65,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
     ],
     "eval": [["tiny", "--count", "10"]],
+    "doctor": [[]],
 }
 
 
@@ -101,6 +102,8 @@ def keys(value: Any, command: str, path: str = "") -> Iterator[tuple[str, Any]]:
         if command == "eval" and path == "scores":
             assert key in SETS
             written = "SET"
+        elif command == "doctor" and path == "extras":
+            written = "EXTRA"
         elif path == "scores.SET":
             assert f"`{key}`" in section(command)
             written = "ASPECT"

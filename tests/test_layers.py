@@ -25,7 +25,7 @@ GROUPS = (
     ("clip", "codecs", "priors", "decoders"),
     ("pipelines", "finish", "convert", "checkpoint", "folder_check", "safetensors_check"),
     ("registry", "draw", "explain"),
-    ("data", "train", "evaluate"),
+    ("data", "train", "evaluate", "doctor"),
     ("limner",),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),
 )

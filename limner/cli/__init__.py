@@ -15,6 +15,7 @@ import typer
 
 from limner import __version__
 from limner.cli import data, models, sources
+from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.train import train
@@ -57,6 +58,7 @@ data.app.command("clean")(sources.clean)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("doctor")(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

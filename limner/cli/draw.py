@@ -43,7 +43,10 @@ TypicalP = Annotated[
     float | None, typer.Option(help="Choose among codes of middling surprise that reach it.")
 ]
 Schedule = Annotated[
-    str | None, typer.Option("--guidance-schedule", help="constant, linear or cosine.")
+    str | None, typer.Option("--guidance-schedule", help="constant, linear, cosine or interval.")
+]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
 ]
 NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
 NoMetadata = Annotated[
@@ -118,6 +121,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     min_p: MinP = None,
     typical_p: TypicalP = None,
     guidance_schedule: Schedule = None,
+    precision: Precision = "fp32",
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     strict: Strict = False,
@@ -137,7 +141,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     place.prepare()
     from limner.registry import load
 
-    pipeline = load(model, allow_nonfinite=allow_nonfinite)
+    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision)
     for request in requests:
         drawn = draw_files(pipeline, request, place, manner)
         report(drawn, repeat_command(request, model, out, drawn), manner)
@@ -254,6 +258,7 @@ def repeat_command(request: Request, model: str, out: Path | None, drawn: Drawn)
         "--min-p": sampling.min_p,
         "--typical-p": sampling.typical_p,
         "--guidance-schedule": sampling.guidance_schedule,
+        "--precision": drawn.pictures[0].settings.get("precision"),
     }
     for name, value in options.items():
         if value is not None:

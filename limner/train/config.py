@@ -165,12 +165,12 @@ class TrainConfig(Checked):
 
     def check_parts(self) -> None:
         """Raise ConfigError when the tables of codec, prior or sampling cannot be used."""
-        from limner.codecs import AUTOENCODERS
+        from limner.codecs import autoencoders
         from limner.priors import PRIORS
         from limner.types import Request, Sampling
 
         if self.task == "codec" and not self.start_from:
-            _check_part("codec", AUTOENCODERS, self.codec)
+            _check_part("codec", autoencoders(), self.codec)
         if self.task != "prior":
             return
         for key in FROM_THE_CODEC:

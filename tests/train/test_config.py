@@ -137,7 +137,7 @@ def test_mistakes_are_told_by_their_key(tmp_path: Path, text: str, words: str) -
         ("start_from = {a = 1}", "start_from is .*a table; expected a str"),
         ("[loop]\nsteps = {a = 1}", "loop.steps is .*a table; expected an int"),
         ("[codec]\nname = 'fsq'\nsize = 20", "codec 'fsq': size is 20; expected a multiple of 8"),
-        ("[codec]\nname = 'vq'", "unknown codec 'vq'; choose one of fsq"),
+        ("[codec]\nname = 'vq'", "unknown codec 'vq'; did you mean 'vqvae'"),
         ("[loop]\nsteps = 5", "unknown codec None"),
         ("x = " + "[" * 9000, "not valid TOML"),
         ("x = " + "9" * 9000, "not valid TOML"),
