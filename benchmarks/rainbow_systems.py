@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from limner.codecs import create_codec
 from limner.priors import create_prior
-from limner.priors.gpt import ROWS_AT_ONCE
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.train.optimizer import Average, create_optimizers, schedule
@@ -152,13 +151,10 @@ class Limner:
 
         def loss() -> Tensor:
             rows = self._rows(len(text), sizes.prior_batch)
-            order = None
             # Other orders than raster are examples that the split does not have (RAR,
             # arXiv 2411.00776); they end half-way, because drawing is in raster order.
             random = max(0.0, 1 - clock.share / sizes.random_order_until)
-            if torch.rand((), generator=self.generator) < random:
-                noise = torch.rand(len(rows), self.prior.length, generator=self.generator)
-                order = noise.argsort(dim=1)
+            order = self.prior.training_view(codes[rows], self.generator, random)
             value: Tensor = self.prior.loss(text[rows], codes[rows], order)
             return value
 
@@ -208,7 +204,7 @@ class Limner:
     def draw(self, captions: Sequence[str]) -> Tensor:
         """Return codes (B, 4, 4, G), the likeliest one after the other."""
         drawn = []
-        for text in self.tokenizer.batch(captions, WORDS).split(ROWS_AT_ONCE):
+        for text in self.tokenizer.batch(captions, WORDS).split(self.prior.rows_at_once):
             *_, codes = self.prior.stream(text, TokenSampling(top_k=1), [0] * len(text))
             drawn.append(codes)
         grid: Tensor = torch.cat(drawn).unflatten(1, self.codec.grid)
