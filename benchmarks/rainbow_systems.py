@@ -69,7 +69,7 @@ class System(Protocol):
 class LimnerSizes:
     """Sizes and training of limner's two stages; `codec_share` of the budget is the codec's."""
 
-    levels: tuple[int, ...] = (4, 4, 4)
+    levels: tuple[int, ...] = (8, 8, 8)
     groups: int = 4
     encoder_channels: tuple[int, ...] = (16, 32, 64)
     decoder_channels: tuple[int, ...] = (96, 48, 32)
@@ -141,7 +141,8 @@ class Limner:
         def loss() -> Tensor:
             batch = images[self._rows(len(images), self.sizes.codec_batch)]
             output, _, auxiliary = self.codec(batch)
-            return F.mse_loss(output, batch) + auxiliary
+            value: Tensor = F.mse_loss(output, batch) + auxiliary
+            return value
 
         return self._fit(self.codec, loss, optimizers, self.sizes.codec_rate, clock)
 

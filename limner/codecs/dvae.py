@@ -7,7 +7,7 @@ share, normalised, and so not the paper's.
 
 from dataclasses import dataclass
 from math import cos, pi, sqrt
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -88,12 +88,12 @@ class DVAECodec(CodecBase):
         """
         vectors = F.normalize(self.codebook.weight, dim=1) * sqrt(self.config.dimensions)
         self.codebook.weight.copy_(vectors)
-        head: Any = self.encoder.head[-1]
-        width = head.weight.shape[1]
+        head = cast(nn.Conv2d, self.encoder.head[-1])
+        width = head.in_channels
         mean, deviation = 0.207, 0.563  # of SiLU of a standard normal
         projection = torch.randn(self.config.dimensions, width) / (deviation * sqrt(width))
         head.weight.copy_((vectors @ projection)[:, :, None, None])
-        head.bias.copy_(-mean * head.weight.sum((1, 2, 3)))
+        cast(Tensor, head.bias).copy_(-mean * head.weight.sum((1, 2, 3)))
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
