@@ -60,7 +60,7 @@ def find_library() -> tuple[Any, str]:
     except subprocess.SubprocessError as error:
         told = getattr(error, "stderr", "") or ""
         return None, f"{compiler} failed: {told.strip().splitlines()[:1] or error}"
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, RuntimeError) as error:  # also: no home folder
         return None, f"the kernel cannot be kept or loaded: {error}"
 
 
