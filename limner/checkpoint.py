@@ -40,6 +40,7 @@ CONFIG, WEIGHTS, TOKENIZER, CARD = (
     "README.md",
 )
 _REAL = {"F32", "F16", "BF16"}
+_LATER_SAMPLING = {"typical_p"}  # folders that were written before it do not have it
 _SHOWN = 5  # names of tensors in one message
 _NUMBER_LIMIT = 2**24  # no width, length or vocabulary of a config is larger
 
@@ -228,13 +229,13 @@ def _check_numbers(source: str, values: list[Any]) -> None:
 
 
 def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
-    from limner.text.tokenizer import Tokenizer
+    from limner.text.pretrained_tokenizer import tokenizer_from_json
 
     data = opened.read(TOKENIZER)
     opened.check_digest(TOKENIZER, digest_bytes(data), manifest)
     source = opened.source(TOKENIZER)
     strict_json(data, source)
-    return Tokenizer.from_json(data.decode("utf-8"), source=source)
+    return tokenizer_from_json(data.decode("utf-8"), source=source)
 
 
 def _build(
@@ -271,6 +272,7 @@ def _build(
 
 
 def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
+    """Text to image codes by a prior, codes to pixels by a codec (DALL-E, arXiv 2102.12092)."""
     from limner.codecs import create_codec
     from limner.pipelines.dalle import Dalle
     from limner.priors import create_prior
@@ -282,13 +284,17 @@ def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
             f"made for {text}; they belong to different models"
         )
     codec, prior = create_codec(config.codec), create_prior(config.prior)
-    offered = (codec.vocabulary, tuple(codec.grid), codec.groups)
-    expected = (prior.config.vocabulary, tuple(prior.config.grid), prior.config.groups)
+    offered = (codec.vocabulary, tuple(codec.maps), codec.groups)
+    expected = (prior.config.vocabulary, tuple(prior.maps), prior.config.groups)
     if offered != expected:
+        offers, expects = (
+            f"{values} codes on {'a map' if len(maps) == 1 else 'maps'} of "
+            f"{', '.join(f'{rows}x{columns}' for rows, columns in maps)}, {groups} a cell"
+            for values, maps, groups in (offered, expected)
+        )
         raise CheckpointError(
-            f"the codec of {config.name!r} has {offered[0]} codes on a grid of {offered[1]}, "
-            f"{offered[2]} a cell, but the prior was made for {expected[0]} on {expected[1]}, "
-            f"{expected[2]} a cell"
+            f"the codec of {config.name!r} has {offers}, but the prior was made for {expects}; "
+            "they belong to different models"
         )
     defaults = _read_sampling(config.sampling)
     return Dalle(
@@ -305,7 +311,7 @@ def _read_sampling(values: dict[str, Any]) -> TokenSampling:
     from limner.sampling.tokens import TokenSampling
 
     known = [field.name for field in fields(TokenSampling)]
-    if set(values) != set(known) or None in values.values():
+    if set(values) | _LATER_SAMPLING != set(known) or None in values.values():
         raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
     Request("any", guidance=values["guidance"], sampling=_without_guidance(values))
     return TokenSampling(**values)

@@ -30,6 +30,7 @@ class SamplingOptions(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     guidance_schedule: str | None
+    typical_p: float | None
 
 
 def draw(
@@ -73,11 +74,14 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     *_, step = deque(steps, maxlen=1)
     assert step.images is not None, "a pipeline's last Step has images"
     info = info_of(pipeline)
+    precision = getattr(pipeline, "precision", "fp32")
     settings = asdict(pipeline.settle(request)) | {
         "family": info.family,
         "model_hash": info.sha256,
         "steps": step.total // request.n,
     }
+    if precision != "fp32":
+        settings["precision"] = precision
     notes = tuple(notes_on(request, pipeline))
     return [
         Picture(image, request.prompt, request.seed + index, info.name, settings, notes)
@@ -92,8 +96,8 @@ def notes_on(request: Request, pipeline: Any) -> Iterator[str]:
         shown = ", ".join(unseen[:8]) + (", ..." if len(unseen) > 8 else "")
         yield f"the model has never seen: {shown}"
     if tokenizer.is_truncated(request.prompt, length):
-        count = len(tokenizer.encode(request.prompt))
-        yield f"prompt_truncated: the prompt has {count} tokens; the model reads the first {length}"
+        count, read = len(tokenizer.encode(request.prompt)), tokenizer.room(length)
+        yield f"prompt_truncated: the prompt has {count} tokens; the model reads the first {read}"
 
 
 def info_of(pipeline: Any) -> ModelInfo:

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from limner.errors import ImageError, NonFiniteError, ResourceError, quote
 
@@ -34,22 +34,32 @@ def open_image(path: str | Path) -> Image:
     At most 25 MiB, 16,777,216 pixels and 8,192 pixels a side, judged before any pixel is decoded.
     Raises ImageError. It applies no colour profile.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
     try:
         data = _read_file(Path(path))
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> Image:
+    """Return the picture in the bytes of a file, as `open_image` does; errors say `name`."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if not data or len(data) > BYTES_LIMIT:
+        _refuse_length(len(data), name)
+    try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            _check_size(path, *opened.size)
+            _check_size(name, *opened.size)
             if getattr(opened, "n_frames", 1) > 1:
-                raise ImageError(f"{quote(str(path))} is animated; give a still picture")
+                raise ImageError(f"{quote(name)} is animated; give a still picture")
             opened.load()
             upright = ImageOps.exif_transpose(opened)
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{quote(str(path))} is not a picture that limner reads; give PNG, JPEG or WebP"
+            f"{quote(name)} is not a picture that limner reads; give PNG, JPEG or WebP"
         ) from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
+        raise ImageError(f"cannot read the picture {quote(name)}: {error}") from error
     return _to_rgb(upright)
 
 
@@ -249,19 +259,23 @@ def _read_file(path: Path) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
         data = file.read(BYTES_LIMIT + 1)
-    if not data:
-        raise ImageError(f"{quote(str(path))} is empty; give a picture")
-    if len(data) > BYTES_LIMIT:
-        raise ImageError(
-            f"{quote(str(path))} is larger than {BYTES_LIMIT // 2**20} MiB; give a smaller picture"
-        )
+    if not data or len(data) > BYTES_LIMIT:
+        _refuse_length(len(data), str(path))
     return data
 
 
-def _check_size(path: str | Path, width: int, height: int) -> None:
+def _refuse_length(length: int, name: str) -> NoReturn:
+    if length == 0:
+        raise ImageError(f"{quote(name)} is empty; give a picture")
+    raise ImageError(
+        f"{quote(name)} is larger than {BYTES_LIMIT // 2**20} MiB; give a smaller picture"
+    )
+
+
+def _check_size(name: str, width: int, height: int) -> None:
     if max(width, height) > SIDE_LIMIT or width * height > PIXELS_LIMIT:
         raise ImageError(
-            f"{quote(str(path))} is {width} x {height} pixels; at most {PIXELS_LIMIT} pixels and "
+            f"{quote(name)} is {width} x {height} pixels; at most {PIXELS_LIMIT} pixels and "
             f"{SIDE_LIMIT} a side can be read",
             code="image_too_large",
         )

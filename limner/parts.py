@@ -59,6 +59,8 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
             kind = "list" if get_origin(item) is tuple else item.__name__
             raise ConfigError(f"{where} is {quote(value)}; expected a list of {count}{kind}")
         return tuple(value)
+    if get_origin(wanted) is dict:
+        wanted = dict
     if wanted is float and _is(value, int):
         return float(value)
     if not _is(value, wanted):

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint
-from limner.errors import ResourceError, UnknownModelError, did_you_mean, quote
+from limner import hub
+from limner.checkpoint import FAMILIES, inspect_checkpoint, load_checkpoint
+from limner.errors import UnknownModelError, did_you_mean, quote
 
 _ZOO = Path(__file__).parent / "zoo"
-_HUB = "hf:"
+_FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
 
 PRESETS: dict[str, Path] = {"default": _ZOO / "default"}
 
@@ -33,18 +34,25 @@ class ModelEntry:
         return asdict(self)
 
 
-def load(model: str | Path, *, allow_nonfinite: bool = False) -> Any:
+def load(model: str | Path, *, allow_nonfinite: bool = False, precision: str = "fp32") -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
+
+    `precision` is that of the weights in drawing: fp32, bf16 or int8 (less memory, less time, other
+    pictures of a seed); UsageError for another, or where the model draws in fp32 alone.
 
     A preset wins over a folder of the same name; write `./name` for the folder. Only `hf:` uses
     the network. Raises UnknownModelError when nothing has the name, CheckpointError when what has
     it is damaged, ResourceError when the Hub does not answer.
     """
     name = str(model)
-    if name.startswith(_HUB):
-        folder, root = _download(name.removeprefix(_HUB))
-        return load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
-    return load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
+    if name.startswith(hub.PREFIX):
+        folder, root = hub.download(name, _FILES)
+        pipeline = load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
+    else:
+        pipeline = load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
+    if precision != "fp32":
+        pipeline.set_precision(precision)
+    return pipeline
 
 
 def find(model: str | Path) -> Path:
@@ -86,6 +94,27 @@ def describe(model: str | Path) -> ModelEntry:
     )
 
 
+def list_parts() -> dict[str, dict[str, str]]:
+    """Return the parts that can be chosen by name, a table for each kind: name to one line."""
+    from limner.codecs import CODECS
+    from limner.priors import PRIORS
+    from limner.sampling.tokens import SAMPLERS
+    from limner.text.encoders import TEXT_ENCODERS
+
+    return {
+        "codecs": {name: _line_of(part) for name, (_, part) in CODECS.items()},
+        "priors": {name: _line_of(part) for name, (_, part) in PRIORS.items()},
+        "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
+        "image_encoders": {},
+        "pipelines": {name: _line_of(build) for name, build in FAMILIES.items()},
+        "samplers": dict(SAMPLERS),
+    }
+
+
+def _line_of(part: object) -> str:
+    return (part.__doc__ or "").strip().partition("\n")[0]
+
+
 def details(model: str | Path) -> dict[str, Any]:
     """Return the fields of ModelEntry, and folder, sha256, sampling, codec, prior and card."""
     folder = find(model)
@@ -100,32 +129,3 @@ def details(model: str | Path) -> dict[str, Any]:
         "prior": config.prior,
         "card": inspection.card,
     }
-
-
-def _download(repository: str) -> tuple[Path, Path]:
-    """Return a snapshot's folder and the folder that its links point into."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    if repository.count("/") != 1:
-        raise UnknownModelError(
-            f"{quote(_HUB + repository)} names no repository; expected hf:owner/name", param="model"
-        )
-    files = ["config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md"]
-    try:
-        folder = Path(snapshot_download(repository, allow_patterns=files))
-    except HFValidationError as error:
-        raise UnknownModelError(
-            f"{quote(_HUB + repository)} names no repository; expected hf:owner/name", param="model"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise ResourceError(
-            f"{quote(_HUB + repository)} is not on this machine and the Hub cannot be reached; "
-            "connect, or give a model folder"
-        ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnknownModelError(
-            f"cannot fetch {quote(_HUB + repository)}: {reason}; check the name", param="model"
-        ) from error
-    return folder, folder.parent.parent

@@ -1,6 +1,7 @@
 """The words that all parts share: what is asked, what is made, and what a part must offer.
 
-Shapes: B pictures, T text tokens, S = h * w image codes. No torch is imported to read this file.
+Shapes: B pictures, T text tokens, S cells of all token maps, G codes a cell. No torch is imported
+to read this file.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import math
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from limner.errors import UsageError, did_you_mean, quote
 from limner.text.normalise import normalise_prompt
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "interval")
 PICTURES_LIMIT = 1000
 SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
 
@@ -30,7 +31,8 @@ class Sampling:
     """How tokens are chosen; None means the model's own default.
 
     temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
-    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES. UsageError otherwise.
+    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES; typical_p in (0, 1],
+    where 1 keeps all. UsageError otherwise.
     """
 
     temperature: float | None = None
@@ -38,12 +40,14 @@ class Sampling:
     top_p: float | None = None
     min_p: float | None = None
     guidance_schedule: str | None = None
+    typical_p: float | None = None
 
     def __post_init__(self) -> None:
         _number(self, "temperature", lambda v: 0.01 <= v <= 10, "in [0.01, 10]")
         _integer(self, "top_k", lambda v: 0 <= v < 2**31, "a whole number >= 0 (0 keeps all)")
         _number(self, "top_p", lambda v: 0 < v <= 1, "in (0, 1]")
         _number(self, "min_p", lambda v: 0 <= v < 1, "in [0, 1)")
+        _number(self, "typical_p", lambda v: 0 < v <= 1, "in (0, 1]")
         schedule: object = self.guidance_schedule
         if schedule is not None and schedule not in SCHEDULES:
             hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""
@@ -175,6 +179,11 @@ class Codec(Protocol):
         """How many different codes there are."""
         ...
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has; empty where codes have no digits."""
+        ...
+
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to codes (B, *layout) int64."""
         ...
@@ -190,14 +199,41 @@ class Codec(Protocol):
 
 @runtime_checkable
 class Prior(Protocol):
-    """Codes from text; knows only vocabulary and grid sizes, so that any codec fits."""
+    """Codes from text; knows only vocabulary and token maps, so that any codec fits."""
 
-    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
-        """The training loss of text (B, T) and codes (B, S), both int64."""
+    rows_at_once: ClassVar[int]
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine."""
         ...
 
-    def stream(self, text: Tensor, sampling: Any, seeds: Sequence[int]) -> Iterator[Tensor]:
-        """Yield growing codes (B, <= S) for text (B, T); row i is drawn with seeds[i]."""
+    @property
+    def length(self) -> int:
+        """How many cells S all maps have together."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How often `stream` yields."""
+        ...
+
+    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
+        """The training loss of text (B, T) and codes (B, S[, G]), both int64, in nats a code."""
+        ...
+
+    def stream(
+        self,
+        text: Tensor,
+        sampling: Any,
+        seeds: Sequence[int],
+        given: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield codes (B, <= S[, G]) for text (B, T); row i is drawn with seeds[i] alone.
+
+        Where `keep` (B, S) is true, codes are those of `given` (B, S[, G]).
+        """
         ...
 
 

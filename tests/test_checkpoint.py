@@ -312,7 +312,16 @@ def test_sampling_defaults_out_of_range_are_refused(folder: Path, key: str) -> N
 def test_a_grid_that_does_not_fit_the_codec_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     change_config(folder, codec=CODEC | {"size": 32}, prior=config["prior"])
-    refused(folder, r"grid of \(4, 4\), 1 a cell, but the prior was made for 16 on \(2, 2\)")
+    fault = (
+        "16 codes on a map of 4x4, 1 a cell, but the prior was made for 16 codes on a map of 2x2"
+    )
+    refused(folder, fault)
+
+
+def test_maps_that_do_not_fit_the_codec_are_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change_config(folder, prior=config["prior"] | {"maps": [[1, 1], [2, 2]]})
+    refused(folder, "on a map of 2x2, 1 a cell, but the prior was made for 16 codes on maps of 1x1")
 
 
 # Rows 68 and 69: the manifest and the tokenizer. tests/test_folder_check.py has the folder.

@@ -13,12 +13,18 @@ import pytest
 from limner import registry
 from limner.cli import main
 from limner.train import caches
+from tests.data.source_files import write_pictures
 from tests.tiny_model import CODEC, save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
-OPEN = {"codec", "prior"}  # of `models show`: what is in them depends on their name
+OPEN = {  # what is in them depends on names
+    "models show": {"codec", "prior"},
+    "models parts": {
+        "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
+    },
+}  # fmt: skip
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -47,8 +53,11 @@ PRIOR += ['prior.name="gpt"', "prior.width=16", "prior.layers=1", "prior.heads=2
 COMMANDS: dict[str, list[list[str]]] = {
     "draw": [["a red apple"], ["a red apple", "-n", "2", "--seed", "7", "--out", "pictures"]],
     "models list": [[]],
+    "models parts": [[]],
     "models show": [["tiny"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
+    "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
+    "data clean": [["photos", "--out", "cleaned"]],
     "train": [
         ["run.toml"],
         ["run.toml", "--resume"],
@@ -56,7 +65,16 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
     ],
     "eval": [["tiny", "--count", "10"]],
+    "doctor": [[]],
 }
+
+
+def write_photos(folder: Path) -> None:
+    """Write a source with one fault of each kind that a report lists, and one to validate on."""
+    write_pictures(folder / "photos" / "red_apple", [f"{index:03d}.png" for index in range(120)])
+    write_pictures(folder / "photos" / "cat", ["copy.png"])
+    (folder / "photos" / "cat" / "damaged.png").write_bytes(b"no picture")
+    write_pictures(folder / "held" / "red_apple", ["a.png"])
 
 
 def section(command: str) -> str:
@@ -77,13 +95,15 @@ def keys(value: Any, command: str, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, list):
         for item in value:
             yield from keys(item, command, f"{path}[]")
-    if not isinstance(value, dict) or (command == "models show" and path in OPEN):
+    if not isinstance(value, dict) or path in OPEN.get(command, ()):
         return
     for key, each in value.items():
         written = key
         if command == "eval" and path == "scores":
             assert key in SETS
             written = "SET"
+        elif command == "doctor" and path == "extras":
+            written = "EXTRA"
         elif path == "scores.SET":
             assert f"`{key}`" in section(command)
             written = "ASPECT"
@@ -103,6 +123,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     folder = tmp_path_factory.mktemp("answers")
     save_tiny_model(folder / "tiny")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
+    write_photos(folder)
     found: dict[str, list[Any]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

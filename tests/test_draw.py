@@ -133,7 +133,7 @@ def test_settings_say_what_draws_the_picture_again(pipeline: Any, tmp_path: Path
     kept = json.loads(read_png_texts(tmp_path / "a.png")["limner"])
     assert kept["model_hash"] == pipeline.info.sha256
     assert (kept["prompt"], kept["seed"], kept["steps"]) == (PROMPT, 5, 4)
-    names = ("temperature", "top_k", "top_p", "min_p", "guidance", "guidance_schedule")
+    names = ("temperature", "top_k", "top_p", "min_p", "guidance", "guidance_schedule", "typical_p")
     (again,) = draw(
         kept["prompt"], model=pipeline, seed=kept["seed"], **{name: kept[name] for name in names}
     )

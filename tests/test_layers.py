@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # `types` makes valid Requests and Pictures that save themselves, so it knows `text.normalise` and
 # `images`; these two know only errors and stand beside it. The longest name wins over its folder.
 GROUPS = (
-    ("errors", "parts", "types", "images", "text.normalise"),
+    ("errors", "parts", "types", "images", "hub", "text.normalise"),
     ("text", "nn", "sampling"),
     ("clip", "codecs", "priors", "decoders"),
     ("pipelines", "finish", "convert", "checkpoint", "folder_check", "safetensors_check"),
     ("registry", "draw", "explain"),
     ("data", "train", "evaluate"),
-    ("limner",),  # limner/__init__.py: it hands out the names of every group before it
+    ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),
 )
 LEVEL = {unit: level for level, group in enumerate(GROUPS) for unit in group}

@@ -1,6 +1,7 @@
 """Named parts: a name and plain values in, a part out; every mistake is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ class BoxConfig:
     grid: tuple[int, int] = (8, 8)
     maps: tuple[tuple[int, int], ...] = ()
     weight: float = 1.0
+    inner: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -44,6 +46,8 @@ def test_a_part_is_built_from_its_name_and_fields() -> None:
     assert create("container", PARTS, {"name": "box", "width": 3}).config.sides == (1, 2)
     nested = create("container", PARTS, {"name": "box", "width": 3, "maps": [[1, 1], [2, 2]]})
     assert nested.config.maps == ((1, 1), (2, 2))
+    table = create("container", PARTS, {"name": "box", "width": 3, "inner": {"a": [1]}})
+    assert table.config.inner == {"a": [1]}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,7 @@ def test_a_part_is_built_from_its_name_and_fields() -> None:
         ({"name": "box", "width": 3, "sides": [4, True]}, "sides is .*; expected a list of int"),
         ({"name": "box", "width": 3, "grid": [4]}, r"grid is \[4\]; expected a list of 2 int"),
         ({"name": "box", "width": 3, "weight": True}, "weight is True, a bool; expected a float"),
+        ({"name": "box", "width": 3, "inner": [1]}, r"inner is \[1\], a list; expected a table"),
         ({"name": "box", "width": "9" * 500}, "width is '9999.*…"),
     ],
 )

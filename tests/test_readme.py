@@ -46,7 +46,9 @@ LESS = {  # the later of two equal options counts
     ("limner", "eval"): ["--count", "10", "--sets", "seen"],
 }
 # Parts of the files that the tree does name; the tree is for those who read limner first.
-UNNAMED = {"__init__.py", "__main__.py", "folder_check.py", "safetensors_check.py", "parts.py"}
+UNNAMED = {
+    "__init__.py", "__main__.py", "folder_check.py", "safetensors_check.py", "parts.py", "hub.py",
+}  # fmt: skip
 
 
 def text_of(name: str) -> str:

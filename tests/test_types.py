@@ -98,6 +98,7 @@ def test_sampling_must_be_a_sampling() -> None:
         ("top_k", [0, 1, 4000], [-1, 1.5, "3", True, 2**31]),
         ("top_p", [0.1, 1], [0, 1.01, math.inf, "x"]),
         ("min_p", [0, 0.5], [-0.1, 1, math.nan]),
+        ("typical_p", [0.2, 1], [0, 1.1, math.nan]),
         ("guidance_schedule", ["constant", "linear", "cosine"], ["cosin", "", 3, True]),
     ],
 )

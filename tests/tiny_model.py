@@ -1,12 +1,16 @@
 """A model too small to draw anything, built and saved as a real one is."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 from limner.checkpoint import save_checkpoint
 from limner.codecs import create_codec
+from limner.codecs.base import CodecBase
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.text.tokenizer import Tokenizer
@@ -23,6 +27,37 @@ CODEC: dict[str, Any] = {
     "encoder_blocks": [0, 0, 0],
     "decoder_blocks": [0, 0, 0],
 }
+
+
+@dataclass(frozen=True)
+class AveragesConfig:
+    """How many pixels wide pictures are."""
+
+    size: int = SIZE
+
+
+class Averages(CodecBase):
+    """A real codec of two maps: how bright a picture is, and each quarter of it beside that."""
+
+    maps = ((1, 1), (2, 2))
+    vocabulary = 16
+
+    def __init__(self, config: AveragesConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.steps = nn.Parameter(torch.tensor(7.5))
+
+    def encode(self, images: Tensor) -> Tensor:
+        whole = images.mean((1, 2, 3))[:, None]
+        quarters = functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 2).flatten(1)
+        shades = torch.cat([whole, quarters - whole], dim=1)
+        return shades.add(1).mul(self.steps).round().clamp(0, 15).long()
+
+    def decode(self, codes: Tensor) -> Tensor:
+        shades = codes / self.steps - 1
+        quarters = (shades[:, :1] + shades[:, 1:]).view(-1, 1, 2, 2)
+        grown = functional.interpolate(quarters, size=(self.config.size, self.config.size))
+        return grown.expand(-1, 3, -1, -1).clamp(-1, 1)
 
 
 def prior_config(tokenizer: Tokenizer) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from limner import __version__
-from limner.cli import data, models
+from limner.cli import data, models, sources
+from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.train import train
@@ -52,9 +53,12 @@ def options(
 
 app.command("draw")(draw)
 app.add_typer(models.app, name="models")
+data.app.command("check")(sources.check)
+data.app.command("clean")(sources.clean)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("doctor")(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

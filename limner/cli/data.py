@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from types import FrameType
 
-app = typer.Typer(no_args_is_help=True, help="Make data to train on.")
+app = typer.Typer(no_args_is_help=True, help="Make, check and clean data to train on.")
 make = typer.Typer(no_args_is_help=True, help="Make pictures with captions.")
 app.add_typer(make, name="make")
 

@@ -39,8 +39,14 @@ Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 
 TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
 TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
 MinP = Annotated[float | None, typer.Option(help="Drop codes below this share of the likeliest.")]
+TypicalP = Annotated[
+    float | None, typer.Option(help="Choose among codes of middling surprise that reach it.")
+]
 Schedule = Annotated[
-    str | None, typer.Option("--guidance-schedule", help="constant, linear or cosine.")
+    str | None, typer.Option("--guidance-schedule", help="constant, linear, cosine or interval.")
+]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
 ]
 NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
 NoMetadata = Annotated[
@@ -113,7 +119,9 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     top_k: TopK = None,
     top_p: TopP = None,
     min_p: MinP = None,
+    typical_p: TypicalP = None,
     guidance_schedule: Schedule = None,
+    precision: Precision = "fp32",
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     strict: Strict = False,
@@ -122,7 +130,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule)
+    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule, typical_p)
 
     def ask(text: str) -> Request:
         return Request(text, n=n, seed=seed, guidance=guidance, sampling=sampling)  # type: ignore[arg-type]
@@ -133,7 +141,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     place.prepare()
     from limner.registry import load
 
-    pipeline = load(model, allow_nonfinite=allow_nonfinite)
+    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision)
     for request in requests:
         drawn = draw_files(pipeline, request, place, manner)
         report(drawn, repeat_command(request, model, out, drawn), manner)
@@ -248,7 +256,9 @@ def repeat_command(request: Request, model: str, out: Path | None, drawn: Drawn)
         "--top-k": sampling.top_k,
         "--top-p": sampling.top_p,
         "--min-p": sampling.min_p,
+        "--typical-p": sampling.typical_p,
         "--guidance-schedule": sampling.guidance_schedule,
+        "--precision": drawn.pictures[0].settings.get("precision"),
     }
     for name, value in options.items():
         if value is not None:

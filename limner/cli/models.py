@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="List the models, or show one.")
+app = typer.Typer(no_args_is_help=True, help="List the models or their parts, or show one.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name or folder.")]
@@ -36,6 +36,23 @@ def list_models(as_json: AsJson = False) -> None:
         for entry in entries
     ]
     typer.echo(table([("name", "family", "size", "licence", "parameters", "file", ""), *rows]))
+
+
+@app.command("parts")
+def list_parts(as_json: AsJson = False) -> None:
+    """List the parts that a model can be made of, by the names that configs take."""
+    from limner import registry
+
+    parts = registry.list_parts()
+    if as_json:
+        typer.echo(json.dumps(parts, ensure_ascii=False))
+        return
+    rows = [
+        (kind.replace("_", " ") if not number else "", name, about)
+        for kind, found in parts.items()
+        for number, (name, about) in enumerate(found.items())
+    ]
+    typer.echo(table(rows))
 
 
 @app.command("show")

@@ -25,7 +25,6 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
     "vqgan": (VQGANConfig, VQGANCodec),
 }
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
-AUTOENCODERS = CODECS | CONTINUOUS
 
 
 def create_codec(config: Mapping[str, Any]) -> Any:
@@ -33,6 +32,11 @@ def create_codec(config: Mapping[str, Any]) -> Any:
     return create("codec", CODECS, config)
 
 
+def autoencoders() -> dict[str, tuple[type[Any], type[Any]]]:
+    """Return both tables as one."""
+    return CODECS | CONTINUOUS
+
+
 def create_autoencoder(config: Mapping[str, Any]) -> Any:
     """Build a codec of either table; raises ConfigError for an unknown name or key."""
-    return create("codec", AUTOENCODERS, config)
+    return create("codec", autoencoders(), config)

@@ -40,6 +40,11 @@ class CodecBase(nn.Module):
         return 1
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has, where codes have such; most have none."""
+        return ()
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the finest map."""
         return self.maps[-1]

@@ -74,6 +74,11 @@ class FSQCodec(CodecBase):
         return self.config.groups
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has."""
+        return self.config.levels
+
+    @property
     def vocabulary(self) -> int:
         """How many different values one code has."""
         return self.quantizer.vocabulary

@@ -27,14 +27,13 @@ class MultiscaleConfig:
 
     `scales` are the sides of the square token maps, coarse to fine. `levels` are those of finite
     scalar quantisation; `codebook` > 0 takes in its place a learned codebook of so many vectors of
-    `len(levels)` dimensions. `commitment` weighs the loss that holds features near their codes.
+    `len(levels)` dimensions.
     """
 
     size: int = 64
     scales: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     levels: tuple[int, ...] = (8, 5, 5, 5, 4)
     codebook: int = 0
-    commitment: float = 0.25
     encoder_channels: tuple[int, ...] = (32, 64, 128)
     decoder_channels: tuple[int, ...] = (128, 64, 32)
     encoder_blocks: tuple[int, ...] = (0, 1, 1)
@@ -58,8 +57,6 @@ class MultiscaleConfig:
             raise ConfigError(
                 f"codebook is {self.codebook}; expected 2 to {VOCABULARY_LIMIT}, or 0 for none"
             )
-        if not 0 <= self.commitment < float("inf"):
-            raise ConfigError(f"commitment is {self.commitment:g}; expected at least 0")
 
 
 class Phi(nn.Module):
@@ -80,7 +77,8 @@ class MultiscaleCodec(CodecBase):
     """Each map quantises what the coarser ones leave; the decoder gets the sum of all.
 
     The gradient goes through the quantiser of every map, where VAR has one straight-through step
-    around the sum; so each phi learns from the picture too.
+    around the sum and a loss on features; so each phi learns from the picture, and the features
+    grow until the levels are fine beside them.
     """
 
     def __init__(self, config: MultiscaleConfig) -> None:
@@ -100,6 +98,11 @@ class MultiscaleCodec(CodecBase):
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each token map, coarse to fine."""
         return tuple((side, side) for side in self.config.scales)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has; none with a learned codebook."""
+        return () if self.config.codebook else self.config.levels
 
     @property
     def vocabulary(self) -> int:
@@ -149,16 +152,10 @@ class MultiscaleCodec(CodecBase):
             values, found, loss = self.quantizer(self.lower(features - known.detach(), index))
             known = known + self._raise(values, index)
             codes.append(found.flatten(1))
-            losses.append(loss + self._distance(known, features))
+            losses.append(loss)
         return known, torch.cat(codes, dim=1), torch.stack(losses).mean()
 
     def _raise(self, values: Tensor, index: int) -> Tensor:
         # In fp32 even under autocast: each map refines the rounding of those before it.
         with torch.autocast(values.device.type, enabled=False):
             return self.phi[index](F.interpolate(values.float(), self.grid, mode="bicubic"))
-
-    def _distance(self, known: Tensor, features: Tensor) -> Tensor:
-        """Return how far the maps so far are from the features, for both sides to come nearer."""
-        return self.config.commitment * (
-            F.mse_loss(known, features.detach()) + F.mse_loss(features, known.detach())
-        )

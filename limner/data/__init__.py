@@ -1,1 +1,1 @@
-"""Data: the emoji-scene generator and the caches that training reads."""
+"""Data: the emoji-scene generator, sources of captioned pictures, and caches for training."""

@@ -1,7 +1,6 @@
 """Scenes as an image folder: PNG files and metadata.jsonl, as Hugging Face's imagefolder has it."""
 
 import json
-import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+from limner.data.new_folder import new_folder
 from limner.data.scenes import Scene, scene
-from limner.errors import ResourceError, UsageError, quote
-from limner.images import encode_png, sync_folder
+from limner.errors import UsageError, quote
+from limner.images import encode_png
 
 LANGUAGES = ("en", "zh", "both")
 COUNT_LIMIT = 10_000_000
@@ -69,38 +69,8 @@ def make_scenes(settings: SceneFolder, out: Path) -> Generator[int, None, None]:
     something is at `out` (an empty folder may be), ResourceError when the disk refuses.
     """
     settings.scene_at(0)  # a wrong argument or a missing font is found before anything is written
-    target = out.resolve()
-    partial = target.with_name(f"{target.name}.partial") if target.name else target
-    try:
-        _refuse_what_is_there(target, partial)
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
+    with new_folder(out) as partial:
         yield from _write(settings, partial)
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _refuse_what_is_there(target: Path, partial: Path) -> None:
-    shown = quote(str(target), 200)
-    if target == Path.cwd() or not target.name:
-        raise UsageError(f"{shown} cannot be made anew; give the name of a new folder")
-    if target.exists() and not target.is_dir():
-        raise UsageError(f"{shown} is a file; give the name of a new folder")
-    if target.is_dir() and any(target.iterdir()):
-        raise UsageError(f"{shown} is not empty; give the name of a new folder, or empty it")
-    if partial.exists():
-        raise UsageError(
-            f"{quote(str(partial), 200)} is there: another run is writing it, or was killed; "
-            "remove it, or give another folder"
-        )
 
 
 def _write(settings: SceneFolder, folder: Path) -> Iterator[int]:
@@ -111,10 +81,3 @@ def _write(settings: SceneFolder, folder: Path) -> Iterator[int]:
             (folder / entry["file_name"]).write_bytes(encode_png(Image.fromarray(found.image)))
             metadata.write(json.dumps(entry, ensure_ascii=False) + "\n")
             yield index + 1
-
-
-def _cannot_write(folder: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        f"cannot write {quote(str(folder), 200)}: {error.strerror or error}; give another folder, "
-        "or make room"
-    )

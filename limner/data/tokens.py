@@ -100,12 +100,13 @@ def encode_scenes(
     Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
     """
     left, device = count, next(codec.parameters()).device
+    ids_type = torch.int16 if tokenizer.vocabulary <= 2**15 else torch.int32
     for images, sentences in stream(source, range(-(-count // source.block))):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            codes = codec.encode(images.to(device)).flatten(1, 2).cpu()
+            codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)
-        yield CodeCache(codes[:left].to(torch.int32), captions[:left].to(torch.int16))
+        yield CodeCache(codes[:left].to(torch.int32), captions[:left].to(ids_type))
         left -= source.block
 
 

@@ -1,6 +1,6 @@
 """DALL-E: a sentence becomes text tokens, a prior draws image codes, a codec turns them to pixels.
 
-Shapes: B pictures, T text tokens, S image codes on a grid (h, w). Ramesh 2021, arXiv 2102.12092.
+Shapes: B pictures, T text tokens, S cells of all token maps. Ramesh 2021, arXiv 2102.12092.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.errors import UsageError
-from limner.priors.gpt import ROWS_AT_ONCE
+from limner.errors import UsageError, quote
+from limner.nn.stack import check_precision
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
@@ -48,9 +48,25 @@ class Dalle(nn.Module):
         """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
         return next(self.parameters()).device
 
+    @property
+    def precision(self) -> str:
+        """Precision of the prior's weights in drawing."""
+        return self.prior.prepared.precision if hasattr(self.prior, "prepared") else "fp32"
+
+    def set_precision(self, precision: str) -> None:
+        """Draw with weights in fp32, bf16 or int8; UsageError for what the prior cannot do."""
+        if check_precision(precision) != self.precision and not hasattr(self.prior, "prepared"):
+            raise UsageError(
+                f"precision is {quote(precision)}, but this model's prior draws in fp32 alone; "
+                "leave precision out",
+                param="precision",
+            )
+        if hasattr(self.prior, "prepared"):
+            self.prior.prepared.precision = precision
+
     @torch.inference_mode()
     def stream(self, request: Request) -> Iterator[Step]:
-        """Draw `request.n` pictures, yielding a Step after every code; the last one has images.
+        """Draw `request.n` pictures, yielding a Step as often as the prior; the last has images.
 
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw.
         """
@@ -76,11 +92,27 @@ class Dalle(nn.Module):
         assert last.images is not None
         return last.images
 
+    @torch.inference_mode()
+    def preview(self, step: Step) -> Tensor | None:
+        """Return images (B, 3, H, W) in [-1, 1] of what a step knows; None where it knows nothing.
+
+        Cells that are still to be drawn look as the codec sees plain grey. The pictures are those
+        that are being drawn at that moment, at most `prior.rows_at_once`.
+        """
+        if step.images is not None or step.codes is None or not step.codes.shape[1]:
+            return step.images
+        plain = torch.zeros(1, 3, self.size, self.size, device=self.device)
+        grey = self.codec.encode(plain).flatten(1, len(self.codec.layout))
+        missing = grey[:, step.codes.shape[1] :].expand(len(step.codes), *[-1] * (grey.ndim - 1))
+        codes = torch.cat([step.codes, missing], dim=1)
+        images: Tensor = self.codec.decode(codes.unflatten(1, self.codec.layout))
+        return images
+
     def settle(self, request: Request) -> TokenSampling:
         """Return the request's sampling values, with the model's own for what it leaves open."""
         asked = {
             name: getattr(request.sampling, name)
-            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule")
+            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule", "typical_p")
         }
         asked["guidance"] = request.guidance
         return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
@@ -88,20 +120,22 @@ class Dalle(nn.Module):
     def _stream(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling
     ) -> Iterator[Step]:
-        total = len(prompts) * self.prior.length
+        steps, at_once = self.prior.steps, self.prior.rows_at_once
+        total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
-        for first in range(0, len(prompts), ROWS_AT_ONCE):
-            group = slice(first, first + ROWS_AT_ONCE)
+        for first in range(0, len(prompts), at_once):
+            group = slice(first, first + at_once)
             text = self.tokenizer.batch(list(prompts[group]), self.text_length)  # (B, T)
             text = text.to(self.device)
             codes = torch.empty(0)
-            for codes in self.prior.stream(text, sampling, seeds[group]):  # (B, <= S)
-                done = len(prompts[:first]) * self.prior.length + codes.shape[0] * codes.shape[1]
+            drawing = self.prior.stream(text, sampling, seeds[group])
+            for count, codes in enumerate(drawing, start=1):  # (B, <= S)
+                done = first * steps + len(codes) * count
                 if done < total:
                     yield Step(done, total, codes=codes)
             finished.append(codes)
             # One at a time: a picture's pixels must not depend on the pictures beside it.
-            grids = codes.unflatten(1, self.codec.layout)  # (B, h, w)
+            grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
             images.extend(self.codec.decode(grid[None]) for grid in grids)
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))

@@ -40,12 +40,12 @@ class CodeTable(nn.Module):
         table = torch.stack(columns, dim=1) if used else torch.zeros(vocabulary, 0).long()
         self.register_buffer("digits", table, persistent=False)
 
-    def forward(self) -> Tensor:
-        """Return the whole table (G, V, D)."""
+    def forward(self, groups: slice = slice(None)) -> Tensor:
+        """Return the whole table (G, V, D), or that of some of its groups."""
         if not self.digits.shape[1]:
-            return self.free
-        shared = [F.embedding_bag(self.digits, rows, mode="sum") for rows in self.by_digit]
-        return self.free + torch.stack(shared)
+            return self.free[groups]
+        shared = [F.embedding_bag(self.digits, rows, mode="sum") for rows in self.by_digit[groups]]
+        return self.free[groups] + torch.stack(shared)
 
 
 def embed_cells(table: Tensor, codes: Tensor) -> Tensor:
@@ -60,27 +60,43 @@ class CellHead(nn.Module):
 
     A cell's second code is predicted from the feature and the first code by a small feed-forward
     network, and so on: the depth transformer of RQ-VAE (Lee 2022, arXiv 2203.01941) at its least.
+    With several `maps` each has rows of its own, G a map, one map's after the other's.
     """
 
     def __init__(
-        self, groups: int, vocabulary: int, levels: Sequence[int], width: int, hidden: int
+        self,
+        groups: int,
+        vocabulary: int,
+        levels: Sequence[int],
+        width: int,
+        *,
+        hidden: int,
+        maps: int = 1,
     ) -> None:
         super().__init__()
         self.groups = groups
-        self.table = CodeTable(groups, vocabulary, levels, width, width**-0.5)
-        self.bias = nn.Parameter(torch.zeros(groups, vocabulary))
+        self.table = CodeTable(maps * groups, vocabulary, levels, width, width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(maps * groups, vocabulary))
         sizes = TransformerConfig(width=width, hidden=hidden)
         self.norms = nn.ModuleList(RMSNorm(width) for _ in range(groups - 1))
         self.mixers = nn.ModuleList(FeedForward(sizes) for _ in range(groups - 1))
 
-    def forward(self, features: Tensor, codes: Tensor, inputs: Tensor) -> Tensor:
-        """Return logits (..., G, V), teacher-forced; `inputs` (G, V, D) is the input table."""
-        table = self.table()
-        logits = [F.linear(features, table[0], self.bias[0])]
+    def rows(self, which: int) -> slice:
+        """Return which rows of a table of all maps belong to map `which`."""
+        return slice(which * self.groups, (which + 1) * self.groups)
+
+    def forward(self, features: Tensor, codes: Tensor, inputs: Tensor, which: int = 0) -> Tensor:
+        """Return logits (..., G, V) of cells of map `which`, teacher-forced.
+
+        `inputs` (M * G, V, D) is the input table of all maps.
+        """
+        rows = self.rows(which)
+        table, bias, inputs = self.table(rows), self.bias[rows], inputs[rows]
+        logits = [F.linear(features, table[0], bias[0])]
         for group in range(1, self.groups):
             known = embed_cells(inputs[:group], codes[..., :group])
             mixed = self._mix(features, known, group)
-            logits.append(F.linear(mixed, table[group], self.bias[group]))
+            logits.append(F.linear(mixed, table[group], bias[group]))
         return torch.stack(logits, dim=-2)
 
     def draw(
@@ -89,16 +105,20 @@ class CellHead(nn.Module):
         choose: Callable[[Tensor, int], Tensor],
         inputs: Tensor,
         outputs: Tensor,
+        which: int = 0,
     ) -> Tensor:
         """Choose a cell's codes (..., G) one after the other; `choose(logits, group)` picks each.
 
-        `inputs` and `outputs` are the two tables (G, V, D), made once a drawing.
+        `inputs` and `outputs` are the two tables (M * G, V, D), made once a drawing; the cells are
+        of map `which`.
         """
-        chosen = [choose(F.linear(features, outputs[0], self.bias[0]), 0)]
+        rows = self.rows(which)
+        inputs, outputs, bias = inputs[rows], outputs[rows], self.bias[rows]
+        chosen = [choose(F.linear(features, outputs[0], bias[0]), 0)]
         for group in range(1, self.groups):
             known = embed_cells(inputs[:group], torch.stack(chosen, dim=-1))
             mixed = self._mix(features, known, group)
-            chosen.append(choose(F.linear(mixed, outputs[group], self.bias[group]), group))
+            chosen.append(choose(F.linear(mixed, outputs[group], bias[group]), group))
         return torch.stack(chosen, dim=-1)
 
     def _mix(self, features: Tensor, known: Tensor, group: int) -> Tensor:

@@ -1,86 +1,93 @@
 """The GPT prior: one stream of text tokens and image tokens (DALL-E, arXiv 2102.12092).
 
-Shapes: B pictures, T text positions (left-padded with 0), S = h * w cells of the grid, G codes a
-cell, V values of a code, D width. The text is a prefix whose positions see each other; cells see
-the text and the cells drawn before them. The input that predicts a cell holds the codes drawn
-before it, where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 2024,
-arXiv 2411.00776) and a raster order is the plain case.
+Shapes: B pictures, T text positions (left-padded with 0), S cells of all M maps, G codes a cell, V
+values of a code, D width. The text is a prefix whose positions see each other; cells see the text
+and the cells drawn before them. The input that predicts a cell holds the codes drawn before it,
+where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 2024, arXiv
+2411.00776) and a raster order is the plain case. Several maps (VQ-VAE-2, Razavi 2019, arXiv
+1906.00446) are one stream, the coarse map first.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.errors import ConfigError, UsageError
-from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
+from limner.nn.transformer import Transformer, TransformerConfig
+from limner.priors.base import (
+    PriorBase,
+    PriorConfig,
+    cell_coordinates,
+    check_at_least_one,
+    check_heads,
+    map_slices,
+    prefix_mask,
+    text_coordinates,
+    uniforms,
+)
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
-from limner.text.encoders import OwnEncoder, OwnEncoderConfig
-
-ROWS_AT_ONCE = 4  # pictures drawn together: fixed, so that a picture never depends on its company
+from limner.priors.decoding import Decoder, Prepared
+from limner.sampling.tokens import TokenSampling
+from limner.text.encoders import text_encoder_of
 
 
 @dataclass(frozen=True)
-class GPTConfig:
-    """Sizes of the prior, and the codec's: `groups` codes a cell of `vocabulary` values each.
+class GPTConfig(PriorConfig):
+    """The codec's codes, and sizes of the transformer that predicts them."""
 
-    `levels` are the codec's levels of finite scalar quantisation, where it has such.
-    """
-
-    text_vocabulary: int
-    vocabulary: int
-    grid: tuple[int, int] = (8, 8)
-    groups: int = 1
-    levels: tuple[int, ...] = ()
-    width: int = 256
     layers: int = 6
     heads: int = 4
     hidden: int = 704
 
     def __post_init__(self) -> None:
-        sizes = ("text_vocabulary", "vocabulary", "groups", "width", "layers", "heads", "hidden")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if min(self.grid) < 1:
-            raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
-        if any(level < 2 for level in self.levels):
-            raise ConfigError(f"levels is {list(self.levels)}; expected each to be at least 2")
-        if self.width % (self.heads * 4):
-            raise ConfigError(
-                f"width is {self.width} for {self.heads} heads; expected a multiple of 4 x heads, "
-                f"as {-(-self.width // (self.heads * 4)) * self.heads * 4}"
-            )
+        super().__post_init__()
+        check_at_least_one(self, "width", "layers", "heads", "hidden")
+        check_heads(self.width, self.heads)
 
 
-class GPT(nn.Module):
-    """Decoder-only transformer over text and image codes with an image-only head."""
+class GPT(PriorBase):
+    """Decoder-only transformer over text and image codes with an image-only head.
+
+    Each map has code vectors and head rows of its own, one map's after the other's.
+    """
 
     image_coordinates: Tensor
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.length = config.grid[0] * config.grid[1]
-        width = config.width
-        coding = (config.groups, config.vocabulary, config.levels, width)
-        self.text = OwnEncoder(OwnEncoderConfig(config.text_vocabulary, width))
-        self.codes = CodeTable(*coding, config.groups**-0.5)
+        self.slices = map_slices(self.maps)
+        width, maps = config.width, len(self.maps)
+        coding = (config.vocabulary, config.levels, width)
+        self.text = text_encoder_of(config)
+        self.codes = CodeTable(maps * config.groups, *coding, config.groups**-0.5)
         self.begin = nn.Parameter(torch.zeros(width))
         self.placed = nn.Parameter(torch.randn(self.length, width) * 0.02)
         self.target = nn.Parameter(torch.randn(self.length, width) * 0.02)
         self.transformer = Transformer(
             TransformerConfig(width, config.layers, config.heads, config.hidden)
         )
-        self.head = CellHead(*coding, hidden=width)
-        rows, columns = torch.meshgrid(
-            torch.arange(config.grid[0]), torch.arange(config.grid[1]), indexing="ij"
-        )
-        coordinates = torch.stack([rows, columns], dim=-1).view(-1, 2)
+        self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
+        coordinates = cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
+        self.prepared = Prepared()
+
+    @property
+    def any_order(self) -> bool:
+        """Whether it can learn any order of cells: those of one map, not of several."""
+        return len(self.maps) == 1
+
+    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+        """Return an order (B, S), random for that share of pictures; None where none is."""
+        if not random:
+            return None
+        raster = torch.arange(self.length).expand(len(codes), -1)
+        shuffled = torch.rand(len(codes), self.length, generator=generator).argsort(1)
+        chosen = torch.rand(len(codes), 1, generator=generator) < random
+        return torch.where(chosen, shuffled, raster).to(codes.device)
 
     def forward(self, text: Tensor, codes: Tensor, order: Tensor | None = None) -> Tensor:
         """Return logits (B, S, G, V) of codes (B, S) or (B, S, G) in `order`, teacher-forced.
@@ -92,16 +99,24 @@ class GPT(nn.Module):
             order = torch.arange(self.length, device=codes.device).expand(len(codes), -1)
         drawn = self._in_order(codes, order)
         inputs = self.codes()
-        image = embed_cells(inputs, drawn[:, :-1]) + self.placed[order[:, :-1]]
-        image = torch.cat([self.begin.expand(len(codes), 1, -1), image], dim=1)
+        before = torch.cat(
+            [
+                embed_cells(inputs[self.head.rows(which)], drawn[:, cells])
+                for which, cells in enumerate(self.slices)
+            ],
+            dim=1,
+        )[:, :-1]
+        before = before + self.placed[order[:, :-1]]
+        image = torch.cat([self.begin.expand(len(codes), 1, -1), before], dim=1)
         image = image + self.target[order]
         x = torch.cat([self.text(text), image], dim=1)
-        coordinates = torch.cat(
-            [self._text_coordinates(text), self.image_coordinates[order]], dim=1
-        )
+        coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
         features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
-        logits: Tensor = self.head(features, drawn, inputs)
-        return logits
+        parts = [
+            self.head(features[:, cells], drawn[:, cells], inputs, which)
+            for which, cells in enumerate(self.slices)
+        ]
+        return torch.cat(parts, dim=1)
 
     def loss(self, text: Tensor, codes: Tensor, order: Tensor | None = None) -> Tensor:
         """Return the mean negative log-likelihood in nats a code."""
@@ -117,28 +132,30 @@ class GPT(nn.Module):
         given: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """Draw codes in raster order for text (B, T), yielding (B, <= S, G) after every cell.
-
-        Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the codes of `given` (B, S, G)
-        are taken. At most ROWS_AT_ONCE pictures; fewer are padded to that many, so that the
-        arithmetic of a picture is the same alone and in company. With one code a cell the last
-        dimension is left out. Raises UsageError for more pictures.
-        """
-        count = len(text)
-        if count > ROWS_AT_ONCE:
-            raise UsageError(f"{count} pictures at once; this prior draws at most {ROWS_AT_ONCE}")
-        groups = self.config.groups
-        noise = torch.stack([_uniforms(seed, self.length, groups) for seed in seeds])
-        uniforms = _fill(noise.to(text.device))
-        decoder = _Decoder(self, _fill(text), sampling)
-        codes = text.new_zeros(ROWS_AT_ONCE, 0, groups)
+        """Draw codes in raster order, map by map, yielding after every cell; as PriorBase."""
+        count, groups = len(text), self.config.groups
+        text, known = self.fill(text), self.known(given, keep)
+        noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
+        noise = self.fill(noise.to(text.device))
+        decoder = Decoder(self, text, sampling, count)
+        rows = slice(decoder.pictures)
+        codes = text.new_zeros(decoder.pictures, 0, groups)
         for cell in range(self.length):
-            chosen = decoder.step(codes, uniforms[:, cell])
-            if given is not None and keep is not None:
-                known = _fill(given).reshape(ROWS_AT_ONCE, self.length, groups)[:, cell]
-                chosen = torch.where(_fill(keep)[:, cell, None], known, chosen)
+            chosen = decoder.step(codes, noise[rows, cell])
+            if known is not None:
+                given_codes, kept = known
+                chosen = torch.where(kept[rows, cell], given_codes[rows, cell], chosen)
             codes = torch.cat([codes, chosen[:, None]], dim=1)
-            yield codes[:count] if groups > 1 else codes[:count, :, 0]
+            yield self.shown(codes, count)
+
+    def embed_cell(self, inputs: Tensor, codes: Tensor, cell: int) -> Tensor:
+        """Return the vector (B, D) of a drawn cell, place and all; `inputs` is its code table."""
+        rows = self.head.rows(self.map_of(cell))
+        return embed_cells(inputs[rows], codes) + self.placed[cell]
+
+    def map_of(self, cell: int) -> int:
+        """Return which map a cell belongs to."""
+        return next(which for which, cells in enumerate(self.slices) if cell < cells.stop)
 
     def _in_order(self, codes: Tensor, order: Tensor | None) -> Tensor:
         cells = codes.reshape(len(codes), self.length, self.config.groups)
@@ -146,75 +163,7 @@ class GPT(nn.Module):
             return cells
         return cells.gather(1, order[..., None].expand(-1, -1, self.config.groups))
 
-    @staticmethod
-    def _text_coordinates(text: Tensor) -> Tensor:
-        before = torch.arange(text.shape[1], device=text.device) - text.shape[1]
-        return before[None, :, None].expand(len(text), -1, 2)
-
     def _mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
-        prefix = text.shape[1]
-        total = prefix + self.length
-        causal = torch.ones(total, total, dtype=torch.bool, device=text.device).tril()
-        causal[:prefix, :prefix] = True
-        real = F.pad(text != 0, (0, self.length), value=True)
-        allowed = causal[None] & real[:, None, :]
-        return (allowed | torch.eye(total, dtype=torch.bool, device=text.device))[:, None]
-
-
-class _Decoder:
-    """One drawing in progress: the cache, and what every step needs again."""
-
-    def __init__(self, prior: GPT, text: Tensor, sampling: TokenSampling) -> None:
-        self.prior, self.sampling = prior, sampling
-        self.guided = sampling.guidance != 0
-        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
-        self.rows, self.prefix = text.shape
-        sizes, length = prior.transformer.config, self.prefix + prior.length
-        self.cache = KeyValueCache(sizes, self.rows, length, text.device)
-        self.inputs, self.outputs = prior.codes(), prior.head.table()
-        mask = prior._mask(text)
-        self.visible = mask[:, :, -1:]
-        start = mask[:, :, : self.prefix, : self.prefix]
-        prior.transformer(prior.text(text), prior._text_coordinates(text), start, self.cache)
-
-    def step(self, codes: Tensor, uniforms: Tensor) -> Tensor:
-        """Return the codes (B, G) of the cell after `codes` (B, <= S, G) by uniforms (B, G)."""
-        cell = codes.shape[1]
-        features = self._features(codes, cell)
-        scale = guidance_at(
-            self.sampling.guidance_schedule, self.sampling.guidance, cell, self.prior.length
-        )
-
-        def pick(logits: Tensor, group: int) -> Tensor:
-            if not self.guided:
-                return choose(logits, self.sampling, uniforms[:, group])
-            with_text, without_text = logits.chunk(2)
-            guided = guide(with_text, without_text, scale)
-            return choose(guided, self.sampling, uniforms[:, group]).repeat(2)
-
-        chosen = self.prior.head.draw(features, pick, self.inputs, self.outputs)
-        return chosen[: len(codes)]
-
-    def _features(self, codes: Tensor, cell: int) -> Tensor:
-        prior = self.prior
-        if cell:
-            last = embed_cells(self.inputs, codes[:, -1]) + prior.placed[cell - 1]
-            last = last.repeat(self.rows // len(codes), 1)
-        else:
-            last = prior.begin.expand(self.rows, -1)
-        x = (last + prior.target[cell])[:, None]
-        seen = self.visible[..., : self.prefix + cell + 1]
-        where = prior.image_coordinates[cell].view(1, 1, 2)
-        features: Tensor = prior.transformer(x, where, seen, self.cache)[:, 0]
-        return features
-
-
-def _uniforms(seed: int, cells: int, groups: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(cells, groups, generator=generator, dtype=torch.float64)
-
-
-def _fill(rows: Tensor) -> Tensor:
-    missing = ROWS_AT_ONCE - len(rows)
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
+        causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
+        return prefix_mask(text, causal)

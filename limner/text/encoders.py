@@ -5,14 +5,15 @@ Shapes: B texts, T token positions (left-padded with id 0), D width.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from limner.errors import ConfigError
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.parts import create
+from limner.parts import create, settle
+from limner.text.pretrained import PRETRAINED, PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,54 @@ class OwnEncoder(nn.Embedding):
         return mixed
 
 
-TEXT_ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {"own": (OwnEncoderConfig, OwnEncoder)}
+TEXT_ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {
+    "own": (OwnEncoderConfig, OwnEncoder),
+    **{name: (PretrainedConfig, encoder) for name, encoder in PRETRAINED.items()},
+}
+FROM_THE_PRIOR = ("vocabulary", "width")
+
+
+class Conditioned(Protocol):
+    """The fields of a prior's config that decide its text encoder; `text_encoder` {} is ours."""
+
+    @property
+    def text_vocabulary(self) -> int:
+        """How many ids the tokenizer has."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Width of the prior and of the features it gets."""
+        ...
+
+    @property
+    def text_encoder(self) -> dict[str, Any]:
+        """`name` of the encoder and its settings but for vocabulary and width."""
+        ...
 
 
 def create_text_encoder(config: Mapping[str, Any]) -> Any:
     """Build the encoder named by `config["name"]`; ConfigError for an unknown name or key."""
     return create("text encoder", TEXT_ENCODERS, config)
+
+
+def text_encoder_of(prior: Conditioned, own: Mapping[str, Any] | None = None) -> Any:
+    """Build the encoder that a prior's config describes, of the prior's own vocabulary and width.
+
+    `own` are settings of our own encoder where `text_encoder` is {}. Raises ConfigError as
+    `create_text_encoder`, MissingExtraError without `transformers`.
+    """
+    return create_text_encoder(_text_config(prior, own or {}))
+
+
+def check_text_encoder(prior: Conditioned) -> None:
+    """Raise ConfigError for a `text_encoder` that cannot be built, without building it."""
+    settle("text encoder", TEXT_ENCODERS, _text_config(prior, {}))
+
+
+def _text_config(prior: Conditioned, own: Mapping[str, Any]) -> dict[str, Any]:
+    for key in FROM_THE_PRIOR:
+        if key in prior.text_encoder:
+            raise ConfigError(f"text_encoder.{key} is the prior's own; leave it out")
+    decided = {"vocabulary": prior.text_vocabulary, "width": prior.width}
+    return {"name": "own", **(prior.text_encoder or own), **decided}

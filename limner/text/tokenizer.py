@@ -11,16 +11,19 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from limner.errors import CheckpointError, ConfigError, UsageError, quote
+from limner.text.keywords import keep_keywords
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
     from torch import Tensor
 
 PAD = 0
+SETTINGS = "limner"  # the key of limner's own settings in tokenizer.json
 _PAD_NAME = "<pad>"
 _BYTES = [f"<0x{value:02X}>" for value in range(256)]
 _RESERVED = 1 + len(_BYTES)
@@ -29,10 +32,15 @@ _WORD = r"[\p{L}&&[^\p{Han}]][[\p{L}\p{M}]&&[^\p{Han}]]*"
 
 
 class Tokenizer:
-    """Text to token ids and back; knows no length limit but the one it is asked for."""
+    """Text to token ids and back; knows no length limit but the one it is asked for.
 
-    def __init__(self, engine: Engine) -> None:
+    With `keywords` it drops the stop words of a text before anything else (`limner.text.keywords`);
+    the saved tokenizer says so, so that a model draws with what it was trained with.
+    """
+
+    def __init__(self, engine: Engine, *, keywords: bool = False) -> None:
         self._engine = engine
+        self.keywords = keywords
         self.vocabulary: int = engine.get_vocab_size(with_added_tokens=True)
 
     @classmethod
@@ -68,14 +76,9 @@ class Tokenizer:
 
         Raises CheckpointError, naming `source`, for anything else.
         """
-        from tokenizers import Tokenizer as Engine
-
-        _check_parts(_parse(text, source), source)
-        try:
-            engine = Engine.from_str(text)
-        except Exception as error:  # the library raises a bare Exception for every fault
-            raise CheckpointError(f"{source} is not a tokenizer ({error})") from error
-        return cls(engine)
+        parts, settings = split_settings(text, source, {"keywords": False})
+        _check_parts(parts, source)
+        return cls(read_engine(parts, source), keywords=settings["keywords"])
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
@@ -87,8 +90,14 @@ class Tokenizer:
         return cls.from_json(text, source=str(path))
 
     def to_json(self) -> str:
-        """Return the whole tokenizer as JSON that Hugging Face `tokenizers` can read too."""
-        return str(self._engine.to_str(pretty=True))
+        """Return the whole tokenizer as JSON.
+
+        Without settings of limner's own it is what Hugging Face `tokenizers` reads too.
+        """
+        text = str(self._engine.to_str(pretty=True))
+        if not (settings := self._settings()):
+            return text
+        return json.dumps(json.loads(text) | {SETTINGS: settings}, ensure_ascii=False, indent=2)
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json`."""
@@ -96,7 +105,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, never 0; lone surrogates raise UsageError."""
-        return list(self._engine.encode(_valid(text), add_special_tokens=False).ids)
+        return list(self._engine.encode(self._prepared(text), add_special_tokens=False).ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids` as the model sees it (lower case, spaces made regular)."""
@@ -109,14 +118,18 @@ class Tokenizer:
 
         ids = torch.zeros((len(texts), length), dtype=torch.int64)
         for row, text in enumerate(texts):
-            tokens = self.encode(text)[:length]
+            tokens = self._framed(self.encode(text)[: self.room(length)])[:length]
             if tokens:
                 ids[row, length - len(tokens) :] = torch.tensor(tokens, dtype=torch.int64)
         return ids
 
+    def room(self, length: int) -> int:
+        """Return how many tokens of a text are read where a model reads `length` ids."""
+        return length
+
     def is_truncated(self, text: str, length: int) -> bool:
-        """Return whether `text` has more than `length` tokens."""
-        return len(self.encode(text)) > length
+        """Return whether `text` has more tokens than a model that reads `length` ids takes."""
+        return len(self.encode(text)) > self.room(length)
 
     def unseen_words(self, text: str) -> list[str]:
         """Return the words of `text` that training never saw as a whole, each once, in order.
@@ -124,7 +137,7 @@ class Tokenizer:
         A word is unseen when it needs more than one token; a Han character, a digit or an emoji
         when it falls back to bytes. Punctuation is never a word.
         """
-        normal = self._engine.normalizer.normalize_str(_valid(text))
+        normal = self._engine.normalizer.normalize_str(self._prepared(text))
         unseen: dict[str, None] = {}
         for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal):
             word = piece.removeprefix(_MARK)
@@ -133,6 +146,51 @@ class Tokenizer:
             if is_word and len(self._engine.model.tokenize(piece)) > 1:
                 unseen[word] = None
         return list(unseen)
+
+    def with_keywords(self) -> Self:
+        """Return the same tokenizer, which drops stop words first."""
+        changed = copy(self)
+        changed.keywords = True
+        return changed
+
+    def _settings(self) -> dict[str, Any]:
+        return {"keywords": True} if self.keywords else {}
+
+    def _framed(self, tokens: list[int]) -> list[int]:
+        return tokens
+
+    def _prepared(self, text: str) -> str:
+        return keep_keywords(_valid(text)) if self.keywords else _valid(text)
+
+
+def split_settings(
+    text: str, source: str, known: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a tokenizer's JSON without limner's own settings, and these, with defaults `known`.
+
+    Raises CheckpointError for an unknown setting or one of another type.
+    """
+    parts = _parse(text, source)
+    settings = parts.pop(SETTINGS, {})
+    if not isinstance(settings, dict):
+        raise CheckpointError(f"{source}: {SETTINGS} is {quote(settings)}; expected a table")
+    for key, value in settings.items():
+        if key not in known or type(value) is not type(known[key]):
+            raise CheckpointError(
+                f"{source} has the setting {quote(key)}: {quote(value)}; expected "
+                f"{', '.join(known)}, each as limner writes it"
+            )
+    return parts, known | settings
+
+
+def read_engine(parts: dict[str, Any], source: str) -> Engine:
+    """Return the engine that a tokenizer's JSON describes; CheckpointError names `source`."""
+    from tokenizers import Tokenizer as Engine
+
+    try:
+        return Engine.from_str(json.dumps(parts))
+    except Exception as error:  # the library raises a bare Exception for every fault
+        raise CheckpointError(f"{source} is not a tokenizer ({error})") from error
 
 
 def _with_pipeline(engine: Engine) -> Engine:

@@ -15,7 +15,7 @@ from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, settle
 from limner.train.checks import Checked, choice, default_of, number
 
-FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels")
+FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels", "maps")
 CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
@@ -85,6 +85,18 @@ class PriorTraining(Checked):
 
 
 @dataclass(frozen=True)
+class TextConfig(Checked):
+    """How a prior reads text: with a pretrained `encoder` (a folder or hf:owner/name), or its own.
+
+    `trainable` trains the pretrained encoder too; `keywords` drops stop words first.
+    """
+
+    encoder: str = ""
+    trainable: bool = False
+    keywords: bool = False
+
+
+@dataclass(frozen=True)
 class TrainConfig(Checked):
     """A whole run: what to train ("codec", "features" or "prior"), where to, on what and how."""
 
@@ -97,6 +109,7 @@ class TrainConfig(Checked):
     loop: LoopConfig = field(default_factory=LoopConfig)
     codec_training: CodecTraining = field(default_factory=CodecTraining)
     prior_training: PriorTraining = field(default_factory=PriorTraining)
+    text: TextConfig = field(default_factory=TextConfig)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
@@ -129,18 +142,35 @@ class TrainConfig(Checked):
                 param="codec_training.decoder_only",
             )
 
+        self._check_text()
+
+    def _check_text(self) -> None:
+        text = self.text
+        if self.start_from and (text.encoder or text.keywords):
+            key = "encoder" if text.encoder else "keywords"
+            raise ConfigError(
+                f"text.{key} and start_from are both given, and the model decides how it reads "
+                f"text; leave text.{key} out",
+                param=f"text.{key}",
+            )
+        if text.trainable and not text.encoder and not self.start_from:
+            raise ConfigError(
+                "text.trainable is true, but text.encoder names no encoder; give both or neither",
+                param="text.trainable",
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Return the config as plain JSON values."""
         return dataclasses.asdict(self)
 
     def check_parts(self) -> None:
         """Raise ConfigError when the tables of codec, prior or sampling cannot be used."""
-        from limner.codecs import AUTOENCODERS
+        from limner.codecs import autoencoders
         from limner.priors import PRIORS
         from limner.types import Request, Sampling
 
         if self.task == "codec" and not self.start_from:
-            _check_part("codec", AUTOENCODERS, self.codec)
+            _check_part("codec", autoencoders(), self.codec)
         if self.task != "prior":
             return
         for key in FROM_THE_CODEC:
@@ -150,6 +180,14 @@ class TrainConfig(Checked):
                     f"decide {key}; leave prior.{key} out",
                     param=f"prior.{key}",
                 )
+        held = self.prior.get("text_encoder", {})
+        named = held.get("name", "own") if isinstance(held, dict) else "own"
+        if held and (self.text.encoder or self.start_from or named != "own"):
+            raise ConfigError(
+                "prior.text_encoder describes an encoder of our own for a new model; leave it out, "
+                "and name a pretrained one by text.encoder",
+                param="prior.text_encoder",
+            )
         _check_part("prior", PRIORS, {**self.prior, "text_vocabulary": 1, "vocabulary": 2})
         known = [item.name for item in dataclasses.fields(Sampling)]
         values = dict(self.sampling)

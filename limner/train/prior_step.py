@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
 from limner.train.parts import load_codec
+from limner.train.text import text_side_of
 from limner.train.update import compiled, device_of, optimizers_for, precision, update
 
 SAMPLE_PROMPTS = (
@@ -42,7 +44,8 @@ SAMPLE_PROMPTS = (
 class PriorStep:
     """Next-code prediction with dropped captions (classifier-free guidance, arXiv 2207.12598).
 
-    With `start_from`, a model folder, the prior goes on from its weights, codec and tokenizer.
+    With `start_from`, a model folder, the prior goes on from its weights, codec, tokenizer and text
+    encoder. An encoder that is not `trainable` stays as it was read.
     For the first `random_order_until` of the run the order of codes is random for a share of
     pictures that falls from one to zero (RAR, arXiv 2411.00776); after that it is raster.
     """
@@ -53,11 +56,12 @@ class PriorStep:
         trained: Dalle | None = None
         if config.start_from:
             trained = load_checkpoint(config.start_from)
-            self.codec, self.tokenizer = trained.codec, trained.tokenizer
+            self.codec = trained.codec
             self.codec_config = dict(inspect_checkpoint(config.start_from).config.codec)
         else:
             self.codec, self.codec_config = load_codec(config.codec_from)
-            self.tokenizer = caches.tokenizer()
+        text = text_side_of(config, caches, trained)
+        self.tokenizer = text.tokenizer
         self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
         parts = (self.codec, self.tokenizer)
@@ -75,18 +79,22 @@ class PriorStep:
             "text_vocabulary": self.tokenizer.vocabulary,
             "vocabulary": self.codec.vocabulary,
             "grid": list(self.codec.grid),
-            "groups": self.codec_config.get("groups", 1),
-            "levels": []
-            if self.codec_config.get("codebook")
-            else self.codec_config.get("levels", []),
+            "groups": self.codec.groups,
+            "levels": list(self.codec.levels),
+            "maps": [list(each) for each in self.codec.maps],
         }
+        if text.encoder:
+            self.prior_config["text_encoder"] = text.encoder
         self.prior = create_prior(self.prior_config)
+        text.give_weights(self.prior)
+        _check_order(self.prior, config)
         if trained is not None:
             _take_weights(self.prior, trained.prior, config.start_from)
         self.prior = self.prior.to(self.device)
         self.loss = compiled(self.prior.loss, config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
-        self.averages = {"prior": Average(self.prior.parameters(), config.loop.average)}
+        learnt = [p for p in self.prior.parameters() if p.requires_grad]
+        self.averages = {"prior": Average(learnt, config.loop.average)}
         self.optimizers = optimizers_for(self.prior, config)
         self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
 
@@ -104,8 +112,9 @@ class PriorStep:
         )
         text = text.masked_fill(dropped[:, None], 0)
         with precision(self.config):
-            order = self._order(len(codes), step, generator)
-            loss = self.loss(text.to(self.device), codes.to(self.device), order)
+            codes = codes.to(self.device)
+            view = self.prior.training_view(codes, generator, self._random_order(step))
+            loss = self.loss(text.to(self.device), codes, view)
         numbers = update(loss, self.optimizers, self.prior, step, self.config)
         self.averages["prior"].update(step)
         return {"loss": float(loss.detach()), **numbers}
@@ -146,14 +155,9 @@ class PriorStep:
             self.tokenizer, self.prior, self.codec, defaults=sampling, size=size, text_length=length
         )
 
-    def _order(self, batch: int, step: int, generator: torch.Generator) -> Tensor | None:
+    def _random_order(self, step: int) -> float:
         until = self.config.prior_training.random_order_until * self.config.loop.steps
-        if step >= until:
-            return None
-        raster = torch.arange(self.prior.length).expand(batch, -1)
-        shuffled = torch.rand(batch, self.prior.length, generator=generator).argsort(1)
-        random = torch.rand(batch, 1, generator=generator) < 1 - step / until
-        return torch.where(random, shuffled, raster).to(self.device)
+        return 1 - step / until if step < until else 0.0
 
     def _loss(self, cache: CodeCache, captioned: bool = True) -> float:
         total = 0.0
@@ -176,3 +180,14 @@ def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:
             f"the prior in {source} is not the one that [prior] describes "
             f"({str(error).splitlines()[-1].strip()}); give the sizes it was trained with"
         ) from error
+
+
+def _check_order(prior: Any, config: TrainConfig) -> None:
+    until = config.prior_training.random_order_until
+    if until and not prior.any_order:
+        over = "one map" if len(prior.maps) == 1 else f"{len(prior.maps)} maps"
+        raise ConfigError(
+            f"prior_training.random_order_until is {until:g}, but {config.prior['name']!r} over "
+            f"{over} has one order; leave it out, or train gpt over a codec of one map",
+            param="prior_training.random_order_until",
+        )

@@ -5,8 +5,13 @@ import pytest
 from typer.testing import CliRunner
 
 from limner import registry
+from limner.checkpoint import FAMILIES
 from limner.cli import app
+from limner.codecs import CODECS
 from limner.errors import CheckpointError, UnknownModelError
+from limner.priors import PRIORS
+from limner.sampling.tokens import SAMPLERS
+from limner.text.encoders import TEXT_ENCODERS
 from tests.tiny_model import save_tiny_model
 
 RUNNER = CliRunner()
@@ -44,6 +49,22 @@ def test_list_as_json_is_what_the_documents_say(folder: Path) -> None:
         "bytes": (folder / "model.safetensors").stat().st_size,
     }
     assert 0 < parameters * 4 < listed[0]["bytes"]
+
+
+def test_parts_are_the_registered_ones_with_a_line_each() -> None:
+    answer = RUNNER.invoke(app, ["models", "parts", "--json"])
+    assert answer.exit_code == 0
+    parts = json.loads(answer.stdout)
+    registered = {
+        "codecs": CODECS, "priors": PRIORS, "text_encoders": TEXT_ENCODERS, "image_encoders": (),
+        "pipelines": FAMILIES, "samplers": SAMPLERS,
+    }  # fmt: skip
+    assert {kind: list(found) for kind, found in parts.items()} == {
+        kind: list(table) for kind, table in registered.items()
+    }
+    assert all(line.endswith(".") for found in parts.values() for line in found.values())
+    table = RUNNER.invoke(app, ["models", "parts"]).stdout
+    assert all(f" {name} " in table for found in parts.values() for name in found)
 
 
 def test_show_prints_the_parts_and_the_card(folder: Path) -> None:

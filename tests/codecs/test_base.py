@@ -18,6 +18,7 @@ class Maps(CodecBase):
 def test_one_map_is_laid_out_as_a_grid() -> None:
     codec = Maps((8, 4))
     assert (codec.grid, codec.layout, codec.groups) == ((8, 4), (8, 4), 1)
+    assert codec.levels == ()
 
 
 def test_several_maps_are_laid_out_in_a_row() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limner.codecs import AUTOENCODERS, CODECS, CONTINUOUS, create_autoencoder, create_codec
+from limner.codecs import CODECS, CONTINUOUS, autoencoders, create_autoencoder, create_codec
 from limner.errors import CheckpointError, ConfigError
 from limner.train.losses import RECONSTRUCTION
 from limner.train.parts import CODEC_FILE, load_autoencoder, load_codec, save_codec
@@ -16,7 +16,7 @@ from tests.codecs.tiny import SIZE, TINY
 
 every_codec = pytest.mark.parametrize("name", CODECS)
 every_continuous = pytest.mark.parametrize("name", CONTINUOUS)
-every_autoencoder = pytest.mark.parametrize("name", AUTOENCODERS)
+every_autoencoder = pytest.mark.parametrize("name", autoencoders())
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ def training_loss(codec: Any, images: Tensor) -> Tensor:
 
 
 def test_every_codec_has_a_tiny_config_of_its_name() -> None:
-    assert set(TINY) == set(AUTOENCODERS)
+    assert set(TINY) == set(autoencoders())
     assert all(config["name"] == name for name, config in TINY.items())
     assert not set(CODECS) & set(CONTINUOUS)
 

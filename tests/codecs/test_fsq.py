@@ -1,5 +1,6 @@
 """Contract of fsq in its variants: shapes, one answer, codes that decode, weights that return."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_shapes_and_ranges(case: dict[str, Any]) -> None:
     assert codec.grid == (4, 4) and codes.dtype == torch.int64
     assert codes.shape == ((2, 4, 4, groups) if groups > 1 else (2, 4, 4))
     assert ((codes >= 0) & (codes < codec.vocabulary)).all()
-    assert codec.vocabulary == 36
+    assert codec.vocabulary == prod(codec.levels) == 36
     images = codec.decode(codes)
     assert images.shape == (2, 3, 32, 32) and images.dtype == torch.float32
     assert images.abs().max() <= 1

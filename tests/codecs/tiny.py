@@ -15,7 +15,7 @@ STAGES: dict[str, Any] = {
 TINY: dict[str, dict[str, Any]] = {
     "fsq": {"name": "fsq", "levels": [4, 3, 3], **STAGES},
     "dvae": {"name": "dvae", "vocabulary": 24, "dimensions": 6, **STAGES},
-    "multiscale": {"name": "multiscale", "scales": [1, 2, 4], "levels": [4, 3, 3], **STAGES},
+    "multiscale": {"name": "multiscale", "scales": [1, 2, 4], "levels": [16, 16], **STAGES},
     "vqvae": {"name": "vqvae", "codebook": 24, "dimensions": 6, **STAGES},
     "vqvae2": {
         "name": "vqvae2",

@@ -42,6 +42,7 @@ class CoarseCodec:
     maps = ((64, 64),)
     grid = layout = (64, 64)
     groups = 1
+    levels = ()
     vocabulary = 512
 
     def encode(self, images: Tensor) -> Tensor:

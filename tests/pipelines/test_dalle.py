@@ -1,4 +1,4 @@
-"""DALL-E with one code a cell and with several: alone as in company, and back from its folder."""
+"""DALL-E with every prior: alone as in company, previews on the way, and back from its folder."""
 
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,30 @@ from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.types import Request, Sampling
-from tests.tiny_model import CODEC, SENTENCES, SIZE, TEXT_LENGTH, prior_config
+from limner.types import Request, Sampling, Step
+from tests.tiny_model import (
+    CODEC,
+    SENTENCES,
+    SIZE,
+    TEXT_LENGTH,
+    Averages,
+    AveragesConfig,
+    prior_config,
+)
 
 SAMPLING = TokenSampling(temperature=1.2, guidance=1.0)
+CRF = {"text_layers": 1, "rank": 4, "iterations": 2, "sweeps": 3}
+CASES = [("gpt", 1), ("gpt", 2), ("gpt", 3), ("next_scale", 2), ("crf", 1), ("crf", 2)]
 
 
-@pytest.fixture(params=[1, 2, 3])
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
 def parts(request: pytest.FixtureRequest) -> tuple[Dalle, dict[str, Any], dict[str, Any]]:
-    groups = {"groups": request.param}
+    name, groups = request.param
     torch.manual_seed(0)
     tokenizer = Tokenizer.train(SENTENCES, 400)
-    codec, prior = CODEC | groups, prior_config(tokenizer) | groups
+    codec = CODEC | {"groups": groups}
+    prior = prior_config(tokenizer) | {"name": name, "groups": groups}
+    prior |= CRF if name == "crf" else {}
     modules = (create_prior(prior), create_codec(codec))
     with torch.no_grad():
         for module in modules:
@@ -56,14 +68,62 @@ def test_a_picture_is_the_same_alone_and_in_company(pipeline: Dalle) -> None:
     assert torch.equal(pipeline.draw_many(prompts, [8, 4, 9])[1], together[1])
 
 
+def test_a_prior_of_one_precision_refuses_others(pipeline: Dalle) -> None:
+    pipeline.set_precision("fp32")
+    if hasattr(pipeline.prior, "prepared"):
+        pipeline.set_precision("int8")
+        assert pipeline.precision == "int8"
+        return
+    with pytest.raises(UsageError, match="precision is 'int8', but this model's prior draws in fp"):
+        pipeline.set_precision("int8")
+    assert pipeline.precision == "fp32"
+
+
 def test_steps_count_up_to_the_pictures(pipeline: Dalle) -> None:
     steps = list(pipeline.stream(Request("a red apple", n=5, seed=0)))
-    cells = pipeline.prior.length
-    assert {step.total for step in steps} == {5 * cells}
+    cells, often = pipeline.prior.length, pipeline.prior.steps
+    assert {step.total for step in steps} == {5 * often}
     assert [step.index for step in steps] == sorted({step.index for step in steps})
-    assert steps[-1].index == 5 * cells and all(step.images is None for step in steps[:-1])
+    assert steps[-1].index == 5 * often and all(step.images is None for step in steps[:-1])
     several = (pipeline.prior.config.groups,) if pipeline.prior.config.groups > 1 else ()
     assert steps[-1].codes is not None and steps[-1].codes.shape == (5, cells, *several)
+
+
+def test_a_preview_shows_what_is_known(pipeline: Dalle) -> None:
+    steps = list(pipeline.stream(Request("a red apple", n=5, seed=0)))
+    assert steps[-1].images is not None
+    assert pipeline.preview(steps[-1]) is steps[-1].images
+    assert pipeline.preview(Step(0, 1)) is None
+    grey = pipeline.codec.encode(torch.zeros(1, 3, SIZE, SIZE)).flatten(1, 2)
+    for step in steps[:-1]:
+        assert step.codes is not None
+        shown = pipeline.preview(step)
+        assert shown is not None and shown.shape == (len(step.codes), 3, SIZE, SIZE)
+        known = step.codes.shape[1]
+        rows = [torch.cat([codes, grey[0, known:]]) for codes in step.codes]
+        codes = torch.stack(rows)
+        assert torch.equal(shown, pipeline.codec.decode(codes.unflatten(1, (2, 2))))
+
+
+@pytest.mark.parametrize("name", ["gpt", "next_scale"])
+@torch.no_grad()
+def test_several_maps_are_drawn_and_shown_on_the_way(name: str) -> None:
+    torch.manual_seed(0)
+    tokenizer = Tokenizer.train(SENTENCES, 400)
+    changes = {"name": name, "maps": [[1, 1], [2, 2]], "levels": []}
+    prior = create_prior(prior_config(tokenizer) | changes)
+    drawing = Dalle(
+        tokenizer, prior, Averages(AveragesConfig()), defaults=SAMPLING, size=SIZE
+    ).eval()
+    steps = list(drawing.stream(Request("a red apple", n=2, seed=0)))
+    assert len(steps) == prior.steps == {"gpt": 5, "next_scale": 2}[name]
+    first, last = steps[0], steps[-1]
+    assert last.codes is not None and last.images is not None
+    assert torch.equal(last.images, drawing.codec.decode(last.codes))
+    shown = drawing.preview(first)
+    assert shown is not None and first.codes is not None and first.codes.shape == (2, 1)
+    for image, code in zip(shown, last.codes[:, 0], strict=True):
+        assert image.mean().item() == pytest.approx(code.item() / 7.5 - 1, abs=1 / 7)
 
 
 def test_it_comes_back_from_its_folder(

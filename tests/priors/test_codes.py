@@ -83,7 +83,7 @@ def test_a_cell_is_the_sum_of_its_codes() -> None:
 
 
 def lively(groups: int) -> CellHead:
-    head = CellHead(groups, VOCABULARY, LEVELS, WIDTH, 12)
+    head = CellHead(groups, VOCABULARY, LEVELS, WIDTH, hidden=12)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError, UsageError
-from limner.priors import PRIORS, create_prior, gpt
+from limner.priors import create_prior, decoding
 from limner.sampling.tokens import TokenSampling, choose
 
 SMALL: dict[str, list[dict[str, Any]]] = {
@@ -27,7 +27,7 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         for levels, groups in (([], 1), ([4, 3, 2], 1), ([4, 3, 2], 2), ([], 3))
     ]
 }
-CASES = [{"name": name, **values} for name in PRIORS for values in SMALL[name]]
+CASES = [{"name": name, **values} for name in SMALL for values in SMALL[name]]
 LENGTH = 9
 GREEDY = TokenSampling(top_k=1)
 FREE = TokenSampling(temperature=1.2, top_k=12, top_p=0.95, min_p=0.01, guidance=1.5)
@@ -137,7 +137,7 @@ def test_the_cache_gives_the_logits_of_the_full_pass(
         seen.append(logits)
         return choose(logits, *rest)
 
-    monkeypatch.setattr(gpt, "choose", listening)
+    monkeypatch.setattr(decoding, "choose", listening)
     text = texts(4)
     codes = drawn(prior, text, TokenSampling(guidance=guidance), [1, 2, 3, 4])
     with torch.no_grad():

@@ -1,14 +1,17 @@
 """Token sampling: what is kept, how guidance pushes, and that choices follow the distribution."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from limner.sampling.tokens import (
+    SAMPLERS,
     TokenSampling,
     choose,
     guidance_at,
@@ -16,6 +19,7 @@ from limner.sampling.tokens import (
     keep_min_p,
     keep_top_k,
     keep_top_p,
+    keep_typical,
 )
 
 SEEDS = st.integers(0, 10**6)
@@ -104,6 +108,23 @@ def test_schedules_end_at_the_scale_and_never_fall(schedule: str) -> None:
     assert 0 < scales[0] <= 3.0
 
 
+def test_an_interval_guides_the_middle_alone() -> None:
+    scales = [guidance_at("interval", 3.0, step, 64) for step in range(64)]
+    assert scales == [0.0] * 8 + [3.0] * 40 + [0.0] * 16
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.integers(1, 16), st.floats(0, 0.9), SHARES)
+def test_choosing_among_k_is_choosing_with_the_others_ruled_out(
+    seed: int, k: int, least: float, p: float
+) -> None:
+    logits = logits_of(seed)
+    uniforms = torch.rand(3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = choose(logits, TokenSampling(0.7, k, p, least), uniforms)
+    ruled_out = keep_top_k(logits, k)
+    assert torch.equal(found, choose(ruled_out, TokenSampling(0.7, 0, p, least), uniforms))
+
+
 def test_choices_follow_the_distribution() -> None:
     row = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5, -9.0])
     sampling = TokenSampling(temperature=0.8, top_k=5)
@@ -115,6 +136,31 @@ def test_choices_follow_the_distribution() -> None:
     assert found[5] == 0
     chi_square = ((found - expected).square() / expected)[:5].sum()
     assert chi_square < 18.47  # 4 degrees of freedom, p = 0.001
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.floats(0.05, 0.99))
+def test_typical_keeps_what_transformers_keeps(seed: int, share: float) -> None:
+    logits = logits_of(seed)
+    wanted = transformers.TypicalLogitsWarper(share)(None, logits)
+    assert torch.equal(keep_typical(logits, share), wanted)
+
+
+def test_typical_drops_the_likeliest_when_it_surprises_too_little() -> None:
+    chances = torch.tensor([[0.4, 0.15, 0.15, 0.15, 0.15]])
+    assert kept(keep_typical(chances.log(), 0.3)).tolist() == [[False, True, True, False, False]]
+    assert kept(keep_typical(chances.log(), 1e-9)).sum() == 1
+    assert torch.equal(keep_typical(chances.log(), 1.0), chances.log())
+
+
+def test_typical_takes_what_is_cut_for_impossible() -> None:
+    logits = keep_top_k(logits_of(3), 2)
+    assert torch.equal(keep_typical(logits, 0.999), logits)
+    assert choose(logits, TokenSampling(typical_p=0.01), torch.full((3,), 0.5)).shape == (3,)
+
+
+def test_every_setting_of_sampling_has_its_line() -> None:
+    assert list(SAMPLERS) == [field.name for field in fields(TokenSampling)]
 
 
 @settings(max_examples=50, deadline=None)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from limner.codecs import AUTOENCODERS, CODECS, CONTINUOUS
+from limner.codecs import CODECS, CONTINUOUS, autoencoders
 from limner.data.batches import picture_batch
 from limner.errors import CheckpointError
 from limner.train.codec_step import CodecStep
@@ -25,7 +25,7 @@ LOOP = LoopConfig(
     steps=STEPS, batch=2, warmup=2, bf16=False, validate_every=99, sample_every=99, save_every=3
 )
 ADVERSARY = CodecTraining(adversarial=0.5, adversarial_from=1, adaptive=True)
-every_autoencoder = pytest.mark.parametrize("name", AUTOENCODERS)
+every_autoencoder = pytest.mark.parametrize("name", autoencoders())
 
 
 @pytest.fixture(autouse=True)

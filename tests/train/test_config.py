@@ -8,6 +8,8 @@ import pytest
 from limner.errors import ConfigError
 from limner.train.config import LoopConfig, TrainConfig, find_line, read_config
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 task = "codec"
@@ -135,7 +137,7 @@ def test_mistakes_are_told_by_their_key(tmp_path: Path, text: str, words: str) -
         ("start_from = {a = 1}", "start_from is .*a table; expected a str"),
         ("[loop]\nsteps = {a = 1}", "loop.steps is .*a table; expected an int"),
         ("[codec]\nname = 'fsq'\nsize = 20", "codec 'fsq': size is 20; expected a multiple of 8"),
-        ("[codec]\nname = 'vq'", "unknown codec 'vq'; choose one of fsq"),
+        ("[codec]\nname = 'vq'", "unknown codec 'vq'; did you mean 'vqvae'"),
         ("[loop]\nsteps = 5", "unknown codec None"),
         ("x = " + "[" * 9000, "not valid TOML"),
         ("x = " + "9" * 9000, "not valid TOML"),
@@ -265,3 +267,10 @@ def test_a_missing_key_and_a_missing_file_are_told(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not valid TOML"):
         read_config(binary)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.toml")), ids=lambda path: path.stem)
+def test_every_config_that_comes_along_can_be_read(path: Path) -> None:
+    config = read_config(path)
+    assert f"limner train {path.relative_to(CONFIGS.parent)}" in path.read_text()
+    assert Path(config.out).parts[0] == "runs"

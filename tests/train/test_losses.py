@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.codecs import AUTOENCODERS
+from limner.codecs import autoencoders
 from limner.codecs.dvae import map_pixels
 from limner.train.losses import (
     RECONSTRUCTION,
@@ -107,7 +107,7 @@ def test_hinge_is_satisfied_beyond_one() -> None:
 
 
 def test_every_codec_names_a_reconstruction_loss() -> None:
-    named = {codec.likelihood for _, codec in AUTOENCODERS.values()}
+    named = {codec.likelihood for _, codec in autoencoders().values()}
     assert named == set(RECONSTRUCTION)
 
 

@@ -1,0 +1,152 @@
+"""Which pictures of a set are copies of one another: of the same pixels, or nearly.
+
+Three passes: equal pixels by SHA-256; likely copies by perceptual hash (of the picture and its
+mirror image) and by what windows of a picture show; each likely pair is then laid over one another
+and kept only where it agrees everywhere. It does not know why two pictures are alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limner.data.hashes import SIDE, Bytes, join, perceptual_hashes, thumbnail
+from limner.data.registration import are_copies
+from limner.data.views import similar, windows
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LEAST_SPREAD = 2.0  # standard deviation in levels of 255: below, a thumbnail shows nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """Two pictures that are copies: `first` < `second` in the order of the set.
+
+    `how` is "pixels", "hash" or "windows": the pass that found them; `mirrored` says whether one is
+    the mirror image of the other.
+    """
+
+    first: int
+    second: int
+    how: str
+    mirrored: bool = False
+
+
+class Looks:
+    """What of each picture is kept to find copies: its digest and a grey thumbnail, 4 KiB."""
+
+    def __init__(self) -> None:
+        self.digests: list[bytes] = []
+        self._thumbnails = np.empty((0, SIDE, SIDE), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def add(self, image: Image) -> None:
+        """Take in one RGB picture, the next of the set."""
+        if len(self) == len(self._thumbnails):  # room grows by doubling, as a list's does
+            room = np.empty((max(2 * len(self), 64), SIDE, SIDE), np.uint8)
+            room[: len(self)] = self.thumbnails
+            self._thumbnails = room
+        self._thumbnails[len(self)] = thumbnail(image)
+        self.digests.append(digest_pixels(image))
+
+    def extend(self, others: Looks) -> None:
+        """Take in the pictures of another set after those of this one."""
+        self._thumbnails = np.concatenate([self.thumbnails, others.thumbnails])
+        self.digests += others.digests
+
+    @property
+    def thumbnails(self) -> Bytes:
+        """The grey thumbnails (N, 64, 64) uint8."""
+        return self._thumbnails[: len(self)]
+
+
+def digest_pixels(image: Image) -> bytes:
+    """Return the SHA-256 of a picture's size and RGB pixels."""
+    return hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes()).digest()
+
+
+def find_exact_copies(looks: Looks) -> list[Likeness]:
+    """Return each picture that has the pixels of an earlier one, with the first such one."""
+    firsts: dict[bytes, int] = {}
+    return [
+        Likeness(firsts[digest], index, "pixels")
+        for index, digest in enumerate(looks.digests)
+        if firsts.setdefault(digest, index) != index
+    ]
+
+
+def find_copies(looks: Looks) -> list[Likeness]:
+    """Return every likeness in a set, in order; equal pictures are named with their first alone.
+
+    Pictures that are one plain colour are compared by their pixels alone. The time of the window
+    pass grows with the square of the number of pictures.
+    """
+    exact = find_exact_copies(looks)
+    repeated = {each.second for each in exact}
+    distinct = np.array([index for index in range(len(looks)) if index not in repeated], np.int64)
+    spread = looks.thumbnails[distinct].std(axis=(1, 2), dtype=np.float32)
+    indices = distinct[spread >= LEAST_SPREAD]
+    found = exact + near_copies(looks.thumbnails[indices], indices.tolist())
+    return sorted(found, key=lambda each: (each.first, each.second))
+
+
+def near_copies(thumbnails: Bytes, names: Sequence[int]) -> list[Likeness]:
+    """Return the pairs of thumbnails (N, 64, 64) that are copies, under the pictures' own names."""
+    if len(thumbnails) < 2:
+        return []
+    likely: dict[tuple[int, int, bool], tuple[int, str]] = {}
+    for whole, piece, mirrored, window, how in _likely(thumbnails):
+        likely.setdefault((whole, piece, mirrored), (window, how))
+    if not likely:
+        return []
+    wholes = np.array([whole for whole, _, _ in likely])
+    pieces = np.array([piece for _, piece, _ in likely])
+    turned = np.array([mirrored for _, _, mirrored in likely])
+    maps = windows()[[window for window, _ in likely.values()]]
+    agree = are_copies(thumbnails, wholes, pieces, turned, maps)
+    pairs: dict[tuple[int, int], Likeness] = {}
+    for (whole, piece, mirrored), (_, how), good in zip(
+        likely, likely.values(), agree, strict=True
+    ):
+        first, second = sorted((names[whole], names[piece]))
+        if good and (not mirrored or (first, second) not in pairs):
+            pairs[first, second] = Likeness(first, second, how, mirrored)
+    return list(pairs.values())
+
+
+def _likely(thumbnails: Bytes) -> Iterator[tuple[int, int, bool, int, str]]:
+    """Yield (whole, piece, mirrored, window, how) of pairs worth laying over one another."""
+    hashes, mirrored_hashes = perceptual_hashes(thumbnails)
+    for mirrored, table in ((False, hashes), (True, mirrored_hashes)):
+        for first, second in join(table, hashes).tolist():
+            if first < second:
+                yield first, second, mirrored, 0, "hash"
+    for whole, piece, mirrored, window in similar(thumbnails):
+        yield whole, piece, mirrored, window, "windows"
+
+
+def group(count: int, likenesses: Iterable[Likeness]) -> list[list[int]]:
+    """Return the sets of pictures that are joined by likenesses, each and all in order."""
+    parent = list(range(count))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for each in likenesses:
+        one, other = sorted((root(each.first), root(each.second)))
+        parent[other] = one
+    groups: dict[int, list[int]] = {}
+    for index in range(count):
+        groups.setdefault(root(index), []).append(index)
+    return [members for members in groups.values() if len(members) > 1]

@@ -1,0 +1,192 @@
+"""What every prior shares: the codes it predicts, where cells lie, how rows are filled up.
+
+Shapes: B pictures, T text positions (left-padded with 0), S cells of all maps, G codes a cell.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError, UsageError
+from limner.sampling.tokens import TokenSampling
+from limner.text.encoders import check_text_encoder
+
+Maps = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """What a prior knows of its tokenizer and codec: `groups` codes a cell of `vocabulary` values.
+
+    `maps` are rows and columns of the codec's token maps, coarse to fine, the last of them `grid`;
+    none means `grid` alone. `levels` are those of finite scalar quantisation, where it has such.
+    `text_encoder` holds the `name` and settings of one of TEXT_ENCODERS; {} is our own. It gives
+    features of `width`, which is the prior's too.
+    """
+
+    text_vocabulary: int
+    vocabulary: int
+    grid: tuple[int, int] = (8, 8)
+    groups: int = 1
+    levels: tuple[int, ...] = ()
+    maps: Maps = ()
+    width: int = 256
+    text_encoder: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_at_least_one(self, "text_vocabulary", "vocabulary", "groups", "width")
+        if min(self.grid) < 1:
+            raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
+        if any(level < 2 for level in self.levels):
+            raise ConfigError(f"levels is {list(self.levels)}; expected each to be at least 2")
+        shown = [list(each) for each in self.maps]
+        if any(min(each) < 1 for each in self.maps):
+            raise ConfigError(f"maps is {shown}; expected at least 1 row and column in each")
+        if self.maps and self.maps[-1] != self.grid:
+            raise ConfigError(
+                f"maps is {shown} for a grid of {list(self.grid)}; expected the grid as the last"
+            )
+        check_text_encoder(self)
+
+
+class PriorBase(nn.Module):
+    """Text ids (B, T) to codes (B, S) or (B, S, G); a prior is this and one file.
+
+    Cells of several maps stand one map after the other. `rows_at_once` is how many pictures
+    `stream` draws together: fixed, so that a picture never depends on its company.
+    """
+
+    rows_at_once: ClassVar[int] = 4
+    config: Any
+
+    @property
+    def maps(self) -> Maps:
+        """Rows and columns of each token map, coarse to fine."""
+        maps: Maps = self.config.maps or (self.config.grid,)
+        return maps
+
+    @property
+    def length(self) -> int:
+        """How many cells all maps have together, S."""
+        return sum(rows * columns for rows, columns in self.maps)
+
+    @property
+    def steps(self) -> int:
+        """How often `stream` yields; by default after every cell."""
+        return self.length
+
+    @property
+    def any_order(self) -> bool:
+        """Whether it can learn the cells of a picture in any order; most cannot."""
+        return False
+
+    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+        """Return what `loss` takes as its third argument in a step of training; None for nothing.
+
+        `random` is the share of pictures whose cells come in random order, where `any_order`.
+        """
+        return None
+
+    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
+        """Return the mean negative log-likelihood in nats a code."""
+        raise NotImplementedError
+
+    def stream(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        seeds: Sequence[int],
+        given: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Draw codes for text (B, T), yielding (B, <= S) or (B, <= S, G) `steps` times.
+
+        Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the codes of `given`, of the
+        shape that is drawn, are taken. Raises UsageError for more than `rows_at_once` pictures.
+        """
+        raise NotImplementedError
+
+    def fill(self, rows: Tensor) -> Tensor:
+        """Return `rows_at_once` rows: the given ones, and the last again in the missing places."""
+        missing = self.rows_at_once - len(rows)
+        if missing < 0:
+            raise UsageError(
+                f"{len(rows)} pictures at once; this prior draws at most {self.rows_at_once}"
+            )
+        return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
+
+    def known(self, given: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Return known codes (rows_at_once, S, G) and where they are known (rows_at_once, S, 1)."""
+        if given is None or keep is None:
+            return None
+        shape = (self.rows_at_once, self.length, self.config.groups)
+        return self.fill(given).reshape(shape), self.fill(keep)[..., None]
+
+    def shown(self, codes: Tensor, count: int) -> Tensor:
+        """Return the first `count` rows of codes (B, S, G); with one code a cell without G."""
+        return codes[:count] if self.config.groups > 1 else codes[:count, :, 0]
+
+
+def check_at_least_one(config: object, *names: str) -> None:
+    """Raise ConfigError unless each named field of a config is at least 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least 1")
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Raise ConfigError unless a width can be split into heads with 2-D rotary positions."""
+    if width % (heads * 4):
+        raise ConfigError(
+            f"width is {width} for {heads} heads; expected a multiple of 4 x heads, "
+            f"as {-(-width // (heads * 4)) * heads * 4}"
+        )
+
+
+def cell_coordinates(maps: Maps) -> Tensor:
+    """Return row and column (S, 2) of every cell's centre, counted in cells of the finest map."""
+    finest = torch.tensor(maps[-1])
+    found = []
+    for rows, columns in maps:
+        pairs = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).view(-1, 2)
+        found.append((pairs + 0.5) * (finest / torch.tensor([rows, columns])) - 0.5)
+    return torch.cat(found)
+
+
+def map_slices(maps: Maps) -> list[slice]:
+    """Return where the cells of each map stand among all S."""
+    ends = [0]
+    for rows, columns in maps:
+        ends.append(ends[-1] + rows * columns)
+    return [slice(first, end) for first, end in pairwise(ends)]
+
+
+def text_coordinates(text: Tensor) -> Tensor:
+    """Return places (B, T, 2) of text before a picture: negative, on the diagonal, -1 the last."""
+    before = torch.arange(text.shape[1], device=text.device) - text.shape[1]
+    return before[None, :, None].expand(len(text), -1, 2)
+
+
+def prefix_mask(text: Tensor, cells: Tensor) -> Tensor:
+    """Return who may see whom (B, 1, T + S, T + S), of cells (S, S) behind a prefix of text.
+
+    Text sees text, cells see text and what `cells` allows; nobody sees padding but itself.
+    """
+    prefix, length = text.shape[1], len(cells)
+    allowed = F.pad(cells, (prefix, 0), value=True)
+    above = F.pad(torch.ones(prefix, prefix, dtype=torch.bool, device=text.device), (0, length))
+    real = F.pad(text != 0, (0, length), value=True)
+    allowed = torch.cat([above, allowed])[None] & real[:, None, :]
+    alone = torch.eye(prefix + length, dtype=torch.bool, device=text.device)
+    return (allowed | alone)[:, None]
+
+
+def uniforms(seed: int, cells: int, groups: int) -> Tensor:
+    """Return uniform numbers (cells, groups) in [0, 1) in fp64, a pure function of the seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(cells, groups, generator=generator, dtype=torch.float64)

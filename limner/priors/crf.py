@@ -1,0 +1,345 @@
+"""The CRF prior: a conditional random field over the grid of codes (CRF-as-RNN, arXiv 1502.03240).
+
+Shapes: B pictures, T text positions (left-padded with 0), S = h * w cells, G codes a cell, V values
+of a code, D width, K directions to neighbours, R rank, L = K * R links a cell.
+
+log p(x | text) = sum of u(x_i; text) over codes + sum of a(x_i) . b(x_j) over neighbours - log Z.
+The unary potentials u come from text by cross-attention; the pairwise ones are learned matrices of
+rank R, one for each offset between neighbouring cells and one for the codes within a cell, the same
+everywhere in a picture and for every text. Nothing but neighbours is seen, so that what lies far
+apart in a picture agrees only as far as the text decides it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError
+from limner.nn.transformer import FeedForward, RMSNorm, TransformerConfig
+from limner.priors.base import PriorBase, PriorConfig, check_at_least_one, check_heads, uniforms
+from limner.priors.codes import CodeTable, embed_cells
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.text.encoders import text_encoder_of
+
+OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
+
+
+@dataclass(frozen=True)
+class CRFConfig(PriorConfig):
+    """The codec's codes, sizes of the network for unary potentials, and of the field.
+
+    `text_layers` encode the text, `layers` of cross-attention read it. The field has `neighbours` 4
+    or 8 and matrices of `rank`; mean field takes `iterations`. In training `conditional` is the
+    share of pictures of which all codes but one block are known (pseudo-likelihood by blocks, Besag
+    1975); in the others none is. Sampling takes `sweeps` over the picture, the first at `heat`
+    times the asked temperature.
+    """
+
+    text_layers: int = 4
+    layers: int = 3
+    heads: int = 4
+    hidden: int = 704
+    neighbours: int = 8
+    rank: int = 48
+    iterations: int = 4
+    conditional: float = 0.5
+    sweeps: int = 12
+    heat: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sizes = ("width", "text_layers", "layers", "heads", "hidden")
+        check_at_least_one(self, *sizes, "rank", "iterations", "sweeps")
+        check_heads(self.width, self.heads)
+        if len(self.maps) > 1:
+            raise ConfigError(
+                f"maps is {[list(each) for each in self.maps]}; a field lies over one map, so give "
+                "it a codec of one map, or take gpt or next_scale"
+            )
+        if self.neighbours not in OFFSETS:
+            raise ConfigError(f"neighbours is {self.neighbours}; expected 4 or 8")
+        if not 0 <= self.conditional <= 1:
+            raise ConfigError(f"conditional is {self.conditional:g}; expected a share in [0, 1]")
+        if self.heat < 1:
+            raise ConfigError(f"heat is {self.heat:g}; expected at least 1")
+
+
+class CRF(PriorBase):
+    """Text to unary potentials, and a field with pairwise ones over the grid of codes."""
+
+    def __init__(self, config: CRFConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        sizes = {"layers": config.text_layers, "heads": config.heads, "hidden": config.hidden}
+        self.text = text_encoder_of(config, own={"name": "own", **sizes})
+        self.queries = nn.Parameter(torch.randn(self.length, width))
+        self.readers = nn.ModuleList(TextReader(config) for _ in range(config.layers))
+        self.norm = RMSNorm(width)
+        coding = (config.groups, config.vocabulary, config.levels)
+        self.values = CodeTable(*coding, width, width**-0.5)
+        self.bias = nn.Parameter(torch.zeros(config.groups, config.vocabulary))
+        self.field = Field(config)
+
+    @property
+    def steps(self) -> int:
+        """How often `stream` yields: once a sweep."""
+        return int(self.config.sweeps)
+
+    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+        """Return which codes (B, S, G) are known: of each picture none, or all but one block."""
+        blocks = self.field.blocks()
+        hidden = torch.randint(len(blocks), (len(codes),), generator=generator).to(codes.device)
+        partly = torch.rand(len(codes), generator=generator) < self.config.conditional
+        return ~blocks[hidden] & partly.to(codes.device)[:, None, None]
+
+    def unary(self, text: Tensor) -> Tensor:
+        """Return unary potentials (B, S, G, V) of text (B, T)."""
+        features, real = self.text(text), text != 0
+        x = self.queries.expand(len(text), -1, -1)
+        for reader in self.readers:
+            x = reader(x, features, real)
+        rows = torch.stack([F.linear(self.norm(x), table) for table in self.values()], dim=2)
+        return rows + self.bias
+
+    def forward(self, text: Tensor, codes: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return logits (B, S, G, V) of the marginals that mean field finds.
+
+        Where `known` (B, S, G) is true the codes are given; by default none is.
+        """
+        held = None
+        if known is not None:
+            held = (codes.reshape(known.shape), known)
+        return self.field.mean_field(self.unary(text), held)
+
+    def loss(self, text: Tensor, codes: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the cross-entropy of mean field's marginals, the mean in nats an unknown code.
+
+        With nothing known, that is the negative log-likelihood of their product, not of the field.
+        """
+        logits = self(text, codes, known)
+        shape = logits.shape[:-1]
+        nats = F.cross_entropy(
+            logits.flatten(0, 2).float(), codes.flatten(), reduction="none"
+        ).view(shape)
+        if known is None:
+            return nats.mean()
+        unknown = (~known).float()
+        return ((nats * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
+
+    def stream(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        seeds: Sequence[int],
+        given: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Draw codes (B, S) or (B, S, G) by Gibbs sampling, yielding after every sweep.
+
+        The chain starts from mean field's marginals. Its temperature falls to the asked one over
+        the first half of the sweeps. Guidance moves the unary potentials alone: the pairwise ones
+        are the same with text and without.
+        """
+        config, count = self.config, len(text)
+        text, known = self.fill(text), self.known(given, keep)
+        shape = (config.sweeps + 1, self.length, config.groups)
+        noise = [uniforms(seed, config.sweeps + 1, self.length * config.groups) for seed in seeds]
+        noise_at = self.fill(torch.stack(noise).to(text.device)).view(len(text), *shape).unbind(1)
+        told = self.unary(text)
+        untold = self.unary(torch.zeros_like(text)) if sampling.guidance else told
+        held = None
+        if known is not None:
+            given_codes, kept = known
+            held = (given_codes, kept.expand_as(given_codes))
+        tables = self.field.tables()
+        codes = torch.empty(0)
+        for sweep in range(config.sweeps):
+            scale = guidance_at(sampling.guidance_schedule, sampling.guidance, sweep, config.sweeps)
+            unary = guide(told, untold, scale) if sampling.guidance else told
+            if sweep == 0:
+                marginals = self.field.mean_field(unary, held)
+                codes = _choose(marginals, sampling, noise_at[-1], 1.0)
+                codes = codes if held is None else torch.where(held[1], held[0], codes)
+            heat = config.heat ** max(0.0, 1 - 2 * sweep / config.sweeps)
+            codes = codes.clone()
+            for cells, group in self.field.turns():
+                logits = self.field.conditional(unary, codes, tables, cells, group)
+                chosen = _choose(logits, sampling, noise_at[sweep][:, cells, group], heat)
+                if held is not None:
+                    kept_here, old = held[1][:, cells, group], codes[:, cells, group]
+                    chosen = torch.where(kept_here, old, chosen)
+                codes[:, cells, group] = chosen
+            yield self.shown(codes, count)
+
+
+class Field(nn.Module):
+    """Pairwise potentials between neighbouring cells and within a cell, and inference with them.
+
+    A cell's codes choose L links, R for each direction, as the sum over its codes. A pair of
+    neighbours agrees by the product of the links that each holds in the other's direction.
+    """
+
+    neighbours: Tensor
+    colours: Tensor
+
+    def __init__(self, config: CRFConfig) -> None:
+        super().__init__()
+        self.config = config
+        coding = (config.groups, config.vocabulary, config.levels)
+        self.directions = 2 * len(OFFSETS[config.neighbours])
+        links = self.directions * config.rank
+        self.links = CodeTable(*coding, links, 0.1 * config.rank**-0.25)
+        within = 2 * config.rank if config.groups > 1 else 0
+        self.inner = CodeTable(*coding, within, 0.1 * config.rank**-0.25)
+        neighbours, colours = grid_of(config.grid, config.neighbours)
+        self.register_buffer("neighbours", neighbours, persistent=False)
+        self.register_buffer("colours", colours, persistent=False)
+
+    def tables(self) -> tuple[Tensor, Tensor]:
+        """Return the links of every value: between cells (G, V, L), within one (G, V, 2 * R)."""
+        return self.links(), self.inner()
+
+    def blocks(self) -> Tensor:
+        """Return the blocks (blocks, S, G) of codes that are independent given all others."""
+        colour = torch.arange(int(self.colours.max()) + 1, device=self.colours.device)
+        group = torch.eye(self.config.groups, dtype=torch.bool, device=self.colours.device)
+        cells = self.colours == colour[:, None]
+        return (cells[:, None, :, None] & group[None, :, None, :]).flatten(0, 1)
+
+    def turns(self) -> Iterator[tuple[Tensor, int]]:
+        """Yield (cells, group) of each block, in the order of Gibbs sampling."""
+        for colour in range(int(self.colours.max()) + 1):
+            cells = (self.colours == colour).nonzero()[:, 0]
+            for group in range(self.config.groups):
+                yield cells, group
+
+    def mean_field(self, unary: Tensor, held: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return the logits (B, S, G, V) of mean field's marginals (arXiv 1502.03240, algorithm 1).
+
+        `held` are codes (B, S, G) and where they are known; a known code's marginal is itself, and
+        its logits are those of the code given all others.
+        """
+        tables = self.tables()
+        logits = unary
+        for _ in range(self.config.iterations):
+            shares = logits.softmax(-1)
+            sent = [
+                torch.stack([shares[:, :, group] @ rows for group, rows in enumerate(table)])
+                for table in tables
+            ]
+            if held is not None:
+                known = held[1].movedim(-1, 0)[..., None]
+                sent = [
+                    torch.where(known, _rows(table, held[0]).to(each.dtype), each)
+                    for table, each in zip(tables, sent, strict=True)
+                ]
+            logits = unary + self._messages(sent[0].sum(0), sent[1], tables)
+        return logits
+
+    def conditional(
+        self,
+        unary: Tensor,
+        codes: Tensor,
+        tables: tuple[Tensor, Tensor],
+        cells: Tensor,
+        group: int,
+    ) -> Tensor:
+        """Return logits (B, N, V) of one code in each of N cells, exact given all other codes."""
+        links, inner = tables
+        received = self._receive(embed_cells(links, codes))[:, cells]
+        within = self._receive_within(_rows(inner, codes[:, cells]), group)
+        logits: Tensor = unary[:, cells, group] + received @ links[group].T
+        return logits + within @ inner[group].T
+
+    def _messages(self, sent: Tensor, within: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+        """Return what all others tell each value (B, S, G, V).
+
+        They are told by links between cells (B, S, L), and within a cell (G, B, S, 2 * R).
+        """
+        links, inner = tables
+        received = self._receive(sent)
+        return torch.stack(
+            [
+                F.linear(received, links[group])
+                + F.linear(self._receive_within(within, group), inner[group])
+                for group in range(self.config.groups)
+            ],
+            dim=2,
+        )
+
+    def _receive(self, sent: Tensor) -> Tensor:
+        """Return the links (B, S, L) that each cell meets, of those (B, S, L) that cells hold."""
+        held = F.pad(sent, (0, 0, 0, 1)).unflatten(-1, (self.directions, -1))
+        met = [held[:, self.neighbours[:, d], d ^ 1] for d in range(self.directions)]
+        return torch.cat(met, dim=-1)
+
+    def _receive_within(self, held: Tensor, group: int) -> Tensor:
+        """Return the links (B, N, 2R) that a cell's code meets in its other codes (G, B, N, 2R)."""
+        first, second = held.chunk(2, dim=-1)
+        return torch.cat([second[group + 1 :].sum(0), first[:group].sum(0)], dim=-1)
+
+
+class TextReader(nn.Module):
+    """Cross-attention of cells to text, then feed-forward, each normalised before, added after."""
+
+    def __init__(self, config: CRFConfig) -> None:
+        super().__init__()
+        width = config.width
+        sizes = TransformerConfig(width, config.layers, config.heads, config.hidden)
+        self.heads = config.heads
+        self.norms = nn.ModuleList(RMSNorm(width) for _ in range(3))
+        self.query = nn.Linear(width, width, bias=False)
+        self.key_value = nn.Linear(width, 2 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.nothing = nn.Parameter(torch.randn(width) * 0.02)
+        self.feed_forward = FeedForward(sizes)
+
+    def forward(self, x: Tensor, text: Tensor, real: Tensor) -> Tensor:
+        """Map cells (B, S, D) to the same shape, by text features (B, T, D), `real` (B, T) ones.
+
+        One learned position stands beside the text, for where there is none.
+        """
+        text = torch.cat([self.nothing.expand(len(text), 1, -1), self.norms[1](text)], dim=1)
+        visible = F.pad(real, (1, 0), value=True)[:, None, None]
+        query = self.query(self.norms[0](x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        pairs = self.key_value(text).unflatten(-1, (2, self.heads, -1))
+        key, value = pairs.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.feed_forward(self.norms[2](x))
+        return out
+
+
+def grid_of(grid: tuple[int, int], neighbours: int) -> tuple[Tensor, Tensor]:
+    """Return each cell's neighbour in every direction (S, K), S for none, and colours (S,).
+
+    Directions 2 n and 2 n + 1 are offset n and its opposite. Neighbours never share a colour.
+    """
+    rows, columns = grid
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    found = []
+    for down, right in OFFSETS[neighbours]:
+        for sign in (1, -1):
+            there_row, there_column = row + sign * down, column + sign * right
+            inside = (there_row >= 0) & (there_row < rows)
+            inside &= (there_column >= 0) & (there_column < columns)
+            cell = there_row * columns + there_column
+            found.append(torch.where(inside, cell, rows * columns).flatten())
+    colours = row % 2 * min(2, columns) + column % 2 if neighbours == 8 else (row + column) % 2
+    return torch.stack(found, dim=1), colours.flatten()
+
+
+def _rows(table: Tensor, codes: Tensor) -> Tensor:
+    """Return the rows (G, B, N, ...) of a table (G, V, ...) that codes (B, N, G) name."""
+    return torch.stack([F.embedding(codes[..., g], rows) for g, rows in enumerate(table)])
+
+
+def _choose(logits: Tensor, sampling: TokenSampling, noise: Tensor, heat: float) -> Tensor:
+    """Choose a code for each of logits (..., V) by uniform numbers (...), `heat` times as hot."""
+    rows = logits.flatten(0, -2) / heat
+    return choose(rows, sampling, noise.flatten()).view(logits.shape[:-1])

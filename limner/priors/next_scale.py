@@ -1,0 +1,231 @@
+"""The next-scale prior: one whole token map at a time, coarse to fine (VAR, arXiv 2404.02905).
+
+Shapes: B pictures, T text positions (left-padded with 0), M maps, S cells of all maps, N of one,
+G codes a cell, V values of a code, D width. The text is a prefix, as in gpt; cells see the text,
+the maps before theirs and their own. What is drawn of the maps before comes in as vectors of this
+prior's own: each map's are spread over the finest grid, summed, and shrunk to the next map.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError
+from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
+from limner.priors.base import (
+    Maps,
+    PriorBase,
+    PriorConfig,
+    cell_coordinates,
+    check_at_least_one,
+    check_heads,
+    map_slices,
+    prefix_mask,
+    text_coordinates,
+    uniforms,
+)
+from limner.priors.codes import CellHead, CodeTable, embed_cells
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.text.encoders import text_encoder_of
+
+
+@dataclass(frozen=True)
+class NextScaleConfig(PriorConfig):
+    """The codec's codes, sizes of the transformer, and how training disturbs what it sees.
+
+    `flip` is the share of input codes that are random in training, so that the prior learns to
+    go on from maps with mistakes in them (after the bit flips of Infinity, arXiv 2412.04431).
+    """
+
+    layers: int = 6
+    heads: int = 4
+    hidden: int = 704
+    flip: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least_one(self, "width", "layers", "heads", "hidden")
+        check_heads(self.width, self.heads)
+        if not 0 <= self.flip < 1:
+            raise ConfigError(f"flip is {self.flip:g}; expected a share in [0, 1)")
+
+
+class NextScale(PriorBase):
+    """Transformer over text and token maps whose attention is causal by map.
+
+    All maps share one table of code vectors, as they share the codebook of a residual codec; a
+    linear layer for each map tells them apart. All cells of a map are drawn at once, each without
+    knowing its neighbours: over one map alone, or with few, pictures fall apart.
+    """
+
+    coordinates: Tensor
+    map_numbers: Tensor
+    spread: Tensor
+
+    def __init__(self, config: NextScaleConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.slices = map_slices(self.maps)
+        width = config.width
+        coding = (config.groups, config.vocabulary, config.levels, width)
+        self.text = text_encoder_of(config)
+        self.codes = CodeTable(*coding, config.groups**-0.5)
+        self.by_map = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in self.maps[:-1])
+        self.begin = nn.Parameter(torch.zeros(width))
+        self.map_embedding = nn.Parameter(torch.randn(len(self.maps), width) * 0.02)
+        self.placed = nn.Parameter(torch.randn(self.length, width) * 0.02)
+        self.transformer = Transformer(
+            TransformerConfig(width, config.layers, config.heads, config.hidden)
+        )
+        self.head = CellHead(*coding, hidden=width)
+        numbers = [torch.full((rows * columns,), k) for k, (rows, columns) in enumerate(self.maps)]
+        self.register_buffer("map_numbers", torch.cat(numbers), persistent=False)
+        self.register_buffer("coordinates", cell_coordinates(self.maps), persistent=False)
+        self.register_buffer("spread", spread_matrix(self.maps), persistent=False)
+
+    @property
+    def steps(self) -> int:
+        """How often `stream` yields: once a map."""
+        return len(self.maps)
+
+    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+        """Return codes of which the share `flip` is replaced by random ones; None for no share."""
+        if not self.config.flip:
+            return None
+        flipped = torch.rand(codes.shape, generator=generator) < self.config.flip
+        noise = torch.randint(self.config.vocabulary, codes.shape, generator=generator)
+        return torch.where(flipped.to(codes.device), noise.to(codes.device), codes)
+
+    def forward(self, text: Tensor, codes: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Return logits (B, S, G, V) of codes (B, S) or (B, S, G), teacher-forced.
+
+        `seen` are the codes that stand for the maps before, by default `codes` themselves.
+        """
+        shape = (len(codes), self.length, self.config.groups)
+        inputs = self.codes()
+        seen = (codes if seen is None else seen).reshape(shape)
+        vectors = [self._vectors(inputs, seen[:, cells], k) for k, cells in self._coarse()]
+        image = self._inputs(vectors, len(codes), slice(0, self.length))
+        x = torch.cat([self.text(text), image], dim=1)
+        places = self.coordinates.expand(len(codes), -1, -1)
+        where = torch.cat([text_coordinates(text), places], dim=1)
+        features = self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
+        logits: Tensor = self.head(features, codes.reshape(shape), inputs)
+        return logits
+
+    def loss(self, text: Tensor, codes: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Return the mean negative log-likelihood in nats a code; `seen` as in `forward`."""
+        logits = self(text, codes, seen)
+        return F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
+
+    def stream(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        seeds: Sequence[int],
+        given: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
+        count, groups = len(text), self.config.groups
+        text, known = self.fill(text), self.known(given, keep)
+        noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
+        noise = self.fill(noise.to(text.device))
+        drawing = _Drawing(self, text, sampling)
+        codes = text.new_zeros(len(text), 0, groups)
+        for which, cells in enumerate(self.slices):
+            chosen = drawing.draw(which, noise[:, cells])
+            if known is not None:
+                given_codes, kept = known
+                chosen = torch.where(kept[:, cells], given_codes[:, cells], chosen)
+            drawing.take(which, chosen)
+            codes = torch.cat([codes, chosen], dim=1)
+            yield self.shown(codes, count)
+
+    def mask(self, text: Tensor) -> Tensor:
+        """Return who may see whom (B, 1, T + S, T + S)."""
+        return prefix_mask(text, self.map_numbers[None, :] <= self.map_numbers[:, None])
+
+    def _coarse(self) -> list[tuple[int, slice]]:
+        return list(enumerate(self.slices[:-1]))
+
+    def _vectors(self, inputs: Tensor, codes: Tensor, which: int) -> Tensor:
+        """Return the vectors (B, N, D) that codes (B, N, G) of a map bring to the maps after it."""
+        vectors: Tensor = self.by_map[which](embed_cells(inputs, codes))
+        return vectors
+
+    def _inputs(self, vectors: Sequence[Tensor], rows: int, cells: slice) -> Tensor:
+        """Return the inputs (B, N, D) of some cells, of the vectors of the maps before them."""
+        own = self.placed[cells] + self.map_embedding[self.map_numbers[cells]]
+        own = own.expand(rows, -1, -1)
+        if not vectors:
+            return own + self.begin
+        before = torch.cat(list(vectors), dim=1)
+        spread = self.spread[cells, : before.shape[1]].to(before.dtype)
+        first = (self.map_numbers[cells] == 0)[:, None]
+        return own + spread @ before + first * self.begin
+
+
+class _Drawing:
+    """One drawing in progress: the cache, the tables, and the vectors of the maps drawn so far."""
+
+    def __init__(self, prior: NextScale, text: Tensor, sampling: TokenSampling) -> None:
+        self.prior, self.sampling = prior, sampling
+        self.guided = sampling.guidance != 0
+        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
+        self.rows, self.prefix = text.shape
+        sizes, length = prior.transformer.config, self.prefix + prior.length
+        self.cache = KeyValueCache(sizes, self.rows, length, text.device)
+        self.inputs, self.outputs = prior.codes(), prior.head.table()
+        self.mask = prior.mask(text)
+        self.vectors: list[Tensor] = []
+        start = self.mask[:, :, : self.prefix, : self.prefix]
+        prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
+
+    def draw(self, which: int, noise: Tensor) -> Tensor:
+        """Return the codes (B, N, G) of a map by uniform numbers (B, N, G)."""
+        prior, cells = self.prior, self.prior.slices[which]
+        rows, size = noise.shape[:2]
+        x = prior._inputs(self.vectors, rows, cells).repeat(self.rows // rows, 1, 1)
+        here = slice(self.prefix + cells.start, self.prefix + cells.stop)
+        visible = self.mask[:, :, here, : here.stop]
+        features = prior.transformer(x, prior.coordinates[cells][None], visible, self.cache)
+        sampling = self.sampling
+        scale = guidance_at(sampling.guidance_schedule, sampling.guidance, which, len(prior.maps))
+
+        def pick(logits: Tensor, group: int) -> Tensor:
+            numbers = noise[..., group].flatten()
+            if not self.guided:
+                return choose(logits, sampling, numbers)
+            with_text, without_text = logits.chunk(2)
+            return choose(guide(with_text, without_text, scale), sampling, numbers).repeat(2)
+
+        chosen = prior.head.draw(features.flatten(0, 1), pick, self.inputs, self.outputs)
+        return chosen[: rows * size].view(rows, size, -1)
+
+    def take(self, which: int, codes: Tensor) -> None:
+        """Let the maps that follow know the codes (B, N, G) of a map."""
+        if which + 1 < len(self.prior.maps):
+            self.vectors.append(self.prior._vectors(self.inputs, codes, which))
+
+
+def spread_matrix(maps: Maps) -> Tensor:
+    """Return how much (S, S) of each cell's vector comes to each cell of the finer maps.
+
+    A map is enlarged to the finest grid by bicubic interpolation and shrunk to the later map by
+    area, as VAR does with what its codec has summed up so far.
+    """
+    length = sum(rows * columns for rows, columns in maps)
+    matrix = torch.zeros(length, length)
+    slices = map_slices(maps)
+    for early, (rows, columns) in enumerate(maps):
+        ones = torch.eye(rows * columns).view(-1, 1, rows, columns)
+        finest = F.interpolate(ones, size=maps[-1], mode="bicubic")
+        for late in range(early + 1, len(maps)):
+            shrunk = F.interpolate(finest, size=maps[late], mode="area")
+            matrix[slices[late], slices[early]] = shrunk.flatten(1).T
+    return matrix

@@ -1,0 +1,275 @@
+"""Pretrained text encoders, built by `transformers` (extra `train`): GPT-2, BERT, T5 and CLIP.
+
+Shapes: B texts, T token positions (left-padded with id 0), C width of the foreign model, D width.
+A limner id is the foreign one plus 1. `limner.text.importing` reads a checkpoint once; after that a
+model folder holds all that is needed, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError, MissingExtraError, did_you_mean, quote
+from limner.parts import a_type
+
+_LAYERS_LIMIT = 256
+_NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # only generating text needs them
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One family of `transformers`: its classes, and what of a checkpoint makes an encoder.
+
+    `sizes` are the settings that its config.json keeps, with their types; `settled` are the ones
+    that limner decides. `layers` and `positions` name two of the sizes. `part` is the module of
+    the model that encodes; a checkpoint's tensors have one of `prefixes` before their names there.
+    """
+
+    model: str
+    config: str
+    types: tuple[str, ...]
+    sizes: Mapping[str, type]
+    settled: Mapping[str, Any]
+    layers: str
+    positions: str = ""
+    part: str = ""
+    prefixes: tuple[str, ...] = ("",)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """`vocabulary` ids come in, `width` goes out; `sizes` are the foreign model's own.
+
+    `trainable` lets training change the encoder too; otherwise it only learns the projection.
+    """
+
+    vocabulary: int
+    sizes: dict[str, Any]
+    width: int = 256
+    trainable: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "width"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+
+
+class PretrainedEncoder(nn.Module):
+    """A foreign transformer, as a rule frozen, then a learned projection to the prior's width.
+
+    Raises ConfigError for sizes that describe no model, MissingExtraError without `transformers`.
+    """
+
+    architecture: ClassVar[Architecture]
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.body = build_body(self.architecture, config.sizes)
+        sizes = self.body.config
+        if config.vocabulary > sizes.vocab_size + 1:
+            raise ConfigError(
+                f"vocabulary is {config.vocabulary}, but the encoder knows {sizes.vocab_size} ids "
+                "and padding; its tokenizer is of another model"
+            )
+        self.positions: int | None = getattr(sizes, self.architecture.positions or "", None)
+        self.project = nn.Linear(sizes.hidden_size, config.width)
+        self.body.requires_grad_(config.trainable).train(config.trainable)
+
+    def train(self, mode: bool = True) -> Self:
+        """Go to training mode; a frozen encoder stays as it is for drawing."""
+        super().train(mode)
+        self.body.train(mode and self.config.trainable)
+        return self
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Map ids (B, T) to features (B, T, D); those of padding mean nothing.
+
+        Raises ConfigError for more positions than the encoder has.
+        """
+        features = self.features(ids)
+        # The widths of foreign features differ by orders of magnitude; normed, one rate fits all.
+        projected: Tensor = self.project(F.layer_norm(features, features.shape[-1:]))
+        return projected
+
+    def features(self, ids: Tensor) -> Tensor:
+        """Return the last hidden states (B, T, C) that the foreign model gives for ids (B, T)."""
+        length = ids.shape[1]
+        if self.positions is not None and length > self.positions:
+            raise ConfigError(
+                f"the text has {length} positions; this encoder has {self.positions}, so make "
+                "text_length smaller"
+            )
+        # The foreign models count positions from the left: padding goes to the right and back.
+        count = (ids != 0).sum(1, keepdim=True)
+        place = torch.arange(length, device=ids.device)
+        first = ids.gather(1, (place - count) % length)
+        real = place < count.clamp_min(1)
+        found = self.body((first - 1).clamp_min(0), attention_mask=real.long()).last_hidden_state
+        back = ((place + count) % length)[..., None]
+        features: Tensor = found.gather(1, back.expand(-1, -1, found.shape[-1]))
+        return features
+
+
+class GPT2Encoder(PretrainedEncoder):
+    """GPT-2's last hidden states; each token sees the ones before it (Radford 2019)."""
+
+    architecture = Architecture(
+        model="GPT2Model",
+        config="GPT2Config",
+        types=("gpt2",),
+        sizes={
+            "vocab_size": int,
+            "n_positions": int,
+            "n_embd": int,
+            "n_layer": int,
+            "n_head": int,
+            "n_inner": int,
+            "activation_function": str,
+            "layer_norm_epsilon": float,
+            "scale_attn_weights": bool,
+            "scale_attn_by_inverse_layer_idx": bool,
+        },
+        settled={"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} | _NO_ENDS,
+        layers="n_layer",
+        positions="n_positions",
+        prefixes=("", "transformer."),
+    )
+
+
+class BertEncoder(PretrainedEncoder):
+    """BERT's last hidden states; every token sees every other (Devlin 2018, arXiv 1810.04805)."""
+
+    architecture = Architecture(
+        model="BertModel",
+        config="BertConfig",
+        types=("bert",),
+        sizes={
+            "vocab_size": int,
+            "max_position_embeddings": int,
+            "hidden_size": int,
+            "num_hidden_layers": int,
+            "num_attention_heads": int,
+            "intermediate_size": int,
+            "hidden_act": str,
+            "type_vocab_size": int,
+            "layer_norm_eps": float,
+        },
+        settled={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        layers="num_hidden_layers",
+        positions="max_position_embeddings",
+        prefixes=("", "bert."),
+        renamed={"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"},
+        options={"add_pooling_layer": False},
+    )
+
+
+class T5Encoder(PretrainedEncoder):
+    """The encoder of T5 or mT5, with relative positions (Raffel 2019, arXiv 1910.10683)."""
+
+    architecture = Architecture(
+        model="T5EncoderModel",
+        config="T5Config",
+        types=("t5", "mt5"),
+        sizes={
+            "vocab_size": int,
+            "d_model": int,
+            "d_kv": int,
+            "d_ff": int,
+            "num_layers": int,
+            "num_heads": int,
+            "relative_attention_num_buckets": int,
+            "relative_attention_max_distance": int,
+            "layer_norm_epsilon": float,
+            "feed_forward_proj": str,
+        },
+        settled={"dropout_rate": 0.0, "use_cache": False},
+        layers="num_layers",
+        part="encoder",
+        prefixes=("encoder.",),
+        renamed={"encoder.embed_tokens.weight": "shared.weight"},
+    )
+
+
+class CLIPTextEncoder(PretrainedEncoder):
+    """CLIP's text tower before pooling (Radford 2021, arXiv 2103.00020)."""
+
+    architecture = Architecture(
+        model="CLIPTextModel",
+        config="CLIPTextConfig",
+        types=("clip", "clip_text_model"),
+        sizes={
+            "vocab_size": int,
+            "max_position_embeddings": int,
+            "hidden_size": int,
+            "num_hidden_layers": int,
+            "num_attention_heads": int,
+            "intermediate_size": int,
+            "hidden_act": str,
+            "layer_norm_eps": float,
+        },
+        settled={"attention_dropout": 0.0, "bos_token_id": None, "eos_token_id": 0},
+        layers="num_hidden_layers",
+        positions="max_position_embeddings",
+        prefixes=("", "text_model."),
+    )
+
+
+PRETRAINED: dict[str, type[PretrainedEncoder]] = {
+    "gpt2": GPT2Encoder,
+    "bert": BertEncoder,
+    "t5": T5Encoder,
+    "clip": CLIPTextEncoder,
+}
+
+
+def build_body(architecture: Architecture, sizes: Mapping[str, Any]) -> Any:
+    """Return the foreign model's encoding part with random weights; raises as PretrainedEncoder."""
+    _check_sizes(architecture, sizes)
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtraError(
+            "pretrained text encoders need transformers; run pip install 'limner[train]'"
+        ) from None
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        config_type = getattr(transformers, architecture.config)
+        model_type = getattr(transformers, architecture.model)
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise MissingExtraError(
+            f"transformers {transformers.__version__} cannot load {architecture.model} ({error}); "
+            "run pip install -U 'limner[train]', and remove torchvision if it does not fit torch"
+        ) from error
+    try:
+        config = config_type(**sizes, **architecture.settled)
+        model = model_type(config, **architecture.options)
+    except (KeyError, RuntimeError, StrictDataclassError, TypeError, ValueError) as error:
+        raise ConfigError(f"sizes describe no {architecture.model}: {error}") from error
+    return model.get_submodule(architecture.part)
+
+
+def _check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
+    for key, value in sizes.items():
+        wanted = architecture.sizes.get(key)
+        if wanted is None:
+            hint = did_you_mean(key, list(architecture.sizes))
+            raise ConfigError(f"sizes has the unknown key {quote(key)}{hint}")
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise ConfigError(
+                f"sizes.{key} is {quote(value)}, {a_type(type(value))}; expected {a_type(wanted)}"
+            )
+        if isinstance(value, int) and wanted is int and value < 1:
+            raise ConfigError(f"sizes.{key} is {value}; expected at least 1")
+    if (layers := sizes.get(architecture.layers, 1)) > _LAYERS_LIMIT:
+        raise ConfigError(f"{architecture.layers} is {layers}; expected at most {_LAYERS_LIMIT}")

@@ -1,0 +1,119 @@
+"""`limner data check` and `limner data clean` from the command line: answers and exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from limner.cli import main
+from tests.data.source_files import encoded, picture, write_image_folder, write_pairs
+
+
+def run(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["data", *map(str, words)])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_a_check_tells_a_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_image_folder(tmp_path / "a", 5)
+    write_pairs(tmp_path / "b", 2)
+    assert run("check", tmp_path / "a", "--validation", f"pairs:{tmp_path / 'b'}") == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert "(imagefolder)" in told.out
+    assert "pictures  5, 40 wide, 32 high (pixels)" in told.out
+    assert "latin 5, chinese 5" in told.out
+    assert "of these in training too: 2 exactly, 0 nearly" in told.out
+
+
+def test_a_check_of_what_training_refuses_reports_and_exits_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path / "a", 10)
+    (tmp_path / "a" / "003.png").write_bytes(encoded(picture(3))[:90])
+    out = tmp_path / "out"
+    assert run("check", tmp_path / "a", "--out", out, "--json") == 3
+    told = capsys.readouterr()
+    report = json.loads(told.out)
+    assert (report["usable"], report["bad"]["total"]) == (False, 1)
+    assert "1 samples are bad, more than 1 %" in told.err
+    assert json.loads((out / "bad_samples.jsonl").read_text("utf-8"))["key"] == "003.png"
+
+
+@pytest.mark.parametrize("command", ["check", "clean"])
+@pytest.mark.parametrize(
+    ("place", "code", "reason"),
+    [
+        ("missing", 3, "is not there"),
+        ("empty", 3, "no captioned picture"),
+        ("pair:x", 2, "did you mean 'pairs'"),
+        ("twins", 3, "share a stem"),
+        ("webdataset:file:///etc/x.tar", 3, "no http or https address"),
+        ("pipe.jsonl", 3, "no regular file"),
+    ],
+)
+def test_sources_that_cannot_be_opened(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    place: str,
+    code: int,
+    reason: str,
+) -> None:
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    write_pairs(tmp_path / "twins", 2)
+    (tmp_path / "twins" / "001.jpg").write_bytes(encoded(picture(1), "JPEG"))
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    assert run(command, place, "--out", "out", "--json") == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert reason in told.err and told.err.count("\n") == 1 and "Traceback" not in told.err
+    assert not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()
+
+
+@pytest.mark.parametrize("command", ["check", "clean"])
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    write_pairs(tmp_path / "a", 2)
+    (tmp_path / "a" / "001.png").write_bytes(b"would be noted as bad")
+    assert run(command, tmp_path / "a", "--out", "/proc/limner/out") == 5
+    assert "cannot write" in capsys.readouterr().err
+    assert run(command, tmp_path / "a", "--out", tmp_path / "a") == 2
+
+
+def test_cleaning_writes_lists_and_a_clean_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pairs(tmp_path / "a", 3)
+    (tmp_path / "a" / "3.png").write_bytes(encoded(picture(0)))
+    (tmp_path / "a" / "3.txt").write_text("the first again")
+    out = tmp_path / "out"
+    words = ["--fit", "crop", "--size", "16", "--write"]
+    assert run("clean", tmp_path / "a", "--out", out, *words) == 0
+    assert capsys.readouterr().out == f"{out}: 3 of 4 samples are kept\n"
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "bad_samples.jsonl",
+        "drop.jsonl",
+        "keep.txt",
+        "pictures",
+        "report.html",
+        "report.json",
+    }
+    assert run("check", out / "pictures", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["pictures"]["width"] == {"least": 16, "median": 16, "most": 16}
+    assert report["copies"]["exact"] == report["copies"]["near"] == 0
+
+
+def test_wrong_settings_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pairs(tmp_path / "a", 2)
+    assert run("clean", tmp_path / "a", "--out", tmp_path / "out", "--fit", "stretch") == 2
+    assert "choose one of keep, crop, pad, squash" in capsys.readouterr().err
