@@ -21,6 +21,7 @@ CROWD = 64  # candidates of one row from which a finer product is cheaper
 SMALL = 2**16  # differences in all, up to which no product is worth its overhead
 PLAIN = 2.0**20  # greatest magnitude, and its inverse, that needs no scaling
 EXTREME = 2.0**120
+BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 OUTPUT_ERROR = {torch.bfloat16: 2.0**-8}  # of a score, relative to it; else it is in the sums
 LEAST_FOR_BF16 = (64, 64, 8)  # N of a block, V, D: oneDNN takes these; less may round more often
 
@@ -125,18 +126,21 @@ def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[
     if scale is None:
         return found, settled
     codes = _Codes.of(codebook, scale, dtype)
-    blocks = min(len(vectors), -(-len(vectors) * len(codes.rounded) // BLOCK))
-    first, room = 0, codes.rounded.new_empty(-(-len(vectors) // max(1, blocks)), len(codes.rounded))
-    for block in vectors.tensor_split(blocks):
+    centred = _working(vectors, scale, dtype) - codes.centre
+    rounded = centred.to(dtype)
+    error = _error(centred, rounded, codes)
+    blocks = -(-len(vectors) * len(codes.rounded) // BLOCK)
+    room = codes.rounded.new_empty(-(-len(vectors) // blocks), len(codes.rounded))
+    first = 0
+    for block in rounded.tensor_split(blocks):
         rows = slice(first, first + len(block))
-        scores, best, threshold = _scores(block, codes, room)
-        row, code = _candidates(scores, best, threshold)
+        row, code = _candidates(_scores(block, codes, room), error[rows])
         number = torch.bincount(row, minlength=len(block))
         settled[rows] = number > 0
         found[rows].scatter_(0, row, code)
         several = number[row] > 1
         row, code = row[several], code[several]
-        distances = _squared_distances(block[row], codebook[code])
+        distances = _squared_distances(vectors[rows][row], codebook[code])
         found[rows] = _lowest_of_the_nearest(found[rows], row, code, distances)
         first += len(block)
     return found, settled
@@ -153,21 +157,12 @@ def _scale(vectors: Tensor, codebook: Tensor) -> float | None:
     return 2.0 ** -int(torch.tensor(greatest, dtype=torch.float64).frexp().exponent)
 
 
-def _scores(vectors: Tensor, codes: _Codes, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores (N, V'), the best of each group (N, V' / GROUP) and the candidates' least (N,).
+def _scores(rounded: Tensor, codes: _Codes, room: Tensor) -> Tensor:
+    """Return scores (N, V') in `room`, whose memory is warm from the block before.
 
-    The scores lie in `room`, whose memory is warm from the block before; and a product with a place
-    to go to is never cast by autocast.
+    A product with a place to go to is never cast by autocast.
     """
-    dtype = codes.rounded.dtype
-    centred = _working(vectors, codes.scale, dtype) - codes.centre
-    rounded = centred.to(dtype)
-    scores = torch.addmm(codes.bias, rounded, codes.rounded.T, out=room[: len(vectors)])
-    best = scores.view(len(vectors), GROUP, -1).amax(1).to(centred.dtype)
-    highest, error = best.amax(1), _error(centred, rounded, codes)
-    output = OUTPUT_ERROR.get(dtype, 0.0)
-    threshold = highest - 2.02 * (error + output * (highest.abs() + error))
-    return scores, best, threshold
+    return torch.addmm(codes.bias, rounded, codes.rounded.T, out=room[: len(rounded)])
 
 
 def _error(centred: Tensor, rounded: Tensor, codes: _Codes) -> Tensor:
@@ -184,12 +179,24 @@ def _error(centred: Tensor, rounded: Tensor, codes: _Codes) -> Tensor:
     return error + (width + 8) * unit * (norms + codes.norm).square() + width * 2.0**-100
 
 
-def _candidates(scores: Tensor, best: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
-    """Return row and code of every score from a row's threshold on, without crowded rows."""
+def _candidates(scores: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    """Return row and code of every score within the error of a row's best, but of crowded rows.
+
+    A row whose best is not certain to be above zero has none either. The mean of exact scores is
+    zero, so its codes are as good as equally far.
+    """
+    groups = scores.view(len(scores), GROUP, -1)
+    # Above zero, floats and their bits as whole numbers have one order, and whole numbers have the
+    # far faster maximum; below zero they have the opposite one, and stay below zero.
+    best = groups.view(BITS[scores.dtype]).amax(1).view(scores.dtype).to(error.dtype)
+    highest = best.amax(1)
+    output = OUTPUT_ERROR.get(scores.dtype, 0.0)
+    threshold = highest - 2.02 * (error + output * (highest + error))
+    threshold = torch.where(threshold > 0, threshold, float("inf"))
     row, column = (best >= threshold[:, None]).nonzero(as_tuple=True)
     row, column = _uncrowded(row, column, len(best))
-    groups = scores.view(len(scores), GROUP, -1)[row, :, column].to(threshold.dtype)
-    which, member = (groups >= threshold[row, None]).nonzero(as_tuple=True)
+    members = groups[row, :, column].to(error.dtype)
+    which, member = (members >= threshold[row, None]).nonzero(as_tuple=True)
     return _uncrowded(row[which], member * best.shape[1] + column[which], len(best))
 
 

@@ -97,7 +97,7 @@ def bounded(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> Tensor:
     codes = lookup._Codes.of(codebook, 1.0, dtype)
     centred = lookup._working(vectors, 1.0, dtype) - codes.centre
     room = torch.empty(len(vectors), len(codes.rounded), dtype=dtype)
-    scores = lookup._scores(vectors, codes, room)[0][:, : len(codebook)].double()
+    scores = lookup._scores(centred.to(dtype), codes, room)[:, : len(codebook)].double()
     z, e = vectors.double() - codes.centre.double(), codebook.double() - codes.centre.double()
     halves = e.square().sum(1) / 2
     true = z @ e.T + halves.mean() - halves
