@@ -77,13 +77,13 @@ def measure(
     from limner.data.sprites import find_font
     from limner.evaluate.prompts import check_count
     from limner.evaluate.scenes import SETS, Plan, score_scenes
-    from limner.registry import load
+    from limner.registry import load_to_draw
 
     names = SETS if sets is None else tuple(each.strip() for each in sets.split(","))
     face = find_font(font)
     check_count(count)
     Plan(count, seed, sets=names)  # refuses before a model is loaded
-    pipeline = load(model)
+    pipeline = load_to_draw(model)
     plan = Plan(count, seed, pipeline.size, names)
     draw = drawing(pipeline, request)
     with watching() as watch:
