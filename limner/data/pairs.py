@@ -57,8 +57,9 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
             graph = replace(graph, background=shared) if alike else graph
             pictures.append(render(graph, settings.size, font=self.font))
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
-            told = [graph, *(twin(graph, rng) for _ in range(settings.hard_negatives))]
-            sentences += [caption(each, LANGUAGES[index % 2], rng) for each in told]
+            sentences.append(caption(graph, LANGUAGES[index % 2], rng))
+            for _ in range(settings.hard_negatives):
+                sentences.append(caption(twin(graph, rng), LANGUAGES[index % 2], rng))
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))

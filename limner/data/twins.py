@@ -41,7 +41,13 @@ def swap_colours(graph: Graph) -> Graph | None:
 
 
 def _exchange_colours(graph: Graph, rng: random.Random) -> Graph | None:
-    return swap_colours(graph)
+    first, second = graph.things
+    if first.colour == second.colour or second.colour == _shown(first):
+        return None
+    if first.colour == _shown(second):
+        return None
+    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
+    return replace(graph, things=things)
 
 
 def _exchange_places(graph: Graph, rng: random.Random) -> Graph:
@@ -51,8 +57,7 @@ def _exchange_places(graph: Graph, rng: random.Random) -> Graph:
 def _recolour(graph: Graph, rng: random.Random) -> Graph:
     number = pick(rng, range(len(graph.things)))
     thing = graph.things[number]
-    shown = thing.colour or thing.entry.colour
-    colour = pick(rng, [each for each in COLOURS if each != shown])
+    colour = pick(rng, [each for each in COLOURS if each != _shown(thing)])
     return _with(graph, number, replace(thing, colour=colour))
 
 
@@ -66,6 +71,10 @@ def _rename(graph: Graph, rng: random.Random) -> Graph:
     taken = {thing.noun for thing in graph.things}
     noun = pick(rng, [each.singular for each in nouns() if each.singular not in taken])
     return _with(graph, number, replace(graph.things[number], noun=noun))
+
+
+def _shown(thing: Thing) -> str:
+    return thing.colour or thing.entry.colour
 
 
 def _with(graph: Graph, number: int, thing: Thing) -> Graph:
