@@ -1,4 +1,4 @@
-"""`limner rank`, `limner clip classify` and `limner draw --best-of`, with models that see nothing."""
+"""`limner rank`, `limner clip classify` and `draw --best-of` with models too small to see."""
 
 import json
 import shlex

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner.data import pairs
 from limner.data.pairs import PairBatches, PairSettings
-from limner.data.scenes import Graph
+from limner.data.scenes import Graph, render
 from limner.text.tokenizer import Tokenizer
 from tests.tiny_model import SENTENCES
 
@@ -55,13 +54,12 @@ def test_so_many_batches_have_one_background(
     share: float, alike: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
-    paint = pairs.render
 
     def watch(graph: Graph, size: int, font: str) -> object:
         drawn.append(graph.background)
-        return paint(graph, size, font=font)
+        return render(graph, size, font=font)
 
-    monkeypatch.setattr(pairs, "render", watch)
+    monkeypatch.setattr("limner.data.pairs.render", watch)
     made = batches(one_background=share)
     found = 0
     for step in range(10):

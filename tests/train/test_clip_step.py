@@ -12,7 +12,6 @@ import limner
 from limner.data.batches import to_tensor
 from limner.data.scenes import scene
 from limner.errors import ConfigError
-from limner.pipelines.clip import ClipPipeline
 from limner.train import caches
 from limner.train.clip_step import ClipStep
 from limner.train.config import ClipTraining, DataConfig, LoopConfig, TextConfig, TrainConfig
@@ -82,7 +81,7 @@ def test_a_run_stopped_and_resumed_is_the_run_unbroken(tower: str, tmp_path: Pat
 def test_a_run_hands_on_a_clip_and_another_goes_on_from_it(tmp_path: Path) -> None:
     list(train(clip_run(tmp_path / "first")))
     model = limner.load(tmp_path / "first" / "model")
-    assert isinstance(model, ClipPipeline) and model.info.name == "first"
+    assert (model.info.name, model.info.family) == ("first", "clip")
     half = clip_run(
         tmp_path / "more", start_from=str(tmp_path / "first" / "model"), clip={},
         clip_training=ClipTraining(),
