@@ -58,6 +58,10 @@ def draw(
     if best_of is not None:
         check_best_of(best_of, n)
         clip = load_clip(clip) if isinstance(clip, str | Path) else clip
+        if not hasattr(clip, "compare"):
+            raise UsageError(
+                f"clip is {quote(clip)}; expected a name, a folder, or a CLIP of limner.load"
+            )
     request = Request(
         prompt,
         n=n if best_of is None else best_of,

@@ -69,3 +69,5 @@ def test_draw_returns_the_best_of_what_it_would_have_drawn(tmp_path: Path) -> No
     by_seed = {each.seed: each.image.tobytes() for each in every}
     assert all(each.image.tobytes() == by_seed[each.seed] for each in best)
     assert limner.draw(PROMPT, model=model, n=2, seed=3, best_of=5, clip=limner.load(clip)) == best
+    with pytest.raises(UsageError, match="expected a name, a folder, or a CLIP"):
+        limner.draw(PROMPT, model=model, best_of=5, clip=limner.load(model))
