@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from limner.codecs import create_codec
 from limner.priors import create_prior
-from limner.priors.gpt import ROWS_AT_ONCE
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.train.optimizer import Average, create_optimizers, schedule
@@ -69,7 +68,7 @@ class System(Protocol):
 class LimnerSizes:
     """Sizes and training of limner's two stages; `codec_share` of the budget is the codec's."""
 
-    levels: tuple[int, ...] = (4, 4, 4)
+    levels: tuple[int, ...] = (8, 8, 8)
     groups: int = 4
     encoder_channels: tuple[int, ...] = (16, 32, 64)
     decoder_channels: tuple[int, ...] = (96, 48, 32)
@@ -141,7 +140,8 @@ class Limner:
         def loss() -> Tensor:
             batch = images[self._rows(len(images), self.sizes.codec_batch)]
             output, _, auxiliary = self.codec(batch)
-            return F.mse_loss(output, batch) + auxiliary
+            value: Tensor = F.mse_loss(output, batch) + auxiliary
+            return value
 
         return self._fit(self.codec, loss, optimizers, self.sizes.codec_rate, clock)
 
@@ -151,13 +151,10 @@ class Limner:
 
         def loss() -> Tensor:
             rows = self._rows(len(text), sizes.prior_batch)
-            order = None
             # Other orders than raster are examples that the split does not have (RAR,
             # arXiv 2411.00776); they end half-way, because drawing is in raster order.
             random = max(0.0, 1 - clock.share / sizes.random_order_until)
-            if torch.rand((), generator=self.generator) < random:
-                noise = torch.rand(len(rows), self.prior.length, generator=self.generator)
-                order = noise.argsort(dim=1)
+            order = self.prior.training_view(codes[rows], self.generator, random)
             value: Tensor = self.prior.loss(text[rows], codes[rows], order)
             return value
 
@@ -207,7 +204,7 @@ class Limner:
     def draw(self, captions: Sequence[str]) -> Tensor:
         """Return codes (B, 4, 4, G), the likeliest one after the other."""
         drawn = []
-        for text in self.tokenizer.batch(captions, WORDS).split(ROWS_AT_ONCE):
+        for text in self.tokenizer.batch(captions, WORDS).split(self.prior.rows_at_once):
             *_, codes = self.prior.stream(text, TokenSampling(top_k=1), [0] * len(text))
             drawn.append(codes)
         grid: Tensor = torch.cat(drawn).unflatten(1, self.codec.grid)

@@ -4,12 +4,14 @@
 
 Prior: width 512, 6 layers, 8 heads, feed-forward 2048 wide and gated, 64 text and 256 image tokens
 of 10,000 and 512, batch 4. Tokenizer: 128 pixels, a grid of 16 x 16 codes of 8,192, 64 channels at
-every stage, one residual block a side, batch 4; the peer's is its README's example at that size.
+every stage, one residual block a side, batch 4; the peer's is its README's example at that size,
+limner's are its own dVAE (the same codebook, 8,192 x 512) and its usual codec, which has none.
 The peer runs as its scripts run it on a CPU: fp32. limner computes no text logits, has fused
-attention and AdamW, and bf16 as an option; its codec needs no codebook.
+attention and AdamW, and bf16 as an option.
 """
 
 import argparse
+import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +22,7 @@ from ratios import Ratio, interleave, report
 BATCH = 4
 TEXT, GRID, TEXT_VOCABULARY, VOCABULARY = 64, 16, 10_000, 512
 WIDTH, LAYERS, HEADS, HIDDEN = 512, 6, 8, 2048
-SIZE, CODES, CHANNELS = 128, (8, 8, 8, 4, 4), 64
+SIZE, LEVELS, CHANNELS = 128, (8, 8, 8, 4, 4), 64
 RATE = 1e-4
 
 Step = Callable[[], object]
@@ -95,43 +97,47 @@ def prior_pair() -> tuple[Step, Callable[[bool, bool], Step]]:
     return peer_step, limner_step
 
 
-def tokenizer_pair() -> tuple[Step, Callable[[bool], Step]]:
-    """Return the peer's step, and what makes limner's, in bf16 or fp32."""
+def tokenizer_pairs() -> tuple[Step, Callable[[str, bool], Step]]:
+    """Return the peer's step, and what makes that of a limner codec by name, in bf16 or fp32."""
     import torch
     from dalle_pytorch import DiscreteVAE
-    from torch.nn import functional
 
     from limner.codecs import create_codec
+    from limner.train.losses import RECONSTRUCTION
     from limner.train.optimizer import create_optimizers
 
     images = torch.rand(BATCH, 3, SIZE, SIZE)
     sizes = {"num_layers": 3, "codebook_dim": 512, "hidden_dim": CHANNELS, "num_resnet_blocks": 1}
     peer = DiscreteVAE(image_size=SIZE, num_tokens=8192, **sizes)
+    parameters("dalle_pytorch DiscreteVAE", peer)
     peer_step = stepper(
         lambda: peer(images, return_loss=True),
         torch.optim.AdamW(peer.parameters(), lr=RATE),
         bf16(False),
     )
-    config = {
-        "name": "fsq",
+    shape = {
         "size": SIZE,
-        "levels": CODES,
         "encoder_channels": (CHANNELS,) * 3,
         "decoder_channels": (CHANNELS,) * 3,
         "encoder_blocks": (0, 0, 1),
         "decoder_blocks": (1, 0, 0),
     }
-    codec = create_codec(config).to(memory_format=torch.channels_last)
-    parameters("dalle_pytorch DiscreteVAE", peer)
-    parameters("limner fsq", codec)
-    [optimizer] = create_optimizers(codec, "adamw", RATE, 0.01)
+    codes = {"dvae": {"vocabulary": 8192, "dimensions": 512}, "fsq": {"levels": LEVELS}}
     scaled = images * 2 - 1
 
-    def loss() -> object:
-        output, _, auxiliary = codec(scaled)
-        return functional.mse_loss(output.float(), scaled) + auxiliary
+    def limner_step(name: str, low: bool) -> Step:
+        codec = create_codec({"name": name, **codes[name], **shape})
+        codec = codec.to(memory_format=torch.channels_last)
+        parameters(f"limner {name}", codec)
+        [optimizer] = create_optimizers(codec, "adamw", RATE, 0.01)
 
-    return peer_step, lambda low: stepper(loss, optimizer, bf16(low))
+        def loss() -> object:
+            output, _, auxiliary = codec(scaled)
+            return RECONSTRUCTION[codec.likelihood](output.float(), scaled) + auxiliary
+
+        return stepper(loss, optimizer, bf16(low))
+
+    return peer_step, limner_step
 
 
 def main() -> None:
@@ -160,9 +166,10 @@ def main() -> None:
                 step = make(low, compiled)
                 rows.append(interleave(peer, step, options.rounds, name=name, target=target))
     if options.only in (None, "tokenizer"):
-        peer, make_codec = tokenizer_pair()
-        for name, low in (("tokenizer step, fp32", False), ("tokenizer step, bf16", True)):
-            step = make_codec(low)
+        peer, make_codec = tokenizer_pairs()
+        for codec, low in itertools.product(("dvae", "fsq"), (False, True)):
+            name = f"tokenizer step, {codec} {'bf16' if low else 'fp32'}"
+            step = make_codec(codec, low)
             rows.append(interleave(peer, step, options.rounds, name=name, target=1.5))
     report(rows, options.json)
 

@@ -87,11 +87,14 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     *_, step = deque(steps, maxlen=1)
     assert step.images is not None, "a pipeline's last Step has images"
     info = info_of(pipeline)
+    precision = getattr(pipeline, "precision", "fp32")
     settings = asdict(pipeline.settle(request)) | {
         "family": info.family,
         "model_hash": info.sha256,
         "steps": step.total // request.n,
     }
+    if precision != "fp32":
+        settings["precision"] = precision
     notes = tuple(notes_on(request, pipeline))
     return [
         Picture(image, request.prompt, request.seed + index, info.name, settings, notes)

@@ -35,8 +35,11 @@ class ModelEntry:
         return asdict(self)
 
 
-def load(model: str | Path, *, allow_nonfinite: bool = False) -> Any:
+def load(model: str | Path, *, allow_nonfinite: bool = False, precision: str = "fp32") -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
+
+    `precision` is that of the weights in drawing: fp32, bf16 or int8 (less memory, less time, other
+    pictures of a seed); UsageError for another, or where the model draws in fp32 alone.
 
     A preset wins over a folder of the same name; write `./name` for the folder. Only `hf:` uses
     the network. Raises UnknownModelError when nothing has the name, CheckpointError when what has
@@ -45,8 +48,18 @@ def load(model: str | Path, *, allow_nonfinite: bool = False) -> Any:
     name = str(model)
     if name.startswith(hub.PREFIX):
         folder, root = hub.download(name, _FILES)
-        return load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
-    return load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
+        pipeline = load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
+    else:
+        pipeline = load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
+    if precision != "fp32":
+        if not hasattr(pipeline, "set_precision"):
+            raise UsageError(
+                f"a model of the family {pipeline.family!r} computes in fp32 alone; leave "
+                "precision out",
+                param="precision",
+            )
+        pipeline.set_precision(precision)
+    return pipeline
 
 
 def load_clip(model: str | Path = "clip") -> Any:
@@ -67,9 +80,11 @@ def load_clip(model: str | Path = "clip") -> Any:
     return clip
 
 
-def load_to_draw(model: str | Path, *, allow_nonfinite: bool = False) -> Any:
+def load_to_draw(
+    model: str | Path, *, allow_nonfinite: bool = False, precision: str = "fp32"
+) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
-    pipeline = load(model, allow_nonfinite=allow_nonfinite)
+    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision)
     if not hasattr(pipeline, "stream"):
         raise UsageError(
             f"{quote(str(model))} is of the family {pipeline.family!r}, which compares pictures "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "interval")
 PICTURES_LIMIT = 1000
 SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
 

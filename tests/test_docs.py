@@ -90,6 +90,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "clip classify": [
         ["held/red_apple/a.png", "--labels", "apple,sky", "--model", "tiny-clip"],
     ],
+    "doctor": [[]],
 }
 
 
@@ -126,6 +127,8 @@ def keys(value: Any, command: str, path: str = "") -> Iterator[tuple[str, Any]]:
         if command == "eval" and path == "scores":
             assert key in SETS
             written = "SET"
+        elif command == "doctor" and path == "extras":
+            written = "EXTRA"
         elif path == "scores.SET":
             assert f"`{key}`" in section(command)
             written = "ASPECT"

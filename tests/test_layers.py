@@ -26,7 +26,7 @@ GROUPS = (
     ("pipelines", "finish", "convert", "checkpoint", "folder_check", "safetensors_check"),
     ("registry", "draw", "explain"),
     ("data", "train", "evaluate"),
-    ("limner",),  # limner/__init__.py: it hands out the names of every group before it
+    ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),
 )
 LEVEL = {unit: level for level, group in enumerate(GROUPS) for unit in group}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limner import registry
-from limner.errors import CheckpointError, UnknownModelError
+from limner.errors import CheckpointError, UnknownModelError, UsageError
 from limner.registry import PRESETS, describe, details, find, list_models, load
 from tests.tiny_model import save_tiny_model
 
@@ -29,6 +29,13 @@ def test_a_folder_loads_by_path_or_text(folder: Path) -> None:
 def test_a_preset_loads_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PRESETS, "little", folder)
     assert load("little").info.name == "tiny"
+
+
+def test_a_precision_is_that_of_drawing(folder: Path) -> None:
+    assert load(folder).precision == "fp32"
+    assert load(folder, precision="bf16").precision == "bf16"
+    with pytest.raises(UsageError, match="precision is 'half'; expected fp32, bf16, int8"):
+        load(folder, precision="half")
 
 
 def test_a_preset_wins_over_a_folder_of_its_name(

@@ -15,6 +15,7 @@ import typer
 
 from limner import __version__
 from limner.cli import clip, data, models, sources
+from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.train import train
@@ -59,6 +60,7 @@ app.command("train")(train)
 app.command("eval")(evaluate)
 app.command("rank")(clip.rank)
 app.add_typer(clip.app, name="clip")
+app.command("doctor")(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

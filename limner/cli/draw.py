@@ -44,7 +44,10 @@ TypicalP = Annotated[
     float | None, typer.Option(help="Choose among codes of middling surprise that reach it.")
 ]
 Schedule = Annotated[
-    str | None, typer.Option("--guidance-schedule", help="constant, linear or cosine.")
+    str | None, typer.Option("--guidance-schedule", help="constant, linear, cosine or interval.")
+]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
 ]
 BestOf = Annotated[
     int | None, typer.Option(help="Draw so many, keep the -n that fit best as a CLIP finds.")
@@ -157,6 +160,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     min_p: MinP = None,
     typical_p: TypicalP = None,
     guidance_schedule: Schedule = None,
+    precision: Precision = "fp32",
     best_of: BestOf = None,
     clip: Clip = "clip",
     no_preview: NoPreview = False,
@@ -183,10 +187,10 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     from limner.registry import load_to_draw
 
     choice = choice.ready()
-    pipeline = load_to_draw(model, allow_nonfinite=allow_nonfinite)
+    pipeline = load_to_draw(model, allow_nonfinite=allow_nonfinite, precision=precision)
     for request in requests:
         drawn = draw_files(pipeline, request, place, manner, choice)
-        report(drawn, repeat_command(request, model, out, choice), manner)
+        report(drawn, repeat_command(request, model, out, drawn, choice), manner)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -288,7 +292,9 @@ def _shows_colours() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def repeat_command(request: Request, model: str, out: Path | None, choice: Choice) -> str:
+def repeat_command(
+    request: Request, model: str, out: Path | None, drawn: Drawn, choice: Choice
+) -> str:
     """Return the command line that draws the same pictures again."""
     sampling = request.sampling
     words = ["limner", "draw"]
@@ -306,6 +312,7 @@ def repeat_command(request: Request, model: str, out: Path | None, choice: Choic
         "--min-p": sampling.min_p,
         "--typical-p": sampling.typical_p,
         "--guidance-schedule": sampling.guidance_schedule,
+        "--precision": drawn.pictures[0].settings.get("precision"),
     }
     for name, value in options.items():
         if value is not None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +40,7 @@ Guidance = Annotated[float | None, typer.Option(help="How hard to insist on the 
 Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 1 wilder.")]
 TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
 TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
+Precision = Annotated[str, typer.Option(help="Precision of the weights: fp32, bf16 or int8.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -54,6 +56,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    precision: Precision = "fp32",
     as_json: AsJson = False,
 ) -> None:
     """Measure what MODEL draws: objects, colours, backgrounds, counts and relations."""
@@ -65,25 +68,38 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     if folder is not None:
         Place(folder).prepare()
     began = time.perf_counter()
-    result = measure(model, request, count=count, seed=seed, sets=sets, font=font)
+    pipeline = partial(load_pipeline, model, precision)
+    result = measure(pipeline, request, count=count, seed=seed, sets=sets, font=font)
     seconds = time.perf_counter() - began
     report(result, model=model, seconds=seconds, folder=folder, as_json=as_json)
 
 
+def load_pipeline(model: str, precision: str) -> Any:
+    """Return the model to be measured."""
+    from limner.registry import load_to_draw
+
+    return load_to_draw(model, precision=precision)
+
+
 def measure(
-    model: str, request: Request, *, count: int, seed: int, sets: str | None, font: Path | None
+    load: Callable[[], Any],
+    request: Request,
+    *,
+    count: int,
+    seed: int,
+    sets: str | None,
+    font: Path | None,
 ) -> SceneScores:
     """Load the model and score its scenes; the request tells how to sample."""
     from limner.data.sprites import find_font
     from limner.evaluate.prompts import check_count
     from limner.evaluate.scenes import SETS, Plan, score_scenes
-    from limner.registry import load_to_draw
 
     names = SETS if sets is None else tuple(each.strip() for each in sets.split(","))
     face = find_font(font)
     check_count(count)
     Plan(count, seed, sets=names)  # refuses before a model is loaded
-    pipeline = load_to_draw(model)
+    pipeline = load()
     plan = Plan(count, seed, pipeline.size, names)
     draw = drawing(pipeline, request)
     with watching() as watch:

@@ -29,7 +29,8 @@ class CodebookOptions:
     """How a codebook of vectors is compared, learnt and kept in use.
 
     `update` is "gradient", codebook and commitment loss (VQ-VAE, arXiv 1711.00937, equation 3), or
-    "ema", running means with `decay` (its appendix A.1); `commitment` weighs the second loss.
+    "ema", running means (its appendix A.1); `commitment` weighs the second loss.
+    `decay`, of the running means and uses, is warmed up: codes then follow an encoder that is new.
     `start` is "random" or "kmeans", which takes the codes from the first batches of training.
     A code whose running use falls below `reset` of the mean gets a vector of the batch; 0 is never.
     `normalised` codes are unit vectors (ViT-VQGAN, arXiv 2110.04627, section 3.2).
@@ -143,7 +144,8 @@ class VectorQuantizer(nn.Module):
         if self.options.start == "kmeans" and self.batches < START_BATCHES:
             self._start(vectors)
         elif self.options.reset:
-            self._replace(self.use < self.options.reset * mean, vectors, mean)
+            least = self.options.reset * mean
+            self._replace(self.use < least, vectors, 2 * least)
 
     def _start(self, vectors: Tensor) -> None:
         """k-means over the batches so far: the earlier ones count as their codes' means do.
@@ -179,7 +181,8 @@ class VectorQuantizer(nn.Module):
         self.batches += 1
         if starting:
             return
-        decay = self.options.decay
+        since = int(self.batches)
+        decay = min(self.options.decay, since / (since + 10))
         before = self._codes() * (decay * self.use[:, None])
         self.use.mul_(decay).add_(self._count(codes), alpha=1 - decay)
         if self.options.update == "ema":

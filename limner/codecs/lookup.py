@@ -21,6 +21,7 @@ CROWD = 64  # candidates of one row from which a finer product is cheaper
 SMALL = 2**16  # differences in all, up to which no product is worth its overhead
 PLAIN = 2.0**20  # greatest magnitude, and its inverse, that needs no scaling
 EXTREME = 2.0**120
+OUTPUT_ERROR = {torch.bfloat16: 2.0**-8}  # of a score, relative to it; else it is in the sums
 LEAST_FOR_BF16 = (64, 64, 8)  # N of a block, V, D: oneDNN takes these; less may round more often
 
 
@@ -41,16 +42,15 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         raise UsageError("the codebook is empty; expected at least one code")
     codes = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)
     left = torch.arange(len(vectors), device=vectors.device)
-    with torch.autocast(vectors.device.type, enabled=False):
-        for dtype in _precisions(vectors, codebook):
-            if len(left) * codebook.numel() <= SMALL:
-                break
-            rows = vectors if len(left) == len(vectors) else vectors[left]
-            found, settled = _by_product(rows, codebook, dtype)
-            codes[left[settled]] = found[settled]
-            left = left[~settled]
-        if len(left):
-            codes[left] = _by_differences(vectors[left], codebook)
+    for dtype in _precisions(vectors, codebook):
+        if len(left) * codebook.numel() <= SMALL:
+            break
+        rows = vectors if len(left) == len(vectors) else vectors[left]
+        found, settled = _by_product(rows, codebook, dtype)
+        codes[left[settled]] = found[settled]
+        left = left[~settled]
+    if len(left):
+        codes[left] = _by_differences(vectors[left], codebook)
     return codes
 
 
@@ -126,10 +126,10 @@ def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[
         return found, settled
     codes = _Codes.of(codebook, scale, dtype)
     blocks = min(len(vectors), -(-len(vectors) * len(codes.rounded) // BLOCK))
-    first = 0
+    first, room = 0, codes.rounded.new_empty(-(-len(vectors) // max(1, blocks)), len(codes.rounded))
     for block in vectors.tensor_split(blocks):
         rows = slice(first, first + len(block))
-        scores, best, threshold = _scores(block, codes)
+        scores, best, threshold = _scores(block, codes, room)
         row, code = _candidates(scores, best, threshold)
         number = torch.bincount(row, minlength=len(block))
         settled[rows] = number > 0
@@ -153,39 +153,50 @@ def _scale(vectors: Tensor, codebook: Tensor) -> float | None:
     return 2.0 ** -int(torch.tensor(greatest, dtype=torch.float64).frexp().exponent)
 
 
-def _scores(vectors: Tensor, codes: _Codes) -> tuple[Tensor, Tensor, Tensor]:
+def _scores(vectors: Tensor, codes: _Codes, room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return scores (N, V'), the best of each group (N, V' / GROUP) and the candidates' least (N,).
 
-    The bound is that of Higham 2002, section 3.1, for the sums, and Cauchy-Schwarz for rounding.
+    The scores lie in `room`, whose memory is warm from the block before; and a product with a place
+    to go to is never cast by autocast.
     """
     dtype = codes.rounded.dtype
     centred = _working(vectors, codes.scale, dtype) - codes.centre
     rounded = centred.to(dtype)
-    scores = torch.addmm(codes.bias, rounded, codes.rounded.T)
+    scores = torch.addmm(codes.bias, rounded, codes.rounded.T, out=room[: len(vectors)])
     best = scores.view(len(vectors), GROUP, -1).amax(1).to(centred.dtype)
-    norms, residuals = centred.norm(dim=1), (centred - rounded).norm(dim=1)
-    # Twice the unit roundoff of the sums, so that it bounds what they, the centring and in the end
-    # the fp64 differences themselves round; the last term bounds what may be flushed to zero.
-    unit = 2.0**-52 if dtype == torch.float64 else 2.0**-23
-    width = vectors.shape[1]
-    error = residuals * codes.norm + (norms + residuals) * codes.residual + codes.bias_error
-    error += (width + 8) * unit * (norms + codes.norm).square() + width * 2.0**-100
-    highest = best.amax(1)
-    output = 2.0**-8 if dtype == torch.bfloat16 else 0.0  # a score's own rounding, relative to it
+    highest, error = best.amax(1), _error(centred, rounded, codes)
+    output = OUTPUT_ERROR.get(dtype, 0.0)
     threshold = highest - 2.02 * (error + output * (highest.abs() + error))
     return scores, best, threshold
 
 
+def _error(centred: Tensor, rounded: Tensor, codes: _Codes) -> Tensor:
+    """Return a bound (N,) on the error of every score before it is itself rounded.
+
+    Cauchy-Schwarz for what rounding the factors does, Higham 2002, section 3.1, for the sums.
+    """
+    norms, residuals = centred.norm(dim=1), (centred - rounded).norm(dim=1)
+    # Twice the unit roundoff of the sums, so that it bounds what they, the centring and in the end
+    # the fp64 differences themselves round; the last term bounds what may be flushed to zero.
+    unit = 2.0**-52 if rounded.dtype == torch.float64 else 2.0**-23
+    width = centred.shape[1]
+    error = residuals * codes.norm + (norms + residuals) * codes.residual + codes.bias_error
+    return error + (width + 8) * unit * (norms + codes.norm).square() + width * 2.0**-100
+
+
 def _candidates(scores: Tensor, best: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """Return row and code of every score from a row's threshold on, without crowded rows."""
-    hit = best >= threshold[:, None]
-    hit &= (hit.sum(1) <= CROWD)[:, None]
-    row, column = hit.nonzero(as_tuple=True)
+    row, column = (best >= threshold[:, None]).nonzero(as_tuple=True)
+    row, column = _uncrowded(row, column, len(best))
     groups = scores.view(len(scores), GROUP, -1)[row, :, column].to(threshold.dtype)
     which, member = (groups >= threshold[row, None]).nonzero(as_tuple=True)
-    row, code = row[which], member * best.shape[1] + column[which]
-    few = torch.bincount(row, minlength=len(scores))[row] <= CROWD
-    return row[few], code[few]
+    return _uncrowded(row[which], member * best.shape[1] + column[which], len(best))
+
+
+def _uncrowded(row: Tensor, entry: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Return the rows and entries without those of rows that have more than CROWD."""
+    few = torch.bincount(row, minlength=rows)[row] <= CROWD
+    return row[few], entry[few]
 
 
 def _lowest_of_the_nearest(found: Tensor, row: Tensor, code: Tensor, distances: Tensor) -> Tensor:

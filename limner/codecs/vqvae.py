@@ -22,7 +22,7 @@ class VQVAEConfig(CodebookOptions):
 
     update: str = "ema"
     start: str = "kmeans"
-    reset: float = 0.05
+    reset: float = 0.1
     normalised: bool = False
     size: int = 64
     codebook: int = 512

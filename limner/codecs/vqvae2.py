@@ -29,7 +29,7 @@ class VQVAE2Config(CodebookOptions):
 
     update: str = "ema"
     start: str = "kmeans"
-    reset: float = 0.05
+    reset: float = 0.1
     normalised: bool = False
     size: int = 64
     depth: int = 2

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.errors import UsageError
+from limner.errors import UsageError, quote
+from limner.nn.stack import check_precision
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
@@ -46,6 +47,22 @@ class Dalle(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
         return next(self.parameters()).device
+
+    @property
+    def precision(self) -> str:
+        """Precision of the prior's weights in drawing."""
+        return self.prior.prepared.precision if hasattr(self.prior, "prepared") else "fp32"
+
+    def set_precision(self, precision: str) -> None:
+        """Draw with weights in fp32, bf16 or int8; UsageError for what the prior cannot do."""
+        if check_precision(precision) != self.precision and not hasattr(self.prior, "prepared"):
+            raise UsageError(
+                f"precision is {quote(precision)}, but this model's prior draws in fp32 alone; "
+                "leave precision out",
+                param="precision",
+            )
+        if hasattr(self.prior, "prepared"):
+            self.prior.prepared.precision = precision
 
     @torch.inference_mode()
     def stream(self, request: Request) -> Iterator[Step]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
+from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors.base import (
     PriorBase,
     PriorConfig,
@@ -29,7 +29,8 @@ from limner.priors.base import (
     uniforms,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.priors.decoding import Decoder, Prepared
+from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
 
 
@@ -72,6 +73,7 @@ class GPT(PriorBase):
         self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
         coordinates = cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
+        self.prepared = Prepared()
 
     @property
     def any_order(self) -> bool:
@@ -135,13 +137,14 @@ class GPT(PriorBase):
         text, known = self.fill(text), self.known(given, keep)
         noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
         noise = self.fill(noise.to(text.device))
-        decoder = _Decoder(self, text, sampling)
-        codes = text.new_zeros(len(text), 0, groups)
+        decoder = Decoder(self, text, sampling, count)
+        rows = slice(decoder.pictures)
+        codes = text.new_zeros(decoder.pictures, 0, groups)
         for cell in range(self.length):
-            chosen = decoder.step(codes, noise[:, cell])
+            chosen = decoder.step(codes, noise[rows, cell])
             if known is not None:
                 given_codes, kept = known
-                chosen = torch.where(kept[:, cell], given_codes[:, cell], chosen)
+                chosen = torch.where(kept[rows, cell], given_codes[rows, cell], chosen)
             codes = torch.cat([codes, chosen[:, None]], dim=1)
             yield self.shown(codes, count)
 
@@ -164,52 +167,3 @@ class GPT(PriorBase):
         """Return who may see whom (B, 1, T + S, T + S)."""
         causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
         return prefix_mask(text, causal)
-
-
-class _Decoder:
-    """One drawing in progress: the cache, and what every step needs again."""
-
-    def __init__(self, prior: GPT, text: Tensor, sampling: TokenSampling) -> None:
-        self.prior, self.sampling = prior, sampling
-        self.guided = sampling.guidance != 0
-        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
-        self.rows, self.prefix = text.shape
-        sizes, length = prior.transformer.config, self.prefix + prior.length
-        self.cache = KeyValueCache(sizes, self.rows, length, text.device)
-        self.inputs, self.outputs = prior.codes(), prior.head.table()
-        mask = prior._mask(text)
-        self.visible = mask[:, :, -1:]
-        start = mask[:, :, : self.prefix, : self.prefix]
-        prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
-
-    def step(self, codes: Tensor, uniforms: Tensor) -> Tensor:
-        """Return the codes (B, G) of the cell after `codes` (B, <= S, G) by uniforms (B, G)."""
-        cell = codes.shape[1]
-        features = self._features(codes, cell)
-        scale = guidance_at(
-            self.sampling.guidance_schedule, self.sampling.guidance, cell, self.prior.length
-        )
-
-        def pick(logits: Tensor, group: int) -> Tensor:
-            if not self.guided:
-                return choose(logits, self.sampling, uniforms[:, group])
-            with_text, without_text = logits.chunk(2)
-            guided = guide(with_text, without_text, scale)
-            return choose(guided, self.sampling, uniforms[:, group]).repeat(2)
-
-        which = self.prior.map_of(cell)
-        chosen = self.prior.head.draw(features, pick, self.inputs, self.outputs, which)
-        return chosen[: len(codes)]
-
-    def _features(self, codes: Tensor, cell: int) -> Tensor:
-        prior = self.prior
-        if cell:
-            last = prior.embed_cell(self.inputs, codes[:, -1], cell - 1)
-            last = last.repeat(self.rows // len(codes), 1)
-        else:
-            last = prior.begin.expand(self.rows, -1)
-        x = (last + prior.target[cell])[:, None]
-        seen = self.visible[..., : self.prefix + cell + 1]
-        where = prior.image_coordinates[cell].view(1, 1, 2)
-        features: Tensor = prior.transformer(x, where, seen, self.cache)[:, 0]
-        return features

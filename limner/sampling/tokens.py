@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 NOTHING = float("-inf")
+GUIDED = (1 / 8, 3 / 4)  # the share of the steps that the schedule "interval" guides
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,15 @@ def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
 
 
 def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
-    """Return the guidance of a step: constant, or growing from zero ("linear", "cosine")."""
+    """Return the guidance of a step: constant, or growing from zero ("linear", "cosine").
+
+    "interval" guides in the middle of the picture alone, as arXiv 2404.07724 does in the middle of
+    denoising; where it is 0, the half of the work that guidance costs is not done.
+    """
     share = (step + 1) / total
+    if schedule == "interval":
+        first, last = GUIDED
+        return scale if first < share <= last else 0.0
     if schedule == "linear":
         return scale * share
     if schedule == "cosine":
@@ -77,17 +85,22 @@ def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:
     """Choose one token a row of logits (B, V) by uniform numbers (B,) in [0, 1).
 
     Temperature first, then top-k, min-p, top-p and typical; then the inverse of the cumulative
-    distribution, so equal logits and numbers give equal tokens.
+    distribution, so equal logits and numbers give equal tokens. Of tokens that tie for the last
+    place of top-k not all are kept. Probabilities are in double precision.
     """
+    kept = None
+    if 0 < sampling.top_k < logits.shape[-1]:  # the others need no probability
+        kept = logits.topk(sampling.top_k, dim=-1, sorted=False).indices.sort(dim=-1).values
+        logits = logits.gather(-1, kept)
     logits = logits.double() / sampling.temperature
-    logits = keep_top_k(logits, sampling.top_k)
     logits = keep_min_p(logits, sampling.min_p)
     logits = keep_top_p(logits, sampling.top_p)
     logits = keep_typical(logits, sampling.typical_p)
     cumulative = logits.softmax(-1).cumsum(-1)
     targets = uniforms.double()[:, None] * cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, targets, right=True)[:, 0]
-    return chosen.clamp_max(logits.shape[-1] - 1)
+    chosen = torch.searchsorted(cumulative, targets, right=True)
+    chosen = chosen.clamp_max(logits.shape[-1] - 1)
+    return (chosen if kept is None else kept.gather(-1, chosen))[:, 0]
 
 
 def keep_typical(logits: Tensor, share: float) -> Tensor:
@@ -113,6 +126,6 @@ SAMPLERS = {
     "top_p": "Choose among the likeliest codes that make up this share; 1 keeps all.",
     "min_p": "Drop codes below this share of the likeliest; 0 keeps all.",
     "guidance": "Push logits away from those without the prompt; 0 is off.",
-    "guidance_schedule": "How guidance grows over a picture: constant, linear or cosine.",
+    "guidance_schedule": "How guidance grows over a picture: constant, linear, cosine, interval.",
     "typical_p": "Choose among the codes of about average surprise that make up this share.",
 }

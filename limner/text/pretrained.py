@@ -220,8 +220,7 @@ class CLIPTextEncoder(PretrainedEncoder):
         settled={"attention_dropout": 0.0, "bos_token_id": None, "eos_token_id": 0},
         layers="num_hidden_layers",
         positions="max_position_embeddings",
-        part="text_model",
-        prefixes=("text_model.", ""),
+        prefixes=("", "text_model."),
     )
 
 
@@ -257,8 +256,7 @@ def build_body(architecture: Architecture, sizes: Mapping[str, Any]) -> Any:
         model = model_type(config, **architecture.options)
     except (KeyError, RuntimeError, StrictDataclassError, TypeError, ValueError) as error:
         raise ConfigError(f"sizes describe no {architecture.model}: {error}") from error
-    # CLIPTextModel had its tower one module deeper before transformers 5.20.
-    return getattr(model, architecture.part, model) if architecture.part else model
+    return model.get_submodule(architecture.part)
 
 
 def _check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:

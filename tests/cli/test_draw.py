@@ -70,6 +70,16 @@ def test_the_printed_command_draws_the_same_again(run: Run, folder: Path, tmp_pa
         assert (tmp_path / after).read_bytes() == (tmp_path / before).read_bytes()
 
 
+def test_a_precision_is_kept_and_repeated(run: Run, folder: Path, tmp_path: Path) -> None:
+    told = ["draw", "a red apple", "--seed", "3", "--model", str(folder), "--precision", "int8"]
+    _, out, err = run(*told)
+    assert "--precision int8" in err
+    settings = json.loads(read_png_texts(tmp_path / out.strip())["limner"])
+    assert settings["precision"] == "int8"
+    code, _, err = run(*told[:-1], "int7")
+    assert code == 2 and "expected fp32, bf16, int8; did you mean 'int8'?" in err
+
+
 def test_a_prompt_that_looks_like_an_option_is_repeated_safely(run: Run, folder: Path) -> None:
     code, _, err = run("draw", "--model", str(folder), "--", "--seed is a word")
     assert code == 0

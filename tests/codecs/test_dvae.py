@@ -136,3 +136,15 @@ def test_fewer_stages_make_a_finer_grid() -> None:
     stages = {"encoder_channels": [8, 8], "decoder_channels": [8, 8]}
     codec = build(**stages, encoder_blocks=[0, 0], decoder_blocks=[0, 0])
     assert codec.grid == (8, 8) and codec.encode(torch.zeros(1, 3, SIZE, SIZE)).shape == (1, 8, 8)
+
+
+@torch.no_grad()
+def test_the_first_logits_know_the_codebook() -> None:
+    """The mean vector of a cell's mixture follows the picture before anything is learnt."""
+    codec = build(vocabulary=512, dimensions=4)
+    vectors = codec.codebook.weight
+    torch.testing.assert_close(vectors.norm(dim=1), torch.full((512,), 2.0))
+    logits = codec.encoder(torch.rand(8, 3, SIZE, SIZE) * 2 - 1).permute(0, 2, 3, 1).flatten(0, 2)
+    solution = torch.linalg.lstsq(vectors, logits.T).solution
+    torch.testing.assert_close(vectors @ solution, logits.T, atol=1e-3, rtol=1e-3)
+    assert len(logits.argmax(1).unique()) > 20

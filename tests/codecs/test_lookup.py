@@ -84,9 +84,53 @@ def test_what_a_precision_settles_is_right(name: str, dtype: torch.dtype) -> Non
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
-def test_each_precision_settles_ordinary_rows(dtype: torch.dtype) -> None:
-    for vectors, codebook in (CASES["random"], CASES["unit vectors of few dimensions"]):
-        assert lookup._by_product(vectors, codebook, dtype)[1].all()
+@pytest.mark.parametrize(
+    "name", ["random", "unit vectors of few dimensions", "far from zero", "huge", "tiny"]
+)
+def test_each_precision_settles_ordinary_rows(name: str, dtype: torch.dtype) -> None:
+    vectors, codebook = CASES[name]
+    assert lookup._by_product(vectors, codebook, dtype)[1].all()
+
+
+def bounded(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the true error of each score over the bound that is claimed for it (N, V)."""
+    codes = lookup._Codes.of(codebook, 1.0, dtype)
+    centred = lookup._working(vectors, 1.0, dtype) - codes.centre
+    room = torch.empty(len(vectors), len(codes.rounded), dtype=dtype)
+    scores = lookup._scores(vectors, codes, room)[0][:, : len(codebook)].double()
+    z, e = vectors.double() - codes.centre.double(), codebook.double() - codes.centre.double()
+    halves = e.square().sum(1) / 2
+    true = z @ e.T + halves.mean() - halves
+    claimed = lookup._error(centred, centred.to(dtype), codes).double()[:, None]
+    return (scores - true).abs() / (claimed + scores.abs() * lookup.OUTPUT_ERROR.get(dtype, 0))
+
+
+ALTERNATE = torch.tensor([1.0, -1.0])
+# Where one kind of error in bf16 is as large as it can be, and the score too small to hide it.
+BADLY_ROUNDED = (1.5 + 0.99 * 2.0**-8 * ALTERNATE.repeat(8)).expand(64, 16)
+EXACT = 2 * ALTERNATE.repeat(8).expand(64, 16)
+WHOLE = torch.cat([torch.full((500, 1), 16.0), 4 * lattice(500, 31)], dim=1)
+WORST: dict[str, tuple[Tensor, Tensor]] = {
+    "vectors": (BADLY_ROUNDED, torch.cat([EXACT, -EXACT])),
+    "codes": (EXACT, torch.cat([BADLY_ROUNDED, -BADLY_ROUNDED])),
+    "biases": (torch.cat([-WHOLE[:50, :1], lattice(50, 31)], dim=1), torch.cat([WHOLE, -WHOLE])),
+    "scores": (
+        torch.tensor([[129.0, -128, 0, 0]]).expand(64, 4),  # 257 times the first code
+        torch.tensor([[1.0, -1, 1, 1], [-1, 1, -1, -1]]),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
+def test_no_score_is_further_off_than_its_bound(dtype: torch.dtype) -> None:
+    names = ("random", "far from zero", "vectors far off", "codes far off")
+    for vectors, codebook in [*(CASES[name] for name in names), *WORST.values()]:
+        assert bounded(vectors, codebook, dtype).max() <= 1
+
+
+@pytest.mark.parametrize("kind", WORST)
+def test_no_part_of_the_bound_is_idle(kind: str) -> None:
+    assert bounded(*WORST[kind], torch.bfloat16).max() > 0.7
 
 
 def test_a_coarser_precision_leaves_what_it_cannot_tell_apart() -> None:
@@ -132,6 +176,14 @@ def matmul_precision() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     yield
     torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_fp32_is_not_trusted_where_it_may_be_less(precision: str, matmul_precision: None) -> None:
+    torch.set_float32_matmul_precision(precision)
+    precisions = lookup._precisions(*CASES["random"])
+    assert (torch.float32 in precisions) == (precision == "highest")
+    assert precisions[-1] == torch.float64
 
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])

@@ -127,6 +127,8 @@ def test_a_clip_draws_nothing_and_says_so(folder: Path) -> None:
         UsageError, match="'clip', which compares pictures with sentences and draws"
     ):
         load_to_draw(folder)
+    with pytest.raises(UsageError, match="'clip' computes in fp32 alone"):
+        limner.load(folder, precision="bf16")
     with pytest.raises(UsageError, match="draws none"):
         limner.draw("a red apple", model=folder)
 

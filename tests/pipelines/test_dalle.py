@@ -68,6 +68,17 @@ def test_a_picture_is_the_same_alone_and_in_company(pipeline: Dalle) -> None:
     assert torch.equal(pipeline.draw_many(prompts, [8, 4, 9])[1], together[1])
 
 
+def test_a_prior_of_one_precision_refuses_others(pipeline: Dalle) -> None:
+    pipeline.set_precision("fp32")
+    if hasattr(pipeline.prior, "prepared"):
+        pipeline.set_precision("int8")
+        assert pipeline.precision == "int8"
+        return
+    with pytest.raises(UsageError, match="precision is 'int8', but this model's prior draws in fp"):
+        pipeline.set_precision("int8")
+    assert pipeline.precision == "fp32"
+
+
 def test_steps_count_up_to_the_pictures(pipeline: Dalle) -> None:
     steps = list(pipeline.stream(Request("a red apple", n=5, seed=0)))
     cells, often = pipeline.prior.length, pipeline.prior.steps

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError, UsageError
-from limner.priors import create_prior, gpt
+from limner.priors import create_prior, decoding
 from limner.sampling.tokens import TokenSampling, choose
 
 SMALL: dict[str, list[dict[str, Any]]] = {
@@ -137,7 +137,7 @@ def test_the_cache_gives_the_logits_of_the_full_pass(
         seen.append(logits)
         return choose(logits, *rest)
 
-    monkeypatch.setattr(gpt, "choose", listening)
+    monkeypatch.setattr(decoding, "choose", listening)
     text = texts(4)
     codes = drawn(prior, text, TokenSampling(guidance=guidance), [1, 2, 3, 4])
     with torch.no_grad():

@@ -108,6 +108,23 @@ def test_schedules_end_at_the_scale_and_never_fall(schedule: str) -> None:
     assert 0 < scales[0] <= 3.0
 
 
+def test_an_interval_guides_the_middle_alone() -> None:
+    scales = [guidance_at("interval", 3.0, step, 64) for step in range(64)]
+    assert scales == [0.0] * 8 + [3.0] * 40 + [0.0] * 16
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS, st.integers(1, 16), st.floats(0, 0.9), SHARES)
+def test_choosing_among_k_is_choosing_with_the_others_ruled_out(
+    seed: int, k: int, least: float, p: float
+) -> None:
+    logits = logits_of(seed)
+    uniforms = torch.rand(3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    found = choose(logits, TokenSampling(0.7, k, p, least), uniforms)
+    ruled_out = keep_top_k(logits, k)
+    assert torch.equal(found, choose(ruled_out, TokenSampling(0.7, 0, p, least), uniforms))
+
+
 def test_choices_follow_the_distribution() -> None:
     row = torch.tensor([2.0, 0.0, -1.0, 1.0, 0.5, -9.0])
     sampling = TokenSampling(temperature=0.8, top_k=5)

@@ -1,0 +1,113 @@
+"""Codebook lookup against vector-quantize-pytorch and torch.cdist: ratios, and equal answers.
+
+    python benchmarks/vq_vs_vector_quantize_pytorch.py [--rounds 5] [--json FILE]
+        [--vectors 8192] [--codes 8192] [--dimensions 256]
+
+The first rows set a peer's whole call against limner's lookup alone, as whoever looks codes up
+would; the last two set the same work side by side, the forward pass of a quantiser with EMA. Both
+are in one process, in turns. Targets hold at the default sizes.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from peers import VECTOR_QUANTIZE, VECTOR_QUANTIZE_DEPS, peer_python, rerun_in
+from ratios import interleave, report
+from torch import Tensor
+
+SIZES = (8192, 8192, 256)
+
+
+def agreement(codes: Tensor, wanted: Tensor) -> str:
+    """Return in words how many codes are the wanted ones."""
+    return f"{int((codes == wanted).sum())} of {len(wanted)}"
+
+
+def brute_force(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Return the nearest codes by differences in fp64, the definition."""
+    return torch.cat(
+        [(row - codebook.double()).square().sum(-1).argmin()[None] for row in vectors.double()]
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--vectors", type=int, default=SIZES[0])
+    parser.add_argument("--codes", type=int, default=SIZES[1])
+    parser.add_argument("--dimensions", type=int, default=SIZES[2])
+    parser.add_argument("--checked", type=int, default=256, help="vectors compared with fp64")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rerun_in(peer_python("vector-quantize-pytorch", VECTOR_QUANTIZE, VECTOR_QUANTIZE_DEPS))
+
+    from vector_quantize_pytorch import VectorQuantize
+
+    from limner.codecs.codebook import CodebookOptions, VectorQuantizer
+    from limner.codecs.lookup import nearest
+
+    sizes = (options.vectors, options.codes, options.dimensions)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(sizes[0], sizes[2], generator=generator)
+    codebook = torch.randn(sizes[1], sizes[2], generator=generator)
+    peer, training_peer = (
+        VectorQuantize(dim=sizes[2], codebook_size=sizes[1], decay=0.99) for _ in range(2)
+    )
+    running_means = CodebookOptions(update="ema", normalised=False)
+    ours, training_ours = (VectorQuantizer(sizes[1], sizes[2], running_means) for _ in range(2))
+    for each in (peer, training_peer):
+        each._codebook.embed.data.copy_(codebook)
+        each._codebook.embed_avg.data.copy_(codebook)
+    for each in (ours, training_ours):
+        each.codebook.copy_(codebook)
+    peer.eval()
+    ours.eval()
+    grid = vectors.T[None, :, None]  # (1, D, 1, N), as an encoder gives them
+
+    print(f"{sizes[0]} vectors, {sizes[1]} codes, {sizes[2]} dimensions, fp32")
+    codes = nearest(vectors, codebook)
+    few = slice(0, options.checked)
+    exact = brute_force(vectors[few], codebook)
+    print(f"limner's codes that are those of fp64 brute force: {agreement(codes[few], exact)}")
+    with torch.no_grad():
+        theirs = peer(vectors[None])[1][0]
+        by_distance = torch.cdist(vectors, codebook).argmin(-1)
+    print(f"the peer's codes that are limner's: {agreement(theirs, codes)}")
+    print(f"torch.cdist().argmin()'s codes that are limner's: {agreement(by_distance, codes)}")
+    if not torch.equal(codes[few], exact):
+        raise SystemExit("limner's answers are wrong; times of wrong answers mean nothing")
+
+    work: dict[str, Callable[[], object]] = {
+        "peer, evaluation": lambda: peer(vectors[None]),
+        "peer, training (EMA)": lambda: training_peer(vectors[None]),
+        "torch.cdist().argmin()": lambda: torch.cdist(vectors, codebook).argmin(-1),
+        "lookup": lambda: nearest(vectors, codebook),
+        "evaluation": lambda: ours(grid),
+        "training (EMA)": lambda: training_ours(grid),
+    }
+    rows = []
+    with torch.no_grad():
+        for theirs_of, ours_of, target in (
+            ("peer, evaluation", "lookup", 9.0),
+            ("peer, training (EMA)", "lookup", 9.0),
+            ("torch.cdist().argmin()", "lookup", 2.0),
+            ("peer, evaluation", "evaluation", None),
+            ("peer, training (EMA)", "training (EMA)", None),
+        ):
+            rows.append(
+                interleave(
+                    work[theirs_of],
+                    work[ours_of],
+                    options.rounds,
+                    name=f"{theirs_of} / {ours_of}",
+                    target=target if sizes == SIZES else None,
+                )
+            )
+    report(rows, options.json)
+
+
+if __name__ == "__main__":
+    main()

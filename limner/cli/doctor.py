@@ -1,0 +1,48 @@
+"""`limner doctor`: what this machine and installation can do."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.models import shown, table
+
+Model = Annotated[str, typer.Option(help="The model whose drawing is timed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def doctor(model: Model = "default", as_json: AsJson = False) -> None:
+    """Say what is installed, how drawing works here, how fast it is, and what would help."""
+    from limner.doctor import examine
+
+    answer = examine(model)
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else as_text(answer))
+
+
+def as_text(answer: dict[str, Any]) -> str:
+    """Return the answer as a person reads it."""
+    paths, rates, picture = answer["paths"], answer["rates"], answer["picture"]
+    rows = [
+        ("limner", f"{answer['limner']}, Python {answer['python']}, {answer['platform']}"),
+        ("torch", shown(answer["torch"])),
+        ("processor", f"{answer['cpu']['name']}, {answer['cpu']['cores']} cores"),
+        ("", " ".join(answer["cpu"]["flags"])),
+        ("drawing path", paths["used"]),
+        ("native kernel", paths["native"]["why"]),
+        ("packed products", paths["packed"]["why"]),
+        ("reads", f"{rates['read']} GB/s"),
+        ("products", f"{rates['fp32']} GFLOP/s in fp32, {rates['bf16']} in bf16"),
+        (
+            "one picture",
+            f"{picture['seconds']} s; reading its {picture['weights'] / 1e6:.1f} M weights "
+            f"{picture['steps']} times takes {picture['limit_seconds']} s",
+        ),
+        ("extras", shown(answer["extras"])),
+        ("emoji font", answer["font"] or "not found"),
+        ("folders", ", ".join(answer["folders"][name] for name in ("kernels", "hub"))),
+        ("free there", f"{answer['folders']['free'] / 1e9:.1f} GB"),
+        *(("advice", each) for each in answer["advice"]),
+    ]
+    return table(rows)

@@ -1,0 +1,293 @@
+"""The native kernel: compiled from `kernels/` at first use, where there is a C compiler.
+
+`pip install` needs no compiler. LIMNER_NATIVE=0 turns the kernel off; `limner doctor` says which
+path is in use and why. The library lies in a folder of the user alone, named by what made it.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+import weakref
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limner.errors import ResourceError
+from limner.nn.stack import PRECISIONS, StackShape, Weights
+
+SOURCES = Path(__file__).parent / "kernels"
+FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+]
+TARGETS = (("-march=native",), ("-mcpu=native",), ())
+SLOTS = (
+    *("attention_norm", "attention_norm_bias", "qkv", "query_norm", "key_norm", "out"),
+    *("out_norm", "out_norm_bias", "cross_norm", "cross_norm_bias", "cross_query"),
+    *("cross_key_value", "cross_out", "cross_out_norm", "cross_out_norm_bias"),
+    *("feed_forward_norm", "feed_forward_norm_bias", "into", "middle_norm", "middle_norm_bias"),
+    *("down", "head", "head_bias"),
+)
+
+
+@functools.cache
+def find_library() -> tuple[Any, str]:
+    """Return the kernel and how it came about, or None and why it is not used."""
+    if os.environ.get("LIMNER_NATIVE") == "0":
+        return None, "turned off by LIMNER_NATIVE=0"
+    names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
+    compiler = next((found for name in names if name and (found := shutil.which(name))), None)
+    if compiler is None:
+        return None, "no C compiler (cc, gcc or clang) is installed"
+    try:
+        path = _built(compiler, cache_folder())
+        return _declare(ctypes.CDLL(str(path))), f"compiled by {compiler} into {path}"
+    except subprocess.SubprocessError as error:
+        told = getattr(error, "stderr", "") or ""
+        return None, f"{compiler} failed: {told.strip().splitlines()[:1] or error}"
+    except (OSError, AttributeError) as error:
+        return None, f"the kernel cannot be kept or loaded: {error}"
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled kernels; it need not exist."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "limner" / "native"
+
+
+def _built(compiler: str, folder: Path) -> Path:
+    sources = sorted(SOURCES.iterdir())
+    made_by = os.stat(compiler)
+    facts = (FLAGS, TARGETS, os.path.realpath(compiler), made_by.st_size, made_by.st_mtime_ns)
+    digest = hashlib.sha256(repr((facts, platform.machine(), _cpu())).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    path = folder / f"step-{digest.hexdigest()[:32]}.so"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (folder, path):
+        if os.path.lexists(each):
+            found = os.lstat(each)
+            if found.st_uid != os.getuid() or found.st_mode & 0o022 or stat.S_ISLNK(found.st_mode):
+                raise OSError(f"{each} is not this user's alone")
+    if not path.exists():
+        _compile(compiler, path)
+    return path
+
+
+def _compile(compiler: str, path: Path) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".so")
+    os.close(handle)
+    try:
+        for number, target in enumerate(TARGETS):
+            command = [compiler, *FLAGS, *target, str(SOURCES / "step.c"), "-o", temporary, "-lm"]
+            last = number + 1 == len(TARGETS)
+            ran = subprocess.run(command, check=last, capture_output=True, text=True, timeout=120)
+            if ran.returncode == 0:
+                break
+        os.chmod(temporary, 0o700)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("flags", "model name", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+class _Call(ctypes.Structure):
+    """`Call` of kernels/step.c, field by field."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("tokens", "rows", "length", "memory_length")),
+        ("threads", ctypes.c_int),
+        *((name, ctypes.c_void_p) for name in ("row", "position", "first", "end")),
+        *((name, ctypes.c_void_p) for name in ("cosine", "sine", "keys", "values")),
+        *((name, ctypes.c_void_p) for name in ("memory_keys", "memory_values")),
+        *((name, ctypes.c_void_p) for name in ("memory_first", "memory_end", "x", "scratch")),
+    ]
+
+
+def _declare(library: Any) -> Any:
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    library.limner_new.restype = pointer
+    library.limner_new.argtypes = [number] * 8
+    library.limner_free.restype = None
+    library.limner_free.argtypes = [pointer]
+    library.limner_set.restype = number
+    library.limner_set.argtypes = [pointer, number, number, pointer, number, number, number]
+    library.limner_scratch.restype = ctypes.c_long
+    library.limner_scratch.argtypes = [pointer, number]
+    for name in ("limner_run", "limner_remember"):
+        getattr(library, name).restype = None
+        getattr(library, name).argtypes = [pointer, ctypes.POINTER(_Call)]
+    library.limner_head.restype = None
+    library.limner_head.argtypes = [pointer, number, number, *[pointer] * 4, number]
+    return library
+
+
+class NativeStack:
+    """A decoder in the kernel's own memory."""
+
+    native = True
+
+    def __init__(
+        self,
+        library: Any,
+        shape: StackShape,
+        layers: Iterable[Weights],
+        heads: Iterable[Weights],
+        precision: str,
+    ) -> None:
+        self.library, self.shape = library, shape
+        self.vocabularies: list[int] = []
+        number = PRECISIONS.index(precision)
+        self.model = library.limner_new(
+            *(shape.width, shape.layers, shape.heads, shape.hidden, shape.groups),
+            *(number, shape.layer_norm, shape.gelu),
+        )
+        if not self.model:
+            raise ResourceError("there is no memory for the decoder; free some, or use int8")
+        weakref.finalize(self, library.limner_free, self.model)
+        for group, head in enumerate(heads):
+            self.vocabularies.append(len(head["head"]))
+            self._keep(shape.layers + group, head)
+        head = {}  # a generator's weights are let go before the next ones are made
+        for index, layer in enumerate(layers):
+            self._keep(index, layer)
+            layer = {}
+
+    def _keep(self, layer: int, weights: Weights) -> None:
+        for name, weight in weights.items():
+            plain = weight.detach().float().contiguous()
+            inputs = plain.shape[1] if plain.ndim == 2 else 0
+            place = (layer, SLOTS.index(name), plain.data_ptr(), len(plain), inputs)
+            if not self.library.limner_set(self.model, *place, torch.get_num_threads()):
+                raise ResourceError("there is no memory for the decoder; free some, or use int8")
+
+    def begin(
+        self,
+        first: Sequence[int],
+        length: int,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        memory: Tensor | None = None,
+        memory_lengths: Sequence[int] = (),
+    ) -> "NativeRun":
+        """Start drawing, as Stack.begin says."""
+        run = NativeRun(self, first, length, rotary)
+        if memory is not None:
+            run.remember(memory, memory_lengths)
+        return run
+
+
+class NativeRun:
+    """One drawing in progress: its cache, and buffers at fixed addresses."""
+
+    def __init__(
+        self,
+        stack: NativeStack,
+        first: Sequence[int],
+        length: int,
+        rotary: tuple[Tensor, Tensor] | None,
+    ) -> None:
+        self.stack, self.rows = stack, len(first)
+        shape, library = stack.shape, stack.library
+        self.first = np.array(first, dtype=np.int32)
+        self.length = library.limner_positions(length)
+        size = shape.layers * self.rows * shape.width * self.length
+        self.keys, self.values = torch.zeros(size), torch.zeros(size)
+        self.call = _Call(rows=self.rows, length=self.length, threads=torch.get_num_threads())
+        self.call.keys, self.call.values = self.keys.data_ptr(), self.values.data_ptr()
+        if rotary is not None:
+            self.rotary = [each.float().contiguous() for each in rotary]
+            self.call.cosine, self.call.sine = (each.data_ptr() for each in self.rotary)
+        self.scratch = torch.empty(0)
+
+    def remember(self, memory: Tensor, lengths: Sequence[int]) -> Self:
+        """Compute the keys and values of `memory` (B, T, D) once for the whole drawing."""
+        rows, places, width = memory.shape
+        shape, library = self.stack.shape, self.stack.library
+        length = library.limner_positions(places)
+        size = shape.layers * rows * width * length
+        self.memory = torch.zeros(size), torch.zeros(size)
+        self.call.memory_keys, self.call.memory_values = (each.data_ptr() for each in self.memory)
+        self.call.memory_length = length
+        self.ranges = np.zeros(rows, np.int32), np.array(lengths, np.int32)
+        self.call.memory_first, self.call.memory_end = (each.ctypes.data for each in self.ranges)
+        index = np.arange(rows * places, dtype=np.int32)
+        self._run(
+            "limner_remember",
+            memory.float().flatten(0, 1).contiguous(),
+            index // places,
+            index % places,
+            index,
+            index,
+        )
+        return self
+
+    def extend(
+        self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
+    ) -> Tensor:
+        """Map x (B, L, D) to features, as Run.extend says."""
+        count = x.shape[1]
+        chosen = np.arange(self.rows, dtype=np.int32)[rows]
+        row = chosen.repeat(count)
+        position = np.tile(np.arange(at, at + count, dtype=np.int32), len(chosen))
+        end = position + 1 if causal else np.full_like(position, at + count)
+        out = x.float().flatten(0, 1).contiguous().clone()
+        real = position >= self.first[row]
+        if real.all():
+            self._run("limner_run", out, row, position, self.first[row], end)
+        elif real.any():
+            kept = torch.from_numpy(real)
+            some = out[kept]
+            places = (each[real] for each in (row, position, self.first[row], end))
+            self._run("limner_run", some, *places)
+            out[kept] = some
+        return out.view(x.shape)
+
+    def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
+        """Map features (B, D) to logits (B, V), as Run.logits says."""
+        stack, rows = self.stack, len(features)
+        features = features.float().contiguous()
+        known = None if known is None else known.float().contiguous()
+        out = torch.empty(rows, stack.vocabularies[group])
+        self._reserve(rows)
+        stack.library.limner_head(
+            *(stack.model, group, rows, features.data_ptr()),
+            None if known is None else known.data_ptr(),
+            *(out.data_ptr(), self.scratch.data_ptr(), self.call.threads),
+        )
+        return out
+
+    def _run(self, name: str, x: Tensor, *places: Any) -> None:
+        call = self.call
+        held = [np.ascontiguousarray(each, dtype=np.int32) for each in places]
+        call.row, call.position, call.first, call.end = (each.ctypes.data for each in held)
+        self._reserve(len(x))
+        call.tokens, call.x, call.scratch = len(x), x.data_ptr(), self.scratch.data_ptr()
+        getattr(self.stack.library, name)(self.stack.model, ctypes.byref(call))
+
+    def _reserve(self, tokens: int) -> None:
+        need = self.stack.library.limner_scratch(self.stack.model, tokens)
+        if need > len(self.scratch):
+            self.scratch = torch.empty(need)

@@ -1,0 +1,129 @@
+"""A decoder prepared for drawing: its weights by name, and what prepares and runs them.
+
+Shapes: B rows, L new positions, S positions of the cache, D width, H heads, K = D / H, F hidden,
+G codes a cell, V values of a code, T positions of a memory that is read by cross-attention.
+
+A layer's weights are called `attention_norm` (D,), `qkv` (3D, D), `query_norm` and `key_norm` (K,),
+`out` (D, D), `feed_forward_norm` (D,), `into` (2F, D: gate, then value) and `down` (D, F). A layer
+may lack the norms of queries and keys, and may have a bias to each norm (`attention_norm_bias`), a
+norm after attention (`out_norm`), one inside the feed-forward (`middle_norm`), and cross-attention:
+`cross_norm`, `cross_query` (D, D), `cross_key_value` (2D, D), `cross_out`, `cross_out_norm`. A head
+has `head` (V, D) and `head_bias`; the first has `attention_norm`, the norm before all heads; the
+others mix in the codes before theirs with `feed_forward_norm`, `into` and `down`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from limner.errors import UsageError, did_you_mean, quote
+from limner.nn.transformer import FeedForward, RMSNorm, Transformer
+
+PRECISIONS = ("fp32", "bf16", "int8")
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StackShape:
+    """Sizes of a decoder; `layer_norm` where the norms are not RMSNorm, `gelu` where not SiLU."""
+
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    groups: int = 1
+    layer_norm: bool = False
+    gelu: bool = False
+
+
+class Run(Protocol):
+    """One drawing in progress."""
+
+    def extend(self, x: Tensor, at: int, rows: slice = ..., *, causal: bool = True) -> Tensor:
+        """Map x (B, L, D) at positions `at`, .. of `rows` to features (B, L, D), into the cache.
+
+        A position sees those of its row from the row's first one on: up to itself, or with
+        `causal` false all L. Positions before the first mean nothing, nor do their features.
+        """
+
+    def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
+        """Map features (B, D) to logits (B, V) of code `group`, `known` (B, D) the ones before."""
+
+
+class Stack(Protocol):
+    """A prepared decoder."""
+
+    native: bool
+
+    def begin(
+        self,
+        first: Sequence[int],
+        length: int,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        memory: Tensor | None = None,
+        memory_lengths: Sequence[int] = (),
+    ) -> Run:
+        """Start drawing len(first) rows of `length` positions; row i begins at `first[i]`.
+
+        `rotary` are cosine and sine (S, K / 2). `memory` (B, T, D) is read by cross-attention, of
+        row i its first `memory_lengths[i]` positions.
+        """
+
+
+def check_precision(precision: str) -> str:
+    """Return `precision` if it is one of PRECISIONS; UsageError otherwise."""
+    if precision in PRECISIONS:
+        return precision
+    raise UsageError(
+        f"precision is {quote(precision)}; expected {', '.join(PRECISIONS)}"
+        f"{did_you_mean(str(precision), PRECISIONS)}",
+        param="precision",
+    )
+
+
+def prepare(
+    shape: StackShape,
+    layers: Iterable[Weights],
+    heads: Iterable[Weights],
+    precision: str = "fp32",
+    device: torch.device | str = "cpu",
+) -> Stack:
+    """Return a decoder of these weights for drawing, by the native kernel where it can be used.
+
+    `layers` and `heads` lie on `device`. They are read once, heads first, so that of generators
+    no more than one layer is held twice.
+    """
+    from limner.nn.fast import TorchStack
+    from limner.nn.native import NativeStack, find_library
+
+    check_precision(precision)
+    library, _ = find_library()
+    if library is None or torch.device(device).type != "cpu":
+        return TorchStack(shape, layers, heads, precision, device)
+    return NativeStack(library, shape, layers, heads, precision)
+
+
+def layers_of(transformer: Transformer) -> Iterable[Weights]:
+    """Yield the weights of every layer of a Transformer."""
+    blocks: Iterable[Any] = transformer.blocks
+    for block in blocks:
+        attention = block.attention
+        yield {
+            "attention_norm": block.attention_norm.weight,
+            "qkv": attention.qkv.weight,
+            "query_norm": attention.query_norm.weight,
+            "key_norm": attention.key_norm.weight,
+            "out": attention.out.weight,
+        } | feed_forward_of(block.feed_forward_norm, block.feed_forward)
+
+
+def feed_forward_of(norm: RMSNorm, feed_forward: FeedForward) -> dict[str, Tensor]:
+    """Return the weights of a feed-forward network and the norm before it."""
+    return {
+        "feed_forward_norm": norm.weight,
+        "into": feed_forward.into.weight,
+        "down": feed_forward.out.weight,
+    }
