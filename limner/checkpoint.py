@@ -1,21 +1,20 @@
 """A model folder and the pipeline in it: config.json, model.safetensors, tokenizer.json, manifest.
 
-`FAMILIES` names every family that a folder can hold. A folder is read strictly: what it holds is
-what its config describes, byte for byte as its manifest states, or it is refused.
+`limner.pipelines.families` names every family that a folder can hold. A folder is read strictly:
+what it holds is what its config describes, byte for byte as its manifest states, or it is refused.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import (
     CheckpointError,
-    ConfigError,
     LimnerError,
     ResourceError,
     did_you_mean,
@@ -23,13 +22,13 @@ from limner.errors import (
 )
 from limner.folder_check import MANIFEST, ModelFolder, digest_bytes, digest_file
 from limner.images import stage, sync_folder
+from limner.pipelines.families import FAMILIES, Family, ModelConfig
 from limner.safetensors_check import TensorEntry, read_header, strict_json
-from limner.types import ModelInfo, Request, Sampling
+from limner.types import ModelInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from limner.sampling.tokens import TokenSampling
     from limner.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -40,28 +39,8 @@ CONFIG, WEIGHTS, TOKENIZER, CARD = (
     "README.md",
 )
 _REAL = {"F32", "F16", "BF16"}
-_LATER_SAMPLING = {"typical_p"}  # folders that were written before it do not have it
 _SHOWN = 5  # names of tensors in one message
 _NUMBER_LIMIT = 2**24  # no width, length or vocabulary of a config is larger
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """config.json: what is needed to build a model before its weights are read.
-
-    `codec` and `prior` hold a `name` and the fields of that part's config; `sampling` holds the
-    model's own defaults, `guidance` among them.
-    """
-
-    limner_format: int
-    family: str
-    name: str
-    licence: str
-    size: int
-    text_length: int
-    codec: dict[str, Any]
-    prior: dict[str, Any]
-    sampling: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -86,17 +65,16 @@ def save_checkpoint(
     *,
     name: str,
     licence: str,
-    codec: Mapping[str, Any],
-    prior: Mapping[str, Any],
     card: str = "",
     half: bool = False,
+    **tables: Mapping[str, Any],
 ) -> None:
     """Write a pipeline as a model folder that `load_checkpoint` reads.
 
-    `codec` and `prior` are the parts' configs with their `name`; `half` stores weights in fp16, in
-    half the bytes. Every file is complete on the
-    disk before the first takes its place, and the manifest comes last, so a folder that was being
-    replaced when the power went is refused rather than misread. Raises ResourceError when the
+    `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; sampling
+    is the pipeline's own. `half` stores weights in fp16, in half the bytes. Every file is complete
+    on the disk before the first takes its place, and the manifest comes last, so a folder that was
+    being replaced when the power went is refused rather than misread. Raises ResourceError when the
     disk refuses; the folder then is as it was. It does not check that the model draws well.
     """
     from safetensors.torch import save
@@ -111,10 +89,9 @@ def save_checkpoint(
         "licence": licence,
         "size": pipeline.size,
         "text_length": pipeline.text_length,
-        "codec": dict(codec),
-        "prior": dict(prior),
-        "sampling": asdict(pipeline.defaults),
     }
+    for table in FAMILIES[pipeline.family].tables:
+        config[table] = asdict(pipeline.defaults) if table == "sampling" else dict(tables[table])
     files = {
         CONFIG: _to_json(config),
         WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
@@ -177,7 +154,10 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{source} holds a {type(values).__name__}; expected a table of keys")
     _check_format(values.get("limner_format"), source)
-    known = {field.name: field.type for field in fields(ModelConfig)}
+    family = _family_of(values, source)
+    known = {field.name: field.type for field in fields(ModelConfig) if field.name != "tables"}
+    common = list(known)
+    known |= dict.fromkeys(family.tables, "dict")
     for key in values:
         if key not in known:
             hint = did_you_mean(key, known)
@@ -186,12 +166,21 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
         raise CheckpointError(f"{source} lacks {', '.join(missing)}")
     for key, wanted in known.items():
         _check_type(source, key, values[key], str(wanted))
-    _check_numbers(
-        source, [values["size"], values["text_length"], values["codec"], values["prior"]]
-    )
+    tables = {table: values[table] for table in family.tables}
+    built_from = [table for name, table in tables.items() if name != "sampling"]
+    _check_numbers(source, [values["size"], values["text_length"], *built_from])
     manifest = opened.manifest()
     opened.check_digest(CONFIG, digest_bytes(data), manifest)
-    return ModelConfig(**values), manifest
+    return ModelConfig(**{key: values[key] for key in common}, tables=tables), manifest
+
+
+def _family_of(values: Mapping[str, Any], source: str) -> Family:
+    name = values.get("family", "dalle")  # that the key is missing is told with the others
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise CheckpointError(
+            f"{source} has the family {quote(name)}; expected {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[name]
 
 
 def _check_format(version: Any, source: str) -> None:
@@ -247,12 +236,8 @@ def _build(
     """Build the pipeline twice: without memory to compare shapes, then for real."""
     import torch
 
-    build = FAMILIES.get(config.family)
+    build = FAMILIES[config.family].build
     source = opened.source(CONFIG)
-    if build is None:
-        raise CheckpointError(
-            f"{source} has the family {quote(config.family)}; expected {', '.join(FAMILIES)}"
-        )
     try:
         with torch.device("meta"):
             outline = build(config, tokenizer)
@@ -269,59 +254,6 @@ def _build(
         RuntimeError,
     ) as error:
         raise CheckpointError(f"{source} describes no model that can be built: {error}") from error
-
-
-def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
-    """Text to image codes by a prior, codes to pixels by a codec (DALL-E, arXiv 2102.12092)."""
-    from limner.codecs import create_codec
-    from limner.pipelines.dalle import Dalle
-    from limner.priors import create_prior
-
-    text = config.prior.get("text_vocabulary")
-    if text != tokenizer.vocabulary:
-        raise CheckpointError(
-            f"the tokenizer of {config.name!r} has {tokenizer.vocabulary} ids, but the prior was "
-            f"made for {text}; they belong to different models"
-        )
-    codec, prior = create_codec(config.codec), create_prior(config.prior)
-    offered = (codec.vocabulary, tuple(codec.maps), codec.groups)
-    expected = (prior.config.vocabulary, tuple(prior.maps), prior.config.groups)
-    if offered != expected:
-        offers, expects = (
-            f"{values} codes on {'a map' if len(maps) == 1 else 'maps'} of "
-            f"{', '.join(f'{rows}x{columns}' for rows, columns in maps)}, {groups} a cell"
-            for values, maps, groups in (offered, expected)
-        )
-        raise CheckpointError(
-            f"the codec of {config.name!r} has {offers}, but the prior was made for {expects}; "
-            "they belong to different models"
-        )
-    defaults = _read_sampling(config.sampling)
-    return Dalle(
-        tokenizer,
-        prior,
-        codec,
-        defaults=defaults,
-        size=config.size,
-        text_length=config.text_length,
-    )
-
-
-def _read_sampling(values: dict[str, Any]) -> TokenSampling:
-    from limner.sampling.tokens import TokenSampling
-
-    known = [field.name for field in fields(TokenSampling)]
-    if set(values) | _LATER_SAMPLING != set(known) or None in values.values():
-        raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
-    Request("any", guidance=values["guidance"], sampling=_without_guidance(values))
-    return TokenSampling(**values)
-
-
-def _without_guidance(values: Mapping[str, Any]) -> Sampling:
-    return Sampling(**{key: value for key, value in values.items() if key != "guidance"})
-
-
-FAMILIES: dict[str, Callable[[ModelConfig, Any], Any]] = {"dalle": _build_dalle}
 
 
 def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], source: str) -> None:

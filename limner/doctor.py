@@ -30,9 +30,9 @@ def examine(model: str = "default") -> dict[str, Any]:
     import torch
 
     from limner import __version__
-    from limner.registry import load
+    from limner.registry import load_to_draw
 
-    pipeline = load(model)
+    pipeline = load_to_draw(model)
     rates = measure_rates()
     answer = {
         "limner": __version__,

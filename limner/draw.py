@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from limner.errors import UsageError, did_you_mean, quote
+from limner.finish.rank import check_best_of, keep_best
 from limner.images import to_images
-from limner.registry import load
+from limner.registry import load_clip, load_to_draw
 from limner.types import ModelInfo, Picture, Request, Sampling, Step
 
 if TYPE_CHECKING:
@@ -41,29 +42,41 @@ def draw(
     seed: int | None = None,
     size: int | None = None,
     guidance: float | None = None,
+    best_of: int | None = None,
+    clip: str | Path | Any = "clip",
     **sampling: Unpack[SamplingOptions],
 ) -> list[Picture]:
     """Draw `n` pictures of `prompt`; picture i has the seed `seed + i`.
 
     `model` is a preset, a folder, `hf:owner/name`, or what `limner.load` gave, which saves
     loading it again. Same prompt, seed and model: the same pixels, alone or among others.
+    With `best_of`, so many are drawn, and the `n` that `clip`, a model of that family, finds to fit
+    best are returned, the best first.
     Raises LimnerError. It does not know whether the model can draw what is asked; words that the
     model has never seen become a note of the picture.
     """
+    if best_of is not None:
+        check_best_of(best_of, n)
+        clip = load_clip(clip) if isinstance(clip, str | Path) else clip
+        if not hasattr(clip, "compare"):
+            raise UsageError(
+                f"clip is {quote(clip)}; expected a name, a folder, or a CLIP of limner.load"
+            )
     request = Request(
         prompt,
-        n=n,
+        n=n if best_of is None else best_of,
         seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
         size=size,
         guidance=guidance,
         sampling=sampling_from(dict(sampling)),
     )
-    pipeline = load(model) if isinstance(model, str | Path) else model
+    pipeline = load_to_draw(model) if isinstance(model, str | Path) else model
     if not hasattr(pipeline, "stream"):
         raise UsageError(
             f"model is {quote(model)}; expected a name, a folder, or what limner.load returns"
         )
-    return finish(pipeline.stream(request), request, pipeline)
+    pictures = finish(pipeline.stream(request), request, pipeline)
+    return pictures if best_of is None else keep_best(clip, pictures, n)[0]
 
 
 def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Picture]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from limner import hub
-from limner.checkpoint import FAMILIES, inspect_checkpoint, load_checkpoint
-from limner.errors import UnknownModelError, did_you_mean, quote
+from limner.checkpoint import inspect_checkpoint, load_checkpoint
+from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
+from limner.pipelines.families import FAMILIES
 
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
@@ -51,7 +52,45 @@ def load(model: str | Path, *, allow_nonfinite: bool = False, precision: str = "
     else:
         pipeline = load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
     if precision != "fp32":
+        if not hasattr(pipeline, "set_precision"):
+            raise UsageError(
+                f"a model of the family {pipeline.family!r} computes in fp32 alone; leave "
+                "precision out",
+                param="precision",
+            )
         pipeline.set_precision(precision)
+    return pipeline
+
+
+def load_clip(model: str | Path = "clip") -> Any:
+    """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
+    if model == "clip" and model not in PRESETS and not os.path.lexists(model):
+        raise UnknownModelError(
+            "no trained CLIP is embedded yet; train one with limner train configs/clip.toml and "
+            "give its folder, as runs/clip/model",
+            param="model",
+        )
+    clip = load(model)
+    if clip.family != "clip":
+        raise UsageError(
+            f"{quote(str(model))} is of the family {clip.family!r}, which draws; give a model of "
+            "the family 'clip', which compares pictures with sentences",
+            param="model",
+        )
+    return clip
+
+
+def load_to_draw(
+    model: str | Path, *, allow_nonfinite: bool = False, precision: str = "fp32"
+) -> Any:
+    """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
+    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision)
+    if not hasattr(pipeline, "stream"):
+        raise UsageError(
+            f"{quote(str(model))} is of the family {pipeline.family!r}, which compares pictures "
+            "with sentences and draws none; use it with limner rank",
+            param="model",
+        )
     return pipeline
 
 
@@ -96,6 +135,7 @@ def describe(model: str | Path) -> ModelEntry:
 
 def list_parts() -> dict[str, dict[str, str]]:
     """Return the parts that can be chosen by name, a table for each kind: name to one line."""
+    from limner.clip.towers import IMAGE_ENCODERS
     from limner.codecs import CODECS
     from limner.priors import PRIORS
     from limner.sampling.tokens import SAMPLERS
@@ -105,8 +145,8 @@ def list_parts() -> dict[str, dict[str, str]]:
         "codecs": {name: _line_of(part) for name, (_, part) in CODECS.items()},
         "priors": {name: _line_of(part) for name, (_, part) in PRIORS.items()},
         "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
-        "image_encoders": {},
-        "pipelines": {name: _line_of(build) for name, build in FAMILIES.items()},
+        "image_encoders": {name: _line_of(part) for name, (_, part) in IMAGE_ENCODERS.items()},
+        "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},
         "samplers": dict(SAMPLERS),
     }
 
@@ -116,7 +156,7 @@ def _line_of(part: object) -> str:
 
 
 def details(model: str | Path) -> dict[str, Any]:
-    """Return the fields of ModelEntry, and folder, sha256, sampling, codec, prior and card."""
+    """Return the fields of ModelEntry, and folder, sha256, text_length, its tables and card."""
     folder = find(model)
     inspection = inspect_checkpoint(folder)
     config = inspection.config
@@ -124,8 +164,6 @@ def details(model: str | Path) -> dict[str, Any]:
         "folder": str(folder),
         "sha256": inspection.info.sha256,
         "text_length": config.text_length,
-        "sampling": config.sampling,
-        "codec": config.codec,
-        "prior": config.prior,
+        **config.tables,
         "card": inspection.card,
     }

@@ -14,13 +14,14 @@ from limner import registry
 from limner.cli import main
 from limner.train import caches
 from tests.data.source_files import write_pictures
+from tests.tiny_clip import CLIP, save_tiny_clip
 from tests.tiny_model import CODEC, save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
-    "models show": {"codec", "prior"},
+    "models show": {"codec", "prior", "clip"},
     "models parts": {
         "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
     },
@@ -48,13 +49,32 @@ captions = 2
 steps = 1
 batch = 2
 """
+CLIP_CONFIG = f"""
+task = "clip"
+out = "clip"
+text_length = 8
+[clip]
+width = 16
+dimensions = 8
+image_encoder = {{{", ".join(f"{k} = {json.dumps(v)}" for k, v in CLIP["image_encoder"].items())}}}
+text_encoder = {{{", ".join(f"{k} = {json.dumps(v)}" for k, v in CLIP["text_encoder"].items())}}}
+[data]
+held_for_validation = 2
+[loop]
+steps = 1
+batch = 2
+"""
 PRIOR = ['task="prior"', 'codec_from="codec"', 'out="prior"', "data.cached=16", "text_length=8"]
 PRIOR += ['prior.name="gpt"', "prior.width=16", "prior.layers=1", "prior.heads=2"]
 COMMANDS: dict[str, list[list[str]]] = {
-    "draw": [["a red apple"], ["a red apple", "-n", "2", "--seed", "7", "--out", "pictures"]],
+    "draw": [
+        ["a red apple"],
+        ["a red apple", "-n", "2", "--seed", "7", "--out", "pictures"],
+        ["a red apple", "-n", "2", "--best-of", "3", "--clip", "tiny-clip"],
+    ],
     "models list": [[]],
     "models parts": [[]],
-    "models show": [["tiny"]],
+    "models show": [["tiny"], ["tiny-clip"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
     "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
     "data clean": [["photos", "--out", "cleaned"]],
@@ -63,8 +83,13 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["run.toml", "--resume"],
         ["run.toml", "--set", 'task="features"', "--set", 'out="features"'],
         ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
+        ["clip.toml"],
     ],
     "eval": [["tiny", "--count", "10"]],
+    "rank": [["held/red_apple/a.png", "--prompt", "a red zebra", "--model", "tiny-clip"]],
+    "clip classify": [
+        ["held/red_apple/a.png", "--labels", "apple,sky", "--model", "tiny-clip"],
+    ],
     "doctor": [[]],
 }
 
@@ -122,7 +147,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     """Return what every command really answers with a model too small to draw anything."""
     folder = tmp_path_factory.mktemp("answers")
     save_tiny_model(folder / "tiny")
+    save_tiny_clip(folder / "tiny-clip")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
+    (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
     write_photos(folder)
     found: dict[str, list[Any]] = {}
     with pytest.MonkeyPatch.context() as patch:
@@ -162,7 +189,7 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
     shown = dict(keys(json.loads(example), command))
     told = documented(command)
     assert all(fits(value, told[key]) for key, value in shown.items())
-    optional = {"numbers", "validation", "codec", "sampling"}
+    optional = {"numbers", "validation", "codec", "sampling", "prior", "clip"}
     always = {key for key in told if key.split(".")[0] not in optional}
     assert always <= set(shown) <= set(told)
 

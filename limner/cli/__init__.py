@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from limner import __version__
-from limner.cli import data, models, sources
+from limner.cli import clip, data, models, sources
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
@@ -58,6 +58,8 @@ data.app.command("clean")(sources.clean)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("eval")(evaluate)
+app.command("rank")(clip.rank)
+app.add_typer(clip.app, name="clip")
 app.command("doctor")(doctor)
 
 

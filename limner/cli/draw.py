@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +17,7 @@ import typer
 
 from limner.cli.files import Place, read_prompts, slug
 from limner.errors import DataError, UsageError, quote
+from limner.finish.rank import check_best_of, keep_best
 from limner.types import Picture, Request, Sampling, Step
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ Schedule = Annotated[
 Precision = Annotated[
     str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
 ]
+BestOf = Annotated[
+    int | None, typer.Option(help="Draw so many, keep the -n that fit best as a CLIP finds.")
+]
+Clip = Annotated[str, typer.Option(help="The CLIP of --best-of: a name, folder or hf:owner/name.")]
 NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Write no prompt, seed and model into the PNG.")
@@ -81,9 +86,14 @@ class Manner:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The files of one prompt, and the seconds that drawing took without loading the model."""
+    """The files of one prompt, and the seconds that drawing took without loading the model.
 
+    `seed` is that of the first picture tried; `dropped` are those that --best-of did not keep.
+    """
+
+    seed: int
     pictures: list[Picture]
+    dropped: list[Picture]
     paths: list[Path]
     grid: Path | None
     sheet: Image
@@ -96,15 +106,44 @@ class Drawn:
             "prompt": first.prompt,
             "model": first.model,
             "model_hash": first.settings["model_hash"],
-            "seed": first.seed,
+            "seed": self.seed,
             "seconds": round(self.seconds, 3),
             "pictures": [
-                {"path": str(path), "seed": picture.seed}
+                {"path": str(path), "seed": picture.seed, **_score(picture)}
                 for path, picture in zip(self.paths, self.pictures, strict=True)
             ],
+            "dropped": [{"seed": each.seed, **_score(each)} for each in self.dropped],
             "grid": str(self.grid) if self.grid else None,
             "notes": list(first.notes),
         }
+
+
+def _score(picture: Picture) -> dict[str, float]:
+    score = picture.settings.get("clip_score")
+    return {} if score is None else {"score": round(score, 4)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many pictures are kept of how many, and the CLIP that chooses; None keeps all."""
+
+    keep: int
+    best_of: int | None = None
+    name: str = "clip"
+    clip: Any = None
+
+    @property
+    def drawn(self) -> int:
+        """How many pictures are drawn of each prompt."""
+        return self.keep if self.best_of is None else self.best_of
+
+    def ready(self) -> Choice:
+        """Return the same with its CLIP loaded, where one is needed."""
+        if self.best_of is None:
+            return self
+        from limner.registry import load_clip
+
+        return replace(self, clip=load_clip(self.name))
 
 
 def draw(  # noqa: PLR0913  # typer reads the options off the signature
@@ -122,6 +161,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     typical_p: TypicalP = None,
     guidance_schedule: Schedule = None,
     precision: Precision = "fp32",
+    best_of: BestOf = None,
+    clip: Clip = "clip",
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     strict: Strict = False,
@@ -132,19 +173,24 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     """Draw pictures of PROMPT and say where they are."""
     sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule, typical_p)
 
-    def ask(text: str) -> Request:
-        return Request(text, n=n, seed=seed, guidance=guidance, sampling=sampling)  # type: ignore[arg-type]
+    choice = Choice(n, best_of, clip)
 
+    def ask(text: str) -> Request:
+        return Request(text, n=choice.drawn, seed=seed, guidance=guidance, sampling=sampling)  # type: ignore[arg-type]
+
+    if best_of is not None:
+        check_best_of(best_of, n)
     manner = Manner(not no_preview, not no_metadata, as_json, quiet)
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
     place = Place.parse(out, n * len(requests))
     place.prepare()
-    from limner.registry import load
+    from limner.registry import load_to_draw
 
-    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision)
+    choice = choice.ready()
+    pipeline = load_to_draw(model, allow_nonfinite=allow_nonfinite, precision=precision)
     for request in requests:
-        drawn = draw_files(pipeline, request, place, manner)
-        report(drawn, repeat_command(request, model, out, drawn), manner)
+        drawn = draw_files(pipeline, request, place, manner, choice)
+        report(drawn, repeat_command(request, model, out, drawn, choice), manner)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -183,14 +229,18 @@ def read_requests(
     return requests, bad
 
 
-def draw_files(pipeline: Any, request: Request, place: Place, manner: Manner) -> Drawn:
-    """Draw a request and write a file for each picture, and a grid when there are several."""
+def draw_files(
+    pipeline: Any, request: Request, place: Place, manner: Manner, choice: Choice
+) -> Drawn:
+    """Draw a request and write a file for each picture kept, and a grid when there are several."""
     from limner.draw import finish
     from limner.images import encode_png, grid
 
     began = time.perf_counter()
     steps = with_progress(pipeline.stream(request), request.prompt, manner)
-    pictures = finish(steps, request, pipeline)
+    pictures, dropped = finish(steps, request, pipeline), list[Picture]()
+    if choice.best_of is not None:
+        pictures, dropped = keep_best(choice.clip, pictures, choice.keep)
     seconds = time.perf_counter() - began
     stem = slug(request.prompt)
     paths = [
@@ -201,7 +251,7 @@ def draw_files(pipeline: Any, request: Request, place: Place, manner: Manner) ->
     together = None
     if len(pictures) > 1:
         together = place.write(f"{stem}-{request.seed}-grid.png", encode_png(sheet))
-    return Drawn(pictures, paths, together, sheet, seconds)
+    return Drawn(request.seed, pictures, dropped, paths, together, sheet, seconds)
 
 
 def with_progress(steps: Iterator[Step], label: str, manner: Manner) -> Iterator[Step]:
@@ -235,20 +285,24 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
         typer.echo(str(path))
     for note in drawn.pictures[0].notes:
         manner.say(f"note: {note}")
-    manner.say(f"seed {drawn.pictures[0].seed}, {drawn.seconds:.1f} s; the same again: {again}")
+    manner.say(f"seed {drawn.seed}, {drawn.seconds:.1f} s; the same again: {again}")
 
 
 def _shows_colours() -> bool:
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def repeat_command(request: Request, model: str, out: Path | None, drawn: Drawn) -> str:
+def repeat_command(
+    request: Request, model: str, out: Path | None, drawn: Drawn, choice: Choice
+) -> str:
     """Return the command line that draws the same pictures again."""
     sampling = request.sampling
     words = ["limner", "draw"]
     options = {
         "--seed": request.seed,
-        "-n": request.n if request.n > 1 else None,
+        "-n": choice.keep if choice.keep > 1 else None,
+        "--best-of": choice.best_of,
+        "--clip": choice.name if choice.best_of is not None and choice.name != "clip" else None,
         "--model": model if model != "default" else None,
         "--out": out,
         "--guidance": request.guidance,

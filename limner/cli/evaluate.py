@@ -76,9 +76,9 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
 
 def load_pipeline(model: str, precision: str) -> Any:
     """Return the model to be measured."""
-    from limner.registry import load
+    from limner.registry import load_to_draw
 
-    return load(model, precision=precision)
+    return load_to_draw(model, precision=precision)
 
 
 def measure(

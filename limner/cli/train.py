@@ -50,7 +50,7 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a codec or a prior.
+    """Train a codec, a prior or a CLIP.
 
     Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
     from there. A second one stops at once; then the last state saved is what is left.

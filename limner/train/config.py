@@ -85,10 +85,25 @@ class PriorTraining(Checked):
 
 
 @dataclass(frozen=True)
-class TextConfig(Checked):
-    """How a prior reads text: with a pretrained `encoder` (a folder or hf:owner/name), or its own.
+class ClipTraining(Checked):
+    """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
 
-    `trainable` trains the pretrained encoder too; `keywords` drops stop words first.
+    `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`).
+    `one_background` is the share of batches whose scenes all stand on one background, so that it
+    tells none of them from the others.
+    """
+
+    hard_negatives: int = number(1, least=0, most=8)
+    one_background: float = number(0.5, least=0, most=1)
+    half: bool = True
+
+
+@dataclass(frozen=True)
+class TextConfig(Checked):
+    """How a prior or CLIP reads text: with a pretrained `encoder`, or its own.
+
+    `encoder` is a folder or hf:owner/name; `trainable` trains the pretrained encoder too;
+    `keywords` drops stop words first.
     """
 
     encoder: str = ""
@@ -98,9 +113,9 @@ class TextConfig(Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """A whole run: what to train ("codec", "features" or "prior"), where to, on what and how."""
+    """A whole run: what to train, where to, on what and how."""
 
-    task: str = field(metadata={"choices": ("codec", "features", "prior")})
+    task: str = field(metadata={"choices": ("codec", "features", "prior", "clip")})
     out: str
     start_from: str = ""
     codec_from: str = ""
@@ -109,9 +124,11 @@ class TrainConfig(Checked):
     loop: LoopConfig = field(default_factory=LoopConfig)
     codec_training: CodecTraining = field(default_factory=CodecTraining)
     prior_training: PriorTraining = field(default_factory=PriorTraining)
+    clip_training: ClipTraining = field(default_factory=ClipTraining)
     text: TextConfig = field(default_factory=TextConfig)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
+    clip: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -164,13 +181,15 @@ class TrainConfig(Checked):
         return dataclasses.asdict(self)
 
     def check_parts(self) -> None:
-        """Raise ConfigError when the tables of codec, prior or sampling cannot be used."""
+        """Raise ConfigError when the tables of codec, prior, clip or sampling cannot be used."""
         from limner.codecs import autoencoders
         from limner.priors import PRIORS
         from limner.types import Request, Sampling
 
         if self.task == "codec" and not self.start_from:
             _check_part("codec", autoencoders(), self.codec)
+        if self.task == "clip":
+            self._check_clip()
         if self.task != "prior":
             return
         for key in FROM_THE_CODEC:
@@ -180,14 +199,7 @@ class TrainConfig(Checked):
                     f"decide {key}; leave prior.{key} out",
                     param=f"prior.{key}",
                 )
-        held = self.prior.get("text_encoder", {})
-        named = held.get("name", "own") if isinstance(held, dict) else "own"
-        if held and (self.text.encoder or self.start_from or named != "own"):
-            raise ConfigError(
-                "prior.text_encoder describes an encoder of our own for a new model; leave it out, "
-                "and name a pretrained one by text.encoder",
-                param="prior.text_encoder",
-            )
+        self._check_encoder("prior", self.prior)
         _check_part("prior", PRIORS, {**self.prior, "text_vocabulary": 1, "vocabulary": 2})
         known = [item.name for item in dataclasses.fields(Sampling)]
         values = dict(self.sampling)
@@ -200,6 +212,33 @@ class TrainConfig(Checked):
             Request("any", guidance=guidance, sampling=Sampling(**values))
         except UsageError as error:
             raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None
+
+    def _check_clip(self) -> None:
+        from limner.clip.model import CLIPS
+
+        if self.start_from and self.clip:
+            raise ConfigError(
+                "[clip] and start_from are both given, and the model decides its sizes; leave "
+                "[clip] out",
+                param="clip",
+            )
+        if "text_vocabulary" in self.clip:
+            raise ConfigError(
+                "clip.text_vocabulary is the tokenizer's own; leave it out",
+                param="clip.text_vocabulary",
+            )
+        self._check_encoder("clip", self.clip)
+        _check_part("clip", CLIPS, {"name": "clip", **self.clip, "text_vocabulary": 1})
+
+    def _check_encoder(self, table: str, values: Mapping[str, Any]) -> None:
+        held = values.get("text_encoder", {})
+        named = held.get("name", "own") if isinstance(held, dict) else "own"
+        if held and (self.text.encoder or self.start_from or named != "own"):
+            raise ConfigError(
+                f"{table}.text_encoder describes an encoder of our own for a new model; leave it "
+                "out, and name a pretrained one by text.encoder",
+                param=f"{table}.text_encoder",
+            )
 
 
 def _check_part(table: str, parts: Parts, values: Mapping[str, Any]) -> None:

@@ -51,10 +51,16 @@ class TrainingStep(Protocol):
 
 def create_step(config: TrainConfig) -> TrainingStep:
     """Return the training step of a config's task."""
+    from limner.train.clip_step import ClipStep
     from limner.train.codec_step import CodecStep
     from limner.train.features_step import FeaturesStep
     from limner.train.prior_step import PriorStep
 
-    steps: dict[str, type[Any]] = {"codec": CodecStep, "features": FeaturesStep, "prior": PriorStep}
+    steps: dict[str, type[Any]] = {
+        "codec": CodecStep,
+        "features": FeaturesStep,
+        "prior": PriorStep,
+        "clip": ClipStep,
+    }
     step: TrainingStep = steps[config.task](config)
     return step

@@ -1,4 +1,4 @@
-"""The text side of a prior's run: which tokenizer, which encoder, and weights to begin with."""
+"""The text side of a prior or CLIP: which tokenizer, which encoder, and weights to begin with."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,16 +16,16 @@ from limner.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class TextSide:
-    """A tokenizer, a prior's `text_encoder` and, of a checkpoint just read, its weights."""
+    """A tokenizer, a model's `text_encoder` and, of a checkpoint just read, its weights."""
 
     tokenizer: Tokenizer
     encoder: dict[str, Any]
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def give_weights(self, prior: nn.Module) -> None:
-        """Put the weights that were read into a new prior's text encoder."""
+    def give_weights(self, model: nn.Module) -> None:
+        """Put the weights that were read into a new model's text encoder."""
         if self.weights:
-            prior.get_submodule("text.body").load_state_dict(self.weights)
+            model.get_submodule("text.body").load_state_dict(self.weights)
 
 
 def text_side_of(config: TrainConfig, caches: Caches, trained: Any = None) -> TextSide:
@@ -42,7 +42,8 @@ def text_side_of(config: TrainConfig, caches: Caches, trained: Any = None) -> Te
     if config.text.encoder:
         side = _imported(config)
     else:
-        side = TextSide(caches.tokenizer(), dict(config.prior.get("text_encoder", {})))
+        table = config.clip if config.task == "clip" else config.prior
+        side = TextSide(caches.tokenizer(), dict(table.get("text_encoder", {})))
     if config.text.keywords:
         side = replace(side, tokenizer=side.tokenizer.with_keywords())
     return side

@@ -127,6 +127,7 @@ def test_json_is_what_the_documents_say(run: Run, folder: Path) -> None:
             {"path": f"{stem}-7.png", "seed": 7},
             {"path": f"{stem}-8.png", "seed": 8},
         ],
+        "dropped": [],
         "grid": f"{stem}-7-grid.png",
         "notes": [],
     }

@@ -1,14 +1,16 @@
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from limner import registry
-from limner.checkpoint import FAMILIES
 from limner.cli import app
+from limner.clip.towers import IMAGE_ENCODERS
 from limner.codecs import CODECS
 from limner.errors import CheckpointError, UnknownModelError
+from limner.pipelines.families import FAMILIES
 from limner.priors import PRIORS
 from limner.sampling.tokens import SAMPLERS
 from limner.text.encoders import TEXT_ENCODERS
@@ -55,9 +57,9 @@ def test_parts_are_the_registered_ones_with_a_line_each() -> None:
     answer = RUNNER.invoke(app, ["models", "parts", "--json"])
     assert answer.exit_code == 0
     parts = json.loads(answer.stdout)
-    registered = {
-        "codecs": CODECS, "priors": PRIORS, "text_encoders": TEXT_ENCODERS, "image_encoders": (),
-        "pipelines": FAMILIES, "samplers": SAMPLERS,
+    registered: dict[str, Iterable[str]] = {
+        "codecs": CODECS, "priors": PRIORS, "text_encoders": TEXT_ENCODERS,
+        "image_encoders": IMAGE_ENCODERS, "pipelines": FAMILIES, "samplers": SAMPLERS,
     }  # fmt: skip
     assert {kind: list(found) for kind, found in parts.items()} == {
         kind: list(table) for kind, table in registered.items()

@@ -1,0 +1,1 @@
+"""CLIP: pictures and texts as unit vectors that can be compared."""

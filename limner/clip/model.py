@@ -1,0 +1,114 @@
+"""CLIP: an image tower and a text tower into one space (Radford 2021, arXiv 2103.00020).
+
+Shapes: B pictures or texts, T token positions (left-padded with id 0), D dimensions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import log
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.clip.losses import LOSSES, SCALE_LIMIT
+from limner.clip.towers import check_image_encoder, create_image_encoder
+from limner.errors import ConfigError, did_you_mean, quote
+from limner.parts import create
+from limner.text.encoders import check_text_encoder, text_encoder_of
+
+POOLINGS = ("mean", "last")
+OWN_TEXT = {"layers": 4, "heads": 4, "hidden": 512}  # of our own text encoder where none is named
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """The two towers, by name and settings, the text's `width`, and the `dimensions` they share.
+
+    `pooling` makes one vector of a text's tokens: their "mean", or the "last" as OpenAI's CLIP.
+    `loss` is "contrastive" or "sigmoid" (SigLIP), which begins cooler and has a bias.
+    """
+
+    text_vocabulary: int
+    image_encoder: dict[str, Any] = field(default_factory=lambda: {"name": "vit"})
+    text_encoder: dict[str, Any] = field(default_factory=dict)
+    width: int = 192
+    dimensions: int = 256
+    pooling: str = "mean"
+    loss: str = "contrastive"
+
+    def __post_init__(self) -> None:
+        for name in ("text_vocabulary", "width", "dimensions"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        for name, known in (("pooling", POOLINGS), ("loss", tuple(LOSSES))):
+            value = getattr(self, name)
+            if value not in known:
+                hint = did_you_mean(value, known)
+                raise ConfigError(f"{name} is {quote(value)}; expected {' or '.join(known)}{hint}")
+        check_image_encoder(self.image_encoder)
+        check_text_encoder(self)
+        heads = (self.text_encoder or OWN_TEXT).get("heads", 4)
+        own = self.text_encoder.get("name", "own") == "own"
+        if own and self.width % (4 * heads):
+            raise ConfigError(
+                f"width is {self.width} for {heads} heads; expected a multiple of {4 * heads}"
+            )
+
+
+class Clip(nn.Module):
+    """Two towers whose unit vectors are near where a picture and a text belong together."""
+
+    def __init__(self, config: ClipConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.image = create_image_encoder(config.image_encoder)
+        self.text = text_encoder_of(config, OWN_TEXT)
+        self.size: int = self.image.size
+        self.image_projection = nn.Linear(self.image.width, config.dimensions, bias=False)
+        self.text_projection = nn.Linear(config.width, config.dimensions, bias=False)
+        for projection in (self.image_projection, self.text_projection):
+            nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
+        sigmoid = config.loss == "sigmoid"
+        self.log_scale = nn.Parameter(torch.tensor(log(10) if sigmoid else log(1 / 0.07)))
+        self.bias = nn.Parameter(torch.tensor(-10.0)) if sigmoid else None
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Map images (B, 3, size, size) in [-1, 1] to unit vectors (B, D) in fp32."""
+        return F.normalize(self.image_projection(self.image(images)).float(), dim=-1)
+
+    def encode_texts(self, ids: Tensor) -> Tensor:
+        """Map ids (B, T) to unit vectors (B, D) in fp32."""
+        features = self.text(ids)  # (B, T, W)
+        if self.config.pooling == "last":
+            pooled = features[:, -1]
+        else:
+            real = ids != 0
+            real[:, -1] |= ~real.any(1)  # a text without a token still has a direction
+            weights = real.to(features.dtype) / real.sum(1, keepdim=True)
+            pooled = (features * weights[..., None]).sum(1)
+        return F.normalize(self.text_projection(pooled).float(), dim=-1)
+
+    @property
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by before softmax or sigmoid: 1 / temperature."""
+        return self.log_scale.exp()
+
+    def loss(self, images: Tensor, texts: Tensor, negatives: Tensor | None = None) -> Tensor:
+        """Return the loss of unit vectors (B, D) of pairs, and (N, D) of texts that fit nothing."""
+        return LOSSES[self.config.loss](images, texts, self.scale, self.bias, negatives)
+
+    @torch.no_grad()
+    def limit_scale(self) -> None:
+        """Bring the log scale back under its limit, as after every update of training."""
+        self.log_scale.clamp_(max=SCALE_LIMIT)
+
+
+def create_clip(config: Mapping[str, Any]) -> Clip:
+    """Build a CLIP from the fields of ClipConfig; ConfigError for an unknown or wrong one."""
+    clip: Clip = create("clip", CLIPS, {"name": "clip", **config})
+    return clip
+
+
+CLIPS: dict[str, tuple[type[Any], type[Any]]] = {"clip": (ClipConfig, Clip)}

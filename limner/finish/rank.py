@@ -1,0 +1,62 @@
+"""The best of many: pictures put in order by how well a CLIP finds that they fit a sentence.
+
+A CLIP knows what it was trained on and no more; its cosines are no measure of beauty, and those of
+two models can't be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import UsageError, quote
+from limner.types import PICTURES_LIMIT, ModelInfo, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def rank(clip: Any, prompt: str, images: Sequence[Image]) -> list[tuple[int, float]]:
+    """Return the number and score of each picture, the best first.
+
+    Scores are cosines in [-1, 1]; equal ones stay in their order. Raises UsageError for no picture,
+    and for a prompt that cannot be read.
+    """
+    scores = clip.compare(images, [prompt])[:, 0].tolist()
+    return sorted(enumerate(scores), key=lambda entry: -entry[1])
+
+
+def keep_best(
+    clip: Any, pictures: Sequence[Picture], count: int
+) -> tuple[list[Picture], list[Picture]]:
+    """Return the `count` best pictures of one prompt, and the others, each list the best first.
+
+    Each picture's settings get its `clip_score`; a note says by what it was chosen, and which were
+    dropped.
+    """
+    ranked = [
+        replace(pictures[number], settings={**pictures[number].settings, "clip_score": score})
+        for number, score in rank(clip, pictures[0].prompt, [each.image for each in pictures])
+    ]
+    kept, dropped = ranked[:count], ranked[count:]
+    seeds = ", ".join(str(picture.seed) for picture in dropped)
+    note = f"the best {count} of {len(ranked)} by the CLIP {_name_of(clip)}; dropped seeds {seeds}"
+    if not dropped:
+        note = f"all {count} in the order of the CLIP {_name_of(clip)}; none was dropped"
+    return [replace(picture, notes=(*picture.notes, note)) for picture in kept], dropped
+
+
+def _name_of(clip: Any) -> str:
+    info = getattr(clip, "info", None)
+    return info.name if isinstance(info, ModelInfo) else "unsaved"
+
+
+def check_best_of(best_of: int, n: int) -> None:
+    """Raise UsageError unless `best_of` is a number of pictures of which `n` can be kept."""
+    if type(best_of) is not int or not n <= best_of <= PICTURES_LIMIT:
+        raise UsageError(
+            f"best_of is {quote(best_of)}; expected how many pictures to try, {n} to "
+            f"{PICTURES_LIMIT}, of which {n} {'is' if n == 1 else 'are'} kept",
+            param="best_of",
+        )

@@ -1,0 +1,119 @@
+"""CLIP as a pipeline: pictures and sentences become unit vectors, and near ones belong together.
+
+Shapes: B pictures, N texts, D dimensions. It draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from limner.clip.model import Clip
+from limner.errors import UsageError, quote
+from limner.images import to_tensor
+from limner.text.normalise import normalise_prompt
+from limner.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TEMPLATES = {
+    "english": ("{a} {}", "a picture of {a} {}", "{}"),
+    "chinese": ("{}", "一个{}", "一张{}的图片"),
+}
+AT_ONCE = 64  # pictures or texts in one pass
+
+
+class ClipPipeline(nn.Module):
+    """Compares pictures with sentences, built from its parts; it knows no file."""
+
+    family = "clip"
+
+    def __init__(self, tokenizer: Tokenizer, clip: Clip, *, text_length: int = 32) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.clip = clip
+        self.text_length = text_length
+
+    @property
+    def size(self) -> int:
+        """Width and height in pixels at which it sees pictures."""
+        return self.clip.size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; `.to("cuda")` moves it."""
+        return next(self.parameters()).device
+
+    @torch.inference_mode()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return unit vectors (B, D) of images (B, 3, size, size) in [-1, 1]."""
+        parts = images.split(AT_ONCE)
+        return torch.cat([self.clip.encode_images(part.to(self.device)) for part in parts])
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return unit vectors (N, D) of texts; each is cut after `text_length` tokens."""
+        ids = self.tokenizer.batch(texts, self.text_length)
+        longest = max(1, int((ids != 0).sum(1).max()))
+        parts = ids[:, -longest:].split(AT_ONCE)
+        return torch.cat([self.clip.encode_texts(part.to(self.device)) for part in parts])
+
+    def see(self, pictures: Sequence[Image]) -> Tensor:
+        """Return unit vectors (B, D) of pictures of any size, seen in the square at their middle.
+
+        Raises UsageError for no picture.
+        """
+        if not pictures:
+            raise UsageError("no pictures were given; give at least one")
+        return self.encode_images(to_tensor([_square(each, self.size) for each in pictures]))
+
+    def compare(self, pictures: Sequence[Image], texts: Sequence[str]) -> Tensor:
+        """Return how near pictures and texts are: cosines (B, N) in [-1, 1]."""
+        prompts = [normalise_prompt(text) for text in texts]
+        return self.see(pictures) @ self.encode_texts(prompts).T
+
+    def label_vectors(self, labels: Sequence[str]) -> Tensor:
+        """Return unit vectors (N, D) of what labels name: the mean over templates of its language.
+
+        Raises UsageError for fewer than two labels, or one that comes twice.
+        """
+        names = [normalise_prompt(label) for label in labels]
+        if len(set(names)) < 2 or len(set(names)) < len(names):
+            raise UsageError(
+                f"the labels are {quote(', '.join(names))}; give at least two, each once",
+                param="labels",
+            )
+        sentences = [sentence for name in names for sentence in _sentences(name)]
+        vectors = self.encode_texts(sentences).unflatten(0, (len(names), -1))
+        return nn.functional.normalize(vectors.mean(1), dim=-1)
+
+    @torch.inference_mode()
+    def classify(self, pictures: Sequence[Image], labels: Sequence[str]) -> Tensor:
+        """Return the probability (B, N) of each label, one of which must be right, zero-shot.
+
+        Radford 2021, arXiv 2103.00020, section 3.1. A picture that shows none of them gets
+        probabilities all the same. Raises UsageError as `see` and `label_vectors`.
+        """
+        cosines = self.see(pictures) @ self.label_vectors(labels).T
+        return (self.clip.scale * cosines).softmax(1)
+
+
+def _sentences(label: str) -> list[str]:
+    chinese = any("\u3400" <= character <= "\u9fff" for character in label)
+    article = "an" if label[0].lower() in "aeiou" else "a"
+    return [
+        template.format(label, a=article)
+        for template in TEMPLATES["chinese" if chinese else "english"]
+    ]
+
+
+def _square(picture: Image, size: int) -> Image:
+    from PIL import Image, ImageOps
+
+    if picture.size == (size, size):
+        return picture
+    return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)

@@ -1,0 +1,135 @@
+"""The families of models that a folder can hold: which tables its config has, how it is built.
+
+A family knows no file: a config and a tokenizer come in, a pipeline goes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import CheckpointError, ConfigError, quote
+from limner.types import Request, Sampling
+
+if TYPE_CHECKING:
+    from limner.sampling.tokens import TokenSampling
+    from limner.text.tokenizer import Tokenizer
+
+_LATER_SAMPLING = {"typical_p"}  # folders that were written before it do not have it
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """config.json: what is needed to build a model before its weights are read.
+
+    `tables` are those of its family, which stand beside the other keys in the file.
+    """
+
+    limner_format: int
+    family: str
+    name: str
+    licence: str
+    size: int
+    text_length: int
+    tables: dict[str, Table] = field(default_factory=dict)
+
+    @property
+    def codec(self) -> Table:
+        """`name` and the fields of the codec's config; {} where the family has none."""
+        return self.tables.get("codec", {})
+
+    @property
+    def prior(self) -> Table:
+        """`name` and the fields of the prior's config; {} where the family has none."""
+        return self.tables.get("prior", {})
+
+    @property
+    def sampling(self) -> Table:
+        """The model's own sampling values, `guidance` among them; {} where it draws nothing."""
+        return self.tables.get("sampling", {})
+
+
+@dataclass(frozen=True)
+class Family:
+    """The tables that the config of a family holds, all of them and no other, and its builder."""
+
+    tables: tuple[str, ...]
+    build: Callable[[ModelConfig, Tokenizer], Any]
+
+
+def _build_dalle(config: ModelConfig, tokenizer: Tokenizer) -> Any:
+    """Text to image codes by a prior, codes to pixels by a codec (DALL-E, arXiv 2102.12092)."""
+    from limner.codecs import create_codec
+    from limner.pipelines.dalle import Dalle
+    from limner.priors import create_prior
+
+    _check_vocabulary(config, tokenizer, config.prior.get("text_vocabulary"), "prior")
+    codec, prior = create_codec(config.codec), create_prior(config.prior)
+    offered = (codec.vocabulary, tuple(codec.maps), codec.groups)
+    expected = (prior.config.vocabulary, tuple(prior.maps), prior.config.groups)
+    if offered != expected:
+        offers, expects = (
+            f"{values} codes on {'a map' if len(maps) == 1 else 'maps'} of "
+            f"{', '.join(f'{rows}x{columns}' for rows, columns in maps)}, {groups} a cell"
+            for values, maps, groups in (offered, expected)
+        )
+        raise CheckpointError(
+            f"the codec of {config.name!r} has {offers}, but the prior was made for {expects}; "
+            "they belong to different models"
+        )
+    defaults = _read_sampling(config.sampling)
+    return Dalle(
+        tokenizer,
+        prior,
+        codec,
+        defaults=defaults,
+        size=config.size,
+        text_length=config.text_length,
+    )
+
+
+def _build_clip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
+    """Pictures and texts to unit vectors that can be compared (CLIP, arXiv 2103.00020)."""
+    from limner.clip.model import create_clip
+    from limner.pipelines.clip import ClipPipeline
+
+    table = config.tables["clip"]
+    _check_vocabulary(config, tokenizer, table.get("text_vocabulary"), "text tower")
+    clip = create_clip(table)
+    if clip.size != config.size:
+        raise CheckpointError(
+            f"{config.name!r} has the size {config.size}, but its image tower sees pictures "
+            f"{clip.size} wide"
+        )
+    return ClipPipeline(tokenizer, clip, text_length=config.text_length)
+
+
+FAMILIES: dict[str, Family] = {
+    "dalle": Family(("codec", "prior", "sampling"), _build_dalle),
+    "clip": Family(("clip",), _build_clip),
+}
+
+
+def _check_vocabulary(config: ModelConfig, tokenizer: Tokenizer, made_for: Any, part: str) -> None:
+    if made_for != tokenizer.vocabulary:
+        raise CheckpointError(
+            f"the tokenizer of {config.name!r} has {tokenizer.vocabulary} ids, but the {part} was "
+            f"made for {made_for}; they belong to different models"
+        )
+
+
+def _read_sampling(values: Table) -> TokenSampling:
+    from limner.sampling.tokens import TokenSampling
+
+    known = [each.name for each in fields(TokenSampling)]
+    if set(values) | _LATER_SAMPLING != set(known) or None in values.values():
+        raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
+    Request("any", guidance=values["guidance"], sampling=_without_guidance(values))
+    return TokenSampling(**values)
+
+
+def _without_guidance(values: Mapping[str, Any]) -> Sampling:
+    return Sampling(**{key: value for key, value in values.items() if key != "guidance"})

@@ -1,0 +1,123 @@
+"""CLIP's training step: pictures of scenes, their captions in both languages, and near misses."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.clip.model import create_clip
+from limner.data.batches import picture_batch, stream
+from limner.data.pairs import PairBatches, PairSettings
+from limner.errors import ConfigError
+from limner.evaluate.retrieval import Trials, judge
+from limner.pipelines.clip import ClipPipeline
+from limner.train.caches import Caches, tokenizer_digest
+from limner.train.config import TrainConfig
+from limner.train.optimizer import Average
+from limner.train.text import text_side_of
+from limner.train.update import device_of, optimizers_for, precision, update
+
+
+class ClipStep:
+    """Contrastive learning on pairs of picture and caption (arXiv 2103.00020, figure 3).
+
+    With `start_from`, a model folder of family "clip", training goes on from it.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        caches = Caches(config)
+        if config.start_from:
+            self.table = _table_of(config.start_from)
+            trained = load_checkpoint(config.start_from)
+            self.tokenizer, self.clip = trained.tokenizer, trained.clip
+            self.clip.requires_grad_(True).train()
+        else:
+            text = text_side_of(config, caches)
+            self.tokenizer = text.tokenizer
+            self.table = {**config.clip, "text_vocabulary": self.tokenizer.vocabulary}
+            if text.encoder:
+                self.table["text_encoder"] = text.encoder
+            self.clip = create_clip(self.table)
+            text.give_weights(self.clip)
+        self.device = device_of(config)
+        self.clip = self.clip.to(self.device)
+        self.pipeline = ClipPipeline(self.tokenizer, self.clip, text_length=config.text_length)
+        self.notes = caches.notes
+        self.made_of = {"tokenizer": tokenizer_digest(self.tokenizer)}
+        self.modules: dict[str, nn.Module] = {"clip": self.clip}
+        learnt = [each for each in self.clip.parameters() if each.requires_grad]
+        self.averages = {"clip": Average(learnt, config.loop.average)}
+        self.optimizers = optimizers_for(self.clip, config)
+        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        data, loop = self.config.data, self.config.loop
+        settings = PairSettings(
+            self.clip.size,
+            self.config.text_length,
+            data.seed,
+            data.level,
+            self.config.clip_training.hard_negatives,
+            self.config.clip_training.one_background,
+        )
+        batches = PairBatches(loop.batch, self.tokenizer, settings)
+        self.batches = stream(batches, range(step, loop.steps))
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update both towers once."""
+        pixels, captions = (part.to(self.device) for part in next(self.batches))
+        with precision(self.config):
+            images = self.clip.encode_images(pixels.movedim(-1, 1).float() / 127.5 - 1)
+            texts = self.clip.encode_texts(captions.flatten(0, 1))
+        # Vectors of this process alone; with several ranks, each would gather all of theirs here.
+        right, wrong = texts[: len(images)], texts[len(images) :]
+        loss = self.clip.loss(images, right, wrong if len(wrong) else None)
+        numbers = update(loss, self.optimizers, self.clip, step, self.config)
+        self.clip.limit_scale()
+        self.averages["clip"].update(step)
+        return {"loss": float(loss.detach()), "scale": float(self.clip.scale.detach()), **numbers}
+
+    def validate(self) -> dict[str, float]:
+        """Return shares of right answers on held-out scenes, as `limner.evaluate.retrieval`."""
+        training = self.clip.training
+        self.clip.eval()
+        try:
+            with precision(self.config):
+                return judge(self.pipeline, self._trials)
+        finally:
+            self.clip.train(training)
+
+    def samples(self) -> Tensor:
+        """Return held-out scenes, as the image tower sees them."""
+        data = self.config.data
+        return picture_batch("held_out", 0, 32, size=self.clip.size, level=data.level)
+
+    def export(self, out: Path) -> None:
+        """Write the model folder `out`/model, of family "clip", with the averaged weights."""
+        save_checkpoint(
+            out / "model",
+            self.pipeline,
+            name=out.name,
+            licence="Apache-2.0",
+            half=self.config.clip_training.half,
+            clip=self.table,
+        )
+
+    @cached_property
+    def _trials(self) -> Trials:
+        data = self.config.data
+        return Trials.make(data.held_for_validation, seed=data.seed, level=data.level)
+
+
+def _table_of(source: str) -> dict[str, object]:
+    found = inspect_checkpoint(source).config
+    if found.family != "clip":
+        raise ConfigError(
+            f"start_from holds a model of the family {found.family!r}; expected one of 'clip'",
+            param="start_from",
+        )
+    return dict(found.tables["clip"])

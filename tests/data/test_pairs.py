@@ -1,0 +1,69 @@
+"""Batches of pictures and captions: a pure function of the step, languages in turn."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from limner.data.pairs import PairBatches, PairSettings
+from limner.data.scenes import Graph, render
+from limner.text.tokenizer import Tokenizer
+from tests.tiny_model import SENTENCES
+
+TOKENIZER = Tokenizer.train(SENTENCES, 400)
+
+
+@pytest.fixture(autouse=True)
+def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
+
+
+def batches(**changes: float) -> PairBatches:
+    settings = PairSettings(16, 40, **changes)  # type: ignore[arg-type]
+    return PairBatches(6, TOKENIZER, settings)
+
+
+def test_a_batch_is_a_pure_function_of_its_step() -> None:
+    first, again, other = batches()[3], batches()[3], batches()[4]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    pictures, captions = first
+    assert pictures.shape == (6, 16, 16, 3) and pictures.dtype == torch.uint8
+    assert captions.shape[:2] == (2, 6) and captions.shape[2] <= 40
+    assert bool((captions[..., 0] != 0).any()), "cut to the longest caption"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_negatives_stand_behind_the_true_captions(count: int) -> None:
+    captions = batches(hard_negatives=count)[0][1]
+    plain = batches(hard_negatives=0)[0][1]
+    assert len(captions) == 1 + count
+    longest = plain.shape[-1]
+    assert torch.equal(captions[0, :, -longest:][:1], plain[0][:1])
+    assert not any(torch.equal(captions[0], wrong) for wrong in captions[1:])
+
+
+def test_languages_come_in_turn() -> None:
+    texts = [TOKENIZER.decode(row.tolist()) for row in batches()[0][1][0]]
+    chinese = [any("\u4e00" <= character <= "\u9fff" for character in text) for text in texts]
+    assert chinese == [False, True] * 3
+
+
+@pytest.mark.parametrize(("share", "alike"), [(0.0, 0), (0.5, 5), (1.0, 10)])
+def test_so_many_batches_have_one_background(
+    share: float, alike: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def watch(graph: Graph, size: int, font: str) -> object:
+        drawn.append(graph.background)
+        return render(graph, size, font=font)
+
+    monkeypatch.setattr("limner.data.pairs.render", watch)
+    made = batches(one_background=share)
+    found = 0
+    for step in range(10):
+        drawn.clear()
+        made[step]
+        found += len(set(drawn)) == 1
+    assert found == alike

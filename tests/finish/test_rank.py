@@ -1,0 +1,73 @@
+"""The best of many: an order by score, what is kept, what is dropped, and what is said of it."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import limner
+from limner.errors import UsageError
+from limner.finish.rank import check_best_of, keep_best, rank
+from limner.types import Picture
+from tests.tiny_clip import save_tiny_clip, tiny_clip
+from tests.tiny_model import save_tiny_model
+
+PROMPT = "a red apple"
+
+
+def pictures() -> list[Picture]:
+    shades = [(value, 80, 255 - value) for value in (0, 60, 120, 180, 240)]
+    return [
+        Picture(Image.new("RGB", (16, 16), shade), PROMPT, 7 + number, "tiny", {"a": 1}, ("old",))
+        for number, shade in enumerate(shades)
+    ]
+
+
+def test_pictures_are_put_in_the_order_of_their_cosines() -> None:
+    clip, images = tiny_clip(), [picture.image for picture in pictures()]
+    cosines = clip.compare(images, [PROMPT])[:, 0].tolist()
+    ranked = rank(clip, PROMPT, images)
+    assert sorted(number for number, _ in ranked) == list(range(5))
+    assert [score for _, score in ranked] == sorted(cosines, reverse=True)
+    assert all(score == pytest.approx(cosines[number], abs=1e-6) for number, score in ranked)
+
+
+def test_equal_pictures_stay_in_their_order() -> None:
+    images = [Image.new("RGB", (16, 16), "red")] * 3
+    assert [number for number, _ in rank(tiny_clip(), PROMPT, images)] == [0, 1, 2]
+
+
+def test_the_best_are_kept_and_the_others_named() -> None:
+    kept, dropped = keep_best(tiny_clip(), pictures(), 2)
+    scores = [each.settings["clip_score"] for each in (*kept, *dropped)]
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) == 5
+    assert {each.seed for each in (*kept, *dropped)} == {7, 8, 9, 10, 11}
+    seeds = ", ".join(str(each.seed) for each in dropped)
+    assert kept[0].notes == kept[1].notes
+    assert kept[0].notes == ("old", f"the best 2 of 5 by the CLIP unsaved; dropped seeds {seeds}")
+    assert kept[0].settings["a"] == 1 and "clip_score" not in pictures()[0].settings
+
+
+def test_nothing_need_be_dropped() -> None:
+    kept, dropped = keep_best(tiny_clip(), pictures(), 5)
+    assert (len(kept), dropped) == (5, []) and kept[0].notes[-1].endswith("none was dropped")
+
+
+@pytest.mark.parametrize("best_of", [1, 0, -3, 1001, 2.0, True, "4"])
+def test_fewer_tries_than_pictures_are_refused(best_of: int) -> None:
+    with pytest.raises(UsageError, match="expected how many pictures to try, 2 to 1000"):
+        check_best_of(best_of, 2)
+    check_best_of(2, 2)
+
+
+def test_draw_returns_the_best_of_what_it_would_have_drawn(tmp_path: Path) -> None:
+    model, clip = save_tiny_model(tmp_path / "model"), save_tiny_clip(tmp_path / "clip")
+    best = limner.draw(PROMPT, model=model, n=2, seed=3, best_of=5, clip=clip)
+    every = limner.draw(PROMPT, model=model, n=5, seed=3)
+    expected, _ = keep_best(limner.load(clip), every, 2)
+    assert [each.seed for each in best] == [each.seed for each in expected]
+    by_seed = {each.seed: each.image.tobytes() for each in every}
+    assert all(each.image.tobytes() == by_seed[each.seed] for each in best)
+    assert limner.draw(PROMPT, model=model, n=2, seed=3, best_of=5, clip=limner.load(clip)) == best
+    with pytest.raises(UsageError, match="expected a name, a folder, or a CLIP"):
+        limner.draw(PROMPT, model=model, best_of=5, clip=limner.load(model))
