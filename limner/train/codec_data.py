@@ -7,7 +7,15 @@ from torch import Tensor
 
 from limner.data.batches import PictureBatches, picture_batch, stream
 from limner.data.samples import IndexedSource
-from limner.data.shelf import Bad, Shelf, ShelfBatches, note_bad, open_shelf, to_floats
+from limner.data.shelf import (
+    MEMORY_LIMIT,
+    Bad,
+    Shelf,
+    ShelfBatches,
+    note_bad,
+    open_shelf,
+    to_floats,
+)
 from limner.data.sources import Source
 from limner.train.config import TrainConfig
 from limner.train.own_data import OwnData
@@ -75,8 +83,8 @@ class OwnPictures:
         """Yield the batches of training from `step` on; DataError when more than 1 % is bad."""
         workers, loop = self.config.data.workers, self.config.loop
         self.data.begin(len(self.train), len(self.held), fresh=step == 0)
-        self._note(self.held, self.validation, self.held.hold(workers))
-        self._note(self.train, self.first, self.train.hold(workers))
+        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
+        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
         dataset = ShelfBatches(self.train, loop.batch, self.config.data.seed, self.config.augment)
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 

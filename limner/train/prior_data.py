@@ -7,10 +7,9 @@ from torch import Tensor
 
 from limner.data.batches import graph_at
 from limner.data.tokens import ALIKE, Codes, captions_of, token_batches
-from limner.errors import DataError, quote
 from limner.text.tokenizer import Tokenizer
 from limner.train.caches import Caches
-from limner.train.config import CACHED_LEAST, TrainConfig
+from limner.train.config import TrainConfig
 from limner.train.own_data import OwnData
 
 SAMPLES = 32  # captions that are drawn to look at
@@ -109,11 +108,6 @@ class OwnCodes:
             )
         ]
         self.rows, held = data.split(self.encoded[0].keys)
-        if len(self.rows) < CACHED_LEAST:
-            raise DataError(
-                f"{quote(data.places[0], 120)} has {len(self.rows)} pictures to train on, and a "
-                f"prior needs at least {CACHED_LEAST}; give more pictures"
-            )
         self.held_in = self.encoded[-1]
         held = held if len(self.encoded) == 1 else list(range(len(self.held_in)))
         self.held = held[: config.data.held_for_validation]
