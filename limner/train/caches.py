@@ -19,7 +19,7 @@ from limner.data.augment import AugmentConfig
 from limner.data.batches import graph_at
 from limner.data.encode import EncodeConfig, encode
 from limner.data.encoded import Encoded, read_encoded, read_manifest
-from limner.data.samples import Source
+from limner.data.samples import BAD_SAMPLES, Source, read_json_lines
 from limner.data.tokens import (
     CodeCache,
     Origin,
@@ -127,6 +127,8 @@ class Caches:
         settings = EncodeConfig(data.crops, data.seed, AugmentConfig(**asdict(self.config.augment)))
         wanted = {"data": source.fingerprint, "codec": digest, **asdict(settings)}
         if folder.exists() and not self._outdated(folder, _origin_of_codes(folder), wanted):
+            for row in read_json_lines(folder / BAD_SAMPLES):
+                source.losses.add(**row)
             return read_encoded(folder)
         for old in (folder, folder.with_name(f"{name}.partial")):  # of a run that was killed
             shutil.rmtree(old, ignore_errors=True)

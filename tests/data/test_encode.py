@@ -36,7 +36,8 @@ def codec() -> Any:
 def written(place: Path, codec: Any, out: Path, config: EncodeConfig | None = None) -> Encoded:
     source = open_source(place)
     *counts, manifest = encode(source, codec, "digest", out, config or EncodeConfig())
-    assert counts[-1] == manifest["pictures"] and read_manifest(out) == manifest
+    assert isinstance(manifest, dict) and counts[-1] == manifest["pictures"]
+    assert read_manifest(out) == manifest
     return read_encoded(out)
 
 
@@ -80,6 +81,7 @@ def test_bad_pictures_are_left_out_and_listed(tmp_path: Path, codec: Any, worker
     *_, manifest = encode(
         source, codec, "digest", tmp_path / "out", EncodeConfig(), workers=workers
     )
+    assert isinstance(manifest, dict)
     assert manifest["pictures"] == 119 and manifest["source"]["bad"] == 1
     (line,) = (tmp_path / "out" / "bad_samples.jsonl").read_text().splitlines()
     assert json.loads(line)["key"] == "066.png"

@@ -208,6 +208,17 @@ def test_bad_pictures_are_listed_and_too_many_end_the_run(
     assert len((tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines()) == 2
 
 
+def test_bad_pictures_of_codes_made_before_are_still_told(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "data", 130)
+    path = tmp_path / "data" / "077.png"
+    path.write_bytes(b"x" * path.stat().st_size)
+    config = prior_run(tmp_path, str(tmp_path / "data"))
+    for _ in range(2):
+        assert run(config, steps=1)[0].notes == ()
+        (line,) = (tmp_path / "run" / "bad_samples.jsonl").read_text().splitlines()
+        assert json.loads(line)["key"] == "077.png"
+
+
 def test_what_is_too_little_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no captioned picture"):
@@ -310,8 +321,9 @@ def test_the_model_says_what_it_was_made_of(tmp_path: Path) -> None:
     (toml,) = [part.split("```")[0] for part in card.split("```toml\n")[1:]]
     (tmp_path / "again.toml").write_text(toml)
     again = read_config(tmp_path / "again.toml")
-    places = {"out": config.out, "codec_from": config.codec_from}
-    again = dataclasses.replace(again, **places, data=config.data)
+    again = dataclasses.replace(
+        again, out=config.out, codec_from=config.codec_from, data=config.data
+    )
     assert again == config
     own = dataclasses.replace(config, out=str(tmp_path / "own"), licence="CC0-1.0")
     run(own, steps=1)
