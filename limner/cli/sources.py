@@ -114,6 +114,8 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
+    import torch
+
     from limner.data.augment import AugmentConfig
     from limner.data.encode import EncodeConfig, encode
     from limner.data.sources import open_source
@@ -126,6 +128,7 @@ def encode(
     with leaving_on_termination(), showing() as show:
         opened = open_source(source)
         coder, _ = load_codec(codec)
+        coder = coder.to("cuda" if torch.cuda.is_available() else "cpu")
         with closing(encode(opened, coder, digest_of(coder), out, config, workers=1)) as steps:
             for step in steps:
                 if isinstance(step, dict):

@@ -38,7 +38,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     """Train as `config` says, yielding after every step; stop iterating to stop.
 
     Writes into `config.out`: `log.jsonl`, `samples-STEP.png`, `state/` (to resume) and, at the end
-    of every save, the averaged weights. The state is saved at the end and when iteration stops; an
+    of every save, the averaged weights; of pictures of one's own also `data.json` and
+    `bad_samples.jsonl`. The state is saved at the end and when iteration stops; an
     error saves nothing, and the last state stands.
     """
     config.check_parts()
