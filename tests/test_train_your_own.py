@@ -50,7 +50,7 @@ def smaller(words: list[str]) -> list[str]:
         settings = dict(LESS[read_config(words[1]).task])
         if "--resume" in words:
             settings["loop.steps"] = f"{saved_step() + 2}"
-        kept = re.sub(r"--set loop\.steps=\S+", "", shlex.join(words))
+        kept = re.sub(rf"--set ({'|'.join(settings)})=\S+", "", shlex.join(words))
         return [
             *shlex.split(kept),
             *(w for k, v in settings.items() for w in ("--set", f"{k}={v}")),
