@@ -22,6 +22,7 @@ TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
     "models show": {"codec", "prior", "clip"},
+    "data encode": {"files"},
     "models parts": {
         "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
     },
@@ -78,6 +79,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
     "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
     "data clean": [["photos", "--out", "cleaned"]],
+    "data encode": [["held", "--codec", "tiny", "--out", "codes"]],
     "train": [
         ["run.toml"],
         ["run.toml", "--resume"],

@@ -1,4 +1,4 @@
-"""`limner data check` and `limner data clean`: captioned pictures of one's own."""
+"""`limner data check`, `clean` and `encode`: captioned pictures of one's own."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ Size = Annotated[int, typer.Option(help="Side in pixels, with crop, pad or squas
 LeastSide = Annotated[int, typer.Option(help="Drop pictures with a side below this many pixels.")]
 MostRatio = Annotated[float, typer.Option(help="Drop longer pictures than this, 0 for none.")]
 Near = Annotated[bool, typer.Option(help="Drop near copies too, not only exact ones.")]
+Codec = Annotated[
+    Path, typer.Option(metavar="RUN|MODEL", help="A codec's run, or the folder of a whole model.")
+]
+Crops = Annotated[int, typer.Option(help="Codes of each picture: itself, then altered ones.")]
+Flip = Annotated[float, typer.Option(help="Chance of mirroring an altered picture, 0 to 1.")]
+Seed = Annotated[int, typer.Option(help="Another seed alters the pictures in other ways.")]
 Write = Annotated[bool, typer.Option("--write", help="Write what is kept as an image folder.")]
 
 
@@ -95,6 +101,42 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
                     show(*step, opened.total)
     answer = {**report, "out": str(out), "seconds": round(time.perf_counter() - began, 3)}
     summary = f"{out}: {report['kept']} of {report['read']} samples are kept"
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else summary)
+
+
+def encode(
+    source: Place,
+    codec: Codec,
+    out: CleanOut,
+    crops: Crops = 1,
+    flip: Flip = 0.0,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
+    import torch
+
+    from limner.data.augment import AugmentConfig
+    from limner.data.encode import EncodeConfig, encode
+    from limner.data.sources import open_source
+    from limner.train.caches import digest_of
+    from limner.train.parts import load_codec
+
+    config = EncodeConfig(crops, seed, AugmentConfig(flip=flip))
+    began = time.perf_counter()
+    manifest: dict[str, Any] = {}
+    with leaving_on_termination(), showing() as show:
+        opened = open_source(source)
+        coder, _ = load_codec(codec)
+        coder = coder.to("cuda" if torch.cuda.is_available() else "cpu")
+        with closing(encode(opened, coder, digest_of(coder), out, config, workers=1)) as steps:
+            for step in steps:
+                if isinstance(step, dict):
+                    manifest = step
+                else:
+                    show("encoding", step, opened.total)
+    answer = {**manifest, "out": str(out), "seconds": round(time.perf_counter() - began, 3)}
+    summary = f"{out}: {manifest['pictures']} pictures, {crops} codes of each"
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else summary)
 
 

@@ -1,6 +1,7 @@
 """Batches of scenes: a pure function of (config, step), so that a run can resume anywhere."""
 
 import signal
+import warnings
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -61,18 +62,21 @@ class PictureBatches(Dataset[Tensor]):
 
 def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:
     """Yield the items of `steps` in order, made ahead of time by worker processes."""
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=steps,
-        num_workers=workers,
-        prefetch_factor=8 if workers else None,
-        # A loader draws a seed when it starts. Drawn from torch's own source, it would move a
-        # resumed run off the random numbers of the unbroken one.
-        generator=torch.Generator(),
-        worker_init_fn=_leave_signals_to_the_parent,
-    )
-    return iter(loader)
+    with warnings.catch_warnings():
+        # More workers than processors are the user's own choice; on slow disks it is a good one.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=steps,
+            num_workers=workers,
+            prefetch_factor=8 if workers else None,
+            # A loader draws a seed when it starts. Drawn from torch's own source, it would move a
+            # resumed run off the random numbers of the unbroken one.
+            generator=torch.Generator(),
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+        return iter(loader)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -127,6 +127,11 @@ def json_lines(rows: Iterable[Any]) -> bytes:
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Return the rows of a file that `json_lines` made."""
+    return [json.loads(line) for line in path.read_bytes().decode("utf-8").split("\n")[:-1]]
+
+
 class Source:
     """Captioned pictures of one place, always in the same order; iterate for `Sample`s.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,22 @@ from limner.data.sprites import find_font
 from limner.text.tokenizer import Tokenizer
 
 SOURCES = ("nouns.tsv", "nouns.py", "scenes.py", "backgrounds.py", "sprites.py", "captions.py")
+ALIKE = 16  # batches among which pictures are sorted by the length of their captions
 Origin = Mapping[str, str | int]
+
+
+class Codes(Protocol):
+    """N pictures as codes with captions, however they are kept."""
+
+    def __len__(self) -> int: ...
+
+    def choose(self, generator: torch.Generator) -> Tensor:
+        """Return (N, ...): what to read of each picture, at random."""
+        ...
+
+    def read(self, rows: Tensor, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return text (B, T) and codes (B, S[, G]) of some pictures."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,15 @@ class CodeCache:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def choose(self, generator: torch.Generator) -> Tensor:
+        """Return (N,) the number of a caption for each scene, at random."""
+        return torch.randint(self.captions.shape[1], (len(self),), generator=generator)
+
+    def read(self, rows: Tensor, chosen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return text (B, T) and codes (B, S[, G]) of some scenes, first captions by default."""
+        text = self.captions[rows, 0 if chosen is None else chosen]
+        return text, self.codes[rows]
 
     def save(self, path: Path, origin: Origin | None = None) -> None:
         """Write the cache whole or not at all as safetensors; `origin` says what it was made of."""
@@ -118,29 +142,29 @@ def join(parts: list[CodeCache]) -> CodeCache:
 
 
 def token_batches(
-    cache: CodeCache, batch: int, first_step: int, seed: int
+    cache: Codes, batch: int, first_step: int, seed: int, alike: int = ALIKE
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (text (B, T'), codes (B, S)) for ever: a pure function of the step and the seed.
 
-    Every epoch shuffles anew and takes the next caption of each scene. Within a group of 16 batches
-    scenes are sorted by caption length, and each batch is cut to its longest caption.
+    Every epoch shuffles anew and takes a caption of each picture at random. Within a group of
+    `alike` batches pictures are sorted by caption length, and each batch is cut to its longest.
     """
-    group = min(batch * 16, len(cache) // 16 * 16)
-    per_epoch = max(1, len(cache) // group) * 16
+    group = min(batch * alike, len(cache) // alike * alike)
+    per_epoch = max(1, len(cache) // group) * alike
     step = first_step
     while True:
         epoch, place = divmod(step, per_epoch)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order = torch.randperm(len(cache), generator=generator)
-        languages = torch.randint(cache.captions.shape[1], (len(cache),), generator=generator)
+        chosen = cache.choose(generator)
         while place < per_epoch:
-            chunk, within = divmod(place, 16)
+            chunk, within = divmod(place, alike)
             rows = order[chunk * group : (chunk + 1) * group]
-            text = cache.captions[rows, languages[rows]]
+            text, codes = cache.read(rows, chosen[rows])
             by_length = (text != 0).sum(1).argsort(stable=True)
-            mixed = torch.randperm(16, generator=torch.Generator().manual_seed(step // 16))
-            part = by_length.tensor_split(16)[int(mixed[within])]
-            chosen = text[part].long()
-            width = max(1, int((chosen != 0).sum(1).max()))
-            yield chosen[:, -width:], cache.codes[rows[part]].long()
+            mixed = torch.randperm(alike, generator=torch.Generator().manual_seed(step // alike))
+            part = by_length.tensor_split(alike)[int(mixed[within])]
+            kept = text[part].long()
+            width = max(1, int((kept != 0).sum(1).max()))
+            yield kept[:, -width:], codes[part].long()
             place, step = place + 1, step + 1

@@ -1,16 +1,25 @@
-"""What a prior's run makes once and keeps in its folder: the tokenizer and the encoded scenes.
+"""What a prior's run makes once and keeps in its folder: the tokenizer and encoded pictures.
 
 Each file says what it was made of, and is made anew when that is something else now.
 """
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from limner.data.augment import AugmentConfig
 from limner.data.batches import graph_at
+from limner.data.encode import EncodeConfig, encode
+from limner.data.encoded import Encoded, read_encoded, read_manifest
+from limner.data.samples import BAD_SAMPLES, Source, read_json_lines
 from limner.data.tokens import (
     CodeCache,
     Origin,
@@ -21,6 +30,7 @@ from limner.data.tokens import (
     origin_of,
     scenes_digest,
 )
+from limner.errors import DataError, quote
 from limner.images import write_atomically
 from limner.text.tokenizer import Tokenizer
 from limner.train.config import TrainConfig
@@ -38,25 +48,30 @@ class Caches:
         self.config = config
         self.out = Path(config.out)
         self.notes: list[str] = []
-        self.scenes = scenes_digest()
 
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on captions where it has none."""
+    @cached_property
+    def scenes(self) -> str:
+        """The hash of all that decides how a scene looks and reads."""
+        return scenes_digest()
+
+    def tokenizer(
+        self, texts: Iterable[str] | None = None, made_of: Origin | None = None
+    ) -> Tokenizer:
+        """Return the tokenizer of the run's folder, trained on captions where it has none.
+
+        They are those of scenes, or `texts`, which `made_of` describes.
+        """
         path, beside = self.out / "tokenizer.json", self.out / "tokenizer.origin.json"
+        of_scenes = {"count": TOKENIZER_SCENES, "captions": TOKENIZER_CAPTIONS}
         origin: dict[str, str | int] = {
-            "scenes": self.scenes,
-            "count": TOKENIZER_SCENES,
-            "captions": TOKENIZER_CAPTIONS,
+            **({"scenes": self.scenes, **of_scenes} if made_of is None else made_of),
             "vocabulary": TOKENIZER_VOCABULARY,
         }
         if path.exists():
             held = origin | {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
             if not self._outdated(path, _read_origin(beside), held):
                 return Tokenizer.load(path)
-        sentences = []
-        for index in range(TOKENIZER_SCENES):
-            sentences += captions_of(graph_at("train", index), index, TOKENIZER_CAPTIONS)
-        tokenizer = Tokenizer.train(sentences, TOKENIZER_VOCABULARY)
+        tokenizer = Tokenizer.train(texts or _captions_of_scenes(), TOKENIZER_VOCABULARY)
         self.out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, tokenizer.to_json().encode())
         origin["file"] = tokenizer_digest(tokenizer)
@@ -94,7 +109,37 @@ class Caches:
         cache.save(path, origin)
         return cache
 
-    def _outdated(self, path: Path, found: Origin, wanted: Origin) -> bool:
+    def encoded(self, name: str, place: str, source: Source | None, codec: Any) -> Encoded:
+        """Return the pictures of a place as codes: those in `name`, or made anew, or the place's.
+
+        Raises DataError when the place holds codes of another codec.
+        """
+        digest = digest_of(codec)
+        if source is None:
+            found = read_encoded(place)
+            if found.manifest["codec"] != digest:
+                raise DataError(
+                    f"the codes in {quote(place, 120)} were made by another codec; encode the "
+                    "pictures again with the codec of this run"
+                )
+            return found
+        folder, data = self.out / name, self.config.data
+        settings = EncodeConfig(data.crops, data.seed, AugmentConfig(**asdict(self.config.augment)))
+        wanted = {"data": source.fingerprint, "codec": digest, **asdict(settings)}
+        if folder.exists() and not self._outdated(folder, _origin_of_codes(folder), wanted):
+            for row in read_json_lines(folder / BAD_SAMPLES):
+                source.losses.add(**row)
+            return read_encoded(folder)
+        for old in (folder, folder.with_name(f"{name}.partial")):  # of a run that was killed
+            shutil.rmtree(old, ignore_errors=True)
+        with closing(
+            encode(source, codec, digest, folder, settings, workers=data.workers)
+        ) as steps:
+            for _ in steps:
+                pass
+        return read_encoded(folder)
+
+    def _outdated(self, path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         changed = [key for key in wanted if found.get(key) != wanted[key]]
         if changed:
             known = f"another {', '.join(changed)}" if found else "what it does not say"
@@ -114,6 +159,22 @@ def digest_of(module: nn.Module) -> str:
 def tokenizer_digest(tokenizer: Tokenizer) -> str:
     """Return the hash of a tokenizer's file."""
     return hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+
+
+def _captions_of_scenes() -> list[str]:
+    sentences = []
+    for index in range(TOKENIZER_SCENES):
+        sentences += captions_of(graph_at("train", index), index, TOKENIZER_CAPTIONS)
+    return sentences
+
+
+def _origin_of_codes(folder: Path) -> dict[str, Any]:
+    """Return what codes were made of; empty when they do not say it, or are damaged."""
+    try:
+        manifest = read_manifest(folder)
+    except DataError:
+        return {}
+    return {**manifest, "data": manifest["source"]["fingerprint"]}
 
 
 def _read_origin(path: Path) -> Origin:

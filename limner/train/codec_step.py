@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from limner.codecs import create_autoencoder
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
-from limner.data.batches import PictureBatches, picture_batch, stream
 from limner.evaluate.codes import code_use
+from limner.train.codec_data import pictures_of
 from limner.train.config import TrainConfig
 from limner.train.losses import (
     RECONSTRUCTION,
@@ -26,16 +26,17 @@ from limner.train.losses import (
     ssim,
 )
 from limner.train.optimizer import Average
+from limner.train.own_data import OwnData, open_data
 from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
 from limner.train.update import device_of, optimizers_for, precision, update
 
-AT_ONCE = 64  # pictures measured together
+ACROSS = 16  # pictures in a row of the sheet of samples
 
 
 class CodecStep:
     """Autoencoder step: pixel, perceptual and, late, adversarial loss (arXiv 2012.09841)."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
         self.config = config
         if config.start_from:
             self.codec, self.codec_config = load_autoencoder(config.start_from)
@@ -47,7 +48,8 @@ class CodecStep:
         self.size: int = self.codec.config.size
         self.weights = config.codec_training
         self.notes: list[str] = []
-        self.made_of: dict[str, str] = {}
+        self.pictures = pictures_of(config, self.size, data or open_data(config))
+        self.made_of = dict(self.pictures.made_of)
         self.modules: dict[str, nn.Module] = {"codec": self.codec}
         if self.weights.decoder_only:
             self.codec.requires_grad_(False)
@@ -69,15 +71,7 @@ class CodecStep:
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
-        data = self.config.data
-        dataset = PictureBatches(
-            self.config.loop.batch,
-            size=self.size,
-            seed=data.seed,
-            level=data.level,
-            jitter=data.jitter,
-        )
-        self.batches = stream(dataset, range(step, self.config.loop.steps))
+        self.batches = self.pictures.batches(step)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the codec once, and the discriminator once it has joined."""
@@ -108,13 +102,14 @@ class CodecStep:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return PSNR and SSIM on held-out scenes, and how codes are used, or the latent's scale.
+        """Return PSNR and SSIM on held-out pictures, and how codes are used, or the latent's scale.
 
         Shares of codes used and perplexities are means over token maps and groups.
         """
         codec, numbers, coded = self.codec, [], []
         with self._measured():
-            for images in self._held_out(self.config.data.held_for_validation):
+            for held in self.pictures.held_out(self.config.data.held_for_validation):
+                images = held.to(self.device)
                 coded.append(codec.latent(images)[0] if codec.continuous else codec.encode(images))
                 if codec.continuous:
                     reconstruction = codec.decode_latent(coded[-1])
@@ -131,12 +126,12 @@ class CodecStep:
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """Return 32 held-out scenes above their reconstructions."""
-        (images,) = self._held_out(32)
+        """Return 32 held-out pictures, or all of fewer, above their reconstructions."""
+        images = torch.cat(list(self.pictures.held_out(2 * ACROSS))).to(self.device)
         with self._measured():
             reconstruction = self.codec.reconstruct(images)
-        halves = (slice(0, 16), slice(16, 32))
-        return torch.cat([part[half] for half in halves for part in (images, reconstruction)])
+        rows = zip(images.split(ACROSS), reconstruction.split(ACROSS), strict=True)
+        return torch.cat([_filled(part) for pair in rows for part in pair])
 
     def export(self, out: Path) -> None:
         """Write `codec.safetensors` with the averaged weights."""
@@ -155,13 +150,6 @@ class CodecStep:
         finally:
             self._be_trained()
 
-    def _held_out(self, count: int) -> Iterator[Tensor]:
-        level = self.config.data.level
-        for first in range(0, count, AT_ONCE):
-            rows = min(AT_ONCE, count - first)
-            images = picture_batch("held_out", first, rows, size=self.size, level=level)
-            yield images.to(self.device)
-
     def _perceptual(self, drawn: Tensor, images: Tensor) -> Tensor | float:
         if self.features is None:
             return 0.0
@@ -176,6 +164,12 @@ class CodecStep:
             loss = discriminator_loss(real.float(), fake.float())
         update(loss, self.discriminator_optimizers, judge, step, self.config)
         return float(loss.detach())
+
+
+def _filled(row: Tensor) -> Tensor:
+    """Return a row of the sheet at its full length, with white pictures after the last."""
+    white = row.new_ones((ACROSS - len(row), *row.shape[1:]))
+    return torch.cat((row, white))
 
 
 def _frozen_features(weights: str, device: torch.device) -> FeatureNetwork | None:

@@ -14,27 +14,14 @@ from typing import Any
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, settle
 from limner.train.checks import Checked, choice, default_of, number
+from limner.train.data_config import AugmentTable, DataConfig
+
+__all__ = ["AugmentTable", "DataConfig", "LoopConfig", "TrainConfig", "read_config"]
 
 FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels", "maps")
 CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
-
-
-@dataclass(frozen=True)
-class DataConfig(Checked):
-    """Which scenes a run sees; `cached` > 0 trains a prior on that many encoded scenes.
-
-    `seed` names the run's own stream of scenes. `jitter` moves all objects of a picture by up to so
-    many pixels (codec only). `captions` are those of one scene, in both languages in turn.
-    """
-
-    level: int = number(4, least=1, most=5)
-    seed: int = number(0, least=0)
-    jitter: int = number(0, least=0)
-    cached: int = number(0, least=0)
-    captions: int = number(4, least=2)
-    held_for_validation: int = number(512, least=1)
 
 
 @dataclass(frozen=True)
@@ -113,14 +100,19 @@ class TextConfig(Checked):
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """A whole run: what to train, where to, on what and how."""
+    """A whole run: what to train, where to, on what and how.
+
+    `licence` goes with the model; empty, it is "unknown" for pictures of one's own.
+    """
 
     task: str = field(metadata={"choices": ("codec", "features", "prior", "clip")})
     out: str
     start_from: str = ""
     codec_from: str = ""
     text_length: int = number(32, least=4, most=1024)
+    licence: str = ""
     data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentTable = field(default_factory=AugmentTable)
     loop: LoopConfig = field(default_factory=LoopConfig)
     codec_training: CodecTraining = field(default_factory=CodecTraining)
     prior_training: PriorTraining = field(default_factory=PriorTraining)
@@ -141,9 +133,10 @@ class TrainConfig(Checked):
                 "start_from, a whole model to go on from",
                 param="codec_from",
             )
-        if self.task == "prior" and self.data.cached < CACHED_LEAST:
+        if self.task == "prior" and not self.data.source and self.data.cached < CACHED_LEAST:
             raise ConfigError(
-                f"data.cached is {self.data.cached}; a prior needs at least {CACHED_LEAST} scenes",
+                f"data.cached is {self.data.cached}; a prior needs at least {CACHED_LEAST} scenes, "
+                "or pictures of your own in data.source",
                 param="data.cached",
             )
         if self.codec_training.perceptual and not self.codec_training.perceptual_weights:
@@ -158,8 +151,37 @@ class TrainConfig(Checked):
                 "give both or neither",
                 param="codec_training.decoder_only",
             )
-
+        self._check_data()
         self._check_text()
+
+    def _check_data(self) -> None:
+        data = self.data
+        if data.source and self.task in ("features", "clip"):
+            raise ConfigError(
+                f"data.source and task {self.task!r} are both given, and that is learnt from "
+                "emoji scenes; leave data.source out",
+                param="data.source",
+            )
+        if self.task != "prior" and data.crops != 1:
+            raise ConfigError(
+                "data.crops is of a prior, which reads codes; a codec sees a new crop at every "
+                "step: leave data.crops out",
+                param="data.crops",
+            )
+        if self.augment == AugmentTable():
+            return
+        if not data.source:
+            raise ConfigError(
+                "[augment] alters pictures of one's own, but data.source is not given; leave one "
+                "of them out",
+                param="augment",
+            )
+        if self.task == "prior" and data.crops == 1:
+            raise ConfigError(
+                "[augment] is given, but data.crops is 1, and the first crop is the picture as it "
+                "is; give more crops, or leave [augment] out",
+                param="augment",
+            )
 
     def _check_text(self) -> None:
         text = self.text
@@ -175,6 +197,11 @@ class TrainConfig(Checked):
                 "text.trainable is true, but text.encoder names no encoder; give both or neither",
                 param="text.trainable",
             )
+
+    @property
+    def model_licence(self) -> str:
+        """The licence that a trained model states, as SPDX names it, or "unknown"."""
+        return self.licence or ("unknown" if self.data.source else "Apache-2.0")
 
     def to_json(self) -> dict[str, Any]:
         """Return the config as plain JSON values."""
@@ -282,6 +309,10 @@ def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) ->
         _override(tree, dotted, value)
     source = Source(shown, text, tuple(overrides or ()))
     config: TrainConfig = _build(TrainConfig, tree, source, "")
+    try:
+        config.data.check_given(tree.get("data", ()))
+    except ConfigError as error:
+        raise ConfigError(f"{source.at(f'data.{error.param}')}: data.{error}") from None
     try:
         config.check_parts()
     except ConfigError as error:

@@ -13,6 +13,7 @@ import torch
 from limner.errors import CheckpointError
 from limner.images import grid, to_images, write_atomically
 from limner.train.config import TrainConfig
+from limner.train.own_data import open_data
 from limner.train.state import load_state, save_state
 from limner.train.steps import TrainingStep, create_step
 
@@ -37,14 +38,18 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     """Train as `config` says, yielding after every step; stop iterating to stop.
 
     Writes into `config.out`: `log.jsonl`, `samples-STEP.png`, `state/` (to resume) and, at the end
-    of every save, the averaged weights. The state is saved at the end and when iteration stops; an
+    of every save, the averaged weights; of pictures of one's own also `data.json` and
+    `bad_samples.jsonl`. The state is saved at the end and when iteration stops; an
     error saves nothing, and the last state stands.
     """
     config.check_parts()
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.loop.seed)
-    step_object: TrainingStep = create_step(config)
+    data = open_data(config)
+    if resume and data is not None:
+        data.check_unchanged()
+    step_object: TrainingStep = create_step(config, data)
     first = _resume(step_object, out) if resume else 0
     write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
     step_object.start(first)

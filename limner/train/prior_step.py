@@ -1,4 +1,4 @@
-"""The prior's training step: codes of scenes, captions of both languages, random order annealed."""
+"""The prior's training step: codes of pictures, their captions, random order annealed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,37 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
-from limner.data.batches import graph_at
-from limner.data.tokens import CodeCache, captions_of, token_batches
+from limner.data.tokens import Codes
 from limner.errors import ConfigError
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.train.caches import Caches, digest_of, tokenizer_digest
+from limner.train.card import card_of
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
+from limner.train.own_data import OwnData, open_data
 from limner.train.parts import load_codec
+from limner.train.prior_data import codes_of
 from limner.train.text import text_side_of
 from limner.train.update import compiled, device_of, optimizers_for, precision, update
-
-SAMPLE_PROMPTS = (
-    "three red apples under the night sky",
-    "a cat on the beach",
-    "a blue car in the desert",
-    "a green frog left of a yellow star on a white background",
-    "two purple balloons in a meadow",
-    "a pink elephant on a yellow background",
-    "沙滩上的一只狗",
-    "夜空下的四个红苹果",
-    "an owl at sunset",
-    "a red rocket under the night sky",
-    "a penguin in the snow",
-    "a unicorn above a rainbow on a blue background",
-    "a purple fish underwater",
-    "蓝色背景上的一朵红色的玫瑰",
-    "a hamburger on orange stripes",
-    "five yellow stars on a black background",
-)
 
 
 class PriorStep:
@@ -50,7 +33,7 @@ class PriorStep:
     pictures that falls from one to zero (RAR, arXiv 2411.00776); after that it is raster.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
         self.config = config
         caches = Caches(config)
         trained: Dalle | None = None
@@ -60,17 +43,16 @@ class PriorStep:
             self.codec_config = dict(inspect_checkpoint(config.start_from).config.codec)
         else:
             self.codec, self.codec_config = load_codec(config.codec_from)
-        text = text_side_of(config, caches, trained)
-        self.tokenizer = text.tokenizer
         self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
-        parts = (self.codec, self.tokenizer)
-        held = config.data.held_for_validation
-        self.cache = caches.codes("codes.safetensors", "train", config.data.cached, *parts)
-        self.validation = caches.codes("validation.safetensors", "validation", held, *parts)
-        self.held_out = caches.codes("held_out.safetensors", "held_out", held, *parts)
+        self.own = data or open_data(config)
+        self.codes = codes_of(config, caches, self.own, self.codec)
+        text = text_side_of(config, self.codes, trained)
+        self.tokenizer = text.tokenizer
+        self.codes.read(self.codec, self.tokenizer)
         self.notes = caches.notes
         self.made_of = {
+            **self.codes.made_of,
             "codec": digest_of(self.codec),
             "tokenizer": tokenizer_digest(self.tokenizer),
         }
@@ -100,8 +82,7 @@ class PriorStep:
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
-        loop = self.config.loop
-        self.batches = token_batches(self.cache, loop.batch, step, loop.seed)
+        self.batches = self.codes.batches(step)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the prior once."""
@@ -121,20 +102,14 @@ class PriorStep:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return the mean nats a code on validation and held-out scenes, and without captions."""
-        return {
-            "validation": self._loss(self.validation),
-            "held_out": self._loss(self.held_out),
-            "uncaptioned": self._loss(self.validation, captioned=False),
-        }
+        """Return the mean nats a code on held-out pictures by kind, and without captions."""
+        found = {name: self._loss(codes) for name, codes in self.codes.validation.items()}
+        return found | {"uncaptioned": self._loss(self.codes.validation["validation"], False)}
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """Return pictures of 32 prompts: fixed ones, then held-out scenes."""
-        prompts = list(SAMPLE_PROMPTS)
-        for index in range(16):
-            graph = graph_at("held_out", index, level=self.config.data.level)
-            prompts += captions_of(graph, index, 2, "held_out")[index % 2 : index % 2 + 1]
+        """Return pictures of 32 prompts, or fewer: captions of held-out pictures among them."""
+        prompts = self.codes.prompts()
         return self._pipeline().draw_many(prompts, range(len(prompts)))
 
     def export(self, out: Path) -> None:
@@ -143,9 +118,10 @@ class PriorStep:
             out / "model",
             self._pipeline(),
             name=out.name,
-            licence="Apache-2.0",
+            licence=self.config.model_licence,
             codec=self.codec_config,
             prior=self.prior_config,
+            card="" if self.own is None else card_of(self.config, self.own),
         )
 
     def _pipeline(self) -> Dalle:
@@ -159,14 +135,15 @@ class PriorStep:
         until = self.config.prior_training.random_order_until * self.config.loop.steps
         return 1 - step / until if step < until else 0.0
 
-    def _loss(self, cache: CodeCache, captioned: bool = True) -> float:
+    def _loss(self, cache: Codes, captioned: bool = True) -> float:
         total = 0.0
         for first in range(0, len(cache), 64):
-            rows = slice(first, first + 64)
-            text = cache.captions[rows, 0].long()
+            rows = torch.arange(first, min(first + 64, len(cache)))
+            text, held = cache.read(rows)
+            text = text.long()
             text = text[:, -max(1, int((text != 0).sum(1).max())) :]
             with precision(self.config):
-                codes = cache.codes[rows].long().to(self.device)
+                codes = held.long().to(self.device)
                 loss = self.prior.loss((text * captioned).to(self.device), codes)
             total += float(loss) * len(text)
         return total / len(cache)

@@ -6,13 +6,14 @@ three are called while the averaged weights stand in place. The loop knows nothi
 """
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
+from limner.train.own_data import OwnData
 
 
 class TrainingStep(Protocol):
@@ -49,18 +50,15 @@ class TrainingStep(Protocol):
         ...
 
 
-def create_step(config: TrainConfig) -> TrainingStep:
-    """Return the training step of a config's task."""
+def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingStep:
+    """Return the training step of a config's task; `data` where its pictures are opened already."""
     from limner.train.clip_step import ClipStep
     from limner.train.codec_step import CodecStep
     from limner.train.features_step import FeaturesStep
     from limner.train.prior_step import PriorStep
 
-    steps: dict[str, type[Any]] = {
-        "codec": CodecStep,
-        "features": FeaturesStep,
-        "prior": PriorStep,
-        "clip": ClipStep,
-    }
-    step: TrainingStep = steps[config.task](config)
-    return step
+    if config.task == "features":
+        return FeaturesStep(config)
+    if config.task == "clip":
+        return ClipStep(config)
+    return (CodecStep if config.task == "codec" else PriorStep)(config, data)

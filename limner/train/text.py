@@ -1,7 +1,7 @@
 """The text side of a prior or CLIP: which tokenizer, which encoder, and weights to begin with."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
@@ -10,8 +10,15 @@ from limner.errors import ConfigError
 from limner.text.importing import import_encoder
 from limner.text.pretrained import PRETRAINED
 from limner.text.tokenizer import Tokenizer
-from limner.train.caches import Caches
 from limner.train.config import TrainConfig
+
+
+class HasTokenizer(Protocol):
+    """Captions that a tokenizer can be trained on."""
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer of the captions."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class TextSide:
             model.get_submodule("text.body").load_state_dict(self.weights)
 
 
-def text_side_of(config: TrainConfig, caches: Caches, trained: Any = None) -> TextSide:
+def text_side_of(config: TrainConfig, captions: HasTokenizer, trained: Any = None) -> TextSide:
     """Return the text side that a run's config names; that of `trained` when it goes on from it.
 
     Raises CheckpointError for an encoder that cannot be read, ConfigError for one that reads fewer
@@ -43,7 +50,7 @@ def text_side_of(config: TrainConfig, caches: Caches, trained: Any = None) -> Te
         side = _imported(config)
     else:
         table = config.clip if config.task == "clip" else config.prior
-        side = TextSide(caches.tokenizer(), dict(table.get("text_encoder", {})))
+        side = TextSide(captions.tokenizer(), dict(table.get("text_encoder", {})))
     if config.text.keywords:
         side = replace(side, tokenizer=side.tokenizer.with_keywords())
     return side

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
+from limner.data.encoded import read_encoded
 from tests.data.source_files import encoded, picture, write_image_folder, write_pairs
+from tests.tiny_model import save_tiny_model
 
 
 def run(*words: str | Path) -> int:
@@ -117,3 +119,24 @@ def test_wrong_settings_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str
     write_pairs(tmp_path / "a", 2)
     assert run("clean", tmp_path / "a", "--out", tmp_path / "out", "--fit", "stretch") == 2
     assert "choose one of keep, crop, pad, squash" in capsys.readouterr().err
+
+
+def test_encoding_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pairs(tmp_path / "a", 5)
+    model, out = save_tiny_model(tmp_path / "tiny"), tmp_path / "out"
+    words: list[str | Path] = ["encode", tmp_path / "a", "--codec", model, "--out", out]
+    assert run(*words, "--crops", "2", "--flip", "0.5") == 0
+    assert capsys.readouterr().out == f"{out}: 5 pictures, 2 codes of each\n"
+    encoded_there = read_encoded(out)
+    assert encoded_there.codes.shape[:2] == (5, 2)
+    assert encoded_there.manifest["augment"]["flip"] == 0.5
+    wrong: list[tuple[list[str | Path], int, str]] = [
+        (["--crops", "0"], 2, "crops is 0; give 1 to 64"),
+        (["--flip", "3"], 2, "flip is 3.0"),
+        ([], 2, "is not empty"),
+        (["--codec", tmp_path / "a", "--out", tmp_path / "b"], 4, "is not a trained codec"),
+    ]
+    for more, code, reason in wrong:
+        assert run(*words, *more) == code
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()

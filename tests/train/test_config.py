@@ -274,3 +274,52 @@ def test_every_config_that_comes_along_can_be_read(path: Path) -> None:
     config = read_config(path)
     assert f"limner train {path.relative_to(CONFIGS.parent)}" in path.read_text()
     assert Path(config.out).parts[0] == "runs"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[data]\nsource = "p"\nlevel = 4', r"run\.toml:5: data\.level and source are both given"),
+        ('[data]\nsource = "p"\ncached = 3', "data.cached and source are both given, and cached"),
+        (
+            "[data]\nvalidation_share = 0.1",
+            "data.validation_share is of pictures of one's own, but",
+        ),
+        ('[data]\nvalidation_source = "p"', "data.validation_source is of pictures of one's own"),
+        (
+            '[data]\nsource = "p"\nvalidation_source = "q"\nvalidation_share = 0.05',
+            "data.validation_share and validation_source are both given",
+        ),
+        ('[data]\nsource = "p"\nvalidation_source = "p"', "validation_source is source itself"),
+        ('[data]\nsource = "p"\nvalidation_share = 0', "above 0 and at most 0.5"),
+        ('[data]\nsource = "p"\ncrops = 2', "data.crops is of a prior, which reads codes"),
+        ("[augment]\nflip = 0.5", r"run\.toml:3: \[augment\] alters pictures of one's own"),
+        ("[augment]\nflip = 2", r"run\.toml:4: augment\.flip is 2\.0; give 0 to 1"),
+        ('[augment]\ncrop = "a"', r"augment\.crop is 'a', a str; expected a float"),
+        ("[augment]\nflipp = 1", r"unknown key augment\.flipp; did you mean 'flip'"),
+        ('[data]\nsource = "a\\u0000b"', r"data\.source has a NUL in it"),
+    ],
+)
+def test_contradictions_of_data_are_told(tmp_path: Path, text: str, told: str) -> None:
+    head = 'task = "codec"\nout = "x"\n'
+    with pytest.raises(ConfigError, match=told) as caught:
+        read_config(written(tmp_path, f'{head}{text}\n[codec]\nname = "fsq"\nlevels = [4, 4]\n'))
+    assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+
+
+def test_own_pictures_and_other_tasks(tmp_path: Path) -> None:
+    own = '[data]\nsource = "p"\n'
+    features = 'task = "features"\nout = "x"\n'
+    with pytest.raises(ConfigError, match="features are learnt from emoji scenes"):
+        read_config(written(tmp_path, features + own))
+    prior = 'task = "prior"\nout = "x"\ncodec_from = "y"\n[prior]\nname = "gpt"\n'
+    config = read_config(written(tmp_path, prior + own))
+    assert config.model_licence == "unknown" and config.data.source == "p"
+    with pytest.raises(ConfigError, match=r"\[augment\] is given, but data\.crops is 1"):
+        read_config(written(tmp_path, f"{prior}{own}[augment]\nflip = 0.5"))
+    found = read_config(written(tmp_path, f"{prior}{own}crops = 4\n[augment]\nflip = 0.5"))
+    assert found.augment.flip == 0.5 and found.augment.crop == 0.1
+    with pytest.raises(ConfigError, match=r"or pictures of your own in data\.source"):
+        read_config(written(tmp_path, prior))
+    scenes = read_config(written(tmp_path, f"{prior}[data]\ncached = 99"))
+    assert scenes.model_licence == "Apache-2.0"

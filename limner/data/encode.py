@@ -1,0 +1,155 @@
+"""`limner data encode`: pictures to codes once, so that a prior trains without any picture.
+
+The first crop of a picture is the picture as it is; the others are altered ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.data.augment import AugmentConfig, augment
+from limner.data.encoded import FORMAT, MANIFEST, shard_name
+from limner.data.new_folder import new_folder
+from limner.data.samples import (
+    BAD_SAMPLES,
+    IndexedSource,
+    Sample,
+    Source,
+    json_lines,
+    read_pictures,
+)
+from limner.data.shelf import BLOCK, Shelf, fitted, generator_of, note_bad, to_floats
+from limner.errors import ConfigError
+
+SHARD = 128  # blocks in a shard
+CROPS_LIMIT = 64
+
+Block = tuple[Sequence[Sample], Tensor]  # pictures (B, 3, size, size) uint8
+
+
+@dataclass(frozen=True)
+class EncodeConfig:
+    """How pictures become codes: `crops` of each, altered by `augment` with chance from `seed`.
+
+    Raises ConfigError for crops out of range.
+    """
+
+    crops: int = 1
+    seed: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crops <= CROPS_LIMIT:
+            raise ConfigError(
+                f"crops is {self.crops}; give 1 to {CROPS_LIMIT} of each picture", param="crops"
+            )
+
+
+def encode(
+    source: Source,
+    codec: Any,
+    digest: str,
+    out: Path,
+    config: EncodeConfig,
+    *,
+    workers: int = 0,
+) -> Generator[int | dict[str, Any], None, None]:
+    """Yield how many pictures are encoded, as the work goes on, and at last the manifest.
+
+    Writes the new folder `out`, whole or not at all: codes of each shard, captions beside them,
+    bad_samples.jsonl and codes.json; `digest` names the codec in it. Raises DataError when more
+    than 1 % of the pictures are bad, UsageError and ResourceError for `out`.
+    """
+    files: dict[str, str] = {}
+    rows: list[dict[str, Any]] = []
+    codes: list[Tensor] = []
+    done = 0
+    with new_folder(out) as folder:
+        for number, (samples, pictures) in enumerate(_blocks(source, codec.config.size, workers)):
+            codes.append(_codes_of(codec, samples, pictures, config, number))
+            rows += [{"key": each.key, "captions": each.captions} for each in samples]
+            done += len(samples)
+            if len(codes) == SHARD:
+                files |= _write_shard(folder, len(files) // 2, codes, rows)
+                codes, rows = [], []
+            yield done
+        if codes:
+            files |= _write_shard(folder, len(files) // 2, codes, rows)
+        source.losses.check(done, source.place)
+        source.losses.write(folder / BAD_SAMPLES)
+        manifest = {
+            "limner_codes": FORMAT,
+            "source": source.describe(),
+            "codec": digest,
+            **asdict(config),
+            "pictures": done,
+            "files": files,
+        }
+        text = json.dumps(manifest, ensure_ascii=False, indent=1)
+        (folder / MANIFEST).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+    yield manifest
+
+
+def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
+    """Yield the pictures that can be read, in their order."""
+    if isinstance(source, IndexedSource):
+        shelf = Shelf(source, size)
+        for rows, pictures, bad in shelf.blocks(workers):
+            if bad:
+                note_bad(source.losses, shelf, bad)
+                lost = sum(each.code == "bad_picture" for each in source.losses.samples)
+                source.losses.check(len(shelf) - lost, source.place)
+            if rows:
+                yield [shelf.samples[row] for row in rows], pictures
+        return
+    samples: list[Sample] = []
+    read: list[Tensor] = []
+    for sample, image in read_pictures(source):
+        samples.append(sample)
+        read.append(fitted(image, size))
+        if len(samples) == BLOCK:
+            yield samples, torch.stack(read)
+            samples, read = [], []
+    if samples:
+        yield samples, torch.stack(read)
+
+
+def _codes_of(
+    codec: Any, samples: Sequence[Sample], pictures: Tensor, config: EncodeConfig, block: int
+) -> Tensor:
+    """Return codes (B, C, S[, G]), encoded in bf16."""
+    device = next(codec.parameters()).device
+    images = to_floats(pictures)
+    captions = [each.captions for each in samples]
+    narrow = torch.int16 if codec.vocabulary <= 2**15 else torch.int32
+    found = []
+    for crop in range(config.crops):
+        seen = images
+        if crop:
+            generator = generator_of("crops", config.seed, block, crop)
+            seen = augment(images, captions, config.augment, generator)
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            codes = codec.encode(seen.to(device)).flatten(1, len(codec.layout))
+        found.append(codes.cpu().to(narrow))
+    return torch.stack(found, dim=1)
+
+
+def _write_shard(
+    folder: Path, number: int, codes: list[Tensor], rows: list[dict[str, Any]]
+) -> dict[str, str]:
+    """Write one shard; return the SHA-256 of its files by their names."""
+    from safetensors.torch import save
+
+    name = folder / shard_name(number)
+    parts = {name: save({"codes": torch.cat(codes)}), name.with_suffix(".jsonl"): json_lines(rows)}
+    for path, data in parts.items():
+        path.write_bytes(data)
+    return {path.name: hashlib.sha256(data).hexdigest() for path, data in parts.items()}

@@ -1,0 +1,123 @@
+"""Pictures of one's own that a run's config names: opened, compared, and listed in its folder."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from limner.data.encoded import is_encoded, read_manifest
+from limner.data.samples import BAD_SAMPLES, Losses, json_lines
+from limner.data.sources import Source, open_source
+from limner.data.split import split
+from limner.errors import CheckpointError, ConfigError, DataError, quote
+from limner.images import write_atomically
+from limner.train.config import TrainConfig
+
+RECORD = "data.json"
+
+
+class OwnData:
+    """What `data.source` and `data.validation_source` hold, before any picture is read.
+
+    A place that is a folder of codes has no `Source` here. Raises DataError when there is nothing,
+    or more than 1 % of it is bad; ConfigError for codes where pictures are needed.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        data = config.data
+        self.config, self.out = config, Path(config.out)
+        self.places = [place for place in (data.source, data.validation_source) if place]
+        self.sources: list[Source | None] = []
+        self.described: list[dict[str, Any]] = []
+        for place in self.places:
+            if not is_encoded(place):
+                source = open_source(place, least=1)
+                self.sources.append(source)
+                self.described.append(source.describe())
+                continue
+            self._refuse_codes(place)
+            self.sources.append(None)
+            self.described.append(read_manifest(place)["source"])
+        self.counts: dict[str, int] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash of all that was found, and of which part of it is held out."""
+        data = self.config.data
+        told = [each["fingerprint"] for each in self.described]
+        held = f"{data.validation_share}" if len(told) == 1 else ""
+        return hashlib.sha256(json.dumps([*told, held]).encode()).hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError when the run in the folder began with other data."""
+        try:
+            found = json.loads((self.out / RECORD).read_text(encoding="utf-8"))["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # the state says what it was trained on too
+        if found != self.fingerprint:
+            raise CheckpointError(
+                f"the data changed: {quote(self.places[0], 120)}, or which part of it is held out, "
+                f"is not what the run in {quote(str(self.out), 120)} began with; put the old data "
+                "back, or start anew in another folder"
+            )
+
+    def split(self, keys: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Return the rows to train on, and those held out of the same place (none of two places).
+
+        Raises DataError when those to train on are fewer than one batch.
+        """
+        share, batch = self.config.data.validation_share, self.config.loop.batch
+        rows = range(len(keys))
+        train, held = (list(rows), []) if len(self.places) == 2 else split(keys, share)
+        if len(train) < batch:
+            apart = f" and {len(held)} held out" if held else ""
+            raise DataError(
+                f"{quote(self.places[0], 120)} has {len(train)} pictures to train on{apart}, and "
+                f"loop.batch is {batch}; give more pictures, or make smaller batches"
+            )
+        return train, held
+
+    def begin(self, train: int, held: int, fresh: bool) -> None:
+        """Write what the run trains on, and its bad samples, into its folder."""
+        self.counts = {"train": train, "held_out": held}
+        record = {"fingerprint": self.fingerprint, **self.counts, "sources": self.described}
+        self.out.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record, ensure_ascii=False, indent=1)
+        write_atomically(self.out / RECORD, text.encode("utf-8", "backslashreplace"))
+        if fresh:
+            (self.out / BAD_SAMPLES).unlink(missing_ok=True)
+        self.list_bad()
+
+    def list_bad(self) -> None:
+        """Bring the list of bad samples in the run's folder up to date; it keeps earlier lines."""
+        path = self.out / BAD_SAMPLES
+        before = path.read_bytes() if path.exists() else b""
+        known = set(before.splitlines(keepends=True))
+        added = [line for line in _lines_of(self.losses) if line not in known]
+        if added or not path.exists():
+            write_atomically(path, before + b"".join(added))
+
+    @property
+    def losses(self) -> list[Losses]:
+        """The bad samples of each source."""
+        return [source.losses for source in self.sources if source is not None]
+
+    def _refuse_codes(self, place: str) -> None:
+        if self.config.task != "prior":
+            raise ConfigError(
+                f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on "
+                "pictures; give the pictures themselves"
+            )
+
+
+def open_data(config: TrainConfig) -> OwnData | None:
+    """Return the pictures of one's own that a config names, or None for emoji scenes."""
+    return OwnData(config) if config.data.source else None
+
+
+def _lines_of(losses: Sequence[Losses]) -> list[bytes]:
+    from dataclasses import asdict
+
+    rows = (asdict(each) for every in losses for each in every.samples)
+    return json_lines(rows).splitlines(keepends=True)
