@@ -310,7 +310,7 @@ def test_contradictions_of_data_are_told(tmp_path: Path, text: str, told: str) -
 def test_own_pictures_and_other_tasks(tmp_path: Path) -> None:
     own = '[data]\nsource = "p"\n'
     features = 'task = "features"\nout = "x"\n'
-    with pytest.raises(ConfigError, match="features are learnt from emoji scenes"):
+    with pytest.raises(ConfigError, match="that is learnt from emoji scenes"):
         read_config(written(tmp_path, features + own))
     prior = 'task = "prior"\nout = "x"\ncodec_from = "y"\n[prior]\nname = "gpt"\n'
     config = read_config(written(tmp_path, prior + own))
