@@ -315,12 +315,18 @@ def test_debug_shows_the_traceback_wherever_it_stands(tmp_path: Path) -> None:
         assert ("Traceback" in answer.stderr) == ("--debug" in words)
 
 
+def processor_seconds_of_children() -> float:
+    """Return what the processes that this one started and saw end have used."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_help_and_version_are_fast_and_load_nothing_heavy(tmp_path: Path) -> None:
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = processor_seconds_of_children()
         answer = in_a_process("--help", cwd=tmp_path)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(processor_seconds_of_children() - began)
         assert answer.returncode == 0
         assert "draw" in answer.stdout
         assert "models" in answer.stdout
