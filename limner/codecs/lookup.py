@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError
+from limner.nn.fast import packed_products
 
 BLOCK = 2**22  # scores, or differences, that are held at a time
 GROUP = 32  # codes whose best score stands for all of them at first sight
@@ -47,7 +48,8 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         if len(left) * codebook.numel() <= SMALL:
             break
         rows = vectors if len(left) == len(vectors) else vectors[left]
-        found, settled = _by_product(rows, codebook, dtype)
+        with torch.autocast(vectors.device.type, enabled=False):
+            found, settled = _by_product(rows, codebook, dtype)
         codes[left[settled]] = found[settled]
         left = left[~settled]
     if len(left):
@@ -70,7 +72,7 @@ def _precisions(vectors: Tensor, codebook: Tensor) -> tuple[torch.dtype, ...]:
 def _has_bf16() -> bool:
     """Tell whether this CPU multiplies bf16 itself, with sums in fp32 as oneDNN takes them."""
     found = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return bool(found) and torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled()
+    return bool(found) and packed_products()[0]
 
 
 def _fp32_is_whole(device: torch.device) -> bool:
@@ -86,6 +88,7 @@ class _Codes:
     centre: Tensor  # (1, D)
     scale: float
     rounded: Tensor  # (V', D), padded with codes that are nobody's
+    packed: Tensor  # the same as oneDNN likes it, where the precision is bf16
     bias: Tensor  # (V',)
     norm: Tensor  # the greatest of any code, and so on
     residual: Tensor
@@ -101,10 +104,14 @@ class _Codes:
         exact = halves.mean() - halves
         bias = exact.to(dtype)
         padding = -len(codebook) % GROUP
+        padded = torch.nn.functional.pad(rounded, (0, 0, 0, padding))
         return cls(
             centre=centre,
             scale=scale,
-            rounded=torch.nn.functional.pad(rounded, (0, 0, 0, padding)),
+            rounded=padded,
+            packed=torch.ops.mkldnn._reorder_linear_weight(padded)
+            if dtype == torch.bfloat16
+            else padded,
             bias=torch.nn.functional.pad(bias, (0, padding), value=float("-inf")),
             norm=centred.norm(dim=1).max(),
             residual=(centred - rounded).norm(dim=1).max(),
@@ -158,10 +165,12 @@ def _scale(vectors: Tensor, codebook: Tensor) -> float | None:
 
 
 def _scores(rounded: Tensor, codes: _Codes, room: Tensor) -> Tensor:
-    """Return scores (N, V') in `room`, whose memory is warm from the block before.
-
-    A product with a place to go to is never cast by autocast.
-    """
+    """Return scores (N, V'), perhaps in `room`, whose memory is warm from the block before."""
+    if rounded.dtype == torch.bfloat16:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(
+            rounded, codes.packed, codes.bias, "none", [], ""
+        )
+        return product
     return torch.addmm(codes.bias, rounded, codes.rounded.T, out=room[: len(rounded)])
 
 

@@ -15,7 +15,8 @@ from limner.codecs import lookup
 from limner.codecs.lookup import nearest
 from limner.errors import UsageError
 
-PRECISIONS = (torch.bfloat16, torch.float32, torch.float64)
+BF16 = [torch.bfloat16] if lookup._has_bf16() else []
+PRECISIONS = [*BF16, torch.float32, torch.float64]
 
 
 def brute_force(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -130,12 +131,14 @@ def test_no_score_is_further_off_than_its_bound(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("kind", WORST)
 def test_no_part_of_the_bound_is_idle(kind: str) -> None:
-    assert bounded(*WORST[kind], torch.bfloat16).max() > 0.7
+    for dtype in BF16:
+        assert bounded(*WORST[kind], dtype).max() > 0.7
 
 
 def test_a_coarser_precision_leaves_what_it_cannot_tell_apart() -> None:
     vectors, codebook = CASES["nearly the same"]
-    assert not lookup._by_product(vectors, codebook, torch.bfloat16)[1].all()
+    for dtype in BF16:
+        assert not lookup._by_product(vectors, codebook, dtype)[1].all()
     vectors, codebook = CASES["fp64, told apart only there"]
     assert not lookup._by_product(vectors, codebook, torch.float32)[1].any()
 
@@ -192,8 +195,9 @@ def test_settings_of_speed_do_not_change_the_answer(precision: str, matmul_preci
     codebook += normal(320, 32, seed=2) * 1e-5
     wanted = brute_force(vectors, codebook)
     torch.set_float32_matmul_precision(precision)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(nearest(vectors, codebook), wanted)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype):
+            assert torch.equal(nearest(vectors, codebook), wanted)
     assert torch.equal(nearest(vectors, codebook), wanted)
 
 
