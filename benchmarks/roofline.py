@@ -11,7 +11,7 @@ weights are made until eight steps are done.
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import time
@@ -133,11 +133,15 @@ def measure_time(name: str, precision: str, rounds: int) -> Ratio:
     return from_seconds(what, limits[1:], steps[1:], 1 / 3 if precision == "fp32" else None)
 
 
-def resident(peak: bool) -> int:
-    """Return this process's bytes in memory, now or at their most."""
-    if peak:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def resident(which: str) -> int:
+    """Return this process's bytes in memory: now (VmRSS), or at their most (VmHWM).
+
+    Linux alone tells. The usage of resources would do elsewhere, but counts the parent's too.
+    """
+    found = re.search(rf"^{which}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.M)
+    if found is None:
+        raise SystemExit("this system does not say how much memory a process uses")
+    return int(found[1]) * 1024
 
 
 def print_memory(name: str, precision: str) -> None:
@@ -145,13 +149,13 @@ def print_memory(name: str, precision: str) -> None:
     shape = SHAPES[name]
     warm = torch.randn(256, 256)
     (warm @ warm).sum()
-    before = resident(peak=False)
+    before = resident("VmRSS")
     run, x = begin(shape, precision), torch.randn(ROWS, 1, shape.width)
     for place in range(8):
         step(run, x, place)
     cache = 8 * shape.layers * ROWS * shape.width * (shape.length + shape.memory)
     needed = shape.held * BYTES[precision] + cache
-    print(json.dumps([needed, resident(peak=True) - before]))
+    print(json.dumps([needed, resident("VmHWM") - before]))
 
 
 def measure_memory(name: str, precision: str) -> Ratio:
