@@ -42,7 +42,8 @@ class CodeTable(nn.Module):
 
     def forward(self, groups: slice = slice(None)) -> Tensor:
         """Return the whole table (G, V, D), or that of some of its groups."""
-        if not self.digits.shape[1]:
+        # embedding_bag fails on vectors of no width when it works with several threads
+        if not self.digits.shape[1] or not self.free.shape[-1]:
             return self.free[groups]
         shared = [F.embedding_bag(self.digits, rows, mode="sum") for rows in self.by_digit[groups]]
         return self.free[groups] + torch.stack(shared)

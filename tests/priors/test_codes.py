@@ -121,3 +121,8 @@ def test_a_code_knows_the_ones_before_it_alone() -> None:
         torch.testing.assert_close(before[: group + 1], after[: group + 1])
         for later in range(group + 1, 3):
             assert not torch.allclose(before[later], after[later])
+
+
+def test_vectors_of_no_width_are_a_table_too() -> None:
+    """As crf asks for where a cell has one code; torch's own sum of rows fails on them."""
+    assert CodeTable(1, 16, (4, 4), 0, 0.1)().shape == (1, 16, 0)
