@@ -16,7 +16,7 @@ from torch import Tensor
 from limner.errors import UsageError
 from limner.nn.fast import packed_products
 
-BLOCK = 2**22  # scores, or differences, that are held at a time
+BLOCK = 2**23  # scores, or differences, that are held at a time
 GROUP = 32  # codes whose best score stands for all of them at first sight
 CROWD = 64  # candidates of one row from which a finer product is cheaper
 SMALL = 2**16  # differences in all, up to which no product is worth its overhead
