@@ -24,9 +24,9 @@ from limner.errors import MESSAGE_LIMIT
 _CATALOGUE = Path(__file__).with_name("messages_zh.po")
 _LONGEST = 4 * MESSAGE_LIMIT  # an error's text ends long before; a help page is longer
 _TOLD_ENGLISH = re.compile(r": \{\d+\}$")
-_TOLD_CHINESE = re.compile(r"：\{\d+!t\}$")
+_TOLD_CHINESE = re.compile(r"：\{\d+!.\}$")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_PLACEHOLDER = re.compile(r"\{(\d+)(!t)?\}")
+_PLACEHOLDER = re.compile(r"\{(\d+)(!o|!t)?\}")
 
 
 def say(text: str) -> None:
@@ -84,7 +84,7 @@ class Template:
 
     `context` tells where it is said: "" is a whole message, "arguments" one of the argument
     parser, "place" what stands before a message, "part" what stands in a value, and "system" what
-    the operating system says there.
+    the operating system and Pillow say there.
     """
 
     english: str
@@ -121,11 +121,11 @@ class Template:
             at = end + len(literal)
         return found
 
-    def render(self, text: str, *, strict: bool) -> str | None:
+    def render(self, text: str) -> str | None:
         """Return a text of this template in Chinese; None if it is another's.
 
-        Values marked `!t` are translated too, and with `strict` all of them must be. A value with
-        a semicolon that is not quoted has taken in words of a longer sentence.
+        Values marked `!o` are translated too if they can be, and those marked `!t` must be. A
+        value with a semicolon that is not quoted has taken in words of a longer sentence.
         """
         values = self.values(text)
         if values is None:
@@ -134,10 +134,9 @@ class Template:
         for match in _PLACEHOLDER.finditer(self.chinese):
             value = values[int(match[1])]
             translated = _part(value) if match[2] and value else None
-            if translated is None:
-                failed = strict and match[2] and value
-                if failed or "; " in _QUOTED.sub("", value):
-                    return None
+            refused = (value and match[2] == "!t") or "; " in _QUOTED.sub("", value)
+            if translated is None and refused:
+                return None
             words += [self.chinese[end : match.start()], translated or value]
             end = match.end()
         return "".join([*words, self.chinese[end:]])
@@ -147,16 +146,16 @@ def to_chinese(text: str) -> str:
     """Return an English message in Chinese, or unchanged when no template fits."""
     if len(text) > _LONGEST:
         return text
-    return _whole(text, strict=True) or _whole(text, strict=False) or text
+    return _whole(text) or text
 
 
-def _whole(text: str, *, strict: bool) -> str | None:
+def _whole(text: str) -> str | None:
     """Translate a message, or all of it that follows a `place: ` such as a file and a line."""
     before = text.partition("; ")[0]  # further on a colon is the message's own
     starts = [0, *(match.end() for match in re.finditer(": ", before))][::-1]
     for template in catalogue("", "arguments"):
         for start in starts:
-            rendered = template.render(text[start:], strict=strict)
+            rendered = template.render(text[start:])
             if rendered is not None:
                 places = [_place(each) for each in text[:start].split(": ")]
                 return "：".join([*places[:-1], rendered])
@@ -164,17 +163,17 @@ def _whole(text: str, *, strict: bool) -> str | None:
 
 
 def _place(text: str) -> str:
-    rendered = (each.render(text, strict=True) for each in _places())
+    rendered = (each.render(text) for each in _places())
     return next((found for found in rendered if found is not None), text)
 
 
 def _part(text: str) -> str | None:
     """Translate a value: words of limner or of the system, or a message within a message."""
     for template in catalogue("part", "system"):
-        rendered = template.render(text, strict=True)
+        rendered = template.render(text)
         if rendered is not None:
             return rendered
-    return _whole(text, strict=True)
+    return _whole(text)
 
 
 @cache

@@ -170,7 +170,7 @@ def describe(report: dict[str, Any]) -> str:
         f"  copies    {copies['exact']} exact, {copies['near']} near",
         f"  bad       {report['bad']['total']}",
     ]
-    lines += [f"    {each['reason']}" for each in report["bad"]["first"]]
+    lines += [f"    {localised(each['reason'])}" for each in report["bad"]["first"]]
     overlap = report["validation"]
     if overlap:
         lines.append(
