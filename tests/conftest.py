@@ -1,11 +1,20 @@
-"""What tests share: the emoji font, or one clear reason why its tests are skipped."""
+"""What tests share: the emoji font, or why its tests are skipped, and English messages."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def english() -> Iterator[None]:
+    """Tests read English messages, whatever the locale of the person who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LANGUAGE", "en")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,20 +9,38 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from limner import __version__
 from limner.cli import clip, data, models, sources
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
+from limner.cli.messages import localised, usage_localised
 from limner.cli.train import train
 from limner.errors import LimnerError, ResourceError
 
+
+class Commands(TyperGroup):
+    """The commands, with what the argument parser complains of in the language of the locale."""
+
+    def make_context(self, *given: Any, **settings: Any) -> Any:
+        """Read the options that come before a command."""
+        with usage_localised():
+            return super().make_context(*given, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read the arguments of the command and run it."""
+        with usage_localised():
+            return super().invoke(ctx)
+
+
 app = typer.Typer(
     name="limner",
+    cls=Commands,
     help="Draw pictures from sentences.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -89,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def _exit(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exception(error)
-    typer.echo(f"limner: {text}", err=True)
+    typer.echo(f"limner: {localised(text)}", err=True)
     raise SystemExit(code) from None
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from limner.cli.messages import say
 from limner.cli.models import table
 from limner.types import Request
 
@@ -77,4 +78,4 @@ def report(answer: dict[str, Any], rows: str, notes: list[str], as_json: bool) -
         return
     typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        say(f"note: {note}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.files import Place, read_prompts, slug
+from limner.cli.messages import localised, say
 from limner.errors import DataError, UsageError, quote
 from limner.finish.rank import check_best_of, keep_best
 from limner.types import Picture, Request, Sampling, Step
@@ -81,7 +82,7 @@ class Manner:
     def say(self, text: str) -> None:
         """Tell the person something on stderr, unless --quiet."""
         if not self.quiet:
-            typer.echo(text, err=True)
+            say(text)
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ def read_requests(
             message = f"{quote(str(path), 100)} line {number}: {error}"
             if strict:
                 raise DataError(message) from error
-            typer.echo(f"limner: {message}", err=True)
+            typer.echo(f"limner: {localised(message)}", err=True)
             bad.append(number)
     if not requests:
         raise DataError(f"{quote(str(path), 100)} has no prompt that can be drawn")

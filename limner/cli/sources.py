@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.data import AsJson, leaving_on_termination
+from limner.cli.messages import localised
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
                     show(*step, opened.total)
     answer = {**report, "out": str(out), "seconds": round(time.perf_counter() - began, 3)}
     summary = f"{out}: {report['kept']} of {report['read']} samples are kept"
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else summary)
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else localised(summary))
 
 
 def encode(
@@ -137,7 +138,7 @@ def encode(
                     show("encoding", step, opened.total)
     answer = {**manifest, "out": str(out), "seconds": round(time.perf_counter() - began, 3)}
     summary = f"{out}: {manifest['pictures']} pictures, {crops} codes of each"
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else summary)
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else localised(summary))
 
 
 @contextmanager
@@ -169,14 +170,14 @@ def describe(report: dict[str, Any]) -> str:
         f"  copies    {copies['exact']} exact, {copies['near']} near",
         f"  bad       {report['bad']['total']}",
     ]
-    lines += [f"    {each['reason']}" for each in report["bad"]["first"]]
+    lines += [f"    {localised(each['reason'])}" for each in report["bad"]["first"]]
     overlap = report["validation"]
     if overlap:
         lines.append(
             f"  validation  {overlap['pictures']} pictures; of these in training too: "
             f"{overlap['exact']} exactly, {overlap['near']} nearly"
         )
-    return "\n".join([*lines, *report["advice"]])
+    return "\n".join([*lines, *map(localised, report["advice"])])
 
 
 def spell(spread: dict[str, float]) -> str:

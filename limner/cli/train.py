@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from limner.cli.messages import localised, say
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
@@ -81,10 +82,10 @@ def train(
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
     if stop.signal is not None:
         if not quiet:
-            typer.echo("stopped, and the state is saved; go on with --resume", err=True)
+            say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
     if last is None and not quiet:
-        typer.echo(f"nothing to do: all {run.loop.steps} steps are done", err=True)
+        say(f"nothing to do: all {run.loop.steps} steps are done")
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:
@@ -155,7 +156,7 @@ def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator
     if quiet or not sys.stderr.isatty():
         for progress in steps:
             for note in () if quiet else progress.notes:
-                typer.echo(f"note: {note}", err=True)
+                say(f"note: {note}")
             if progress.validation and not quiet:
                 typer.echo(describe(progress), err=True)
             yield progress
@@ -180,7 +181,8 @@ def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator
             )
             bar.update(shown, completed=progress.step, total=progress.steps, description=text)
             for note in progress.notes:
-                bar.console.print(f"note: {note}", markup=False, highlight=False)
+                text = localised(f"note: {note}")
+                bar.console.print(text, markup=False, highlight=False)
             if progress.validation:
                 bar.console.print(describe(progress), markup=False, highlight=False)
             yield progress
