@@ -69,18 +69,18 @@ class LimnerSizes:
     """Sizes and training of limner's two stages; `codec_share` of the budget is the codec's."""
 
     levels: tuple[int, ...] = (8, 8, 8)
-    groups: int = 4
-    encoder_channels: tuple[int, ...] = (16, 32, 64)
-    decoder_channels: tuple[int, ...] = (96, 48, 32)
+    groups: int = 2
+    encoder_channels: tuple[int, ...] = (8, 32, 64)
+    decoder_channels: tuple[int, ...] = (96, 48, 16)
     decoder_blocks: tuple[int, ...] = (1, 0, 0)
     width: int = 128
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     hidden: int = 352
-    codec_share: float = 0.4
-    codec_batch: int = 64
+    codec_share: float = 0.5
+    codec_batch: int = 16
     codec_rate: float = 3e-3
-    prior_batch: int = 64
+    prior_batch: int = 32
     prior_rate: float = 3e-3
     weight_decay: float = 0.1
     random_order_until: float = 0.5
@@ -114,7 +114,7 @@ class Limner:
         images = to_images(pictures)
         codec_steps = self._train_codec(images, Clock(budget * share))
         clock = Clock(budget * (1 - share))
-        self.tokenizer = Tokenizer.train(captions, vocabulary=320)
+        self.tokenizer = Tokenizer.train(captions, vocabulary=512)
         self.prior = create_prior(
             {
                 "name": "gpt",
