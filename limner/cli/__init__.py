@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from limner import __version__
 from limner.cli import clip, data, models, sources
+from limner.cli.adapt import adapt
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
@@ -76,6 +77,7 @@ data.app.command("clean")(sources.clean)
 data.app.command("encode")(sources.encode)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
+app.command("adapt")(adapt)
 app.command("eval")(evaluate)
 app.command("rank")(clip.rank)
 app.add_typer(clip.app, name="clip")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, ResourceError, quote
 from limner.images import grid, to_images, write_atomically
 from limner.train.config import TrainConfig
 from limner.train.own_data import open_data
@@ -44,7 +44,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     """
     config.check_parts()
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     torch.manual_seed(config.loop.seed)
     data = open_data(config)
     if resume and data is not None:
@@ -61,6 +61,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     except GeneratorExit:
         _save(step_object, config, out, done)
         raise
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot make the folder {quote(str(out), 200)}: {error.strerror}; give another one"
+        ) from error
 
 
 def _steps(

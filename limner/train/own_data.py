@@ -65,9 +65,11 @@ class OwnData:
     def split(self, keys: Sequence[str]) -> tuple[list[int], list[int]]:
         """Return the rows to train on, and those held out of the same place (none of two places).
 
-        Raises DataError when those to train on are fewer than one batch.
+        Raises DataError when those to train on are fewer than one batch; an adapter is learnt from
+        few pictures, and one is enough.
         """
         share, batch = self.config.data.validation_share, self.config.loop.batch
+        batch = 1 if self.config.task == "adapt" else batch
         rows = range(len(keys))
         train, held = (list(rows), []) if len(self.places) == 2 else split(keys, share)
         if len(train) < batch:
@@ -103,8 +105,11 @@ class OwnData:
         """The bad samples of each source."""
         return [source.losses for source in self.sources if source is not None]
 
+    def _adapts_codes_alone(self) -> bool:
+        return self.config.task == "adapt" and not self.config.adapt.decoder
+
     def _refuse_codes(self, place: str) -> None:
-        if self.config.task != "prior":
+        if self.config.task != "prior" and not self._adapts_codes_alone():
             raise ConfigError(
                 f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on "
                 "pictures; give the pictures themselves"

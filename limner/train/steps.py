@@ -52,6 +52,7 @@ class TrainingStep(Protocol):
 
 def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingStep:
     """Return the training step of a config's task; `data` where its pictures are opened already."""
+    from limner.train.adapt_step import AdaptStep
     from limner.train.clip_step import ClipStep
     from limner.train.codec_step import CodecStep
     from limner.train.features_step import FeaturesStep
@@ -61,4 +62,6 @@ def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingSte
         return FeaturesStep(config)
     if config.task == "clip":
         return ClipStep(config)
+    if config.task == "adapt":
+        return AdaptStep(config, data)
     return (CodecStep if config.task == "codec" else PriorStep)(config, data)
