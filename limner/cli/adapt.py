@@ -58,7 +58,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     word: Word = "",
     steps: Steps = 200,
     rank: Rank = 8,
-    learning_rate: Rate = 2e-3,
+    learning_rate: Rate = 1e-3,
     preserve: Preserve = 0.25,
     decoder: Decoder = False,
     seed: Seed = 0,

@@ -25,7 +25,15 @@ from limner.train.losses import RECONSTRUCTION
 from limner.train.optimizer import Average
 from limner.train.own_data import OwnData
 from limner.train.prior_data import OwnCodes
-from limner.train.update import device_of, optimizers_for, precision, update
+from limner.train.update import (
+    device_of,
+    optimizers_for,
+    parts_of,
+    precision,
+    save_memory,
+    scaler_of,
+    update,
+)
 
 ADAPTER_FILE = "adapter.safetensors"
 DRAWN_FILE = "drawn.safetensors"
@@ -70,10 +78,13 @@ class AdaptStep:
             for part, module in parts.items()
             for name, layer in adaptable(module, without=["text.body"]).items()
         }
+        save_memory(self.pipeline, config)
         self.changes = attach(layers, self.adapt.rank, self.adapt.alpha)
         self.modules: dict[str, nn.Module] = {"adapter": self.changes}
         self.averages = {"adapter": Average(self.changes.parameters(), config.loop.average)}
         self.optimizers = optimizers_for(self.changes, config)
+        self.scaler = scaler_of(config)
+        self.judged = ("validation", -1)
         self.pictures = None
         if self.adapt.decoder:
             self.pictures = pictures_of(config, self.pipeline.size, self.own)
@@ -89,18 +100,29 @@ class AdaptStep:
         """Update the changes once."""
         text, codes, images = next(self.batches)
         generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
-        prior, codec = self.pipeline.prior, self.pipeline.codec
-        with precision(self.config):
-            codes = codes.to(self.device)
-            view = prior.training_view(codes, generator, 0.0)
-            loss = prior.loss(text.to(self.device), codes, view)
-            if images is not None:
-                images = images.to(self.device)
-                output, _, _ = codec(images)
-                loss = loss + RECONSTRUCTION[codec.likelihood](output.float(), images)
-        numbers = update(loss, self.optimizers, self.changes, step, self.config)
+        codes = codes.to(self.device)
+        view = self.pipeline.prior.training_view(codes, generator, 0.0)
+        losses = self._losses(text.to(self.device), codes, view, images)
+        numbers = update(losses, self.optimizers, self.changes, step, self.config, self.scaler)
         self.averages["adapter"].update(step)
-        return {"loss": float(loss.detach()), **numbers}
+        return numbers
+
+    def _losses(
+        self, text: Tensor, codes: Tensor, view: Tensor | None, images: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Yield the loss of each part of a batch, weighted by its share."""
+        for rows, share in parts_of(len(text), self.config):
+            with precision(self.config):
+                seen = None if view is None else view[rows]
+                yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
+        if images is None:
+            return
+        codec = self.pipeline.codec
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                shown = images[rows].to(self.device)
+                output, _, _ = codec(shown)
+                yield RECONSTRUCTION[codec.likelihood](output.float(), shown) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

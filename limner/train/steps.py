@@ -5,8 +5,9 @@ update, `validate() -> numbers` measures, `samples() -> images` shows and `expor
 three are called while the averaged weights stand in place. The loop knows nothing else.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,9 @@ class TrainingStep(Protocol):
     """One trainable part, as the loop sees it.
 
     `notes` is what the person who trains should know of how it was set up; `made_of` holds hashes
-    of what its weights were trained on, which must be the same to resume.
+    of what its weights were trained on, which must be the same to resume. `judged` names the number
+    of `validate` that says how good the part is, and whether more of it (1) or less (-1) is better.
+    `batches` is what each step takes the next one of, filled by `start`.
     """
 
     notes: list[str]
@@ -28,6 +31,9 @@ class TrainingStep(Protocol):
     modules: dict[str, nn.Module]
     averages: dict[str, Average]
     optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler | None
+    judged: tuple[str, int]
+    batches: Iterator[Any]
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""

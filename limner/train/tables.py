@@ -2,12 +2,20 @@
 
 from dataclasses import dataclass
 
+from limner.errors import ConfigError
 from limner.train.checks import Checked, choice, number
 
 
 @dataclass(frozen=True)
 class LoopConfig(Checked):
-    """How long and how a run trains. `steps` are optimiser steps of `batch` pictures."""
+    """How long and how a run trains. `steps` are optimiser steps of `batch` pictures.
+
+    A batch is computed in `accumulate` parts, one after the other, in less memory; `checkpointing`
+    computes activations twice in place of keeping them. `fp16` takes the place of bf16, for GPUs
+    that have no bf16. The run ends early after `patience` validations in a row without a better
+    one; 0 is never. `nonfinite` "skip" leaves out a batch whose loss is NaN or infinite, and stops
+    at the third in a row. `tensorboard` writes what the log holds for TensorBoard too.
+    """
 
     steps: int = number(10_000, least=1)
     batch: int = number(64, least=1)
@@ -21,11 +29,26 @@ class LoopConfig(Checked):
     average: float = number(0.999, least=0, below=1)
     device: str = choice("auto", "auto", "cpu", "cuda")
     bf16: bool = True
+    fp16: bool = False
+    accumulate: int = number(1, least=1)
+    checkpointing: bool = False
     compile: bool = False
     seed: int = number(0, least=0)
     validate_every: int = number(500, least=1)
     sample_every: int = number(1000, least=1)
     save_every: int = number(500, least=1)
+    patience: int = number(0, least=0)
+    nonfinite: str = choice("stop", "stop", "skip")
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch % self.accumulate:
+            raise ConfigError(
+                f"accumulate is {self.accumulate} and batch {self.batch}; expected parts of equal "
+                "size, so give a batch that accumulate divides",
+                param="accumulate",
+            )
 
 
 @dataclass(frozen=True)
