@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.encoded import is_encoded, read_manifest
+from limner.data.keep import keep_only
 from limner.data.samples import BAD_SAMPLES, Losses, json_lines
 from limner.data.sources import Source, open_source
 from limner.data.split import split
@@ -32,7 +33,7 @@ class OwnData:
         self.described: list[dict[str, Any]] = []
         for place in self.places:
             if not is_encoded(place):
-                source = open_source(place, least=1)
+                source = self._open(place)
                 self.sources.append(source)
                 self.described.append(source.describe())
                 continue
@@ -105,6 +106,15 @@ class OwnData:
         """The bad samples of each source."""
         return [source.losses for source in self.sources if source is not None]
 
+    def _open(self, place: str) -> Source:
+        keep = self.config.data.keep
+        if not keep or place != self.config.data.source:
+            return open_source(place, least=1)
+        source = keep_only(open_source(place, strict=False), keep)
+        if source.total is not None:
+            source.losses.check(source.total, place)
+        return source
+
     def _adapts_codes_alone(self) -> bool:
         return self.config.task == "adapt" and not self.config.adapt.decoder
 
@@ -113,6 +123,11 @@ class OwnData:
             raise ConfigError(
                 f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on "
                 "pictures; give the pictures themselves"
+            )
+        if self.config.data.keep and place == self.config.data.source:
+            raise ConfigError(
+                f"data.keep lists pictures, but {quote(place, 120)} holds codes; leave data.keep "
+                "out, or give the pictures themselves"
             )
 
 
