@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 
-from limner.errors import CheckpointError, NonFiniteError, ResourceError, quote
+from limner.errors import (
+    CheckpointError,
+    NonFiniteError,
+    ResourceError,
+    is_out_of_memory,
+    quote,
+)
 from limner.images import grid, to_images, write_atomically
 from limner.train.config import TrainConfig
 from limner.train.energy import EnergyMeter
@@ -167,6 +173,10 @@ class Run:
                 raise
             notes += self.watch.after_skip(error, step)
             return before
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _no_memory(self.config) from error
         notes += self.watch.after_step(numbers["loss"], step)
         return numbers
 
@@ -212,6 +222,16 @@ def _write_down(journal: Journal, progress: Progress, seconds: float) -> None:
     }
     energy = {} if progress.kwh is None else {"kwh": progress.kwh}
     journal.numbers(progress.step, {**told, **energy, **progress.numbers, **progress.validation})
+
+
+def _no_memory(config: TrainConfig) -> ResourceError:
+    loop = config.loop
+    finer = [n for n in range(loop.accumulate + 1, loop.batch + 1) if loop.batch % n == 0]
+    remedy = f"loop.accumulate={finer[0]}, or with " if finer else ""
+    return ResourceError(
+        f"there is not enough memory for {loop.batch // loop.accumulate} pictures at once; go on "
+        f"with --resume and --set {remedy}loop.checkpointing=true"
+    )
 
 
 def _make_folder(out: Path) -> None:

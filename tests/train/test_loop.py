@@ -348,6 +348,16 @@ def test_a_bad_batch_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyP
         run(codec_run(tmp_path / "three", loop=skipping))
 
 
+def test_memory_that_runs_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def huge(dataset: Any, steps: range, workers: int = 1) -> Iterator[torch.Tensor]:
+        for images in stream(dataset, steps, 0):
+            yield images[:1].expand(2**33, -1, -1, -1)
+
+    monkeypatch.setattr(codec_data, "stream", huge)
+    with pytest.raises(ResourceError, match=r"memory for 4 pictures at once; go on .*accumulate=2"):
+        run(codec_run(tmp_path))
+
+
 def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot write into the folder"):
