@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from limner.cli.messages import say
 from limner.cli.train import (
     EXIT_CODES,
     AsJson,
@@ -116,7 +117,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else str(out))
     if stopped is not None:
         if not quiet:
-            typer.echo("stopped, and the state is saved; go on with --resume", err=True)
+            say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stopped)])
 
 

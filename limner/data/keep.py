@@ -19,9 +19,9 @@ def keep_only(source: Source, path: str | Path) -> Source:
     wanted = _read(path)
     if not isinstance(source, IndexedSource):
         return _Stream(source, wanted)
-    samples = [source[row] for row in range(len(source)) if _written(source[row].key) in wanted]
+    samples = [each for each in source if _written(each.key) in wanted]
     lost = [each for each in source.losses.samples if _written(each.key) in wanted]
-    known = {_written(each.key) for each in [*samples, *lost]}
+    known = {_written(key) for key in [*(s.key for s in samples), *(b.key for b in lost)]}
     if missing := [key for key in wanted if key not in known]:
         raise DataError(
             f"{quote(str(path), 120)} keeps {len(missing)} of {len(wanted)} samples that "

@@ -227,10 +227,10 @@ def _write_down(journal: Journal, progress: Progress, seconds: float) -> None:
 def _no_memory(config: TrainConfig) -> ResourceError:
     loop = config.loop
     finer = [n for n in range(loop.accumulate + 1, loop.batch + 1) if loop.batch % n == 0]
-    remedy = f"loop.accumulate={finer[0]}, or with " if finer else ""
+    less = f"loop.accumulate={finer[0]}" if finer else "loop.checkpointing=true"
     return ResourceError(
         f"there is not enough memory for {loop.batch // loop.accumulate} pictures at once; go on "
-        f"with --resume and --set {remedy}loop.checkpointing=true"
+        f"with --resume --set {less}, which needs less"
     )
 
 
