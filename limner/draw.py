@@ -95,6 +95,8 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     }
     if precision != "fp32":
         settings["precision"] = precision
+    if adapters := getattr(pipeline, "adapters", None):
+        settings["adapters"] = adapters
     notes = tuple(notes_on(request, pipeline))
     return [
         Picture(image, request.prompt, request.seed + index, info.name, settings, notes)

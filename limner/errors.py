@@ -89,6 +89,12 @@ class NonFiniteError(LimnerError):
     exit_code = 7
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error, of Python's or torch's own, is that memory ran out."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text
+
+
 def shorten(text: str, limit: int) -> str:
     """Return `text` in at most `limit` characters, with an ellipsis where it was cut."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

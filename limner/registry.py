@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from limner import hub
+from limner.adapters import Choice, merge_adapters
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
 from limner.pipelines.families import FAMILIES
@@ -35,16 +37,29 @@ class ModelEntry:
         return asdict(self)
 
 
-def load(model: str | Path, *, allow_nonfinite: bool = False, precision: str = "fp32") -> Any:
+AdapterLike = str | Path | tuple[str | Path, float]
+
+
+def load(
+    model: str | Path,
+    *,
+    allow_nonfinite: bool = False,
+    precision: str = "fp32",
+    adapters: Sequence[AdapterLike] = (),
+) -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
+
+    `adapters` are files of `limner adapt`, each alone, as "FILE:WEIGHT", or as a pair (file,
+    weight); they are merged into the weights, so that drawing takes no longer.
 
     `precision` is that of the weights in drawing: fp32, bf16 or int8 (less memory, less time, other
     pictures of a seed); UsageError for another, or where the model draws in fp32 alone.
 
     A preset wins over a folder of the same name; write `./name` for the folder. Only `hf:` uses
     the network. Raises UnknownModelError when nothing has the name, CheckpointError when what has
-    it is damaged, ResourceError when the Hub does not answer.
+    it is damaged or an adapter is of another model, ResourceError when the Hub does not answer.
     """
+    chosen = [Choice.parse(each) for each in adapters]
     name = str(model)
     if name.startswith(hub.PREFIX):
         folder, root = hub.download(name, _FILES)
@@ -59,6 +74,7 @@ def load(model: str | Path, *, allow_nonfinite: bool = False, precision: str = "
                 param="precision",
             )
         pipeline.set_precision(precision)
+    merge_adapters(pipeline, chosen)
     return pipeline
 
 
@@ -81,10 +97,14 @@ def load_clip(model: str | Path = "clip") -> Any:
 
 
 def load_to_draw(
-    model: str | Path, *, allow_nonfinite: bool = False, precision: str = "fp32"
+    model: str | Path,
+    *,
+    allow_nonfinite: bool = False,
+    precision: str = "fp32",
+    adapters: Sequence[AdapterLike] = (),
 ) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
-    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision)
+    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision, adapters=adapters)
     if not hasattr(pipeline, "stream"):
         raise UsageError(
             f"{quote(str(model))} is of the family {pipeline.family!r}, which compares pictures "

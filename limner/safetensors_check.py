@@ -54,12 +54,14 @@ def read_header(read: Callable[[int], bytes], size: int, source: str) -> dict[st
     offsets do not cover every byte of the body exactly once.
     """
     first = read(8)
-    refuse_foreign(first, source)
+    length = int.from_bytes(first, "little")
+    # A header of 640 bytes begins as a pickle does; no pickle begins as a header that fits.
+    if not length <= min(HEADER_LIMIT, size - 8):
+        refuse_foreign(first, source)
     if len(first) < 8 or size < 10:
         raise CheckpointError(
             f"{source} has {size} bytes: header too small; it was cut, so get it anew"
         )
-    length = int.from_bytes(first, "little")
     if length > HEADER_LIMIT:
         raise CheckpointError(
             f"{source} states a header of {length} bytes; the limit is {HEADER_LIMIT}"

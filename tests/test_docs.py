@@ -87,6 +87,10 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
         ["clip.toml"],
     ],
+    "adapt": [
+        ["tiny", "--on", "photos", "--out", "dog.safetensors", "--steps", "2", *resumed]
+        for resumed in ([], ["--resume"])
+    ],
     "eval": [["tiny", "--count", "10"]],
     "rank": [["held/red_apple/a.png", "--prompt", "a red zebra", "--model", "tiny-clip"]],
     "clip classify": [

@@ -23,7 +23,15 @@ GROUPS = (
     ("errors", "parts", "types", "images", "hub", "text.normalise"),
     ("text", "nn", "sampling"),
     ("clip", "codecs", "priors", "decoders"),
-    ("pipelines", "finish", "convert", "checkpoint", "folder_check", "safetensors_check"),
+    (
+        "pipelines",
+        "finish",
+        "convert",
+        "checkpoint",
+        "adapters",
+        "folder_check",
+        "safetensors_check",
+    ),
     ("registry", "draw", "explain"),
     ("data", "train", "evaluate"),
     ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it

@@ -57,6 +57,17 @@ def test_every_dense_dtype_is_known(dtype: torch.dtype) -> None:
     assert read(save({"a": torch.zeros(3, dtype=dtype)}))["a"].shape == (3,)
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 640 + 2**16])
+def test_a_header_whose_length_begins_as_a_pickle_does_is_read(length: int) -> None:
+    empty = len(json.dumps({"a": entry(), "__metadata__": {"note": ""}}))
+    data = build(
+        {"a": entry(), "__metadata__": {"note": "x" * (length - empty)}},
+        torch.ones(2).numpy().tobytes(),
+    )
+    assert data[0] == 0x80 and data[1] in range(2, 6)
+    assert read(data)["a"].shape == load(data)["a"].shape == (2,)
+
+
 def test_metadata_of_text_is_allowed() -> None:
     assert list(read(save({"a": torch.zeros(1)}, metadata={"format": "pt"}))) == ["a"]
     refused(build({"__metadata__": {"a": 1}}), "not a table of text")

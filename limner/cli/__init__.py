@@ -16,12 +16,13 @@ from typer.core import TyperGroup
 
 from limner import __version__
 from limner.cli import clip, data, models, sources
+from limner.cli.adapt import adapt
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.messages import localised, usage_localised
 from limner.cli.train import train
-from limner.errors import LimnerError, ResourceError
+from limner.errors import LimnerError, ResourceError, is_out_of_memory
 
 
 class Commands(TyperGroup):
@@ -76,6 +77,7 @@ data.app.command("clean")(sources.clean)
 data.app.command("encode")(sources.encode)
 app.add_typer(data.app, name="data")
 app.command("train")(train)
+app.command("adapt")(adapt)
 app.command("eval")(evaluate)
 app.command("rank")(clip.rank)
 app.add_typer(clip.app, name="clip")
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except LimnerError as error:
         _exit(error, str(error), error.exit_code, debug)
     except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             text = "there is not enough memory for this; ask for fewer pictures at once"
             _exit(error, text, ResourceError.exit_code, debug)
         text = f"internal error, {type(error).__name__}: {error}; see where with --debug"
@@ -109,8 +111,3 @@ def _exit(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
         traceback.print_exception(error)
     typer.echo(f"limner: {localised(text)}", err=True)
     raise SystemExit(code) from None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text

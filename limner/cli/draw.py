@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +54,12 @@ BestOf = Annotated[
     int | None, typer.Option(help="Draw so many, keep the -n that fit best as a CLIP finds.")
 ]
 Clip = Annotated[str, typer.Option(help="The CLIP of --best-of: a name, folder or hf:owner/name.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", metavar="FILE[:WEIGHT]", help="Add what limner adapt made; may come again."
+    ),
+]
 NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Write no prompt, seed and model into the PNG.")
@@ -164,6 +170,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     precision: Precision = "fp32",
     best_of: BestOf = None,
     clip: Clip = "clip",
+    adapter: Adapters = None,
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     strict: Strict = False,
@@ -188,10 +195,13 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     from limner.registry import load_to_draw
 
     choice = choice.ready()
-    pipeline = load_to_draw(model, allow_nonfinite=allow_nonfinite, precision=precision)
+    pipeline = load_to_draw(
+        model, allow_nonfinite=allow_nonfinite, precision=precision, adapters=adapter or ()
+    )
     for request in requests:
         drawn = draw_files(pipeline, request, place, manner, choice)
-        report(drawn, repeat_command(request, model, out, drawn, choice), manner)
+        again = repeat_command(request, model, out, drawn, choice, adapter or ())
+        report(drawn, again, manner)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -294,7 +304,12 @@ def _shows_colours() -> bool:
 
 
 def repeat_command(
-    request: Request, model: str, out: Path | None, drawn: Drawn, choice: Choice
+    request: Request,
+    model: str,
+    out: Path | None,
+    drawn: Drawn,
+    choice: Choice,
+    adapters: Sequence[str] = (),
 ) -> str:
     """Return the command line that draws the same pictures again."""
     sampling = request.sampling
@@ -318,5 +333,7 @@ def repeat_command(
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]
+    for each in adapters:
+        words += ["--adapter", each]
     dashes = ["--"] if request.prompt.startswith("-") else []
     return shlex.join([*words, *dashes, request.prompt])

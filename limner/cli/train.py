@@ -78,6 +78,9 @@ def train(
         "seconds": round(time.perf_counter() - began, 3),
         "numbers": last.numbers if last else {},
         "validation": validation,
+        "ended": last.ended if last else "",
+        "waiting": round(last.waiting, 4) if last else None,
+        "kwh": last.kwh if last else None,
     }
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
     if stop.signal is not None:
@@ -85,7 +88,9 @@ def train(
             say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
     if last is None and not quiet:
-        say(f"nothing to do: all {run.loop.steps} steps are done")
+        say("nothing to do: the run has ended")
+    if last is not None and not quiet:
+        say(spend(last))
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:
@@ -104,7 +109,9 @@ def read_settings(settings: Sequence[str]) -> dict[str, str]:
 
 def refuse_older_state(out: Path, resume: bool) -> None:
     """Raise UsageError when a new run would write over the state of an older one."""
-    if not resume and any((out / name).exists() for name in ("state", "state.old")):
+    from limner.train.generations import has_state
+
+    if not resume and has_state(out):
         raise UsageError(
             f"{quote(str(out), 200)} holds the state of an earlier run; go on from it with "
             "--resume, or give another folder with --set out=FOLDER"
@@ -159,6 +166,8 @@ def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator
                 say(f"note: {note}")
             if progress.validation and not quiet:
                 typer.echo(describe(progress), err=True)
+            if progress.ended and not quiet:
+                say(f"ended early: {progress.ended}")
             yield progress
         return
     from rich.console import Console
@@ -185,7 +194,16 @@ def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator
                 bar.console.print(text, markup=False, highlight=False)
             if progress.validation:
                 bar.console.print(describe(progress), markup=False, highlight=False)
+            if progress.ended:
+                text = localised(f"ended early: {progress.ended}")
+                bar.console.print(text, markup=False, highlight=False)
             yield progress
+
+
+def spend(last: Progress) -> str:
+    """Return what a run took, as one line: time lost to data, and energy where it is known."""
+    energy = "" if last.kwh is None else f", {last.kwh:.3g} kWh"
+    return f"waited for data {last.waiting:.1%} of the time{energy}"
 
 
 def describe(progress: Progress) -> str:

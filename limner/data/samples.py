@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from limner.errors import DataError, ImageError, quote
 from limner.images import decode_image, write_atomically
@@ -139,7 +139,7 @@ class Source:
     sizes, captions; not the pixels), so that a resumed run can say that its data changed.
     """
 
-    kind: ClassVar[str]
+    kind: str
 
     def __init__(self, place: str, losses: Losses, fingerprint: str, total: int | None) -> None:
         self.place, self.losses = place, losses

@@ -69,7 +69,7 @@ class Caches:
         }
         if path.exists():
             held = origin | {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
-            if not self._outdated(path, _read_origin(beside), held):
+            if not self.outdated(path, _read_origin(beside), held):
                 return Tokenizer.load(path)
         tokenizer = Tokenizer.train(texts or _captions_of_scenes(), TOKENIZER_VOCABULARY)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Caches:
             "captions": data.captions,
             "text_length": self.config.text_length,
         }
-        if path.exists() and not self._outdated(path, origin_of(path), origin):
+        if path.exists() and not self.outdated(path, origin_of(path), origin):
             return CodeCache.load(path)
         source = ScenePictures(
             split,
@@ -126,7 +126,7 @@ class Caches:
         folder, data = self.out / name, self.config.data
         settings = EncodeConfig(data.crops, data.seed, AugmentConfig(**asdict(self.config.augment)))
         wanted = {"data": source.fingerprint, "codec": digest, **asdict(settings)}
-        if folder.exists() and not self._outdated(folder, _origin_of_codes(folder), wanted):
+        if folder.exists() and not self.outdated(folder, _origin_of_codes(folder), wanted):
             for row in read_json_lines(folder / BAD_SAMPLES):
                 source.losses.add(**row)
             return read_encoded(folder)
@@ -139,7 +139,8 @@ class Caches:
                 pass
         return read_encoded(folder)
 
-    def _outdated(self, path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    def outdated(self, path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+        """Say whether what is at `path` was made of something else than is wanted; note if so."""
         changed = [key for key in wanted if found.get(key) != wanted[key]]
         if changed:
             known = f"another {', '.join(changed)}" if found else "what it does not say"

@@ -9,7 +9,7 @@ from typing import Any
 from limner.train.config import TrainConfig
 from limner.train.own_data import OwnData
 
-PLACES = ("out", "codec_from", "start_from", "source", "validation_source")
+PLACES = ("out", "keep", "codec_from", "start_from", "source", "validation_source")
 
 
 def card_of(config: TrainConfig, data: OwnData) -> str:

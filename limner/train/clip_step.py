@@ -17,7 +17,7 @@ from limner.train.caches import Caches, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
 from limner.train.text import text_side_of
-from limner.train.update import device_of, optimizers_for, precision, update
+from limner.train.update import device_of, optimizers_for, precision, save_memory, scaler_of, update
 
 
 class ClipStep:
@@ -28,6 +28,12 @@ class ClipStep:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        if config.loop.accumulate > 1:
+            raise ConfigError(
+                f"loop.accumulate is {config.loop.accumulate}, but CLIP compares all captions of a "
+                "batch with all its pictures at once; leave it out",
+                param="loop.accumulate",
+            )
         caches = Caches(config)
         if config.start_from:
             self.table = _table_of(config.start_from)
@@ -44,6 +50,7 @@ class ClipStep:
             text.give_weights(self.clip)
         self.device = device_of(config)
         self.clip = self.clip.to(self.device)
+        save_memory(self.clip, config)
         self.pipeline = ClipPipeline(self.tokenizer, self.clip, text_length=config.text_length)
         self.notes = caches.notes
         self.made_of = {"tokenizer": tokenizer_digest(self.tokenizer)}
@@ -51,6 +58,8 @@ class ClipStep:
         learnt = [each for each in self.clip.parameters() if each.requires_grad]
         self.averages = {"clip": Average(learnt, config.loop.average)}
         self.optimizers = optimizers_for(self.clip, config)
+        self.scaler = scaler_of(config)
+        self.judged = ("retrieval_english", 1)
         self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
 
     def start(self, step: int) -> None:
@@ -76,10 +85,10 @@ class ClipStep:
         # Vectors of this process alone; with several ranks, each would gather all of theirs here.
         right, wrong = texts[: len(images)], texts[len(images) :]
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
-        numbers = update(loss, self.optimizers, self.clip, step, self.config)
+        numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
         self.clip.limit_scale()
         self.averages["clip"].update(step)
-        return {"loss": float(loss.detach()), "scale": float(self.clip.scale.detach()), **numbers}
+        return {**numbers, "scale": float(self.clip.scale.detach())}
 
     def validate(self) -> dict[str, float]:
         """Return shares of right answers on held-out scenes, as `limner.evaluate.retrieval`."""

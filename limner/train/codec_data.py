@@ -85,7 +85,8 @@ class OwnPictures:
         self.data.begin(len(self.train), len(self.held), fresh=step == 0)
         self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
         self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
-        dataset = ShelfBatches(self.train, loop.batch, self.config.data.seed, self.config.augment)
+        batch = min(loop.batch, len(self.train))
+        dataset = ShelfBatches(self.train, batch, self.config.data.seed, self.config.augment)
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 
     def held_out(self, count: int) -> Iterator[Tensor]:

@@ -28,7 +28,15 @@ from limner.train.losses import (
 from limner.train.optimizer import Average
 from limner.train.own_data import OwnData, open_data
 from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
-from limner.train.update import device_of, optimizers_for, precision, update
+from limner.train.update import (
+    device_of,
+    optimizers_for,
+    parts_of,
+    precision,
+    save_memory,
+    scaler_of,
+    update,
+)
 
 ACROSS = 16  # pictures in a row of the sheet of samples
 
@@ -55,6 +63,7 @@ class CodecStep:
             self.codec.requires_grad_(False)
             self.codec.decoder.requires_grad_(True)
         self._be_trained()
+        save_memory(self.codec, config)
         trained = [p for p in self.codec.parameters() if p.requires_grad]
         self.averages = {"codec": Average(trained, config.loop.average)}
         self.optimizers = optimizers_for(self.codec, config)
@@ -62,6 +71,8 @@ class CodecStep:
         self.discriminator: PatchDiscriminator | None = None
         self.discriminator_optimizers: list[torch.optim.Optimizer] = []
         self.codec_optimizers = list(self.optimizers)
+        self.scaler = scaler_of(config)
+        self.judged = ("psnr", 1)
         if self.weights.adversarial:
             self.discriminator = PatchDiscriminator().to(self.device)
             self.modules["discriminator"] = self.discriminator
@@ -78,27 +89,42 @@ class CodecStep:
         self.codec.advance(step / self.config.loop.steps)
         images = next(self.batches).to(self.device)
         judge = self.discriminator if step >= self.weights.adversarial_from else None
+        if judge is not None:
+            judge.requires_grad_(False)
         numbers: dict[str, float] = {}
-        with precision(self.config):
-            output, _, auxiliary = self.codec(images)
-            drawn = self.codec.picture(output)
-            loss = RECONSTRUCTION[self.codec.likelihood](output.float(), images)
-            loss = loss + self._perceptual(drawn, images)
-            if judge is not None:
-                judge.requires_grad_(False)
-                adversarial = -judge(drawn).mean()
-                weight = torch.tensor(self.weights.adversarial)
-                if self.weights.adaptive:
-                    weight = weight * adaptive_weight(loss, adversarial, self.codec.last_layer)
-                    numbers["adversarial_weight"] = float(weight)
-                loss = loss + weight * adversarial
-            loss = loss + auxiliary
-        numbers["loss"] = float(loss.detach())
-        numbers |= update(loss, self.codec_optimizers, self.codec, step, self.config)
+        drawn: list[Tensor] = []
+        losses = self._losses(images, judge, numbers, drawn)
+        numbers |= update(losses, self.codec_optimizers, self.codec, step, self.config, self.scaler)
         self.averages["codec"].update(step)
         if judge is not None:
-            numbers["discriminator"] = self._judge(judge, images, drawn.detach(), step)
+            numbers["discriminator"] = self._judge(judge, images, torch.cat(drawn), step)
         return numbers
+
+    def _losses(
+        self,
+        images: Tensor,
+        judge: nn.Module | None,
+        numbers: dict[str, float],
+        drawn: list[Tensor],
+    ) -> Iterator[Tensor]:
+        """Yield the loss of each part of a batch, weighted by its share; note what was drawn."""
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                part = images[rows]
+                output, _, auxiliary = self.codec(part)
+                drawn.append(self.codec.picture(output))
+                loss = RECONSTRUCTION[self.codec.likelihood](output.float(), part)
+                loss = loss + self._perceptual(drawn[-1], part)
+                if judge is not None:
+                    adversarial = -judge(drawn[-1]).mean()
+                    weight = torch.tensor(self.weights.adversarial)
+                    if self.weights.adaptive:
+                        last = self.codec.last_layer
+                        weight = weight * adaptive_weight(loss, adversarial, last)
+                        numbers["adversarial_weight"] = float(weight)
+                    loss = loss + weight * adversarial
+                drawn[-1] = drawn[-1].detach()
+                yield (loss + auxiliary) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -159,11 +185,15 @@ class CodecStep:
 
     def _judge(self, judge: nn.Module, images: Tensor, drawn: Tensor, step: int) -> float:
         judge.requires_grad_(True)
-        with precision(self.config):
-            real, fake = judge(images), judge(drawn)
-            loss = discriminator_loss(real.float(), fake.float())
-        update(loss, self.discriminator_optimizers, judge, step, self.config)
-        return float(loss.detach())
+        losses = self._judgements(judge, images, drawn)
+        ours = self.discriminator_optimizers
+        return update(losses, ours, judge, step, self.config, self.scaler)["loss"]
+
+    def _judgements(self, judge: nn.Module, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                real, fake = judge(images[rows]), judge(drawn[rows])
+                yield discriminator_loss(real.float(), fake.float()) * share
 
 
 def _filled(row: Tensor) -> Tensor:

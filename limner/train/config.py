@@ -13,89 +13,35 @@ from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, settle
-from limner.train.checks import Checked, choice, default_of, number
+from limner.train.checks import Checked, default_of, number
 from limner.train.data_config import AugmentTable, DataConfig
+from limner.train.tables import (
+    AdaptTraining,
+    ClipTraining,
+    CodecTraining,
+    LoopConfig,
+    PriorTraining,
+    TextConfig,
+)
 
-__all__ = ["AugmentTable", "DataConfig", "LoopConfig", "TrainConfig", "read_config"]
+__all__ = [
+    "AdaptTraining",
+    "AugmentTable",
+    "ClipTraining",
+    "CodecTraining",
+    "DataConfig",
+    "LoopConfig",
+    "PriorTraining",
+    "TextConfig",
+    "TrainConfig",
+    "read_config",
+]
 
 FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels", "maps")
+TASKS = ("codec", "features", "prior", "clip", "adapt")
 CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
-
-
-@dataclass(frozen=True)
-class LoopConfig(Checked):
-    """How long and how a run trains. `steps` are optimiser steps of `batch` pictures."""
-
-    steps: int = number(10_000, least=1)
-    batch: int = number(64, least=1)
-    learning_rate: float = number(1e-3, above=0)
-    optimizer: str = choice("adamw", "adamw", "muon")
-    schedule: str = choice("wsd", "wsd", "cosine", "constant")
-    warmup: int = number(200, least=0)
-    decay: float = number(0.2, above=0, most=1)
-    weight_decay: float = number(0.02, least=0)
-    clip: float = number(1.0, above=0)
-    average: float = number(0.999, least=0, below=1)
-    device: str = choice("auto", "auto", "cpu", "cuda")
-    bf16: bool = True
-    compile: bool = False
-    seed: int = number(0, least=0)
-    validate_every: int = number(500, least=1)
-    sample_every: int = number(1000, least=1)
-    save_every: int = number(500, least=1)
-
-
-@dataclass(frozen=True)
-class CodecTraining(Checked):
-    """Weights of the codec's losses, and the step at which the discriminator joins.
-
-    With `adaptive`, `adversarial` is a share of the weight at which the discriminator's gradient is
-    as large as the reconstruction's (arXiv 2012.09841, equation 7).
-    """
-
-    perceptual: float = number(0.0, least=0)
-    perceptual_weights: str = ""
-    adversarial: float = number(0.0, least=0)
-    adversarial_from: int = number(0, least=0)
-    adaptive: bool = False
-    decoder_only: bool = False
-
-
-@dataclass(frozen=True)
-class PriorTraining(Checked):
-    """How the prior learns: dropped captions, share of the run with annealed random order."""
-
-    caption_dropout: float = number(0.1, least=0, most=1)
-    random_order_until: float = number(0.0, least=0, most=1)
-
-
-@dataclass(frozen=True)
-class ClipTraining(Checked):
-    """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
-
-    `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`).
-    `one_background` is the share of batches whose scenes all stand on one background, so that it
-    tells none of them from the others.
-    """
-
-    hard_negatives: int = number(1, least=0, most=8)
-    one_background: float = number(0.5, least=0, most=1)
-    half: bool = True
-
-
-@dataclass(frozen=True)
-class TextConfig(Checked):
-    """How a prior or CLIP reads text: with a pretrained `encoder`, or its own.
-
-    `encoder` is a folder or hf:owner/name; `trainable` trains the pretrained encoder too;
-    `keywords` drops stop words first.
-    """
-
-    encoder: str = ""
-    trainable: bool = False
-    keywords: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +51,7 @@ class TrainConfig(Checked):
     `licence` goes with the model; empty, it is "unknown" for pictures of one's own.
     """
 
-    task: str = field(metadata={"choices": ("codec", "features", "prior", "clip")})
+    task: str = field(metadata={"choices": TASKS})
     out: str
     start_from: str = ""
     codec_from: str = ""
@@ -117,6 +63,7 @@ class TrainConfig(Checked):
     codec_training: CodecTraining = field(default_factory=CodecTraining)
     prior_training: PriorTraining = field(default_factory=PriorTraining)
     clip_training: ClipTraining = field(default_factory=ClipTraining)
+    adapt: AdaptTraining = field(default_factory=AdaptTraining)
     text: TextConfig = field(default_factory=TextConfig)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
@@ -151,8 +98,21 @@ class TrainConfig(Checked):
                 "give both or neither",
                 param="codec_training.decoder_only",
             )
+        self._check_adapt()
         self._check_data()
         self._check_text()
+
+    def _check_adapt(self) -> None:
+        if self.task == "adapt":
+            for key, what in (("start_from", "the model"), ("data.source", "the pictures")):
+                if not (self.start_from if key == "start_from" else self.data.source):
+                    raise ConfigError(f"{key} is empty; to adapt, give {what}", param=key)
+        elif self.adapt != AdaptTraining():
+            raise ConfigError(
+                f"[adapt] and task {self.task!r} are both given, and it is of the task 'adapt'; "
+                "leave one of them out",
+                param="adapt",
+            )
 
     def _check_data(self) -> None:
         data = self.data
@@ -162,7 +122,7 @@ class TrainConfig(Checked):
                 "emoji scenes; leave data.source out",
                 param="data.source",
             )
-        if self.task != "prior" and data.crops != 1:
+        if self.task not in ("prior", "adapt") and data.crops != 1:
             raise ConfigError(
                 "data.crops is of a prior, which reads codes; a codec sees a new crop at every "
                 "step: leave data.crops out",
@@ -176,7 +136,7 @@ class TrainConfig(Checked):
                 "of them out",
                 param="augment",
             )
-        if self.task == "prior" and data.crops == 1:
+        if self.task in ("prior", "adapt") and data.crops == 1:
             raise ConfigError(
                 "[augment] is given, but data.crops is 1, and the first crop is the picture as it "
                 "is; give more crops, or leave [augment] out",

@@ -8,7 +8,7 @@ from limner.errors import ConfigError
 from limner.train.checks import Checked, number
 
 SCENES_ONLY = ("level", "jitter", "cached", "captions")
-SOURCE_ONLY = ("validation_source", "validation_share", "crops")
+SOURCE_ONLY = ("validation_source", "validation_share", "crops", "keep")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class DataConfig(Checked):
     """Which pictures a run sees: those of `source`, or, where that is empty, emoji scenes.
 
     `source` is a place that `limner.data.sources.open_source` takes, or for a prior also a folder
-    of `limner data encode`. Of its pictures `validation_share` is held out by a hash of their keys,
+    of `limner data encode`; `keep` is a list of the samples to see, the keep.txt of
+    `limner data clean`. Of its pictures `validation_share` is held out by a hash of their keys,
     unless `validation_source` gives others. A prior reads `crops` codes of each picture: the first
     of the picture as it is, the others of altered ones. `workers` read pictures ahead of time.
 
@@ -27,6 +28,7 @@ class DataConfig(Checked):
     """
 
     source: str = ""
+    keep: str = ""
     validation_source: str = ""
     validation_share: float = number(0.05, above=0, most=0.5)
     crops: int = number(1, least=1, most=64)
@@ -47,7 +49,7 @@ class DataConfig(Checked):
     def check_given(self, keys: Iterable[str]) -> None:
         """Raise ConfigError when two of the keys that were given contradict each other."""
         given = set(keys)
-        for name in ("source", "validation_source"):
+        for name in ("source", "keep", "validation_source"):
             if "\0" in getattr(self, name):
                 raise ConfigError(f"{name} has a NUL in it; give a place", param=name)
         for key in SCENES_ONLY if self.source else SOURCE_ONLY:

@@ -17,7 +17,7 @@ from limner.data.scenes import render
 from limner.data.sprites import COLOURS, find_font
 from limner.train.config import TrainConfig
 from limner.train.optimizer import Average
-from limner.train.update import device_of, optimizers_for, precision, update
+from limner.train.update import device_of, optimizers_for, parts_of, precision, scaler_of, update
 
 FEATURES_FILE = "features.safetensors"
 COLOUR_NAMES = (*COLOURS, "mixed")
@@ -55,6 +55,8 @@ class FeaturesStep:
         self.made_of: dict[str, str] = {}
         self.averages = {"features": Average(self.network.parameters(), config.loop.average)}
         self.optimizers = optimizers_for(self.network, config)
+        self.scaler = scaler_of(config)
+        self.judged = ("object", 1)
         self.batches: Iterator[tuple[Tensor, Tensor, Tensor]] = iter(())
 
     def start(self, step: int) -> None:
@@ -66,14 +68,17 @@ class FeaturesStep:
     def __call__(self, step: int) -> dict[str, float]:
         """Update the network once."""
         images, objects, colours = (part.to(self.device) for part in next(self.batches))
-        with precision(self.config):
-            named, painted = self.network.classify(images)
-            loss = F.cross_entropy(named.float(), objects) + F.cross_entropy(
-                painted.float(), colours
-            )
-        numbers = update(loss, self.optimizers, self.network, step, self.config)
+        losses = self._losses(images, objects, colours)
+        numbers = update(losses, self.optimizers, self.network, step, self.config, self.scaler)
         self.averages["features"].update(step)
-        return {"loss": float(loss.detach()), **numbers}
+        return numbers
+
+    def _losses(self, images: Tensor, objects: Tensor, colours: Tensor) -> Iterator[Tensor]:
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                named, painted = self.network.classify(images[rows])
+                loss = F.cross_entropy(named.float(), objects[rows])
+                yield (loss + F.cross_entropy(painted.float(), colours[rows])) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

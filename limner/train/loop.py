@@ -10,19 +10,34 @@ from typing import Any
 
 import torch
 
-from limner.errors import CheckpointError
+from limner.errors import (
+    CheckpointError,
+    NonFiniteError,
+    ResourceError,
+    is_out_of_memory,
+    quote,
+)
 from limner.images import grid, to_images, write_atomically
 from limner.train.config import TrainConfig
+from limner.train.energy import EnergyMeter
+from limner.train.journal import Journal, Waiting, check_tensorboard
 from limner.train.own_data import open_data
 from limner.train.state import load_state, save_state
 from limner.train.steps import TrainingStep, create_step
+from limner.train.update import device_of
+from limner.train.watch import Watch
+
+LOG_EVERY = 50  # steps
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands after a step; `validation` is filled when it was measured then.
 
-    `notes`, with the first step of a run alone, tells what was found and made anew at the start.
+    `notes` tells what was found and made anew at the start, and later what looks wrong. `waiting`
+    is the share of the time that steps waited for data, and `kwh` the energy since this run began
+    or went on, None where the machine does not tell. `ended` says that it stops before its last
+    step, and why.
     """
 
     step: int
@@ -32,6 +47,9 @@ class Progress:
     seconds_left: float
     validation: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    waiting: float = 0.0
+    kwh: float | None = None
+    ended: str = ""
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
@@ -43,94 +61,188 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     error saves nothing, and the last state stands.
     """
     config.check_parts()
+    if config.loop.tensorboard:
+        check_tensorboard()
     out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     torch.manual_seed(config.loop.seed)
     data = open_data(config)
     if resume and data is not None:
         data.check_unchanged()
-    step_object: TrainingStep = create_step(config, data)
-    first = _resume(step_object, out) if resume else 0
+    run = Run(create_step(config, data), config, out)
+    first = run.resume() if resume else 0
     write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
-    step_object.start(first)
+    run.step_object.start(first)
     done = first
     try:
-        for progress in _steps(step_object, config, out, first):
+        for progress in run.steps(first):
             done = progress.step
             yield progress
     except GeneratorExit:
-        _save(step_object, config, out, done)
+        if run.saved != done:
+            run.save(done)
         raise
 
 
-def _steps(
-    step_object: TrainingStep, config: TrainConfig, out: Path, first: int
-) -> Iterator[Progress]:
-    loop = config.loop
-    began = time.monotonic()
-    notes = tuple(step_object.notes)
-    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        log.writelines(json.dumps({"step": first, "note": note}) + "\n" for note in notes)
-        for step in range(first, loop.steps):
-            numbers = step_object(step)
-            count = step + 1
-            last = count == loop.steps
-            seconds = time.monotonic() - began
-            rate = (count - first) / seconds
-            validation = {}
-            if count % loop.validate_every == 0 or last:
-                with _averaged(step_object):
-                    validation = step_object.validate()
-            if count % loop.sample_every == 0 or last:
-                _write_samples(step_object, out, count)
-            if count % loop.save_every == 0 or last:
-                _save(step_object, config, out, count)
-            if validation or count % 50 == 0:
-                line = {"step": count, "seconds": round(seconds, 1), **numbers, **validation}
-                log.write(json.dumps(line) + "\n")
-                log.flush()
-            yield Progress(
-                count,
-                loop.steps,
-                numbers,
-                rate * loop.batch,
-                (loop.steps - count) / rate,
-                validation,
-                notes,
-            )
-            notes = ()
+class Run:
+    """One training step object, its folder, and what is watched."""
 
+    def __init__(self, step_object: TrainingStep, config: TrainConfig, out: Path) -> None:
+        self.step_object, self.config, self.out = step_object, config, out
+        self.watch = Watch(*step_object.judged)
+        self.saved: int | None = None  # the step of the last save of this process
 
-@contextmanager
-def _averaged(step_object: TrainingStep) -> Iterator[None]:
-    with ExitStack() as stack:
-        for average in step_object.averages.values():
-            stack.enter_context(average.in_place())
-        yield
-
-
-def _resume(step_object: TrainingStep, out: Path) -> int:
-    information = load_state(out, step_object.modules, step_object.averages, step_object.optimizers)
-    made_of = information.get("made_of", step_object.made_of)
-    if not isinstance(made_of, dict):
-        made_of = {}
-    if changed := [key for key, value in step_object.made_of.items() if made_of.get(key) != value]:
-        raise CheckpointError(
-            f"the state in {out} was trained on another {' and '.join(changed)}; put back what it "
-            "was trained on, or start anew without --resume"
+    def resume(self) -> int:
+        """Put the folder's state back in place; return the step to go on from."""
+        made_of_now, step = self.step_object.made_of, self.step_object
+        information = load_state(
+            self.out, step.modules, step.averages, step.optimizers, step.scaler
         )
-    return int(information["step"])
+        made_of = information.get("made_of", made_of_now)
+        if not isinstance(made_of, dict):
+            made_of = {}
+        if changed := [key for key, value in made_of_now.items() if made_of.get(key) != value]:
+            raise CheckpointError(
+                f"the state in {self.out} was trained on another {' and '.join(changed)}; put back "
+                "what it was trained on, or start anew without --resume"
+            )
+        self.watch.restore(information.get("watch"))
+        if told := information["set_aside"]:
+            step.notes.append(told)
+        return int(information["step"])
+
+    def save(self, step: int) -> None:
+        """Write the averaged weights and the state."""
+        held = self.step_object
+        extra: dict[str, Any] = {
+            "config": self.config.to_json(),
+            "made_of": held.made_of,
+            "watch": self.watch.state(),
+        }
+        with self._averaged():
+            held.export(self.out)
+        save_state(self.out, step, held.modules, held.averages, held.optimizers, extra, held.scaler)
+        self.saved = step
+
+    def steps(self, first: int) -> Iterator[Progress]:
+        """Train from step `first` on, yielding after every step."""
+        loop, watch, began = self.config.loop, self.watch, time.monotonic()
+        waiting = self.step_object.batches = Waiting(self.step_object.batches)
+        meter = EnergyMeter(device_of(self.config))
+        notes = list(self.step_object.notes)
+        numbers = {"loss": float("nan")}
+        with Journal(self.out, first, loop.tensorboard) as journal:
+            for step in range(first, loop.steps):
+                if watch.gave_up(loop.patience):
+                    return
+                numbers = self._step(step, numbers, notes)
+                count = step + 1
+                validation: dict[str, float] = {}
+                if count % loop.validate_every == 0 or count == loop.steps:
+                    validation = self._validate()
+                    notes += watch.after_validation(validation)
+                ended = self._ended(count)
+                if count % loop.sample_every == 0 or ended:
+                    self._write_samples(count)
+                if count % loop.save_every == 0 or ended:
+                    self.save(count)
+                seconds = time.monotonic() - began
+                rate = (count - first) / seconds
+                progress = Progress(
+                    count,
+                    loop.steps,
+                    numbers,
+                    rate * loop.batch,
+                    (loop.steps - count) / rate,
+                    validation,
+                    tuple(notes),
+                    waiting.seconds / seconds,
+                    meter.kwh(),
+                    ended if count < loop.steps else "",
+                )
+                _write_down(journal, progress, seconds)
+                notes = []
+                yield progress
+
+    def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
+        """Do one step and return its numbers, or those before where its batch is left out."""
+        try:
+            numbers = self.step_object(step)
+        except NonFiniteError as error:
+            if self.config.loop.nonfinite == "stop":
+                raise
+            notes += self.watch.after_skip(error, step)
+            return before
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise _no_memory(self.config) from error
+        notes += self.watch.after_step(numbers["loss"], step)
+        return numbers
+
+    def _ended(self, count: int) -> str:
+        """Return why a run ends after a step; "" when it goes on."""
+        loop = self.config.loop
+        if count == loop.steps:
+            return "all steps are done"
+        if self.watch.gave_up(loop.patience):
+            return (
+                f"{self.watch.judged} was no better for {loop.patience} validations; its best was "
+                f"{self.watch.best:.4g}"
+            )
+        return ""
+
+    def _validate(self) -> dict[str, float]:
+        with self._averaged():
+            return self.step_object.validate()
+
+    def _write_samples(self, step: int) -> None:
+        with self._averaged():
+            pictures = to_images(self.step_object.samples())
+        grid(pictures, columns=16).save(self.out / f"samples-{step:06d}.png")
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for average in self.step_object.averages.values():
+                stack.enter_context(average.in_place())
+            yield
 
 
-def _save(step_object: TrainingStep, config: TrainConfig, out: Path, step: int) -> None:
-    extra: dict[str, Any] = {"config": config.to_json(), "made_of": step_object.made_of}
-    with _averaged(step_object):
-        step_object.export(out)
-    save_state(out, step, step_object.modules, step_object.averages, step_object.optimizers, extra)
+def _write_down(journal: Journal, progress: Progress, seconds: float) -> None:
+    for note in (*progress.notes, *filter(None, [progress.ended])):
+        journal.note(progress.step, note)
+    if not progress.validation and progress.step % LOG_EVERY:
+        return
+    told = {
+        "seconds": round(seconds, 1),
+        "pictures_per_second": round(progress.pictures_per_second, 2),
+        "seconds_left": round(progress.seconds_left, 1),
+        "waiting": round(progress.waiting, 4),
+    }
+    energy = {} if progress.kwh is None else {"kwh": progress.kwh}
+    journal.numbers(progress.step, {**told, **energy, **progress.numbers, **progress.validation})
 
 
-def _write_samples(step_object: TrainingStep, out: Path, step: int) -> None:
-    with _averaged(step_object):
-        pictures = to_images(step_object.samples())
-    sheet = grid(pictures, columns=16)
-    sheet.save(out / f"samples-{step:06d}.png")
+def _no_memory(config: TrainConfig) -> ResourceError:
+    loop = config.loop
+    finer = [n for n in range(loop.accumulate + 1, loop.batch + 1) if loop.batch % n == 0]
+    less = f"loop.accumulate={finer[0]}" if finer else "loop.checkpointing=true"
+    return ResourceError(
+        f"there is not enough memory for {loop.batch // loop.accumulate} pictures at once; go on "
+        f"with --resume --set {less}, which needs less"
+    )
+
+
+def _make_folder(out: Path) -> None:
+    """Make a run's folder and try to write there, before anything is computed."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".limner-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write into the folder {quote(str(out), 200)}: {error.strerror}; give another "
+            "one"
+        ) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.encoded import is_encoded, read_manifest
+from limner.data.keep import keep_only
 from limner.data.samples import BAD_SAMPLES, Losses, json_lines
 from limner.data.sources import Source, open_source
 from limner.data.split import split
@@ -32,7 +33,7 @@ class OwnData:
         self.described: list[dict[str, Any]] = []
         for place in self.places:
             if not is_encoded(place):
-                source = open_source(place, least=1)
+                source = self._open(place)
                 self.sources.append(source)
                 self.described.append(source.describe())
                 continue
@@ -65,9 +66,11 @@ class OwnData:
     def split(self, keys: Sequence[str]) -> tuple[list[int], list[int]]:
         """Return the rows to train on, and those held out of the same place (none of two places).
 
-        Raises DataError when those to train on are fewer than one batch.
+        Raises DataError when those to train on are fewer than one batch; an adapter is learnt from
+        few pictures, and one is enough.
         """
         share, batch = self.config.data.validation_share, self.config.loop.batch
+        batch = 1 if self.config.task == "adapt" else batch
         rows = range(len(keys))
         train, held = (list(rows), []) if len(self.places) == 2 else split(keys, share)
         if len(train) < batch:
@@ -103,11 +106,28 @@ class OwnData:
         """The bad samples of each source."""
         return [source.losses for source in self.sources if source is not None]
 
+    def _open(self, place: str) -> Source:
+        keep = self.config.data.keep
+        if not keep or place != self.config.data.source:
+            return open_source(place, least=1)
+        source = keep_only(open_source(place, strict=False), keep)
+        if source.total is not None:
+            source.losses.check(source.total, place)
+        return source
+
+    def _adapts_codes_alone(self) -> bool:
+        return self.config.task == "adapt" and not self.config.adapt.decoder
+
     def _refuse_codes(self, place: str) -> None:
-        if self.config.task != "prior":
+        if self.config.task != "prior" and not self._adapts_codes_alone():
             raise ConfigError(
                 f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on "
                 "pictures; give the pictures themselves"
+            )
+        if self.config.data.keep and place == self.config.data.source:
+            raise ConfigError(
+                f"data.keep lists pictures, but {quote(place, 120)} holds codes; leave data.keep "
+                "out, or give the pictures themselves"
             )
 
 

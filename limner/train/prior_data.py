@@ -1,6 +1,7 @@
 """The codes and captions that a prior's run sees: of emoji scenes, or of pictures of one's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -112,6 +113,14 @@ class OwnCodes:
         held = held if len(self.encoded) == 1 else list(range(len(self.held_in)))
         self.held = held[: config.data.held_for_validation]
         self.validation: dict[str, Codes] = {}
+
+    def rewrite(self, rule: Callable[[Sequence[str]], tuple[str, ...]]) -> None:
+        """Give each picture other captions, before they are read."""
+        self.encoded = [
+            replace(each, captions=[rule(captions) for captions in each.captions])
+            for each in self.encoded
+        ]
+        self.held_in = self.encoded[-1]
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on the captions of its pictures."""

@@ -21,7 +21,16 @@ from limner.train.own_data import OwnData, open_data
 from limner.train.parts import load_codec
 from limner.train.prior_data import codes_of
 from limner.train.text import text_side_of
-from limner.train.update import compiled, device_of, optimizers_for, precision, update
+from limner.train.update import (
+    compiled,
+    device_of,
+    optimizers_for,
+    parts_of,
+    precision,
+    save_memory,
+    scaler_of,
+    update,
+)
 
 
 class PriorStep:
@@ -73,11 +82,14 @@ class PriorStep:
         if trained is not None:
             _take_weights(self.prior, trained.prior, config.start_from)
         self.prior = self.prior.to(self.device)
+        save_memory(self.prior, config)
         self.loss = compiled(self.prior.loss, config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
         learnt = [p for p in self.prior.parameters() if p.requires_grad]
         self.averages = {"prior": Average(learnt, config.loop.average)}
         self.optimizers = optimizers_for(self.prior, config)
+        self.scaler = scaler_of(config)
+        self.judged = ("validation", -1)
         self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
 
     def start(self, step: int) -> None:
@@ -91,14 +103,20 @@ class PriorStep:
         dropped = (
             torch.rand(len(text), generator=generator) < self.config.prior_training.caption_dropout
         )
-        text = text.masked_fill(dropped[:, None], 0)
-        with precision(self.config):
-            codes = codes.to(self.device)
-            view = self.prior.training_view(codes, generator, self._random_order(step))
-            loss = self.loss(text.to(self.device), codes, view)
-        numbers = update(loss, self.optimizers, self.prior, step, self.config)
+        text = text.masked_fill(dropped[:, None], 0).to(self.device)
+        codes = codes.to(self.device)
+        view = self.prior.training_view(codes, generator, self._random_order(step))
+        losses = self._losses(text, codes, view)
+        numbers = update(losses, self.optimizers, self.prior, step, self.config, self.scaler)
         self.averages["prior"].update(step)
-        return {"loss": float(loss.detach()), **numbers}
+        return numbers
+
+    def _losses(self, text: Tensor, codes: Tensor, view: Tensor | None) -> Iterator[Tensor]:
+        """Yield the loss of each part of a batch, weighted by its share."""
+        for rows, share in parts_of(len(text), self.config):
+            with precision(self.config):
+                seen = None if view is None else view[rows]
+                yield self.loss(text[rows], codes[rows], seen) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -1,19 +1,19 @@
 """Training state on disk: everything to go on exactly, as safetensors and JSON, never pickle."""
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError, quote, shorten
+from limner.train.generations import damaged, newest_sound, shown, write_generation
 from limner.train.optimizer import Average
 
+FORMAT = 2
 TENSORS = "tensors.safetensors"
 INFORMATION = "state.json"
 
@@ -25,8 +25,12 @@ def save_state(
     averages: dict[str, Average],
     optimizers: list[torch.optim.Optimizer],
     extra: dict[str, Any],
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
-    """Write `folder`/state whole or not at all; the old state stays until the new one is there."""
+    """Write `folder`/state whole or not at all; the state before stays as `state.old`.
+
+    Raises ResourceError when the disk refuses.
+    """
     tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
     for name, module in modules.items():
         tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
@@ -36,20 +40,14 @@ def save_state(
         for index, entries in optimizer.state_dict()["state"].items():
             for key, value in entries.items():
                 tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
-    new, old, kept = folder / "state.new", folder / "state.old", folder / "state"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    save_file({key: value.contiguous().clone() for key, value in tensors.items()}, new / TENSORS)
-    information = {"step": step, "optimizers": _kinds(optimizers), **extra}
-    (new / INFORMATION).write_text(json.dumps(information, indent=1), encoding="utf-8")
-    for path in new.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    shutil.rmtree(old, ignore_errors=True)
-    if kept.exists():
-        kept.rename(old)
-    new.rename(kept)
-    shutil.rmtree(old, ignore_errors=True)
+    information = {"limner_state": FORMAT, "step": step, "optimizers": _kinds(optimizers), **extra}
+    if scaler is not None:
+        information["scaler"] = scaler.state_dict()
+    files = {
+        TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
+        INFORMATION: json.dumps(information, indent=1).encode(),
+    }
+    write_generation(folder, files)
 
 
 def load_state(
@@ -57,15 +55,14 @@ def load_state(
     modules: dict[str, nn.Module],
     averages: dict[str, Average],
     optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler | None = None,
 ) -> dict[str, Any]:
-    """Put the state of `folder` back in place; return its JSON part, with the step to go on from.
+    """Put the newest sound state of `folder` back in place; return its JSON part, with the `step`.
 
-    Raises CheckpointError when there is none, it is damaged, or it belongs to another model,
-    optimiser or set of trained parameters.
+    `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
+    none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
     """
-    kept = folder / "state" if (folder / "state").exists() else folder / "state.old"
-    if not kept.exists():
-        raise CheckpointError(f"no training state in {_shown(folder)}; start without --resume")
+    kept, told = newest_sound(folder)
     tensors, information = _read(kept)
     kinds = _kinds(optimizers)
     if (saved := information.get("optimizers", kinds)) != kinds:
@@ -88,8 +85,12 @@ def load_state(
     for number, optimizer in enumerate(optimizers):
         if not _restore(optimizer, _under(tensors, f"optimizer.{number}.")):
             raise _foreign(folder, f"optimizer than this run's {kinds[number]}")
+    if scaler is not None:
+        if not isinstance(information.get("scaler"), dict):
+            raise _foreign(folder, "precision (it has no scale of fp16)")
+        scaler.load_state_dict(information["scaler"])
     torch.set_rng_state(tensors["random"])
-    return information
+    return information | {"set_aside": told}
 
 
 def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -100,7 +101,7 @@ def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         fault = shorten(" ".join(str(error).split()), 120)
-        raise CheckpointError(_damaged(kept, fault)) from error
+        raise damaged(kept, fault) from error
     here, found = torch.get_rng_state(), tensors.get("random", torch.zeros(0))
     step = information.get("step") if isinstance(information, dict) else None
     if type(step) is not int or step < 0:
@@ -108,7 +109,7 @@ def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     elif (found.shape, found.dtype) != (here.shape, here.dtype):
         fault = f"{TENSORS} has no random source of this torch"
     if fault:
-        raise CheckpointError(_damaged(kept, fault))
+        raise damaged(kept, fault)
     return tensors, information
 
 
@@ -152,18 +153,7 @@ def _kinds(optimizers: list[torch.optim.Optimizer]) -> list[str]:
     return [type(optimizer).__name__ for optimizer in optimizers]
 
 
-def _shown(path: Path) -> str:
-    return shorten(str(path), 120)
-
-
-def _damaged(kept: Path, fault: str) -> str:
-    return (
-        f"the training state in {_shown(kept)} is damaged ({fault}); remove it and start without "
-        "--resume"
-    )
-
-
 def _foreign(folder: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"the state in {_shown(folder)} belongs to another {what}; use the config it was made with"
+        f"the state in {shown(folder)} belongs to another {what}; use the config it was made with"
     )

@@ -5,8 +5,9 @@ update, `validate() -> numbers` measures, `samples() -> images` shows and `expor
 three are called while the averaged weights stand in place. The loop knows nothing else.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,9 @@ class TrainingStep(Protocol):
     """One trainable part, as the loop sees it.
 
     `notes` is what the person who trains should know of how it was set up; `made_of` holds hashes
-    of what its weights were trained on, which must be the same to resume.
+    of what its weights were trained on, which must be the same to resume. `judged` names the number
+    of `validate` that says how good the part is, and whether more of it (1) or less (-1) is better.
+    `batches` is what each step takes the next one of, filled by `start`.
     """
 
     notes: list[str]
@@ -28,6 +31,9 @@ class TrainingStep(Protocol):
     modules: dict[str, nn.Module]
     averages: dict[str, Average]
     optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler | None
+    judged: tuple[str, int]
+    batches: Iterator[Any]
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -52,6 +58,7 @@ class TrainingStep(Protocol):
 
 def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingStep:
     """Return the training step of a config's task; `data` where its pictures are opened already."""
+    from limner.train.adapt_step import AdaptStep
     from limner.train.clip_step import ClipStep
     from limner.train.codec_step import CodecStep
     from limner.train.features_step import FeaturesStep
@@ -61,4 +68,6 @@ def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingSte
         return FeaturesStep(config)
     if config.task == "clip":
         return ClipStep(config)
+    if config.task == "adapt":
+        return AdaptStep(config, data)
     return (CodecStep if config.task == "codec" else PriorStep)(config, data)

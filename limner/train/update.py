@@ -1,12 +1,18 @@
 """What every training step shares: precision, optimisers and one guarded update."""
 
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from limner.errors import ConfigError, NonFiniteError
+from limner.nn.conv import ResidualBlock
+from limner.nn.transformer import Block
 from limner.train.config import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
 
@@ -33,8 +39,35 @@ def device_of(config: TrainConfig) -> torch.device:
 
 
 def precision(config: TrainConfig) -> torch.autocast:
-    """Return the context of a run's arithmetic: bf16 where that is safe, or plain fp32."""
-    return torch.autocast(device_of(config).type, torch.bfloat16, enabled=config.loop.bf16)
+    """Return the context of a run's arithmetic: bf16 where that is safe, fp16, or plain fp32."""
+    loop = config.loop
+    kind = torch.float16 if loop.fp16 else torch.bfloat16
+    return torch.autocast(device_of(config).type, kind, enabled=loop.bf16 or loop.fp16)
+
+
+def scaler_of(config: TrainConfig) -> torch.amp.GradScaler | None:
+    """Return what scales the loss, so that small gradients are not lost in fp16; else None."""
+    return torch.amp.GradScaler(device_of(config).type) if config.loop.fp16 else None
+
+
+def save_memory(module: nn.Module, config: TrainConfig) -> None:
+    """Make the blocks of a module compute their activations again in the backward pass.
+
+    Gradients are the same (Chen 2016, arXiv 1604.06174); nothing is done unless the config asks.
+    """
+    if not config.loop.checkpointing:
+        return
+    for part in module.modules():
+        if isinstance(part, Block | ResidualBlock):
+            again = partial(checkpoint, part.forward, use_reentrant=False)
+            object.__setattr__(part, "forward", again)
+
+
+def parts_of(rows: int, config: TrainConfig) -> list[tuple[slice, float]]:
+    """Return the rows of each part of a batch, and the part's share of the batch."""
+    count = min(config.loop.accumulate, rows)
+    ends = [rows * number // count for number in range(count + 1)]
+    return [(slice(a, b), (b - a) / rows) for a, b in pairwise(ends)]
 
 
 def compiled(function: Callable[..., Tensor], config: TrainConfig) -> Callable[..., Tensor]:
@@ -54,30 +87,47 @@ def compiled(function: Callable[..., Tensor], config: TrainConfig) -> Callable[.
 
 
 def update(
-    loss: Tensor,
+    losses: Iterable[Tensor],
     optimizers: list[torch.optim.Optimizer],
     module: nn.Module,
     step: int,
     config: TrainConfig,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> dict[str, float]:
-    """Do one optimiser step on `module`; return the gradient's norm and the learning rate.
+    """Do one optimiser step on `module`; return the loss, the gradient's norm and the rate.
 
-    Raises NonFiniteError before anything changes when the loss or its gradient is not finite.
+    The loss is the sum of `losses`, those of a batch's parts: each is asked for once the gradient
+    of the one before is there. With a `scaler`, a gradient that overflows fp16 makes the scale
+    smaller in place of a step. Raises NonFiniteError before anything changes when the loss, or
+    without a scaler its gradient, is not finite.
     """
     loop = config.loop
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    total = 0.0
+    for loss in losses:
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        total += float(loss.detach())
+    if scaler is not None:
+        for optimizer in optimizers:
+            scaler.unscale_(optimizer)
     parameters = [p for p in module.parameters() if p.grad is not None]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, loop.clip))
-    if not (torch.isfinite(loss) and norm < float("inf")):
+    overflowed = scaler is not None and not math.isfinite(norm) and scaler.get_scale() > 1
+    if not (math.isfinite(total) and (math.isfinite(norm) or overflowed)):
         raise NonFiniteError(
-            f"the loss is {float(loss.detach())} and its gradient {norm} at step {step}; nothing "
-            "was updated: lower loop.learning_rate, or resume from the last checkpoint"
+            f"the loss is {total} and its gradient {norm} at step {step}; nothing was updated: "
+            "lower loop.learning_rate, or resume from the last checkpoint"
         )
     rate = loop.learning_rate * schedule(step, loop.steps, loop.warmup, loop.decay, loop.schedule)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate
-        optimizer.step()
-    return {"gradient_norm": norm, "learning_rate": rate}
+        if not overflowed:
+            optimizer.step()
+    numbers = {"loss": total, "gradient_norm": norm, "learning_rate": rate}
+    if scaler is None:
+        return numbers
+    scaler.update()
+    held = 0.0 if overflowed else norm
+    return numbers | {"gradient_norm": held, "loss_scale": scaler.get_scale()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,20 +57,22 @@ def test_a_run_tells_validation_and_where_it_is(
     told = capsys.readouterr()
     assert told.out == f"{config.parent / 'out'}\n"
     assert told.err.startswith("step 2 of 2: loss ") and "psnr" in told.err
+    assert re.search(r"\nwaited for data \d+\.\d% of the time(, .+ kWh)?\n$", told.err)
     assert (config.parent / "out" / "codec.safetensors").exists()
     assert ran(config) == 2
     assert (
         "holds the state of an earlier run; go on from it with --resume" in capsys.readouterr().err
     )
     assert ran(config, "--resume") == 0
-    assert "nothing to do: all 2 steps are done" in capsys.readouterr().err
+    assert "nothing to do: the run has ended" in capsys.readouterr().err
     assert ran(config, "--resume", "--set", "loop.steps=3", "--quiet", "--json") == 0
     told = capsys.readouterr()
     answer = json.loads(told.out)
     assert told.err == ""
     assert (answer["step"], answer["steps"], answer["finished"]) == (3, 3, True)
     assert set(answer) == {
-        "task", "out", "step", "steps", "finished", "seconds", "numbers", "validation"
+        "task", "out", "step", "steps", "finished", "seconds", "numbers", "validation",
+        "ended", "waiting", "kwh",
     }  # fmt: skip
     assert answer["numbers"]["loss"] > 0 and answer["validation"]["psnr"] > 0
 

@@ -6,14 +6,16 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from limner.errors import CheckpointError, ConfigError, NonFiniteError
-from limner.train import caches
+from limner.data.batches import stream
+from limner.errors import CheckpointError, ConfigError, NonFiniteError, ResourceError
+from limner.train import caches, codec_data
 from limner.train.config import (
     CodecTraining,
     DataConfig,
@@ -21,7 +23,9 @@ from limner.train.config import (
     PriorTraining,
     TrainConfig,
 )
+from limner.train.energy import EnergyMeter
 from limner.train.loop import Progress, train
+from limner.train.steps import TrainingStep, create_step
 
 STEPS = 4
 CODEC = {
@@ -156,10 +160,14 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
         "log.jsonl",
         "samples-000004.png",
         "state",
+        "state.old",
     }
     assert json.loads((tmp_path / "config.json").read_text()) == config.to_json()
     (line,) = (tmp_path / "log.jsonl").read_text().splitlines()
-    assert {"step", "seconds", "loss", "psnr"} <= set(json.loads(line))
+    told = json.loads(line)
+    assert {"step", "seconds", "loss", "psnr", "pictures_per_second", "waiting"} <= set(told)
+    assert told["seconds_left"] == 0 and 0 <= told["waiting"] <= 1
+    assert ("kwh" in told) == (EnergyMeter(torch.device("cpu")).kwh() is not None)
     with Image.open(tmp_path / "samples-000004.png") as sheet:
         assert sheet.width > 16 * 16
 
@@ -249,3 +257,116 @@ def test_what_was_made_anew_is_told_once(tmp_path: Path, codec_folder: Path) -> 
     assert all("is made anew: it was made of another level" in note for note in found[0].notes)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["note"] for line in lines if "note" in line] == list(found[0].notes)
+
+
+def step_of(config: TrainConfig, **loop: object) -> TrainingStep:
+    """Return a training step with the same random weights every time, ready for step 0."""
+    changed = dataclasses.replace(config.loop, **{"bf16": False, **loop})  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    step_object = create_step(dataclasses.replace(config, loop=changed))
+    step_object.start(0)
+    return step_object
+
+
+def trained(step_object: TrainingStep) -> list[torch.Tensor]:
+    return [p for module in step_object.modules.values() for p in module.parameters()]
+
+
+@pytest.mark.parametrize("task", ["codec", "prior"])
+@pytest.mark.parametrize(
+    "changes", [{"accumulate": 2}, {"accumulate": 4}, {"checkpointing": True}], ids=str
+)
+def test_parts_and_checkpointing_give_the_whole_batchs_update(
+    task: str, changes: dict[str, object], tmp_path: Path, codec_folder: Path
+) -> None:
+    """Adam's first step has the size of the rate whatever the gradient: plain SGD shows it."""
+    config = codec_run(tmp_path) if task == "codec" else prior_run(tmp_path, codec_folder)
+    whole, other = step_of(config), step_of(config, **changes)
+    losses = []
+    for each in (whole, other):
+        each.optimizers[:] = [torch.optim.SGD(trained(each), lr=0.1)]
+        losses.append(each(0)["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    same = "checkpointing" in changes
+    for one, two in zip(trained(whole), trained(other), strict=True):
+        torch.testing.assert_close(one, two, rtol=0 if same else 1e-3, atol=0 if same else 1e-5)
+    assert any(p.grad is not None and p.grad.abs().max() > 1e-3 for p in trained(whole))
+
+
+def test_a_resumed_run_in_fp16_is_the_unbroken_one(tmp_path: Path) -> None:
+    loop = dataclasses.replace(LOOP, fp16=True)
+    whole, parts = (codec_run(tmp_path / name, loop=loop) for name in ("whole", "parts"))
+    unbroken = run(whole)
+    both = run(parts, steps=2) + run(parts, resume=True)
+    assert [p.numbers for p in both] == [p.numbers for p in unbroken]
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+    held = [
+        json.loads((tmp_path / name / "state" / "state.json").read_text())["scaler"]
+        for name in ("whole", "parts")
+    ]
+    assert held[0] == held[1] and held[0]["scale"] == both[-1].numbers["loss_scale"] > 1
+
+
+def test_a_run_ends_when_it_gets_no_better(tmp_path: Path) -> None:
+    still = dataclasses.replace(
+        LOOP, steps=50, learning_rate=1e-30, validate_every=2, patience=2, weight_decay=0
+    )
+    config = codec_run(tmp_path, loop=still)
+    first = run(config, steps=3)
+    found = first + run(config, resume=True)
+    assert [progress.step for progress in found] == [1, 2, 3, 4, 5, 6]
+    assert "psnr was no better for 2 validations" in found[-1].ended
+    assert [progress.ended for progress in found[:-1]] == [""] * 5
+    assert (tmp_path / "samples-000006.png").exists()
+    assert json.loads((tmp_path / "state" / "state.json").read_text())["step"] == 6
+    assert run(config, resume=True) == []
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-2]["note"] == found[-1].ended
+
+
+def test_a_bad_batch_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures with a NaN are what a broken augmentation or a bad cast gives."""
+    bad = {2}
+    plain = stream
+
+    def spoiled(dataset: Any, steps: range, workers: int = 1) -> Iterator[torch.Tensor]:
+        for step, images in zip(steps, plain(dataset, steps, 0), strict=True):
+            yield images * float("nan") if step in bad else images
+
+    monkeypatch.setattr(codec_data, "stream", spoiled)
+    loop = dataclasses.replace(LOOP, bf16=False)
+    with pytest.raises(NonFiniteError, match="at step 2; nothing was updated"):
+        run(codec_run(tmp_path / "stop", loop=loop))
+    skipping = dataclasses.replace(loop, nonfinite="skip")
+    found = run(codec_run(tmp_path / "skip", loop=skipping))
+    assert [bool(progress.notes) for progress in found] == [False, False, True, False]
+    assert "the batch of step 2 was left out" in found[2].notes[0]
+    tensors = load_file(tmp_path / "skip" / "state" / "tensors.safetensors")
+    assert all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())
+    bad |= {1, 3}
+    with pytest.raises(NonFiniteError):
+        run(codec_run(tmp_path / "three", loop=skipping))
+
+
+def test_memory_that_runs_out_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def huge(dataset: Any, steps: range, workers: int = 1) -> Iterator[torch.Tensor]:
+        for images in stream(dataset, steps, 0):
+            yield images[:1].expand(2**33, -1, -1, -1)
+
+    monkeypatch.setattr(codec_data, "stream", huge)
+    with pytest.raises(ResourceError, match=r"memory for 4 pictures at once; go on .*accumulate=2"):
+        run(codec_run(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResourceError, match="cannot write into the folder"):
+        run(codec_run(tmp_path / "file" / "run"))
+
+
+def test_a_damaged_state_is_told_and_the_one_before_goes_on(tmp_path: Path) -> None:
+    config = codec_run(tmp_path, loop=dataclasses.replace(LOOP, save_every=1))
+    run(config, steps=3)
+    (tmp_path / "state" / "tensors.safetensors").write_bytes(b"")
+    found = run(config, resume=True)
+    assert found[0].step == 3 and "state.bad-1" in found[0].notes[0]

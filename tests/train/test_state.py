@@ -1,5 +1,7 @@
 """Training state: what comes back is bit for bit what was saved."""
 
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, ResourceError
 from limner.train.optimizer import Average, create_optimizers
 from limner.train.state import load_state, save_state
 
@@ -98,7 +100,9 @@ def test_a_later_state_replaces_the_earlier(tmp_path: Path) -> None:
     run.step(0)
     run.save(tmp_path, 2)
     assert Run("adamw").load(tmp_path)["step"] == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state", "state.old"]
+    run.save(tmp_path, 3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state", "state.old"]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +182,7 @@ def test_another_optimizer_is_refused(kind: str, other: str, old: bool, tmp_path
     run.save(tmp_path, 1)
     if old:
         (kept(tmp_path) / "state.json").write_text('{"step": 1}')
+        (kept(tmp_path) / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"belongs to another (number of )?optimizer"):
         Run(other).load(tmp_path)
 
@@ -209,4 +214,99 @@ def test_a_state_saved_before_the_first_step_comes_back(tmp_path: Path) -> None:
 def test_the_state_is_no_pickle(tmp_path: Path) -> None:
     Run("adamw").save(tmp_path, 1)
     names = {path.name for path in (tmp_path / "state").iterdir()}
-    assert names == {"tensors.safetensors", "state.json"}
+    assert names == {"tensors.safetensors", "state.json", "manifest.json"}
+
+
+def empty(folder: Path, but: str = "") -> None:
+    for path in folder.iterdir():
+        if path.name != but:
+            path.unlink()
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        cut,
+        lambda folder: flip(kept(folder) / "tensors.safetensors"),
+        lambda folder: flip(kept(folder) / "state.json"),
+        lambda folder: flip(kept(folder) / "manifest.json"),
+        lambda folder: (kept(folder) / "tensors.safetensors").unlink(),
+        lambda folder: (kept(folder) / "manifest.json").unlink(),
+        lambda folder: empty(kept(folder), but="manifest.json"),
+        lambda folder: empty(kept(folder)),
+        lambda folder: (kept(folder) / "tensors.safetensors").write_bytes(b""),
+        lambda folder: (kept(folder) / "manifest.json").write_text('{"files": {}}'),
+    ],
+    ids=[
+        "cut", "a bit", "a bit of json", "a bit of the manifest", "a file is missing",
+        "no manifest", "manifest only", "empty", "zero length", "manifest of nothing",
+    ],
+)  # fmt: skip
+def test_the_newest_sound_state_is_taken(harm: Callable[[Path], object], tmp_path: Path) -> None:
+    run = Run("adamw")
+    run.save(tmp_path, 1)
+    before = run.everything()
+    run.step(0)
+    run.save(tmp_path, 2)
+    harm(tmp_path)
+    other = Run("adamw", seed=1)
+    found = other.load(tmp_path)
+    assert found["step"] == 1 and same(other.everything(), before)
+    told = str(found["set_aside"])
+    assert "state.bad-1" in told and "state.old" in told
+    assert (tmp_path / "state.bad-1").is_dir() and not (tmp_path / "state").exists()
+    other.save(tmp_path, 2)
+    again = Run("adamw").load(tmp_path)
+    assert (again["step"], again["set_aside"]) == (2, "")
+
+
+def test_a_disk_that_is_full_leaves_both_states(
+    tmp_path: Path,
+) -> None:
+    """The real limit of the system: no file may be larger than a few bytes."""
+    run = Run("adamw")
+    run.save(tmp_path, 1)
+    run.save(tmp_path, 2)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        with pytest.raises(ResourceError, match=r"could not be saved .* the one before is kept"):
+            run.save(tmp_path, 3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state", "state.old"]
+    assert Run("adamw").load(tmp_path)["step"] == 2
+    (tmp_path / "state").rename(tmp_path / "gone")
+    assert Run("adamw").load(tmp_path)["step"] == 1
+
+
+def test_what_is_saved_does_not_change_later(tmp_path: Path) -> None:
+    run = Run("adamw")
+    saved = run.everything()
+    run.save(tmp_path, 1)
+    with torch.no_grad():
+        for parameter in run.module.parameters():
+            parameter.add_(1)
+    other = Run("adamw", seed=1)
+    other.load(tmp_path)
+    assert same(other.everything(), saved)
+
+
+def test_the_scale_of_fp16_comes_back(tmp_path: Path) -> None:
+    run = Run("adamw")
+    scaler, other = (torch.amp.GradScaler("cpu", init_scale=size) for size in (8.0, 2.0))
+    args = (run.modules, run.averages, run.optimizers)
+    save_state(tmp_path, 1, *args, {}, scaler)
+    load_state(tmp_path, *args, other)
+    assert other.state_dict() == scaler.state_dict()
+    run.save(tmp_path, 2)
+    with pytest.raises(CheckpointError, match=r"another precision \(it has no scale of fp16\)"):
+        load_state(tmp_path, *args, other)

@@ -1,0 +1,143 @@
+"""`limner adapt`: a few captioned pictures in, a small file out that a model draws with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from limner.cli.messages import say
+from limner.cli.train import (
+    EXIT_CODES,
+    AsJson,
+    Quiet,
+    Resume,
+    refuse_older_state,
+    stopping,
+    until,
+    with_progress,
+)
+from limner.errors import UsageError, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from limner.train.config import TrainConfig
+    from limner.train.loop import Progress
+
+SUFFIX = ".safetensors"
+
+Model = Annotated[str, typer.Argument(help="A model's name, its folder, or hf:owner/name.")]
+On = Annotated[
+    str, typer.Option(metavar="SOURCE", help="5 to 50 captioned pictures, as limner train takes.")
+]
+Out = Annotated[Path, typer.Option(help="The file to make; it ends in .safetensors.")]
+Word = Annotated[
+    str, typer.Option(help="What to call the new thing; put before captions that lack it.")
+]
+Steps = Annotated[int, typer.Option(help="Optimiser steps.")]
+Rank = Annotated[int, typer.Option(help="Size of the change of each layer.")]
+Rate = Annotated[float, typer.Option("--learning-rate", help="The highest rate.")]
+Preserve = Annotated[
+    float, typer.Option(help="Share of a batch that the model drew before; 0 lets it forget.")
+]
+Decoder = Annotated[
+    bool, typer.Option("--decoder", help="Adapt how codes become pixels too, not only the prior.")
+]
+Seed = Annotated[int, typer.Option(help="Another seed learns in another order.")]
+
+
+def adapt(  # noqa: PLR0913  # typer reads the options off the signature
+    model: Model,
+    on: On,
+    out: Out,
+    word: Word = "",
+    steps: Steps = 200,
+    rank: Rank = 8,
+    learning_rate: Rate = 1e-3,
+    preserve: Preserve = 0.25,
+    decoder: Decoder = False,
+    seed: Seed = 0,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a few captioned pictures as a small file that MODEL draws with (LoRA).
+
+    The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
+    """
+    from limner.train.config import AdaptTraining, AugmentTable, DataConfig, LoopConfig, TrainConfig
+
+    if out.suffix != SUFFIX or out.is_dir():
+        raise UsageError(
+            f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
+            f"dog{SUFFIX}"
+        )
+    config = TrainConfig(
+        "adapt",
+        str(out.with_suffix(".run")),
+        start_from=model,
+        data=DataConfig(source=on, crops=8, workers=0),
+        augment=AugmentTable(crop=0.1),
+        loop=LoopConfig(
+            steps=steps,
+            batch=8,
+            learning_rate=learning_rate,
+            schedule="cosine",
+            warmup=20,
+            weight_decay=0.0,
+            average=0.95,
+            seed=seed,
+            validate_every=50,
+            sample_every=100,
+            save_every=50,
+        ),
+        adapt=AdaptTraining(
+            rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
+        ),
+    )
+    refuse_older_state(Path(config.out), resume)
+    last, stopped, seconds = _train(config, resume, quiet)
+    _place(config, out)
+    answer = {
+        "out": str(out),
+        "base": model,
+        "word": word,
+        "step": last.step if last else None,
+        "steps": steps,
+        "finished": stopped is None,
+        "seconds": round(seconds, 3),
+        "validation": last.validation if last else {},
+    }
+    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else str(out))
+    if stopped is not None:
+        if not quiet:
+            say("stopped, and the state is saved; go on with --resume")
+        raise typer.Exit(EXIT_CODES[signal.Signals(stopped)])
+
+
+def _train(
+    config: TrainConfig, resume: bool, quiet: bool
+) -> tuple[Progress | None, int | None, float]:
+    """Run to the end or to a signal; return the last progress, the signal, and the seconds."""
+    from limner.train.loop import train
+
+    began, last = time.perf_counter(), None
+    steps = cast("Generator[Progress, None, None]", train(config, resume=resume))
+    with stopping() as stop, closing(steps):
+        for progress in until(stop, with_progress(steps, "adapt", quiet)):
+            last = progress
+    return last, stop.signal, time.perf_counter() - began
+
+
+def _place(config: TrainConfig, out: Path) -> None:
+    """Put the adapter of the run's last save where it was asked for."""
+    from limner.images import write_atomically
+    from limner.train.adapt_step import ADAPTER_FILE
+
+    write_atomically(out, (Path(config.out) / ADAPTER_FILE).read_bytes())

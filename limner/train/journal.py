@@ -1,0 +1,85 @@
+"""What a run writes down as it goes: `log.jsonl`, and for TensorBoard if asked."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from limner.errors import MissingExtraError
+
+Item = TypeVar("Item")
+
+
+class Waiting(Generic[Item]):
+    """Pass batches on, and count the seconds that the run waited for them."""
+
+    def __init__(self, batches: Iterator[Item]) -> None:
+        self.batches, self.seconds = batches, 0.0
+
+    def __iter__(self) -> Iterator[Item]:
+        return self
+
+    def __next__(self) -> Item:
+        began = time.monotonic()
+        try:
+            return next(self.batches)
+        finally:
+            self.seconds += time.monotonic() - began
+
+
+class Journal:
+    """The logs of a run's folder, open for going on from step `first`."""
+
+    def __init__(self, out: Path, first: int, tensorboard: bool) -> None:
+        self._board = _board(out / "tensorboard", first) if tensorboard else None
+        self._log = (out / "log.jsonl").open("a", encoding="utf-8")
+
+    def note(self, step: int, text: str) -> None:
+        """Write a sentence that a person should read."""
+        self._write({"step": step, "note": text})
+
+    def numbers(self, step: int, numbers: dict[str, float]) -> None:
+        """Write the numbers of a step; one that is not finite is left out, as JSON has none."""
+        finite = {key: value for key, value in numbers.items() if math.isfinite(value)}
+        self._write({"step": step, **finite})
+        if self._board is not None:
+            for name, value in finite.items():
+                self._board.add_scalar(name, value, step)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._log.write(json.dumps(line) + "\n")
+        self._log.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._log.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def check_tensorboard() -> None:
+    """Raise MissingExtraError where TensorBoard's package is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise MissingExtraError(
+            "loop.tensorboard needs the package tensorboard; pip install 'limner[tensorboard]', or "
+            "leave it out: log.jsonl holds the same numbers"
+        )
+
+
+def _board(folder: Path, first: int) -> Any:
+    check_tensorboard()
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first + 1)

@@ -1,0 +1,119 @@
+"""The tables of a run's file that say how it trains."""
+
+from dataclasses import dataclass
+
+from limner.errors import ConfigError
+from limner.train.checks import Checked, choice, number
+
+
+@dataclass(frozen=True)
+class LoopConfig(Checked):
+    """How long and how a run trains. `steps` are optimiser steps of `batch` pictures.
+
+    A batch is computed in `accumulate` parts, one after the other, in less memory; `checkpointing`
+    computes activations twice in place of keeping them. `fp16` takes the place of bf16, for GPUs
+    that have no bf16. The run ends early after `patience` validations in a row without a better
+    one; 0 is never. `nonfinite` "skip" leaves out a batch whose loss is NaN or infinite, and stops
+    at the third in a row. `tensorboard` writes what the log holds for TensorBoard too.
+    """
+
+    steps: int = number(10_000, least=1)
+    batch: int = number(64, least=1)
+    learning_rate: float = number(1e-3, above=0)
+    optimizer: str = choice("adamw", "adamw", "muon")
+    schedule: str = choice("wsd", "wsd", "cosine", "constant")
+    warmup: int = number(200, least=0)
+    decay: float = number(0.2, above=0, most=1)
+    weight_decay: float = number(0.02, least=0)
+    clip: float = number(1.0, above=0)
+    average: float = number(0.999, least=0, below=1)
+    device: str = choice("auto", "auto", "cpu", "cuda")
+    bf16: bool = True
+    fp16: bool = False
+    accumulate: int = number(1, least=1)
+    checkpointing: bool = False
+    compile: bool = False
+    seed: int = number(0, least=0)
+    validate_every: int = number(500, least=1)
+    sample_every: int = number(1000, least=1)
+    save_every: int = number(500, least=1)
+    patience: int = number(0, least=0)
+    nonfinite: str = choice("stop", "stop", "skip")
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch % self.accumulate:
+            raise ConfigError(
+                f"accumulate is {self.accumulate} and batch {self.batch}; expected parts of equal "
+                "size, so give a batch that accumulate divides",
+                param="accumulate",
+            )
+
+
+@dataclass(frozen=True)
+class CodecTraining(Checked):
+    """Weights of the codec's losses, and the step at which the discriminator joins.
+
+    With `adaptive`, `adversarial` is a share of the weight at which the discriminator's gradient is
+    as large as the reconstruction's (arXiv 2012.09841, equation 7).
+    """
+
+    perceptual: float = number(0.0, least=0)
+    perceptual_weights: str = ""
+    adversarial: float = number(0.0, least=0)
+    adversarial_from: int = number(0, least=0)
+    adaptive: bool = False
+    decoder_only: bool = False
+
+
+@dataclass(frozen=True)
+class PriorTraining(Checked):
+    """How the prior learns: dropped captions, share of the run with annealed random order."""
+
+    caption_dropout: float = number(0.1, least=0, most=1)
+    random_order_until: float = number(0.0, least=0, most=1)
+
+
+@dataclass(frozen=True)
+class ClipTraining(Checked):
+    """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
+
+    `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`).
+    `one_background` is the share of batches whose scenes all stand on one background, so that it
+    tells none of them from the others.
+    """
+
+    hard_negatives: int = number(1, least=0, most=8)
+    one_background: float = number(0.5, least=0, most=1)
+    half: bool = True
+
+
+@dataclass(frozen=True)
+class TextConfig(Checked):
+    """How a prior or CLIP reads text: with a pretrained `encoder`, or its own.
+
+    `encoder` is a folder or hf:owner/name; `trainable` trains the pretrained encoder too;
+    `keywords` drops stop words first.
+    """
+
+    encoder: str = ""
+    trainable: bool = False
+    keywords: bool = False
+
+
+@dataclass(frozen=True)
+class AdaptTraining(Checked):
+    """How a model is adapted: low-rank changes (arXiv 2106.09685), and what keeps the rest.
+
+    `word` is put before captions that lack it, to call the new thing by. `preserve` is the share of
+    each batch that the model itself drew before, of `drawn` such pictures. `decoder` adapts the
+    codec's decoder too.
+    """
+
+    rank: int = number(8, least=1, most=256)
+    alpha: float = number(8.0, above=0)
+    word: str = ""
+    preserve: float = number(0.25, least=0, below=1)
+    drawn: int = number(32, least=1, most=4096)
+    decoder: bool = False
