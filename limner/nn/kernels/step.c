@@ -20,7 +20,7 @@ typedef struct {
 } Call;
 
 int limner_positions(int length) { return (length + PANEL - 1) / PANEL * PANEL; }
-int limner_lanes(void) { return LANES; }
+int limner_panel(void) { return PANEL; }
 
 /* ---- norms ---- */
 
