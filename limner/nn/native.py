@@ -139,6 +139,8 @@ def _declare(library: Any) -> Any:
     library.limner_fill.argtypes = [pointer, number, number, pointer, number, number, number]
     library.limner_scratch.restype = ctypes.c_long
     library.limner_scratch.argtypes = [pointer, number]
+    library.limner_search.restype = None
+    library.limner_search.argtypes = [pointer, number]
     for name in ("limner_run", "limner_remember"):
         getattr(library, name).restype = None
         getattr(library, name).argtypes = [pointer, ctypes.POINTER(_Call)]

@@ -8,6 +8,7 @@
    Shapes: n tokens, D width, H heads, K = D / H, S positions of the cache. */
 #define _GNU_SOURCE
 #include "product.h"
+#include "nearest.h"
 
 typedef struct {
     int tokens, rows, length, memory_length, threads;
