@@ -44,7 +44,7 @@ def brute_force(vectors: Tensor, codebook: Tensor) -> Tensor:
 
 
 def quantisers(codebook: Tensor) -> tuple[Any, Any, Any, Any]:
-    """Return the peer's quantiser and limner's, each for evaluation and in training, of one codebook."""
+    """Return the peer's quantiser and limner's, of each one to evaluate and one to train."""
     from vector_quantize_pytorch import VectorQuantize
 
     from limner.codecs.codebook import CodebookOptions, VectorQuantizer
