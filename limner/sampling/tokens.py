@@ -17,7 +17,7 @@ GUIDED = (1 / 8, 3 / 4)  # the share of the steps that the schedule "interval" g
 class TokenSampling:
     """Settled values of how tokens are chosen; `SAMPLERS` says what each does.
 
-    `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 keep all.
+    `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 keep all; `speculate` 0 is off.
     """
 
     temperature: float = 1.0
@@ -27,6 +27,7 @@ class TokenSampling:
     guidance: float = 0.0
     guidance_schedule: str = "constant"
     typical_p: float = 1.0
+    speculate: int = 0
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -147,4 +148,5 @@ SAMPLERS = {
     "guidance": "Push logits away from those without the prompt; 0 is off.",
     "guidance_schedule": "How guidance grows over a picture: constant, linear, cosine, interval.",
     "typical_p": "Choose among the codes of about average surprise that make up this share.",
+    "speculate": "Compute up to this many cells a pass, the next ones as drafts; 0 is off.",
 }

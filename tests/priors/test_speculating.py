@@ -132,3 +132,17 @@ def test_probabilities_are_those_of_choose() -> None:
     uniforms = torch.linspace(0, 1, 20001)[:-1]
     found = draw(chances.expand(20000, -1), uniforms).bincount(minlength=9) / 20000
     torch.testing.assert_close(found.double(), chances[0], atol=2e-4, rtol=0)
+
+
+def test_sampling_asks_for_it_where_nothing_is_given() -> None:
+    torch.manual_seed(3)
+    prior, text = create_prior(config_of("gpt", "one")).eval(), texts(2)
+    plain, asked = TokenSampling(top_k=9), TokenSampling(top_k=9, speculate=4)
+    with torch.no_grad():
+        *_, wanted = speculate(prior, text, plain, [1, 2], 4)
+        *_, found = prior.stream(text, asked, [1, 2])
+        assert torch.equal(found, wanted)
+        keep = torch.zeros(2, 9, dtype=torch.bool)
+        *_, found = prior.stream(text, asked, [1, 2], torch.zeros(2, 9).long(), keep)
+        *_, wanted = prior.stream(text, plain, [1, 2])
+        assert torch.equal(found, wanted)
