@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from peers import ROOT, peer_environment
 from ratios import Ratio, from_seconds, report
 from torch import Tensor
 
-BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+BYTES = {"fp32": 4, "bf16": 2, "int8": 1 + 2 / 32}  # 32 weights of int8 share a scale in bf16
+HEAD_BYTES = {"fp32": 4, "bf16": 2, "int8": 2}
 ROWS = 2  # one picture with guidance
 READ = 2**28
 
@@ -42,17 +43,17 @@ class Shape:
     length: int
     memory: int = 0  # positions read by cross-attention
 
-    @property
-    def weights(self) -> int:
-        """How many weights a step reads."""
+    def read(self, precision: str) -> float:
+        """Return how many bytes of weights a step reads."""
         attention = (6 if self.memory else 4) * self.width
         layer = self.width * (attention + 3 * self.hidden)
-        return self.layers * layer + self.vocabulary * self.width
+        head = self.vocabulary * self.width
+        return self.layers * layer * BYTES[precision] + head * HEAD_BYTES[precision]
 
-    @property
-    def held(self) -> int:
-        """How many weights are kept: also those that read the memory once."""
-        return self.weights + (2 * self.width**2 * self.layers if self.memory else 0)
+    def held(self, precision: str) -> float:
+        """Return how many bytes of weights are kept: also those that read the memory once."""
+        once = 2 * self.width**2 * self.layers if self.memory else 0
+        return self.read(precision) + once * BYTES[precision]
 
 
 SHAPES = {
@@ -68,35 +69,48 @@ def matrix(*shape: int) -> Tensor:
     return torch.randn(shape).mul_(shape[1] ** -0.5)
 
 
-def layers_of(shape: Shape) -> Iterator[dict[str, Tensor]]:
-    """Yield random weights, a layer at a time."""
-    width, ones = shape.width, torch.ones(shape.width)
-    for _ in range(shape.layers):
-        weights = {
-            "attention_norm": ones,
-            "qkv": matrix(3 * width, width),
-            "out": matrix(width, width),
-            "feed_forward_norm": ones,
-            "into": matrix(2 * shape.hidden, width),
-            "down": matrix(width, shape.hidden),
-        }
-        if shape.memory:
-            weights |= {
-                "cross_norm": ones,
-                "cross_query": matrix(width, width),
-                "cross_key_value": matrix(2 * width, width),
-                "cross_out": matrix(width, width),
-            }
-        yield weights
-        del weights
+class Made(Mapping[str, Tensor]):
+    """Random weights in fp32, each made when it is asked for, as a file's are when it is read."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.shapes = shapes
+
+    def __getitem__(self, name: str) -> Tensor:
+        shape = self.shapes[name]
+        return matrix(*shape) if len(shape) == 2 else torch.ones(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
-def heads_of(shape: Shape) -> Iterator[dict[str, Tensor]]:
-    """Yield the one head."""
-    yield {
-        "attention_norm": torch.ones(shape.width),
-        "head": matrix(shape.vocabulary, shape.width),
+def layers_of(shape: Shape) -> Iterator[Made]:
+    """Yield every layer's weights."""
+    width = shape.width
+    shapes: dict[str, tuple[int, ...]] = {
+        "attention_norm": (width,),
+        "qkv": (3 * width, width),
+        "out": (width, width),
+        "feed_forward_norm": (width,),
+        "into": (2 * shape.hidden, width),
+        "down": (width, shape.hidden),
     }
+    if shape.memory:
+        shapes |= {
+            "cross_norm": (width,),
+            "cross_query": (width, width),
+            "cross_key_value": (2 * width, width),
+            "cross_out": (width, width),
+        }
+    for _ in range(shape.layers):
+        yield Made(shapes)
+
+
+def heads_of(shape: Shape) -> Iterator[Made]:
+    """Yield the one head."""
+    yield Made({"attention_norm": (shape.width,), "head": (shape.vocabulary, shape.width)})
 
 
 def begin(shape: Shape, precision: str) -> Any:
@@ -124,7 +138,7 @@ def measure_time(name: str, precision: str, rounds: int) -> Ratio:
         began = time.perf_counter()
         read.sum()
         read_for = time.perf_counter() - began
-        limits.append(read_for * shape.weights * BYTES[precision] / READ)
+        limits.append(read_for * shape.read(precision) / READ)
         place = shape.length * number // (rounds + 1)
         began = time.perf_counter()
         step(run, x, place)
@@ -154,7 +168,7 @@ def print_memory(name: str, precision: str) -> None:
     for place in range(8):
         step(run, x, place)
     cache = 8 * shape.layers * ROWS * shape.width * (shape.length + shape.memory)
-    needed = shape.held * BYTES[precision] + cache
+    needed = shape.held(precision) + cache
     print(json.dumps([needed, resident("VmHWM") - before]))
 
 
@@ -166,9 +180,7 @@ def measure_memory(name: str, precision: str) -> Ratio:
     )
     needed, added = json.loads(told.stdout)
     what = f"{name}, {precision}: MB of weights and cache over peak"
-    # Weights come in as fp32, a layer at a time: beside smaller ones that layer weighs more.
-    target = 1 / 1.15 if precision == "fp32" else None
-    return from_seconds(what, [needed / 1e9], [added / 1e9], target)
+    return from_seconds(what, [needed / 1e9], [added / 1e9], 1 / 1.15)
 
 
 def main() -> None:
@@ -189,7 +201,7 @@ def main() -> None:
         rows = [
             measure_time(name, precision, options.rounds) for name in SHAPES for precision in BYTES
         ]
-    rows += [measure_memory("DALL-E mini", precision) for precision in ("fp32", "bf16")]
+    rows += [measure_memory("DALL-E mini", precision) for precision in BYTES]
     report(rows, options.json)
 
 

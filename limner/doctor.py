@@ -20,7 +20,8 @@ from typing import Any
 
 from limner.errors import LimnerError
 
-READ_BYTES = 2**28
+READ_BYTES = 2**27
+PATIENCE = 1.0  # seconds of one measurement after which it is not repeated
 MATRIX = 1024
 WANTED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "asimd", "sve")
 
@@ -70,7 +71,7 @@ def paths() -> dict[str, Any]:
 
 
 def measure_rates() -> dict[str, float]:
-    """Return the read rate in GB/s and the products' rates in GFLOP/s, medians of five."""
+    """Return the read rate in GB/s and the products' rates in GFLOP/s, medians of up to five."""
     import torch
 
     read = torch.ones(READ_BYTES // 4)
@@ -173,12 +174,14 @@ def advice(answer: dict[str, Any]) -> list[str]:
 
 
 def _median_seconds(work: Callable[[], object], rounds: int = 5) -> float:
-    taken = []
-    for _ in range(rounds + 1):
+    """Return the median seconds of up to `rounds` calls after a first; of fewer where slow."""
+    work()
+    taken: list[float] = []
+    while len(taken) < rounds and sum(taken) < PATIENCE:
         began = time.perf_counter()
         work()
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+    return statistics.median(taken)
 
 
 def _cpuinfo() -> str:

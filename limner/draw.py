@@ -32,6 +32,7 @@ class SamplingOptions(TypedDict, total=False):
     min_p: float | None
     guidance_schedule: str | None
     typical_p: float | None
+    speculate: int | None
 
 
 def draw(

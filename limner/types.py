@@ -32,7 +32,7 @@ class Sampling:
 
     temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
     min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES; typical_p in (0, 1],
-    where 1 keeps all. UsageError otherwise.
+    where 1 keeps all; speculate 0, which is off, to 64 cells. UsageError otherwise.
     """
 
     temperature: float | None = None
@@ -41,6 +41,7 @@ class Sampling:
     min_p: float | None = None
     guidance_schedule: str | None = None
     typical_p: float | None = None
+    speculate: int | None = None
 
     def __post_init__(self) -> None:
         _number(self, "temperature", lambda v: 0.01 <= v <= 10, "in [0.01, 10]")
@@ -48,6 +49,7 @@ class Sampling:
         _number(self, "top_p", lambda v: 0 < v <= 1, "in (0, 1]")
         _number(self, "min_p", lambda v: 0 <= v < 1, "in [0, 1)")
         _number(self, "typical_p", lambda v: 0 < v <= 1, "in (0, 1]")
+        _integer(self, "speculate", lambda v: 0 <= v <= 64, "a whole number of 0 (off) to 64")
         schedule: object = self.guidance_schedule
         if schedule is not None and schedule not in SCHEDULES:
             hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from limner.draw import draw, finish
 from limner.errors import UnknownModelError, UsageError
 from limner.images import read_png_texts
 from limner.registry import load
+from limner.sampling.tokens import TokenSampling
 from limner.types import Request
 from tests.tiny_model import TEXT_LENGTH, save_tiny_model, tiny_pipeline
 
@@ -133,7 +135,7 @@ def test_settings_say_what_draws_the_picture_again(pipeline: Any, tmp_path: Path
     kept = json.loads(read_png_texts(tmp_path / "a.png")["limner"])
     assert kept["model_hash"] == pipeline.info.sha256
     assert (kept["prompt"], kept["seed"], kept["steps"]) == (PROMPT, 5, 4)
-    names = ("temperature", "top_k", "top_p", "min_p", "guidance", "guidance_schedule", "typical_p")
+    names = [field.name for field in fields(TokenSampling)]
     (again,) = draw(
         kept["prompt"], model=pipeline, seed=kept["seed"], **{name: kept[name] for name in names}
     )

@@ -41,6 +41,9 @@ Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 
 TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
 TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
 MinP = Annotated[float | None, typer.Option(help="Drop codes below this share of the likeliest.")]
+Speculate = Annotated[
+    int | None, typer.Option(help="Cells a pass, the later ones as drafts; 0 is off.")
+]
 TypicalP = Annotated[
     float | None, typer.Option(help="Choose among codes of middling surprise that reach it.")
 ]
@@ -166,6 +169,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     top_p: TopP = None,
     min_p: MinP = None,
     typical_p: TypicalP = None,
+    speculate: Speculate = None,
     guidance_schedule: Schedule = None,
     precision: Precision = "fp32",
     best_of: BestOf = None,
@@ -179,7 +183,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule, typical_p)
+    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule, typical_p, speculate)
 
     choice = Choice(n, best_of, clip)
 
@@ -327,6 +331,7 @@ def repeat_command(
         "--top-p": sampling.top_p,
         "--min-p": sampling.min_p,
         "--typical-p": sampling.typical_p,
+        "--speculate": sampling.speculate,
         "--guidance-schedule": sampling.guidance_schedule,
         "--precision": drawn.pictures[0].settings.get("precision"),
     }

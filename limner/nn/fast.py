@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner.nn.stack import StackShape, Weights
+from limner.nn.stack import CONVERTED, SCALED, StackShape, Weights, head_precision
 from limner.nn.transformer import rotate
 
 Product = Callable[[Tensor], Tensor]
@@ -51,14 +51,41 @@ def _packed(weight: Tensor, dtype: torch.dtype) -> Product:
 
 
 def _int8(weight: Tensor) -> Product:
-    """Keep whole numbers of -127 to 127 and one scale a row."""
-    scale = weight.abs().amax(1).div(127).clamp_min(1e-12)
-    kept = (weight / scale[:, None]).round().to(torch.int8)
-    if weight.device.type == "cpu":
-        return lambda x: torch._weight_int8pack_mm(x.flatten(0, -2), kept, scale).view(
-            *x.shape[:-1], -1
-        )
-    return lambda x: F.linear(x, kept.to(x.dtype)) * scale
+    levels, scales = quantise(weight)
+    if weight.device.type != "cpu":
+        kept = levels.transpose(0, 1).flatten(1)[:, : weight.shape[1]]
+        factors = scales.T.repeat_interleave(SCALED, 1)[:, : weight.shape[1]]
+        return lambda x: F.linear(x, kept.to(x.dtype) * factors)
+    groups, run = list(zip(levels, scales, strict=True)), torch._weight_int8pack_mm
+
+    def product(x: Tensor) -> Tensor:
+        parts = F.pad(x.flatten(0, -2), (0, -x.shape[-1] % SCALED)).split(SCALED, dim=-1)
+        out = run(parts[0].contiguous(), *groups[0])
+        for part, group in zip(parts[1:], groups[1:], strict=True):
+            out += run(part.contiguous(), *group)
+        return out.view(*x.shape[:-1], -1)
+
+    return product
+
+
+def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return levels (C, N, 32) int8 and scales (C, N) of a matrix (N, K), 32 C the least >= K.
+
+    Levels are whole numbers of -127 to 127; 32 neighbours of a row share a scale, which bf16 holds.
+    """
+    rows, inputs = weight.shape
+    count = -(-inputs // SCALED)
+    levels = torch.empty(count, rows, SCALED, dtype=torch.int8, device=weight.device)
+    scales = torch.empty(count, rows, device=weight.device)
+    at_once = max(1, CONVERTED // inputs)
+    for first in range(0, rows, at_once):
+        some = slice(first, first + at_once)
+        block = F.pad(weight[some].float(), (0, -inputs % SCALED)).unflatten(1, (count, SCALED))
+        scale = (block.abs().amax(-1) / 127).bfloat16().float()
+        rounded = (block / scale[..., None]).nan_to_num(0).round().clamp(-127, 127)
+        levels[:, some] = rounded.to(torch.int8).transpose(0, 1)
+        scales[:, some] = scale.T
+    return levels, scales
 
 
 class TorchStack:
@@ -75,7 +102,7 @@ class TorchStack:
         device: torch.device | str = "cpu",
     ) -> None:
         self.shape, self.device = shape, torch.device(device)
-        self.heads = [_prepared(head, precision) for head in heads]
+        self.heads = [_prepared(head, head_precision(precision)) for head in heads]
         self.layers = [_prepared(layer, precision) for layer in layers]
 
     def begin(
@@ -107,10 +134,11 @@ class TorchStack:
 
 
 def _prepared(weights: Weights, precision: str) -> dict[str, Any]:
-    return {
-        name: product_of(weight, precision) if weight.ndim == 2 else weight.detach().float()
-        for name, weight in weights.items()
-    }
+    return {name: _prepared_part(weights[name], precision) for name in weights}
+
+
+def _prepared_part(weight: Tensor, precision: str) -> Product | Tensor:
+    return product_of(weight, precision) if weight.ndim == 2 else weight.detach().float()
 
 
 class TorchRun:

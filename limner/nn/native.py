@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.stack import PRECISIONS, StackShape, Weights
+from limner.nn.stack import CONVERTED, PRECISIONS, StackShape, Weights, head_precision
 
 SOURCES = Path(__file__).parent / "kernels"
 FLAGS = [
@@ -130,13 +130,17 @@ class _Call(ctypes.Structure):
 def _declare(library: Any) -> Any:
     pointer, number = ctypes.c_void_p, ctypes.c_int
     library.limner_new.restype = pointer
-    library.limner_new.argtypes = [number] * 8
+    library.limner_new.argtypes = [number] * 7
     library.limner_free.restype = None
     library.limner_free.argtypes = [pointer]
-    library.limner_set.restype = number
-    library.limner_set.argtypes = [pointer, number, number, pointer, number, number, number]
+    library.limner_make.restype = number
+    library.limner_make.argtypes = [pointer, *[number] * 5]
+    library.limner_fill.restype = None
+    library.limner_fill.argtypes = [pointer, number, number, pointer, number, number, number]
     library.limner_scratch.restype = ctypes.c_long
     library.limner_scratch.argtypes = [pointer, number]
+    library.limner_search.restype = None
+    library.limner_search.argtypes = [pointer, number]
     for name in ("limner_run", "limner_remember"):
         getattr(library, name).restype = None
         getattr(library, name).argtypes = [pointer, ctypes.POINTER(_Call)]
@@ -160,29 +164,43 @@ class NativeStack:
     ) -> None:
         self.library, self.shape = library, shape
         self.vocabularies: list[int] = []
-        number = PRECISIONS.index(precision)
         self.model = library.limner_new(
             *(shape.width, shape.layers, shape.heads, shape.hidden, shape.groups),
-            *(number, shape.layer_norm, shape.gelu),
+            *(shape.layer_norm, shape.gelu),
         )
         if not self.model:
             raise ResourceError("there is no memory for the decoder; free some, or use int8")
         weakref.finalize(self, library.limner_free, self.model)
         for group, head in enumerate(heads):
-            self.vocabularies.append(len(head["head"]))
-            self._keep(shape.layers + group, head)
+            self._keep(shape.layers + group, head, head_precision(precision))
         head = {}  # a generator's weights are let go before the next ones are made
         for index, layer in enumerate(layers):
-            self._keep(index, layer)
+            self._keep(index, layer, precision)
             layer = {}
 
-    def _keep(self, layer: int, weights: Weights) -> None:
-        for name, weight in weights.items():
-            plain = weight.detach().float().contiguous()
-            inputs = plain.shape[1] if plain.ndim == 2 else 0
-            place = (layer, SLOTS.index(name), plain.data_ptr(), len(plain), inputs)
-            if not self.library.limner_set(self.model, *place, torch.get_num_threads()):
+    def _keep(self, layer: int, weights: Weights, precision: str) -> None:
+        for name in weights:
+            weight = weights[name].detach()
+            if name == "head":
+                self.vocabularies.append(len(weight))
+            inputs = weight.shape[1] if weight.ndim == 2 else 0
+            place = self.model, layer, SLOTS.index(name)
+            kind = PRECISIONS.index(precision)
+            if not self.library.limner_make(*place, len(weight), inputs, kind):
                 raise ResourceError("there is no memory for the decoder; free some, or use int8")
+            self._fill(place, weight, gated=name == "into")
+            del weight  # one that is made when it is asked for has no other owner
+
+    def _fill(self, place: tuple[Any, ...], weight: Tensor, *, gated: bool) -> None:
+        """Pack a weight, some rows at a time: panels hold rows of gates or of values alone."""
+        panel, first = self.library.limner_panel(), 0
+        rows = panel * max(1, CONVERTED // (weight[0].numel() * panel))
+        for half in weight.chunk(2) if gated else [weight]:
+            for block in half.split(rows):
+                plain = block.float().contiguous()
+                told = plain.data_ptr(), first, len(plain), torch.get_num_threads()
+                self.library.limner_fill(*place, *told)
+                first += len(plain)
 
     def begin(
         self,

@@ -23,6 +23,8 @@ from limner.errors import UsageError, did_you_mean, quote
 from limner.nn.transformer import FeedForward, RMSNorm, Transformer
 
 PRECISIONS = ("fp32", "bf16", "int8")
+SCALED = 32  # neighbouring int8 weights of a row that share a scale
+CONVERTED = 2**19  # weights that are held in fp32 at a time while they are prepared
 Weights = Mapping[str, Tensor]
 
 
@@ -84,6 +86,14 @@ def check_precision(precision: str) -> str:
     )
 
 
+def head_precision(precision: str) -> str:
+    """Return the precision that heads are kept in: bf16 beside int8.
+
+    They are a small share of the weights, and int8 there moves the logits most.
+    """
+    return "bf16" if precision == "int8" else precision
+
+
 def prepare(
     shape: StackShape,
     layers: Iterable[Weights],
@@ -93,8 +103,9 @@ def prepare(
 ) -> Stack:
     """Return a decoder of these weights for drawing, by the native kernel where it can be used.
 
-    `layers` and `heads` lie on `device`. They are read once, heads first, so that of generators
-    no more than one layer is held twice.
+    `layers` and `heads` lie on `device`. Each weight is asked for once, heads first, and let go
+    before the next, so that of a generator, or of mappings that make a weight when it is asked for,
+    no more is held twice than they hold themselves.
     """
     from limner.nn.fast import TorchStack
     from limner.nn.native import NativeStack, find_library

@@ -110,16 +110,19 @@ class Dalle(nn.Module):
 
     def settle(self, request: Request) -> TokenSampling:
         """Return the request's sampling values, with the model's own for what it leaves open."""
-        asked = {
-            name: getattr(request.sampling, name)
-            for name in ("temperature", "top_k", "top_p", "min_p", "guidance_schedule", "typical_p")
-        }
+        asked = {name: getattr(request.sampling, name) for name in vars(request.sampling)}
         asked["guidance"] = request.guidance
         return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
 
     def _stream(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling
     ) -> Iterator[Step]:
+        if sampling.speculate and not getattr(self.prior, "speculates", False):
+            raise UsageError(
+                f"speculate is {sampling.speculate}, but this model's prior draws no drafts; "
+                "leave speculate out",
+                param="speculate",
+            )
         steps, at_once = self.prior.steps, self.prior.rows_at_once
         total = len(prompts) * steps
         finished: list[Tensor] = []

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from limner.sampling.tokens import TokenSampling
     from limner.text.tokenizer import Tokenizer
 
-_LATER_SAMPLING = {"typical_p"}  # folders that were written before it do not have it
+_LATER_SAMPLING = {"typical_p", "speculate"}  # folders written before them do not have them
 
 Table = dict[str, Any]
 

@@ -30,6 +30,7 @@ from limner.priors.base import (
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.priors.decoding import Decoder, Prepared
+from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
 
@@ -55,6 +56,7 @@ class GPT(PriorBase):
     """
 
     image_coordinates: Tensor
+    speculates = True
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -132,7 +134,13 @@ class GPT(PriorBase):
         given: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> Iterator[Tensor]:
-        """Draw codes in raster order, map by map, yielding after every cell; as PriorBase."""
+        """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
+
+        With known cells it does not speculate.
+        """
+        if sampling.speculate and given is None:
+            yield from speculate(self, text, sampling, seeds, sampling.speculate)
+            return
         count, groups = len(text), self.config.groups
         text, known = self.fill(text), self.known(given, keep)
         noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])

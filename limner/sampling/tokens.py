@@ -17,7 +17,7 @@ GUIDED = (1 / 8, 3 / 4)  # the share of the steps that the schedule "interval" g
 class TokenSampling:
     """Settled values of how tokens are chosen; `SAMPLERS` says what each does.
 
-    `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 keep all.
+    `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 keep all; `speculate` 0 is off.
     """
 
     temperature: float = 1.0
@@ -27,6 +27,7 @@ class TokenSampling:
     guidance: float = 0.0
     guidance_schedule: str = "constant"
     typical_p: float = 1.0
+    speculate: int = 0
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -88,6 +89,30 @@ def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:
     distribution, so equal logits and numbers give equal tokens. Of tokens that tie for the last
     place of top-k not all are kept. Probabilities are in double precision.
     """
+    kept, logits = _candidates(logits, sampling)
+    chosen = draw(logits.softmax(-1), uniforms)
+    return chosen if kept is None else kept.gather(-1, chosen[:, None])[:, 0]
+
+
+def probabilities(logits: Tensor, sampling: TokenSampling) -> Tensor:
+    """Return the probability (B, V), fp64, with which `choose` takes each token."""
+    kept, candidates = _candidates(logits, sampling)
+    chances = candidates.softmax(-1)
+    if kept is None:
+        return chances
+    return chances.new_zeros(logits.shape).scatter(-1, kept, chances)
+
+
+def draw(chances: Tensor, uniforms: Tensor) -> Tensor:
+    """Choose one index a row of weights (B, V) by uniform numbers (B,) in [0, 1)."""
+    cumulative = chances.cumsum(-1)
+    targets = uniforms.double()[:, None] * cumulative[:, -1:]
+    chosen = torch.searchsorted(cumulative, targets, right=True)
+    return chosen.clamp_max(chances.shape[-1] - 1)[:, 0]
+
+
+def _candidates(logits: Tensor, sampling: TokenSampling) -> tuple[Tensor | None, Tensor]:
+    """Return the tokens that top-k keeps, None for all, and their logits in fp64, settled."""
     kept = None
     if 0 < sampling.top_k < logits.shape[-1]:  # the others need no probability
         kept = logits.topk(sampling.top_k, dim=-1, sorted=False).indices.sort(dim=-1).values
@@ -95,12 +120,7 @@ def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:
     logits = logits.double() / sampling.temperature
     logits = keep_min_p(logits, sampling.min_p)
     logits = keep_top_p(logits, sampling.top_p)
-    logits = keep_typical(logits, sampling.typical_p)
-    cumulative = logits.softmax(-1).cumsum(-1)
-    targets = uniforms.double()[:, None] * cumulative[:, -1:]
-    chosen = torch.searchsorted(cumulative, targets, right=True)
-    chosen = chosen.clamp_max(logits.shape[-1] - 1)
-    return (chosen if kept is None else kept.gather(-1, chosen))[:, 0]
+    return kept, keep_typical(logits, sampling.typical_p)
 
 
 def keep_typical(logits: Tensor, share: float) -> Tensor:
@@ -128,4 +148,5 @@ SAMPLERS = {
     "guidance": "Push logits away from those without the prompt; 0 is off.",
     "guidance_schedule": "How guidance grows over a picture: constant, linear, cosine, interval.",
     "typical_p": "Choose among the codes of about average surprise that make up this share.",
+    "speculate": "Compute up to this many cells a pass, the next ones as drafts; 0 is off.",
 }

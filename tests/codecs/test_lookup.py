@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from limner.codecs import lookup
 from limner.codecs.lookup import nearest
 from limner.errors import UsageError
+from limner.nn import nearest as nearest_of_kernel
 
 BF16 = [torch.bfloat16] if lookup._has_bf16() else []
 PRECISIONS = [*BF16, torch.float32, torch.float64]
@@ -31,6 +32,14 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 @pytest.fixture
 def products_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "SMALL", 0)
+
+
+@pytest.fixture
+def kernel_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "SMALL", 0)
+    monkeypatch.setattr(lookup, "LEAST_FOR_KERNEL", 0)
+    if not nearest_of_kernel.searches():
+        pytest.skip("no native kernel searches here")
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -57,6 +66,7 @@ CASES: dict[str, tuple[Tensor, Tensor]] = {
     "all the same": (normal(100, 32), torch.ones(500, 32)),
     "each code many times": (normal(100, 16), normal(20, 16, seed=1).repeat(30, 1)),
     "a lattice full of ties": (lattice(300, 8), lattice(2000, 8, seed=1)),
+    "clusters": (normal(200, 64), normal(30, 64, seed=1).repeat(20, 1) + normal(600, 64) / 50),
     "nearly the same": (normal(200, 16), 1 + normal(500, 16, seed=1) * 1e-6),
     "fp64": (normal(100, 16).double() / 3, normal(300, 16, seed=1).double() / 3),
     "fp64, told apart only there": (normal(100, 9).double(), 1 + normal(300, 9).double() * 1e-12),
@@ -74,6 +84,55 @@ def test_the_answer_is_that_of_brute_force(name: str, products_only: None) -> No
     codes = nearest(vectors, codebook)
     assert codes.dtype == torch.int64
     assert torch.equal(codes, brute_force(vectors, codebook))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_kernel_changes_no_answer(name: str, kernel_first: None) -> None:
+    vectors, codebook = CASES[name]
+    assert torch.equal(nearest(vectors, codebook), brute_force(vectors, codebook))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_the_kernel_settles_is_right(name: str, kernel_first: None) -> None:
+    vectors, codebook = (each.float() for each in CASES[name])
+    scale = lookup._scale(vectors, codebook)
+    if scale is None:
+        return
+    codes, settled = nearest_of_kernel.search(vectors, codebook, scale)
+    assert torch.equal(codes[settled], brute_force(vectors, codebook)[settled])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["random", "unit vectors of few dimensions", "far from zero", "huge", "tiny", "one code"],
+)
+def test_the_kernel_settles_ordinary_rows(name: str, kernel_first: None) -> None:
+    assert nearest_of_kernel.search(*CASES[name], lookup._scale(*CASES[name]) or 1.0)[1].all()
+
+
+def test_the_kernel_settles_no_tie_and_no_crowd(kernel_first: None) -> None:
+    vectors, codebook = CASES["each code many times"]
+    assert not nearest_of_kernel.search(vectors, codebook, 1.0)[1].any()
+    vectors, codebook = CASES["all the same"]
+    assert not nearest_of_kernel.search(vectors, codebook, 1.0)[1].any()
+
+
+@pytest.mark.usefixtures("threads")
+def test_threads_and_company_change_nothing_the_kernel_finds(kernel_first: None) -> None:
+    vectors, codebook = normal(400, 50), normal(700, 50, seed=1)
+    wanted = brute_force(vectors, codebook)
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        for rows in (1, 5, 6, 7, 47, 48, 49, 400):
+            codes, settled = nearest_of_kernel.search(vectors[-rows:], codebook, 1.0)
+            assert settled.all() and torch.equal(codes, wanted[-rows:])
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS, ids=str)
@@ -165,6 +224,8 @@ def test_any_vectors_and_codes(data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lookup, "SMALL", 0)
         assert torch.equal(nearest(vectors, codebook), wanted)
+        patch.setattr(lookup, "LEAST_FOR_KERNEL", 0)
+        assert torch.equal(nearest(vectors, codebook), wanted)
     assert torch.equal(nearest(vectors, codebook), wanted)
 
 
@@ -236,7 +297,11 @@ def test_no_more_than_a_block_of_scores_is_held(
 
 
 @pytest.mark.parametrize("strange", [float("nan"), float("inf"), -float("inf")])
-def test_a_strange_row_gets_a_code_in_range_and_harms_no_other(strange: float) -> None:
+@pytest.mark.parametrize("least", [0, 2**26])
+def test_a_strange_row_gets_a_code_in_range_and_harms_no_other(
+    strange: float, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "LEAST_FOR_KERNEL", least)
     vectors, codebook = normal(100, 16), normal(300, 16, seed=1)
     wanted = nearest(vectors, codebook)
     vectors[7, 3] = strange

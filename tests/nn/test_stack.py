@@ -2,7 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,9 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import UsageError
-from limner.nn.fast import TorchStack, packed_products
+from limner.nn.fast import TorchStack, packed_products, product_of
 from limner.nn.native import NativeStack, find_library
-from limner.nn.stack import PRECISIONS, StackShape, check_precision, feed_forward_of, layers_of
+from limner.nn.stack import (
+    PRECISIONS,
+    StackShape,
+    check_precision,
+    feed_forward_of,
+    head_precision,
+    layers_of,
+)
 from limner.nn.transformer import (
     FeedForward,
     RMSNorm,
@@ -140,24 +148,97 @@ def rounded(weights: dict[str, Tensor], precision: str) -> dict[str, Tensor]:
         if weight.ndim == 2 and precision == "bf16":
             kept[name] = weight.bfloat16().float()
         elif weight.ndim == 2 and precision == "int8":
-            scale = weight.abs().amax(1, keepdim=True) / 127
-            kept[name] = (weight / scale).round() * scale
+            kept[name] = torch.cat([in_eight_bits(part) for part in weight.split(32, 1)], dim=1)
     return kept
+
+
+def in_eight_bits(weight: Tensor) -> Tensor:
+    """Return rows as multiples, -127 to 127, of a scale a row that bf16 holds; zero stays zero."""
+    scale = (weight.abs().amax(1, keepdim=True) / 127).bfloat16().float()
+    return (weight / scale.clamp_min(1e-30)).round().clamp(-127, 127) * scale
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_precision_is_that_of_the_weights(make: Make, model: Transformer, precision: str) -> None:
     layers = [dict(layer) for layer in layers_of(model)]
     plain = [rounded(layer, precision) for layer in layers]
-    plain_heads = [rounded(head, precision) for head in heads(model)]
+    plain_heads = [rounded(head, head_precision(precision)) for head in heads(model)]
     exact = TorchStack(SHAPE, plain, plain_heads, "fp32").begin([0] * 4, LENGTH, rotary())
     stack = make(SHAPE, layers, heads(model), precision)
     run = stack.begin([0] * 4, LENGTH, rotary())
     # Stock torch rounds the inputs of a bf16 product too, and the kernel does not.
     near = 0.1 if precision == "bf16" and not stack.native else 1e-4
-    wanted, found = (drawn(each, inputs(), 5, [1] * 6) for each in (exact, run))
-    torch.testing.assert_close(found, wanted, atol=near, rtol=near)
-    wanted, found = (each.logits(wanted[:, -1]) for each in (exact, run))
+    features, found = (drawn(each, inputs(), 5, [1] * 6) for each in (exact, run))
+    torch.testing.assert_close(found, features, atol=near, rtol=near)
+    near = 0.1 if precision != "fp32" and not stack.native else 1e-4
+    for group, known in ((0, None), (1, features[:, -2])):
+        wanted, found = (each.logits(features[:, -1], group, known) for each in (exact, run))
+        torch.testing.assert_close(found, wanted, atol=near, rtol=near)
+
+
+@pytest.mark.parametrize("inputs", [1, 31, 32, 33, 300])
+@pytest.mark.parametrize("rows", [1, 5, 40])
+def test_a_product_in_eight_bits_is_that_of_its_meaning(inputs: int, rows: int) -> None:
+    torch.manual_seed(7)
+    weight, x = (
+        torch.randn(77, inputs) * torch.logspace(-3, 3, 77)[:, None],
+        torch.randn(rows, inputs),
+    )
+    weight[3] = 0
+    weight[4] = 1e-42
+    kept = torch.cat([in_eight_bits(part) for part in weight.split(32, 1)], dim=1)
+    assert ((kept - weight).abs() <= weight.abs().amax(1, keepdim=True) / 250 + 1e-38).all()
+    found = product_of(weight, "int8")(x)
+    torch.testing.assert_close(found, F.linear(x, kept), atol=1e-4, rtol=1e-4)
+
+
+class MadeWhenAsked(Mapping[str, Tensor]):
+    """Weights that are made when they are asked for, and how many lived at once at most."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        self.shapes = shapes
+        self.asked: list[str] = []
+        self.alive: list[weakref.ref[Tensor]] = []
+        self.most = 0
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.asked.append(name)
+        generator = torch.Generator().manual_seed(len(name))
+        made = torch.randn(*self.shapes[name], generator=generator) / 9
+        self.alive = [*(each for each in self.alive if each() is not None), weakref.ref(made)]
+        self.most = max(self.most, len(self.alive))
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_weights_are_packed_one_at_a_time_and_some_rows_of_it(
+    make: Make, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = 700  # several panels, and more inputs than a block of any precision
+    monkeypatch.setattr("limner.nn.native.CONVERTED", 1)
+    monkeypatch.setattr("limner.nn.fast.CONVERTED", 3000)
+    sizes = {"qkv": (3 * WIDTH, WIDTH), "out": (WIDTH, WIDTH)}
+    sizes |= {"into": (2 * hidden, WIDTH), "down": (WIDTH, hidden)}
+    norms = {"attention_norm": (WIDTH,), "feed_forward_norm": (WIDTH,)}
+    layer = MadeWhenAsked({**norms, **sizes})
+    head = MadeWhenAsked({"attention_norm": (WIDTH,), "head": (VOCABULARY, WIDTH)})
+    shape = StackShape(WIDTH, 1, HEADS, hidden)
+    stack = make(shape, [layer], [head], precision)
+    assert layer.most == head.most == 1
+    assert layer.asked == list(layer) and head.asked == list(head)
+    plain = rounded(dict(layer), precision), rounded(dict(head), head_precision(precision))
+    exact = TorchStack(shape, [plain[0]], [plain[1]], "fp32")
+    near = 0.1 if precision != "fp32" and not stack.native else 1e-4
+    features, found = (each.begin([0] * 4, LENGTH).extend(inputs(), 0) for each in (exact, stack))
+    torch.testing.assert_close(found, features, atol=near, rtol=near)
+    runs = (each.begin([0] * 4, LENGTH) for each in (exact, stack))
+    wanted, found = (run.logits(features[:, -1]) for run in runs)
     torch.testing.assert_close(found, wanted, atol=near, rtol=near)
 
 

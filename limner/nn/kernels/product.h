@@ -21,6 +21,8 @@
 #define PANEL (4 * LANES)
 #define GROUP 24     /* tokens of one pass over a panel */
 #define BLOCK 16384  /* bytes of weights that stay in the first cache meanwhile */
+#define LARGE_PAGE ((size_t)1 << 21)
+#define SCALED 32    /* neighbouring int8 weights of an output that share a scale in bf16 */
 
 typedef float Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Integers __attribute__((vector_size(4 * LANES)));
@@ -34,41 +36,69 @@ enum Slot {
 };
 
 typedef struct {
-    int outputs, inputs;
+    int outputs, inputs, precision;
     void *packed;  /* a matrix in panels, or a vector as it is */
-    float *scales; /* of int8, one an output */
+    void *owned;   /* what it lies in */
+    size_t mapped; /* bytes of that, where it is not of the heap */
 } Part;
 
 typedef struct {
-    int width, layers, heads, hidden, groups, precision;
+    int width, layers, heads, hidden, groups;
     int layer_norm; /* 0: root mean square */
     int gelu;       /* 0: SiLU */
     Part (*parts)[SLOTS]; /* layers, then a head for each group; head 0 has the final norm */
 } Model;
 
+static inline size_t row_bytes(int precision) {
+    return PANEL * (precision == FP32 ? 4 : precision == BF16 ? 2 : 1);
+}
+
+/* Every SCALED rows of int8 have the row of their scales before them. */
 static size_t panel_bytes(int precision, int inputs) {
-    return (size_t)inputs * PANEL * (precision == FP32 ? 4 : precision == BF16 ? 2 : 1);
+    size_t scales = precision == INT8 ? (inputs + SCALED - 1) / SCALED * row_bytes(BF16) : 0;
+    return inputs * row_bytes(precision) + scales;
 }
 
 /* ---- weights ---- */
 
-static void *allocate(size_t bytes) {
-    const size_t page = (size_t)1 << 21; /* large pages: a product reads through all of it */
-    size_t rounded = bytes < page ? (bytes + 63) / 64 * 64 : (bytes + page - 1) / page * page;
-    void *memory = NULL;
-    if (posix_memalign(&memory, bytes < page ? 64 : page, rounded ? rounded : 64)) return NULL;
-#ifdef MADV_HUGEPAGE
-    if (bytes >= page) madvise(memory, rounded, MADV_HUGEPAGE);
+/* Make room, all zeros. What a product reads through lies in large pages, and not in the heap,
+   where it would keep the holes that weights in fp32 leave from being used or given back. */
+static int allocate(Part *part, size_t bytes) {
+#ifdef __linux__
+    if (bytes >= LARGE_PAGE) {
+        char *all = mmap(NULL, bytes + LARGE_PAGE, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (all == MAP_FAILED) return 0;
+        part->owned = all;
+        part->mapped = bytes + LARGE_PAGE;
+        part->packed = all + -(uintptr_t)all % LARGE_PAGE;
+        madvise(part->packed, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+        return 1;
+    }
 #endif
-    memset(memory, 0, rounded);
-    return memory;
+    if (posix_memalign(&part->owned, 64, bytes ? bytes : 64)) {
+        part->owned = NULL;
+        return 0;
+    }
+    part->packed = memset(part->owned, 0, bytes);
+    return 1;
 }
 
-Model *limner_new(int width, int layers, int heads, int hidden, int groups, int precision,
-                  int layer_norm, int gelu) {
+static void release(Part *part) {
+#ifdef __linux__
+    if (part->mapped) {
+        munmap(part->owned, part->mapped);
+        return;
+    }
+#endif
+    free(part->owned);
+}
+
+Model *limner_new(int width, int layers, int heads, int hidden, int groups, int layer_norm,
+                  int gelu) {
     Model *model = calloc(1, sizeof *model);
     if (!model) return NULL;
-    *model = (Model){width, layers, heads, hidden, groups, precision, layer_norm, gelu, NULL};
+    *model = (Model){width, layers, heads, hidden, groups, layer_norm, gelu, NULL};
     model->parts = calloc(layers + groups + 1, sizeof *model->parts);
     if (model->parts) return model;
     free(model);
@@ -77,76 +107,93 @@ Model *limner_new(int width, int layers, int heads, int hidden, int groups, int 
 
 void limner_free(Model *model) {
     for (int layer = 0; layer < model->layers + model->groups + 1; layer++)
-        for (int slot = 0; slot < SLOTS; slot++) {
-            free(model->parts[layer][slot].packed);
-            free(model->parts[layer][slot].scales);
-        }
+        for (int slot = 0; slot < SLOTS; slot++) release(&model->parts[layer][slot]);
     free(model->parts);
     free(model);
 }
 
-static void put(int precision, char *panel, int input, int column, float weight, float scale) {
+static uint32_t bits_of_bf16(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000; /* to the nearest, ties to even */
+}
+
+static void put(int precision, char *row, int column, float weight, float scale) {
     int vector = column / LANES, lane = column % LANES;
     if (precision == FP32) {
-        ((float *)panel)[(size_t)input * PANEL + column] = weight;
+        ((float *)row)[column] = weight;
     } else if (precision == BF16) {
-        uint32_t bits;
-        memcpy(&bits, &weight, 4);
-        bits += 0x7fff + (bits >> 16 & 1); /* to the nearest, ties to even */
-        size_t word = (size_t)input * PANEL / 2 + vector / 2 * LANES + lane;
-        ((uint32_t *)panel)[word] |= vector % 2 ? bits & 0xffff0000 : bits >> 16;
+        uint32_t bits = bits_of_bf16(weight);
+        ((uint32_t *)row)[vector / 2 * LANES + lane] |= vector % 2 ? bits : bits >> 16;
     } else {
-        int level = scale > 0 ? (int)lrintf(weight / scale) : 0;
-        ((uint32_t *)panel)[(size_t)input * LANES + lane] |= (uint32_t)(uint8_t)level << 8 * vector;
+        float level = scale > 0 ? rintf(weight / scale) : 0;
+        level = level > 127 ? 127 : level < -127 ? -127 : level;
+        ((uint32_t *)row)[lane] |= (uint32_t)(uint8_t)(int)level << 8 * vector;
+    }
+}
+
+static void put_scaled(char *panel, int inputs, int column, const float *weights) {
+    for (int i = 0; i < inputs; i += SCALED) {
+        int count = inputs - i < SCALED ? inputs - i : SCALED;
+        char *rows = panel + panel_bytes(INT8, i);
+        float most = 0, scale;
+        for (int k = i; k < i + count; k++)
+            most = fabsf(weights[k]) > most ? fabsf(weights[k]) : most;
+        uint32_t bits = bits_of_bf16(most / 127);
+        memcpy(&scale, &bits, 4);
+        put(BF16, rows, column, scale, 0);
+        rows += row_bytes(BF16);
+        for (int k = 0; k < count; k++)
+            put(INT8, rows + k * row_bytes(INT8), column, weights[i + k], scale);
     }
 }
 
 typedef struct {
     Part *part;
     const float *weights;
-    int precision, gated;
+    int rows, panel, stride;
 } Packing;
 
 static void pack_panel(void *context, int task) {
     Packing *job = context;
-    Part *part = job->part;
-    int inputs = part->inputs, half = part->outputs / 2;
-    int first = job->gated ? task / 2 * PANEL : task * PANEL;
-    int end = job->gated ? half : part->outputs, shift = job->gated && task % 2 ? half : 0;
-    char *panel = (char *)part->packed + task * panel_bytes(job->precision, inputs);
-    for (int column = 0; column < PANEL && first + column < end; column++) {
-        const float *row = job->weights + (size_t)(first + column + shift) * inputs;
-        float most = 0;
-        for (int i = 0; i < inputs && part->scales; i++)
-            most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
-        float scale = most / 127;
-        if (part->scales) part->scales[task * PANEL + column] = scale;
-        for (int i = 0; i < inputs; i++) put(job->precision, panel, i, column, row[i], scale);
+    int inputs = job->part->inputs, precision = job->part->precision;
+    char *panel = (char *)job->part->packed +
+                  (job->panel + task * job->stride) * panel_bytes(precision, inputs);
+    for (int column = 0; column < PANEL && task * PANEL + column < job->rows; column++) {
+        const float *weights = job->weights + (size_t)(task * PANEL + column) * inputs;
+        if (precision == INT8) put_scaled(panel, inputs, column, weights);
+        else
+            for (int i = 0; i < inputs; i++)
+                put(precision, panel + i * row_bytes(precision), column, weights[i], 0);
     }
 }
 
-/* Keep a copy of weights (outputs, inputs), packed, or of a vector where inputs is 0. */
-int limner_set(Model *model, int layer, int slot, const float *weights, int outputs, int inputs,
-               int threads) {
+/* Make room for weights (outputs, inputs), or for a vector where inputs is 0. */
+int limner_make(Model *model, int layer, int slot, int outputs, int inputs, int precision) {
     Part *part = &model->parts[layer][slot];
     int gated = slot == INTO, rows = gated ? outputs / 2 : outputs;
-    part->outputs = outputs;
-    part->inputs = inputs;
-    if (!inputs) {
-        part->packed = allocate(outputs * sizeof(float));
-        if (!part->packed) return 0;
-        memcpy(part->packed, weights, outputs * sizeof(float));
-        return 1;
-    }
     int panels = (rows + PANEL - 1) / PANEL * (gated ? 2 : 1);
-    part->packed = allocate(panels * panel_bytes(model->precision, inputs));
-    if (model->precision == INT8) part->scales = allocate(panels * PANEL * sizeof(float));
-    if (!part->packed || (model->precision == INT8 && !part->scales)) return 0;
-    Packing job = {part, weights, model->precision, gated};
+    *part = (Part){outputs, inputs, precision, NULL, NULL, 0};
+    return allocate(part, inputs ? panels * panel_bytes(precision, inputs)
+                                 : outputs * sizeof(float));
+}
+
+/* Keep a copy of some rows of a part, from row `first` on: whole panels, but for the last ones of
+   a matrix. Panels of gates (the first half of rows) and of values stand in turns. */
+void limner_fill(Model *model, int layer, int slot, const float *weights, int first, int rows,
+                 int threads) {
+    Part *part = &model->parts[layer][slot];
+    if (!part->inputs) {
+        memcpy((float *)part->packed + first, weights, rows * sizeof(float));
+        return;
+    }
+    int half = part->outputs / 2, stride = slot == INTO ? 2 : 1;
+    int value = slot == INTO && first >= half;
+    int panel = (first - (value ? half : 0)) / PANEL * stride + value;
+    Packing job = {part, weights, rows, panel, stride};
     threads = begin_parallel(threads);
-    parallel(threads, panels, pack_panel, &job);
+    parallel(threads, (rows + PANEL - 1) / PANEL, pack_panel, &job);
     end_parallel(threads);
-    return 1;
 }
 
 /* ---- products ---- */
@@ -175,12 +222,10 @@ static inline __attribute__((always_inline)) void widen(int precision, const cha
     }
 }
 
-static inline __attribute__((always_inline)) void tile(
+static inline __attribute__((always_inline)) void accumulate(
     const int precision, const int tokens, const char *w, const float *x, size_t stride, int inputs,
-    float *out) {
-    Vector sums[TILE][4];
-    for (int t = 0; t < tokens; t++) memcpy(sums[t], out + t * PANEL, sizeof sums[t]);
-    const size_t step = panel_bytes(precision, 1);
+    Vector (*sums)[4]) {
+    const size_t step = row_bytes(precision);
     for (int i = 0; i < inputs; i++, w += step) {
         Vector weights[4];
         for (size_t line = 0; line < step; line += 64) __builtin_prefetch(w + 16 * step + line);
@@ -188,7 +233,32 @@ static inline __attribute__((always_inline)) void tile(
         for (int t = 0; t < tokens; t++)
             for (int j = 0; j < 4; j++) sums[t][j] += x[t * stride + i] * weights[j];
     }
-    for (int t = 0; t < tokens; t++) memcpy(out + t * PANEL, sums[t], sizeof sums[t]);
+}
+
+static inline __attribute__((always_inline)) void tile(
+    const int precision, const int tokens, const char *w, const float *x, size_t stride, int inputs,
+    float *out) {
+    Vector sums[TILE][4];
+    if (precision != INT8) {
+        for (int t = 0; t < tokens; t++) memcpy(sums[t], out + t * PANEL, sizeof sums[t]);
+        accumulate(precision, tokens, w, x, stride, inputs, sums);
+        for (int t = 0; t < tokens; t++) memcpy(out + t * PANEL, sums[t], sizeof sums[t]);
+        return;
+    }
+    for (int i = 0; i < inputs; i += SCALED) {
+        int count = inputs - i < SCALED ? inputs - i : SCALED;
+        const char *rows = w + panel_bytes(INT8, i);
+        Vector scales[4];
+        widen(BF16, rows, scales);
+        for (int t = 0; t < tokens; t++) memset(sums[t], 0, sizeof sums[t]);
+        accumulate(INT8, tokens, rows + row_bytes(BF16), x + i, stride, count, sums);
+        for (int t = 0; t < tokens; t++)
+            for (int j = 0; j < 4; j++) {
+                float *to = out + t * PANEL + j * LANES;
+                Vector sum = load(to) + scales[j] * sums[t][j];
+                memcpy(to, &sum, sizeof sum);
+            }
+    }
 }
 
 #define TILES(P, N) case N: tile(P, N, w, x, stride, inputs, out); break;
@@ -208,11 +278,11 @@ KERNEL(tiles_int8, INT8)
 
 /* Products (tokens, PANEL) of one panel. Tokens share a block of weights while the first cache
    holds it; a sum that is put aside between blocks is the same sum. */
-static void multiply(const Part *part, int precision, int panel, const float *x, int tokens,
-                     float *out) {
+static void multiply(const Part *part, int panel, const float *x, int tokens, float *out) {
+    const int precision = part->precision;
     const char *w = (const char *)part->packed + panel * panel_bytes(precision, part->inputs);
     int rounds = (tokens + TILE - 1) / TILE, each = (tokens + rounds - 1) / rounds;
-    int block = tokens > TILE ? (int)(BLOCK / panel_bytes(precision, 1)) : part->inputs;
+    int block = tokens > TILE ? (int)(BLOCK / row_bytes(precision)) : part->inputs;
     memset(out, 0, (size_t)tokens * PANEL * sizeof(float));
     for (int i = 0; i < part->inputs; i += block) {
         int inputs = part->inputs - i < block ? part->inputs - i : block;
@@ -226,10 +296,6 @@ static void multiply(const Part *part, int precision, int panel, const float *x,
             else tiles_int8(count, from, in, part->inputs, inputs, sums);
         }
     }
-    if (precision != INT8) return;
-    const float *scales = part->scales + panel * PANEL;
-    for (int t = 0; t < tokens; t++)
-        for (int j = 0; j < PANEL; j++) out[t * PANEL + j] *= scales[j];
 }
 
 static inline float exponential(float x) { /* Cephes; relative error 2e-7 */
@@ -279,16 +345,15 @@ static void product_panel(void *context, int task) {
     float sums[GROUP * PANEL], gates[GROUP * PANEL];
     int first = task * PANEL, outputs = job->gated ? job->part->outputs / 2 : job->part->outputs;
     int count = outputs - first < PANEL ? outputs - first : PANEL;
-    int precision = job->model->precision;
     for (int t = 0; t < job->tokens; t += GROUP) {
         int tokens = job->tokens - t < GROUP ? job->tokens - t : GROUP;
         const float *x = job->x + (size_t)t * job->part->inputs;
         if (job->gated) {
-            multiply(job->part, precision, 2 * task, x, tokens, gates);
-            multiply(job->part, precision, 2 * task + 1, x, tokens, sums);
+            multiply(job->part, 2 * task, x, tokens, gates);
+            multiply(job->part, 2 * task + 1, x, tokens, sums);
             gate(gates, tokens * PANEL, job->model->gelu, sums);
         } else {
-            multiply(job->part, precision, task, x, tokens, sums);
+            multiply(job->part, task, x, tokens, sums);
         }
         for (int s = 0; s < tokens; s++) {
             float *out = job->out + (size_t)(t + s) * outputs + first;

@@ -8,6 +8,7 @@
    Shapes: n tokens, D width, H heads, K = D / H, S positions of the cache. */
 #define _GNU_SOURCE
 #include "product.h"
+#include "nearest.h"
 
 typedef struct {
     int tokens, rows, length, memory_length, threads;
@@ -20,7 +21,7 @@ typedef struct {
 } Call;
 
 int limner_positions(int length) { return (length + PANEL - 1) / PANEL * PANEL; }
-int limner_lanes(void) { return LANES; }
+int limner_panel(void) { return PANEL; }
 
 /* ---- norms ---- */
 

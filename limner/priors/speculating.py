@@ -1,0 +1,167 @@
+"""Speculative Jacobi decoding (Teng 2024, arXiv 2410.01699): several cells a pass, exactly.
+
+Each pass computes a window of cells at once: the next one, and after it drafts of the pass before.
+A draft that was drawn with probability q and now has p is kept with probability min(1, p / q); the
+first that is not is drawn anew from max(0, p - q), and those after it from the p of this pass, as
+new drafts. So every cell is drawn as if one after the other (Leviathan 2022, arXiv 2211.17192,
+appendix A.1), but other pictures belong to the seeds.
+
+Shapes: W cells of the window, G codes a cell, V values of a code, D width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from limner.priors.codes import embed_cells
+from limner.priors.decoding import Decoder
+from limner.sampling.tokens import TokenSampling, draw, guidance_at, probabilities
+
+if TYPE_CHECKING:
+    from limner.priors.gpt import GPT
+
+
+@dataclass
+class _Picture:
+    """One row of a drawing: its settled cells, and the drafts after them with their chances."""
+
+    row: int
+    generator: torch.Generator
+    codes: Tensor  # (<= S, G)
+    drafts: Tensor  # (< W, G)
+    chances: Tensor  # (< W, G, V)
+
+    def uniforms(self, count: int) -> Tensor:
+        """Return the next uniform numbers (count,) of this picture's seed."""
+        return torch.rand(count, generator=self.generator, dtype=torch.float64)
+
+
+def speculate(
+    prior: "GPT", text: Tensor, sampling: TokenSampling, seeds: Sequence[int], window: int
+) -> Iterator[Tensor]:
+    """Draw as GPT.stream does with nothing given, up to `window` cells of a picture in a pass."""
+    decoder = Decoder(prior, prior.fill(text), sampling, len(text))
+    groups, values = prior.config.groups, prior.config.vocabulary
+    pictures = [
+        _Picture(
+            row,
+            torch.Generator().manual_seed(seed),
+            text.new_zeros(0, groups),
+            text.new_zeros(0, groups),
+            torch.zeros(0, groups, values, dtype=torch.float64),
+        )
+        for row, seed in enumerate(seeds)
+    ]
+    shown = 0
+    while shown < prior.length:
+        for picture in pictures:
+            if len(picture.codes) < prior.length:
+                _Pass(decoder, picture, window).run()
+        ready = min(len(picture.codes) for picture in pictures)
+        for cell in range(shown, ready):
+            codes = torch.stack([picture.codes[: cell + 1] for picture in pictures])
+            yield prior.shown(codes, len(text))
+        shown = max(shown, ready)
+
+
+class _Pass:
+    """One pass of the decoder for one picture."""
+
+    def __init__(self, decoder: Decoder, picture: _Picture, window: int) -> None:
+        self.decoder, self.picture, self.prior = decoder, picture, decoder.prior
+        self.first = len(picture.codes)
+        which = self.prior.map_of(self.first)
+        self.left = self.prior.slices[which].stop - self.first  # a window has heads of one map
+        self.window = min(window, self.left)
+        self.heads = which * self.prior.config.groups
+        self.drafts = picture.drafts[: self.window - 1]
+
+    def run(self) -> None:
+        """Settle one cell or more of the picture, and leave drafts of those that come next."""
+        picture, drafts = self.picture, self.drafts
+        features = self._features()
+        kept, group, chances = self._verify(features)
+        known = drafts[kept : kept + 1, :group]
+        codes, found = self._draw(features[:, kept:], known, kept, chances)
+        picture.codes = torch.cat([picture.codes, drafts[:kept], codes[:1]])
+        more = min(self.window - 1, self.left - kept - 1) - (len(codes) - 1)
+        if more > 0:  # cells that no pass has seen yet are drafted as the last one seen
+            last = found[-1:].expand(more, -1, -1)
+            fresh = draw(last.flatten(0, 1), picture.uniforms(last.shape[0] * last.shape[1]))
+            codes = torch.cat([codes, fresh.view(more, -1)])
+            found = torch.cat([found, last])
+        picture.drafts, picture.chances = codes[1:], found[1:]
+
+    def _features(self) -> Tensor:
+        """Return features (1 or 2, W, D) of the next cell and of those after each draft."""
+        decoder, prior, first = self.decoder, self.prior, self.first
+        before = torch.cat([self.picture.codes[-1:], self.drafts])
+        inputs = []
+        for index in range(len(self.drafts) + 1):
+            cell = first + index
+            last = prior.begin[None]
+            if cell:
+                code = before[index - (first == 0)][None]
+                last = prior.embed_cell(decoder.inputs, code, cell - 1)
+            inputs.append(last + prior.target[cell])
+        rows = slice(self.picture.row, None, decoder.pictures)  # with the text, and without
+        count = 2 if decoder.sampling.guidance else 1
+        x = torch.stack(inputs, dim=1).expand(count, -1, -1)
+        return decoder.run.extend(x, decoder.prefix + first, rows)
+
+    def _chances(self, features: Tensor, group: int, known: Tensor, offset: int) -> Tensor:
+        """Return the chances (W, V) of a code of cells by their codes before it, (W, group)."""
+        decoder, rows = self.decoder, features.flatten(0, 1)
+        mixed = None
+        if group:
+            inputs = decoder.inputs[self.heads : self.heads + group]
+            mixed = embed_cells(inputs, known).repeat(len(features), 1)
+        logits = decoder.run.logits(rows, self.heads + group, mixed)
+        sampling = decoder.sampling
+        if sampling.guidance:
+            cells = range(self.first + offset, self.first + offset + features.shape[1])
+            scales = [
+                guidance_at(sampling.guidance_schedule, sampling.guidance, cell, self.prior.length)
+                for cell in cells
+            ]
+            pushes = torch.tensor(scales, device=logits.device)[:, None]
+            with_text, without = logits.chunk(2)
+            logits = with_text + pushes * (with_text - without)
+        return probabilities(logits, sampling)
+
+    def _verify(self, features: Tensor) -> tuple[int, int, Tensor | None]:
+        """Return how many drafts stay, how many codes of the next, and the chances of its first."""
+        drafts, count = self.drafts, len(self.drafts)
+        groups = range(drafts.shape[1])
+        now = [self._chances(features[:, :count], g, drafts[:, :g], 0) for g in groups if count]
+        for cell in range(count):
+            for group in groups:
+                code = drafts[cell, group]
+                new, old = now[group][cell], self.picture.chances[cell, group]
+                if self.picture.uniforms(1) * old[code] >= new[code]:
+                    return cell, group, (new - old).clamp_min(0)[None]
+        return count, 0, None
+
+    def _draw(
+        self, features: Tensor, known: Tensor, offset: int, chances: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return codes (W, G) and their chances (W, G, V) of the first cell not kept, and on.
+
+        `known` (1 or 0, g) are the codes of the first that stay; `chances` (1, V) those of the
+        one after them, where a draft was refused.
+        """
+        count, codes, found = features.shape[1], known.new_zeros(features.shape[1], 0), []
+        for group in range(self.prior.config.groups):
+            now = self._chances(features, group, codes, offset)
+            weights = now
+            if chances is not None and group == known.shape[1]:
+                weights = torch.cat([chances, now[1:]])
+            chosen = draw(weights, self.picture.uniforms(count))
+            if group < known.shape[1]:
+                chosen = torch.cat([known[0, group : group + 1], chosen[1:]])
+            codes = torch.cat([codes, chosen[:, None]], dim=1)
+            found.append(now)
+        return codes, torch.stack(found, dim=1)
