@@ -75,6 +75,11 @@ def test_mistakes_are_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to what it starts in the background: interrupts are ignored there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_nothing_behind(
@@ -86,12 +91,16 @@ def test_a_signal_leaves_nothing_behind(
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
     metadata = tmp_path / "out.partial" / "metadata.jsonl"
     until = time.monotonic() + 30
     while not (metadata.exists() and metadata.stat().st_size) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    try:
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert list(tmp_path.iterdir()) == []
