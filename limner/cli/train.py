@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,20 +54,27 @@ def train(
     """Train a codec, a prior or a CLIP.
 
     Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
-    from there. A second one stops at once; then the last state saved is what is left.
+    from there. A second one stops at once; then the last state saved is what is left. Started by
+    torchrun, ranks share each batch and the model as the config's loop.parallel says.
     """
     from limner.train.config import read_config
 
     run = read_config(config, read_settings(settings or ()))
-    refuse_older_state(Path(run.out), resume)
+    from limner.train.generations import has_state
     from limner.train.loop import train as train_steps
+    from limner.train.ranks import agreed, share_told, was_restarted
+
+    resume = resume or (was_restarted() and has_state(Path(run.out)))
+    refuse_older_state(Path(run.out), resume)
+    first = share_told().first
+    quiet = quiet or not first
 
     last: Progress | None = None
     validation: dict[str, float] = {}
     began = time.perf_counter()
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
     with stopping() as stop, closing(steps):
-        for progress in until(stop, with_progress(steps, run.task, quiet)):
+        for progress in until(stop, with_progress(steps, run.task, quiet), agreed):
             last, validation = progress, progress.validation or validation
     answer = {
         "task": run.task,
@@ -82,7 +89,8 @@ def train(
         "waiting": round(last.waiting, 4) if last else None,
         "kwh": last.kwh if last else None,
     }
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
+    if first:
+        typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
     if stop.signal is not None:
         if not quiet:
             say("stopped, and the state is saved; go on with --resume")
@@ -144,12 +152,15 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def until(stop: Stop, steps: Iterator[Progress]) -> Iterator[Progress]:
-    """Pass the steps on until a signal came."""
+def until(
+    stop: Stop, steps: Iterator[Progress], agreed: Callable[[int], int] = abs
+) -> Iterator[Progress]:
+    """Pass the steps on until a signal came to this rank or, as it is `agreed`, to another."""
     try:
         for progress in steps:
             stop.started = True
             yield progress
+            stop.signal = agreed(stop.signal or 0) or None
             if stop.signal is not None:
                 return
     except RuntimeError:
