@@ -67,7 +67,7 @@ def gathered_to_learn(rows: Tensor) -> Tensor:
     """
     if share_here().ranks == 1 or not len(rows):
         return rows
-    found: Tensor = _Gathered.apply(rows)
+    found: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
     return found
 
 

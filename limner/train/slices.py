@@ -27,15 +27,17 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
     Raises ResourceError when one of them cannot write.
     """
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     held = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     try:
-        checkpoint.save(
+        save(
             held,
-            storage_writer=checkpoint.HuggingFaceStorageWriter(str(folder), save_distributed=True),
+            storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
         )
-    except checkpoint.CheckpointException as error:
+    except CheckpointException as error:
         raise ResourceError(
             f"the ranks cannot write their state in {shorten(str(folder), 120)} ({_first(error)}); "
             "free space, or choose a folder that all of them can write to"
@@ -49,16 +51,18 @@ def read_shards(folder: Path, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
     is no safetensors, or lacks a part of a tensor.
     """
     from safetensors import SafetensorError
-    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
-    reader = checkpoint.HuggingFaceStorageReader(str(folder))
+    reader = HuggingFaceStorageReader(str(folder))
     try:
         found = reader.read_metadata().state_dict_metadata
         into = {name: _empty(about, known.get(name)) for name, about in found.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is", UserWarning)  # one rank reads
-            checkpoint.load(into, storage_reader=reader, no_dist=True)
-    except (checkpoint.CheckpointException, SafetensorError, OSError, LookupError) as error:
+            load(into, storage_reader=reader, no_dist=True)
+    except (CheckpointException, SafetensorError, OSError, LookupError) as error:
         raise CheckpointError(
             f"the training state in {shorten(str(folder), 120)} is damaged ({_first(error)}); "
             "remove it and start without --resume"

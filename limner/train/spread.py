@@ -25,7 +25,8 @@ class Spread:
     def __init__(
         self, module: nn.Module, run: Callable[..., Any], shown: nn.Module | None = None
     ) -> None:
-        self.module, self.run, self.shown = module, run, module if shown is None else shown
+        self.module, self.run = module, run
+        self.shown: Any = module if shown is None else shown
 
     def average(self, decay: float) -> Average:
         """Return the average of what is learnt of the module."""

@@ -180,7 +180,10 @@ def test_what_two_ranks_saved_goes_on_on_one_two_and_three(
     loop = {**LOOP, "parallel": parallel, "validate_every": 6}
     whole = prior_run(tmp_path / "whole", codec, loop=loop)
     parts = [prior_run(tmp_path / str(ranks), codec, loop=loop) for ranks in (1, 2, 3)]
-    jobs = [{"config": whole}, *({"config": config, "steps": 3} for config in parts)]
+    jobs: list[dict[str, Any]] = [
+        {"config": whole},
+        *({"config": config, "steps": 3} for config in parts),
+    ]
     unbroken, first, *_ = run(tmp_path / "jobs", 2, jobs, emoji_font)
     assert {path.suffix for path in (tmp_path / "2" / "state").iterdir()} == {
         ".safetensors",
@@ -202,7 +205,7 @@ def test_what_one_process_saved_goes_on_on_two_ranks(
 ) -> None:
     fsdp = {**LOOP, "parallel": "fsdp"}
     whole, part = prior_run(tmp_path / "whole", codec), prior_run(tmp_path / "part", codec)
-    jobs = [{"config": whole}, {"config": part, "steps": 2}]
+    jobs: list[dict[str, Any]] = [{"config": whole}, {"config": part, "steps": 2}]
     unbroken, first = run(tmp_path / "jobs1", 1, jobs, emoji_font)
     job = {"config": {**part, "loop": fsdp}, "resume": True}
     (second,) = run(tmp_path / "jobs2", 2, [job], emoji_font)
@@ -220,7 +223,7 @@ def test_shards_that_changed_are_refused(tmp_path: Path, emoji_font: Path) -> No
     with pytest.raises(CheckpointError, match=r"is damaged .*shard-0000"):
         next(train(read_config(tmp_path / "0.toml"), resume=True))
     shard.unlink()
-    with pytest.raises(CheckpointError, match=r"is damaged .*shard-0000"):
+    with pytest.raises(CheckpointError, match=r"is damaged .*No such file"):
         next(train(read_config(tmp_path / "0.toml"), resume=True))
 
 
