@@ -33,6 +33,16 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Overrule the file, as loop.steps=100."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
+]
+Ranks = Annotated[
+    str, typer.Option("--ranks", metavar="N,...", help="Numbers of processes that --plan is for.")
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option("--price", metavar="NAME=PRICE", help="Of an hour, for --plan, as A100=1.50."),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only where the run is.")]
 
 
@@ -50,6 +60,9 @@ def train(
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    plan: Plan = False,
+    ranks: Ranks = "1",
+    prices: Prices = None,
 ) -> None:
     """Train a codec, a prior or a CLIP.
 
@@ -60,6 +73,13 @@ def train(
     from limner.train.config import read_config
 
     run = read_config(config, read_settings(settings or ()))
+    if plan:
+        from limner.cli.plan import tell
+
+        tell(run, ranks, prices or (), as_json)
+        return
+    if prices or ranks != "1":
+        raise UsageError("--ranks and --price are of --plan; torchrun starts several processes")
     from limner.train.generations import has_state
     from limner.train.loop import train as train_steps
     from limner.train.ranks import agreed, share_told, was_restarted

@@ -154,6 +154,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> Path:
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_process_does(tmp_path: Path, codec: Path, emoji_font: Path) -> None:
     both = {}
     for ranks in (1, 2):
@@ -173,6 +174,7 @@ def test_two_ranks_train_as_one_process_does(tmp_path: Path, codec: Path, emoji_
     assert {path.name for path in folder.glob("*.png")} == {"samples-000006.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_what_two_ranks_saved_goes_on_on_one_two_and_three(
     tmp_path: Path, codec: Path, emoji_font: Path, parallel: str
@@ -180,10 +182,8 @@ def test_what_two_ranks_saved_goes_on_on_one_two_and_three(
     loop = {**LOOP, "parallel": parallel, "validate_every": 6}
     whole = prior_run(tmp_path / "whole", codec, loop=loop)
     parts = [prior_run(tmp_path / str(ranks), codec, loop=loop) for ranks in (1, 2, 3)]
-    jobs: list[dict[str, Any]] = [
-        {"config": whole},
-        *({"config": config, "steps": 3} for config in parts),
-    ]
+    stopped = [{"config": config, "steps": 3} for config in parts]
+    jobs: list[dict[str, Any]] = [{"config": whole}, *stopped]
     unbroken, first, *_ = run(tmp_path / "jobs", 2, jobs, emoji_font)
     assert {path.suffix for path in (tmp_path / "2" / "state").iterdir()} == {
         ".safetensors",
@@ -200,6 +200,7 @@ def test_what_two_ranks_saved_goes_on_on_one_two_and_three(
             assert models[0].read_bytes() == models[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_what_one_process_saved_goes_on_on_two_ranks(
     tmp_path: Path, codec: Path, emoji_font: Path
 ) -> None:
@@ -212,6 +213,7 @@ def test_what_one_process_saved_goes_on_on_two_ranks(
     assert losses(first) + losses(second) == pytest.approx(losses(unbroken), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_shards_that_changed_are_refused(tmp_path: Path, emoji_font: Path) -> None:
     config = codec_run(tmp_path / "run")
     run(tmp_path / "jobs", 2, [{"config": config, "steps": 1}], emoji_font)
@@ -234,6 +236,7 @@ def wait_for(path: Path, seconds: float) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_when_a_rank_is_killed_the_other_leaves_and_says_so(
     tmp_path: Path, emoji_font: Path
 ) -> None:
@@ -272,6 +275,7 @@ def torchrun(folder: Path, font: Path, *words: str) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 def test_torchrun_stops_all_ranks_at_one_step(tmp_path: Path, emoji_font: Path) -> None:
     long = {**LOOP, "steps": 100_000, "save_every": 5, "validate_every": 10**6}
     config = codec_run(tmp_path / "run", loop={**long, "sample_every": 10**6})
