@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -99,15 +99,11 @@ def train(
     answer = {
         "task": run.task,
         "out": run.out,
-        "step": last.step if last else None,
-        "steps": run.loop.steps,
         "finished": stop.signal is None,
         "seconds": round(time.perf_counter() - began, 3),
-        "numbers": last.numbers if last else {},
+        "steps": run.loop.steps,
         "validation": validation,
-        "ended": last.ended if last else "",
-        "waiting": round(last.waiting, 4) if last else None,
-        "kwh": last.kwh if last else None,
+        **_about(last),
     }
     if first:
         typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
@@ -115,10 +111,19 @@ def train(
         if not quiet:
             say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
-    if last is None and not quiet:
-        say("nothing to do: the run has ended")
-    if last is not None and not quiet:
-        say(spend(last))
+    if not quiet:
+        say("nothing to do: the run has ended" if last is None else spend(last))
+
+
+def _about(last: Progress | None) -> dict[str, Any]:
+    """Return what the answer tells of the last step of a run, which may have none."""
+    return {
+        "step": last.step if last else None,
+        "numbers": last.numbers if last else {},
+        "ended": last.ended if last else "",
+        "waiting": round(last.waiting, 4) if last else None,
+        "kwh": last.kwh if last else None,
+    }
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:

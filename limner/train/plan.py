@@ -66,15 +66,15 @@ def memory(cost: Cost, config: TrainConfig, ranks: int, parallel: str) -> dict[s
 
     With "fsdp" that rank also holds the whole averaged model, which it measures and writes.
     """
-    every = cost.trained + cost.frozen
+    every, loop = cost.trained + cost.frozen, config.loop
     parts = ranks if parallel == "fsdp" else 1
     found = {
         "weights": FLOAT * (cost.frozen + -(-cost.trained // parts)),
         "gradients": FLOAT * -(-cost.trained // parts),
         "optimizer": -(-cost.optimizer // parts),
         "average": FLOAT * -(-cost.trained // parts),
-        "activations": cost.activations * (config.loop.batch // ranks),
-        "half_copies": 2 * every if config.loop.bf16 else 0,
+        "activations": cost.activations * -(-loop.batch // (ranks * loop.accumulate)),
+        "half_copies": 2 * every if loop.bf16 or loop.fp16 else 0,
         "exchange": FLOAT * cost.trained if ranks > 1 and parallel == "ddp" else 0,
         "whole_model": FLOAT * cost.trained if parallel == "fsdp" else 0,
     }
@@ -106,6 +106,7 @@ def _cost_of(config: TrainConfig) -> tuple[Cost, list[str]]:
     assumed = [
         "activations are what the forward pass keeps; workspaces of kernels come on top",
         "exchange between ranks, reading, validation and saves take no time",
+        "activations are kept, as without loop.checkpointing",
     ]
     if config.task == "codec":
         return cost_of_codec(config), assumed
