@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -33,6 +33,16 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Overrule the file, as loop.steps=100."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
+]
+Ranks = Annotated[
+    str, typer.Option("--ranks", metavar="N,...", help="Numbers of processes that --plan is for.")
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option("--price", metavar="NAME=PRICE", help="Of an hour, for --plan, as A100=1.50."),
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only where the run is.")]
 
 
@@ -50,47 +60,70 @@ def train(
     settings: Settings = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    plan: Plan = False,
+    ranks: Ranks = "1",
+    prices: Prices = None,
 ) -> None:
     """Train a codec, a prior or a CLIP.
 
     Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
-    from there. A second one stops at once; then the last state saved is what is left.
+    from there. A second one stops at once; then the last state saved is what is left. Started by
+    torchrun, ranks share each batch and the model as the config's loop.parallel says.
     """
     from limner.train.config import read_config
 
     run = read_config(config, read_settings(settings or ()))
-    refuse_older_state(Path(run.out), resume)
+    if plan:
+        from limner.cli.plan import tell
+
+        tell(run, ranks, prices or (), as_json)
+        return
+    if prices or ranks != "1":
+        raise UsageError("--ranks and --price are of --plan; torchrun starts several processes")
+    from limner.train.generations import has_state
     from limner.train.loop import train as train_steps
+    from limner.train.ranks import agreed, share_told, was_restarted
+
+    resume = resume or (was_restarted() and has_state(Path(run.out)))
+    refuse_older_state(Path(run.out), resume)
+    first = share_told().first
+    quiet = quiet or not first
 
     last: Progress | None = None
     validation: dict[str, float] = {}
     began = time.perf_counter()
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
     with stopping() as stop, closing(steps):
-        for progress in until(stop, with_progress(steps, run.task, quiet)):
+        for progress in until(stop, with_progress(steps, run.task, quiet), agreed):
             last, validation = progress, progress.validation or validation
     answer = {
         "task": run.task,
         "out": run.out,
-        "step": last.step if last else None,
-        "steps": run.loop.steps,
         "finished": stop.signal is None,
         "seconds": round(time.perf_counter() - began, 3),
-        "numbers": last.numbers if last else {},
+        "steps": run.loop.steps,
         "validation": validation,
-        "ended": last.ended if last else "",
-        "waiting": round(last.waiting, 4) if last else None,
-        "kwh": last.kwh if last else None,
+        **_about(last),
     }
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
+    if first:
+        typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
     if stop.signal is not None:
         if not quiet:
             say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
-    if last is None and not quiet:
-        say("nothing to do: the run has ended")
-    if last is not None and not quiet:
-        say(spend(last))
+    if not quiet:
+        say("nothing to do: the run has ended" if last is None else spend(last))
+
+
+def _about(last: Progress | None) -> dict[str, Any]:
+    """Return what the answer tells of the last step of a run, which may have none."""
+    return {
+        "step": last.step if last else None,
+        "numbers": last.numbers if last else {},
+        "ended": last.ended if last else "",
+        "waiting": round(last.waiting, 4) if last else None,
+        "kwh": last.kwh if last else None,
+    }
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:
@@ -144,12 +177,15 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def until(stop: Stop, steps: Iterator[Progress]) -> Iterator[Progress]:
-    """Pass the steps on until a signal came."""
+def until(
+    stop: Stop, steps: Iterator[Progress], agreed: Callable[[int], int] = abs
+) -> Iterator[Progress]:
+    """Pass the steps on until a signal came to this rank or, as it is `agreed`, to another."""
     try:
         for progress in steps:
             stop.started = True
             yield progress
+            stop.signal = agreed(stop.signal or 0) or None
             if stop.signal is not None:
                 return
     except RuntimeError:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from limner.codecs.lookup import nearest
 from limner.errors import ConfigError, did_you_mean, quote
+from limner.nn.ranks import as_the_first, gathered
 
 CHOICES = {
     "update": ("gradient", "ema"),
@@ -71,6 +72,7 @@ class VectorQuantizer(nn.Module):
     """The nearest vector of a learned codebook, (V, D); see `CodebookOptions` for the ways.
 
     Only `forward` in training mode changes the codebook and its counts, which are all in the state.
+    Where several ranks train it, it learns from the vectors of all.
     Vectors for k-means and resets are drawn from torch's global generator on the CPU.
     """
 
@@ -96,15 +98,16 @@ class VectorQuantizer(nn.Module):
         """Quantise (B, D, H, W); in training, learn from it. The loss is that of equation 3."""
         vectors = self._vectors(z)
         flat = vectors.detach().flatten(0, -2)
+        every = gathered(flat) if self.training else flat
         if self.training:
-            self._prepare(flat)
+            self._prepare(every)
         codes = self._nearest(flat)
         chosen = self._codes()[codes].view_as(vectors)
         loss = self.options.commitment * F.mse_loss(vectors, chosen.detach())
         if self.options.update == "gradient":
             loss = loss + F.mse_loss(chosen, vectors.detach())
         if self.training:
-            self._learn(flat, codes)
+            self._learn(every, gathered(codes))
         quantised = self._pass_gradient(vectors, chosen.detach())
         return quantised.movedim(-1, 1), codes.view(vectors.shape[:-1]), loss
 
@@ -168,7 +171,7 @@ class VectorQuantizer(nn.Module):
             drawn = torch.randperm(len(vectors))[:count]
             if count > len(vectors):
                 drawn = torch.randint(len(vectors), (count,))
-            self.codebook[dead] = vectors[drawn.to(vectors.device)]
+            self.codebook[dead] = vectors[as_the_first(drawn).to(vectors.device)]
             self.use[dead] = use
 
     @torch.no_grad()

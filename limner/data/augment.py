@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
+from limner.nn.ranks import ALONE, Share
 
 # A caption with one of these is false once its picture is mirrored.
 _SIDES = re.compile(
@@ -73,14 +74,18 @@ def augment(
     captions: Sequence[Sequence[str]],
     config: AugmentConfig,
     generator: torch.Generator,
+    share: Share = ALONE,
 ) -> Tensor:
     """Return altered pictures (B, 3, H, W) in [-1, 1]; `captions` are all those of each picture.
 
-    Raises UsageError when there are not captions for each picture.
+    Of a batch whose `share` they are, they come out as all of it together would. Raises
+    UsageError when there are not captions for each picture.
     """
     if len(captions) != len(images):
         raise UsageError(f"{len(images)} pictures have {len(captions)} lists of captions")
-    chances = torch.rand(len(images), _DRAWS, generator=generator)
+    total = len(images) * share.ranks
+    chances = torch.rand(total, _DRAWS, generator=generator)
+    chances = chances[share.of(total)] if total else chances
     shrunk = 1 - config.crop * chances[:, 0]
     room = 1 - shrunk
     middles = (2 * chances[:, 1:3] - 1) * room[:, None]  # of the crop, the picture being -1 to 1

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from limner.data.scenes import Graph, pick, render, sample_graph, scene_rng
 from limner.data.sprites import find_font
+from limner.nn.ranks import ALONE, Share
 
 Item = TypeVar("Item")
 
@@ -35,11 +36,12 @@ def picture_batch(
     seed: int = 0,
     level: int = 4,
     jitter: int = 0,
+    share: Share = ALONE,
 ) -> Tensor:
-    """Return scenes `first` to `first + count - 1` as a tensor (count, 3, size, size)."""
+    """Return a share of scenes `first` to `first + count - 1` as a tensor (B, 3, size, size)."""
     font = find_font()
     pictures = []
-    for index in range(first, first + count):
+    for index in range(first, first + count)[share.of(count)]:
         rng = scene_rng(split, index, seed, level)
         graph = sample_graph(split, rng, level)
         moves = range(-jitter, jitter + 1)
@@ -51,13 +53,16 @@ def picture_batch(
 class PictureBatches(Dataset[Tensor]):
     """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
 
-    def __init__(self, batch: int, *, size: int, seed: int, level: int, jitter: int) -> None:
-        self.batch = batch
+    def __init__(
+        self, batch: int, *, size: int, seed: int, level: int, jitter: int, share: Share = ALONE
+    ) -> None:
+        self.batch, self.share = batch, share
         self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
 
     def __getitem__(self, step: int) -> Tensor:
-        """Return the batch (B, 3, size, size) of one step."""
-        return picture_batch("train", step * self.batch, self.batch, **self.settings)
+        """Return this rank's share (B, 3, size, size) of the batch of one step."""
+        first = step * self.batch
+        return picture_batch("train", first, self.batch, **self.settings, share=self.share)
 
 
 def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:

@@ -21,6 +21,7 @@ from limner.data.augment import AugmentConfig, augment
 from limner.data.batches import stream
 from limner.data.samples import IndexedSource, Losses, Sample, Source, read_pictures
 from limner.errors import DataError, ImageError, quote
+from limner.nn.ranks import ALONE, Share
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -121,16 +122,24 @@ class _Blocks(Dataset[tuple[list[int], Tensor, list[Bad]]]):
 class ShelfBatches(Dataset[tuple[Tensor, list[Bad]]]):
     """Training batches of a shelf by step; a step's is a pure function of it and the settings."""
 
-    def __init__(self, shelf: Shelf, batch: int, seed: int, config: AugmentConfig) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        batch: int,
+        seed: int,
+        config: AugmentConfig,
+        share: Share = ALONE,
+    ) -> None:
         self.shelf, self.batch, self.seed, self.config = shelf, batch, seed, config
+        self.share = share
         self._epoch, self._order = -1, torch.zeros(0, dtype=torch.long)
 
     def __getitem__(self, step: int) -> tuple[Tensor, list[Bad]]:
-        """Return pictures (B, 3, size, size) in [-1, 1], altered, and the bad rows met."""
-        pictures, used, bad = self.shelf.read(self.rows(step))
+        """Return this rank's pictures (B, 3, size, size) in [-1, 1], altered, and bad rows met."""
+        pictures, used, bad = self.shelf.read(self.rows(step)[self.share.of(self.batch)])
         captions = [self.shelf.samples[row].captions for row in used]
         generator = generator_of("augment", self.seed, step)
-        return augment(to_floats(pictures), captions, self.config, generator), bad
+        return augment(to_floats(pictures), captions, self.config, generator, self.share), bad
 
     def rows(self, step: int) -> list[int]:
         """Return the rows of a step; within an epoch no picture comes twice.

@@ -1,21 +1,23 @@
 """CLIP's training step: pictures of scenes, their captions in both languages, and near misses."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
-from limner.clip.model import create_clip
+from limner.clip.model import Clip, create_clip
 from limner.data.batches import picture_batch, stream
 from limner.data.pairs import PairBatches, PairSettings
 from limner.errors import ConfigError
 from limner.evaluate.retrieval import Trials, judge
+from limner.nn.ranks import gathered_to_learn, share_here
 from limner.pipelines.clip import ClipPipeline
 from limner.train.caches import Caches, tokenizer_digest
 from limner.train.config import TrainConfig
-from limner.train.optimizer import Average
+from limner.train.ranks import first_before_others
+from limner.train.spread import spread
 from limner.train.text import text_side_of
 from limner.train.update import device_of, optimizers_for, precision, save_memory, scaler_of, update
 
@@ -41,7 +43,8 @@ class ClipStep:
             self.tokenizer, self.clip = trained.tokenizer, trained.clip
             self.clip.requires_grad_(True).train()
         else:
-            text = text_side_of(config, caches)
+            with first_before_others():
+                text = text_side_of(config, caches)
             self.tokenizer = text.tokenizer
             self.table = {**config.clip, "text_vocabulary": self.tokenizer.vocabulary}
             if text.encoder:
@@ -55,8 +58,8 @@ class ClipStep:
         self.notes = caches.notes
         self.made_of = {"tokenizer": tokenizer_digest(self.tokenizer)}
         self.modules: dict[str, nn.Module] = {"clip": self.clip}
-        learnt = [each for each in self.clip.parameters() if each.requires_grad]
-        self.averages = {"clip": Average(learnt, config.loop.average)}
+        self.spread = spread(self.clip, partial(_encode, self.clip), config)
+        self.averages = {"clip": self.spread.average(config.loop.average)}
         self.optimizers = optimizers_for(self.clip, config)
         self.scaler = scaler_of(config)
         self.judged = ("retrieval_english", 1)
@@ -73,17 +76,16 @@ class ClipStep:
             self.config.clip_training.hard_negatives,
             self.config.clip_training.one_background,
         )
-        batches = PairBatches(loop.batch, self.tokenizer, settings)
+        batches = PairBatches(loop.batch, self.tokenizer, settings, share_here())
         self.batches = stream(batches, range(step, loop.steps))
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update both towers once."""
         pixels, captions = (part.to(self.device) for part in next(self.batches))
         with precision(self.config):
-            images = self.clip.encode_images(pixels.movedim(-1, 1).float() / 127.5 - 1)
-            texts = self.clip.encode_texts(captions.flatten(0, 1))
-        # Vectors of this process alone; with several ranks, each would gather all of theirs here.
+            images, texts = self.spread.run(pixels, captions)
         right, wrong = texts[: len(images)], texts[len(images) :]
+        images, right, wrong = (gathered_to_learn(each) for each in (images, right, wrong))
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
         numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
         self.clip.limit_scale()
@@ -120,6 +122,12 @@ class ClipStep:
     def _trials(self) -> Trials:
         data = self.config.data
         return Trials.make(data.held_for_validation, seed=data.seed, level=data.level)
+
+
+def _encode(clip: Clip, pixels: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return unit vectors of pictures (B, H, W, 3) uint8 and of captions (1 + N, B, T)."""
+    images = clip.encode_images(pixels.movedim(-1, 1).float() / 127.5 - 1)
+    return images, clip.encode_texts(captions.flatten(0, 1))
 
 
 def _table_of(source: str) -> dict[str, object]:

@@ -17,6 +17,7 @@ from limner.data.shelf import (
     to_floats,
 )
 from limner.data.sources import Source
+from limner.nn.ranks import share_here
 from limner.train.config import TrainConfig
 from limner.train.own_data import OwnData
 
@@ -51,7 +52,12 @@ class ScenePictures:
         """Yield the batches of training from `step` on."""
         data, loop = self.config.data, self.config.loop
         dataset = PictureBatches(
-            loop.batch, size=self.size, seed=data.seed, level=data.level, jitter=data.jitter
+            loop.batch,
+            size=self.size,
+            seed=data.seed,
+            level=data.level,
+            jitter=data.jitter,
+            share=share_here(),
         )
         return stream(dataset, range(step, loop.steps), data.workers)
 
@@ -86,7 +92,8 @@ class OwnPictures:
         self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
         self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
         batch = min(loop.batch, len(self.train))
-        dataset = ShelfBatches(self.train, batch, self.config.data.seed, self.config.augment)
+        seed, augment = self.config.data.seed, self.config.augment
+        dataset = ShelfBatches(self.train, batch, seed, augment, share_here())
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 
     def held_out(self, count: int) -> Iterator[Tensor]:

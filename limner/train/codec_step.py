@@ -25,9 +25,9 @@ from limner.train.losses import (
     psnr,
     ssim,
 )
-from limner.train.optimizer import Average
 from limner.train.own_data import OwnData, open_data
 from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
+from limner.train.spread import copies_that_agree, spread
 from limner.train.update import (
     device_of,
     optimizers_for,
@@ -64,8 +64,8 @@ class CodecStep:
             self.codec.decoder.requires_grad_(True)
         self._be_trained()
         save_memory(self.codec, config)
-        trained = [p for p in self.codec.parameters() if p.requires_grad]
-        self.averages = {"codec": Average(trained, config.loop.average)}
+        self.spread = spread(self.codec, self.codec.forward, config)
+        self.averages = {"codec": self.spread.average(config.loop.average)}
         self.optimizers = optimizers_for(self.codec, config)
         self.features = _frozen_features(self.weights.perceptual_weights, self.device)
         self.discriminator: PatchDiscriminator | None = None
@@ -75,6 +75,7 @@ class CodecStep:
         self.judged = ("psnr", 1)
         if self.weights.adversarial:
             self.discriminator = PatchDiscriminator().to(self.device)
+            self.judge_of_all = copies_that_agree(self.discriminator)
             self.modules["discriminator"] = self.discriminator
             self.discriminator_optimizers = optimizers_for(self.discriminator, config)
             self.optimizers += self.discriminator_optimizers
@@ -111,7 +112,7 @@ class CodecStep:
         for rows, share in parts_of(len(images), self.config):
             with precision(self.config):
                 part = images[rows]
-                output, _, auxiliary = self.codec(part)
+                output, _, auxiliary = self.spread.run(part)
                 drawn.append(self.codec.picture(output))
                 loss = RECONSTRUCTION[self.codec.likelihood](output.float(), part)
                 loss = loss + self._perceptual(drawn[-1], part)
@@ -185,14 +186,14 @@ class CodecStep:
 
     def _judge(self, judge: nn.Module, images: Tensor, drawn: Tensor, step: int) -> float:
         judge.requires_grad_(True)
-        losses = self._judgements(judge, images, drawn)
+        losses = self._judgements(images, drawn)
         ours = self.discriminator_optimizers
         return update(losses, ours, judge, step, self.config, self.scaler)["loss"]
 
-    def _judgements(self, judge: nn.Module, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
+    def _judgements(self, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
         for rows, share in parts_of(len(images), self.config):
             with precision(self.config):
-                real, fake = judge(images[rows]), judge(drawn[rows])
+                real, fake = self.judge_of_all(images[rows]), self.judge_of_all(drawn[rows])
                 yield discriminator_loss(real.float(), fake.float()) * share
 
 

@@ -99,6 +99,12 @@ class TrainConfig(Checked):
                 param="codec_training.decoder_only",
             )
         self._check_adapt()
+        if self.loop.parallel == "fsdp" and self.task != "prior":
+            raise ConfigError(
+                f"loop.parallel is 'fsdp', and a {self.task} is small enough for 'ddp', the only "
+                "way it is trained on several ranks; leave parallel out",
+                param="loop.parallel",
+            )
         self._check_data()
         self._check_text()
 

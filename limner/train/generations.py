@@ -25,12 +25,31 @@ def write_generation(folder: Path, files: Mapping[str, bytes]) -> None:
     Everything is on the disk before the first rename, so at any moment one of both is whole. Raises
     ResourceError when the disk refuses; then both are as they were.
     """
-    new, old, kept = folder / STAGED, folder / BEFORE, folder / NEWEST
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    manifest = json.dumps({"files": hashes}, indent=1).encode()
+    stage_generation(folder)
+    finish_generation(folder, files)
+
+
+def stage_generation(folder: Path) -> Path:
+    """Return the empty folder that becomes a state by `finish_generation`; ResourceError."""
+    new = folder / STAGED
     try:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
+    except OSError as error:
+        raise _refused(folder, error) from error
+    return new
+
+
+def finish_generation(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Add files to the staged folder, and make it and what it held already the newest state."""
+    new, old, kept = folder / STAGED, folder / BEFORE, folder / NEWEST
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    try:
+        for path in sorted(new.iterdir()):
+            with path.open("rb") as file:
+                hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+        manifest = json.dumps({"files": hashes}, indent=1).encode()
         for name, data in {**files, MANIFEST: manifest}.items():
             with (new / name).open("wb") as file:
                 file.write(data)
@@ -44,10 +63,7 @@ def write_generation(folder: Path, files: Mapping[str, bytes]) -> None:
         sync_folder(folder)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
-        raise ResourceError(
-            f"the training state could not be saved in {shown(folder)}: {error.strerror or error}; "
-            "the one before is kept: make room, then go on with --resume"
-        ) from error
+        raise _refused(folder, error) from error
 
 
 def has_state(folder: Path) -> bool:
@@ -105,6 +121,13 @@ def damaged(state: Path, fault: str) -> CheckpointError:
 def shown(path: Path) -> str:
     """Return a path as messages show it."""
     return shorten(str(path), 120)
+
+
+def _refused(folder: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"the training state could not be saved in {shown(folder)}: {error.strerror or error}; "
+        "the one before is kept: make room, then go on with --resume"
+    )
 
 
 def _set_aside(folder: Path, fault: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from limner.errors import MissingExtraError
+from limner.nn.ranks import share_here
 
 Item = TypeVar("Item")
 
@@ -31,11 +33,13 @@ class Waiting(Generic[Item]):
 
 
 class Journal:
-    """The logs of a run's folder, open for going on from step `first`."""
+    """The logs of a run's folder, open for going on from step `first`; rank 0 alone writes them."""
 
     def __init__(self, out: Path, first: int, tensorboard: bool) -> None:
-        self._board = _board(out / "tensorboard", first) if tensorboard else None
-        self._log = (out / "log.jsonl").open("a", encoding="utf-8")
+        writes = share_here().first
+        self._board = _board(out / "tensorboard", first) if tensorboard and writes else None
+        place = out / "log.jsonl" if writes else Path(os.devnull)
+        self._log = place.open("a", encoding="utf-8")
 
     def note(self, step: int, text: str) -> None:
         """Write a sentence that a person should read."""

@@ -18,10 +18,12 @@ from limner.errors import (
     quote,
 )
 from limner.images import grid, to_images, write_atomically
+from limner.nn.ranks import Share, share_here
 from limner.train.config import TrainConfig
 from limner.train.energy import EnergyMeter
 from limner.train.journal import Journal, Waiting, check_tensorboard
 from limner.train.own_data import open_data
+from limner.train.ranks import by_the_first, joined, mean_numbers, scatter_noise
 from limner.train.state import load_state, save_state
 from limner.train.steps import TrainingStep, create_step
 from limner.train.update import device_of
@@ -59,10 +61,18 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     of every save, the averaged weights; of pictures of one's own also `data.json` and
     `bad_samples.jsonl`. The state is saved at the end and when iteration stops; an
     error saves nothing, and the last state stands.
+
+    Where the environment says so, this process is one of several ranks that train together
+    (`limner.train.ranks`): all of them must iterate, and stop after the same step.
     """
     config.check_parts()
     if config.loop.tensorboard:
         check_tensorboard()
+    with joined(config) as share:
+        yield from _train(config, resume, share)
+
+
+def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress]:
     out = Path(config.out)
     _make_folder(out)
     torch.manual_seed(config.loop.seed)
@@ -70,8 +80,10 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     if resume and data is not None:
         data.check_unchanged()
     run = Run(create_step(config, data), config, out)
+    scatter_noise(share)
     first = run.resume() if resume else 0
-    write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
+    if share.first:
+        write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
     run.step_object.start(first)
     done = first
     try:
@@ -120,7 +132,8 @@ class Run:
             "watch": self.watch.state(),
         }
         with self._averaged():
-            held.export(self.out)
+            if share_here().first:
+                held.export(self.out)
         save_state(self.out, step, held.modules, held.averages, held.optimizers, extra, held.scaler)
         self.saved = step
 
@@ -167,7 +180,7 @@ class Run:
     def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
         """Do one step and return its numbers, or those before where its batch is left out."""
         try:
-            numbers = self.step_object(step)
+            numbers = mean_numbers(self.step_object(step))
         except NonFiniteError as error:
             if self.config.loop.nonfinite == "stop":
                 raise
@@ -194,10 +207,12 @@ class Run:
 
     def _validate(self) -> dict[str, float]:
         with self._averaged():
-            return self.step_object.validate()
+            return by_the_first(self.step_object.validate)
 
     def _write_samples(self, step: int) -> None:
         with self._averaged():
+            if not share_here().first:
+                return
             pictures = to_images(self.step_object.samples())
         grid(pictures, columns=16).save(self.out / f"samples-{step:06d}.png")
 
@@ -238,9 +253,10 @@ def _make_folder(out: Path) -> None:
     """Make a run's folder and try to write there, before anything is computed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".limner-probe"
-        probe.touch()
-        probe.unlink()
+        if share_here().first:
+            probe = out / ".limner-probe"
+            probe.touch()
+            probe.unlink()
     except OSError as error:
         raise ResourceError(
             f"cannot write into the folder {quote(str(out), 200)}: {error.strerror}; give another "

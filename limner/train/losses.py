@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.codecs.dvae import map_pixels
+from limner.nn.ranks import mean_of
 
 
 def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
@@ -60,11 +61,12 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
     """Return the weight at which the adversarial loss pulls as hard as the reconstruction's.
 
-    The ratio of the norms of both gradients at the decoder's last layer, without a gradient of its
-    own (Esser 2020, arXiv 2012.09841, equation 7; at most 10,000 as in its code).
+    The ratio of the norms of both gradients at the decoder's last layer, over the pictures of all
+    ranks, without a gradient of its own (Esser 2020, arXiv 2012.09841, equation 7; at most 10,000
+    as in its code).
     """
-    ours = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0]
-    theirs = torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0]
+    ours = mean_of(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
+    theirs = mean_of(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
     return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
 
 

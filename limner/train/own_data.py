@@ -13,6 +13,7 @@ from limner.data.sources import Source, open_source
 from limner.data.split import split
 from limner.errors import CheckpointError, ConfigError, DataError, quote
 from limner.images import write_atomically
+from limner.nn.ranks import share_here
 from limner.train.config import TrainConfig
 
 RECORD = "data.json"
@@ -84,6 +85,8 @@ class OwnData:
     def begin(self, train: int, held: int, fresh: bool) -> None:
         """Write what the run trains on, and its bad samples, into its folder."""
         self.counts = {"train": train, "held_out": held}
+        if not share_here().first:
+            return
         record = {"fingerprint": self.fingerprint, **self.counts, "sources": self.described}
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, ensure_ascii=False, indent=1)
@@ -94,7 +97,8 @@ class OwnData:
 
     def list_bad(self) -> None:
         """Bring the list of bad samples in the run's folder up to date; it keeps earlier lines."""
-        path = self.out / BAD_SAMPLES
+        rank = share_here().rank  # a rank lists those that it met itself
+        path = self.out / (f"{rank}-{BAD_SAMPLES}" if rank else BAD_SAMPLES)
         before = path.read_bytes() if path.exists() else b""
         known = set(before.splitlines(keepends=True))
         added = [line for line in _lines_of(self.losses) if line not in known]

@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
 from limner.data.tokens import Codes
 from limner.errors import ConfigError
+from limner.nn.ranks import share_here
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.card import card_of
 from limner.train.config import TrainConfig
-from limner.train.optimizer import Average
 from limner.train.own_data import OwnData, open_data
 from limner.train.parts import load_codec
 from limner.train.prior_data import codes_of
+from limner.train.ranks import first_before_others
+from limner.train.spread import spread
 from limner.train.text import text_side_of
 from limner.train.update import (
     compiled,
@@ -55,10 +57,11 @@ class PriorStep:
         self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
         self.own = data or open_data(config)
-        self.codes = codes_of(config, caches, self.own, self.codec)
-        text = text_side_of(config, self.codes, trained)
-        self.tokenizer = text.tokenizer
-        self.codes.read(self.codec, self.tokenizer)
+        with first_before_others():
+            self.codes = codes_of(config, caches, self.own, self.codec)
+            text = text_side_of(config, self.codes, trained)
+            self.tokenizer = text.tokenizer
+            self.codes.read(self.codec, self.tokenizer)
         self.notes = caches.notes
         self.made_of = {
             **self.codes.made_of,
@@ -83,10 +86,9 @@ class PriorStep:
             _take_weights(self.prior, trained.prior, config.start_from)
         self.prior = self.prior.to(self.device)
         save_memory(self.prior, config)
-        self.loss = compiled(self.prior.loss, config)
+        self.spread = spread(self.prior, compiled(self.prior.loss, config), config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
-        learnt = [p for p in self.prior.parameters() if p.requires_grad]
-        self.averages = {"prior": Average(learnt, config.loop.average)}
+        self.averages = {"prior": self.spread.average(config.loop.average)}
         self.optimizers = optimizers_for(self.prior, config)
         self.scaler = scaler_of(config)
         self.judged = ("validation", -1)
@@ -106,7 +108,9 @@ class PriorStep:
         text = text.masked_fill(dropped[:, None], 0).to(self.device)
         codes = codes.to(self.device)
         view = self.prior.training_view(codes, generator, self._random_order(step))
-        losses = self._losses(text, codes, view)
+        mine = share_here().of(len(text))
+        seen = None if view is None else view[mine]
+        losses = self._losses(text[mine], codes[mine], seen)
         numbers = update(losses, self.optimizers, self.prior, step, self.config, self.scaler)
         self.averages["prior"].update(step)
         return numbers
@@ -116,7 +120,7 @@ class PriorStep:
         for rows, share in parts_of(len(text), self.config):
             with precision(self.config):
                 seen = None if view is None else view[rows]
-                yield self.loss(text[rows], codes[rows], seen) * share
+                yield self.spread.run(text[rows], codes[rows], seen) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -146,7 +150,12 @@ class PriorStep:
         sampling = TokenSampling(**self.config.sampling)
         size, length = self.codec.config.size, self.config.text_length
         return Dalle(
-            self.tokenizer, self.prior, self.codec, defaults=sampling, size=size, text_length=length
+            self.tokenizer,
+            self.spread.shown,
+            self.codec,
+            defaults=sampling,
+            size=size,
+            text_length=length,
         )
 
     def _random_order(self, step: int) -> float:
@@ -162,7 +171,7 @@ class PriorStep:
             text = text[:, -max(1, int((text != 0).sum(1).max())) :]
             with precision(self.config):
                 codes = held.long().to(self.device)
-                loss = self.prior.loss((text * captioned).to(self.device), codes)
+                loss = self.spread.shown.loss((text * captioned).to(self.device), codes)
             total += float(loss) * len(text)
         return total / len(cache)
 

@@ -10,8 +10,19 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError, quote, shorten
-from limner.train.generations import damaged, newest_sound, shown, write_generation
+from limner.nn.ranks import share_here
+from limner.train.generations import (
+    STAGED,
+    damaged,
+    finish_generation,
+    newest_sound,
+    shown,
+    stage_generation,
+    write_generation,
+)
 from limner.train.optimizer import Average
+from limner.train.ranks import by_the_first, wait_for_all
+from limner.train.slices import read_shards, write_shards
 
 FORMAT = 2
 TENSORS = "tensors.safetensors"
@@ -29,13 +40,12 @@ def save_state(
 ) -> None:
     """Write `folder`/state whole or not at all; the state before stays as `state.old`.
 
+    One rank writes one file of tensors, several write shards; any number of ranks reads either.
     Raises ResourceError when the disk refuses.
     """
-    tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
-    for name, module in modules.items():
-        tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
-    for name, average in averages.items():
-        tensors |= {f"average.{name}.{i}": value for i, value in enumerate(average.values)}
+    share = share_here()
+    random = "random" if share.ranks == 1 else f"random.{share.rank}"
+    tensors = {random: torch.get_rng_state(), **_tensors_of(modules, averages)}
     for number, optimizer in enumerate(optimizers):
         for index, entries in optimizer.state_dict()["state"].items():
             for key, value in entries.items():
@@ -43,11 +53,25 @@ def save_state(
     information = {"limner_state": FORMAT, "step": step, "optimizers": _kinds(optimizers), **extra}
     if scaler is not None:
         information["scaler"] = scaler.state_dict()
+    if share.ranks > 1:
+        _save_together(folder, tensors, information | {"ranks": share.ranks})
+        return
     files = {
         TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         INFORMATION: json.dumps(information, indent=1).encode(),
     }
     write_generation(folder, files)
+
+
+def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[str, Any]) -> None:
+    first = share_here().first
+    if first:
+        stage_generation(folder)
+    wait_for_all()
+    write_shards(folder / STAGED, tensors)
+    if first:
+        finish_generation(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
+    wait_for_all()
 
 
 def load_state(
@@ -62,8 +86,8 @@ def load_state(
     `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
     none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
     """
-    kept, told = newest_sound(folder)
-    tensors, information = _read(kept)
+    kept, told = by_the_first(lambda: newest_sound(folder))
+    tensors, information = _read(kept, _known(modules, averages, optimizers))
     kinds = _kinds(optimizers)
     if (saved := information.get("optimizers", kinds)) != kinds:
         raise _foreign(folder, f"optimizer ({quote(saved)}, and this run has {kinds})")
@@ -89,20 +113,54 @@ def load_state(
         if not isinstance(information.get("scaler"), dict):
             raise _foreign(folder, "precision (it has no scale of fp16)")
         scaler.load_state_dict(information["scaler"])
-    torch.set_rng_state(tensors["random"])
+    rank = share_here().rank
+    mine = tensors.get(f"random.{rank}", None if rank else tensors.get("random"))
+    if mine is None:  # more ranks than wrote it: chance of its own, not that of the first step
+        torch.manual_seed(torch.initial_seed() + int(information["step"]))
+    else:
+        torch.set_rng_state(mine)
     return information | {"set_aside": told}
 
 
-def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, Average]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, average in averages.items():
+        tensors |= {f"average.{name}.{i}": value for i, value in enumerate(average.values)}
+    return tensors
+
+
+def _known(
+    modules: dict[str, nn.Module],
+    averages: dict[str, Average],
+    optimizers: list[torch.optim.Optimizer],
+) -> dict[str, Tensor]:
+    """Return tensors that lie as those of a state should, by their names; their values say nothing.
+
+    A moment lies as its parameter does.
+    """
+    known = _tensors_of(modules, averages)
+    for number, optimizer in enumerate(optimizers):
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        for index, parameter in enumerate(parameters):
+            for key in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+                known[f"optimizer.{number}.{index}.{key}"] = parameter.detach()
+    return known
+
+
+def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and the JSON of a state, with what every state has checked."""
     fault = ""
     try:
-        tensors = load_file(kept / TENSORS)
+        alone = share_here().ranks == 1 and not any(kept.glob("shard-*"))
+        tensors = load_file(kept / TENSORS) if alone else read_shards(kept, known)
         information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         fault = shorten(" ".join(str(error).split()), 120)
         raise damaged(kept, fault) from error
-    here, found = torch.get_rng_state(), tensors.get("random", torch.zeros(0))
+    here = torch.get_rng_state()
+    found = tensors.get("random", tensors.get("random.0", torch.zeros(0)))
     step = information.get("step") if isinstance(information, dict) else None
     if type(step) is not int or step < 0:
         fault = f"{INFORMATION} has no step"

@@ -15,6 +15,9 @@ class LoopConfig(Checked):
     that have no bf16. The run ends early after `patience` validations in a row without a better
     one; 0 is never. `nonfinite` "skip" leaves out a batch whose loss is NaN or infinite, and stops
     at the third in a row. `tensorboard` writes what the log holds for TensorBoard too.
+
+    Several ranks share a batch; `parallel` is how they share the model, and `rank_timeout` how many
+    seconds one waits for another.
     """
 
     steps: int = number(10_000, least=1)
@@ -28,6 +31,8 @@ class LoopConfig(Checked):
     clip: float = number(1.0, above=0)
     average: float = number(0.999, least=0, below=1)
     device: str = choice("auto", "auto", "cpu", "cuda")
+    parallel: str = choice("ddp", "ddp", "fsdp")
+    rank_timeout: int = number(600, least=1)
     bf16: bool = True
     fp16: bool = False
     accumulate: int = number(1, least=1)
@@ -49,6 +54,13 @@ class LoopConfig(Checked):
                 "size, so give a batch that accumulate divides",
                 param="accumulate",
             )
+        for name in ("fp16", "compile", "checkpointing"):
+            if self.parallel == "fsdp" and getattr(self, name):
+                raise ConfigError(
+                    f"{name} and parallel = 'fsdp' are both given, and have not been made to work "
+                    f"together; leave {name} out, or give 'ddp'",
+                    param=name,
+                )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from limner.nn.conv import ResidualBlock
 from limner.nn.transformer import Block
 from limner.train.config import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
+from limner.train.ranks import local_rank, mean_numbers, share_told
+from limner.train.slices import whole
 
 
 def optimizers_for(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -35,6 +37,8 @@ def device_of(config: TrainConfig) -> torch.device:
             "build of torch for your GPU"
         )
     gpu = wanted != "cpu" and torch.cuda.is_available()
+    if gpu and share_told().ranks > 1:
+        return torch.device("cuda", local_rank())
     return torch.device("cuda" if gpu else "cpu")
 
 
@@ -108,11 +112,12 @@ def update(
     for loss in losses:
         (loss if scaler is None else scaler.scale(loss)).backward()
         total += float(loss.detach())
+    total = mean_numbers({"loss": total})["loss"]
     if scaler is not None:
         for optimizer in optimizers:
             scaler.unscale_(optimizer)
     parameters = [p for p in module.parameters() if p.grad is not None]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, loop.clip))
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, loop.clip)))
     overflowed = scaler is not None and not math.isfinite(norm) and scaler.get_scale() > 1
     if not (math.isfinite(total) and (math.isfinite(norm) or overflowed)):
         raise NonFiniteError(

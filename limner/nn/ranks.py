@@ -1,0 +1,102 @@
+"""Several processes that train one model: which rows of a batch are whose, and what all must know.
+
+A process is a rank. Where there is no process group every function is that of one rank alone, which
+gives back what it got.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as group
+
+from limner.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch is rank `rank`'s of `ranks`: equal parts, in the batch's order."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that measures, shows, exports and writes for all."""
+        return self.rank == 0
+
+    def of(self, rows: int) -> slice:
+        """Return which of `rows` are this rank's; ConfigError where not all can have as many."""
+        count, left = divmod(rows, self.ranks)
+        if left or not count:
+            more = max(1, -(-rows // self.ranks)) * self.ranks
+            raise ConfigError(
+                f"a batch of {rows} cannot be shared evenly by {self.ranks} ranks; give "
+                f"--set loop.batch={more}, or start another number of ranks",
+                param="loop.batch",
+            )
+        return slice(self.rank * count, (self.rank + 1) * count)
+
+
+ALONE = Share()
+
+
+def share_here() -> Share:
+    """Return this process's share: the whole, unless it has joined a group."""
+    if not (group.is_available() and group.is_initialized()):
+        return ALONE
+    return Share(group.get_rank(), group.get_world_size())
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """Return the rows of all ranks, in their order, without a gradient; ranks have as many each."""
+    share = share_here()
+    if share.ranks == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(share.ranks)]
+    group.all_gather(parts, rows.detach().contiguous())
+    return torch.cat(parts)
+
+
+def gathered_to_learn(rows: Tensor) -> Tensor:
+    """Return the rows of all ranks with a gradient that flows back to each rank's own.
+
+    A rank's gradient is the sum over all ranks' losses: the mean that data-parallel training takes
+    of it is then the gradient of the one loss of the whole batch.
+    """
+    if share_here().ranks == 1 or not len(rows):
+        return rows
+    found: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
+    return found
+
+
+def mean_of(tensor: Tensor) -> Tensor:
+    """Return the mean over ranks of a tensor without a gradient."""
+    share = share_here()
+    if share.ranks == 1:
+        return tensor
+    total = tensor.detach().clone()
+    group.all_reduce(total)
+    return total / share.ranks
+
+
+def as_the_first(tensor: Tensor) -> Tensor:
+    """Return the tensor of rank 0, which on every rank has this shape and type."""
+    if share_here().ranks > 1:
+        tensor = tensor.contiguous()
+        group.broadcast(tensor, 0)
+    return tensor
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        return gathered(rows)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        total = gradient.contiguous().clone()
+        group.all_reduce(total)
+        return total[share_here().of(len(total))]
