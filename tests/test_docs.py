@@ -23,6 +23,7 @@ SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
     "models show": {"codec", "prior", "clip"},
     "data encode": {"files"},
+    "train --plan": {"parameters"},
     "models parts": {
         "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
     },
@@ -87,6 +88,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
         ["clip.toml"],
     ],
+    "train --plan": [["run.toml"]],
     "adapt": [
         ["tiny", "--on", "photos", "--out", "dog.safetensors", "--steps", "2", *resumed]
         for resumed in ([], ["--resume"])
@@ -203,4 +205,5 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
 def test_every_command_with_json_is_documented() -> None:
     sources = (ROOT / "limner" / "cli").glob("*.py")
     switches = sum(path.read_text().count("as_json: AsJson") for path in sources)
-    assert switches == len(COMMANDS) == TEXT.count("\n## `limner ")
+    answers = switches + 1  # `train --plan` has one of its own
+    assert answers == len(COMMANDS) == TEXT.count("\n## `limner ")
