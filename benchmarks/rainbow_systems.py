@@ -213,23 +213,25 @@ class Limner:
 
 @dataclass(frozen=True)
 class PeerSizes:
-    """Sizes of DALLE-pytorch's prior; everything else is as in its notebook."""
+    """Sizes of DALLE-pytorch's prior and batches; everything else is as in its notebook."""
 
     dim: int = 1024
     depth: int = 12
     heads: int = 16
     batch: int = 256
+    codec_batch: int = 128
     codec_share: float = 0.4
 
 
-SMALL_PEER = PeerSizes(dim=128, depth=4, heads=4, batch=64)
+# As wide as limner's, and with limner's batches: the notebook's leave few steps in the budget.
+SMALL_PEER = PeerSizes(dim=128, depth=4, heads=4, batch=32, codec_batch=16, codec_share=0.5)
 
 
 class DallePytorch:
     """DALLE-pytorch's DiscreteVAE and DALLE with the settings of its notebook.
 
     Adam at 1e-3, falling as the notebook's schedules fall over their whole length, here over the
-    budget; no clipping, no weight decay. Only the prior's size and batch may differ.
+    budget; no clipping, no weight decay. Only the prior's size, the batches and the codec's share may differ.
     """
 
     def __init__(self, seed: int, sizes: PeerSizes | None = None) -> None:
@@ -269,7 +271,8 @@ class DallePytorch:
         clock = Clock(budget * share)
 
         def codec_loss() -> Tensor:
-            value: Tensor = self.codec(images[torch.randint(len(images), (128,))], return_loss=True)
+            rows = torch.randint(len(images), (self.sizes.codec_batch,))
+            value: Tensor = self.codec(images[rows], return_loss=True)
             return value
 
         codec_steps = self._fit(self.codec, codec_loss, 0.99**500, clock)
