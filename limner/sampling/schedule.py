@@ -88,6 +88,18 @@ class Process:
             return (x - s * output) / a
         return output if self.prediction == "start" else a * x - s * output
 
+    def loss(self, output: Tensor, target: Tensor, times: Tensor) -> Tensor:
+        """Return the mean squared error of predictions (B, ...), each as it weighs for v.
+
+        v = (a x_t - x_0) / s, so a fault of x_0 counts 1 / s_t^2 times, and at most 5 times, as in
+        arXiv 2303.09556, section 3.4. Errors of noise and v are taken as they are.
+        """
+        errors = (output - target).square().flatten(1).mean(1)
+        if self.prediction == "start":
+            _, s = self.at(times, errors)
+            errors = errors * s.square().reciprocal().clamp_max(5)
+        return errors.mean()
+
     def levels(self, steps: int) -> Levels:
         """Return evenly spaced levels; UsageError unless `steps` is in [1, T].
 
