@@ -9,13 +9,15 @@ In the formulas a and s are signal and noise at a level, as in `limner.sampling.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from limner.errors import UsageError, did_you_mean, quote
-from limner.sampling.schedule import Levels
+from limner.sampling.schedule import Levels, check_whole
+from limner.types import SCHEDULES as GUIDANCE_SCHEDULES
 
 Denoise = Callable[[Tensor, int], Tensor]
 
@@ -83,6 +85,52 @@ def dpm_solver(
         x = s_next / s * x - a_next * math.expm1(-h) * expected
         before, width = start, h
         yield Moment(x, start)
+
+
+@dataclass(frozen=True)
+class DiffusionSampling:
+    """Settled values of how a picture is drawn from noise.
+
+    `steps` and `sampler` are the decoder's; `guidance` 0 is none; text is pushed by `text_share` of
+    it. `rescale` in [0, 1] tames it. `candidates` embeddings are drawn by the prior in
+    `prior_steps`, and the nearest to the text is taken. UsageError for a value out of range.
+    """
+
+    steps: int = 20
+    sampler: str = "dpm_solver"
+    guidance: float = 1.0
+    guidance_schedule: str = "constant"
+    text_share: float = 1.0
+    rescale: float = 0.0
+    prior_steps: int = 16
+    prior_guidance: float = 0.0
+    candidates: int = 2
+    upsampler_steps: int = 8
+
+    def __post_init__(self) -> None:
+        find_sampler(self.sampler)
+        for name, most in (
+            ("guidance", 100), ("text_share", 10), ("rescale", 1), ("prior_guidance", 100),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 <= value <= most
+            ):
+                raise UsageError(
+                    f"{name} is {quote(value)}; expected a number in [0, {most}]", param=name
+                )
+        for name, most in (
+            ("steps", 1000), ("prior_steps", 1000), ("upsampler_steps", 1000), ("candidates", 64),
+        ):  # fmt: skip
+            check_whole(name, getattr(self, name), most)
+        if self.guidance_schedule not in GUIDANCE_SCHEDULES:
+            raise UsageError(
+                f"guidance_schedule is {quote(self.guidance_schedule)}; expected "
+                f"{', '.join(GUIDANCE_SCHEDULES)}",
+                param="guidance_schedule",
+            )
 
 
 Sampler = Callable[[Denoise, Tensor, Levels, Iterator[Tensor]], Iterator[Moment]]

@@ -105,18 +105,18 @@ class Process:
 
         The first is the noisiest time ("trailing", Lin 2023, arXiv 2305.08891, section 3.3).
         """
-        check_steps(steps, self.times)
+        check_whole("steps", steps, self.times)
         times = [round(self.times - i * self.times / steps) - 1 for i in range(steps)]
         kept = [*self.kept[times].tolist(), 1.0]
         noise = tuple(math.sqrt(1 - share) for share in kept)
         return Levels(tuple(times), tuple(math.sqrt(share) for share in kept), noise)
 
 
-def check_steps(steps: int, most: int) -> None:
-    """Raise UsageError unless a sampler's steps are a whole number in [1, most]."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= most:
+def check_whole(name: str, value: object, most: int) -> None:
+    """Raise UsageError unless the value of `name` is a whole number in [1, most]."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise UsageError(
-            f"steps is {quote(steps)}; expected a whole number of 1 to {most}", param="steps"
+            f"{name} is {quote(value)}; expected a whole number of 1 to {most}", param=name
         )
 
 
