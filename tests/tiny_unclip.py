@@ -15,7 +15,7 @@ from limner.text.tokenizer import Tokenizer
 from tests.tiny_clip import CLIP
 from tests.tiny_model import SENTENCES, SIZE, TEXT_LENGTH
 
-Tables = dict[str, dict[str, Any]]
+Tables = dict[str, Any]
 SAMPLING = DiffusionSampling(steps=4, guidance=1.0, prior_steps=3, upsampler_steps=2)
 PRIOR: dict[str, Any] = {
     "embedding": 8, "width": 16, "layers": 1, "heads": 2, "hidden": 16,

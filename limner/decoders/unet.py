@@ -183,7 +183,7 @@ class UNet(nn.Module):
                 previous = width
                 kept.append(width)
             last = index == len(widths) - 1
-            change = None if last else Downsample(width, width)
+            change: nn.Module | None = None if last else Downsample(width, width)
             if not last:
                 kept.append(width)
             attentions = [self._attention(index) for _ in blocks]

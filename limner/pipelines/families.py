@@ -119,8 +119,9 @@ def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     clip, decoder = create_clip(tables["clip"]), create_decoder(tables["decoder"])
     prior = create_embedding_prior(tables["prior"]) if tables["prior"] else None
     upsampler = create_upsampler(tables["upsampler"]) if tables["upsampler"] else None
-    for part, built in (("text tower", clip), ("decoder", decoder), ("prior", prior)):
-        if made_for := getattr(built, "config", None) and built.config.text_vocabulary:
+    parts: list[tuple[str, Any]] = [("text tower", clip), ("decoder", decoder), ("prior", prior)]
+    for part, built in parts:
+        if built is not None and (made_for := built.config.text_vocabulary):
             _check_vocabulary(config, tokenizer, made_for, part)
     pipeline = UnClip(
         tokenizer, clip, decoder, prior, upsampler,

@@ -120,7 +120,8 @@ class UnClip(nn.Module):
 
     def between(self, first: Image, second: Image, share: float) -> Tensor:
         """Return a vector (1, D), `share` in [0, 1] of the way between two pictures (3.2)."""
-        return slerp(*self.see([first, second]).split(1), share)
+        one, other = self.see([first, second]).split(1)
+        return slerp(one, other, share)
 
     @torch.inference_mode()
     def differing(self, picture: Image, before: str, after: str, share: float) -> Tensor:

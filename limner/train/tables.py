@@ -136,9 +136,10 @@ class UnClipTraining(Checked):
     """What unCLIP's decoder is `told`, and how often embedding and text are dropped.
 
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
-    own is 0.1 there.
+    own is 0.1 there. `half` exports weights in fp16.
     """
 
     told: str = choice("both", "both", "embedding", "text")
     embedding_dropout: float = number(0.1, least=0, most=1)
     text_dropout: float = number(0.5, least=0, most=1)
+    half: bool = True

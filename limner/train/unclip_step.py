@@ -38,7 +38,7 @@ from limner.train.update import (
 
 AT_ONCE = 32  # pictures measured together
 JUDGED_DRAWINGS = 32  # embeddings drawn to be compared with the true ones
-Tables = dict[str, dict[str, Any]]
+Tables = dict[str, Any]
 
 
 class UnClipStep:
@@ -66,6 +66,10 @@ class UnClipStep:
         self.optimizers = optimizers_for(self.trained, config)
         self.scaler = scaler_of(config)
         self.batches: Iterator[Any] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        raise NotImplementedError
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the part once."""
@@ -103,8 +107,14 @@ class UnClipStep:
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged part in it."""
-        licence = self.config.model_licence
-        save_checkpoint(out / "model", self.pipeline, name=out.name, licence=licence, **self.tables)
+        save_checkpoint(
+            out / "model",
+            self.pipeline,
+            name=out.name,
+            licence=self.config.model_licence,
+            half=self.config.unclip_training.half,
+            **self.tables,
+        )
 
 
 class DecoderStep(UnClipStep):

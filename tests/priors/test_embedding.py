@@ -109,7 +109,7 @@ def test_pairs_are_learnt_by_heart(name: str) -> None:
 @torch.no_grad()
 def test_of_two_drawn_the_nearest_to_the_text_is_taken(name: str) -> None:
     prior, ids, texts = build(name), text_ids(1), vectors(1, 5)
-    options = {"steps": 5, "guidance": 0.0}
+    options: dict[str, Any] = {"steps": 5, "guidance": 0.0}
     (*_, best) = draw_nearest(prior, ids, texts, 3, candidates=2, **options)
     both = drawn(prior, ids.repeat(2, 1), texts.repeat(2, 1), [6, 7])
     assert torch.equal(best[0], both[(both @ texts[0]).argmax()])

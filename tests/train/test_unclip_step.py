@@ -52,11 +52,11 @@ def unclip_run(
     if task == "embedding_prior":
         whole = PRIORS[name]
     table = {key: value for key, value in whole.items() if key not in MADE_FOR}
-    begin = {"start_from": folders["unclip"]}
+    begin: dict[str, Any] = {task: table, "start_from": folders["unclip"]}
     if task == "decoder":
-        begin = {"clip_from": folders["clip"]}
+        begin = {task: table, "clip_from": folders["clip"]}
     config = TrainConfig(
-        task, str(out), loop=LOOP, sampling=SAMPLING, **{task: table}, **begin,
+        task, str(out), loop=LOOP, sampling=SAMPLING, **begin,
         data=DataConfig(held_for_validation=3, cached=9, captions=2, workers=0),
     )  # fmt: skip
     return dataclasses.replace(config, **changes)
