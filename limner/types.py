@@ -94,8 +94,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """A moment of drawing: `index` of `total`; the last one has images.
+    """A moment of drawing: `index` of `total`; the last one has the images of all.
 
+    Before it a model that draws from noise has in `images` the one picture it is at, as expected.
     codes (B, <= S) int64; images (B, 3, H, W) float in [-1, 1].
     """
 

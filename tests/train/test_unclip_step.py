@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 import limner
-from limner.errors import ConfigError
+from limner.errors import CheckpointError, ConfigError
 from limner.train.config import DataConfig, LoopConfig, TextConfig, TrainConfig, UnClipTraining
 from limner.train.loop import train
+from limner.train.parts import load_autoencoder
 from limner.train.steps import create_step
 from limner.train.unclip_config import UNCLIP_TASKS
 from tests.tiny_clip import save_tiny_clip
@@ -188,3 +189,15 @@ def test_models_of_other_families_are_no_beginning(tmp_path: Path, folders: dict
     for case, key in ((CASES[0], "clip_from"), (CASES[1], "start_from")):
         with pytest.raises(ConfigError, match=f"{key} holds a model of the family 'dalle'"):
             create_step(unclip_run(case, tmp_path / "run", folders, **{key: model}))
+
+
+def test_other_tasks_do_not_begin_with_a_model_that_has_no_codec(
+    tmp_path: Path, folders: dict[str, str]
+) -> None:
+    config = TrainConfig("prior", str(tmp_path / "run"), start_from=folders["unclip"], loop=LOOP,
+                         data=DataConfig(cached=16))  # fmt: skip
+    with pytest.raises(ConfigError, match="start_from holds a model of the family 'unclip'"):
+        create_step(config)
+    for name, family in (("unclip", "unclip"), ("clip", "clip")):
+        with pytest.raises(CheckpointError, match=f"of the family '{family}', which has no codec"):
+            load_autoencoder(folders[name])
