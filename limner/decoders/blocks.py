@@ -72,11 +72,3 @@ class ContextAttention(nn.Module):
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return a normalisation by groups of at least 4 channels, 32 groups at most."""
     return nn.GroupNorm(math.gcd(32, channels // 4), channels)
-
-
-def time_features(times: Tensor, width: int) -> Tensor:
-    """Return sines and cosines (B, width) of times (B,), as arXiv 1706.03762, section 3.5."""
-    half = width // 2
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=times.device) / half)
-    angles = times[:, None].float() * frequencies
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.decoders.blocks import ContextAttention, TimedBlock, group_norm, time_features
+from limner.decoders.blocks import ContextAttention, TimedBlock, group_norm
 from limner.errors import ConfigError
 from limner.nn.conv import Downsample, Upsample
+from limner.nn.times import time_features
 from limner.sampling.schedule import Process
 from limner.text.encoders import check_text_encoder, text_encoder_of
 

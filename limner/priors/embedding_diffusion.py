@@ -3,7 +3,6 @@
 Ramesh 2022, arXiv 2204.06125, section 2.2. Shapes as in `limner.priors.embedding`.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.nn.times import time_features
 from limner.priors.embedding import EmbeddingPrior, EmbeddingPriorConfig
 from limner.sampling.diffusion import dpm_solver, unit_noise
 from limner.sampling.schedule import Process
@@ -48,7 +48,7 @@ class EmbeddingDiffusion(EmbeddingPrior):
     def forward(self, ids: Tensor, texts: Tensor, x: Tensor, times: Tensor) -> Tensor:
         """Map noised vectors (B, D), of root mean square 1, at times (B,) to clean ones (B, D)."""
         before, real = self.read(ids, texts)
-        time = self.time(_time_features(times, self.config.width))
+        time = self.time(time_features(times, self.config.width))
         query = self.query.expand(len(ids), -1)
         behind = torch.stack([time, self.noised(x), query.to(time)], dim=1)
         features = self.attend(torch.cat([before, behind], dim=1), F.pad(real, (0, 3), value=True))
@@ -81,9 +81,3 @@ class EmbeddingDiffusion(EmbeddingPrior):
         fresh = unit_noise(seeds, (self.config.embedding,), texts.device)
         for moment in dpm_solver(denoise, next(fresh), levels, fresh):
             yield F.normalize(moment.start, dim=-1)
-
-
-def _time_features(times: Tensor, width: int) -> Tensor:
-    rates = torch.arange(width // 2, device=times.device) / (width // 2)
-    angles = times[:, None].float() * torch.exp(-math.log(10_000) * rates)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

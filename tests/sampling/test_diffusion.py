@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from limner.errors import UsageError
@@ -115,6 +118,26 @@ def test_a_sampler_is_lazy_and_its_rows_are_their_own(name: str) -> None:
     fresh = unit_noise([1], (2,))
     next(DIFFUSION_SAMPLERS[name](denoise, next(fresh), process.levels(6), fresh))
     assert calls == [999]
+
+
+@given(
+    st.sampled_from(sorted(DIFFUSION_SAMPLERS)), st.sampled_from(sorted(NOISE_SCHEDULES)),
+    st.integers(2, 1000), st.data(),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_what_is_certain_is_reached_exactly(
+    name: str, schedule: str, times: int, data: st.DataObject
+) -> None:
+    """Where the data is one point, every sampler ends at it, whatever the steps."""
+    process = Process(schedule, times=times)
+    steps = data.draw(st.integers(1, min(times, 30)))
+    levels = process.levels(steps)
+    assert len(set(levels.times)) == steps and min(levels.times) >= 0
+    assert all(one < other for one, other in pairwise(levels.signal))
+    point = torch.tensor([[0.3, -2.0]])
+    fresh = unit_noise([data.draw(st.integers(0, 2**40))], (2,))
+    *_, last = DIFFUSION_SAMPLERS[name](lambda x, time: point, next(fresh), levels, fresh)
+    torch.testing.assert_close(last.x, point, atol=1e-5, rtol=1e-5)
 
 
 CLASSES = {
