@@ -33,6 +33,8 @@ class SamplingOptions(TypedDict, total=False):
     guidance_schedule: str | None
     typical_p: float | None
     speculate: int | None
+    steps: int | None
+    sampler: str | None
 
 
 def draw(
@@ -89,11 +91,8 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     assert step.images is not None, "a pipeline's last Step has images"
     info = info_of(pipeline)
     precision = getattr(pipeline, "precision", "fp32")
-    settings = asdict(pipeline.settle(request)) | {
-        "family": info.family,
-        "model_hash": info.sha256,
-        "steps": step.total // request.n,
-    }
+    settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
+    settings |= {"family": info.family, "model_hash": info.sha256}
     if precision != "fp32":
         settings["precision"] = precision
     if adapters := getattr(pipeline, "adapters", None):

@@ -157,17 +157,25 @@ def list_parts() -> dict[str, dict[str, str]]:
     """Return the parts that can be chosen by name, a table for each kind: name to one line."""
     from limner.clip.towers import IMAGE_ENCODERS
     from limner.codecs import CODECS
-    from limner.priors import PRIORS
+    from limner.decoders import DECODERS, UPSAMPLERS
+    from limner.priors import EMBEDDING_PRIORS, PRIORS
+    from limner.sampling.diffusion import DIFFUSION_SAMPLERS
+    from limner.sampling.schedule import NOISE_SCHEDULES
     from limner.sampling.tokens import SAMPLERS
     from limner.text.encoders import TEXT_ENCODERS
 
     return {
         "codecs": {name: _line_of(part) for name, (_, part) in CODECS.items()},
         "priors": {name: _line_of(part) for name, (_, part) in PRIORS.items()},
+        "embedding_priors": {n: _line_of(part) for n, (_, part) in EMBEDDING_PRIORS.items()},
+        "decoders": {name: _line_of(part) for name, (_, part) in DECODERS.items()},
+        "upsamplers": {name: _line_of(part) for name, (_, part) in UPSAMPLERS.items()},
         "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
         "image_encoders": {name: _line_of(part) for name, (_, part) in IMAGE_ENCODERS.items()},
         "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},
         "samplers": dict(SAMPLERS),
+        "diffusion_samplers": {name: _line_of(each) for name, each in DIFFUSION_SAMPLERS.items()},
+        "noise_schedules": dict(NOISE_SCHEDULES),
     }
 
 

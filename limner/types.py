@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCHEDULES = ("constant", "linear", "cosine", "interval")
+DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
 PICTURES_LIMIT = 1000
 SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen; None means the model's own default.
+    """How tokens are chosen, or noise is taken off; None means the model's own default.
 
     temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
     min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES; typical_p in (0, 1],
-    where 1 keeps all; speculate 0, which is off, to 64 cells. UsageError otherwise.
+    where 1 keeps all; speculate 0, which is off, to 64 cells. Of diffusion: steps 1 to 1000;
+    sampler one of DIFFUSION_SAMPLERS. UsageError otherwise.
     """
 
     temperature: float | None = None
@@ -42,6 +44,8 @@ class Sampling:
     guidance_schedule: str | None = None
     typical_p: float | None = None
     speculate: int | None = None
+    steps: int | None = None
+    sampler: str | None = None
 
     def __post_init__(self) -> None:
         _number(self, "temperature", lambda v: 0.01 <= v <= 10, "in [0.01, 10]")
@@ -50,13 +54,9 @@ class Sampling:
         _number(self, "min_p", lambda v: 0 <= v < 1, "in [0, 1)")
         _number(self, "typical_p", lambda v: 0 < v <= 1, "in (0, 1]")
         _integer(self, "speculate", lambda v: 0 <= v <= 64, "a whole number of 0 (off) to 64")
-        schedule: object = self.guidance_schedule
-        if schedule is not None and schedule not in SCHEDULES:
-            hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""
-            raise UsageError(
-                f"guidance_schedule is {quote(schedule)}; expected {', '.join(SCHEDULES)}{hint}",
-                param="guidance_schedule",
-            )
+        _integer(self, "steps", lambda v: 1 <= v <= 1000, "a whole number of 1 to 1000")
+        _one_of(self, "guidance_schedule", SCHEDULES)
+        _one_of(self, "sampler", DIFFUSION_SAMPLERS)
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Step:
-    """A moment of drawing: `index` of `total`; the last one has images.
+    """A moment of drawing: `index` of `total`; the last one has the images of all.
 
+    Before it a model that draws from noise has in `images` the one picture it is at, as expected.
     codes (B, <= S) int64; images (B, 3, H, W) float in [-1, 1].
     """
 
@@ -273,3 +274,10 @@ def _integer(owner: object, name: str, accept: Any, wanted: str, *, optional: bo
         return
     if not isinstance(value, int) or isinstance(value, bool) or not accept(value):
         raise UsageError(f"{name} is {quote(value)}; expected {wanted}", param=name)
+
+
+def _one_of(owner: object, name: str, known: Sequence[str]) -> None:
+    value = getattr(owner, name)
+    if value is not None and value not in known:
+        hint = did_you_mean(value, known) if isinstance(value, str) else ""
+        raise UsageError(f"{name} is {quote(value)}; expected {', '.join(known)}{hint}", param=name)

@@ -16,16 +16,18 @@ from limner.train import caches
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
 from tests.tiny_model import CODEC, save_tiny_model
+from tests.tiny_unclip import save_tiny_unclip
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
-    "models show": {"codec", "prior", "clip"},
+    "models show": {"codec", "prior", "clip", "decoder", "upsampler"},
     "data encode": {"files"},
     "train --plan": {"parameters"},
     "models parts": {
         "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
+        "embedding_priors", "decoders", "upsamplers", "diffusion_samplers", "noise_schedules",
     },
 }  # fmt: skip
 TYPES: dict[str, tuple[type, ...]] = {
@@ -68,6 +70,13 @@ batch = 2
 """
 PRIOR = ['task="prior"', 'codec_from="codec"', 'out="prior"', "data.cached=16", "text_length=8"]
 PRIOR += ['prior.name="gpt"', "prior.width=16", "prior.layers=1", "prior.heads=2"]
+UNCLIP = ["data.cached=2", 'start_from="tiny-unclip"', "data.held_for_validation=2", "loop.steps=1"]
+UNCLIP += ["sampling.steps=1", "loop.batch=2"]
+UNCLIP_PARTS = [
+    ['task="decoder"', 'out="decoder"'],
+    ['task="embedding_prior"', 'out="embedding_prior"', 'embedding_prior.name="diffusion"'],
+    ['task="upsampler"', 'out="upsampler"', 'upsampler.name="convolution"', "upsampler.size=32"],
+]
 COMMANDS: dict[str, list[list[str]]] = {
     "draw": [
         ["a red apple"],
@@ -76,7 +85,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "models list": [[]],
     "models parts": [[]],
-    "models show": [["tiny"], ["tiny-clip"]],
+    "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
     "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
     "data clean": [["photos", "--out", "cleaned"]],
@@ -87,6 +96,10 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["run.toml", "--set", 'task="features"', "--set", 'out="features"'],
         ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
         ["clip.toml"],
+        *(
+            ["empty.toml", *(word for setting in [*UNCLIP, *part] for word in ("--set", setting))]
+            for part in UNCLIP_PARTS
+        ),
     ],
     "train --plan": [["run.toml"]],
     "adapt": [
@@ -156,6 +169,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     folder = tmp_path_factory.mktemp("answers")
     save_tiny_model(folder / "tiny")
     save_tiny_clip(folder / "tiny-clip")
+    save_tiny_unclip(folder / "tiny-unclip", prior="")
+    (folder / "empty.toml").write_text("", encoding="utf-8")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
     write_photos(folder)
@@ -198,6 +213,7 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
     told = documented(command)
     assert all(fits(value, told[key]) for key, value in shown.items())
     optional = {"numbers", "validation", "codec", "sampling", "prior", "clip"}
+    optional |= {"decoder", "upsampler"}
     always = {key for key in told if key.split(".")[0] not in optional}
     assert always <= set(shown) <= set(told)
 

@@ -50,6 +50,8 @@ TypicalP = Annotated[
 Schedule = Annotated[
     str | None, typer.Option("--guidance-schedule", help="constant, linear, cosine or interval.")
 ]
+Steps = Annotated[int | None, typer.Option(help="Steps of a model that draws from noise.")]
+Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, euler or dpm_solver, from noise.")]
 Precision = Annotated[
     str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
 ]
@@ -171,6 +173,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     typical_p: TypicalP = None,
     speculate: Speculate = None,
     guidance_schedule: Schedule = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
     precision: Precision = "fp32",
     best_of: BestOf = None,
     clip: Clip = "clip",
@@ -183,8 +187,9 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-    sampling = Sampling(temperature, top_k, top_p, min_p, guidance_schedule, typical_p, speculate)
-
+    sampling = Sampling(
+        temperature, top_k, top_p, min_p, guidance_schedule, typical_p, speculate, steps, sampler
+    )
     choice = Choice(n, best_of, clip)
 
     def ask(text: str) -> Request:
@@ -333,6 +338,8 @@ def repeat_command(
         "--typical-p": sampling.typical_p,
         "--speculate": sampling.speculate,
         "--guidance-schedule": sampling.guidance_schedule,
+        "--steps": sampling.steps,
+        "--sampler": sampling.sampler,
         "--precision": drawn.pictures[0].settings.get("precision"),
     }
     for name, value in options.items():

@@ -103,7 +103,8 @@ def measure(
     plan = Plan(count, seed, pipeline.size, names)
     draw = drawing(pipeline, request)
     with watching() as watch:
-        return score_scenes(draw, plan, codec=pipeline.codec, font=face, watch=watch)
+        codec = getattr(pipeline, "codec", None)  # a model that draws from noise has none
+        return score_scenes(draw, plan, codec=codec, font=face, watch=watch)
 
 
 def drawing(pipeline: Any, request: Request) -> Draw:

@@ -109,8 +109,18 @@ class Dalle(nn.Module):
         return images
 
     def settle(self, request: Request) -> TokenSampling:
-        """Return the request's sampling values, with the model's own for what it leaves open."""
+        """Return the request's sampling values, with the model's own for what it leaves open.
+
+        Raises UsageError for a value of models that draw from noise.
+        """
         asked = {name: getattr(request.sampling, name) for name in vars(request.sampling)}
+        for name in ("steps", "sampler"):
+            if (value := asked.pop(name)) is not None:
+                raise UsageError(
+                    f"{name} is {quote(value)}, but this model draws tokens, not from noise; "
+                    f"leave {name} out",
+                    param=name,
+                )
         asked["guidance"] = request.guidance
         return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
 

@@ -13,6 +13,7 @@ from limner.errors import CheckpointError, ConfigError, quote
 from limner.types import Request, Sampling
 
 if TYPE_CHECKING:
+    from limner.sampling.diffusion import DiffusionSampling
     from limner.sampling.tokens import TokenSampling
     from limner.text.tokenizer import Tokenizer
 
@@ -107,9 +108,57 @@ def _build_clip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     return ClipPipeline(tokenizer, clip, text_length=config.text_length)
 
 
+def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
+    """Text to the embedding of a picture, and that to pixels, by diffusion (arXiv 2204.06125)."""
+    from limner.clip.model import create_clip
+    from limner.decoders import create_decoder, create_upsampler
+    from limner.pipelines.unclip import UnClip
+    from limner.priors import create_embedding_prior
+
+    tables = config.tables
+    clip, decoder = create_clip(tables["clip"]), create_decoder(tables["decoder"])
+    prior = create_embedding_prior(tables["prior"]) if tables["prior"] else None
+    upsampler = create_upsampler(tables["upsampler"]) if tables["upsampler"] else None
+    parts: list[tuple[str, Any]] = [("text tower", clip), ("decoder", decoder), ("prior", prior)]
+    for part, built in parts:
+        if built is not None and (made_for := built.config.text_vocabulary):
+            _check_vocabulary(config, tokenizer, made_for, part)
+    pipeline = UnClip(
+        tokenizer, clip, decoder, prior, upsampler,
+        defaults=_read_diffusion(config.sampling), text_length=config.text_length,
+    )  # fmt: skip
+    _check_unclip(config, pipeline)
+    return pipeline
+
+
+def _check_unclip(config: ModelConfig, pipeline: Any) -> None:
+    """Raise CheckpointError unless the parts of unCLIP fit one another."""
+    dimensions = pipeline.clip.config.dimensions
+    for part in ("prior", "decoder"):
+        built = getattr(pipeline, part)
+        if built is not None and built.config.embedding not in (0, dimensions):
+            raise CheckpointError(
+                f"CLIP of {config.name!r} gives vectors of {dimensions}, but the {part} was made "
+                f"for {built.config.embedding}; they belong to different models"
+            )
+    decoder, upsampler = pipeline.decoder, pipeline.upsampler
+    if (decoder.config.channels, decoder.config.given) != (3, 0):
+        raise CheckpointError(f"the decoder of {config.name!r} does not draw pixels alone")
+    if upsampler is not None and upsampler.small != decoder.config.size:
+        raise CheckpointError(
+            f"the decoder of {config.name!r} draws {decoder.config.size} pixels, but its upsampler "
+            f"enlarges {upsampler.small}"
+        )
+    if pipeline.size != config.size:
+        raise CheckpointError(
+            f"{config.name!r} has the size {config.size}, but its parts draw {pipeline.size}"
+        )
+
+
 FAMILIES: dict[str, Family] = {
     "dalle": Family(("codec", "prior", "sampling"), _build_dalle),
     "clip": Family(("clip",), _build_clip),
+    "unclip": Family(("clip", "prior", "decoder", "upsampler", "sampling"), _build_unclip),
 }
 
 
@@ -129,6 +178,15 @@ def _read_sampling(values: Table) -> TokenSampling:
         raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
     Request("any", guidance=values["guidance"], sampling=_without_guidance(values))
     return TokenSampling(**values)
+
+
+def _read_diffusion(values: Table) -> DiffusionSampling:
+    from limner.sampling.diffusion import DiffusionSampling
+
+    known = [each.name for each in fields(DiffusionSampling)]
+    if set(values) != set(known):
+        raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
+    return DiffusionSampling(**values)
 
 
 def _without_guidance(values: Mapping[str, Any]) -> Sampling:

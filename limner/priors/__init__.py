@@ -1,10 +1,15 @@
-"""Priors: text to image codes. `PRIORS` names every one."""
+"""Priors: text to image codes, `PRIORS`, or to the embedding of a picture, `EMBEDDING_PRIORS`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from limner.parts import create
 from limner.priors.crf import CRF, CRFConfig
+from limner.priors.embedding_autoregressive import (
+    EmbeddingAutoregressive,
+    EmbeddingAutoregressiveConfig,
+)
+from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 
@@ -13,8 +18,17 @@ PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "next_scale": (NextScaleConfig, NextScale),
     "crf": (CRFConfig, CRF),
 }
+EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
+    "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),
+    "autoregressive": (EmbeddingAutoregressiveConfig, EmbeddingAutoregressive),
+}
 
 
 def create_prior(config: Mapping[str, Any]) -> Any:
     """Build the prior named by `config["name"]`; raises ConfigError for an unknown name or key."""
     return create("prior", PRIORS, config)
+
+
+def create_embedding_prior(config: Mapping[str, Any]) -> Any:
+    """Build the prior of embeddings named by `config["name"]`; ConfigError as `create_prior`."""
+    return create("embedding prior", EMBEDDING_PRIORS, config)

@@ -22,7 +22,9 @@ from limner.train.tables import (
     LoopConfig,
     PriorTraining,
     TextConfig,
+    UnClipTraining,
 )
+from limner.train.unclip_config import UNCLIP_TASKS, check_unclip
 
 __all__ = [
     "AdaptTraining",
@@ -34,11 +36,12 @@ __all__ = [
     "PriorTraining",
     "TextConfig",
     "TrainConfig",
+    "UnClipTraining",
     "read_config",
 ]
 
 FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels", "maps")
-TASKS = ("codec", "features", "prior", "clip", "adapt")
+TASKS = ("codec", "features", "prior", "clip", "adapt", *UNCLIP_TASKS)
 CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
@@ -55,6 +58,7 @@ class TrainConfig(Checked):
     out: str
     start_from: str = ""
     codec_from: str = ""
+    clip_from: str = ""
     text_length: int = number(32, least=4, most=1024)
     licence: str = ""
     data: DataConfig = field(default_factory=DataConfig)
@@ -64,10 +68,14 @@ class TrainConfig(Checked):
     prior_training: PriorTraining = field(default_factory=PriorTraining)
     clip_training: ClipTraining = field(default_factory=ClipTraining)
     adapt: AdaptTraining = field(default_factory=AdaptTraining)
+    unclip_training: UnClipTraining = field(default_factory=UnClipTraining)
     text: TextConfig = field(default_factory=TextConfig)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
     clip: Mapping[str, Any] = field(default_factory=dict)
+    decoder: Mapping[str, Any] = field(default_factory=dict)
+    embedding_prior: Mapping[str, Any] = field(default_factory=dict)
+    upsampler: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,7 +130,7 @@ class TrainConfig(Checked):
 
     def _check_data(self) -> None:
         data = self.data
-        if data.source and self.task in ("features", "clip"):
+        if data.source and self.task in ("features", "clip", *UNCLIP_TASKS):
             raise ConfigError(
                 f"data.source and task {self.task!r} are both given, and that is learnt from "
                 "emoji scenes; leave data.source out",
@@ -183,6 +191,8 @@ class TrainConfig(Checked):
             _check_part("codec", autoencoders(), self.codec)
         if self.task == "clip":
             self._check_clip()
+        if self.task in UNCLIP_TASKS:
+            check_unclip(self)
         if self.task != "prior":
             return
         for key in FROM_THE_CODEC:

@@ -45,7 +45,13 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     Raises CheckpointError when there is none, or it is damaged.
     """
     if (Path(path) / MANIFEST).exists():
-        model_config = dict(inspect_checkpoint(path).config.codec)
+        found = inspect_checkpoint(path).config
+        if not found.codec:
+            raise CheckpointError(
+                f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
+                "has no codec; give a codec's run, or a model of the family 'dalle'"
+            )
+        model_config = dict(found.codec)
         return load_checkpoint(path).codec.eval(), model_config
     file = Path(path) / CODEC_FILE if Path(path).is_dir() else Path(path)
     try:

@@ -50,6 +50,12 @@ class PriorStep:
         trained: Dalle | None = None
         if config.start_from:
             trained = load_checkpoint(config.start_from)
+            if trained.family != "dalle":
+                raise ConfigError(
+                    f"start_from holds a model of the family {trained.family!r}; expected one of "
+                    "'dalle'",
+                    param="start_from",
+                )
             self.codec = trained.codec
             self.codec_config = dict(inspect_checkpoint(config.start_from).config.codec)
         else:

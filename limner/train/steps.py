@@ -63,7 +63,13 @@ def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingSte
     from limner.train.codec_step import CodecStep
     from limner.train.features_step import FeaturesStep
     from limner.train.prior_step import PriorStep
+    from limner.train.unclip_step import DecoderStep, EmbeddingPriorStep, UpsamplerStep
 
+    unclip = {
+        "decoder": DecoderStep, "embedding_prior": EmbeddingPriorStep, "upsampler": UpsamplerStep,
+    }  # fmt: skip
+    if config.task in unclip:
+        return unclip[config.task](config)
     if config.task == "features":
         return FeaturesStep(config)
     if config.task == "clip":

@@ -129,3 +129,17 @@ class AdaptTraining(Checked):
     preserve: float = number(0.25, least=0, below=1)
     drawn: int = number(32, least=1, most=4096)
     decoder: bool = False
+
+
+@dataclass(frozen=True)
+class UnClipTraining(Checked):
+    """What unCLIP's decoder is `told`, and how often embedding and text are dropped.
+
+    The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
+    own is 0.1 there. `half` exports weights in fp16.
+    """
+
+    told: str = choice("both", "both", "embedding", "text")
+    embedding_dropout: float = number(0.1, least=0, most=1)
+    text_dropout: float = number(0.5, least=0, most=1)
+    half: bool = True

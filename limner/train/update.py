@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from limner.decoders.blocks import TimedBlock
 from limner.errors import ConfigError, NonFiniteError
 from limner.nn.conv import ResidualBlock
 from limner.nn.transformer import Block
@@ -62,7 +63,7 @@ def save_memory(module: nn.Module, config: TrainConfig) -> None:
     if not config.loop.checkpointing:
         return
     for part in module.modules():
-        if isinstance(part, Block | ResidualBlock):
+        if isinstance(part, Block | ResidualBlock | TimedBlock):
             again = partial(checkpoint, part.forward, use_reentrant=False)
             object.__setattr__(part, "forward", again)
 

@@ -9,9 +9,12 @@ from limner import registry
 from limner.cli import app
 from limner.clip.towers import IMAGE_ENCODERS
 from limner.codecs import CODECS
+from limner.decoders import DECODERS, UPSAMPLERS
 from limner.errors import CheckpointError, UnknownModelError
 from limner.pipelines.families import FAMILIES
-from limner.priors import PRIORS
+from limner.priors import EMBEDDING_PRIORS, PRIORS
+from limner.sampling.diffusion import DIFFUSION_SAMPLERS
+from limner.sampling.schedule import NOISE_SCHEDULES
 from limner.sampling.tokens import SAMPLERS
 from limner.text.encoders import TEXT_ENCODERS
 from tests.tiny_model import save_tiny_model
@@ -60,6 +63,8 @@ def test_parts_are_the_registered_ones_with_a_line_each() -> None:
     registered: dict[str, Iterable[str]] = {
         "codecs": CODECS, "priors": PRIORS, "text_encoders": TEXT_ENCODERS,
         "image_encoders": IMAGE_ENCODERS, "pipelines": FAMILIES, "samplers": SAMPLERS,
+        "embedding_priors": EMBEDDING_PRIORS, "decoders": DECODERS, "upsamplers": UPSAMPLERS,
+        "diffusion_samplers": DIFFUSION_SAMPLERS, "noise_schedules": NOISE_SCHEDULES,
     }  # fmt: skip
     assert {kind: list(found) for kind, found in parts.items()} == {
         kind: list(table) for kind, table in registered.items()

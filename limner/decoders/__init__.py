@@ -1,0 +1,32 @@
+"""Decoders: an image embedding, text or both to a picture; upsamplers: a picture to a larger one.
+
+`DECODERS` and `UPSAMPLERS` name every one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from limner.decoders.unet import UNet, UNetConfig
+from limner.decoders.upsample import (
+    ConvolutionUpsampler,
+    ConvolutionUpsamplerConfig,
+    DiffusionUpsampler,
+    DiffusionUpsamplerConfig,
+)
+from limner.parts import create
+
+DECODERS: dict[str, tuple[type[Any], type[Any]]] = {"unet": (UNetConfig, UNet)}
+UPSAMPLERS: dict[str, tuple[type[Any], type[Any]]] = {
+    "convolution": (ConvolutionUpsamplerConfig, ConvolutionUpsampler),
+    "diffusion": (DiffusionUpsamplerConfig, DiffusionUpsampler),
+}
+
+
+def create_decoder(config: Mapping[str, Any]) -> Any:
+    """Build the decoder named by `config["name"]`; ConfigError for an unknown name or key."""
+    return create("decoder", DECODERS, config)
+
+
+def create_upsampler(config: Mapping[str, Any]) -> Any:
+    """Build the upsampler named by `config["name"]`; ConfigError for an unknown name or key."""
+    return create("upsampler", UPSAMPLERS, config)

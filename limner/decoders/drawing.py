@@ -1,0 +1,59 @@
+"""A decoder at work: from noise to a picture, pushed by what it is told.
+
+Shapes: D dimensions of the embedding, T text tokens; one picture at a time.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.sampling.diffusion import (
+    DiffusionSampling,
+    find_sampler,
+    guide_two,
+    rescale,
+    unit_noise,
+)
+from limner.sampling.tokens import guidance_at
+
+
+def draw_picture(
+    decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: DiffusionSampling
+) -> Iterator[Tensor]:
+    """Yield what is expected of the picture (1, 3, H, W), in [-1, 1], after each step.
+
+    `vector` (1, D) is the embedding and `ids` (1, T) the text; a decoder that was not made for one
+    of them is not told it. The last yielded is the result. Raises UsageError for an unknown sampler
+    or steps out of range.
+    """
+    config, process = decoder.config, decoder.process
+    levels = process.levels(sampling.steps)
+    step_of = {time: step for step, time in enumerate(levels.times)}
+
+    def denoise(x: Tensor, time: int) -> Tensor:
+        scale = guidance_at(
+            sampling.guidance_schedule, sampling.guidance, step_of[time], sampling.steps
+        )
+        # Rows: told both; told neither, where it is pushed; told the vector alone, where the text
+        # is pushed by another scale.
+        vectors, texts = [vector], [ids]
+        if scale:
+            vectors, texts = [vector, 0 * vector], [ids, 0 * ids]
+        if scale and sampling.text_share != 1:
+            vectors, texts = [*vectors, vector], [*texts, 0 * ids]
+        told = {"embedding": torch.cat(vectors)} if config.embedding else {}
+        told |= {"text": torch.cat(texts)} if config.text_vocabulary else {}
+        times = torch.full((len(vectors),), time, device=x.device)
+        output, *others = decoder(x.expand(len(times), -1, -1, -1), times, **told).split(1)
+        if others:
+            neither, one = others[0], others[-1]
+            pushed = guide_two(neither, one, output, scale, scale * sampling.text_share)
+            output = rescale(pushed, output, sampling.rescale)
+        start: Tensor = process.start(x, output, times[:1])
+        return start.clamp(-1, 1)
+
+    noise = unit_noise([seed], (config.channels, config.size, config.size), vector.device)
+    for moment in find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):
+        yield moment.start

@@ -1,0 +1,192 @@
+"""Samplers of diffusion models: from noise to a clean thing, a step at a time, as pure functions.
+
+A sampler takes `denoise`, which maps x_t (B, ...) and its time to the expected clean x_0, unit
+noise (B, ...), the levels to visit, and an iterator of more unit noise, which the stochastic ones
+use. It yields a Moment after every step; the last one's `x` is the result.
+
+In the formulas a and s are signal and noise at a level, as in `limner.sampling.schedule`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from limner.errors import UsageError, did_you_mean, quote
+from limner.sampling.schedule import Levels, check_whole
+from limner.types import SCHEDULES as GUIDANCE_SCHEDULES
+
+Denoise = Callable[[Tensor, int], Tensor]
+
+
+class Moment(NamedTuple):
+    """Where a sampler stands: x (B, ...) at the next level, and the clean thing it expects."""
+
+    x: Tensor
+    start: Tensor
+
+
+def ddpm(
+    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
+) -> Iterator[Moment]:
+    """Draw each level from the posterior of the forward process (Ho 2020, 2006.11239, eq. 7)."""
+    x = noise
+    for time, (a, s), (a_next, s_next) in _pairs(levels):
+        start = denoise(x, time)
+        added = 1 - (a / a_next) ** 2  # beta_t between the two levels
+        mean = (a_next * added * start + a / a_next * s_next**2 * x) / s**2
+        x = mean + s_next / s * math.sqrt(added) * next(fresh) if s_next else mean
+        yield Moment(x, start)
+
+
+def ddim(
+    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
+) -> Iterator[Moment]:
+    """Keep the noise that the network sees (Song 2020, arXiv 2010.02502, equation 12, eta 0)."""
+    x = noise
+    for time, (a, s), (a_next, s_next) in _pairs(levels):
+        start = denoise(x, time)
+        x = a_next * start + s_next * (x - a * start) / s
+        yield Moment(x, start)
+
+
+def euler(
+    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
+) -> Iterator[Moment]:
+    """Follow dz/dq = (z - x_0) / q for z = x / a, q = s / a (Karras 2022, 2206.00364, alg. 1).
+
+    In exact arithmetic that is `ddim`; it stands here by the name by which many ask for it.
+    """
+    z = noise.double() / levels.signal[0]  # q begins at 20,000 where the schedule is the cosine
+    for time, (a, s), (a_next, s_next) in _pairs(levels):
+        start = denoise((a * z).to(noise), time)
+        z = z + (z - start) / (s / a) * (s_next / a_next - s / a)
+        yield Moment((a_next * z).to(noise), start)
+
+
+def dpm_solver(
+    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
+) -> Iterator[Moment]:
+    """Extrapolate x_0 linearly in the log of a / s (Lu 2022, arXiv 2211.01095, algorithm 2, 2M).
+
+    The first step and the last, whose log has no end, are of first order.
+    """
+    x, before, width = noise, noise, 0.0
+    for time, (a, s), (a_next, s_next) in _pairs(levels):
+        start = denoise(x, time)
+        if not s_next:
+            yield Moment(start, start)
+            return
+        h = math.log(a_next / s_next) - math.log(a / s)
+        expected = start + h / (2 * width) * (start - before) if width else start
+        x = s_next / s * x - a_next * math.expm1(-h) * expected
+        before, width = start, h
+        yield Moment(x, start)
+
+
+@dataclass(frozen=True)
+class DiffusionSampling:
+    """Settled values of how a picture is drawn from noise.
+
+    `steps` and `sampler` are the decoder's; `guidance` 0 is none; text is pushed by `text_share` of
+    it. `rescale` in [0, 1] tames it. `candidates` embeddings are drawn by the prior in
+    `prior_steps`, and the nearest to the text is taken. UsageError for a value out of range.
+    """
+
+    steps: int = 20
+    sampler: str = "dpm_solver"
+    guidance: float = 1.0
+    guidance_schedule: str = "constant"
+    text_share: float = 1.0
+    rescale: float = 0.0
+    prior_steps: int = 16
+    prior_guidance: float = 0.0
+    candidates: int = 2
+    upsampler_steps: int = 8
+
+    def __post_init__(self) -> None:
+        find_sampler(self.sampler)
+        for name, most in (
+            ("guidance", 100), ("text_share", 10), ("rescale", 1), ("prior_guidance", 100),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not 0 <= value <= most
+            ):
+                raise UsageError(
+                    f"{name} is {quote(value)}; expected a number in [0, {most}]", param=name
+                )
+        for name, most in (
+            ("steps", 1000), ("prior_steps", 1000), ("upsampler_steps", 1000), ("candidates", 64),
+        ):  # fmt: skip
+            check_whole(name, getattr(self, name), most)
+        if self.guidance_schedule not in GUIDANCE_SCHEDULES:
+            raise UsageError(
+                f"guidance_schedule is {quote(self.guidance_schedule)}; expected "
+                f"{', '.join(GUIDANCE_SCHEDULES)}",
+                param="guidance_schedule",
+            )
+
+
+Sampler = Callable[[Denoise, Tensor, Levels, Iterator[Tensor]], Iterator[Moment]]
+DIFFUSION_SAMPLERS: dict[str, Sampler] = {
+    "ddpm": ddpm,
+    "ddim": ddim,
+    "euler": euler,
+    "dpm_solver": dpm_solver,
+}
+
+
+def find_sampler(name: str) -> Sampler:
+    """Return the sampler of a name; UsageError names the known ones for another."""
+    if name not in DIFFUSION_SAMPLERS:
+        raise UsageError(
+            f"sampler is {quote(name)}; expected {', '.join(DIFFUSION_SAMPLERS)}"
+            f"{did_you_mean(str(name), DIFFUSION_SAMPLERS)}",
+            param="sampler",
+        )
+    return DIFFUSION_SAMPLERS[name]
+
+
+def unit_noise(
+    seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu"
+) -> Iterator[Tensor]:
+    """Yield noise (B, *shape) for ever; row i is a pure function of `seeds[i]`."""
+    sources = [torch.Generator().manual_seed(seed) for seed in seeds]
+    while True:
+        rows = [torch.randn(*shape, generator=source) for source in sources]
+        yield torch.stack(rows).to(device)
+
+
+def guide_two(
+    neither: Tensor, one: Tensor, both: Tensor, scale: float, other_scale: float
+) -> Tensor:
+    """Return a prediction pushed by two conditions, the first by `scale`, the second on top of it.
+
+    Brooks 2022, arXiv 2211.09800, equation 3, with scales that are 0 where nothing is pushed, as
+    `limner.sampling.tokens.guide` has them. Equal scales push from neither to both, and `one`
+    does not count.
+    """
+    return both + scale * (one - neither) + other_scale * (both - one)
+
+
+def rescale(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
+    """Bring the spread of each row back to the conditional's by `share` in [0, 1].
+
+    Lin 2023, arXiv 2305.08891, equations 15 and 16: strong guidance else burns pictures out.
+    """
+    if share == 0:
+        return guided
+    axes = list(range(1, guided.ndim))
+    ratio = conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+    return guided * (share * ratio + 1 - share)
+
+
+def _pairs(levels: Levels) -> Iterator[tuple[int, tuple[float, float], tuple[float, float]]]:
+    both = list(zip(levels.signal, levels.noise, strict=True))
+    yield from zip(levels.times, both[:-1], both[1:], strict=True)

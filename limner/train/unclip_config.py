@@ -1,0 +1,88 @@
+"""What a run of one of unCLIP's parts may be told, checked before anything is made."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import ConfigError, UsageError, did_you_mean
+from limner.parts import Parts, settle
+
+if TYPE_CHECKING:
+    from limner.train.config import TrainConfig
+
+UNCLIP_TASKS = ("decoder", "embedding_prior", "upsampler")
+FROM_CLIP = {
+    "decoder": ("embedding", "text_vocabulary", "channels", "given"),
+    "embedding_prior": ("embedding", "text_vocabulary"),
+    "upsampler": (),
+}
+
+
+def check_unclip(config: "TrainConfig") -> None:
+    """Raise ConfigError unless a run has what its part needs, and nothing that is another's."""
+    from limner.decoders import DECODERS, UPSAMPLERS
+    from limner.priors import EMBEDDING_PRIORS
+
+    _check_sources(config)
+    kinds: dict[str, Parts] = {
+        "decoder": DECODERS, "embedding_prior": EMBEDDING_PRIORS, "upsampler": UPSAMPLERS,
+    }  # fmt: skip
+    for task, parts in kinds.items():
+        table: Mapping[str, Any] = getattr(config, task)
+        if table and (task != config.task or (task == "decoder" and config.start_from)):
+            raise ConfigError(
+                f"[{task}] describes a new part, but the model in start_from has it, or this task "
+                f"makes none; leave [{task}] out",
+                param=task,
+            )
+        if task != config.task or (not table and config.start_from):
+            continue
+        for key in FROM_CLIP[task]:
+            if key in table:
+                raise ConfigError(
+                    f"{task}.{key} is decided by CLIP and unclip_training.told; leave it out",
+                    param=f"{task}.{key}",
+                )
+        decided = {"text_vocabulary": 1, "embedding": 2**16} if task != "upsampler" else {}
+        try:
+            settle(task, parts, {**table, **decided})
+        except ConfigError as error:
+            param = task if error.param is None else f"{task}.{error.param}"
+            raise ConfigError(str(error), param=param) from None
+    _check_sampling(config.sampling)
+
+
+def _check_sources(config: "TrainConfig") -> None:
+    if config.task == "decoder" and bool(config.clip_from) == bool(config.start_from):
+        raise ConfigError(
+            "a decoder needs a trained CLIP: give either clip_from, its model folder, or "
+            "start_from, a whole model to go on from",
+            param="clip_from",
+        )
+    if config.task != "decoder" and (config.clip_from or not config.start_from):
+        raise ConfigError(
+            f"task {config.task!r} adds to a model that has a decoder; give its folder as "
+            "start_from, and leave clip_from out",
+            param="start_from",
+        )
+    if config.text.encoder or config.text.keywords:
+        raise ConfigError("[text] is decided by CLIP; leave it out", param="text")
+    if config.task == "embedding_prior" and config.data.cached < 1:
+        raise ConfigError(
+            "data.cached is 0; a prior of embeddings needs at least 1 scene, and 10000 are better",
+            param="data.cached",
+        )
+
+
+def _check_sampling(values: Mapping[str, Any]) -> None:
+    from limner.sampling.diffusion import DiffusionSampling
+
+    known = [each.name for each in fields(DiffusionSampling)]
+    for key in values:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise ConfigError(f"unknown key sampling.{key}{hint}", param=f"sampling.{key}")
+    try:
+        DiffusionSampling(**values)
+    except UsageError as error:
+        raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None
