@@ -1,0 +1,76 @@
+"""How sure a figure is: intervals by drawing its pictures again (bootstrap) or leaving some out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+RESAMPLES = 2000
+GROUPS = 10
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure of `n` pictures or prompts and the ends of its interval, 95 % unless said."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+
+    def to_json(self) -> dict[str, float | int]:
+        """Return the four fields, with six significant digits."""
+        numbers = {key: float(f"{getattr(self, key):.6g}") for key in ("value", "low", "high")}
+        return {**numbers, "n": self.n}
+
+
+def bootstrap_mean(values: Any, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Return the mean of values (N,) and its percentile interval over 2,000 resamples.
+
+    Efron 1979, The Annals of Statistics 7. Values are taken as independent; of fewer than some
+    twenty the interval is too narrow. One value has the whole line as its interval.
+    """
+    rows = np.asarray(values, np.float64)
+    if len(rows) < 2:
+        return Estimate(float(rows.mean()) if len(rows) else 0.0, -np.inf, np.inf, len(rows))
+    means = resampled_means(rows, seed)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Estimate(float(rows.mean()), float(low), float(high), len(rows))
+
+
+def resampled_means(values: Floats, seed: int) -> Floats:
+    """Return the means (RESAMPLES,) of samples drawn from values (N,) with replacement."""
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
+    return np.asarray(counts @ values / len(values), np.float64)
+
+
+def jackknife(
+    statistic: Callable[[npt.NDArray[np.int64]], float],
+    count: int,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Return a statistic of all `count` pictures, with its interval from leaving out tenths.
+
+    `statistic` takes the indices of the pictures to use. Distances between sets of features see a
+    picture drawn twice as less variety, which a bootstrap would report as error; leaving pictures
+    out does not (Efron 1982, The Jackknife, chapter 2). It does not know the bias of a statistic.
+    """
+    every = np.arange(count)
+    value = statistic(every)
+    parts = np.array_split(np.random.default_rng(seed).permutation(count), min(GROUPS, count))
+    rest = np.array([statistic(np.setdiff1d(every, part)) for part in parts])
+    spread = np.sqrt((len(rest) - 1) / len(rest) * np.square(rest - rest.mean()).sum())
+    half = float(NormalDist().inv_cdf((1 + confidence) / 2) * spread)
+    return Estimate(value, value - half, value + half, count)
