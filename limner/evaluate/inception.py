@@ -68,7 +68,7 @@ class Inception(nn.Module):
                 f"({shorten(' '.join(str(error).split()), 100)}); give a file with the names and "
                 "1,008 classes of pt_inception-2015-12-05"
             ) from error
-        return network.eval()
+        return network.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return features (B, 2048), the mean over the last map, as pytorch-fid takes them."""
@@ -93,8 +93,8 @@ class Convolved(nn.Module):
         padded: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        around = tuple(side // 2 if padded and stride == 1 else 0 for side in kernel)
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, around, bias=False)
+        high, wide = kernel if padded and stride == 1 else (0, 0)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, (high // 2, wide // 2), bias=False)
         self.bn = nn.BatchNorm2d(outputs, eps=0.001)
 
     def forward(self, x: Tensor) -> Tensor:

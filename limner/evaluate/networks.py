@@ -134,7 +134,7 @@ def _open_inception(weights: Path | None) -> Network:
 def _open_own(path: Path) -> Network:
     from limner.codecs.features import FeatureNetwork
 
-    network = FeatureNetwork.load(path).eval()
+    network = FeatureNetwork.load(path).eval().requires_grad_(False)
 
     def see(pictures: Sequence[Image]) -> Tensor:
         maps = network(_resized(pictures, OWN_SIZE))[-1]
