@@ -113,6 +113,26 @@ def draw_prompts(
     return [kept[place] for place in range(len(asked))]
 
 
+def choose_best(draw: Draw, clip: Any, best_of: int) -> Draw:
+    """Return how to draw each prompt `best_of` times and keep what `clip` finds to fit best.
+
+    The tries of a seed have seeds of their own, which other seeds of a measurement do not.
+    """
+    if best_of == 1:
+        return draw
+
+    def drawing(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        kept = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            tries = [seed * TRIES + attempt for attempt in range(best_of)]
+            images = draw([prompt] * best_of, tries)
+            cosines = clip.compare(to_images(images), [prompt])[:, 0]
+            kept.append(images[int(cosines.argmax())])
+        return torch.stack(kept)
+
+    return drawing
+
+
 def measure(
     shown: Sequence[Shown],
     *,

@@ -26,10 +26,18 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
 
-    def to_json(self) -> dict[str, float | int]:
-        """Return the four fields, with six significant digits."""
-        numbers = {key: float(f"{getattr(self, key):.6g}") for key in ("value", "low", "high")}
-        return {**numbers, "n": self.n}
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the four fields, with six significant digits; null for an end that is unknown."""
+        return {
+            "value": _rounded(self.value),
+            "low": _rounded(self.low),
+            "high": _rounded(self.high),
+            "n": self.n,
+        }
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.6g}") if np.isfinite(value) else None
 
 
 def bootstrap_mean(values: Any, *, confidence: float = 0.95, seed: int = 0) -> Estimate:
