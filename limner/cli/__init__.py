@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from limner import __version__
 from limner.cli import clip, data, models, sources
 from limner.cli.adapt import adapt
+from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
@@ -79,6 +80,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("adapt")(adapt)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("rank")(clip.rank)
 app.add_typer(clip.app, name="clip")
 app.command("doctor")(doctor)
