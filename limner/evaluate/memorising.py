@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,34 @@ if TYPE_CHECKING:
 CLOSE = 0.15  # tiled l2, of luminance from 0 to 1, at which Carlini 2023 looks at a pair
 CLIQUE = 10  # samples of one prompt that are as close as that
 TILES = 4  # a side
+COLOUR = 20.0  # most difference of Cb and Cr, of 255, in any of 4 x 4 cells of a copy
+GREY = 6.0  # a picture whose cells have no more than this has lost its colours
 _CHUNK = 256
+_SHOWN = 96  # pixels of a picture in the report
 
 Floats = npt.NDArray[np.float32]
+
+
+class Album:
+    """What is kept of a set of pictures: names, looks, colours, and small ones to be shown."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.looks = Looks()
+        self.colours: list[Floats] = []
+        self.shown: list[Image] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, name: str, image: Image) -> None:
+        """Take in one RGB picture, the next of the set."""
+        self.names.append(name)
+        self.looks.add(image)
+        self.colours.append(colours_of(image))
+        small = image.copy()
+        small.thumbnail((_SHOWN, _SHOWN))
+        self.shown.append(small)
 
 
 @dataclass(frozen=True)
@@ -68,23 +93,44 @@ class Audit:
         return upper_bound(len({each.drawn for each in self.copies}), self.drawn)
 
 
-def audit(
-    drawn: Sequence[Image], train: Sequence[Image], prompts: Sequence[str] | None = None
-) -> Audit:
-    """Return which drawings are copies of training pictures, all pictures RGB of any size.
+def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> Audit:
+    """Return which drawings are copies of training pictures.
 
     With the prompt of each drawing, cliques are looked for too. The time grows with the square of
     the number of pictures. A copy must agree everywhere: a cut-out object on another ground is not
     found, and a picture that two people could have made alike is.
     """
-    trained, others = _looks(train), _looks(drawn)
-    thumbnails = others.thumbnails
-    tiled, reference = _tiles(thumbnails), _tiles(trained.thumbnails)
-    nearest, distances = _nearest(tiled, reference)
+    tiled = _tiles(drawn.looks.thumbnails)
+    nearest, distances = _nearest(tiled, _tiles(train.looks.thumbnails))
+    copies = [
+        each
+        for each in _find_copies(drawn.looks, train.looks)
+        if same_colours(drawn.colours[each.drawn], train.colours[each.trained], each.mirrored)
+    ]
     cliques = [] if prompts is None else _cliques(tiled, prompts)
-    return Audit(
-        len(others), len(trained), _find_copies(others, trained), nearest, distances, cliques
-    )
+    return Audit(len(drawn), len(train), copies, nearest, distances, cliques)
+
+
+def same_colours(first: Floats, second: Floats, mirrored: bool) -> bool:
+    """Say whether two pictures of one form have one colouring too, or one of them has none.
+
+    Forms are compared in luminance, which can't tell a red apple from a green one.
+    """
+    if mirrored:
+        first = first[:, ::-1]
+    if min(np.abs(first).max(), np.abs(second).max()) <= GREY:
+        return True
+    power = float(np.square(second).sum())
+    strength = min(1.4, max(0.6, float((first * second).sum()) / power))  # of another brightness
+    return bool(np.abs(first - strength * second).max() <= COLOUR)
+
+
+def colours_of(image: Image) -> Floats:
+    """Return Cb and Cr of 4 x 4 cells (4, 4, 2), 0 where there is no colour."""
+    from PIL.Image import Resampling
+
+    cells = image.convert("RGB").resize((TILES, TILES), Resampling.BOX).convert("YCbCr")
+    return np.asarray(cells, np.float32)[..., 1:] - 128
 
 
 def upper_bound(found: int, tried: int) -> float:
@@ -117,13 +163,6 @@ def _at_most(found: int, tried: int, share: float) -> float:
     return math.fsum(map(math.exp, terms))
 
 
-def _looks(images: Sequence[Image]) -> Looks:
-    looks = Looks()
-    for each in images:
-        looks.add(each)
-    return looks
-
-
 def _find_copies(drawn: Looks, train: Looks) -> list[Copy]:
     """Return a copy for each drawing that has one, its most certain."""
     firsts = {digest: row for row, digest in reversed(list(enumerate(train.digests)))}
@@ -150,7 +189,8 @@ def _tiles(thumbnails: Bytes) -> Floats:
     """Return thumbnails (N, 64, 64) as tiles (N, 16, 256) of luminance from 0 to 1."""
     side = SIDE // TILES
     parts = thumbnails.reshape(-1, TILES, side, TILES, side).swapaxes(2, 3)
-    return parts.reshape(len(thumbnails), TILES**2, side**2).astype(np.float32) / 255
+    tiles = parts.reshape(len(thumbnails), TILES**2, side**2).astype(np.float32)
+    return tiles / np.float32(255)
 
 
 def _distances(one: Floats, other: Floats) -> Floats:
@@ -195,27 +235,3 @@ def _cliques(tiles: Floats, prompts: Sequence[str]) -> list[list[int]]:
         if len(kept) >= CLIQUE:
             found.append(sorted(members[each] for each in kept))
     return found
-
-
-def membership(losses: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
-    """Return how well the loss of a picture tells training (`losses`) from held-out (`others`).
-
-    `auc` is the chance that a training picture has the lower loss, with its 95 % interval by
-    Hanley and McNeil 1982 (Radiology 143); `tpr` is the share of training pictures found where 1 %
-    of the others is taken for one. 0.5 is what guessing gives.
-    """
-    one, other = np.asarray(losses, np.float64), np.asarray(others, np.float64)
-    lower = (one[:, None] < other).mean() + 0.5 * (one[:, None] == other).mean()
-    auc, n, m = float(lower), len(one), len(other)
-    first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = auc * (1 - auc) + (n - 1) * (first - auc**2) + (m - 1) * (second - auc**2)
-    half = 1.96 * math.sqrt(max(0.0, spread) / (n * m))
-    rate = float((one < np.quantile(other, 0.01)).mean())
-    return {
-        "auc": round(auc, 4),
-        "low": round(max(0.0, auc - half), 4),
-        "high": round(min(1.0, auc + half), 4),
-        "tpr": round(rate, 4),
-        "trained": n,
-        "held_out": m,
-    }
