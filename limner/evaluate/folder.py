@@ -38,12 +38,10 @@ def captioned(place: str, count: int, seed: int) -> tuple[list[Asked], list[Imag
     return asked, images, Reference(place, len(images), digest)
 
 
-def pictures_in(
-    place: str | Path, count: int | None = None, seed: int = 0
-) -> tuple[list[str], list[Image]]:
-    """Return names and pictures of a folder and the folders in it, in order; hidden ones are left.
+def picture_files(place: str | Path) -> list[Path]:
+    """Return the picture files of a folder and of those in it, in order; hidden ones are left out.
 
-    With `count`, so many are chosen by `seed`. Raises DataError for a folder without pictures.
+    Raises DataError for a folder without pictures.
     """
     folder = Path(place)
     files = sorted(
@@ -57,10 +55,15 @@ def pictures_in(
         raise DataError(
             f"{quote(str(place), 120)} has no picture; give a folder with PNG, JPEG or WebP files"
         )
-    if count is not None and count < len(files):
-        rows = sorted(random.Random(seed).sample(range(len(files)), count))
-        files = [files[row] for row in rows]
-    return [str(path.relative_to(folder)) for path in files], [open_image(each) for each in files]
+    return files
+
+
+def pictures_in(place: str | Path, count: int, seed: int = 0) -> tuple[list[str], list[Image]]:
+    """Return names and pictures of up to `count` files of a folder, chosen by `seed`, in order."""
+    files = picture_files(place)
+    rows = sorted(random.Random(seed).sample(range(len(files)), min(count, len(files))))
+    chosen = [files[row] for row in rows]
+    return [str(path.relative_to(place)) for path in chosen], [open_image(each) for each in chosen]
 
 
 def reference_of(place: str, names: Sequence[str], images: Sequence[Image]) -> Reference:

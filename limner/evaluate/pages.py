@@ -121,13 +121,16 @@ def histogram(values: Sequence[float], label: str, marks: Sequence[float] = ()) 
     axes.hist(values, bins=min(30, max(5, len(values) // 5)), color=_INK)
     for each in marks:
         axes.axvline(each, color="black", linestyle="dashed", linewidth=1)
-    axes.set_xlabel(label)
+    axes.set_xlabel(_plain(label, 0))
     axes.set_ylabel("pictures")
     return _plot(drawing)
 
 
 def intervals_plot(rows: Sequence[tuple[str, float, float, float]], label: str) -> str:
-    """Return (name, value, low, high) as dots with their intervals; empty without matplotlib."""
+    """Return (name, value, low, high) as dots with their intervals; empty without matplotlib.
+
+    A name that is not ASCII is shown as the number of its row: matplotlib's font may lack it.
+    """
     known = [each for each in rows if abs(each[2]) < 1e9 and abs(each[3]) < 1e9]
     if not can_plot() or not known:
         return ""
@@ -138,9 +141,15 @@ def intervals_plot(rows: Sequence[tuple[str, float, float, float]], label: str) 
     for place, (_, value, low, high) in enumerate(reversed(known)):
         axes.plot([low, high], [place, place], color=_INK)
         axes.plot([value], [place], "o", color=_INK)
-    axes.set_yticks(range(len(known)), [name[:40] for name, *_ in reversed(known)])
-    axes.set_xlabel(label)
+    names = [_plain(name, number) for number, (name, *_) in enumerate(known, 1)]
+    axes.set_yticks(range(len(known)), names[::-1])
+    axes.set_xlabel(_plain(label, 0))
     return _plot(drawing)
+
+
+def _plain(text: str, number: int) -> str:
+    """Return what matplotlib's own font can show: a row's number for what is not ASCII."""
+    return text[:40].replace("$", r"\$") if text.isascii() else f"row {number}"
 
 
 def _plot(drawing: object) -> str:

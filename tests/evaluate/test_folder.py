@@ -32,7 +32,7 @@ def test_captions_keep_their_pictures(folder: Path) -> None:
 
 
 def test_pictures_need_no_captions(folder: Path) -> None:
-    names, images = pictures_in(folder)
+    names, images = pictures_in(folder, 99)
     assert names == sorted(names) and len(images) == 8 and "in/1.png" in names
     some, chosen = pictures_in(folder, 3, seed=1)
     assert set(some) < set(names) and len(chosen) == 3
@@ -42,4 +42,4 @@ def test_pictures_need_no_captions(folder: Path) -> None:
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no picture"):
-        pictures_in(tmp_path)
+        pictures_in(tmp_path, 3)

@@ -82,7 +82,8 @@ def test_plots_are_left_out_without_matplotlib(monkeypatch: pytest.MonkeyPatch) 
 def test_a_plot_is_a_picture() -> None:
     pytest.importorskip("matplotlib")
     for text in (pages.histogram([1.0, 2.0, 2.5], "x", [2.0]),
-                 pages.intervals_plot([("a", 1, 0, 2)], "x")):  # fmt: skip
+                 pages.histogram([1.0], "一 $\\frac"),
+                 pages.intervals_plot([("$\\frac{", 1, 0, 2), ("医生", 1, 0, 2)], "$")):  # fmt: skip
         assert len(check(text)) == 1
 
 
