@@ -80,7 +80,7 @@ def _object_row(number: int, line: str, name: str) -> tuple[str, str]:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("prompt"), str):
         raise DataError(
-            f'{quote(name, 100)} line {number} is no prompt; expected JSON such as {{"prompt": '
-            '"a photo of a bench", "tag": "single_object"}'
+            f"{quote(name, 100)} line {number} is no prompt; expected a JSON object with the key "
+            "prompt, and tag for its kind"
         )
     return found["prompt"], str(found.get("tag", ""))

@@ -83,7 +83,8 @@ def test_a_plot_is_a_picture() -> None:
     pytest.importorskip("matplotlib")
     for text in (pages.histogram([1.0, 2.0, 2.5], "x", [2.0]),
                  pages.histogram([1.0], "一 $\\frac"),
-                 pages.intervals_plot([("$\\frac{", 1, 0, 2), ("医生", 1, 0, 2)], "$")):  # fmt: skip
+                 pages.intervals_plot([("$\\frac{", 1, 0, 2), ("医生", 1, 0, 2)], "$"),
+                 ):  # fmt: skip
         assert len(check(text)) == 1
 
 
