@@ -16,6 +16,7 @@ from torch import Tensor
 
 from limner.evaluate import distributions
 from limner.evaluate.agreement import clip_scores, r_precision
+from limner.evaluate.intervals import wilson
 from limner.evaluate.networks import Network
 from limner.evaluate.prompt_files import Asked
 from limner.evaluate.resampling import Estimate, bootstrap_mean, jackknife
@@ -214,15 +215,27 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
     if min(count - count // 10 - 1, len(reference)) < NEIGHBOURS_NEED:
         return found
     shares = (
-        ("precision", distributions.precision_recall, 0, "drawn pictures that look real"),
-        ("recall", distributions.precision_recall, 1, "real pictures that could be drawn"),
-        ("density", distributions.density_coverage, 0, "how densely drawn ones lie among real"),
-        ("coverage", distributions.density_coverage, 1, "real pictures with a drawn one near"),
+        ("precision", distributions.precision_recall, 0, count, "drawn pictures that look real"),
+        ("recall", distributions.precision_recall, 1, len(reference), "real ones within reach"),
+        ("coverage", distributions.density_coverage, 1, len(reference), "real ones met nearly"),
     )
-    for name, both, part, about in shares:
+    for name, both, part, judged, about in shares:
         value = estimate(lambda drawn, both=both, part=part: both(reference, drawn)[part])  # type: ignore[misc]
-        found.append(Figure(network.title(name), value, "higher", about))
-    return found
+        found.append(Figure(network.title(name), _widened(value, judged), "higher", about))
+    dense = estimate(lambda drawn: distributions.density_coverage(reference, drawn)[0])
+    about = "how densely drawn ones lie among real; can pass 1"
+    return [*found, Figure(network.title("density"), dense, "higher", about)]
+
+
+def _widened(share: Estimate, judged: int) -> Estimate:
+    """Return the share with the wider of its own interval and Wilson's for `judged` pictures.
+
+    A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
+    """
+    low, high = wilson(round(share.value * judged), judged)
+    return Estimate(
+        share.value, max(0.0, min(low, share.low)), min(1.0, max(high, share.high)), share.n
+    )
 
 
 def _agreement(
