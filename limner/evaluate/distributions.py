@@ -78,10 +78,7 @@ def precision_recall(real: Tensor, drawn: Tensor, *, neighbours: int = 3) -> tup
     the distance of some member to its k-th nearest neighbour. Raises UsageError where a set has
     not more than `neighbours` pictures, and as `frechet_distance`.
     """
-    real, drawn = _pair(real, drawn)
-    precision = (_distances(drawn, real) <= _radii(real, neighbours)).any(1)
-    recall = (_distances(real, drawn) <= _radii(drawn, neighbours)).any(1)
-    return float(precision.double().mean()), float(recall.double().mean())
+    return Neighbours(real, drawn).precision_recall(neighbours=neighbours)
 
 
 def density_coverage(real: Tensor, drawn: Tensor, *, neighbours: int = 5) -> tuple[float, float]:
@@ -90,11 +87,39 @@ def density_coverage(real: Tensor, drawn: Tensor, *, neighbours: int = 5) -> tup
     Naeem 2020, arXiv 2002.09797, equations 3 and 4: density is no share and can pass 1; neither is
     thrown by single pictures that lie apart. Raises UsageError as `precision_recall`.
     """
-    real, drawn = _pair(real, drawn)
-    radii = _radii(real, neighbours)
-    across = _distances(drawn, real)
-    density = (across <= radii).double().sum() / (neighbours * len(drawn))
-    return float(density), float((across.amin(0) <= radii).double().mean())
+    return Neighbours(real, drawn).density_coverage(neighbours=neighbours)
+
+
+class Neighbours:
+    """The distances within and between two sets of features, kept to measure subsets of `drawn`."""
+
+    def __init__(self, real: Tensor, drawn: Tensor) -> None:
+        real, drawn = _pair(real, drawn)
+        self.real, self.drawn = _distances(real, real), _distances(drawn, drawn)
+        self.across = _distances(drawn, real)
+
+    def precision_recall(
+        self, rows: Tensor | None = None, *, neighbours: int = 3
+    ) -> tuple[float, float]:
+        """Return precision and recall of the drawn pictures `rows`, by default of all."""
+        across, drawn = self._of(rows)
+        precision = (across <= _radii(self.real, neighbours)).any(1)
+        recall = (across.T.contiguous() <= _radii(drawn, neighbours)).any(1)
+        return float(precision.double().mean()), float(recall.double().mean())
+
+    def density_coverage(
+        self, rows: Tensor | None = None, *, neighbours: int = 5
+    ) -> tuple[float, float]:
+        """Return density and coverage of the drawn pictures `rows`, by default of all."""
+        across, _ = self._of(rows)
+        radii = _radii(self.real, neighbours)
+        density = (across <= radii).double().sum() / (neighbours * len(across))
+        return float(density), float((across.amin(0) <= radii).double().mean())
+
+    def _of(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        if rows is None:
+            return self.across, self.drawn
+        return self.across[rows], self.drawn[rows][:, rows]
 
 
 def vendi_score(features: Tensor) -> float:
@@ -124,14 +149,14 @@ def _root(features: Tensor) -> Tensor:
     return rows if len(rows) <= rows.shape[1] else torch.linalg.qr(rows, mode="r").R
 
 
-def _radii(features: Tensor, neighbours: int) -> Tensor:
-    """Return the distance (N,) of each row to its k-th nearest other row."""
-    if not 1 <= neighbours < len(features):
+def _radii(within: Tensor, neighbours: int) -> Tensor:
+    """Return the distance (N,) of each row to its k-th nearest other row, of distances (N, N)."""
+    if not 1 <= neighbours < len(within):
         raise UsageError(
-            f"{len(features)} pictures are too few for {neighbours} neighbours of each; "
+            f"{len(within)} pictures are too few for {neighbours} neighbours of each; "
             f"give at least {neighbours + 1}"
         )
-    return _distances(features, features).kthvalue(neighbours + 1, dim=1).values
+    return within.kthvalue(neighbours + 1, dim=1).values
 
 
 def _distances(first: Tensor, second: Tensor) -> Tensor:

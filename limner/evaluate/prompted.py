@@ -214,17 +214,22 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
     ]
     if min(count - count // 10 - 1, len(reference)) < NEIGHBOURS_NEED:
         return found
+    near = distributions.Neighbours(reference, features)
+
+    def share(method: Callable[[Tensor], tuple[float, float]], part: int) -> Estimate:
+        return jackknife(lambda rows: method(torch.from_numpy(rows))[part], count)
+
+    real = len(reference)
+    precision, recall = (share(near.precision_recall, part) for part in (0, 1))
+    density, coverage = (share(near.density_coverage, part) for part in (0, 1))
     shares = (
-        ("precision", distributions.precision_recall, 0, count, "drawn pictures that look real"),
-        ("recall", distributions.precision_recall, 1, len(reference), "real ones within reach"),
-        ("coverage", distributions.density_coverage, 1, len(reference), "real ones met nearly"),
+        ("precision", _widened(precision, count), "drawn pictures that look real"),
+        ("recall", _widened(recall, real), "real pictures that could be drawn"),
+        ("coverage", _widened(coverage, real), "real pictures with a drawn one near"),
+        ("density", density, "how densely drawn ones lie among real; can pass 1"),
     )
-    for name, both, part, judged, about in shares:
-        value = estimate(lambda drawn, both=both, part=part: both(reference, drawn)[part])  # type: ignore[misc]
-        found.append(Figure(network.title(name), _widened(value, judged), "higher", about))
-    dense = estimate(lambda drawn: distributions.density_coverage(reference, drawn)[0])
-    about = "how densely drawn ones lie among real; can pass 1"
-    return [*found, Figure(network.title("density"), dense, "higher", about)]
+    return [*found, *(Figure(network.title(name), value, "higher", about)
+                      for name, value, about in shares)]  # fmt: skip
 
 
 def _widened(share: Estimate, judged: int) -> Estimate:

@@ -11,6 +11,7 @@ from limner.codecs.features import FeatureNetwork
 from limner.errors import CheckpointError, UsageError
 from limner.evaluate.inception import Inception
 from limner.evaluate.networks import NAMES, clip_network, open_network
+from limner.images import to_tensor
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip, tiny_clip
 
@@ -79,6 +80,9 @@ def test_inception_reads_a_users_weights(inception: Inception, weights: Path) ->
     network = open_network("inception", weights=weights)
     features = network.features(pictures()[:1])
     assert network.label.startswith("inception ") and features.shape == (1, 2048)
+    with torch.inference_mode():
+        plain = inception(to_tensor([pictures()[0]]))  # its norms are not fused
+    assert torch.allclose(features, plain, rtol=1e-4, atol=float(plain.abs().max()) * 1e-5)
     assert network.classify is not None
     assert float(network.classify(features).sum()) == pytest.approx(1, abs=1e-4)
     pickled = weights.with_suffix(".pth")
