@@ -79,6 +79,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     first, first_about = score(a, yardstick, judges, best_of, precision, shift=0)
     second, second_about = score(b, yardstick, judges, best_of, precision, shift=OTHER_SEEDS)
     result = compare_scores(first, second, yardstick.kinds, yardstick.score, seed=seed)
+    said = result.sentences(a, b) if a != b else result.sentences("A", "B")
     answer: dict[str, Any] = {
         "a": a,
         "b": b,
@@ -89,7 +90,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
         "better": result.overall.verdict,
         "overall": result.overall.to_json(),
         "kinds": [each.to_json() for each in result.kinds],
-        "in_words": result.sentences(a, b),
+        "in_words": said,
         "conditions": [first_about.to_json(), second_about.to_json()],
         "seconds": round(time.perf_counter() - began, 1),
     }
@@ -97,7 +98,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     page = render_comparison(result, first_about.rows(), second_about.rows(), title)
     path = tell(answer, folder, page, as_json=as_json)
     if not as_json:
-        typer.echo("\n".join([f"score: {result.score}", *result.sentences(a, b), str(path)]))
+        typer.echo("\n".join([f"score: {result.score}", *said, str(path)]))
 
 
 def scenes(count: int, seed: int, font: Path | None) -> Yardstick:

@@ -98,7 +98,8 @@ def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> A
 
     With the prompt of each drawing, cliques are looked for too. The time grows with the square of
     the number of pictures. A copy must agree everywhere: a cut-out object on another ground is not
-    found, and a picture that two people could have made alike is.
+    found. What two people could have made alike is taken for a copy, as the same sign drawn larger
+    on the same ground.
     """
     tiled = _tiles(drawn.looks.thumbnails)
     nearest, distances = _nearest(tiled, _tiles(train.looks.thumbnails))

@@ -18,7 +18,7 @@ def scores(seed: int, gain: float = 0.0, count: int = 200) -> tuple[Floats, list
 
 
 def test_two_copies_of_a_model_do_not_differ_in_95_of_100_bootstrap_seeds() -> None:
-    (a, kinds), (b, _) = scores(1), scores(2)
+    (a, kinds), (b, _) = scores(1, count=120), scores(2, count=120)
     assert (a != b).mean() > 0.3  # other drawings of the same model, not the same ones
     found = [compare(a, b, kinds, "x", seed=seed) for seed in range(100)]
     assert sum(each.overall.verdict == "none" for each in found) >= 95
@@ -26,7 +26,7 @@ def test_two_copies_of_a_model_do_not_differ_in_95_of_100_bootstrap_seeds() -> N
 
 
 def test_over_many_drawings_a_difference_is_shown_wrongly_as_seldom_as_stated() -> None:
-    wrong = [compare(scores(2 * each)[0], *scores(2 * each + 1), "x") for each in range(150)]
+    wrong = [compare(scores(2 * each)[0], *scores(2 * each + 1), "x") for each in range(80)]
     assert sum(each.overall.verdict != "none" for each in wrong) <= 0.1 * len(wrong)
     assert sum(any(k.verdict != "none" for k in each.kinds) for each in wrong) <= 0.1 * len(wrong)
     assert any(each.overall.estimate.low > -0.01 for each in wrong)

@@ -15,6 +15,20 @@ def test_a_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
     assert 180 <= covered <= 199
 
 
+@pytest.mark.parametrize(("count", "confidence"), [(12, 0.95), (20, 0.975), (200, 0.95)])
+def test_few_values_have_intervals_as_wide_as_students(count: int, confidence: float) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(count).normal(size=count)
+    found = bootstrap_mean(values, confidence=confidence)
+    half = stats.t.ppf((1 + confidence) / 2, count - 1) * values.std(ddof=1) / count**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.12)
+
+
+def test_many_values_are_resampled_in_parts() -> None:
+    found = bootstrap_mean(np.arange(6_000) % 2)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.5 / 6_000**0.5, rel=0.1)
+
+
 def test_a_jackknife_of_a_mean_is_its_standard_error() -> None:
     values = np.random.default_rng(0).normal(size=4000)
     found = jackknife(lambda rows: float(values[rows].mean()), len(values))
