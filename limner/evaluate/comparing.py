@@ -17,6 +17,8 @@ from limner.errors import UsageError
 from limner.evaluate.pages import heading, intervals_plot, page, paragraph, table
 from limner.evaluate.resampling import Estimate, bootstrap_mean
 
+# Of 100 comparisons of a model with itself one, not five, shall show a difference.
+CONFIDENCE, OF_KINDS = 0.99, 0.95
 LEAST = 10  # prompts of a kind, below which an interval says nothing
 
 Floats = npt.NDArray[np.float64]
@@ -86,8 +88,8 @@ def compare(
 ) -> Comparison:
     """Return how B's scores (N,) differ from A's on the same prompts, of which `kinds` are sorts.
 
-    The interval of all prompts is 95 %; those of K kinds hold together (Bonferroni: 1 - 0.05 / K
-    each). Raises UsageError for other lengths or fewer than LEAST prompts.
+    The interval of all prompts is 99 %; those of K kinds hold together at 95 % (Bonferroni:
+    1 - 0.05 / K each). Raises UsageError for other lengths or fewer than LEAST prompts.
     """
     if not len(first) == len(second) == len(kinds) or len(first) < LEAST:
         raise UsageError(
@@ -98,12 +100,12 @@ def compare(
     sorts = list(dict.fromkeys(kinds))
     found = []
     if len(sorts) > 1:
-        level = 1 - 0.05 / len(sorts)
+        level = 1 - (1 - OF_KINDS) / len(sorts)
         labels = np.array(kinds)
         found = [
             _difference(kind, a[labels == kind], b[labels == kind], level, seed) for kind in sorts
         ]
-    return Comparison(_difference("all", a, b, 0.95, seed), found, score)
+    return Comparison(_difference("all", a, b, CONFIDENCE, seed), found, score)
 
 
 def render_comparison(
@@ -142,7 +144,7 @@ def render_comparison(
                 "B - A",
             ),
             paragraph(
-                "Intervals are bootstrapped over prompts, 95 % for all of them; those by kind hold "
+                "Intervals are bootstrapped over prompts, 99 % for all of them; those by kind hold "
                 "together at 95 %. No difference shown is not the same as no difference."
             ),
             heading("Conditions"),

@@ -17,19 +17,22 @@ def scores(seed: int, gain: float = 0.0, count: int = 200) -> tuple[Floats, list
     return rng.binomial(4, np.clip(easy + gain, 0, 1)) / 4, [KINDS[i % 2] for i in range(count)]
 
 
-def test_two_copies_of_a_model_do_not_differ_in_95_of_100_bootstrap_seeds() -> None:
-    (a, kinds), (b, _) = scores(1, count=120), scores(2, count=120)
-    assert (a != b).mean() > 0.3  # other drawings of the same model, not the same ones
-    found = [compare(a, b, kinds, "x", seed=seed) for seed in range(100)]
-    assert sum(each.overall.verdict == "none" for each in found) >= 95
-    assert sum(all(k.verdict == "none" for k in each.kinds) for each in found) >= 95
+def test_two_copies_of_a_model_do_not_differ_in_95_of_100_seeds() -> None:
+    wrong = of_kinds = 0
+    for seed in range(100):  # chooses drawings and resamples, as that of the command does
+        (a, kinds), (b, _) = scores(2 * seed, count=60), scores(2 * seed + 1, count=60)
+        assert (a != b).mean() > 0.3
+        found = compare(a, b, kinds, "x", seed=seed)
+        wrong += found.overall.verdict != "none"
+        of_kinds += any(each.verdict != "none" for each in found.kinds)
+    assert wrong <= 5 and of_kinds <= 10
 
 
-def test_over_many_drawings_a_difference_is_shown_wrongly_as_seldom_as_stated() -> None:
-    wrong = [compare(scores(2 * each)[0], *scores(2 * each + 1), "x") for each in range(80)]
-    assert sum(each.overall.verdict != "none" for each in wrong) <= 0.1 * len(wrong)
-    assert sum(any(k.verdict != "none" for k in each.kinds) for each in wrong) <= 0.1 * len(wrong)
-    assert any(each.overall.estimate.low > -0.01 for each in wrong)
+def test_other_resamples_say_the_same_of_the_same_pictures() -> None:
+    (a, _), (b, _) = scores(1, count=60), scores(2, count=60)
+    found = [compare(a, b, ["x"] * 60, "x", seed=seed).overall for seed in range(100)]
+    assert sum(each.verdict == "none" for each in found) >= 95
+    assert len({each.estimate.low for each in found}) > 5
 
 
 @pytest.mark.parametrize(("gain", "better"), [(0.15, "B"), (-0.15, "A")])
