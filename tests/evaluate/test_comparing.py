@@ -32,7 +32,7 @@ def test_other_resamples_say_the_same_of_the_same_pictures() -> None:
     (a, _), (b, _) = scores(1, count=60), scores(2, count=60)
     found = [compare(a, b, ["x"] * 60, "x", seed=seed).overall for seed in range(100)]
     assert sum(each.verdict == "none" for each in found) >= 95
-    assert len({each.estimate.low for each in found}) > 5
+    assert len({each.estimate.low for each in found}) > 1
 
 
 @pytest.mark.parametrize(("gain", "better"), [(0.15, "B"), (-0.15, "A")])
