@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 RESAMPLES, RESAMPLES_LIMIT = 2000, 50_000
 _IN_TAIL = 40  # resamples that an end of an interval rests on
+_LEAST_TAIL = 1e-9  # of two values the interval is all that resamples can show
 _NUMBERS = 2**21  # drawn at once
 GROUPS = 10
 
@@ -83,7 +84,7 @@ def _widened_tail(tail: float, count: int) -> float:
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * free**3)
     )
-    return normal.cdf(-student * (count / free) ** 0.5)
+    return max(_LEAST_TAIL, normal.cdf(-student * (count / free) ** 0.5))
 
 
 def jackknife(

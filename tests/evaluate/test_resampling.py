@@ -38,6 +38,11 @@ def test_a_jackknife_of_a_mean_is_its_standard_error() -> None:
     assert found.n == 4000
 
 
+def test_two_values_are_the_ends_of_their_interval() -> None:
+    found = bootstrap_mean([1.0, 4.0])
+    assert (found.value, found.low, found.high) == pytest.approx((2.5, 1, 4))
+
+
 def test_of_one_value_nothing_is_known() -> None:
     found = bootstrap_mean([3.0])
     assert (found.value, found.low, found.high) == (3, -np.inf, np.inf)
