@@ -231,7 +231,8 @@ class DallePytorch:
     """DALLE-pytorch's DiscreteVAE and DALLE with the settings of its notebook.
 
     Adam at 1e-3, falling as the notebook's schedules fall over their whole length, here over the
-    budget; no clipping, no weight decay. Only the prior's size, the batches and the codec's share may differ.
+    budget; no clipping, no weight decay. Only the prior's size, the batches and the codec's share
+    may differ.
     """
 
     def __init__(self, seed: int, sizes: PeerSizes | None = None) -> None:

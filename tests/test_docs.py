@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from limner import registry
 from limner.cli import main
+from limner.evaluate.conditions import Conditions, Reference
+from limner.evaluate.networks import Network
 from limner.train import caches
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
@@ -23,6 +26,10 @@ TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
     "models show": {"codec", "prior", "clip", "decoder", "upsampler"},
+    "eval": {"conditions"},
+    "compare": {"conditions[]"},
+    "audit memorisation": {"conditions"},
+    "audit bias": {"conditions"},
     "data encode": {"files"},
     "train --plan": {"parameters"},
     "models parts": {
@@ -106,7 +113,28 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["tiny", "--on", "photos", "--out", "dog.safetensors", "--steps", "2", *resumed]
         for resumed in ([], ["--resume"])
     ],
-    "eval": [["tiny", "--count", "10"]],
+    "eval": [
+        ["tiny", "--count", "10"],
+        ["tiny", "--on", "p.jsonl", "--clip", "tiny-clip", "--reference", "photos/red_apple"],
+    ],
+    "compare": [["tiny", "tiny", "--on", "p.jsonl", "--clip", "tiny-clip"]],
+    "audit memorisation": [
+        ["photos/red_apple", "--train", "photos/red_apple"],
+        ["tiny", "--train", "held", "--held-out", "held", "--samples", "2"],
+    ],
+    "audit bias": [
+        [
+            "tiny",
+            "--labels",
+            "apple,sky",
+            "--prompts",
+            "p.txt",
+            "--clip",
+            "tiny-clip",
+            "--count",
+            "10",
+        ],
+    ],
     "rank": [["held/red_apple/a.png", "--prompt", "a red zebra", "--model", "tiny-clip"]],
     "clip classify": [
         ["held/red_apple/a.png", "--labels", "apple,sky", "--model", "tiny-clip"],
@@ -121,6 +149,10 @@ def write_photos(folder: Path) -> None:
     write_pictures(folder / "photos" / "cat", ["copy.png"])
     (folder / "photos" / "cat" / "damaged.png").write_bytes(b"no picture")
     write_pictures(folder / "held" / "red_apple", ["a.png"])
+    kinds = ("counting", "fruit")
+    rows = [{"prompt": f"{number} apples", "tag": kinds[number % 2]} for number in range(12)]
+    (folder / "p.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "p.txt").write_text("a red apple\n", encoding="utf-8")
 
 
 def section(command: str) -> str:
@@ -214,8 +246,26 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
     assert all(fits(value, told[key]) for key, value in shown.items())
     optional = {"numbers", "validation", "codec", "sampling", "prior", "clip"}
     optional |= {"decoder", "upsampler"}
-    always = {key for key in told if key.split(".")[0] not in optional}
+    if command == "eval":  # the example is of scenes; other prompts have other figures
+        optional |= {"on", "prompts", "figures", "kinds", "best", "worst", "notes"}
+    if command == "audit memorisation":
+        optional |= {"membership"}
+    always = {key for key in told if re.split(r"[.\[]", key)[0] not in optional}
     assert always <= set(shown) <= set(told)
+
+
+def test_conditions_are_documented_once_for_all() -> None:
+    found = re.search(r"^## Conditions\n(.*?)(?=^## )", TEXT, re.M | re.S)
+    assert found
+    told = dict(re.findall(r"^\| `([^`]+)` \| ([^|]+) \| [^|]+ \|$", found[1], re.M))
+    network = Network("n", "0" * 64, lambda pictures: torch.zeros(len(pictures), 1))
+    reference = Reference("photos", 2, "0" * 64)
+    full = Conditions("m", "0" * 64, "h", {}, "fp32", 1, reference, network, network)
+    given = dict(keys(full.to_json(), ""))
+    assert set(told) == set(given)
+    assert all(fits(value, told[key]) for key, value in given.items())
+    empty = keys(Conditions("m", "", "h").to_json(), "")
+    assert all(fits(value, told[key]) for key, value in empty)
 
 
 def test_every_command_with_json_is_documented() -> None:

@@ -15,8 +15,10 @@ import typer
 from typer.core import TyperGroup
 
 from limner import __version__
-from limner.cli import clip, data, models, sources
+from limner.cli import audit, clip, data, models, sources
 from limner.cli.adapt import adapt
+from limner.cli.audit_bias import bias
+from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
@@ -79,8 +81,11 @@ app.add_typer(data.app, name="data")
 app.command("train")(train)
 app.command("adapt")(adapt)
 app.command("eval")(evaluate)
+app.command("compare")(compare)
 app.command("rank")(clip.rank)
 app.add_typer(clip.app, name="clip")
+audit.app.command("bias")(bias)
+app.add_typer(audit.app, name="audit")
 app.command("doctor")(doctor)
 
 

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from limner.cli.files import Place, slug
-from limner.errors import UsageError, did_you_mean, quote
+from limner.cli.measuring import (
+    CHOSE_AND_JUDGED,
+    Judges,
+    check_best_of,
+    check_on,
+    conditions_of,
+    drawing,
+    open_judges,
+    read_asked,
+    tell,
+    watching,
+)
+from limner.cli.messages import say
+from limner.errors import UsageError
 from limner.types import Request, Sampling
 
 if TYPE_CHECKING:
-    from limner.evaluate.scenes import Draw, SceneScores
+    from PIL.Image import Image
 
-    Watch = Callable[[str, int, int], None]
+    from limner.evaluate.conditions import Conditions, Reference
+    from limner.evaluate.prompted import Measurement
+    from limner.evaluate.scenes import SceneScores
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model's name, its folder, or hf:owner/name.")
 ]
-On = Annotated[str, typer.Option(help="What to measure on: scenes.")]
+On = Annotated[
+    str,
+    typer.Option(help="scenes, a folder of captioned pictures, or a file of prompts."),
+]
 Count = Annotated[int, typer.Option(help="How many prompts a set, 10 to 10000.")]
 Seed = Annotated[int, typer.Option(help="Chooses the prompts and the drawings.")]
 Sets = Annotated[
@@ -34,6 +49,17 @@ Sets = Annotated[
 Html = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where report.html goes; without --json runs/eval-MODEL."),
+]
+Features = Annotated[
+    str | None,
+    typer.Option(help="What compares pictures: limner-clip, inception, or a folder of either."),
+]
+Weights = Annotated[Path | None, typer.Option(help="The file of --features inception.")]
+Clip = Annotated[str | None, typer.Option(help="The CLIP that scores: a name or a folder.")]
+BestOf = Annotated[int, typer.Option(help="Draw so many of each prompt and keep the best by CLIP.")]
+Against = Annotated[
+    Path | None,
+    typer.Option("--reference", metavar="DIR", help="Real pictures to compare prompts' with."),
 ]
 Font = Annotated[Path | None, typer.Option(help="The path of NotoColorEmoji.ttf.")]
 Guidance = Annotated[float | None, typer.Option(help="How hard to insist on the prompt; 0 is off.")]
@@ -44,6 +70,21 @@ Precision = Annotated[str, typer.Option(help="Precision of the weights: fp32, bf
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is measured of which model, and where the answer goes."""
+
+    model: str
+    on: str
+    request: Request
+    count: int = 300
+    seed: int = 0
+    best_of: int = 1
+    precision: str = "fp32"
+    folder: Path | None = None
+    as_json: bool = False
+
+
 def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     model: Model = "default",
     on: On = "scenes",
@@ -51,6 +92,11 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     seed: Seed = 0,
     sets: Sets = None,
     html: Html = None,
+    features: Features = None,
+    weights: Weights = None,
+    clip: Clip = None,
+    best_of: BestOf = 1,
+    reference: Against = None,
     font: Font = None,
     guidance: Guidance = None,
     temperature: Temperature = None,
@@ -59,78 +105,148 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     precision: Precision = "fp32",
     as_json: AsJson = False,
 ) -> None:
-    """Measure what MODEL draws: objects, colours, backgrounds, counts and relations."""
-    if on != "scenes":
-        hint = did_you_mean(on, ["scenes"])
-        raise UsageError(f"--on {quote(on)}: expected scenes{hint}", param="on")
+    """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
+    check_on(on)
     request = Request("settings", guidance=guidance, sampling=Sampling(temperature, top_k, top_p))
     folder = html or (None if as_json else Path("runs") / f"eval-{slug(Path(model).name)}")
     if folder is not None:
         Place(folder).prepare()
-    began = time.perf_counter()
-    pipeline = partial(load_pipeline, model, precision)
-    result = measure(pipeline, request, count=count, seed=seed, sets=sets, font=font)
-    seconds = time.perf_counter() - began
-    report(result, model=model, seconds=seconds, folder=folder, as_json=as_json)
+    task = Task(model, on, request, count, seed, best_of, precision, folder, as_json)
+    if on != "scenes":
+        if sets is not None or font is not None:
+            raise UsageError("--sets and --font are for --on scenes; leave them out")
+        judges = open_judges(clip, features, weights)
+        check_best_of(best_of, judges)
+        measure_prompts(task, judges, reference)
+        return
+    if features is not None or weights is not None or reference is not None:
+        raise UsageError(
+            "--features, --weights and --reference are for other prompts than scenes; leave them "
+            "out, or give --on FOLDER"
+        )
+    measure_scenes(task, clip, sets, font)
 
 
-def load_pipeline(model: str, precision: str) -> Any:
-    """Return the model to be measured."""
-    from limner.registry import load_to_draw
-
-    return load_to_draw(model, precision=precision)
-
-
-def measure(
-    load: Callable[[], Any],
-    request: Request,
-    *,
-    count: int,
-    seed: int,
-    sets: str | None,
-    font: Path | None,
-) -> SceneScores:
-    """Load the model and score its scenes; the request tells how to sample."""
+def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | None) -> None:
+    """Load the model, score its scenes, and tell."""
     from limner.data.sprites import find_font
+    from limner.evaluate.prompted import choose_best
     from limner.evaluate.prompts import check_count
     from limner.evaluate.scenes import SETS, Plan, score_scenes
+    from limner.registry import load_to_draw
 
+    began = time.perf_counter()
     names = SETS if sets is None else tuple(each.strip() for each in sets.split(","))
     face = find_font(font)
-    check_count(count)
-    Plan(count, seed, sets=names)  # refuses before a model is loaded
-    pipeline = load()
-    plan = Plan(count, seed, pipeline.size, names)
-    draw = drawing(pipeline, request)
+    check_count(task.count)
+    Plan(task.count, task.seed, sets=names)  # refuses before a model is loaded
+    judges = open_judges(clip) if task.best_of != 1 else Judges()
+    check_best_of(task.best_of, judges)
+    pipeline = load_to_draw(task.model, precision=task.precision)
+    plan = Plan(task.count, task.seed, pipeline.size, names)
+    draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
     with watching() as watch:
         codec = getattr(pipeline, "codec", None)  # a model that draws from noise has none
-        return score_scenes(draw, plan, codec=codec, font=face, watch=watch)
+        result = score_scenes(draw, plan, codec=codec, font=face, watch=watch)
+    conditions = conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
+    report_scenes(result, conditions, task, time.perf_counter() - began)
 
 
-def drawing(pipeline: Any, request: Request) -> Draw:
-    """Return how the pipeline draws prompts with the sampling that the request asks for."""
-    sampling = pipeline.settle(request)
-    return lambda prompts, seeds: pipeline.draw_many(prompts, seeds, sampling)
-
-
-def report(
-    result: SceneScores, *, model: str, seconds: float, folder: Path | None, as_json: bool
-) -> None:
+def report_scenes(result: SceneScores, conditions: Conditions, task: Task, seconds: float) -> None:
     """Write the HTML page where one is wanted; print JSON, or a table and where the page is."""
-    from limner.evaluate.report import write_report
+    from limner.evaluate.report import render_report
 
-    page = None if folder is None else folder / "report.html"
-    if page is not None:
-        write_report(page, result, model=model, seconds=seconds)
-    if as_json:
-        answer: dict[str, Any] = {"scores": result.to_json(), "model": model, "seed": result.seed}
-        answer["seconds"] = round(seconds, 1)
-        if result.codec:
-            answer["codec"] = {key: round(value, 4) for key, value in result.codec.items()}
-        typer.echo(json.dumps(answer, ensure_ascii=False))
+    answer: dict[str, Any] = {"scores": result.to_json(), "model": task.model, "seed": result.seed}
+    answer["seconds"] = round(seconds, 1)
+    if result.codec:
+        answer["codec"] = {key: round(value, 4) for key, value in result.codec.items()}
+    answer["conditions"] = conditions.to_json()
+    page = render_report(result, model=task.model, seconds=seconds, conditions=conditions.rows())
+    path = tell(answer, task.folder, page, as_json=task.as_json)
+    if not task.as_json:
+        show(result)
+        typer.echo(str(path))
+
+
+def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
+    """Load the model, draw prompts, compute all figures that can be had, and tell."""
+    from limner.evaluate.folder import captioned, pictures_in, reference_of
+    from limner.evaluate.prompted import Measurement, draw_prompts, measure
+    from limner.evaluate.prompts import check_count
+    from limner.evaluate.scenes import Plan
+    from limner.registry import load_to_draw
+
+    began = time.perf_counter()
+    check_count(task.count)
+    Plan(task.count, task.seed)
+    reference: Reference | None = None
+    images: list[Image] = []
+    if Path(task.on).is_dir():
+        asked, images, reference = captioned(task.on, task.count, task.seed)
+    else:
+        asked = read_asked(Path(task.on))[: task.count]
+    if against is not None:
+        names, images = pictures_in(against, max(len(asked), 2), task.seed)
+        reference = reference_of(str(against), names, images)
+    pipeline = load_to_draw(task.model, precision=task.precision)
+    draw = drawing(pipeline, task.request)
+    notes = list(judges.notes)
+    if task.best_of > 1:
+        notes.append(CHOSE_AND_JUDGED)
+    with watching() as watch:
+        shown = draw_prompts(
+            draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch
+        )
+        real = None
+        if judges.network is not None and len(images) > 1:
+            real = judges.network.features(images, lambda *at: watch("reference", *at))
+        texts = judges.clip and judges.clip.encode_texts([each.text for each in asked]).cpu()
+        figures, kinds = measure(
+            shown, network=judges.network, clip=judges.clip_network, texts=texts, reference=real,
+            watch=watch,
+        )  # fmt: skip
+    result = Measurement(shown, figures, kinds, tuple(notes))
+    conditions = conditions_of(
+        pipeline, task.request, judges=judges, best_of=task.best_of, reference=reference
+    )
+    report_prompts(result, conditions, task, time.perf_counter() - began)
+
+
+def report_prompts(result: Measurement, conditions: Conditions, task: Task, seconds: float) -> None:
+    """Write the page where one is wanted; print JSON, or the figures and where the page is."""
+    from limner.cli.models import table
+    from limner.evaluate.pages import can_plot
+    from limner.evaluate.prompted_report import EXTREMES, render_measurement
+
+    if task.folder is not None and not can_plot():
+        lacking = "there are no plots without matplotlib; pip install 'limner[eval]'"
+        result = replace(result, notes=(*result.notes, lacking))
+    ordered = [
+        {"prompt": each.asked.text, "seed": each.seed, "score": round(each.score or 0.0, 4)}
+        for each in result.by_score()
+    ]
+    answer = {
+        "model": task.model,
+        "on": task.on,
+        "prompts": len(result.shown),
+        "seed": task.seed,
+        "figures": [each.to_json() for each in result.figures],
+        "kinds": [{"kind": kind, **each.to_json()} for kind, each in result.kinds.items()],
+        "best": ordered[:EXTREMES],
+        "worst": ordered[::-1][:EXTREMES],
+        "conditions": conditions.to_json(),
+        "notes": list(result.notes),
+        "seconds": round(seconds, 1),
+    }
+    page = render_measurement(result, conditions, f"{task.model} on {task.on}")
+    path = tell(answer, task.folder, page, as_json=task.as_json)
+    if task.as_json:
         return
-    show(result)
-    typer.echo(str(page))
+    rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.figures]
+    typer.echo(table([*rows, *conditions.rows()]))
+    for note in result.notes:
+        say(f"note: {note}")
+    typer.echo(str(path))
 
 
 def show(result: SceneScores) -> None:
@@ -149,23 +265,3 @@ def show(result: SceneScores) -> None:
         console.print(table)
     if result.codec:
         console.print(f"codec: {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}")
-
-
-@contextmanager
-def watching() -> Iterator[Watch]:
-    """Give a function that shows how far each set is, on stderr, where a person can see it."""
-    if not sys.stderr.isatty():
-        yield lambda name, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def watch(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done)
-
-        yield watch

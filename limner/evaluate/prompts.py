@@ -39,7 +39,7 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
     for index in count_up():
         rng = scene_rng(split, index, seed, LEVEL)
         graph = sample_graph(split, rng, LEVEL)
-        kind = _kind(graph)
+        kind = kind_of(graph)
         if not open_places[kind] or not _is_wanted(graph, kind, split):
             continue
         open_places[kind] -= 1
@@ -61,7 +61,7 @@ def shuffle(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Return the prompts with each one replaced by another of its kind: the floor's questions."""
     places: dict[str, list[int]] = {}
     for index, prompt in enumerate(prompts):
-        places.setdefault(_kind(prompt.graph), []).append(index)
+        places.setdefault(kind_of(prompt.graph), []).append(index)
     moved = list(prompts)
     for indices in places.values():
         half = len(indices) // 2
@@ -77,7 +77,8 @@ def _quotas(count: int, held_out: bool) -> dict[str, int]:
     return {"natural": singles - coloured, "coloured": coloured, "count": counts, "pair": pairs}
 
 
-def _kind(graph: Graph) -> str:
+def kind_of(graph: Graph) -> str:
+    """Return the kind of a scene's prompt: natural, coloured, count or pair."""
     if graph.kind != "single":
         return graph.kind
     return "coloured" if graph.things[0].colour else "natural"

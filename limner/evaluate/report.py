@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
 from limner.data.scenes import Thing
-from limner.errors import ResourceError, quote
 from limner.evaluate.judging import ASPECTS, DETAILS
-from limner.images import write_atomically
+from limner.evaluate.pages import table
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,6 +64,7 @@ figcaption { font-size: .8rem; overflow-wrap: anywhere }
 </style></head><body>
 <h1>Scene score of $model</h1>
 <p>$about</p>
+$conditions
 $tables
 <p><small>Shares of right answers with 95 % Wilson intervals, and the number of judgements. Object
 and colour are of single objects, count of scenes with several, relation of pairs (both objects and
@@ -74,20 +74,14 @@ $sheets
 """)
 
 
-def write_report(path: Path, result: SceneScores, *, model: str, seconds: float) -> None:
-    """Write the report whole to `path`, making its folder; ResourceError when that is refused."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot make the folder {quote(str(path.parent), 200)}: {error.strerror}; "
-            "choose another place"
-        ) from error
-    write_atomically(path, render_report(result, model=model, seconds=seconds).encode())
-
-
-def render_report(result: SceneScores, *, model: str, seconds: float) -> str:
-    """Return the report as a page that needs no other file."""
+def render_report(
+    result: SceneScores,
+    *,
+    model: str,
+    seconds: float,
+    conditions: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the report as a page that needs no other file; `conditions` are (what, value)."""
     about = f"{seconds:.0f} s, seed {result.seed}"
     if result.codec:
         about += f"; codec: PSNR {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}"
@@ -100,6 +94,7 @@ def render_report(result: SceneScores, *, model: str, seconds: float) -> str:
     return _PAGE.substitute(
         model=escape(model),
         about=escape(about),
+        conditions=table((), conditions) if conditions else "",
         tables=_table(scores, ASPECTS) + _table(scores, DETAILS),
         sheets="\n".join(sheets),
     )

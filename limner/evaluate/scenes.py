@@ -51,6 +51,12 @@ class Answer:
     judgements: Judgements
     image: Tensor
 
+    @property
+    def share(self) -> float:
+        """Which share of all judgements of the picture is right."""
+        marks = [right for answers in self.judgements.values() for right in answers]
+        return sum(marks) / len(marks)
+
 
 @dataclass(frozen=True)
 class SceneScores:

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from limner.cli.evaluate import evaluate
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
 from limner.evaluate.judging import ASPECTS
 from limner.evaluate.scenes import SETS
+from limner.registry import load
+from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
 
 app = typer.Typer()
@@ -26,17 +29,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny"))
 
 
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_clip(tmp_path_factory.mktemp("clip") / "clip"))
+
+
 def test_json(model: str, emoji_font: Path, tmp_path: Path) -> None:
     words = [model, "--count", "10", "--seed", "2", "--font", str(emoji_font), "--json"]
     ran = run(*words, "--html", str(tmp_path / "page"), "--temperature", "0.5")
     assert ran.exit_code == 0, ran.exception
     answer = json.loads(ran.stdout)
-    assert set(answer) == {"scores", "model", "seed", "seconds", "codec"}
+    assert set(answer) == {"scores", "model", "seed", "seconds", "codec", "conditions"}
     assert (answer["model"], answer["seed"]) == (model, 2)
     assert list(answer["scores"]) == list(SETS)
     assert answer["scores"]["seen"]["background"]["n"] == 10
     assert set(ASPECTS) <= set(answer["scores"]["ceiling"])
+    assert answer["conditions"]["sampler"]["temperature"] == 0.5
     assert (tmp_path / "page" / "report.html").stat().st_size > 10_000
+    assert json.loads((tmp_path / "page" / "report.json").read_text()) == answer
 
 
 def test_table(
@@ -50,10 +60,80 @@ def test_table(
     assert page.parts[0] == "runs" and page.is_file()
 
 
+def test_the_best_of_several_scenes_needs_a_clip(model: str, clip: str, emoji_font: Path) -> None:
+    words = [model, "--count", "10", "--sets", "seen", "--font", str(emoji_font), "--json"]
+    ran = run(*words, "--best-of", "2")
+    assert isinstance(ran.exception, UsageError) and "give one with --clip" in str(ran.exception)
+    ran = run(*words, "--best-of", "2", "--clip", clip)
+    conditions = json.loads(ran.stdout)["conditions"]
+    assert conditions["best_of"] == 2 and conditions["clip"]["name"] == "limner-clip"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for place in range(14):
+        Image.effect_noise((20, 24), 20 + place * 5).save(folder / f"{place:02d}.png")
+        (folder / f"{place:02d}.txt").write_text(f"{place} red apples", encoding="utf-8")
+    return folder
+
+
+def test_a_folder_of_captioned_pictures(
+    model: str, clip: str, photos: Path, tmp_path: Path
+) -> None:
+    words = [model, "--on", str(photos), "--count", "12", "--clip", clip]
+    ran = run(*words, "--html", str(tmp_path), "--json")
+    assert ran.exit_code == 0, ran.exception
+    answer = json.loads(ran.stdout)
+    sha256 = load(clip).info.sha256
+    names = {each["name"] for each in answer["figures"]}
+    assert {f"FID(limner-clip {sha256[:8]})", f"CLIP score(limner-clip {sha256[:8]})"} < names
+    assert len(names) == 9 and all(f"limner-clip {sha256[:8]}" in name for name in names)
+    assert answer["conditions"]["reference"]["pictures"] == answer["prompts"] == 12
+    assert answer["conditions"]["network"]["sha256"] == sha256 and answer["notes"] == []
+    scores = [each["score"] for each in answer["best"]]
+    assert scores == sorted(scores, reverse=True) and answer["worst"][0]["score"] <= scores[-1]
+    assert json.loads((tmp_path / "report.json").read_text()) == answer
+    again = json.loads(run(*words, "--json").stdout)
+    assert again["figures"] == answer["figures"]
+
+
+def test_prompt_files_are_split_by_kind(
+    model: str, clip: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "parti.tsv"
+    path.write_text("Prompt\tCategory\na cat\tAnimals\na dog\tAnimals\nred\tAbstract\n")
+    ran = run(
+        model, "--on", str(path), "--clip", clip, "--best-of", "2", "--reference", str(photos)
+    )
+    assert ran.exit_code == 0, ran.exception
+    assert "flatter" in ran.stderr and "FID(limner-clip " in ran.stdout
+    page = Path(ran.stdout.strip().splitlines()[-1])
+    answer = json.loads(page.with_suffix(".json").read_text())
+    assert [(each["kind"], each["n"]) for each in answer["kinds"]] == [
+        ("Animals", 2),
+        ("Abstract", 1),
+    ]
+    assert answer["kinds"][1]["low"] is None and answer["conditions"]["best_of"] == 2
+    assert "PartiPrompts" not in page.read_text() and "Animals" in page.read_text()
+
+
+def test_without_a_clip_pictures_are_shown_and_the_lack_is_told(model: str, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("a red apple\n", encoding="utf-8")
+    answer = json.loads(run(model, "--on", str(path), "--json").stdout)
+    assert answer["figures"] == answer["best"] == [] and "there is no CLIP" in answer["notes"][0]
+
+
 @pytest.mark.parametrize(
     ("words", "kind", "text"),
     [
         (["--on", "scene"], UsageError, "did you mean 'scenes'"),
+        (["--on", ".", "--sets", "seen"], UsageError, "are for --on scenes"),
+        (["--features", "inception"], UsageError, "for other prompts than scenes"),
+        (["--on", ".", "--features", "inception"], UsageError, "limner does not download"),
+        (["--on", ".", "--best-of", "0"], UsageError, "--best-of 0 is out of range"),
         (["--count", "3"], UsageError, "10 to 10000"),
         (["--seed", "-1"], UsageError, "seed is -1"),
         (["--sets", "seen,hello"], UsageError, "unknown set 'hello'"),

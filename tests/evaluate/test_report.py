@@ -2,16 +2,13 @@
 
 from html import escape
 from html.parser import HTMLParser
-from pathlib import Path
 
-import pytest
 import torch
 
 from limner.data.scenes import Graph, Thing
-from limner.errors import ResourceError
 from limner.evaluate.judging import judge
 from limner.evaluate.reading import Reading
-from limner.evaluate.report import render_report, write_report
+from limner.evaluate.report import render_report
 from limner.evaluate.scenes import Answer, SceneScores
 
 PROMPTS = ["a red car in the snow", '<script>alert("x")</script> & a car', "雪地里的一辆红色的汽车"]
@@ -90,9 +87,6 @@ def test_of_a_ceiling_only_what_was_misread_is_shown() -> None:
     assert "only the true picture" not in text
 
 
-def test_the_report_makes_its_folder_or_says_why_not(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "report.html"
-    write_report(path, result(), model="m", seconds=1)
-    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
-    with pytest.raises(ResourceError, match="cannot make the folder"):
-        write_report(path / "below" / "report.html", result(), model="m", seconds=1)
+def test_the_conditions_stand_above_the_scores() -> None:
+    text = render_report(result(), model="m", seconds=1, conditions=[("sampler", "top_p <0.9>")])
+    assert text.index("top_p &lt;0.9&gt;") < text.index("English, seen combinations")

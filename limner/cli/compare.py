@@ -1,0 +1,162 @@
+"""`limner compare`: is one model better than another, by how much, on which kinds of prompt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli import evaluate as options
+from limner.cli.evaluate import AsJson
+from limner.cli.files import Place, slug
+from limner.cli.measuring import (
+    CLIP_MISSING,
+    Judges,
+    Watch,
+    check_best_of,
+    check_on,
+    conditions_of,
+    drawing,
+    open_judges,
+    read_asked,
+    tell,
+    watching,
+)
+from limner.errors import UsageError
+from limner.types import Request
+
+if TYPE_CHECKING:
+    from limner.evaluate.conditions import Conditions
+    from limner.evaluate.scenes import Draw
+
+First = Annotated[str, typer.Argument(metavar="A", help="A model's name, folder or hf:owner/name.")]
+Second = Annotated[str, typer.Argument(metavar="B", help="The other model; it may be the same.")]
+
+# Added to the seeds of B: two copies of a model must draw other pictures. A measurement's seeds lie
+# within 10 million of one another, and of a seed torch's generator takes the lower 32 bits alone.
+OTHER_SEEDS = 2**31
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What scores a model's drawings of the prompts of `kinds`; `score` says in words what."""
+
+    kinds: list[str]
+    score: str
+    judge: Callable[[Draw, int, Watch], list[float]]  # how to draw, pictures' size, watch
+
+
+def compare(  # noqa: PLR0913  # typer reads the options off the signature
+    a: First,
+    b: Second,
+    on: options.On = "scenes",
+    count: options.Count = 300,
+    seed: options.Seed = 0,
+    clip: options.Clip = None,
+    best_of: options.BestOf = 1,
+    html: options.Html = None,
+    font: options.Font = None,
+    precision: options.Precision = "fp32",
+    as_json: AsJson = False,
+) -> None:
+    """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
+    from limner.evaluate.comparing import compare as compare_scores
+    from limner.evaluate.comparing import render_comparison
+
+    began = time.perf_counter()
+    check_on(on)
+    names = "-".join(slug(Path(each).name) for each in (a, b))
+    folder = html or (None if as_json else Path("runs") / f"compare-{names}")
+    if folder is not None:
+        Place(folder).prepare()
+    judges = open_judges(clip)
+    check_best_of(best_of, judges)
+    yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
+    first, first_about = score(a, yardstick, judges, best_of, precision, shift=0)
+    second, second_about = score(b, yardstick, judges, best_of, precision, shift=OTHER_SEEDS)
+    result = compare_scores(first, second, yardstick.kinds, yardstick.score, seed=seed)
+    said = result.sentences(a, b) if a != b else result.sentences("A", "B")
+    answer: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "on": on,
+        "prompts": len(yardstick.kinds),
+        "seed": seed,
+        "score": result.score,
+        "better": result.overall.verdict,
+        "overall": result.overall.to_json(),
+        "kinds": [each.to_json() for each in result.kinds],
+        "in_words": said,
+        "conditions": [first_about.to_json(), second_about.to_json()],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    title = f"{a} and {b} on {on}"
+    page = render_comparison(result, first_about.rows(), second_about.rows(), title)
+    path = tell(answer, folder, page, as_json=as_json)
+    if not as_json:
+        typer.echo("\n".join([f"score: {result.score}", *said, str(path)]))
+
+
+def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
+    """Return the yardstick of scenes: which share of what a picture should show it shows."""
+    from limner.data.sprites import find_font
+    from limner.evaluate.prompts import collect_prompts, kind_of
+    from limner.evaluate.scenes import Plan, score_scenes
+
+    Plan(count, seed)  # refuses before a model is loaded
+    kinds = [kind_of(each.graph) for each in collect_prompts("validation", count, seed)]
+    face = find_font(font)
+
+    def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
+        plan = Plan(count, seed, size, ("seen",))
+        return [
+            each.share for each in score_scenes(draw, plan, font=face, watch=watch).answers["seen"]
+        ]
+
+    return Yardstick(kinds, "share of right answers of a scene", judge)
+
+
+def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
+    """Return the yardstick of other prompts: the CLIP score; UsageError without a CLIP."""
+    from limner.evaluate.folder import captioned
+    from limner.evaluate.prompted import draw_prompts
+    from limner.evaluate.prompts import check_count
+    from limner.evaluate.scenes import Plan
+
+    if judges.clip is None or judges.clip_network is None:
+        raise UsageError(CLIP_MISSING, param="clip")
+    check_count(count)
+    Plan(count, seed)
+    is_folder = Path(on).is_dir()
+    asked = captioned(on, count, seed)[0] if is_folder else read_asked(Path(on))[:count]
+
+    def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
+        shown = draw_prompts(draw, asked, seed=seed, clip=judges.clip, watch=watch)
+        return [max(0.0, each.score or 0.0) for each in shown]
+
+    return Yardstick([each.kind for each in asked], judges.clip_network.title("CLIP score"), judge)
+
+
+def score(
+    model: str, yardstick: Yardstick, judges: Judges, best_of: int, precision: str, *, shift: int
+) -> tuple[list[float], Conditions]:
+    """Return a model's score on each prompt, and its conditions; `shift` moves all its seeds."""
+    from limner.evaluate.prompted import choose_best
+    from limner.registry import load_to_draw
+
+    request = Request("settings")
+    pipeline = load_to_draw(model, precision=precision)
+    plain = drawing(pipeline, request)
+
+    def shifted(texts: Any, seeds: Any) -> Any:
+        return plain(texts, [each + shift for each in seeds])
+
+    draw = choose_best(shifted, judges.clip, best_of)
+    with watching() as watch:
+        found = yardstick.judge(draw, pipeline.size, watch)
+    used = judges if best_of > 1 or "CLIP" in yardstick.score else Judges()
+    return found, conditions_of(pipeline, request, judges=used, best_of=best_of)

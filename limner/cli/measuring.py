@@ -1,0 +1,170 @@
+"""What `eval`, `compare` and `audit` share: judges, prompts, conditions, and how answers go out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from limner.cli.files import read_prompts
+from limner.errors import UsageError, did_you_mean, quote
+from limner.types import PICTURES_LIMIT, Request
+
+if TYPE_CHECKING:
+    from limner.evaluate.conditions import Conditions, Reference
+    from limner.evaluate.networks import Network
+    from limner.evaluate.prompt_files import Asked
+    from limner.evaluate.scenes import Draw
+
+Watch = Callable[[str, int, int], None]
+CLIP_MISSING = (
+    "there is no CLIP, so nothing is scored by one; train one with limner train configs/clip.toml "
+    "and give its folder with --clip"
+)
+CHOSE_AND_JUDGED = "the CLIP that scores also chose the pictures; its scores flatter them"
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The CLIP, if there is one, and the network whose features are compared."""
+
+    clip: Any = None
+    clip_network: Network | None = None
+    network: Network | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of them."""
+        return () if self.clip is not None else (CLIP_MISSING,)
+
+
+def open_judges(
+    clip: str | None, features: str | None = None, weights: Path | None = None
+) -> Judges:
+    """Load the CLIP that is named, or that is embedded, and the feature network."""
+    from limner.evaluate.networks import clip_network, open_network
+    from limner.registry import PRESETS, load_clip
+
+    loaded = load_clip(clip or "clip") if clip or "clip" in PRESETS else None
+    seen = None if loaded is None else clip_network(loaded, "limner-clip")
+    if features is None and weights is None:
+        return Judges(loaded, seen, seen)
+    network = open_network(features or "limner-clip", clip=loaded, weights=weights)
+    return Judges(loaded, seen, network)
+
+
+def check_best_of(best_of: int, judges: Judges) -> None:
+    """Raise UsageError for a number of tries out of range, or without a CLIP that chooses."""
+    if not 1 <= best_of <= PICTURES_LIMIT:
+        raise UsageError(
+            f"--best-of {best_of} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
+        )
+    if best_of > 1 and judges.clip is None:
+        raise UsageError("--best-of needs a CLIP that chooses; give one with --clip")
+
+
+def read_asked(path: Path) -> list[Asked]:
+    """Return the prompts of a file: one a line, PartiPrompts' .tsv or GenEval's .jsonl."""
+    from limner.evaluate.prompt_files import parse_prompts
+
+    return parse_prompts(read_prompts(path), str(path))
+
+
+def check_on(on: str) -> None:
+    """Raise UsageError unless `on` is scenes, a folder or a file."""
+    if on != "scenes" and not Path(on).exists():
+        hint = did_you_mean(on, ["scenes"])
+        raise UsageError(
+            f"--on {quote(on)}: expected scenes, a folder of captioned pictures, or a file of "
+            f"prompts{hint}",
+            param="on",
+        )
+
+
+def conditions_of(
+    pipeline: Any,
+    request: Request,
+    *,
+    judges: Judges = Judges(),
+    best_of: int = 1,
+    reference: Reference | None = None,
+) -> Conditions:
+    """Return what numbers of a pipeline's drawings depend on."""
+    from dataclasses import asdict
+
+    from limner.draw import info_of
+    from limner.evaluate.conditions import Conditions
+
+    info = info_of(pipeline)
+    return Conditions(
+        info.name,
+        info.sha256,
+        hardware_of(pipeline.device),
+        asdict(pipeline.settle(request)),
+        pipeline.precision,
+        best_of,
+        reference,
+        judges.network,
+        judges.clip_network,
+    )
+
+
+def hardware_of(device: Any = None) -> str:
+    """Return the name of the processor that computes, with the number of threads of a CPU."""
+    import torch
+
+    from limner.doctor import cpu_name
+
+    if device is not None and device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def drawing(pipeline: Any, request: Request) -> Draw:
+    """Return how the pipeline draws prompts with the sampling that the request asks for."""
+    sampling = pipeline.settle(request)
+    return lambda prompts, seeds: pipeline.draw_many(prompts, seeds, sampling)
+
+
+def tell(answer: dict[str, Any], folder: Path | None, page: str, *, as_json: bool) -> Path | None:
+    """Write report.html and report.json where a folder is given; print the answer if asked to.
+
+    Returns the page's path.
+    """
+    from limner.evaluate.pages import write_page
+    from limner.images import write_atomically
+
+    text = json.dumps(answer, ensure_ascii=False)
+    path = None if folder is None else folder / "report.html"
+    if path is not None:
+        write_page(path, page)
+        write_atomically(path.with_suffix(".json"), (text + "\n").encode())
+    if as_json:
+        typer.echo(text)
+    return path
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Give a function that shows how far each set is, on stderr, where a person can see it."""
+    if not sys.stderr.isatty():
+        yield lambda name, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def watch(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done)
+
+        yield watch
