@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from limner.errors import LimnerError
+from limner.errors import LimnerError, UsageError, quote
 
 READ_BYTES = 2**27
 PATIENCE = 1.0  # seconds of one measurement after which it is not repeated
@@ -27,13 +27,22 @@ WANTED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_til
 
 
 def examine(model: str = "default") -> dict[str, Any]:
-    """Return everything that `limner doctor --json` answers; docs/json.md describes each key."""
+    """Return everything that `limner doctor --json` answers; docs/json.md describes each key.
+
+    Raises UsageError for a model that draws no tokens, whose least time is not that of reading.
+    """
     import torch
 
     from limner import __version__
     from limner.registry import load_to_draw
 
     pipeline = load_to_draw(model)
+    if pipeline.codec is None:
+        raise UsageError(
+            f"{quote(model)} is of the family {pipeline.family!r}, and doctor measures models that "
+            "draw tokens; give one of those, as default",
+            param="model",
+        )
     rates = measure_rates()
     answer = {
         "limner": __version__,

@@ -90,11 +90,10 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     *_, step = deque(steps, maxlen=1)
     assert step.images is not None, "a pipeline's last Step has images"
     info = info_of(pipeline)
-    precision = getattr(pipeline, "precision", "fp32")
     settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
     settings |= {"family": info.family, "model_hash": info.sha256}
-    if precision != "fp32":
-        settings["precision"] = precision
+    if pipeline.precision != "fp32":
+        settings["precision"] = pipeline.precision
     if adapters := getattr(pipeline, "adapters", None):
         settings["adapters"] = adapters
     notes = tuple(notes_on(request, pipeline))

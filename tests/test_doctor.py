@@ -7,8 +7,11 @@ import pytest
 
 from limner import doctor
 from limner.cli.doctor import as_text
+from limner.errors import UsageError
 from limner.nn import native
+from limner.registry import load
 from tests.tiny_model import save_tiny_model
+from tests.tiny_unclip import save_tiny_unclip
 
 
 def answer(**changes: Any) -> dict[str, Any]:
@@ -28,10 +31,22 @@ def test_it_examines_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     found = doctor.examine(str(save_tiny_model(tmp_path / "m")))
     assert found["rates"]["read"] > 0 and found["rates"]["bf16"] > 0
     assert found["picture"]["steps"] == 4 and found["picture"]["seconds"] > 0
+    limit = 4 * 4 * found["picture"]["weights"] / (found["rates"]["read"] * 1e9)
+    assert found["picture"]["limit_seconds"] == round(limit, 4)
     assert found["extras"]["dev"] is True and "all" not in found["extras"]
     assert found["folders"]["free"] > 0
     text = as_text(found)
     assert found["paths"]["used"] in text and f"{found['rates']['read']} GB/s" in text
+
+
+def test_where_reading_costs_nothing_a_picture_takes_longer_than_its_limit(tmp_path: Path) -> None:
+    found = doctor.picture(load(save_tiny_model(tmp_path / "m")), read_rate=1e6)
+    assert found["limit_seconds"] < found["seconds"]
+
+
+def test_a_model_that_draws_no_tokens_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'unclip', and doctor measures models that draw tokens"):
+        doctor.examine(str(save_tiny_unclip(tmp_path / "u")))
 
 
 def test_it_says_why_the_kernel_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

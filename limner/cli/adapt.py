@@ -27,7 +27,7 @@ from limner.errors import UsageError, quote
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from limner.train.config import TrainConfig
+    from limner.train.config import AdaptTraining, LoopConfig, TrainConfig
     from limner.train.loop import Progress
 
 SUFFIX = ".safetensors"
@@ -71,36 +71,17 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """
-    from limner.train.config import AdaptTraining, AugmentTable, DataConfig, LoopConfig, TrainConfig
+    from limner.train.config import AdaptTraining
 
     if out.suffix != SUFFIX or out.is_dir():
         raise UsageError(
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
             f"dog{SUFFIX}"
         )
-    config = TrainConfig(
-        "adapt",
-        str(out.with_suffix(".run")),
-        start_from=model,
-        data=DataConfig(source=on, crops=8, workers=0),
-        augment=AugmentTable(crop=0.1),
-        loop=LoopConfig(
-            steps=steps,
-            batch=8,
-            learning_rate=learning_rate,
-            schedule="cosine",
-            warmup=20,
-            weight_decay=0.0,
-            average=0.95,
-            seed=seed,
-            validate_every=50,
-            sample_every=100,
-            save_every=50,
-        ),
-        adapt=AdaptTraining(
-            rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
-        ),
+    changes = AdaptTraining(
+        rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )
+    config = _run(model, on, out, changes, _loop(steps, learning_rate, seed))
     refuse_older_state(Path(config.out), resume)
     last, stopped, seconds = _train(config, resume, quiet)
     _place(config, out)
@@ -119,6 +100,39 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         if not quiet:
             say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stopped)])
+
+
+def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfig) -> TrainConfig:
+    """Return the run of a few pictures, in a folder beside the adapter's file."""
+    from limner.train.config import AugmentTable, DataConfig, TrainConfig
+
+    return TrainConfig(
+        "adapt",
+        str(out.with_suffix(".run")),
+        start_from=model,
+        data=DataConfig(source=on, crops=8, workers=0),
+        augment=AugmentTable(crop=0.1),
+        loop=loop,
+        adapt=changes,
+    )
+
+
+def _loop(steps: int, learning_rate: float, seed: int) -> LoopConfig:
+    from limner.train.config import LoopConfig
+
+    return LoopConfig(
+        steps=steps,
+        batch=8,
+        learning_rate=learning_rate,
+        schedule="cosine",
+        warmup=20,
+        weight_decay=0.0,
+        average=0.95,
+        seed=seed,
+        validate_every=50,
+        sample_every=100,
+        save_every=50,
+    )
 
 
 def _train(

@@ -250,7 +250,7 @@ def membership_of(
     """Return how well the loss tells training pictures from held-out ones, of 1,000 at most."""
     from limner.evaluate.membership import losses_of, membership
 
-    if not hasattr(getattr(pipeline, "prior", None), "loss"):
+    if pipeline.codec is None:
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")
     losses = []
     for name, samples in (("trained", known), ("held out", source_samples(held_out))):

@@ -146,8 +146,7 @@ def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | 
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
     with watching() as watch:
-        codec = getattr(pipeline, "codec", None)  # a model that draws from noise has none
-        result = score_scenes(draw, plan, codec=codec, font=face, watch=watch)
+        result = score_scenes(draw, plan, codec=pipeline.codec, font=face, watch=watch)
     conditions = conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
     report_scenes(result, conditions, task, time.perf_counter() - began)
 

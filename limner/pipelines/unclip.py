@@ -35,6 +35,8 @@ class UnClip(nn.Module):
     """
 
     family = "unclip"
+    codec = None  # it draws pixels, not codes
+    precision = "fp32"
 
     def __init__(
         self,

@@ -11,10 +11,12 @@ from typer.testing import CliRunner, Result
 from limner.cli.evaluate import evaluate
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
 from limner.evaluate.judging import ASPECTS
+from limner.evaluate.pages import can_plot
 from limner.evaluate.scenes import SETS
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
+from tests.tiny_unclip import save_tiny_unclip
 
 app = typer.Typer()
 app.command("eval")(evaluate)
@@ -69,6 +71,17 @@ def test_the_best_of_several_scenes_needs_a_clip(model: str, clip: str, emoji_fo
     assert conditions["best_of"] == 2 and conditions["clip"]["name"] == "limner-clip"
 
 
+def test_a_model_that_draws_no_tokens_is_measured(tmp_path: Path, emoji_font: Path) -> None:
+    unclip = str(save_tiny_unclip(tmp_path / "u", prior=""))
+    ran = run(unclip, "--count", "10", "--sets", "seen", "--font", str(emoji_font), "--json")
+    assert ran.exit_code == 0, ran.exception
+    answer = json.loads(ran.stdout)
+    assert (
+        answer["conditions"]["sampler"]["sampler"] == "dpm_solver"
+        and "codec" not in answer["scores"]
+    )
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
@@ -91,7 +104,8 @@ def test_a_folder_of_captioned_pictures(
     assert len(names) == 9 and all(f"limner-clip {sha256[:8]}" in name for name in names)
     assert answer["conditions"]["reference"]["pictures"] == answer["prompts"] == 12
     assert answer["conditions"]["network"]["sha256"] == sha256
-    assert all("matplotlib" in note for note in answer["notes"])
+    lacking = ["there are no plots without matplotlib; pip install 'limner[eval]'"]
+    assert answer["notes"] == ([] if can_plot() else lacking)
     scores = [each["score"] for each in answer["best"]]
     assert scores == sorted(scores, reverse=True) and answer["worst"][0]["score"] <= scores[-1]
     assert json.loads((tmp_path / "report.json").read_text()) == answer

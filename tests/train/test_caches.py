@@ -15,16 +15,7 @@ from limner.text.tokenizer import Tokenizer
 from limner.train import caches
 from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import DataConfig, TrainConfig
-
-CODEC: dict[str, Any] = {
-    "name": "fsq",
-    "size": 16,
-    "levels": [4, 4],
-    "encoder_channels": [8, 8, 8],
-    "encoder_blocks": [0, 0, 0],
-    "decoder_channels": [8, 8, 8],
-    "decoder_blocks": [0, 0, 0],
-}
+from tests.tiny_model import CODEC
 
 
 @pytest.fixture(autouse=True)

@@ -26,17 +26,9 @@ from limner.train.config import (
 from limner.train.energy import EnergyMeter
 from limner.train.loop import Progress, train
 from limner.train.steps import TrainingStep, create_step
+from tests.tiny_model import CODEC
 
 STEPS = 4
-CODEC = {
-    "name": "fsq",
-    "size": 16,
-    "levels": [4, 4],
-    "encoder_channels": [8, 8, 8],
-    "encoder_blocks": [0, 0, 0],
-    "decoder_channels": [8, 8, 8],
-    "decoder_blocks": [0, 0, 0],
-}
 PRIOR = {"name": "gpt", "width": 16, "layers": 1, "heads": 2, "hidden": 16}
 LOOP = LoopConfig(steps=STEPS, batch=4, warmup=2, validate_every=99, sample_every=99, save_every=3)
 ADVERSARY = CodecTraining(adversarial=0.1, adversarial_from=1)

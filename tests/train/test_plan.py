@@ -20,16 +20,8 @@ from limner.train.hardware import GIB, Hardware, this_processor
 from limner.train.parts import save_codec
 from limner.train.plan import make_plan, memory
 from limner.train.prior_step import PriorStep
+from tests.tiny_model import CODEC
 
-CODEC: dict[str, Any] = {
-    "name": "fsq",
-    "size": 16,
-    "levels": [4, 4],
-    "encoder_channels": [8, 8, 8],
-    "encoder_blocks": [0, 0, 0],
-    "decoder_channels": [8, 8, 8],
-    "decoder_blocks": [0, 0, 0],
-}
 VQ = {**{k: v for k, v in CODEC.items() if k != "levels"}, "name": "vqvae", "codebook": 32}
 PRIOR = {"name": "gpt", "width": 32, "layers": 2, "heads": 2, "hidden": 48}
 LOOP = LoopConfig(steps=10, batch=8, bf16=False)

@@ -29,6 +29,7 @@ from limner.train.ranks import (
     was_restarted,
 )
 from limner.train.spread import spread
+from tests.tiny_model import CODEC
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOP = {
@@ -40,15 +41,6 @@ LOOP = {
     "sample_every": 6,
     "save_every": 3,
     "rank_timeout": 40,
-}
-CODEC = {
-    "name": "fsq",
-    "size": 16,
-    "levels": [4, 4],
-    "encoder_channels": [8, 8, 8],
-    "encoder_blocks": [0, 0, 0],
-    "decoder_channels": [8, 8, 8],
-    "decoder_blocks": [0, 0, 0],
 }
 VQ = {
     **{key: value for key, value in CODEC.items() if key != "levels"},
