@@ -47,6 +47,15 @@ def sigmoid_loss(
     return -F.logsigmoid(signs * logits).sum() / len(images)
 
 
+def naming_loss(images: Tensor, names: Tensor, shown: Tensor, scale: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats of naming what a picture shows, among all `names`.
+
+    `names` (K, D) are texts, `shown` (B, K) how much of a picture each is, a distribution (UniCL,
+    Yang 2022, arXiv 2204.03610, equation 3: a name is right for every picture that shows it).
+    """
+    return F.cross_entropy(scale * images @ names.T, shown)
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "contrastive": contrastive_loss,
     "sigmoid": sigmoid_loss,

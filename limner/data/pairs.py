@@ -1,6 +1,8 @@
 """Pictures of scenes with captions, English and Chinese in turn, and hard negatives, by batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +11,8 @@ from torch.utils.data import Dataset
 
 from limner.data.batches import graph_at
 from limner.data.captions import LANGUAGES, caption
-from limner.data.scenes import render, scene_rng
+from limner.data.nouns import noun_index, nouns
+from limner.data.scenes import Graph, render, scene_rng
 from limner.data.sprites import find_font
 from limner.data.twins import twin
 from limner.nn.ranks import ALONE, Share
@@ -22,7 +25,8 @@ _CAPTIONS = 2  # the seed of these captions; 0 are the scene's own and 1 those o
 class PairSettings:
     """Which scenes, at which size, how many ids a caption has, and the wrong captions beside it.
 
-    `one_background` is the share of batches whose scenes all stand on one background.
+    `backgrounds` is how many a batch's scenes stand on, in groups of one size; 0 leaves each its
+    own.
     """
 
     size: int
@@ -30,14 +34,23 @@ class PairSettings:
     seed: int = 0
     level: int = 4
     hard_negatives: int = 1
-    one_background: float = 0.5
+    backgrounds: int = 4
 
 
-class PairBatches(Dataset[tuple[Tensor, Tensor]]):
-    """Training batches by step: item `step` is a pure function of the settings.
+class PairBatch(NamedTuple):
+    """Pictures and what is said of them. Shapes: B pictures, N negatives a caption, T ids, K nouns.
 
-    Shapes: B pictures, N negatives a caption, T ids.
+    Pictures are (B, size, size, 3) uint8, captions (1 + N, B, T) with the true ones first, `shown`
+    (B, K) the nouns of a picture as a distribution over `limner.data.nouns`.
     """
+
+    pictures: Tensor
+    captions: Tensor
+    shown: Tensor
+
+
+class PairBatches(Dataset[PairBatch]):
+    """Training batches by step: item `step` is a pure function of the settings."""
 
     def __init__(
         self, batch: int, tokenizer: Tokenizer, settings: PairSettings, share: Share = ALONE
@@ -46,20 +59,21 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         self.share = share
         self.font = find_font()
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return pictures (B, size, size, 3) uint8 and captions (1 + N, B, T), the true ones first.
+    def __getitem__(self, step: int) -> PairBatch:
+        """Return the pairs of this rank; captions are cut to the longest of all ranks.
 
-        Those of this rank; captions are cut to the longest of all ranks. Scenes are told in English
-        and Chinese in turn.
+        Scenes are told in English and Chinese in turn.
         """
         settings = self.settings
-        pictures, sentences = [], []
+        pictures, sentences, graphs = [], [], []
         first, mine = step * self.batch, self.share.of(self.batch)
-        shared = graph_at("train", first, settings.seed, settings.level).background
-        alike = (step + 1) * settings.one_background % 1 < settings.one_background
+        alike = -(-self.batch // settings.backgrounds) if settings.backgrounds else 1
         for index in range(first, first + self.batch):
             graph = graph_at("train", index, settings.seed, settings.level)
-            graph = replace(graph, background=shared) if alike else graph
+            if (index - first) % alike == 0:
+                background = graph.background
+            graph = replace(graph, background=background)
+            graphs.append(graph)
             if mine.start <= index - first < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
@@ -69,4 +83,13 @@ class PairBatches(Dataset[tuple[Tensor, Tensor]]):
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))
-        return torch.from_numpy(np.stack(pictures)), ids[:, mine, -longest:].contiguous()
+        captions = ids[:, mine, -longest:].contiguous()
+        return PairBatch(torch.from_numpy(np.stack(pictures)), captions, _shown(graphs[mine]))
+
+
+def _shown(graphs: Sequence[Graph]) -> Tensor:
+    shown = torch.zeros(len(graphs), len(nouns()))
+    for row, graph in enumerate(graphs):
+        for thing in graph.things:
+            shown[row, noun_index()[thing.noun]] += 1 / len(graph.things)
+    return shown

@@ -87,7 +87,7 @@ class ClipPipeline(nn.Module):
                 f"the labels are {quote(', '.join(names))}; give at least two, each once",
                 param="labels",
             )
-        sentences = [sentence for name in names for sentence in _sentences(name)]
+        sentences = [sentence for name in names for sentence in label_sentences(name)]
         vectors = self.encode_texts(sentences).unflatten(0, (len(names), -1))
         return nn.functional.normalize(vectors.mean(1), dim=-1)
 
@@ -102,7 +102,8 @@ class ClipPipeline(nn.Module):
         return (self.clip.scale * cosines).softmax(1)
 
 
-def _sentences(label: str) -> list[str]:
+def label_sentences(label: str) -> list[str]:
+    """Return a label in the templates of its language: "a {}", "a picture of a {}", "{}"."""
     chinese = any("\u3400" <= character <= "\u9fff" for character in label)
     article = "an" if label[0].lower() in "aeiou" else "a"
     return [

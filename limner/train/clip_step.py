@@ -7,13 +7,16 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.clip.losses import naming_loss
 from limner.clip.model import Clip, create_clip
 from limner.data.batches import picture_batch, stream
-from limner.data.pairs import PairBatches, PairSettings
+from limner.data.captions import LANGUAGES
+from limner.data.nouns import nouns
+from limner.data.pairs import PairBatch, PairBatches, PairSettings
 from limner.errors import ConfigError
 from limner.evaluate.retrieval import Trials, judge
 from limner.nn.ranks import gathered_to_learn, share_here
-from limner.pipelines.clip import ClipPipeline
+from limner.pipelines.clip import ClipPipeline, label_sentences
 from limner.train.caches import Caches, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.ranks import first_before_others
@@ -63,7 +66,7 @@ class ClipStep:
         self.optimizers = optimizers_for(self.clip, config)
         self.scaler = scaler_of(config)
         self.judged = ("retrieval_english", 1)
-        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+        self.batches: Iterator[PairBatch] = iter(())
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -74,23 +77,30 @@ class ClipStep:
             data.seed,
             data.level,
             self.config.clip_training.hard_negatives,
-            self.config.clip_training.one_background,
+            self.config.clip_training.backgrounds,
         )
         batches = PairBatches(loop.batch, self.tokenizer, settings, share_here())
         self.batches = stream(batches, range(step, loop.steps))
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update both towers once."""
-        pixels, captions = (part.to(self.device) for part in next(self.batches))
+        pixels, captions, shown = (part.to(self.device) for part in next(self.batches))
         with precision(self.config):
-            images, texts = self.spread.run(pixels, captions)
+            images, texts, names = self.spread.run(pixels, captions, self._names(step))
         right, wrong = texts[: len(images)], texts[len(images) :]
         images, right, wrong = (gathered_to_learn(each) for each in (images, right, wrong))
+        shown = gathered_to_learn(shown)
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
+        naming = naming_loss(images, names, shown, self.clip.scale)
+        loss = loss + self.config.clip_training.naming * naming
         numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
         self.clip.limit_scale()
         self.averages["clip"].update(step)
-        return {**numbers, "scale": float(self.clip.scale.detach())}
+        return {
+            **numbers,
+            "naming": float(naming.detach()),
+            "scale": float(self.clip.scale.detach()),
+        }
 
     def validate(self) -> dict[str, float]:
         """Return shares of right answers on held-out scenes, as `limner.evaluate.retrieval`."""
@@ -118,16 +128,30 @@ class ClipStep:
             clip=self.table,
         )
 
+    def _names(self, step: int) -> Tensor:
+        """Return all nouns as ids (K, T), in one template of one language a step."""
+        return self._named[step % len(self._named)].to(self.device)
+
+    @cached_property
+    def _named(self) -> list[Tensor]:
+        named = []
+        for language in LANGUAGES:
+            words = [each.singular if language == "en" else each.chinese for each in nouns()]
+            for sentences in zip(*map(label_sentences, words), strict=True):
+                ids = self.tokenizer.batch(sentences, self.config.text_length)
+                named.append(ids[:, -int((ids != 0).sum(1).max()) :])
+        return named
+
     @cached_property
     def _trials(self) -> Trials:
         data = self.config.data
         return Trials.make(data.held_for_validation, seed=data.seed, level=data.level)
 
 
-def _encode(clip: Clip, pixels: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return unit vectors of pictures (B, H, W, 3) uint8 and of captions (1 + N, B, T)."""
+def _encode(clip: Clip, pixels: Tensor, captions: Tensor, names: Tensor) -> tuple[Tensor, ...]:
+    """Return unit vectors of pictures (B, H, W, 3) uint8, captions (1 + N, B, T), names (K, T)."""
     images = clip.encode_images(pixels.movedim(-1, 1).float() / 127.5 - 1)
-    return images, clip.encode_texts(captions.flatten(0, 1))
+    return images, clip.encode_texts(captions.flatten(0, 1)), clip.encode_texts(names)
 
 
 def _table_of(source: str) -> dict[str, object]:

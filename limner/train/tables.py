@@ -92,12 +92,13 @@ class ClipTraining(Checked):
     """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
 
     `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`).
-    `one_background` is the share of batches whose scenes all stand on one background, so that it
-    tells none of them from the others.
+    `backgrounds` is how many a batch's scenes stand on, 0 for each its own: fewer tell fewer of
+    them from one another. `naming` is the weight of naming what a picture shows among all nouns.
     """
 
     hard_negatives: int = number(1, least=0, most=8)
-    one_background: float = number(0.5, least=0, most=1)
+    backgrounds: int = number(4, least=0)
+    naming: float = number(1.0, least=0)
     half: bool = True
 
 

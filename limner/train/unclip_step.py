@@ -126,7 +126,7 @@ class DecoderStep(UnClipStep):
         """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         settings = PairSettings(
-            self.trained.config.size, self.pipeline.text_length, data.seed, data.level, 0, 0.0
+            self.trained.config.size, self.pipeline.text_length, data.seed, data.level, 0, 0
         )
         pairs = PairBatches(loop.batch, self.pipeline.tokenizer, settings)
         self.batches = stream(pairs, range(step, loop.steps), data.workers)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from limner.clip.losses import LOSSES, contrastive_loss, sigmoid_loss
+from limner.clip.losses import LOSSES, contrastive_loss, naming_loss, sigmoid_loss
 from tests.tiny_encoders import make_model
 
 
@@ -59,3 +59,14 @@ def test_a_near_miss_costs_more_than_a_far_one(name: str) -> None:
     )
     plain = LOSSES[name](images, images, torch.tensor(5.0))
     assert near > far > plain
+
+
+def test_naming_is_the_cross_entropy_of_what_is_shown() -> None:
+    images, names = (unit(rows, rows) for rows in (3, 5))
+    shown = torch.tensor([[1.0, 0, 0, 0, 0], [0, 0.5, 0, 0.5, 0], [0, 0, 0, 0, 1.0]])
+    expected = 0.0
+    for row, targets in enumerate(([0], [1, 3], [4])):
+        logits = [7.0 * float(images[row] @ name) for name in names]
+        whole = math.log(sum(math.exp(each) for each in logits))
+        expected += sum(whole - logits[at] for at in targets) / len(targets) / 3
+    assert float(naming_loss(images, names, shown, torch.tensor(7.0))) == pytest.approx(expected)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from limner.data.batches import graph_at
+from limner.data.nouns import nouns
 from limner.data.pairs import PairBatches, PairSettings
 from limner.data.scenes import Graph, render
 from limner.text.tokenizer import Tokenizer
@@ -27,7 +29,8 @@ def test_a_batch_is_a_pure_function_of_its_step() -> None:
     first, again, other = batches()[3], batches()[3], batches()[4]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first[0], other[0])
-    pictures, captions = first
+    pictures, captions, shown = first
+    assert shown.shape == (6, len(nouns()))
     assert pictures.shape == (6, 16, 16, 3) and pictures.dtype == torch.uint8
     assert captions.shape[:2] == (2, 6) and captions.shape[2] <= 40
     assert bool((captions[..., 0] != 0).any()), "cut to the longest caption"
@@ -49,9 +52,11 @@ def test_languages_come_in_turn() -> None:
     assert chinese == [False, True] * 3
 
 
-@pytest.mark.parametrize(("share", "alike"), [(0.0, 0), (0.5, 5), (1.0, 10)])
-def test_so_many_batches_have_one_background(
-    share: float, alike: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("backgrounds", "alike"), [(1, [6]), (2, [3, 3]), (4, [2, 2, 2]), (0, [1] * 6)]
+)
+def test_a_batch_stands_on_so_many_backgrounds(
+    backgrounds: int, alike: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
 
@@ -60,10 +65,18 @@ def test_so_many_batches_have_one_background(
         return render(graph, size, font=font)
 
     monkeypatch.setattr("limner.data.pairs.render", watch)
-    made = batches(one_background=share)
-    found = 0
-    for step in range(10):
-        drawn.clear()
-        made[step]
-        found += len(set(drawn)) == 1
-    assert found == alike
+    batches(backgrounds=backgrounds)[0]
+    groups, first = [], 0
+    for size in alike:
+        groups.append(set(drawn[first : first + size]))
+        first += size
+    assert first == len(drawn) and all(len(group) == 1 for group in groups)
+    assert len(set.union(*groups)) > 1 or backgrounds == 1
+
+
+def test_what_a_picture_shows_is_a_distribution_over_nouns() -> None:
+    settings = PairSettings(16, 40, level=5)
+    for row, index in zip(PairBatches(6, TOKENIZER, settings)[2].shown, range(12, 18), strict=True):
+        things = graph_at("train", index, 0, 5).things
+        assert float(row.sum()) == pytest.approx(1)
+        assert {nouns()[at].singular for at in row.nonzero()[:, 0]} == {t.noun for t in things}

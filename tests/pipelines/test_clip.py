@@ -11,7 +11,7 @@ from PIL import Image
 import limner
 from limner.checkpoint import load_checkpoint
 from limner.errors import CheckpointError, LimnerError, UnknownModelError, UsageError
-from limner.pipelines.clip import _sentences
+from limner.pipelines.clip import label_sentences
 from limner.registry import details, load_clip, load_to_draw
 from tests.test_checkpoint import change_config, refused
 from tests.tiny_clip import RESNET, VIT, save_tiny_clip, tiny_clip
@@ -60,9 +60,9 @@ def test_probabilities_are_of_one_right_label() -> None:
 
 
 def test_labels_are_said_in_their_own_language() -> None:
-    assert _sentences("apple") == ["an apple", "a picture of an apple", "apple"]
-    assert _sentences("red {car}")[0] == "a red {car}"
-    assert _sentences("苹果") == ["苹果", "一个苹果", "一张苹果的图片"]
+    assert label_sentences("apple") == ["an apple", "a picture of an apple", "apple"]
+    assert label_sentences("red {car}")[0] == "a red {car}"
+    assert label_sentences("苹果") == ["苹果", "一个苹果", "一张苹果的图片"]
 
 
 @pytest.mark.parametrize("labels", [[], ["apple"], ["apple", " apple "]])
