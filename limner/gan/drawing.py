@@ -21,7 +21,7 @@ class GanSampling:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        value = self.temperature
+        value: object = self.temperature
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not 0.01 <= value <= 10:
             raise UsageError(

@@ -157,7 +157,7 @@ class ModulatedBlock(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, style: int, *, double: bool) -> None:
         super().__init__()
-        self.double = double
+        self.doubles = double
         self.conv1 = ModulatedConv(channels, out_channels, style)
         self.conv2 = ModulatedConv(out_channels, out_channels, style)
         same = channels == out_channels
@@ -166,7 +166,7 @@ class ModulatedBlock(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Map (B, channels, h, w) to (B, out_channels, h, w), or (..., 2h, 2w)."""
         skipped = self.skip(x)
-        if self.double:
+        if self.doubles:
             x, skipped = (F.interpolate(each, scale_factor=2.0) for each in (x, skipped))
         h = F.leaky_relu(self.conv1(x, style), SLOPE)
         h = F.leaky_relu(self.conv2(h, style), SLOPE)

@@ -1,6 +1,7 @@
 """Losses of adversaries and penalties against closed forms."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-CLOSED = {  # what the discriminator pays for real and for fake, and the generator
+CLOSED: dict[str, tuple[Callable[[float], float], ...]] = {  # what the discriminator pays for real and for fake, and the generator
     "minimax": (lambda s: -log_sigmoid(s), lambda s: -log_one_minus(s), log_one_minus),
     "nonsaturating": (
         lambda s: -log_sigmoid(s), lambda s: -log_one_minus(s), lambda s: -log_sigmoid(s),

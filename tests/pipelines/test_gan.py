@@ -1,4 +1,4 @@
-"""The GAN's pipeline with every generator: alone as in company, back from disk, and what it can't."""
+"""The GAN's pipeline with every generator: alone, in company, back from disk; what it can't do."""
 
 import json
 from pathlib import Path
