@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -21,7 +22,7 @@ class GanSampling:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        value: object = self.temperature
+        value: Any = self.temperature
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not 0.01 <= value <= 10:
             raise UsageError(

@@ -194,6 +194,9 @@ class ModulatedGenerator(Generator):
         )
         out = 3 * config.patch**2
         self.pixels = ModulatedConv(config.channels[-1], out, style, even=False)
+        with torch.no_grad():  # the pixels of a cell begin alike (Aitken 2017, arXiv 1707.02937)
+            first_of_each = self.pixels.weight[:: config.patch**2]
+            self.pixels.weight.copy_(first_of_each.repeat_interleave(config.patch**2, dim=0))
 
     def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W), around [-1, 1]."""

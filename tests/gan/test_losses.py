@@ -34,7 +34,8 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-CLOSED: dict[str, tuple[Callable[[float], float], ...]] = {  # what the discriminator pays for real and for fake, and the generator
+CLOSED: dict[str, tuple[Callable[[float], float], ...]] = {
+    # what the discriminator pays for real, for fake, and the generator
     "minimax": (lambda s: -log_sigmoid(s), lambda s: -log_one_minus(s), log_one_minus),
     "nonsaturating": (
         lambda s: -log_sigmoid(s), lambda s: -log_one_minus(s), lambda s: -log_sigmoid(s),
