@@ -10,8 +10,8 @@ from limner.cli.doctor import as_text
 from limner.errors import UsageError
 from limner.nn import native
 from limner.registry import load
-from tests.tiny_model import save_tiny_model
 from tests.tiny_gan import save_tiny_gan
+from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
 

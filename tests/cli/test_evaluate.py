@@ -15,8 +15,8 @@ from limner.evaluate.pages import can_plot
 from limner.evaluate.scenes import SETS
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
-from tests.tiny_model import save_tiny_model
 from tests.tiny_gan import save_tiny_gan
+from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
 app = typer.Typer()

@@ -10,8 +10,8 @@ from limner.cli import app
 from limner.clip.towers import IMAGE_ENCODERS
 from limner.codecs import CODECS
 from limner.decoders import DECODERS, UPSAMPLERS
-from limner.gan import DISCRIMINATORS, GENERATORS
 from limner.errors import CheckpointError, UnknownModelError
+from limner.gan import DISCRIMINATORS, GENERATORS
 from limner.pipelines.families import FAMILIES
 from limner.priors import EMBEDDING_PRIORS, PRIORS
 from limner.sampling.diffusion import DIFFUSION_SAMPLERS
