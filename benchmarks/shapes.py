@@ -188,7 +188,7 @@ def _shrink(mask: Mask) -> Mask:
 
 
 def write_folder(folder: Path, positions: list[int]) -> None:
-    """Write pictures of `every_drawing` as PNG files beside a metadata.jsonl with their captions."""
+    """Write some pictures of `every_drawing` as PNG files, and their captions beside them."""
     from PIL import Image
 
     folder.mkdir(parents=True)
