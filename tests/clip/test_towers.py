@@ -23,7 +23,7 @@ def test_maps_have_the_channels_that_are_told_and_show_where_things_are(name: st
     assert all(each.shape[0] == 2 and each.shape[2] == each.shape[3] > 1 for each in maps)
     moved = (others[0] - maps[0]).detach().abs().sum((0, 1))
     assert moved[-1, -1] > 2 * moved[0, 0]
-    sum(each.square().sum() for each in maps).backward()  # type: ignore[union-attr]
+    sum(each.square().sum() for each in maps).backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
 
 
