@@ -4,12 +4,19 @@ After the demonstration of DALLE-pytorch (examples/rainbow_dalle.ipynb), drawn h
 own: 4 scales x 2 fills x 3 textures x 12 colours x 8 shapes x 4 rotations, 32 x 32 pixels on white,
 without antialiasing. A circle and a square look the same in every rotation, so their four captions
 share one picture; every other caption has a picture of its own (7,488 in all).
+
+    python benchmarks/shapes.py FOLDER
+
+writes FOLDER/trained and FOLDER/held_out, sources for `limner train` (configs/gan/shapes.toml).
 """
 
 import hashlib
 import itertools
+import json
 import random
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,3 +185,28 @@ def _shrink(mask: Mask) -> Mask:
     padded = np.pad(mask, 1)
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     return np.asarray(mask & np.logical_and.reduce(neighbours), bool)
+
+
+def write_folder(folder: Path, positions: list[int]) -> None:
+    """Write some pictures of `every_drawing` as PNG files, and their captions beside them."""
+    from PIL import Image
+
+    folder.mkdir(parents=True)
+    drawings, lines = every_drawing(), []
+    for position in positions:
+        name = f"{position:04d}.png"
+        Image.fromarray(draw(drawings[position])).save(folder / name)
+        lines.append(json.dumps({"file_name": name, "text": drawings[position].caption}))
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Write both parts of the split into the folder that is named."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python benchmarks/shapes.py FOLDER")
+    for name, positions in zip(("trained", "held_out"), split(), strict=True):
+        write_folder(Path(sys.argv[1]) / name, positions)
+
+
+if __name__ == "__main__":
+    main()

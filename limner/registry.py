@@ -158,6 +158,7 @@ def list_parts() -> dict[str, dict[str, str]]:
     from limner.clip.towers import IMAGE_ENCODERS
     from limner.codecs import CODECS
     from limner.decoders import DECODERS, UPSAMPLERS
+    from limner.gan import DISCRIMINATORS, GENERATORS
     from limner.priors import EMBEDDING_PRIORS, PRIORS
     from limner.sampling.diffusion import DIFFUSION_SAMPLERS
     from limner.sampling.schedule import NOISE_SCHEDULES
@@ -170,6 +171,8 @@ def list_parts() -> dict[str, dict[str, str]]:
         "embedding_priors": {n: _line_of(part) for n, (_, part) in EMBEDDING_PRIORS.items()},
         "decoders": {name: _line_of(part) for name, (_, part) in DECODERS.items()},
         "upsamplers": {name: _line_of(part) for name, (_, part) in UPSAMPLERS.items()},
+        "generators": {name: _line_of(part) for name, (_, part) in GENERATORS.items()},
+        "discriminators": {name: _line_of(part) for name, (_, part) in DISCRIMINATORS.items()},
         "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
         "image_encoders": {name: _line_of(part) for name, (_, part) in IMAGE_ENCODERS.items()},
         "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},

@@ -18,6 +18,7 @@ from limner.evaluate.networks import Network
 from limner.train import caches
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
+from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import CODEC, save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
@@ -25,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
-    "models show": {"codec", "prior", "clip", "decoder", "upsampler"},
+    "models show": {"codec", "prior", "clip", "decoder", "upsampler", "generator"},
     "eval": {"conditions"},
     "compare": {"conditions[]"},
     "audit memorisation": {"conditions"},
@@ -35,6 +36,7 @@ OPEN = {  # what is in them depends on names
     "models parts": {
         "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
         "embedding_priors", "decoders", "upsamplers", "diffusion_samplers", "noise_schedules",
+        "generators", "discriminators",
     },
 }  # fmt: skip
 TYPES: dict[str, tuple[type, ...]] = {
@@ -84,6 +86,10 @@ UNCLIP_PARTS = [
     ['task="embedding_prior"', 'out="embedding_prior"', 'embedding_prior.name="diffusion"'],
     ['task="upsampler"', 'out="upsampler"', 'upsampler.name="convolution"', "upsampler.size=32"],
 ]
+GAN = ['task="gan"', 'out="gan"', "text_length=8", "loop.steps=1", "loop.batch=2"]
+GAN += ["data.held_for_validation=4", 'generator.name="modulated"', "generator.size=16"]
+GAN += ["generator.channels=[8, 8]", "generator.width=16", 'discriminator.name="residual"']
+GAN += ["discriminator.channels=[8, 8]"]
 COMMANDS: dict[str, list[list[str]]] = {
     "draw": [
         ["a red apple"],
@@ -92,7 +98,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "models list": [[]],
     "models parts": [[]],
-    "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"]],
+    "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
     "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
     "data clean": [["photos", "--out", "cleaned"]],
@@ -107,6 +113,7 @@ COMMANDS: dict[str, list[list[str]]] = {
             ["empty.toml", *(word for setting in [*UNCLIP, *part] for word in ("--set", setting))]
             for part in UNCLIP_PARTS
         ),
+        ["empty.toml", *(word for setting in GAN for word in ("--set", setting))],
     ],
     "train --plan": [["run.toml"]],
     "adapt": [
@@ -202,6 +209,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     save_tiny_model(folder / "tiny")
     save_tiny_clip(folder / "tiny-clip")
     save_tiny_unclip(folder / "tiny-unclip", prior="")
+    save_tiny_gan(folder / "tiny-gan")
     (folder / "empty.toml").write_text("", encoding="utf-8")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
@@ -245,7 +253,7 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
     told = documented(command)
     assert all(fits(value, told[key]) for key, value in shown.items())
     optional = {"numbers", "validation", "codec", "sampling", "prior", "clip"}
-    optional |= {"decoder", "upsampler"}
+    optional |= {"decoder", "upsampler", "generator"}
     if command == "eval":  # the example is of scenes; other prompts have other figures
         optional |= {"on", "prompts", "figures", "kinds", "best", "worst", "notes"}
     if command == "audit memorisation":

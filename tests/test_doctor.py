@@ -10,6 +10,7 @@ from limner.cli.doctor import as_text
 from limner.errors import UsageError
 from limner.nn import native
 from limner.registry import load
+from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
@@ -47,6 +48,8 @@ def test_where_reading_costs_nothing_a_picture_takes_longer_than_its_limit(tmp_p
 def test_a_model_that_draws_no_tokens_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'unclip', and doctor measures models that draw tokens"):
         doctor.examine(str(save_tiny_unclip(tmp_path / "u")))
+    with pytest.raises(UsageError, match="'gan', and doctor measures models that draw tokens"):
+        doctor.examine(str(save_tiny_gan(tmp_path / "g")))
 
 
 def test_it_says_why_the_kernel_is_not_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

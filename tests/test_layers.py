@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS = (
     ("errors", "parts", "types", "images", "hub", "text.normalise"),
     ("text", "nn", "sampling"),
-    ("clip", "codecs", "priors", "decoders"),
+    ("clip", "codecs", "priors", "decoders", "gan"),
     (
         "pipelines",
         "finish",
@@ -38,7 +38,13 @@ GROUPS = (
     ("cli", "server", "__main__"),
 )
 LEVEL = {unit: level for level, group in enumerate(GROUPS) for unit in group}
-STRANGERS = {"clip", "codecs", "priors", "decoders"}  # of one group, and never import one another
+STRANGERS = {
+    "clip",
+    "codecs",
+    "priors",
+    "decoders",
+    "gan",
+}  # of one group, and never import one another
 BANNED = {  # each of them requires torchvision, which replaces a CPU torch by gigabytes of CUDA
     "cleanfid": "clean-fid",
     "lpips": "lpips",

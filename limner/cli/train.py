@@ -64,7 +64,7 @@ def train(
     ranks: Ranks = "1",
     prices: Prices = None,
 ) -> None:
-    """Train a codec, a prior or a CLIP.
+    """Train a codec, a prior, a CLIP, a part of unCLIP or a GAN.
 
     Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
     from there. A second one stops at once; then the last state saved is what is left. Started by

@@ -138,8 +138,14 @@ class ResNet(nn.Module):
                 body.append(Bottleneck(channels, width, 2 if stage and not block else 1))
                 channels = width * EXPANSION
         self.body = nn.Sequential(*body)
+        self.map_channels = (begin, channels)
         cells = (config.size // config.stride) ** 2
         self.pool = AttentionPool(cells, channels, config.heads)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, size, size) to maps (B, C, h, w) before and after the blocks."""
+        begun = self.stem(images.contiguous(memory_format=torch.channels_last))
+        return [begun, self.body(begun)]
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, size, size) in [-1, 1] to features (B, D)."""

@@ -1,7 +1,8 @@
 """Image encoders: pictures to one feature vector each. `IMAGE_ENCODERS` names every one.
 
 An encoder has a `size` (pixels a side), a `width` (of its features), and maps images
-(B, 3, size, size) in [-1, 1] to features (B, width).
+(B, 3, size, size) in [-1, 1] to features (B, width); `maps` gives two maps (B, C, h, w) on the way,
+of `map_channels`.
 """
 
 from collections.abc import Mapping

@@ -87,15 +87,34 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(width)
         self._initialise()
 
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """The channels of `maps`."""
+        return (self.width, self.width)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Map images (B, 3, size, size) to patches half way and at the end: (B, D, h, w) each."""
+        x = self._embed(images)
+        found = []
+        for count, block in enumerate(self.blocks, start=1):
+            x = block(x)
+            if count in ((len(self.blocks) + 1) // 2, len(self.blocks)):
+                found.append(x[:, 1:].mT.unflatten(2, (self.config.size // self.config.patch, -1)))
+        return [found[0], found[-1]]  # of one block, twice the same
+
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, size, size) in [-1, 1] to the class token's features (B, D)."""
-        x = self.patches(images).flatten(2).mT  # (B, L - 1, D)
-        x = torch.cat([self.token.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
-        x = self.norm_before(x + self.places)
+        x = self._embed(images)
         for block in self.blocks:
             x = block(x)
         features: Tensor = self.norm(x[:, 0])
         return features
+
+    def _embed(self, images: Tensor) -> Tensor:
+        x = self.patches(images).flatten(2).mT  # (B, L - 1, D)
+        x = torch.cat([self.token.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+        embedded: Tensor = self.norm_before(x + self.places)
+        return embedded
 
     def _initialise(self) -> None:
         """Scale by width and depth (OpenAI CLIP's `initialize_parameters`, towers of the text)."""

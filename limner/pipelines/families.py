@@ -13,6 +13,7 @@ from limner.errors import CheckpointError, ConfigError, quote
 from limner.types import Request, Sampling
 
 if TYPE_CHECKING:
+    from limner.gan.drawing import GanSampling
     from limner.sampling.diffusion import DiffusionSampling
     from limner.sampling.tokens import TokenSampling
     from limner.text.tokenizer import Tokenizer
@@ -155,10 +156,27 @@ def _check_unclip(config: ModelConfig, pipeline: Any) -> None:
         )
 
 
+def _build_gan(config: ModelConfig, tokenizer: Tokenizer) -> Any:
+    """Text and noise to pixels at once, learnt against a discriminator (arXiv 1605.05396)."""
+    from limner.gan import create_generator
+    from limner.pipelines.gan import Gan
+
+    generator = create_generator(config.tables["generator"])
+    _check_vocabulary(config, tokenizer, generator.config.text_vocabulary, "generator")
+    if generator.config.size != config.size:
+        raise CheckpointError(
+            f"{config.name!r} has the size {config.size}, but its generator draws "
+            f"{generator.config.size}"
+        )
+    defaults = _read_gan(config.sampling)
+    return Gan(tokenizer, generator, defaults=defaults, text_length=config.text_length)
+
+
 FAMILIES: dict[str, Family] = {
     "dalle": Family(("codec", "prior", "sampling"), _build_dalle),
     "clip": Family(("clip",), _build_clip),
     "unclip": Family(("clip", "prior", "decoder", "upsampler", "sampling"), _build_unclip),
+    "gan": Family(("generator", "sampling"), _build_gan),
 }
 
 
@@ -187,6 +205,15 @@ def _read_diffusion(values: Table) -> DiffusionSampling:
     if set(values) != set(known):
         raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
     return DiffusionSampling(**values)
+
+
+def _read_gan(values: Table) -> GanSampling:
+    from limner.gan.drawing import GanSampling
+
+    known = [each.name for each in fields(GanSampling)]
+    if set(values) != set(known):
+        raise ConfigError(f"sampling has the keys {quote(sorted(values))}; expected {known}")
+    return GanSampling(**values)
 
 
 def _without_guidance(values: Mapping[str, Any]) -> Sampling:

@@ -15,10 +15,12 @@ from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, settle
 from limner.train.checks import Checked, default_of, number
 from limner.train.data_config import AugmentTable, DataConfig
+from limner.train.gan_config import check_gan
 from limner.train.tables import (
     AdaptTraining,
     ClipTraining,
     CodecTraining,
+    GanTraining,
     LoopConfig,
     PriorTraining,
     TextConfig,
@@ -32,6 +34,7 @@ __all__ = [
     "ClipTraining",
     "CodecTraining",
     "DataConfig",
+    "GanTraining",
     "LoopConfig",
     "PriorTraining",
     "TextConfig",
@@ -41,7 +44,7 @@ __all__ = [
 ]
 
 FROM_THE_CODEC = ("text_vocabulary", "vocabulary", "grid", "groups", "levels", "maps")
-TASKS = ("codec", "features", "prior", "clip", "adapt", *UNCLIP_TASKS)
+TASKS = ("codec", "features", "prior", "clip", "adapt", *UNCLIP_TASKS, "gan")
 CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
@@ -69,6 +72,7 @@ class TrainConfig(Checked):
     clip_training: ClipTraining = field(default_factory=ClipTraining)
     adapt: AdaptTraining = field(default_factory=AdaptTraining)
     unclip_training: UnClipTraining = field(default_factory=UnClipTraining)
+    gan_training: GanTraining = field(default_factory=GanTraining)
     text: TextConfig = field(default_factory=TextConfig)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
@@ -76,6 +80,8 @@ class TrainConfig(Checked):
     decoder: Mapping[str, Any] = field(default_factory=dict)
     embedding_prior: Mapping[str, Any] = field(default_factory=dict)
     upsampler: Mapping[str, Any] = field(default_factory=dict)
+    generator: Mapping[str, Any] = field(default_factory=dict)
+    discriminator: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -193,6 +199,8 @@ class TrainConfig(Checked):
             self._check_clip()
         if self.task in UNCLIP_TASKS:
             check_unclip(self)
+        if self.task == "gan":
+            check_gan(self)
         if self.task != "prior":
             return
         for key in FROM_THE_CODEC:

@@ -25,7 +25,7 @@ from limner.train.journal import Journal, Waiting, check_tensorboard
 from limner.train.own_data import open_data
 from limner.train.ranks import by_the_first, joined, mean_numbers, scatter_noise
 from limner.train.state import load_state, save_state
-from limner.train.steps import TrainingStep, create_step
+from limner.train.steps import Reacting, TrainingStep, create_step
 from limner.train.update import device_of
 from limner.train.watch import Watch
 
@@ -146,7 +146,7 @@ class Run:
         numbers = {"loss": float("nan")}
         with Journal(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):
-                if watch.gave_up(loop.patience):
+                if watch.gave_up(loop.patience) or self._stopped():
                     return
                 numbers = self._step(step, numbers, notes)
                 count = step + 1
@@ -154,6 +154,8 @@ class Run:
                 if count % loop.validate_every == 0 or count == loop.steps:
                     validation = self._validate()
                     notes += watch.after_validation(validation)
+                    if isinstance(self.step_object, Reacting):
+                        notes += self.step_object.react(validation)
                 ended = self._ended(count)
                 if count % loop.sample_every == 0 or ended:
                     self._write_samples(count)
@@ -203,7 +205,12 @@ class Run:
                 f"{self.watch.judged} was no better for {loop.patience} validations; its best was "
                 f"{self.watch.best:.4g}"
             )
-        return ""
+        return self._stopped()
+
+    def _stopped(self) -> str:
+        """Return why the step itself asks to end; "" when it does not."""
+        step = self.step_object
+        return step.stopped if isinstance(step, Reacting) else ""
 
     def _validate(self) -> dict[str, float]:
         with self._averaged():

@@ -7,7 +7,7 @@ three are called while the averaged weights stand in place. The loop knows nothi
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +56,27 @@ class TrainingStep(Protocol):
         ...
 
 
+@runtime_checkable
+class Reacting(Protocol):
+    """A step that acts on its own validation: it may change its weights, or ask to stop.
+
+    `stopped` says why the run is to end; "" while it goes on.
+    """
+
+    stopped: str
+
+    def react(self, validation: dict[str, float]) -> list[str]:
+        """Take the numbers of `validate`, the averages not in place; return what to tell."""
+        ...
+
+
 def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingStep:
     """Return the training step of a config's task; `data` where its pictures are opened already."""
     from limner.train.adapt_step import AdaptStep
     from limner.train.clip_step import ClipStep
     from limner.train.codec_step import CodecStep
     from limner.train.features_step import FeaturesStep
+    from limner.train.gan_step import GanStep
     from limner.train.prior_step import PriorStep
     from limner.train.unclip_step import DecoderStep, EmbeddingPriorStep, UpsamplerStep
 
@@ -74,6 +89,8 @@ def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingSte
         return FeaturesStep(config)
     if config.task == "clip":
         return ClipStep(config)
+    if config.task == "gan":
+        return GanStep(config, data)
     if config.task == "adapt":
         return AdaptStep(config, data)
     return (CodecStep if config.task == "codec" else PriorStep)(config, data)

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from limner.errors import ConfigError
+from limner.data.augment import POLICIES
+from limner.errors import ConfigError, did_you_mean, quote
+from limner.gan.losses import ADVERSARIAL, PENALTIES
 from limner.train.checks import Checked, choice, number
 
 
@@ -144,3 +146,58 @@ class UnClipTraining(Checked):
     embedding_dropout: float = number(0.1, least=0, most=1)
     text_dropout: float = number(0.5, least=0, most=1)
     half: bool = True
+
+
+@dataclass(frozen=True)
+class GanTraining(Checked):
+    """How generator and discriminator learn against each other.
+
+    `discriminator_rate` is its learning rate, 0 for the loop's; it has `n_critic` updates for one
+    of the generator's. `momentum` is Adam's first beta for both. The penalty is R1's gamma or
+    WGAN-GP's lambda times its formula, computed every so many steps and weighed up for it. Wrong
+    captions are those of the next picture (`mismatched`), and of scenes also `hard_negatives`, with
+    one thing changed (`limner.data.twins`). `augment` are policies of DiffAugment with commas
+    between, or "". `kl` weighs the condition's distance from N(0, 1) in nats.
+
+    With `reconstruction` half a batch is drawn from the noise that an encoder saw in the true
+    picture (VAE-GAN, arXiv 1512.09300), `picture_kl` weighing that noise's distance from N(0, 1)
+    and `adversarial` the discriminator's word. `guidance` weighs CLIP's loss on drawn pictures.
+
+    From the step `watch_from` on, a collapse is told at the next validation; `on_collapse` may
+    also stop, or restore the weights of the last sound one. `half` exports weights in fp16.
+    """
+
+    loss: str = choice("hinge", *ADVERSARIAL)
+    penalty: str = choice("r1", *PENALTIES)
+    penalty_weight: float = number(1.0, above=0)
+    penalty_every: int = number(16, least=1)
+    discriminator_rate: float = number(0.0, least=0)
+    n_critic: int = number(1, least=1, most=100)
+    momentum: float = number(0.0, least=0, below=1)
+    mismatched: bool = True
+    hard_negatives: int = number(1, least=0, most=8)
+    augment: str = "translation"
+    kl: float = number(0.01, least=0)
+    adversarial: float = number(1.0, above=0)
+    reconstruction: float = number(0.0, least=0)
+    picture_kl: float = number(0.01, least=0)
+    guidance: float = number(0.0, least=0)
+    on_collapse: str = choice("tell", "tell", "stop", "restore")
+    watch_from: int = number(1000, least=0)
+    half: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for policy in self.policies:
+            if policy not in POLICIES:
+                hint = did_you_mean(policy, POLICIES)
+                raise ConfigError(
+                    f"augment has the policy {quote(policy)}; expected some of "
+                    f"{', '.join(POLICIES)}{hint}",
+                    param="augment",
+                )
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policies of DiffAugment, in their order."""
+        return tuple(each.strip() for each in self.augment.split(",") if each.strip())

@@ -1,4 +1,4 @@
-"""The text side of a prior or CLIP: which tokenizer, which encoder, and weights to begin with."""
+"""The text side of a prior, CLIP or GAN: its tokenizer, encoder, and weights to begin with."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -49,7 +49,8 @@ def text_side_of(config: TrainConfig, captions: HasTokenizer, trained: Any = Non
     if config.text.encoder:
         side = _imported(config)
     else:
-        table = config.clip if config.task == "clip" else config.prior
+        tables = {"clip": config.clip, "gan": config.generator}
+        table = tables.get(config.task, config.prior)
         side = TextSide(captions.tokenizer(), dict(table.get("text_encoder", {})))
     if config.text.keywords:
         side = replace(side, tokenizer=side.tokenizer.with_keywords())

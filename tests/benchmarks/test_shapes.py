@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 
 from benchmarks.shapes import (
@@ -10,7 +12,9 @@ from benchmarks.shapes import (
     every_drawing,
     same_pictures,
     split,
+    write_folder,
 )
+from limner.data.sources import open_source
 
 
 def test_captions_name_every_drawing_once_in_known_words() -> None:
@@ -51,3 +55,11 @@ def test_a_picture_shows_what_its_caption_says() -> None:
     arrow, turned = (draw(Drawing(2, 0, 0, red, SHAPES.index("arrow"), turn)) for turn in (0, 1))
     assert (np.rot90(arrow, -1) == turned).all()
     assert (arrow != turned).any()
+
+
+def test_a_folder_is_a_source_with_the_same_pixels(tmp_path: Path) -> None:
+    write_folder(tmp_path / "trained", [5, 9000])
+    found = {sample.captions: sample.image for sample in open_source(str(tmp_path / "trained"))}
+    for position in (5, 9000):
+        drawing = every_drawing()[position]
+        assert np.array_equal(np.array(found[(drawing.caption,)]), draw(drawing))

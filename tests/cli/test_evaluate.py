@@ -15,6 +15,7 @@ from limner.evaluate.pages import can_plot
 from limner.evaluate.scenes import SETS
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
+from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
@@ -80,6 +81,16 @@ def test_a_model_that_draws_no_tokens_is_measured(tmp_path: Path, emoji_font: Pa
         answer["conditions"]["sampler"]["sampler"] == "dpm_solver"
         and "codec" not in answer["scores"]
     )
+
+
+def test_a_gan_is_measured(tmp_path: Path, emoji_font: Path) -> None:
+    gan = str(save_tiny_gan(tmp_path / "g"))
+    words = ["--count", "10", "--sets", "seen", "--font", str(emoji_font), "--json"]
+    ran = run(gan, *words, "--temperature", "0.5")
+    assert ran.exit_code == 0, ran.exception
+    assert json.loads(ran.stdout)["conditions"]["sampler"] == {"temperature": 0.5}
+    ran = run(gan, *words, "--guidance", "2")
+    assert isinstance(ran.exception, UsageError) and "takes a temperature" in str(ran.exception)
 
 
 @pytest.fixture(scope="module")

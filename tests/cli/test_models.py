@@ -11,6 +11,7 @@ from limner.clip.towers import IMAGE_ENCODERS
 from limner.codecs import CODECS
 from limner.decoders import DECODERS, UPSAMPLERS
 from limner.errors import CheckpointError, UnknownModelError
+from limner.gan import DISCRIMINATORS, GENERATORS
 from limner.pipelines.families import FAMILIES
 from limner.priors import EMBEDDING_PRIORS, PRIORS
 from limner.sampling.diffusion import DIFFUSION_SAMPLERS
@@ -64,6 +65,7 @@ def test_parts_are_the_registered_ones_with_a_line_each() -> None:
         "codecs": CODECS, "priors": PRIORS, "text_encoders": TEXT_ENCODERS,
         "image_encoders": IMAGE_ENCODERS, "pipelines": FAMILIES, "samplers": SAMPLERS,
         "embedding_priors": EMBEDDING_PRIORS, "decoders": DECODERS, "upsamplers": UPSAMPLERS,
+        "generators": GENERATORS, "discriminators": DISCRIMINATORS,
         "diffusion_samplers": DIFFUSION_SAMPLERS, "noise_schedules": NOISE_SCHEDULES,
     }  # fmt: skip
     assert {kind: list(found) for kind, found in parts.items()} == {

@@ -1,0 +1,35 @@
+"""The picture's side of a VAE-GAN: which noise would have drawn this picture?"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from limner.gan.discriminator import ResidualDown
+
+
+class PictureEncoder(nn.Module):
+    """A picture to a Gaussian over the noise (Larsen 2016, arXiv 1512.09300, section 2.1).
+
+    It is needed in training only. Shapes: B pictures, Z width of the noise.
+    """
+
+    def __init__(self, size: int, noise: int, channels: Sequence[int] = (32, 48, 64)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, channels[0], 3, padding=1)]
+        before, side = channels[0], size // 2
+        for width in channels[1:]:
+            if side % 2:
+                break
+            layers.append(ResidualDown(before, width))
+            before, side = width, side // 2
+        self.body = nn.Sequential(*layers)
+        self.both = nn.Linear(before * side * side, 2 * noise)
+        with torch.no_grad():
+            self.both.weight.mul_(0.1)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (B, 3, size, size) to the mean and the log variance (B, Z) of the noise."""
+        x = self.body(images.contiguous(memory_format=torch.channels_last))
+        mean, log_variance = self.both(x.flatten(1)).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-10, 10)

@@ -1,0 +1,113 @@
+"""A text-conditional GAN: a sentence and noise become a picture in one pass of one network.
+
+Reed 2016, arXiv 1605.05396; the sentence becomes a condition as in StackGAN, arXiv 1612.03242.
+Shapes: B pictures, T text tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import UsageError
+from limner.gan.drawing import GanSampling, draw_pictures
+from limner.text.tokenizer import Tokenizer
+from limner.types import Request, Step
+
+
+class Gan(nn.Module):
+    """The pipeline, built from its parts; it knows no file.
+
+    Each picture is drawn alone, so that its pixels do not depend on the pictures beside it.
+    """
+
+    family = "gan"
+    codec = None  # it draws pixels, not codes
+    precision = "fp32"
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        generator: Any,
+        *,
+        defaults: GanSampling | None = None,
+        text_length: int = 32,
+    ) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.generator = generator
+        self.defaults = defaults or GanSampling()
+        self.size: int = generator.config.size
+        self.text_length = text_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
+        return next(self.parameters()).device
+
+    @torch.inference_mode()
+    def stream(self, request: Request) -> Iterator[Step]:
+        """Draw `request.n` pictures of the prompt, one a Step; the last Step has all of them.
+
+        Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
+        for a picture to begin with, which no GAN can take.
+        """
+        if request.size not in (None, self.size):
+            raise UsageError(
+                f"this model draws pictures {self.size} pixels wide, not {request.size}; "
+                f"leave size out or give {self.size}",
+                param="size",
+            )
+        for name in ("mask", "image"):
+            if getattr(request, name) is not None:
+                raise UsageError(
+                    f"{name} is given, but a GAN draws whole pictures from a text and a seed and "
+                    f"cannot fill in or alter one; leave {name} out, or take a model of the family "
+                    "'dalle' to fill in, 'unclip' to vary",
+                    param=name,
+                )
+        sampling, drawn = self.settle(request), list[Tensor]()
+        for index in range(request.n):
+            drawn.append(self._draw(request.prompt, request.seed + index, sampling))
+            last = index + 1 == request.n
+            yield Step(index + 1, request.n, images=torch.cat(drawn) if last else drawn[-1])
+
+    @torch.inference_mode()
+    def draw_many(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling | None = None
+    ) -> Tensor:
+        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
+        if not prompts:
+            raise UsageError("no prompts were given; give at least one")
+        pairs = zip(prompts, seeds, strict=True)
+        return torch.cat([self._draw(*pair, sampling or self.defaults) for pair in pairs])
+
+    def preview(self, step: Step) -> Tensor | None:
+        """Return the images (B, 3, H, W) of a step."""
+        return step.images
+
+    def settle(self, request: Request) -> GanSampling:
+        """Return the request's temperature, or the model's own.
+
+        Raises UsageError for a value of models that draw in steps or tokens.
+        """
+        asked = {**asdict(request.sampling), "guidance": request.guidance}
+        temperature = asked.pop("temperature")
+        for name, value in asked.items():
+            if value is not None:
+                raise UsageError(
+                    f"{name} is {value}, but a GAN draws at once and takes a temperature alone; "
+                    f"leave {name} out",
+                    param=name,
+                )
+        return self.defaults if temperature is None else GanSampling(temperature)
+
+    def _draw(self, prompt: str, seed: int, sampling: GanSampling) -> Tensor:
+        """Return one picture (1, 3, H, W)."""
+        ids = self.tokenizer.batch([prompt], self.text_length)
+        ids = ids[:, -max(1, int((ids != 0).sum())) :].to(self.device)
+        return draw_pictures(self.generator, ids, [seed], sampling.temperature)
