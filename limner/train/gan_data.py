@@ -62,11 +62,11 @@ class ScenePairs:
         """Yield images (B, 3, H, W) and ids (1 + N, B, T) from `step` on."""
         data, loop, training = self.config.data, self.config.loop, self.config.gan_training
         settings = PairSettings(
-            self.size, self.config.text_length, data.seed, data.level, training.hard_negatives, 0.0
+            self.size, self.config.text_length, data.seed, data.level, training.hard_negatives, 0
         )
         pairs = PairBatches(loop.batch, tokenizer, settings)
         steps = range(step * training.n_critic, loop.steps * training.n_critic)
-        for pixels, ids in stream(pairs, steps, data.workers):
+        for pixels, ids, _ in stream(pairs, steps, data.workers):
             yield to_floats(pixels.movedim(-1, 1)), ids
 
     def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:
