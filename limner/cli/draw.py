@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import Place, read_prompts, slug
 from limner.cli.messages import localised, say
 from limner.errors import DataError, UsageError, quote
@@ -63,6 +65,12 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option(
         "--adapter", metavar="FILE[:WEIGHT]", help="Add what limner adapt made; may come again."
+    ),
+]
+Ray = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Draw on this Ray cluster; local starts one here (limner[ray])."
     ),
 ]
 NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
@@ -179,6 +187,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     best_of: BestOf = None,
     clip: Clip = "clip",
     adapter: Adapters = None,
+    ray: Ray = "",
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     strict: Strict = False,
@@ -201,14 +210,11 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
     place = Place.parse(out, n * len(requests))
     place.prepare()
-    from limner.registry import load_to_draw
-
     choice = choice.ready()
-    pipeline = load_to_draw(
-        model, allow_nonfinite=allow_nonfinite, precision=precision, adapters=adapter or ()
-    )
-    for request in requests:
-        drawn = draw_files(pipeline, request, place, manner, choice)
+    drawer = Drawer(model, precision, adapter or (), allow_nonfinite)
+    all_drawn = drawings(drawer, requests, partial(with_progress, manner=manner), ray)
+    for request, (pictures, seconds) in zip(requests, all_drawn, strict=True):
+        drawn = write_files(request, pictures, seconds, place, manner, choice)
         again = repeat_command(request, model, out, drawn, choice, adapter or ())
         report(drawn, again, manner)
     if bad:
@@ -249,19 +255,22 @@ def read_requests(
     return requests, bad
 
 
-def draw_files(
-    pipeline: Any, request: Request, place: Place, manner: Manner, choice: Choice
+def write_files(
+    request: Request,
+    pictures: list[Picture],
+    seconds: float,
+    place: Place,
+    manner: Manner,
+    choice: Choice,
 ) -> Drawn:
-    """Draw a request and write a file for each picture kept, and a grid when there are several."""
-    from limner.draw import finish
+    """Write a file for each picture of a request that is kept, and a grid of several."""
     from limner.images import encode_png, grid
 
-    began = time.perf_counter()
-    steps = with_progress(pipeline.stream(request), request.prompt, manner)
-    pictures, dropped = finish(steps, request, pipeline), list[Picture]()
+    dropped = list[Picture]()
     if choice.best_of is not None:
+        began = time.perf_counter()
         pictures, dropped = keep_best(choice.clip, pictures, choice.keep)
-    seconds = time.perf_counter() - began
+        seconds += time.perf_counter() - began
     stem = slug(request.prompt)
     paths = [
         place.write(f"{stem}-{picture.seed}.png", picture.to_png(metadata=manner.metadata))

@@ -43,6 +43,12 @@ Codec = Annotated[
 Crops = Annotated[int, typer.Option(help="Codes of each picture: itself, then altered ones.")]
 Flip = Annotated[float, typer.Option(help="Chance of mirroring an altered picture, 0 to 1.")]
 Seed = Annotated[int, typer.Option(help="Another seed alters the pictures in other ways.")]
+Ray = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS", help="Encode on this Ray cluster; local starts one here (limner[ray])."
+    ),
+]
 Write = Annotated[bool, typer.Option("--write", help="Write what is kept as an image folder.")]
 
 
@@ -112,6 +118,7 @@ def encode(
     crops: Crops = 1,
     flip: Flip = 0.0,
     seed: Seed = 0,
+    ray: Ray = "",
     as_json: AsJson = False,
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
@@ -129,8 +136,9 @@ def encode(
     with leaving_on_termination(), showing() as show:
         opened = open_source(source)
         coder, _ = load_codec(codec)
-        coder = coder.to("cuda" if torch.cuda.is_available() else "cpu")
-        with closing(encode(opened, coder, digest_of(coder), out, config, workers=1)) as steps:
+        coder = coder.to("cuda" if torch.cuda.is_available() and not ray else "cpu")
+        digest = digest_of(coder)
+        with closing(encode(opened, coder, digest, out, config, workers=1, ray=ray)) as steps:
             for step in steps:
                 if isinstance(step, dict):
                     manifest = step

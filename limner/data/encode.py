@@ -26,13 +26,13 @@ from limner.data.samples import (
     json_lines,
     read_pictures,
 )
-from limner.data.shelf import BLOCK, Shelf, fitted, generator_of, note_bad, to_floats
-from limner.errors import ConfigError
+from limner.data.shelf import BLOCK, Bad, Shelf, fitted, generator_of, note_bad, to_floats
+from limner.errors import ConfigError, UsageError, quote
 
 SHARD = 128  # blocks in a shard
 CROPS_LIMIT = 64
 
-Block = tuple[Sequence[Sample], Tensor]  # pictures (B, 3, size, size) uint8
+Block = tuple[int, Sequence[Sample], Tensor]  # its number, pictures (B, 3, size, size) uint8
 
 
 @dataclass(frozen=True)
@@ -61,20 +61,23 @@ def encode(
     config: EncodeConfig,
     *,
     workers: int = 0,
+    ray: str = "",
 ) -> Generator[int | dict[str, Any], None, None]:
     """Yield how many pictures are encoded, as the work goes on, and at last the manifest.
 
     Writes the new folder `out`, whole or not at all: codes of each shard, captions beside them,
-    bad_samples.jsonl and codes.json; `digest` names the codec in it. Raises DataError when more
-    than 1 % of the pictures are bad, UsageError and ResourceError for `out`.
+    bad_samples.jsonl and codes.json; `digest` names the codec in it. With the address of a Ray
+    cluster the pictures are encoded there: the same bytes, where it computes as this machine does.
+    Raises DataError when more than 1 % of the pictures are bad, UsageError and ResourceError for
+    `out`, and as `limner.data.on_ray.spread` does.
     """
     files: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     codes: list[Tensor] = []
     done = 0
     with new_folder(out) as folder:
-        for number, (samples, pictures) in enumerate(_blocks(source, codec.config.size, workers)):
-            codes.append(_codes_of(codec, samples, pictures, config, number))
+        for samples, found in _coded(source, codec, config, workers, ray):
+            codes.append(found)
             rows += [{"key": each.key, "captions": each.captions} for each in samples]
             done += len(samples)
             if len(codes) == SHARD:
@@ -98,28 +101,76 @@ def encode(
     yield manifest
 
 
+def _coded(
+    source: Source, codec: Any, config: EncodeConfig, workers: int, ray: str
+) -> Iterator[tuple[Sequence[Sample], Tensor]]:
+    """Yield the samples of each block that can be read, and their codes, in their order."""
+    if not ray:
+        for number, samples, pictures in _blocks(source, codec.config.size, workers):
+            yield samples, _codes_of(codec, samples, pictures, config, number)
+        return
+    if not isinstance(source, IndexedSource):
+        raise UsageError(
+            f"{quote(source.place, 120)} is read in its own order only, so Ray workers cannot "
+            "share it; write it as a folder with limner data clean --write, or leave out --ray"
+        )
+    from limner.data.on_ray import spread
+
+    shelf = Shelf(source, codec.config.size)
+    starts = range(0, len(shelf), BLOCK)
+    items = [(number, shelf.samples[row : row + BLOCK]) for number, row in enumerate(starts)]
+    for row, (good, codes, bad) in zip(
+        starts, spread(ray, _RemoteCoder, (codec.cpu(), config), items), strict=True
+    ):
+        _note(source, shelf, [(row + place, reason) for place, reason in bad])
+        if good:
+            yield [shelf.samples[row + place] for place in good], torch.from_numpy(codes)
+
+
+class _RemoteCoder:
+    """Reads and encodes blocks in a Ray worker."""
+
+    def __init__(self, known: tuple[Any, EncodeConfig]) -> None:
+        codec, self.config = known
+        self.codec = codec.to("cuda" if torch.cuda.is_available() else "cpu")
+
+    def __call__(self, item: tuple[int, Sequence[Sample]]) -> tuple[list[int], Any, list[Bad]]:
+        number, samples = item
+        ((good, pictures, bad),) = Shelf(samples, self.codec.config.size).blocks()
+        if not good:
+            return [], None, bad
+        read = [samples[place] for place in good]
+        return good, _codes_of(self.codec, read, pictures, self.config, number).numpy(), bad
+
+
+def _note(source: Source, shelf: Shelf, bad: Sequence[Bad]) -> None:
+    """Note bad pictures; raise DataError as soon as more than 1 % is lost for certain."""
+    if bad:
+        note_bad(source.losses, shelf, bad)
+        lost = sum(each.code == "bad_picture" for each in source.losses.samples)
+        source.losses.check(len(shelf) - lost, source.place)
+
+
 def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
     """Yield the pictures that can be read, in their order."""
     if isinstance(source, IndexedSource):
         shelf = Shelf(source, size)
-        for rows, pictures, bad in shelf.blocks(workers):
-            if bad:
-                note_bad(source.losses, shelf, bad)
-                lost = sum(each.code == "bad_picture" for each in source.losses.samples)
-                source.losses.check(len(shelf) - lost, source.place)
+        for number, (rows, pictures, bad) in enumerate(shelf.blocks(workers)):
+            _note(source, shelf, bad)
             if rows:
-                yield [shelf.samples[row] for row in rows], pictures
+                yield number, [shelf.samples[row] for row in rows], pictures
         return
+    number = 0
     samples: list[Sample] = []
     read: list[Tensor] = []
     for sample, image in read_pictures(source):
         samples.append(sample)
         read.append(fitted(image, size))
         if len(samples) == BLOCK:
-            yield samples, torch.stack(read)
-            samples, read = [], []
+            yield number, samples, torch.stack(read)
+            number, samples, read = number + 1, [], []
     if samples:
-        yield samples, torch.stack(read)
+        yield number, samples, torch.stack(read)
 
 
 def _codes_of(

@@ -361,3 +361,30 @@ def on_a_terminal(words: list[str], cwd: Path) -> str:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors.decode()
     return printed.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # a Ray takes seconds to start
+def test_many_prompts_are_drawn_on_a_ray(folder: Path, tmp_path: Path) -> None:
+    """Run in processes of their own, as a person does; the files are those of drawing here."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'limner[ray]'")
+    (tmp_path / "prompts.txt").write_text("\n".join(f"apple {n}" for n in range(5)))
+    words = ["draw", "--prompts", "prompts.txt", "--seed", "3", "-n", "2", "--model", str(folder)]
+    command = [sys.executable, "-m", "limner", *words, "--quiet", "--out"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(limner.__file__).parent.parent)}
+    runs = {"here": [], "there": ["--ray", "local"]}
+    for name, more in runs.items():
+        ended = subprocess.run(
+            [*command, name, *more], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert ended.stdout.splitlines() == [f"{name}/{each}" for each in in_order()]
+    assert all(
+        (tmp_path / "here" / each).read_bytes() == (tmp_path / "there" / each).read_bytes()
+        for each in in_order()
+    )
+
+
+def in_order() -> list[str]:
+    kinds = ("3", "4", "3-grid")
+    return [f"apple-{number}-{kind}.png" for number in range(5) for kind in kinds]

@@ -1,6 +1,8 @@
 """`limner data check` and `limner data clean` from the command line: answers and exit codes."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,23 @@ def test_encoding_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
         assert run(*words, *more) == code
         assert reason in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # a Ray takes seconds to start
+def test_encoding_on_a_ray_of_its_own(tmp_path: Path) -> None:
+    """Run in a process of its own, as a person does: nothing but the answer is printed."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'limner[ray]'")
+    write_pairs(tmp_path / "a", 5)
+    model, out = save_tiny_model(tmp_path / "tiny"), tmp_path / "out"
+    words = ["data", "encode", tmp_path / "a", "--codec", model, "--out", out, "--ray"]
+    command = [sys.executable, "-m", "limner", *map(str, words)]
+    ended = subprocess.run([*command, "local"], capture_output=True, text=True)
+    assert ended.stdout == f"{out}: 5 pictures, 1 codes of each\n" and ended.returncode == 0
+    assert ended.stderr == ""
+    assert len(read_encoded(out)) == 5
+    command[command.index(str(out))] = str(tmp_path / "other")
+    ended = subprocess.run([*command, "127.0.0.1:9"], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (5, "")
+    assert "no Ray cluster answers at '127.0.0.1:9'" in ended.stderr
+    assert not (tmp_path / "other").exists()
