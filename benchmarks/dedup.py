@@ -164,12 +164,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     result = measure(given.scenes, given.copies, given.size)
+    result["seed"] = SEED
     result["join_seconds"] = measure_join(given.hashes)
     kinds = result["kinds"]
     assert isinstance(kinds, dict)
     for kind, rate in kinds.items():
         span = f"{rate['low']:.3f} to {rate['high']:.3f}"
         print(f"{kind:20} {rate['found']:4} of {rate['of']:4}   (95 % {span})")
+    print(f"seed {SEED}")
     print(f"false groups         {result['false_groups']:4} in {given.scenes} scenes")
     print(f"reading {result['pictures']} pictures {result['read_seconds']:.1f} s, ", end="")
     print(f"finding copies {result['copies_seconds']:.1f} s")

@@ -192,7 +192,7 @@ class Run:
             if not is_out_of_memory(error):
                 raise
             raise _no_memory(self.config) from error
-        notes += self.watch.after_step(numbers["loss"], step)
+        notes += self.watch.after_step(numbers["loss"], step, numbers.get("discriminator"))
         return numbers
 
     def _ended(self, count: int) -> str:

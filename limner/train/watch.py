@@ -16,6 +16,8 @@ SPIKE = 8.0  # mean deviations above the running mean
 QUIET = 100  # steps between two notes of the same kind
 MEMORY = 0.98  # of the running means
 COLLAPSED = 0.05  # share of codes used
+GUESSING = 2.0  # hinge loss of a discriminator that says 0 to every picture
+SURE = 0.05  # share of that, as a mean: it errs no more, and what it judges learns nothing of it
 IN_A_ROW = 3  # validations, or batches left out
 
 
@@ -37,10 +39,14 @@ class Watch:
     waited: int = 0
     unused: int = 0
     skipped: int = 0
+    judge: float = GUESSING
+    judge_steps: int = 0
+    judged_at: int = -QUIET
     history: list[list[float]] = field(default_factory=list)  # judged, and the mean loss then
 
-    def after_step(self, loss: float, step: int) -> list[str]:
-        """Take the loss of a step; return what a person should know."""
+    def after_step(self, loss: float, step: int, discriminator: float | None = None) -> list[str]:
+        """Take the loss of a step, and of a discriminator; return what a person should know."""
+        told = [] if discriminator is None else self._sure(discriminator, step)
         self.skipped, self.steps = 0, self.steps + 1
         if self.steps == 1:
             self.mean = loss
@@ -50,11 +56,12 @@ class Watch:
         self.mean += (1 - MEMORY) * away
         self.deviation += (1 - MEMORY) * (abs(away) - self.deviation)
         if not spike or step - self.spiked_at < QUIET:
-            return []
+            return told
         self.spiked_at = step
         return [
+            *told,
             f"the loss jumped to {loss:.4g} at step {step}, from about {before:.4g}; if it does "
-            "not come down again, lower loop.learning_rate"
+            "not come down again, lower loop.learning_rate",
         ]
 
     def after_skip(self, error: NonFiniteError, step: int) -> list[str]:
@@ -88,6 +95,19 @@ class Watch:
         if isinstance(state, dict):
             for name in set(state) & set(asdict(self)) - {"judged", "sign"}:
                 setattr(self, name, state[name])
+
+    def _sure(self, loss: float, step: int) -> list[str]:
+        self.judge_steps += 1
+        self.judge += (1 - MEMORY) * (loss - self.judge)
+        settled = self.judge_steps > SETTLED and step - self.judged_at >= SETTLED
+        if not settled or self.judge > SURE * GUESSING:
+            return []
+        self.judged_at, self.judge_steps = step, 0
+        return [
+            f"the discriminator no longer errs (its loss is about {self.judge:.2g}, and "
+            f"{GUESSING:g} means that it guesses): the codec learns nothing from it; lower "
+            "codec_training.adversarial, or let it join later with codec_training.adversarial_from"
+        ]
 
     def _collapse(self, numbers: dict[str, float]) -> list[str]:
         used = numbers.get("codes_used")

@@ -42,6 +42,23 @@ def test_three_validations_with_few_codes_are_a_collapse() -> None:
     assert "collapse: only 2.0% of the codes are used" in told[4][0]
 
 
+def test_a_discriminator_that_no_longer_errs_is_told() -> None:
+    fair = Watch("psnr", 1)
+    assert not any(fair.after_step(1.0, step, 1.2 + 0.5 * (step % 2)) for step in range(400))
+    watch = Watch("psnr", 1)
+    told = [watch.after_step(1.0, step, 0.01) for step in range(300)]
+    at = [step for step, notes in enumerate(told) if notes]
+    assert 150 < at[0] < 200 and len(at) == 2 and at[1] - at[0] > 100
+    assert told[at[0]][0].startswith("the discriminator no longer errs (its loss is about 0.")
+    half = Watch("psnr", 1)
+    for step in range(100):
+        half.after_step(1.0, step, 0.01)
+    again = Watch("psnr", 1)
+    again.restore(half.state())
+    told = [again.after_step(1.0, step, 0.01) for step in range(100, 300)]
+    assert [step for step, notes in enumerate(told, 100) if notes] == at
+
+
 def test_learning_by_heart_is_told() -> None:
     watch, told = Watch("validation", -1), []
     for number, value in enumerate([2.0, 2.1, 2.2, 2.3]):
