@@ -31,6 +31,8 @@ DALLE_PYTORCH_DEPS = (
 )
 MIN_DALLE = ("min-dalle==0.4.11",)
 MIN_DALLE_DEPS = ("emoji==2.16.0", "requests")
+OPEN_CLIP = ("open-clip-torch==3.3.0",)
+OPEN_CLIP_DEPS = ("ftfy==6.3.1", "regex", "tqdm", "transformers>=5.17")
 VECTOR_QUANTIZE = ("vector-quantize-pytorch==1.32.0",)
 VECTOR_QUANTIZE_DEPS = ("einops>=0.8.0", "einx>=0.3.0", "loguru", "torch-einops-utils>=0.1.42")
 
@@ -42,13 +44,22 @@ STAND_INS = (
     "torchvision.models",
     "torchvision.utils",
     "torchvision.datasets",
+    "torchvision.ops",
+    "torchvision.ops.misc",
     "youtokentome",
 )
 
 _STAND_IN = '''"""A stand-in: what it names can be imported, not used."""
 
 
-class _Absent:
+class _Names(type):
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return cls
+
+
+class _Absent(metaclass=_Names):
     def __init__(self, *arguments, **options):
         raise RuntimeError("this is a stand-in: the package is not installed for benchmarks")
 

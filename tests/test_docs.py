@@ -15,6 +15,7 @@ from limner import registry
 from limner.cli import main
 from limner.evaluate.conditions import Conditions, Reference
 from limner.evaluate.networks import Network
+from limner.server.arena import ArenaServer
 from limner.train import caches
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
@@ -29,6 +30,7 @@ OPEN = {  # what is in them depends on names
     "models show": {"codec", "prior", "clip", "decoder", "upsampler", "generator"},
     "eval": {"conditions"},
     "compare": {"conditions[]"},
+    "arena": {"conditions[]"},
     "audit memorisation": {"conditions"},
     "audit bias": {"conditions"},
     "data encode": {"files"},
@@ -125,6 +127,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["tiny", "--on", "p.jsonl", "--clip", "tiny-clip", "--reference", "photos/red_apple"],
     ],
     "compare": [["tiny", "tiny", "--on", "p.jsonl", "--clip", "tiny-clip"]],
+    "arena": [["tiny", "tiny", "tiny", "--prompts", "p.txt"]],
     "audit memorisation": [
         ["photos/red_apple", "--train", "photos/red_apple"],
         ["tiny", "--train", "held", "--held-out", "held", "--samples", "2"],
@@ -220,6 +223,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
         patch.setenv("LIMNER_FONT", str(emoji_font))
         patch.setitem(registry.PRESETS, "default", folder / "tiny")
         patch.setattr(caches, "TOKENIZER_SCENES", 60)
+        patch.setattr(ArenaServer, "serve_forever", lambda server: None)  # nobody votes
         for command, calls in COMMANDS.items():
             for words in calls:
                 told = io.StringIO()

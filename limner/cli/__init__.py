@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from limner import __version__
 from limner.cli import audit, clip, data, models, sources
 from limner.cli.adapt import adapt
+from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
@@ -82,6 +83,7 @@ app.command("train")(train)
 app.command("adapt")(adapt)
 app.command("eval")(evaluate)
 app.command("compare")(compare)
+app.command("arena")(arena)
 app.command("rank")(clip.rank)
 app.add_typer(clip.app, name="clip")
 audit.app.command("bias")(bias)

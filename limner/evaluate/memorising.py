@@ -98,16 +98,12 @@ def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> A
 
     With the prompt of each drawing, cliques are looked for too. The time grows with the square of
     the number of pictures. A copy must agree everywhere: a cut-out object on another ground is not
-    found. What two people could have made alike is taken for a copy, as the same sign drawn larger
-    on the same ground.
+    found. What two people could have made alike is taken for a copy: the same sign drawn larger on
+    the same ground, or in nearly its colours, or on a ground of another brightness.
     """
     tiled = _tiles(drawn.looks.thumbnails)
     nearest, distances = _nearest(tiled, _tiles(train.looks.thumbnails))
-    copies = [
-        each
-        for each in _find_copies(drawn.looks, train.looks)
-        if same_colours(drawn.colours[each.drawn], train.colours[each.trained], each.mirrored)
-    ]
+    copies = _find_copies(drawn, train)
     cliques = [] if prompts is None else _cliques(tiled, prompts)
     return Audit(len(drawn), len(train), copies, nearest, distances, cliques)
 
@@ -164,15 +160,15 @@ def _at_most(found: int, tried: int, share: float) -> float:
     return math.fsum(map(math.exp, terms))
 
 
-def _find_copies(drawn: Looks, train: Looks) -> list[Copy]:
+def _find_copies(drawn: Album, train: Album) -> list[Copy]:
     """Return a copy for each drawing that has one, its most certain."""
-    firsts = {digest: row for row, digest in reversed(list(enumerate(train.digests)))}
+    firsts = {digest: row for row, digest in reversed(list(enumerate(train.looks.digests)))}
     found = {
         row: Copy(row, firsts[digest], "pixels")
-        for row, digest in enumerate(drawn.digests)
+        for row, digest in enumerate(drawn.looks.digests)
         if digest in firsts
     }
-    both = np.concatenate([train.thumbnails, drawn.thumbnails])
+    both = np.concatenate([train.looks.thumbnails, drawn.looks.thumbnails])
     spread = both.std(axis=(1, 2), dtype=np.float32)
     rest = [
         row
@@ -180,9 +176,12 @@ def _find_copies(drawn: Looks, train: Looks) -> list[Copy]:
         if spread[row] >= LEAST_SPREAD and row - len(train) not in found
     ]
     for pair in near_copies(both[rest], rest):
-        if pair.first < len(train) <= pair.second:
-            row = pair.second - len(train)
-            found.setdefault(row, Copy(row, pair.first, pair.how, pair.mirrored))
+        row = pair.second - len(train)
+        if not pair.first < len(train) <= pair.second or row in found:
+            continue
+        # The same form in other colours may come first; the drawing's source is looked for on.
+        if same_colours(drawn.colours[row], train.colours[pair.first], pair.mirrored):
+            found[row] = Copy(row, pair.first, pair.how, pair.mirrored)
     return [found[row] for row in sorted(found)]
 
 

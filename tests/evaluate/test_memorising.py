@@ -1,6 +1,7 @@
 """The memorisation audit on a planted set, its bound and its cliques."""
 
 import io
+from itertools import count as count_up
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
+from limner.data.nouns import nouns
+from limner.data.scenes import render, sample_graph, scene_rng
 from limner.evaluate.memorising import (
     Album,
     Audit,
@@ -68,6 +71,42 @@ def test_all_of_20_planted_copies_are_found_and_none_of_480_others(
     assert {each.how for each in found.copies[::5]} == {"pixels"}
     assert (found.drawn, found.trained) == (500, 300)
     assert 0.04 < found.bound < 0.06
+
+
+def test_a_copy_is_found_beside_the_same_form_in_other_colours() -> None:
+    grey = drawing(7).convert("L")
+    red, green = (ImageOps.colorize(grey, "black", colour) for colour in ("red", "green"))
+    found = audit(album([jpeg(red)]), album([green, drawing(8), red]))
+    assert [(each.drawn, each.trained) for each in found.copies] == [(0, 2)]
+
+
+def scenes(split: str, things: set[str], count: int) -> list[Image.Image]:
+    """Return the first scenes of a split that show none but these nouns."""
+    found = []
+    for index in count_up():
+        graph = sample_graph(split, scene_rng(split, index, 1, 3), 3)
+        if things.issuperset(thing.noun for thing in graph.things):
+            found.append(Image.fromarray(render(graph, 64)))
+        if len(found) == count:
+            break
+    return found
+
+
+@pytest.mark.slow  # a thousand scenes: ten seconds
+@pytest.mark.usefixtures("emoji_font")
+def test_of_scenes_with_other_things_none_is_a_copy_and_planted_ones_are() -> None:
+    """The grounds and places are those of the training pictures; the things never are.
+
+    Scenes of the same things would not do: a split may hold the very pixels of another.
+    """
+    every = [noun.singular for noun in nouns()]
+    train = scenes("train", set(every[::2]), 480)
+    drawn = scenes("validation", set(every[1::2]), 480)
+    places = {25 * each + 3: 20 * each for each in range(20)}
+    for order, (place, source) in enumerate(places.items()):
+        drawn.insert(place, CHANGES[order % len(CHANGES)](train[source]))
+    found = {each.drawn: each.trained for each in audit(album(drawn), album(train)).copies}
+    assert found == places
 
 
 def test_the_nearest_of_a_copy_is_its_source(planted: tuple[Audit, dict[int, int]]) -> None:

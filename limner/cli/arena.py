@@ -1,0 +1,196 @@
+"""`limner arena`: people say which model's pictures fit better, without knowing whose they are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import string
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli.evaluate import AsJson
+from limner.cli.files import Place, slug
+from limner.cli.measuring import conditions_of, drawing, read_asked, watching
+from limner.cli.messages import say
+from limner.errors import UsageError, quote
+from limner.types import Request
+
+if TYPE_CHECKING:
+    from limner.evaluate.votes import Votes
+
+MODELS_LIMIT, PROMPTS_LIMIT = 8, 1000
+# Added to the seeds of each further model: copies of a model must draw other pictures. The seeds of
+# a measurement lie within 10 million of one another.
+OTHER_SEEDS = 2**28
+_FILES = (".txt", ".tsv", ".jsonl")
+
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="A B [C ...]", help="Names or folders of 2 to 8 models."),
+]
+Prompts = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE|PROMPT", help="A file of prompts, or one; may be given again."),
+]
+Folder = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The arena's place; runs/arena-A-B without.")
+]
+Seed = Annotated[int | None, typer.Option(help="Chooses the drawings; 0 without.")]
+Host = Annotated[str, typer.Option(help="The address to serve on; other machines reach 0.0.0.0.")]
+Port = Annotated[int, typer.Option(help="The port to serve on; 0 takes a free one.")]
+Report = Annotated[bool, typer.Option("--report", help="Only tell what the votes so far say.")]
+
+
+def arena(  # typer reads the options off the signature
+    models: Models = None,
+    prompts: Prompts = None,
+    folder: Folder = None,
+    seed: Seed = None,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    report: Report = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show pictures of models in pairs, blind, on a local page, and count which are preferred.
+
+    The same command, or --folder alone, goes on where it was left.
+    """
+    named = models or []
+    votes = open_votes(named, folder)
+    asked = [each for text in prompts or [] for each in read_prompt(text)]
+    set_up(votes, named, list(dict.fromkeys(asked)), seed, new=not report)
+    if not report:
+        draw_missing(votes)
+        serve(votes, host, port)
+    tell_standing(votes, as_json)
+
+
+def open_votes(models: list[str], folder: Path | None) -> Votes:
+    """Return the arena's store, which need not be there yet; UsageError for a wrong number."""
+    from limner.evaluate.votes import Votes
+
+    if (folder is None and len(models) < 2) or len(models) == 1:
+        raise UsageError(
+            "an arena is between at least 2 models; name them, or give an arena's --folder"
+        )
+    if len(models) > MODELS_LIMIT:
+        raise UsageError(f"{len(models)} models; an arena takes at most {MODELS_LIMIT}")
+    names = "-".join(slug(Path(each).name) for each in models)
+    place = folder or Path("runs") / f"arena-{names}"
+    return Votes(place / "arena.db")
+
+
+def read_prompt(text: str) -> list[str]:
+    """Return the prompts of a file, or the one that `text` itself is."""
+    if Path(text).suffix.lower() in _FILES or Path(text).is_file():
+        return [each.text for each in read_asked(Path(text))]
+    return [Request(text).prompt]
+
+
+def set_up(
+    votes: Votes, models: list[str], prompts: list[str], seed: int | None, *, new: bool
+) -> None:
+    """Begin an arena, where `new` allows it, or see that the one there is what is asked for."""
+    from limner.evaluate.prompted import SEEDS
+    from limner.evaluate.votes import Setup, match
+
+    if votes.exists():
+        match(votes.setup(), models, prompts, seed)
+        return
+    where = quote(str(votes.path.parent), 200)
+    if not new or not models:
+        raise UsageError(f"there is no arena in {where}; begin one with limner arena A B --prompts")
+    if not 1 <= len(prompts) <= PROMPTS_LIMIT:
+        raise UsageError(
+            f"{len(prompts)} prompts; an arena takes 1 to {PROMPTS_LIMIT}, given with --prompts",
+            param="prompts",
+        )
+    first = seed or 0
+    if not 0 <= first <= 2**32 // SEEDS:
+        raise UsageError(f"seed {first} is out of range; give 0 to {2**32 // SEEDS}", param="seed")
+    Place(votes.path.parent).prepare()
+    for each in models:
+        find(each)
+    votes.create(Setup(tuple(models), tuple(prompts), first), random.SystemRandom())
+
+
+def find(model: str) -> None:
+    """Raise UnknownModelError for a name that is no model's, before anything is made."""
+    from limner import registry
+
+    registry.find(model)
+
+
+def draw_missing(votes: Votes) -> None:
+    """Draw what is not drawn yet, model by model, and keep it batch by batch."""
+    from limner.evaluate.prompted import BATCH, seeds_of
+    from limner.images import encode_png, to_images
+    from limner.registry import load_to_draw
+
+    setup = votes.setup()
+    seeds = [each[0] for each in seeds_of(len(setup.prompts), setup.seed, 1)]
+    for number, model in enumerate(setup.models):
+        missing = votes.undrawn(number)
+        if not missing:
+            continue
+        request = Request("settings")
+        pipeline = load_to_draw(model)
+        votes.keep_conditions(number, conditions_of(pipeline, request).to_json())
+        draw = drawing(pipeline, request)
+        with watching() as watch:
+            for first in range(0, len(missing), BATCH):
+                watch(f"drawing {number + 1} of {len(setup.models)}", first, len(missing))
+                places = missing[first : first + BATCH]
+                images = to_images(
+                    draw(
+                        [setup.prompts[each] for each in places],
+                        [seeds[each] + number * OTHER_SEEDS for each in places],
+                    )
+                )
+                pictures = [encode_png(each) for each in images]
+                votes.add_pictures(number, zip(places, pictures, strict=True))
+
+
+def serve(votes: Votes, host: str, port: int) -> None:
+    """Serve the page until all is judged, or until Ctrl-C."""
+    from limner.server.arena import ArenaServer
+
+    done, total = votes.progress()
+    if done == total:
+        return
+    with ArenaServer(votes, host, port) as server:
+        say(f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def tell_standing(votes: Votes, as_json: bool) -> None:
+    """Print what the votes say: in words, or as JSON."""
+    from limner.evaluate.arena import judge
+
+    setup = votes.setup()
+    standing = judge(votes.votes(), len(setup.models))
+    done, total = votes.progress()
+    letters = string.ascii_uppercase[: len(setup.models)]
+    names = [f"{letter} ({name})" for letter, name in zip(letters, setup.models, strict=True)]
+    said = standing.sentences(names)
+    answer: dict[str, Any] = {
+        "models": [
+            {"model": letter, "name": name}
+            for letter, name in zip(letters, setup.models, strict=True)
+        ],
+        "prompts": len(setup.prompts),
+        "seed": setup.seed,
+        "votes": done,
+        "duels": total,
+        **standing.to_json(letters),
+        "in_words": said,
+        "conditions": votes.conditions(),
+    }
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    typer.echo("\n".join([f"{done} of {total} pairs are judged", *said, str(votes.path)]))

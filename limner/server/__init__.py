@@ -1,0 +1,1 @@
+"""What limner serves over HTTP."""
