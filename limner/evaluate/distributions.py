@@ -132,7 +132,18 @@ def vendi_score(features: Tensor) -> float:
     lengths = rows.norm(dim=1, keepdim=True)
     if bool((lengths == 0).any()):
         raise UsageError("vendi_score needs features with a direction; one of the rows is zero")
-    shares = torch.linalg.svdvals(rows / lengths).square() / len(rows)
+    rows = rows / lengths
+    return vendi_of(rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows)
+
+
+def vendi_of(similarities: Tensor) -> float:
+    """Return the exponential of the entropy of a matrix's eigenvalues, as shares of their sum.
+
+    `similarities` (N, N) are symmetric, 1 of each with itself (arXiv 2210.02410, definition 3.1);
+    X^T X of unit rows X has the eigenvalues of X X^T.
+    """
+    values = torch.linalg.eigvalsh(similarities).clamp_min(0)
+    shares = values / values.sum()
     return float((-torch.xlogy(shares, shares).sum()).exp())
 
 

@@ -7,6 +7,7 @@ asked, of its codec's decoder.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from limner.train.caches import Caches
 from limner.train.codec_data import pictures_of
 from limner.train.config import TrainConfig
 from limner.train.losses import RECONSTRUCTION
+from limner.train.memory import Memory
 from limner.train.optimizer import Average
 from limner.train.own_data import OwnData
 from limner.train.prior_data import OwnCodes
@@ -140,6 +142,15 @@ class AdaptStep:
         for row in self.codes.rows[: SHOWN - len(prompts)]:
             prompts.append(self.codes.encoded[0].captions[row][0])
         return self.pipeline.draw_many(prompts, range(len(prompts)))
+
+    @torch.no_grad()
+    def repeated(self, samples: Tensor) -> list[str]:
+        """Return what to tell of samples that repeat the new pictures."""
+        return self._memory.repeated(samples)
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.pipeline.codec, self.codes.train)
 
     def export(self, out: Path) -> None:
         """Write the averaged changes as `adapter.safetensors`."""

@@ -25,7 +25,7 @@ from limner.train.journal import Journal, Waiting, check_tensorboard
 from limner.train.own_data import open_data
 from limner.train.ranks import by_the_first, joined, mean_numbers, scatter_noise
 from limner.train.state import load_state, save_state
-from limner.train.steps import Reacting, TrainingStep, create_step
+from limner.train.steps import Reacting, Remembering, TrainingStep, create_step
 from limner.train.update import device_of
 from limner.train.watch import Watch
 
@@ -158,7 +158,7 @@ class Run:
                         notes += self.step_object.react(validation)
                 ended = self._ended(count)
                 if count % loop.sample_every == 0 or ended:
-                    self._write_samples(count)
+                    notes += self._write_samples(count)
                 if count % loop.save_every == 0 or ended:
                     self.save(count)
                 seconds = time.monotonic() - began
@@ -216,12 +216,14 @@ class Run:
         with self._averaged():
             return by_the_first(self.step_object.validate)
 
-    def _write_samples(self, step: int) -> None:
+    def _write_samples(self, step: int) -> list[str]:
         with self._averaged():
             if not share_here().first:
-                return
-            pictures = to_images(self.step_object.samples())
-        grid(pictures, columns=16).save(self.out / f"samples-{step:06d}.png")
+                return []
+            samples, held = self.step_object.samples(), self.step_object
+            notes = held.repeated(samples) if isinstance(held, Remembering) else []
+        grid(to_images(samples), columns=16).save(self.out / f"samples-{step:06d}.png")
+        return notes
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

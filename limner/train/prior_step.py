@@ -1,6 +1,7 @@
 """The prior's training step: codes of pictures, their captions, random order annealed."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from limner.sampling.tokens import TokenSampling
 from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.card import card_of
 from limner.train.config import TrainConfig
+from limner.train.memory import Memory
 from limner.train.own_data import OwnData, open_data
 from limner.train.parts import load_codec
 from limner.train.prior_data import codes_of
@@ -139,6 +141,15 @@ class PriorStep:
         """Return pictures of 32 prompts, or fewer: captions of held-out pictures among them."""
         prompts = self.codes.prompts()
         return self._pipeline().draw_many(prompts, range(len(prompts)))
+
+    @torch.no_grad()
+    def repeated(self, samples: Tensor) -> list[str]:
+        """Return what to tell of samples that repeat training pictures; of scenes nothing."""
+        return [] if self.own is None else self._memory.repeated(samples)
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.codec, self.codes.train)
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model: tokenizer, codec and averaged prior."""

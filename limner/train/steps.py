@@ -70,6 +70,15 @@ class Reacting(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A step that can tell whether what it draws was learnt by heart."""
+
+    def repeated(self, samples: Tensor) -> list[str]:
+        """Return what to tell of samples (B, 3, H, W) that repeat training pictures."""
+        ...
+
+
 def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingStep:
     """Return the training step of a config's task; `data` where its pictures are opened already."""
     from limner.train.adapt_step import AdaptStep

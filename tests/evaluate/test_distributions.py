@@ -15,6 +15,7 @@ from limner.evaluate.distributions import (
     inception_score,
     kernel_distance,
     precision_recall,
+    vendi_of,
     vendi_score,
 )
 
@@ -95,6 +96,11 @@ def test_vendi_counts_what_differs() -> None:
     assert vendi_score(torch.eye(6, 9) * 3) == pytest.approx(6)
     assert vendi_score(torch.ones(6, 4)) == pytest.approx(1)
     assert vendi_score(torch.eye(3).repeat(4, 1)) == pytest.approx(3)
+    points = torch.tensor([0.0, 0, 10, 10, 20, 20], dtype=torch.float64)
+    far = torch.exp(-(points[:, None] - points).abs())
+    assert 2.9999 <= vendi_of(far) <= 3, "2.9999 in Vendi-Score, which cuts digits off"
+    three = torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    assert vendi_of(three) == pytest.approx(2.1573, abs=5e-5)
     shares = np.array([(1 + 0.6) / 2, (1 - 0.6) / 2])  # eigenvalues of two rows with cosine 0.6
     expected = np.exp(-(shares * np.log(shares)).sum())
     assert vendi_score(torch.tensor([[1.0, 0.0], [0.6, 0.8]])) == pytest.approx(expected)
