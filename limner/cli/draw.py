@@ -314,6 +314,10 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
         typer.echo(str(path))
     for note in drawn.pictures[0].notes:
         manner.say(f"note: {note}")
+    if drawn.dropped:
+        tried = len(drawn.pictures) + len(drawn.dropped)
+        cost = f"{tried} were drawn and compared, {drawn.seconds / tried:.2f} s each"
+        manner.say(f"note: {cost}")
     manner.say(f"seed {drawn.seed}, {drawn.seconds:.1f} s; the same again: {again}")
 
 

@@ -1,6 +1,7 @@
 """`limner rank`, `limner clip classify` and `draw --best-of` with models too small to see."""
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,7 @@ def test_the_best_of_many_is_drawn(run: Run, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("a-red-apple-*.png"))) == 3
     code, paths, err = run(*words)
     assert f"dropped seeds {seeds}" in err
+    assert re.search(r"note: 4 were drawn and compared, \d+\.\d\d s each\n", err)
     again = shlex.split(err.split("the same again: ")[1])
     assert again[again.index("-n") : again.index("-n") + 4] == ["-n", "2", "--best-of", "4"]
     _, repeated, _ = run(*again[1:])
