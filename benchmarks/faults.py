@@ -47,6 +47,7 @@ CODEC = {
     "decoder_blocks": [0, 0, 0],
 }
 PRIOR = {"name": "gpt", "width": 16, "layers": 1, "heads": 2, "hidden": 16}
+LONGEST_STEP = 0.05  # seconds: a kill comes anywhere in a step, and in a save
 SAVED_NUMBERS = 500_000  # fp32, so that a save takes long enough to be hit
 
 
@@ -92,8 +93,23 @@ def run_all(config: TrainConfig) -> None:
         pass
 
 
-def apart(work: Callable[[], None], kill_after: float | None = None) -> int:
-    """Do work in a process of its own, and kill it after some seconds; return its exit code.
+def run_and_tell(config: TrainConfig, told: int) -> None:
+    """Train to the end, and write a byte to a pipe after every step."""
+    for _ in train(config):
+        os.write(told, b".")
+
+
+def wait_for(reading: int, writing: int, steps: int) -> None:
+    """Return when a child has told so many steps, or is gone."""
+    os.close(writing)  # else the end of a child would not be noticed
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        left = steps
+        while left and (found := pipe.read(left)):
+            left -= len(found)
+
+
+def apart(work: Callable[[], None], until: Callable[[], None] | None = None) -> int:
+    """Do work in a process of its own, and kill it when `until` returns; return its exit code.
 
     A fork saves importing torch anew; it is made before this process starts any thread.
     """
@@ -106,8 +122,8 @@ def apart(work: Callable[[], None], kill_after: float | None = None) -> int:
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
             os._exit(1)
         os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
+    if until is not None:
+        until()
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with contextlib.suppress(ProcessLookupError):
@@ -130,15 +146,19 @@ def kill_trainings(
 ) -> dict[str, Any]:
     """Return how many killed and resumed runs end with the weights of the unbroken one."""
     whole = replace(config, out=str(folder / name))
-    began = time.monotonic()
     if apart(lambda: run_all(whole)):
         raise SystemExit(f"the unbroken run of {name} failed")
-    seconds = time.monotonic() - began
     wanted = digest(Path(whole.out))
     equal = killed = before_a_state = 0
     for number in range(rounds):
         broken = replace(config, out=str(folder / f"{name} {number}"))
-        code = apart(lambda: run_all(broken), kill_after=chance.uniform(0.1, 1.0) * seconds)  # noqa: B023
+        ends, step = os.pipe(), chance.randrange(config.loop.steps - 1)
+
+        def until() -> None:
+            wait_for(*ends, step)  # noqa: B023
+            time.sleep(chance.uniform(0, LONGEST_STEP))
+
+        code = apart(lambda: run_and_tell(broken, ends[1]), until)  # noqa: B023
         killed += code == -signal.SIGKILL
         before_a_state += not has_state(Path(broken.out))
         if apart(lambda: run_all(broken)) == 0:  # noqa: B023
@@ -182,7 +202,7 @@ def kill_saves(folder: Path, count: int, chance: random.Random) -> dict[str, Any
         first = step
         apart(
             lambda: save_for_ever(folder, first, writing),  # noqa: B023
-            kill_after=chance.uniform(0.5, 4.0) * once + 0.01,
+            lambda: time.sleep(chance.uniform(0.5, 4.0) * once + 0.01),
         )
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:

@@ -1,5 +1,6 @@
 """Pictures of scenes with captions, English and Chinese in turn, and hard negatives, by batches."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -77,9 +78,11 @@ class PairBatches(Dataset[PairBatch]):
             if mine.start <= index - first < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
-            sentences.append(caption(graph, LANGUAGES[index % 2], rng))
-            for _ in range(settings.hard_negatives):
-                sentences.append(caption(twin(graph, rng), LANGUAGES[index % 2], rng))
+            words = rng.random()  # the same for all: a caption and its twin differ in one thing
+            told = [graph, *(twin(graph, rng) for _ in range(settings.hard_negatives))]
+            sentences += [
+                caption(each, LANGUAGES[index % 2], random.Random(words)) for each in told
+            ]
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))

@@ -15,12 +15,14 @@ from limner.data.sprites import COLOURS
 
 
 def twin(graph: Graph, rng: random.Random) -> Graph:
-    """Return the graph with one change that shows, each of those that it allows as likely.
+    """Return the graph with one change that shows.
 
-    Another object, colour or count of one thing; a pair also exchanges its colours or its places.
+    Another object, colour or count of one thing; a pair in eight of ten cases exchanges its colours
+    or its places: other captions of a batch tell another object or colour anyway, and only these
+    teach what belongs to what.
     """
     ways: list[Callable[[Graph, random.Random], Graph | None]] = [_rename]
-    ways += [_exchange_colours, _exchange_places] if graph.kind == "pair" else []
+    ways += [_exchange_colours, _exchange_places] * 4 if graph.kind == "pair" else []
     ways += [] if graph.style in COLOURLESS else [_recolour]
     ways += [_recount] if graph.kind == "count" else []
     while True:

@@ -80,3 +80,12 @@ def test_what_a_picture_shows_is_a_distribution_over_nouns() -> None:
         things = graph_at("train", index, 0, 5).things
         assert float(row.sum()) == pytest.approx(1)
         assert {nouns()[at].singular for at in row.nonzero()[:, 0]} == {t.noun for t in things}
+
+
+def test_a_twin_is_told_in_the_words_of_its_caption() -> None:
+    settings = PairSettings(16, 200, level=5)
+    captions = PairBatches(60, TOKENIZER, settings)[0].captions
+    right, wrong = ([TOKENIZER.decode(row.tolist()) for row in rows] for rows in captions)
+    exchanged = [sorted(a) == sorted(b) for a, b in zip(right, wrong, strict=True)]
+    assert all(a != b for a, b in zip(right, wrong, strict=True))
+    assert sum(exchanged) >= 8, "things or colours have changed places, and nothing else"
