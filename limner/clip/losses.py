@@ -50,8 +50,9 @@ def sigmoid_loss(
 def naming_loss(images: Tensor, names: Tensor, shown: Tensor, scale: Tensor) -> Tensor:
     """Return the mean cross-entropy in nats of naming what a picture shows, among all `names`.
 
-    `names` (K, D) are texts, `shown` (B, K) how much of a picture each is, a distribution (UniCL,
-    Yang 2022, arXiv 2204.03610, equation 3: a name is right for every picture that shows it).
+    `names` (K, D) are texts, `shown` (B, K) how much of a picture each is: a distribution, or zeros
+    for a picture that is not asked (UniCL, Yang 2022, arXiv 2204.03610, equation 3: a name is right
+    for every picture that shows it).
     """
     return F.cross_entropy(scale * images @ names.T, shown)
 

@@ -1,7 +1,6 @@
 """Pictures of scenes with captions, English and Chinese in turn, and hard negatives, by batches."""
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ from torch.utils.data import Dataset
 
 from limner.data.batches import graph_at
 from limner.data.captions import LANGUAGES, caption
-from limner.data.nouns import noun_index, nouns
 from limner.data.scenes import Graph, render, scene_rng
 from limner.data.sprites import find_font
 from limner.data.twins import twin
@@ -39,15 +37,15 @@ class PairSettings:
 
 
 class PairBatch(NamedTuple):
-    """Pictures and what is said of them. Shapes: B pictures, N negatives a caption, T ids, K nouns.
+    """Pictures, what is said of them, and their scene graphs.
 
-    Pictures are (B, size, size, 3) uint8, captions (1 + N, B, T) with the true ones first, `shown`
-    (B, K) the nouns of a picture as a distribution over `limner.data.nouns`.
+    Pictures are (B, size, size, 3) uint8, captions (1 + N, B, T) with the true ones before N
+    negatives of each.
     """
 
     pictures: Tensor
     captions: Tensor
-    shown: Tensor
+    graphs: list[Graph]
 
 
 class PairBatches(Dataset[PairBatch]):
@@ -87,12 +85,4 @@ class PairBatches(Dataset[PairBatch]):
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))
         captions = ids[:, mine, -longest:].contiguous()
-        return PairBatch(torch.from_numpy(np.stack(pictures)), captions, _shown(graphs[mine]))
-
-
-def _shown(graphs: Sequence[Graph]) -> Tensor:
-    shown = torch.zeros(len(graphs), len(nouns()))
-    for row, graph in enumerate(graphs):
-        for thing in graph.things:
-            shown[row, noun_index()[thing.noun]] += 1 / len(graph.things)
-    return shown
+        return PairBatch(torch.from_numpy(np.stack(pictures)), captions, graphs[mine])

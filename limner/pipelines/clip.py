@@ -102,10 +102,15 @@ class ClipPipeline(nn.Module):
         return (self.clip.scale * cosines).softmax(1)
 
 
+def article_of(label: str) -> str:
+    """Return "a" or "an" for an English label, by its first letter."""
+    return "an" if label[0].lower() in "aeiou" else "a"
+
+
 def label_sentences(label: str) -> list[str]:
     """Return a label in the templates of its language: "a {}", "a picture of a {}", "{}"."""
     chinese = any("\u3400" <= character <= "\u9fff" for character in label)
-    article = "an" if label[0].lower() in "aeiou" else "a"
+    article = article_of(label)
     return [
         template.format(label, a=article)
         for template in TEMPLATES["chinese" if chinese else "english"]

@@ -10,15 +10,14 @@ from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoi
 from limner.clip.losses import naming_loss
 from limner.clip.model import Clip, create_clip
 from limner.data.batches import picture_batch, stream
-from limner.data.captions import LANGUAGES
-from limner.data.nouns import nouns
 from limner.data.pairs import PairBatch, PairBatches, PairSettings
 from limner.errors import ConfigError
 from limner.evaluate.retrieval import Trials, judge
 from limner.nn.ranks import gathered_to_learn, share_here
-from limner.pipelines.clip import ClipPipeline, label_sentences
+from limner.pipelines.clip import ClipPipeline
 from limner.train.caches import Caches, tokenizer_digest
 from limner.train.config import TrainConfig
+from limner.train.naming import Question, questions, shown_in
 from limner.train.ranks import first_before_others
 from limner.train.spread import spread
 from limner.train.text import text_side_of
@@ -84,14 +83,15 @@ class ClipStep:
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update both towers once."""
-        pixels, captions, shown = (part.to(self.device) for part in next(self.batches))
+        batch, asked = next(self.batches), self._questions[step % len(self._questions)]
+        seen = (batch.pictures, batch.captions, asked.ids)
         with precision(self.config):
-            images, texts, names = self.spread.run(pixels, captions, self._names(step))
+            images, texts, names = self.spread.run(*(each.to(self.device) for each in seen))
         right, wrong = texts[: len(images)], texts[len(images) :]
         images, right, wrong = (gathered_to_learn(each) for each in (images, right, wrong))
-        shown = gathered_to_learn(shown)
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
-        naming = naming_loss(images, names, shown, self.clip.scale)
+        answers = shown_in(batch.graphs)[:, asked.place, asked.labels].to(self.device)
+        naming = naming_loss(images, names, gathered_to_learn(answers), self.clip.scale)
         loss = loss + self.config.clip_training.naming * naming
         numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
         self.clip.limit_scale()
@@ -128,19 +128,9 @@ class ClipStep:
             clip=self.table,
         )
 
-    def _names(self, step: int) -> Tensor:
-        """Return all nouns as ids (K, T), in one template of one language a step."""
-        return self._named[step % len(self._named)].to(self.device)
-
     @cached_property
-    def _named(self) -> list[Tensor]:
-        named = []
-        for language in LANGUAGES:
-            words = [each.singular if language == "en" else each.chinese for each in nouns()]
-            for sentences in zip(*map(label_sentences, words), strict=True):
-                ids = self.tokenizer.batch(sentences, self.config.text_length)
-                named.append(ids[:, -int((ids != 0).sum(1).max()) :])
-        return named
+    def _questions(self) -> list[Question]:
+        return questions(self.tokenizer, self.config.text_length)
 
     @cached_property
     def _trials(self) -> Trials:

@@ -95,7 +95,8 @@ class ClipTraining(Checked):
 
     `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`).
     `backgrounds` is how many a batch's scenes stand on, 0 for each its own: fewer tell fewer of
-    them from one another. `naming` is the weight of naming what a picture shows among all nouns.
+    them from one another. `naming` is the weight of naming what a picture shows among all
+    objects or colours, anywhere or at one place (`limner.train.naming`).
     """
 
     hard_negatives: int = number(1, least=0, most=8)
