@@ -25,7 +25,7 @@ class PairSettings:
     """Which scenes, at which size, how many ids a caption has, and the wrong captions beside it.
 
     `backgrounds` is how many a batch's scenes stand on, in groups of one size; 0 leaves each its
-    own.
+    own. With `twins`, every second scene is the one before with one thing changed.
     """
 
     size: int
@@ -34,6 +34,7 @@ class PairSettings:
     level: int = 4
     hard_negatives: int = 1
     backgrounds: int = 4
+    twins: bool = False
 
 
 class PairBatch(NamedTuple):
@@ -64,7 +65,8 @@ class PairBatches(Dataset[PairBatch]):
         Scenes are told in English and Chinese in turn.
         """
         settings = self.settings
-        pictures, sentences, graphs = [], [], []
+        pictures, sentences = [], []
+        graphs: list[Graph] = []
         first, mine = step * self.batch, self.share.of(self.batch)
         alike = -(-self.batch // settings.backgrounds) if settings.backgrounds else 1
         for index in range(first, first + self.batch):
@@ -72,15 +74,20 @@ class PairBatches(Dataset[PairBatch]):
             if (index - first) % alike == 0:
                 background = graph.background
             graph = replace(graph, background=background)
+            rng = scene_rng("train", index, _CAPTIONS, settings.level)
+            language = LANGUAGES[index % 2]
+            second = settings.twins and (index - first) % 2 == 1
+            if second:
+                graph, language = twin(graphs[-1], rng), LANGUAGES[index // 2 % 2]
+            elif settings.twins:
+                language = LANGUAGES[index // 2 % 2]
             graphs.append(graph)
             if mine.start <= index - first < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
-            rng = scene_rng("train", index, _CAPTIONS, settings.level)
-            words = rng.random()  # the same for all: a caption and its twin differ in one thing
+            if not second:
+                words = rng.random()  # the same for all: a caption and its twin differ in one thing
             told = [graph, *(twin(graph, rng) for _ in range(settings.hard_negatives))]
-            sentences += [
-                caption(each, LANGUAGES[index % 2], random.Random(words)) for each in told
-            ]
+            sentences += [caption(each, language, random.Random(words)) for each in told]
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))

@@ -77,6 +77,7 @@ class ClipStep:
             data.level,
             self.config.clip_training.hard_negatives,
             self.config.clip_training.backgrounds,
+            self.config.clip_training.twins,
         )
         batches = PairBatches(loop.batch, self.tokenizer, settings, share_here())
         self.batches = stream(batches, range(step, loop.steps))

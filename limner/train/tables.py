@@ -93,7 +93,8 @@ class PriorTraining(Checked):
 class ClipTraining(Checked):
     """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
 
-    `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`).
+    `hard_negatives` are captions of a scene with one thing changed (`limner.data.twins`); with
+    `twins` half of a batch are such scenes, so that both directions of the loss meet them.
     `backgrounds` is how many a batch's scenes stand on, 0 for each its own: fewer tell fewer of
     them from one another. `naming` is the weight of naming what a picture shows among all
     objects or colours, anywhere or at one place (`limner.train.naming`).
@@ -102,6 +103,7 @@ class ClipTraining(Checked):
     hard_negatives: int = number(1, least=0, most=8)
     backgrounds: int = number(4, least=0)
     naming: float = number(1.0, least=0)
+    twins: bool = False
     half: bool = True
 
 

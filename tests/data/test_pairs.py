@@ -84,3 +84,14 @@ def test_a_twin_is_told_in_the_words_of_its_caption() -> None:
     exchanged = [sorted(a) == sorted(b) for a, b in zip(right, wrong, strict=True)]
     assert all(a != b for a, b in zip(right, wrong, strict=True))
     assert sum(exchanged) >= 8, "things or colours have changed places, and nothing else"
+
+
+def test_with_twins_every_second_scene_is_the_one_before_with_one_thing_changed() -> None:
+    found = PairBatches(6, TOKENIZER, PairSettings(16, 200, hard_negatives=0, twins=True))[3]
+    texts = [TOKENIZER.decode(row.tolist()) for row in found.captions[0]]
+    for first in range(0, 6, 2):
+        one, other = found.graphs[first : first + 2]
+        assert one != other and one.background == other.background
+        assert not torch.equal(found.pictures[first], found.pictures[first + 1])
+        chinese = [any("\u4e00" <= letter <= "\u9fff" for letter in t) for t in texts[first:][:2]]
+        assert texts[first] != texts[first + 1] and chinese[0] == chinese[1]
