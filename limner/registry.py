@@ -17,7 +17,7 @@ from limner.pipelines.families import FAMILIES
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
 
-PRESETS: dict[str, Path] = {"default": _ZOO / "default"}
+PRESETS: dict[str, Path] = {name: _ZOO / name for name in ("default", "clip")}
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,6 @@ def load(
 
 def load_clip(model: str | Path = "clip") -> Any:
     """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
-    if model == "clip" and model not in PRESETS and not os.path.lexists(model):
-        raise UnknownModelError(
-            "no trained CLIP is embedded yet; train one with limner train configs/clip.toml and "
-            "give its folder, as runs/clip/model",
-            param="model",
-        )
     clip = load(model)
     if clip.family != "clip":
         raise UsageError(

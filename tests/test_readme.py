@@ -158,8 +158,8 @@ def test_the_tree_is_the_folder() -> None:
         for path in package.iterdir()
         if path.suffix == ".py" or any(path.rglob("*.py"))
     }
-    assert there - UNNAMED == told - {"zoo/default/"}
-    assert "zoo/default/" in told
+    assert there - UNNAMED == told - {"zoo/"}
+    assert "zoo/" in told
     assert not (package / "zoo").exists() or (package / "zoo" / "default").is_dir()
 
 

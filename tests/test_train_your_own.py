@@ -115,4 +115,4 @@ def test_every_command_works_in_its_order(
         card = (tmp_path / "runs" / name / "model" / "README.md").read_text(encoding="utf-8")
         assert "were held out. Licence: unknown." in card
     for place in re.findall(r"`(runs/[\w/.-]+)`", TEXT):
-        assert (tmp_path / place.replace("000400", "000004")).exists(), place
+        assert (tmp_path / place.replace("000800", "000004")).exists(), place

@@ -17,7 +17,6 @@ from limner.cli.audit import MOST, Html, drawings, load, prepare
 from limner.cli.evaluate import AsJson
 from limner.cli.files import Place, read_prompts
 from limner.cli.measuring import (
-    CLIP_MISSING,
     Judges,
     conditions_of,
     hardware_of,
@@ -89,8 +88,6 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         given = from_sheet(subject)
     else:
         judges, texts = open_judges(clip), prompts_of(prompts)
-        if judges.clip is None:
-            raise UsageError(CLIP_MISSING, param="clip")
         pipeline = load(subject, precision)
         given = from_model(pipeline, judges, texts, names, count=count, seed=seed, folder=folder)
     found = audit(given.labels, shares, vendi=given.vendi, seed=seed)

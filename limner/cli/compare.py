@@ -14,7 +14,6 @@ from limner.cli import evaluate as options
 from limner.cli.evaluate import AsJson
 from limner.cli.files import Place, slug
 from limner.cli.measuring import (
-    CLIP_MISSING,
     Judges,
     Watch,
     check_best_of,
@@ -26,7 +25,6 @@ from limner.cli.measuring import (
     tell,
     watching,
 )
-from limner.errors import UsageError
 from limner.types import Request
 
 if TYPE_CHECKING:
@@ -74,7 +72,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     if folder is not None:
         Place(folder).prepare()
     judges = open_judges(clip)
-    check_best_of(best_of, judges)
+    check_best_of(best_of)
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     first, first_about = score(a, yardstick, judges, best_of, precision, shift=0)
     second, second_about = score(b, yardstick, judges, best_of, precision, shift=OTHER_SEEDS)
@@ -121,14 +119,13 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
 
 
 def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
-    """Return the yardstick of other prompts: the CLIP score; UsageError without a CLIP."""
+    """Return the yardstick of other prompts: the CLIP score."""
     from limner.evaluate.folder import captioned
     from limner.evaluate.prompted import draw_prompts
     from limner.evaluate.prompts import check_count
     from limner.evaluate.scenes import Plan
 
-    if judges.clip is None or judges.clip_network is None:
-        raise UsageError(CLIP_MISSING, param="clip")
+    assert judges.clip is not None and judges.clip_network is not None
     check_count(count)
     Plan(count, seed)
     is_folder = Path(on).is_dir()

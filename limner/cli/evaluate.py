@@ -116,7 +116,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
         if sets is not None or font is not None:
             raise UsageError("--sets and --font are for --on scenes; leave them out")
         judges = open_judges(clip, features, weights)
-        check_best_of(best_of, judges)
+        check_best_of(best_of)
         measure_prompts(task, judges, reference)
         return
     if features is not None or weights is not None or reference is not None:
@@ -141,7 +141,7 @@ def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | 
     check_count(task.count)
     Plan(task.count, task.seed, sets=names)  # refuses before a model is loaded
     judges = open_judges(clip) if task.best_of != 1 else Judges()
-    check_best_of(task.best_of, judges)
+    check_best_of(task.best_of)
     pipeline = load_to_draw(task.model, precision=task.precision)
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
@@ -189,9 +189,7 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
         reference = reference_of(str(against), names, images)
     pipeline = load_to_draw(task.model, precision=task.precision)
     draw = drawing(pipeline, task.request)
-    notes = list(judges.notes)
-    if task.best_of > 1:
-        notes.append(CHOSE_AND_JUDGED)
+    notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
     with watching() as watch:
         shown = draw_prompts(
             draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch

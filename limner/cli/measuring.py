@@ -23,25 +23,16 @@ if TYPE_CHECKING:
     from limner.evaluate.scenes import Draw
 
 Watch = Callable[[str, int, int], None]
-CLIP_MISSING = (
-    "there is no CLIP, so nothing is scored by one; train one with limner train configs/clip.toml "
-    "and give its folder with --clip"
-)
 CHOSE_AND_JUDGED = "the CLIP that scores also chose the pictures; its scores flatter them"
 
 
 @dataclass(frozen=True)
 class Judges:
-    """The CLIP, if there is one, and the network whose features are compared."""
+    """The CLIP, where one is asked for, and the network whose features are compared."""
 
     clip: Any = None
     clip_network: Network | None = None
     network: Network | None = None
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader should know of them."""
-        return () if self.clip is not None else (CLIP_MISSING,)
 
 
 def open_judges(
@@ -49,24 +40,22 @@ def open_judges(
 ) -> Judges:
     """Load the CLIP that is named, or that is embedded, and the feature network."""
     from limner.evaluate.networks import clip_network, open_network
-    from limner.registry import PRESETS, load_clip
+    from limner.registry import load_clip
 
-    loaded = load_clip(clip or "clip") if clip or "clip" in PRESETS else None
-    seen = None if loaded is None else clip_network(loaded, "limner-clip")
+    loaded = load_clip(clip or "clip")
+    seen = clip_network(loaded, "limner-clip")
     if features is None and weights is None:
         return Judges(loaded, seen, seen)
     network = open_network(features or "limner-clip", clip=loaded, weights=weights)
     return Judges(loaded, seen, network)
 
 
-def check_best_of(best_of: int, judges: Judges) -> None:
-    """Raise UsageError for a number of tries out of range, or without a CLIP that chooses."""
+def check_best_of(best_of: int) -> None:
+    """Raise UsageError for a number of tries out of range."""
     if not 1 <= best_of <= PICTURES_LIMIT:
         raise UsageError(
             f"--best-of {best_of} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
         )
-    if best_of > 1 and judges.clip is None:
-        raise UsageError("--best-of needs a CLIP that chooses; give one with --clip")
 
 
 def read_asked(path: Path) -> list[Asked]:

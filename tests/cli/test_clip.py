@@ -103,13 +103,6 @@ def test_mistakes_are_told(run: Run, words: tuple[str, ...], code: int, told: st
     assert told in err and len(err.splitlines()) == 1
 
 
-def test_without_a_clip_the_way_to_one_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(registry.PRESETS, "clip")
-    for words in (("rank", "red.png", "--prompt", "x"), ("draw", "x", "--best-of", "2")):
-        code, _, err = run(*words)
-        assert code == 2 and "train one with limner train configs/clip.toml" in err
-
-
 def test_the_best_of_many_is_drawn(run: Run, tmp_path: Path) -> None:
     words = ("draw", "a red apple", "-n", "2", "--seed", "5", "--best-of", "4")
     code, out, err = run(*words, "--json")

@@ -67,11 +67,10 @@ def test_scenes_are_compared_by_kind(
 @pytest.mark.parametrize(
     ("words", "kind", "text"),
     [
-        (["a", "b", "--on", "p.jsonl"], UsageError, "there is no CLIP"),
         (["a", "b", "--on", "senes"], UsageError, "did you mean 'scenes'"),
         (["a", "b", "--count", "3"], UsageError, "10 to 10000"),
         (["a", "b"], UnknownModelError, "unknown model 'a'"),
-        (["a", "b", "--best-of", "4"], UsageError, "--best-of needs a CLIP"),
+        (["a", "b", "--best-of", "0"], UsageError, "--best-of 0 is out of range"),
     ],
 )
 def test_mistakes_are_named(

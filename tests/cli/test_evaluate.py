@@ -63,10 +63,10 @@ def test_table(
     assert page.parts[0] == "runs" and page.is_file()
 
 
-def test_the_best_of_several_scenes_needs_a_clip(model: str, clip: str, emoji_font: Path) -> None:
+def test_the_best_of_several_scenes_is_chosen_by_a_clip(
+    model: str, clip: str, emoji_font: Path
+) -> None:
     words = [model, "--count", "10", "--sets", "seen", "--font", str(emoji_font), "--json"]
-    ran = run(*words, "--best-of", "2")
-    assert isinstance(ran.exception, UsageError) and "give one with --clip" in str(ran.exception)
     ran = run(*words, "--best-of", "2", "--clip", clip)
     conditions = json.loads(ran.stdout)["conditions"]
     assert conditions["best_of"] == 2 and conditions["clip"]["name"] == "limner-clip"
@@ -145,11 +145,11 @@ def test_prompt_files_are_split_by_kind(
     assert "PartiPrompts" not in page.read_text() and "Animals" in page.read_text()
 
 
-def test_without_a_clip_pictures_are_shown_and_the_lack_is_told(model: str, tmp_path: Path) -> None:
+def test_the_embedded_clip_scores_prompts(model: str, tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("a red apple\n", encoding="utf-8")
     answer = json.loads(run(model, "--on", str(path), "--json").stdout)
-    assert answer["figures"] == answer["best"] == [] and "there is no CLIP" in answer["notes"][0]
+    assert answer["conditions"]["clip"]["name"] == "limner-clip" and len(answer["best"]) == 1
 
 
 @pytest.mark.parametrize(
