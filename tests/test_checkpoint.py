@@ -284,7 +284,7 @@ def test_other_format_versions_are_refused(folder: Path, version: Any, fault: st
         ({"size": True}, "size is True"),
         ({"size": 2**40}, "the number 1099511627776"),
         ({"text_length": -1}, "the number -1"),
-        ({"family": "gan"}, "family 'gan'; expected dalle"),
+        ({"family": "flow"}, "family 'flow'; expected dalle"),
         ({"prior": []}, "prior is \\[\\]"),
         ({"codec": CODEC | {"name": "jpeg"}}, "unknown codec 'jpeg'"),
         ({"codec": CODEC | {"sise": 16}}, "has no setting 'sise'"),

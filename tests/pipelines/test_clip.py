@@ -10,7 +10,7 @@ from PIL import Image
 
 import limner
 from limner.checkpoint import load_checkpoint
-from limner.errors import CheckpointError, LimnerError, UnknownModelError, UsageError
+from limner.errors import CheckpointError, UsageError
 from limner.pipelines.clip import label_sentences
 from limner.registry import details, load_clip, load_to_draw
 from tests.test_checkpoint import change_config, refused
@@ -136,16 +136,6 @@ def test_a_clip_draws_nothing_and_says_so(folder: Path) -> None:
 def test_a_model_that_draws_is_no_clip(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="family 'dalle', which draws"):
         load_clip(save_tiny_model(tmp_path / "model"))
-
-
-def test_without_a_clip_it_is_told_how_to_train_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnknownModelError, match=r"limner train configs/clip\.toml"):
-        load_clip()
-    with pytest.raises(LimnerError, match="no model folder"):
-        load_clip("./clip")
 
 
 def test_a_damaged_clip_is_refused(folder: Path) -> None:
