@@ -71,8 +71,8 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     folder = html or (None if as_json else Path("runs") / f"compare-{names}")
     if folder is not None:
         Place(folder).prepare()
-    judges = open_judges(clip)
     check_best_of(best_of)
+    judges = open_judges(clip) if on != "scenes" or best_of != 1 else Judges()
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     first, first_about = score(a, yardstick, judges, best_of, precision, shift=0)
     second, second_about = score(b, yardstick, judges, best_of, precision, shift=OTHER_SEEDS)

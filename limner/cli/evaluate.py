@@ -115,8 +115,8 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     if on != "scenes":
         if sets is not None or font is not None:
             raise UsageError("--sets and --font are for --on scenes; leave them out")
-        judges = open_judges(clip, features, weights)
         check_best_of(best_of)
+        judges = open_judges(clip, features, weights)
         measure_prompts(task, judges, reference)
         return
     if features is not None or weights is not None or reference is not None:
@@ -140,8 +140,8 @@ def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | 
     face = find_font(font)
     check_count(task.count)
     Plan(task.count, task.seed, sets=names)  # refuses before a model is loaded
-    judges = open_judges(clip) if task.best_of != 1 else Judges()
     check_best_of(task.best_of)
+    judges = open_judges(clip) if task.best_of != 1 else Judges()
     pipeline = load_to_draw(task.model, precision=task.precision)
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError
 
 EXPANSION = 4
-POOLS = ("attention", "grid")
 _BLOCKS_LIMIT = 256
 
 
@@ -22,14 +21,12 @@ class ResNetConfig:
     """Sizes of the image tower: `blocks` a stage, each stage twice as wide as the one before.
 
     `width` are the channels inside the blocks of the first stage; RN50 has 64 and 3, 4, 6, 3.
-    `pool` is "attention", as CLIP's, or "grid", which keeps what stands where.
     """
 
     size: int = 64
     width: int = 32
     blocks: tuple[int, ...] = (1, 2, 2)
     heads: int = 8
-    pool: str = "attention"
 
     def __post_init__(self) -> None:
         if not self.blocks or min(self.blocks) < 1 or sum(self.blocks) > _BLOCKS_LIMIT:
@@ -40,9 +37,6 @@ class ResNetConfig:
         for name in ("width", "heads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.pool not in POOLS:
-            hint = did_you_mean(self.pool, POOLS)
-            raise ConfigError(f"pool is {quote(self.pool)}; expected {' or '.join(POOLS)}{hint}")
         if self.width % 2 or self.features % self.heads:
             raise ConfigError(
                 f"width is {self.width}; expected an even number, and {self.features} channels at "
@@ -122,24 +116,6 @@ class AttentionPool(nn.Module):
         return pooled
 
 
-class GridPool(nn.Module):
-    """A few channels of every cell side by side, mixed once: places stay apart from the start.
-
-    A mean that asks cells where they stand has to learn to; pairs of things wait for that.
-    """
-
-    def __init__(self, cells: int, width: int) -> None:
-        super().__init__()
-        few = width // 8
-        self.narrow = nn.Conv2d(width, few, 1)
-        self.mix = nn.Linear(few * cells, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, D, h, w) to (B, D)."""
-        mixed: Tensor = self.mix(F.relu(self.narrow(x)).flatten(1))
-        return mixed
-
-
 class ResNet(nn.Module):
     """A residual network with an attention pool, as CLIP's RN50 (arXiv 2103.00020, section 2.4)."""
 
@@ -164,10 +140,7 @@ class ResNet(nn.Module):
         self.body = nn.Sequential(*body)
         self.map_channels = (begin, channels)
         cells = (config.size // config.stride) ** 2
-        grid = config.pool == "grid"
-        self.pool: nn.Module = (
-            GridPool(cells, channels) if grid else AttentionPool(cells, channels, config.heads)
-        )
+        self.pool = AttentionPool(cells, channels, config.heads)
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Map images (B, 3, size, size) to maps (B, C, h, w) before and after the blocks."""

@@ -69,23 +69,21 @@ class PairBatches(Dataset[PairBatch]):
         graphs: list[Graph] = []
         first, mine = step * self.batch, self.share.of(self.batch)
         alike = -(-self.batch // settings.backgrounds) if settings.backgrounds else 1
-        for index in range(first, first + self.batch):
+        for number, index in enumerate(range(first, first + self.batch)):
             graph = graph_at("train", index, settings.seed, settings.level)
-            if (index - first) % alike == 0:
+            if number % alike == 0:
                 background = graph.background
             graph = replace(graph, background=background)
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
-            language = LANGUAGES[index % 2]
-            second = settings.twins and (index - first) % 2 == 1
+            second = settings.twins and number % 2 == 1
             if second:
-                graph, language = twin(graphs[-1], rng), LANGUAGES[index // 2 % 2]
-            elif settings.twins:
-                language = LANGUAGES[index // 2 % 2]
-            graphs.append(graph)
-            if mine.start <= index - first < mine.stop:
-                pictures.append(render(graph, settings.size, font=self.font))
-            if not second:
+                graph = twin(graphs[-1], rng)
+            else:
+                language = LANGUAGES[(number // 2 if settings.twins else index) % 2]
                 words = rng.random()  # the same for all: a caption and its twin differ in one thing
+            graphs.append(graph)
+            if mine.start <= number < mine.stop:
+                pictures.append(render(graph, settings.size, font=self.font))
             told = [graph, *(twin(graph, rng) for _ in range(settings.hard_negatives))]
             sentences += [caption(each, language, random.Random(words)) for each in told]
         ids = self.tokenizer.batch(sentences, settings.text_length)

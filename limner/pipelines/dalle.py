@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError, quote
 from limner.nn.stack import check_precision
+from limner.pipelines.requests import check_size
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
@@ -70,12 +71,7 @@ class Dalle(nn.Module):
 
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw.
         """
-        if request.size not in (None, self.size):
-            raise UsageError(
-                f"this model draws pictures {self.size} pixels wide, not {request.size}; "
-                f"leave size out or give {self.size}",
-                param="size",
-            )
+        check_size(request, self.size)
         sampling = self.settle(request)
         prompts = [request.prompt] * request.n
         seeds = [request.seed + index for index in range(request.n)]

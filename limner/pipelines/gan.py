@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError
 from limner.gan.drawing import GanSampling, draw_pictures
+from limner.pipelines.requests import check_size
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
 
@@ -56,12 +57,7 @@ class Gan(nn.Module):
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
         for a picture to begin with, which no GAN can take.
         """
-        if request.size not in (None, self.size):
-            raise UsageError(
-                f"this model draws pictures {self.size} pixels wide, not {request.size}; "
-                f"leave size out or give {self.size}",
-                param="size",
-            )
+        check_size(request, self.size)
         for name in ("mask", "image"):
             if getattr(request, name) is not None:
                 raise UsageError(

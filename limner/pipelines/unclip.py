@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
 from limner.pipelines.clip import ClipPipeline
+from limner.pipelines.requests import check_size
 from limner.priors.embedding import draw_nearest
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
@@ -69,12 +70,7 @@ class UnClip(nn.Module):
         the last has all of them. Stop iterating to cancel. Raises UsageError for a size that this
         model does not draw.
         """
-        if request.size not in (None, self.size):
-            raise UsageError(
-                f"this model draws pictures {self.size} pixels wide, not {request.size}; "
-                f"leave size out or give {self.size}",
-                param="size",
-            )
+        check_size(request, self.size)
         seen = None if request.image is None else self.see([request.image])
         prompts = [request.prompt] * request.n
         yield from self._stream(prompts, _counted(request), self.settle(request), seen)

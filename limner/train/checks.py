@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from limner.errors import ConfigError, did_you_mean, quote
-from limner.parts import a_type
+from limner.errors import ConfigError, UsageError, did_you_mean, quote
+from limner.parts import Parts, a_type, settle
 
 INTEGER_LIMIT = 10**9
 
@@ -98,3 +99,25 @@ def default_of(item: "dataclasses.Field[Any]") -> Any:
     if item.default_factory is not dataclasses.MISSING:
         return item.default_factory()
     return "" if item.default is dataclasses.MISSING else item.default
+
+
+def settle_table(table: str, parts: Parts, values: Mapping[str, Any]) -> Any:
+    """Return the config that a part's table describes; ConfigError names TABLE.KEY."""
+    try:
+        return settle(table, parts, values)
+    except ConfigError as error:
+        param = table if error.param is None else f"{table}.{error.param}"
+        raise ConfigError(str(error), param=param) from None
+
+
+def check_sampling(kind: type[Any], values: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless `[sampling]` makes settings of a kind; it names sampling.KEY."""
+    known = [each.name for each in dataclasses.fields(kind)]
+    for key in values:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise ConfigError(f"unknown key sampling.{key}{hint}", param=f"sampling.{key}")
+    try:
+        kind(**values)
+    except UsageError as error:
+        raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.checkpoint import load_checkpoint, save_checkpoint
 from limner.clip.losses import naming_loss
 from limner.clip.model import Clip, create_clip
 from limner.data.batches import picture_batch, stream
@@ -18,6 +18,7 @@ from limner.pipelines.clip import ClipPipeline
 from limner.train.caches import Caches, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.naming import Question, questions, shown_in
+from limner.train.parts import inspect_family
 from limner.train.ranks import first_before_others
 from limner.train.spread import spread
 from limner.train.text import text_side_of
@@ -40,7 +41,8 @@ class ClipStep:
             )
         caches = Caches(config)
         if config.start_from:
-            self.table = _table_of(config.start_from)
+            found = inspect_family(config.start_from, "clip", "start_from")
+            self.table = dict(found.tables["clip"])
             trained = load_checkpoint(config.start_from)
             self.tokenizer, self.clip = trained.tokenizer, trained.clip
             self.clip.requires_grad_(True).train()
@@ -143,13 +145,3 @@ def _encode(clip: Clip, pixels: Tensor, captions: Tensor, names: Tensor) -> tupl
     """Return unit vectors of pictures (B, H, W, 3) uint8, captions (1 + N, B, T), names (K, T)."""
     images = clip.encode_images(pixels.movedim(-1, 1).float() / 127.5 - 1)
     return images, clip.encode_texts(captions.flatten(0, 1)), clip.encode_texts(names)
-
-
-def _table_of(source: str) -> dict[str, object]:
-    found = inspect_checkpoint(source).config
-    if found.family != "clip":
-        raise ConfigError(
-            f"start_from holds a model of the family {found.family!r}; expected one of 'clip'",
-            param="start_from",
-        )
-    return dict(found.tables["clip"])

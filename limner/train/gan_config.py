@@ -1,11 +1,9 @@
 """What a GAN's run may be told, checked before anything is made."""
 
-from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import ConfigError, UsageError, did_you_mean
-from limner.parts import Parts, settle
+from limner.errors import ConfigError
+from limner.train.checks import check_sampling, settle_table
 
 if TYPE_CHECKING:
     from limner.train.config import TrainConfig
@@ -18,6 +16,7 @@ LEAST_HELD = 4  # pictures: the fewest that have three neighbours each
 def check_gan(config: "TrainConfig") -> None:
     """Raise ConfigError unless generator, discriminator and how they are trained fit together."""
     from limner.gan import DISCRIMINATORS, GENERATORS
+    from limner.gan.drawing import GanSampling
 
     if config.start_from:
         raise ConfigError(
@@ -27,14 +26,14 @@ def check_gan(config: "TrainConfig") -> None:
         )
     _check_keys(config)
     told = {"text_vocabulary": 1}
-    generator = _settle("generator", GENERATORS, {**config.generator, **told})
+    generator = settle_table("generator", GENERATORS, {**config.generator, **told})
     shared = {name: getattr(generator, name) for name in ("size", "width", "text_encoder")}
     table = {**config.discriminator, **told, **shared}
-    discriminator = _settle("discriminator", DISCRIMINATORS, table)
+    discriminator = settle_table("discriminator", DISCRIMINATORS, table)
     _check_clip(config, table["name"])
     _check_loop(config)
     _check_batch(config, discriminator)
-    _check_sampling(config.sampling)
+    check_sampling(GanSampling, config.sampling)
 
 
 def _check_keys(config: "TrainConfig") -> None:
@@ -121,25 +120,3 @@ def _check_batch(config: "TrainConfig", discriminator: Any) -> None:
             "penalty = 'none'",
             param="gan_training.penalty",
         )
-
-
-def _settle(table: str, parts: Parts, values: Mapping[str, Any]) -> Any:
-    try:
-        return settle(table, parts, values)
-    except ConfigError as error:
-        param = table if error.param is None else f"{table}.{error.param}"
-        raise ConfigError(str(error), param=param) from None
-
-
-def _check_sampling(values: Mapping[str, Any]) -> None:
-    from limner.gan.drawing import GanSampling
-
-    known = [each.name for each in fields(GanSampling)]
-    for key in values:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise ConfigError(f"unknown key sampling.{key}{hint}", param=f"sampling.{key}")
-    try:
-        GanSampling(**values)
-    except UsageError as error:
-        raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.checkpoint import load_checkpoint, save_checkpoint
 from limner.data.augment import diff_augment
-from limner.errors import ConfigError
 from limner.gan import create_discriminator, create_generator
 from limner.gan.condition import normal_divergence
 from limner.gan.drawing import GanSampling, draw_pictures
@@ -46,6 +45,7 @@ from limner.train.gan_watch import (
 from limner.train.losses import pixel_loss
 from limner.train.optimizer import Average
 from limner.train.own_data import OwnData, open_data
+from limner.train.parts import inspect_family
 from limner.train.text import text_side_of
 from limner.train.update import device_of, precision, save_memory, update
 
@@ -370,12 +370,7 @@ def _open_clip(config: TrainConfig) -> Any:
     """Return the CLIP that a run is told by, or None; ConfigError for another family."""
     if not config.clip_from:
         return None
-    family = inspect_checkpoint(config.clip_from).config.family
-    if family != "clip":
-        raise ConfigError(
-            f"clip_from holds a model of the family {family!r}; expected one of 'clip'",
-            param="clip_from",
-        )
+    inspect_family(config.clip_from, "clip", "clip_from")
     return load_checkpoint(config.clip_from)
 
 

@@ -192,7 +192,9 @@ class Run:
             if not is_out_of_memory(error):
                 raise
             raise _no_memory(self.config) from error
-        notes += self.watch.after_step(numbers["loss"], step, numbers.get("discriminator"))
+        # The watch knows the hinge loss of a codec's discriminator; a GAN's step watches its own.
+        judge = numbers.get("discriminator") if self.config.task == "codec" else None
+        notes += self.watch.after_step(numbers["loss"], step, judge)
         return numbers
 
     def _ended(self, count: int) -> str:

@@ -11,6 +11,7 @@ from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.codecs import CODECS, create_autoencoder
 from limner.errors import CheckpointError, ConfigError, shorten
 from limner.folder_check import MANIFEST
+from limner.pipelines.families import ModelConfig
 
 CODEC_FILE = "codec.safetensors"
 
@@ -76,3 +77,14 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
             "limner train configs/codec.toml"
         ) from error
     return codec.eval(), config
+
+
+def inspect_family(source: str, family: str, key: str) -> ModelConfig:
+    """Return what a model folder states; ConfigError names `key` where it is of another family."""
+    found = inspect_checkpoint(source).config
+    if found.family != family:
+        raise ConfigError(
+            f"{key} holds a model of the family {found.family!r}; expected one of {family!r}",
+            param=key,
+        )
+    return found

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.checkpoint import load_checkpoint, save_checkpoint
 from limner.data.tokens import Codes
 from limner.errors import ConfigError
 from limner.nn.ranks import share_here
@@ -20,7 +20,7 @@ from limner.train.card import card_of
 from limner.train.config import TrainConfig
 from limner.train.memory import Memory
 from limner.train.own_data import OwnData, open_data
-from limner.train.parts import load_codec
+from limner.train.parts import inspect_family, load_codec
 from limner.train.prior_data import codes_of
 from limner.train.ranks import first_before_others
 from limner.train.spread import spread
@@ -51,15 +51,9 @@ class PriorStep:
         caches = Caches(config)
         trained: Dalle | None = None
         if config.start_from:
+            found = inspect_family(config.start_from, "dalle", "start_from")
             trained = load_checkpoint(config.start_from)
-            if trained.family != "dalle":
-                raise ConfigError(
-                    f"start_from holds a model of the family {trained.family!r}; expected one of "
-                    "'dalle'",
-                    param="start_from",
-                )
-            self.codec = trained.codec
-            self.codec_config = dict(inspect_checkpoint(config.start_from).config.codec)
+            self.codec, self.codec_config = trained.codec, dict(found.codec)
         else:
             self.codec, self.codec_config = load_codec(config.codec_from)
         self.device = device_of(config)

@@ -1,11 +1,11 @@
 """What a run of one of unCLIP's parts may be told, checked before anything is made."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import ConfigError, UsageError, did_you_mean
-from limner.parts import Parts, settle
+from limner.errors import ConfigError
+from limner.parts import Parts
+from limner.train.checks import check_sampling, settle_table
 
 if TYPE_CHECKING:
     from limner.train.config import TrainConfig
@@ -22,6 +22,7 @@ def check_unclip(config: "TrainConfig") -> None:
     """Raise ConfigError unless a run has what its part needs, and nothing that is another's."""
     from limner.decoders import DECODERS, UPSAMPLERS
     from limner.priors import EMBEDDING_PRIORS
+    from limner.sampling.diffusion import DiffusionSampling
 
     _check_sources(config)
     kinds: dict[str, Parts] = {
@@ -44,12 +45,8 @@ def check_unclip(config: "TrainConfig") -> None:
                     param=f"{task}.{key}",
                 )
         decided = {"text_vocabulary": 1, "embedding": 2**16} if task != "upsampler" else {}
-        try:
-            settle(task, parts, {**table, **decided})
-        except ConfigError as error:
-            param = task if error.param is None else f"{task}.{error.param}"
-            raise ConfigError(str(error), param=param) from None
-    _check_sampling(config.sampling)
+        settle_table(task, parts, {**table, **decided})
+    check_sampling(DiffusionSampling, config.sampling)
 
 
 def _check_sources(config: "TrainConfig") -> None:
@@ -72,17 +69,3 @@ def _check_sources(config: "TrainConfig") -> None:
             "data.cached is 0; a prior of embeddings needs at least 1 scene, and 10000 are better",
             param="data.cached",
         )
-
-
-def _check_sampling(values: Mapping[str, Any]) -> None:
-    from limner.sampling.diffusion import DiffusionSampling
-
-    known = [each.name for each in fields(DiffusionSampling)]
-    for key in values:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise ConfigError(f"unknown key sampling.{key}{hint}", param=f"sampling.{key}")
-    try:
-        DiffusionSampling(**values)
-    except UsageError as error:
-        raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None

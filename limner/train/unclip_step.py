@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.checkpoint import load_checkpoint, save_checkpoint
 from limner.data.batches import PictureBatches, picture_batch, stream
 from limner.data.pairs import PairBatches, PairSettings
 from limner.decoders import create_decoder, create_upsampler
@@ -24,6 +24,7 @@ from limner.train.caches import digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.losses import psnr
 from limner.train.optimizer import Average
+from limner.train.parts import inspect_family
 from limner.train.prior_data import SAMPLE_PROMPTS
 from limner.train.unclip_data import embeddings_of, held_out_pairs, seen_by
 from limner.train.update import (
@@ -299,13 +300,8 @@ def open_parts(config: TrainConfig) -> tuple[UnClip, Tables]:
     """
     source = config.start_from or config.clip_from
     family = "unclip" if config.start_from else "clip"
-    inspected = inspect_checkpoint(source).config
-    if inspected.family != family:
-        key = "start_from" if config.start_from else "clip_from"
-        raise ConfigError(
-            f"{key} holds a model of the family {inspected.family!r}; expected one of {family!r}",
-            param=key,
-        )
+    key = "start_from" if config.start_from else "clip_from"
+    inspected = inspect_family(source, family, key)
     opened = load_checkpoint(source)
     tables: Tables = {"prior": {}, "decoder": {}, "upsampler": {}}
     tables |= {name: dict(table) for name, table in inspected.tables.items() if name != "sampling"}

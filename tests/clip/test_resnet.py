@@ -1,12 +1,11 @@
 """CLIP's residual network: the size of RN50, and what its grid and pool do."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from limner.clip.resnet import POOLS, AttentionPool, GridPool, ResNet, ResNetConfig
+from limner.clip.resnet import AttentionPool, ResNet, ResNetConfig
 from limner.errors import ConfigError
 
 TINY = ResNetConfig(size=16, width=4, blocks=(1, 1), heads=2)
@@ -20,10 +19,9 @@ def test_rn50_has_as_many_weights_as_openai_published() -> None:
     assert count + 2048 * 1024 + 1024 == 38_316_896
 
 
-@pytest.mark.parametrize("pool", POOLS)
-def test_pictures_become_one_vector_each_alone_or_in_a_batch(pool: str) -> None:
+def test_pictures_become_one_vector_each_alone_or_in_a_batch() -> None:
     torch.manual_seed(0)
-    tower = ResNet(replace(TINY, pool=pool)).eval()
+    tower = ResNet(TINY).eval()
     images = torch.randn(3, 3, 16, 16)
     features = tower(images)
     assert features.shape == (3, tower.width) == (3, 32)
@@ -47,14 +45,6 @@ def test_the_pool_attends_as_torch_does() -> None:
         torch.testing.assert_close(pool(grid), expected[:, 0])
 
 
-def test_the_grid_pool_knows_where_things_stand() -> None:
-    torch.manual_seed(0)
-    cells = torch.randn(2, 32, 4, 4)
-    pool = GridPool(16, 32)
-    assert pool(cells).shape == (2, 32)
-    assert not torch.allclose(pool(cells), pool(cells.flip(3)), atol=1e-3)
-
-
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -64,7 +54,6 @@ def test_the_grid_pool_knows_where_things_stand() -> None:
         ({"width": 0}, "width is 0; expected at least 1"),
         ({"width": 3}, "width is 3; expected an even number"),
         ({"heads": 7}, "512 channels at the end to be a multiple of 7 heads"),
-        ({"pool": "gird"}, "pool is .gird.; expected attention or grid; did you mean"),
         ({"size": 24}, "size is 24; 3 stages need a multiple of 16"),
     ],
 )

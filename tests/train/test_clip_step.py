@@ -59,6 +59,17 @@ def test_eight_scenes_are_learnt_by_heart(loss: str, tmp_path: Path) -> None:
     assert near.argmax(0).tolist() == near.argmax(1).tolist() == list(range(8))
 
 
+def test_what_scenes_show_is_learnt_as_names(tmp_path: Path) -> None:
+    loop = dataclasses.replace(LOOP, steps=60, batch=8, learning_rate=1e-2, bf16=False, warmup=5)
+    step = ClipStep(clip_run(tmp_path, loop=loop, clip=CLIP | {"image_encoder": RESNET}))
+    step.start(0)
+    batch = next(step.batches)
+    step.batches = iter([batch] * 60)
+    step._questions = step._questions[:1]  # one of them, so that its answers compare
+    told = [step(number)["naming"] for number in range(60)]
+    assert told[-1] < told[0] / 3
+
+
 @pytest.mark.parametrize("tower", ["vit", "resnet"])
 def test_a_run_stopped_and_resumed_is_the_run_unbroken(tower: str, tmp_path: Path) -> None:
     table = CLIP if tower == "vit" else CLIP | {"image_encoder": RESNET}

@@ -247,6 +247,15 @@ def test_a_discriminator_that_knows_all_is_told(tmp_path: Path) -> None:
     assert note.startswith("the discriminator wins: its loss is 0.1% of the generator's")
 
 
+def test_a_loss_below_zero_is_not_taken_for_that_of_a_codec_s_discriminator(tmp_path: Path) -> None:
+    loop = dataclasses.replace(
+        LOOP, steps=230, validate_every=999, sample_every=999, save_every=999
+    )
+    training = GanTraining(loss="wasserstein", penalty="wgan_gp", watch_from=999)
+    run = gan_run(tmp_path / "run", gan_training=training, loop=loop)
+    assert not [note for each in train(run) for note in each.notes if "codec" in note]
+
+
 def test_equal_pictures_have_no_variety_and_no_recall() -> None:
     random = torch.Generator().manual_seed(0)
     real = torch.randn(40, 12, generator=random)
