@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from limner.draw import draw
+    from limner.draw import draw, vary
     from limner.errors import LimnerError
     from limner.registry import load
     from limner.types import Picture, Request, Sampling
@@ -26,6 +26,7 @@ __all__ = [
     "__version__",
     "draw",
     "load",
+    "vary",
 ]
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "Sampling": "limner.types",
     "draw": "limner.draw",
     "load": "limner.registry",
+    "vary": "limner.draw",
 }
 
 

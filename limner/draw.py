@@ -5,6 +5,7 @@ draw -> Request -> pipeline.stream -> Step -> Picture
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
@@ -19,6 +20,8 @@ from limner.types import ModelInfo, Picture, Request, Sampling, Step
 
 if TYPE_CHECKING:
     from typing import Unpack
+
+    from PIL.Image import Image
 
 UNSAVED = ModelInfo(name="unsaved", family="", licence="", size=0, sha256="")
 
@@ -73,13 +76,45 @@ def draw(
         guidance=guidance,
         sampling=sampling_from(dict(sampling)),
     )
+    pipeline = _open(model)
+    pictures = finish(pipeline.stream(request), request, pipeline)
+    return pictures if best_of is None else keep_best(clip, pictures, n)[0]
+
+
+def vary(
+    image: Image,
+    prompt: str = "",
+    *,
+    model: str | Path | Any = "unclip",
+    n: int = 1,
+    seed: int | None = None,
+    guidance: float | None = None,
+    **sampling: Unpack[SamplingOptions],
+) -> list[Picture]:
+    """Draw `n` pictures like `image`, of any size, and with a `prompt` as it says besides.
+
+    The model must be of the family "unclip"; it sees the image as its CLIP does, so that what is
+    in the picture stays and pixels do not. Everything else is as in `draw`, LimnerError too.
+    """
+    request = Request(
+        prompt,
+        n=n,
+        seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
+        guidance=guidance,
+        sampling=sampling_from(dict(sampling)),
+        image=image.convert("RGB"),
+    )
+    pipeline = _open(model)
+    return finish(pipeline.stream(request), request, pipeline)
+
+
+def _open(model: str | Path | Any) -> Any:
     pipeline = load_to_draw(model) if isinstance(model, str | Path) else model
     if not hasattr(pipeline, "stream"):
         raise UsageError(
             f"model is {quote(model)}; expected a name, a folder, or what limner.load returns"
         )
-    pictures = finish(pipeline.stream(request), request, pipeline)
-    return pictures if best_of is None else keep_best(clip, pictures, n)[0]
+    return pipeline
 
 
 def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Picture]:
@@ -94,6 +129,8 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     settings |= {"family": info.family, "model_hash": info.sha256}
     if pipeline.precision != "fp32":
         settings["precision"] = pipeline.precision
+    if request.image is not None:
+        settings["image_sha256"] = hashlib.sha256(request.image.tobytes()).hexdigest()
     if adapters := getattr(pipeline, "adapters", None):
         settings["adapters"] = adapters
     notes = tuple(notes_on(request, pipeline))

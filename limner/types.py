@@ -63,7 +63,8 @@ class Sampling:
 class Request:
     """What to draw: `n` pictures of `prompt`, picture i with the seed `seed + i`.
 
-    The prompt is normalised; a missing seed is chosen at random (32 bits) once, here.
+    The prompt is normalised, and "" where an `image` says it all; a missing seed is chosen at
+    random (32 bits) once, here.
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
     None means the model's own default. It does not know which sizes or tasks a model offers.
     Raises UsageError.
@@ -79,7 +80,8 @@ class Request:
     mask: Image | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
+        if self.prompt != "" or self.image is None:
+            object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
         wanted = f"a whole number from 1 to {PICTURES_LIMIT}"
         _integer(self, "n", lambda v: 1 <= v <= PICTURES_LIMIT, wanted, optional=False)
         if self.seed is None:

@@ -25,7 +25,7 @@ from tests.tiny_unclip import save_tiny_unclip
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
-SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance"}
+SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
     "models show": {"codec", "prior", "clip", "decoder", "upsampler", "generator"},
     "eval": {"conditions"},
@@ -98,6 +98,10 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["a red apple", "-n", "2", "--seed", "7", "--out", "pictures"],
         ["a red apple", "-n", "2", "--best-of", "3", "--clip", "tiny-clip"],
     ],
+    "vary": [
+        ["held/red_apple/a.png", "-n", "2", "--model", "tiny-unclip"],
+        ["held/red_apple/a.png", "a red apple", "--model", "tiny-unclip", "--steps", "2"],
+    ],
     "models list": [[]],
     "models parts": [[]],
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],
@@ -124,6 +128,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "eval": [
         ["tiny", "--count", "10"],
+        ["tiny-unclip", "--count", "10", "--sets", "varied", "--steps", "2"],
         ["tiny", "--on", "p.jsonl", "--clip", "tiny-clip", "--reference", "photos/red_apple"],
     ],
     "compare": [["tiny", "tiny", "--on", "p.jsonl", "--clip", "tiny-clip"]],
@@ -259,7 +264,7 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
     optional = {"numbers", "validation", "codec", "sampling", "prior", "clip"}
     optional |= {"decoder", "upsampler", "generator"}
     if command == "eval":  # the example is of scenes; other prompts have other figures
-        optional |= {"on", "prompts", "figures", "kinds", "best", "worst", "notes"}
+        optional |= {"varied", "on", "prompts", "figures", "kinds", "best", "worst", "notes"}
     if command == "audit memorisation":
         optional |= {"membership"}
     always = {key for key in told if re.split(r"[.\[]", key)[0] not in optional}

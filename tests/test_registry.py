@@ -58,7 +58,9 @@ def test_a_wrong_name_gets_near_names(name: str) -> None:
 
 
 def test_a_name_far_from_all_gets_the_list() -> None:
-    with pytest.raises(UnknownModelError, match="the models are default, clip; a folder or hf:"):
+    with pytest.raises(
+        UnknownModelError, match=f"the models are {', '.join(PRESETS)}; a folder or hf:"
+    ):
         load("zzz")
 
 

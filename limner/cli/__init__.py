@@ -25,6 +25,7 @@ from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.messages import localised, usage_localised
 from limner.cli.train import train
+from limner.cli.vary import vary
 from limner.errors import LimnerError, ResourceError, is_out_of_memory
 
 
@@ -74,6 +75,7 @@ def options(
 
 
 app.command("draw")(draw)
+app.command("vary")(vary)
 app.add_typer(models.app, name="models")
 data.app.command("check")(sources.check)
 data.app.command("clean")(sources.clean)

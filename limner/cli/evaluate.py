@@ -21,6 +21,7 @@ from limner.cli.measuring import (
     open_judges,
     read_asked,
     tell,
+    varying,
     watching,
 )
 from limner.cli.messages import say
@@ -66,6 +67,8 @@ Guidance = Annotated[float | None, typer.Option(help="How hard to insist on the 
 Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 1 wilder.")]
 TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
 TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
+Steps = Annotated[int | None, typer.Option(help="Steps of a model that draws from noise.")]
+Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, euler or dpm_solver, from noise.")]
 Precision = Annotated[str, typer.Option(help="Precision of the weights: fp32, bf16 or int8.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -102,12 +105,15 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    steps: Steps = None,
+    sampler: Sampler = None,
     precision: Precision = "fp32",
     as_json: AsJson = False,
 ) -> None:
     """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
     check_on(on)
-    request = Request("settings", guidance=guidance, sampling=Sampling(temperature, top_k, top_p))
+    sampling = Sampling(temperature, top_k, top_p, steps=steps, sampler=sampler)
+    request = Request("settings", guidance=guidance, sampling=sampling)
     folder = html or (None if as_json else Path("runs") / f"eval-{slug(Path(model).name)}")
     if folder is not None:
         Place(folder).prepare()
@@ -146,7 +152,10 @@ def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | 
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
     with watching() as watch:
-        result = score_scenes(draw, plan, codec=pipeline.codec, font=face, watch=watch)
+        result = score_scenes(
+            draw, plan, codec=pipeline.codec, vary=varying(pipeline, task.request), font=face,
+            watch=watch,
+        )  # fmt: skip
     conditions = conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
     report_scenes(result, conditions, task, time.perf_counter() - began)
 
@@ -159,6 +168,8 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
     answer["seconds"] = round(seconds, 1)
     if result.codec:
         answer["codec"] = {key: round(value, 4) for key, value in result.codec.items()}
+    if result.kept is not None:
+        answer["varied"] = {"kept": result.kept.to_json(), "differs": round(result.differs or 0, 4)}
     answer["conditions"] = conditions.to_json()
     page = render_report(result, model=task.model, seconds=seconds, conditions=conditions.rows())
     path = tell(answer, task.folder, page, as_json=task.as_json)
@@ -262,3 +273,8 @@ def show(result: SceneScores) -> None:
         console.print(table)
     if result.codec:
         console.print(f"codec: {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}")
+    if result.kept is not None:
+        console.print(
+            f"varied: object and background kept {result.kept}; pixels differ by "
+            f"{result.differs:.3f}"
+        )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from limner.evaluate.conditions import Conditions, Reference
     from limner.evaluate.networks import Network
     from limner.evaluate.prompt_files import Asked
-    from limner.evaluate.scenes import Draw
+    from limner.evaluate.scenes import Draw, Vary
 
 Watch = Callable[[str, int, int], None]
 CHOSE_AND_JUDGED = "the CLIP that scores also chose the pictures; its scores flatter them"
@@ -119,6 +119,14 @@ def drawing(pipeline: Any, request: Request) -> Draw:
     """Return how the pipeline draws prompts with the sampling that the request asks for."""
     sampling = pipeline.settle(request)
     return lambda prompts, seeds: pipeline.draw_many(prompts, seeds, sampling)
+
+
+def varying(pipeline: Any, request: Request) -> Vary | None:
+    """Return how the pipeline varies pictures, None where it can't."""
+    if not hasattr(pipeline, "vary_many"):
+        return None
+    sampling = pipeline.settle(request)
+    return lambda pictures, seeds: pipeline.vary_many(pictures, seeds, sampling)
 
 
 def tell(answer: dict[str, Any], folder: Path | None, page: str, *, as_json: bool) -> Path | None:

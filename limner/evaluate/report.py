@@ -26,6 +26,7 @@ TITLES = {
     "chinese": "Chinese, seen combinations",
     "ceiling": "Ceiling: true pictures",
     "codec": "Ceiling: true pictures through the codec",
+    "varied": "Like true pictures",
     "shuffled": "Floor: judged against another prompt",
     "chance": "Floor: guessing",
 }
@@ -40,7 +41,12 @@ LABELS = {
     "object_in_pairs": "object in pairs",
     "colour_in_pairs": "colour in pairs",
 }
-SHOWN_WHOLE = ("seen", "held_out", "chinese")  # of the ceilings only what was misread is shown
+SHOWN_WHOLE = (
+    "seen",
+    "held_out",
+    "chinese",
+    "varied",
+)  # of the ceilings only what was misread is shown
 
 _RIGHT_OR_WRONG = {
     True: '<span class="right">✓ {}</span>',

@@ -7,6 +7,7 @@
 | chinese  | drawn, the scenes of `seen` in Chinese       | their own scenes        |
 | ceiling  | the true pictures of `seen`                  | their own scenes        |
 | codec    | the same, through the codec and back         | their own scenes        |
+| varied   | drawn like the true pictures of `seen`       | their own scenes        |
 | shuffled | those of `seen`                              | other scenes, same kind |
 | chance   | none: what guessing scores                   |                         |
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -27,13 +28,17 @@ from limner.evaluate.judging import Judgements, chance, judge, tally
 from limner.evaluate.metrics import psnr, ssim
 from limner.evaluate.prompts import MOST, Prompt, collect_prompts, shuffle
 from limner.evaluate.reading import Reader, Reading
-from limner.images import to_tensor
+from limner.images import to_images, to_tensor
 from limner.types import Codec
 
-SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "shuffled", "chance")
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance")
 BATCH = 32
 SEED_LIMIT = 2**32
 
+Vary = Callable[[Sequence["Image"], Sequence[int]], Tensor]  # pictures, seeds -> as Draw
 Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
 Watch = Callable[[str, int, int], None]  # set, pictures done, pictures in all
 
@@ -60,11 +65,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class SceneScores:
-    """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured."""
+    """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured.
+
+    `differs` is how far pixels of `varied` are from their pictures, the mean of absolute
+    differences in [0, 1].
+    """
 
     answers: dict[str, list[Answer]]
     codec: dict[str, float] | None
     seed: int
+    differs: float | None = None
 
     @property
     def scores(self) -> dict[str, dict[str, Score]]:
@@ -74,6 +84,13 @@ class SceneScores:
             for name, answers in self.answers.items()
         }
         return measured | {"chance": chance()}
+
+    @property
+    def kept(self) -> Score | None:
+        """In which share of `varied` single objects both object and background are kept."""
+        single = [each.judgements for each in self.answers.get("varied", ())]
+        marks = [(*each["object"], *each["background"]) for each in single if each.get("object")]
+        return Score.measured(sum(map(all, marks)), len(marks)) if marks else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores as plain JSON values."""
@@ -112,13 +129,14 @@ def score_scenes(
     plan: Plan,
     *,
     codec: Codec | None = None,
+    vary: Vary | None = None,
     font: str | None = None,
     watch: Watch = lambda name, done, total: None,
 ) -> SceneScores:
     """Draw the plan's prompts with `draw`, read the pictures and score them.
 
-    Without a codec there is no set `codec`. Picture i of a set is drawn with the seed
-    plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
+    Without a codec there is no set `codec`, without `vary` no set `varied`. Picture i of a set is
+    drawn with the seed plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
     """
     seen = collect_prompts("validation", plan.count, plan.seed)
     reader = Reader(font, plan.size)
@@ -131,18 +149,22 @@ def score_scenes(
         answers["held_out"] = scorer.drawn("held_out", new)
     if "chinese" in plan.sets:
         answers["chinese"] = scorer.drawn("chinese", seen)
-    quality = None
-    if {"ceiling", "codec"} & set(plan.sets):
+    quality, differs = None, None
+    if {"ceiling", "codec", "varied"} & set(plan.sets):
         truth = true_pictures([prompt.graph for prompt in seen], plan.size, font)
         answers["ceiling"] = scorer.judged(seen, truth)
         if codec is not None and "codec" in plan.sets:
             copies = reconstruct(codec, truth)
             answers["codec"] = scorer.judged(seen, copies)
             quality = {"psnr": psnr(copies, truth), "ssim": ssim(copies, truth)}
+        if vary is not None and "varied" in plan.sets:
+            varied = scorer.varied(truth, vary)
+            answers["varied"] = scorer.judged(seen, varied)
+            differs = float((varied - truth).abs().mean()) / 2
     if "shuffled" in plan.sets:
         answers["shuffled"] = _rejudge(answers["seen"], shuffle(seen))
     kept = {name: answers[name] for name in SETS if name in plan.sets and name in answers}
-    return SceneScores(kept, quality, plan.seed)
+    return SceneScores(kept, quality, plan.seed, differs)
 
 
 @torch.inference_mode()
@@ -168,14 +190,20 @@ class _Scorer:
 
     def drawn(self, name: str, prompts: list[Prompt]) -> list[Answer]:
         texts = [prompt.chinese if name == "chinese" else prompt.english for prompt in prompts]
-        seeds = [self.plan.seed * MOST + index for index in range(len(texts))]
+        return self.judged(prompts, self._all(name, texts, self.draw), texts)
+
+    def varied(self, truth: Tensor, vary: Vary) -> Tensor:
+        return self._all("varied", to_images(truth), vary)
+
+    def _all(self, name: str, asked: Sequence[Any], draw: Callable[..., Tensor]) -> Tensor:
+        seeds = [self.plan.seed * MOST + index for index in range(len(asked))]
         parts = []
-        for first in range(0, len(texts), BATCH):
-            self.watch(name, first, len(texts))
+        for first in range(0, len(asked), BATCH):
+            self.watch(name, first, len(asked))
             group = slice(first, first + BATCH)
-            parts.append(self.draw(texts[group], seeds[group]).float().clamp(-1, 1))
-        self.watch(name, len(texts), len(texts))
-        return self.judged(prompts, torch.cat(parts), texts)
+            parts.append(draw(asked[group], seeds[group]).float().clamp(-1, 1))
+        self.watch(name, len(asked), len(asked))
+        return torch.cat(parts)
 
     def judged(
         self, prompts: list[Prompt], images: Tensor, texts: list[str] | None = None

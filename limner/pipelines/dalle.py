@@ -12,10 +12,15 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError, quote
 from limner.nn.stack import check_precision
-from limner.pipelines.requests import check_size
+from limner.pipelines.requests import check_size, refuse_pictures
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
+
+_ONLY_TEXT = (
+    "this model draws whole pictures from a text; leave it out, or vary a picture with a model of "
+    "the family 'unclip'"
+)
 
 
 class Dalle(nn.Module):
@@ -69,9 +74,11 @@ class Dalle(nn.Module):
     def stream(self, request: Request) -> Iterator[Step]:
         """Draw `request.n` pictures, yielding a Step as often as the prior; the last has images.
 
-        Stop iterating to cancel. Raises UsageError for a size that this model does not draw.
+        Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
+        for a picture to begin with.
         """
         check_size(request, self.size)
+        refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
         sampling = self.settle(request)
         prompts = [request.prompt] * request.n
         seeds = [request.seed + index for index in range(request.n)]

@@ -15,9 +15,14 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError
 from limner.gan.drawing import GanSampling, draw_pictures
-from limner.pipelines.requests import check_size
+from limner.pipelines.requests import check_size, refuse_pictures
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
+
+_ONLY_TEXT = (
+    "a GAN draws whole pictures from a text and a seed and cannot fill in or alter one; leave it "
+    "out, or vary a picture with a model of the family 'unclip'"
+)
 
 
 class Gan(nn.Module):
@@ -58,14 +63,7 @@ class Gan(nn.Module):
         for a picture to begin with, which no GAN can take.
         """
         check_size(request, self.size)
-        for name in ("mask", "image"):
-            if getattr(request, name) is not None:
-                raise UsageError(
-                    f"{name} is given, but a GAN draws whole pictures from a text and a seed and "
-                    f"cannot fill in or alter one; leave {name} out, or take a model of the family "
-                    "'dalle' to fill in, 'unclip' to vary",
-                    param=name,
-                )
+        refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
         sampling, drawn = self.settle(request), list[Tensor]()
         for index in range(request.n):
             drawn.append(self._draw(request.prompt, request.seed + index, sampling))

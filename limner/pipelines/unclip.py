@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
 from limner.pipelines.clip import ClipPipeline
-from limner.pipelines.requests import check_size
+from limner.pipelines.requests import check_size, refuse_pictures
 from limner.priors.embedding import draw_nearest
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
@@ -25,6 +25,11 @@ from limner.types import Request, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_NO_MASK = (
+    "this model draws whole pictures and fills none in; leave it out, or give the picture alone to "
+    "vary it"
+)
 
 
 class UnClip(nn.Module):
@@ -66,14 +71,16 @@ class UnClip(nn.Module):
     def stream(self, request: Request) -> Iterator[Step]:
         """Draw `request.n` pictures of the prompt; with an `image`, like it as the prompt says.
 
-        A Step on the way has in `images` what is expected of the one picture that is being drawn;
-        the last has all of them. Stop iterating to cancel. Raises UsageError for a size that this
-        model does not draw.
+        An image with no prompt is varied (section 3.1). A Step on the way has in `images` what is
+        expected of the one picture that is being drawn; the last has all of them. Stop iterating to
+        cancel. Raises UsageError for a size that this model does not draw, and for a mask.
         """
         check_size(request, self.size)
+        refuse_pictures(request, ("mask",), _NO_MASK)
         seen = None if request.image is None else self.see([request.image])
         prompts = [request.prompt] * request.n
-        yield from self._stream(prompts, _counted(request), self.settle(request), seen)
+        seeds = [request.seed + index for index in range(request.n)]
+        yield from self._stream(prompts, seeds, self.settle(request), seen)
 
     @torch.inference_mode()
     def draw_many(
@@ -89,18 +96,14 @@ class UnClip(nn.Module):
         assert last.images is not None
         return last.images
 
-    @torch.inference_mode()
-    def vary(
+    def vary_many(
         self,
-        picture: Image,
-        *,
-        n: int = 1,
-        seed: int = 0,
+        pictures: Sequence[Image],
+        seeds: Sequence[int],
         sampling: DiffusionSampling | None = None,
-    ) -> Iterator[Step]:
-        """Draw `n` pictures of what CLIP sees in a picture (section 3.1), as `stream`."""
-        seeds = _counted(Request("any", n=n, seed=seed))
-        yield from self._stream([""] * n, seeds, sampling or self.defaults, self.see([picture]))
+    ) -> Tensor:
+        """Draw one picture like each, as `draw_many` (section 3.1)."""
+        return self.draw_vectors(self.see(pictures), seeds, sampling)
 
     @torch.inference_mode()
     def draw_vectors(
@@ -216,7 +219,3 @@ def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
     angle = cosine.arccos().clamp_min(1e-6)
     turned = ((1 - share) * angle).sin() * first + (share * angle).sin() * second
     return nn.functional.normalize(turned, dim=-1)
-
-
-def _counted(request: Request) -> list[int]:
-    return [request.seed + index for index in range(request.n)]

@@ -86,7 +86,7 @@ def test_it_comes_back_from_its_folder(parts: tuple[UnClip, Tables], tmp_path: P
 
 
 def test_a_picture_is_varied_and_two_are_mixed(pipeline: UnClip) -> None:
-    (*_, last) = pipeline.vary(RED, n=2, seed=7)
+    (*_, last) = pipeline.stream(Request("", n=2, seed=7, image=RED))
     assert last.images is not None
     again = pipeline.draw_vectors(pipeline.see([RED]).repeat(2, 1), [7, 8])
     assert torch.equal(again, last.images) and not torch.equal(again[0], again[1])

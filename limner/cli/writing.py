@@ -1,0 +1,188 @@
+"""What drawing commands share: how they speak, the files they write, and what they tell of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from limner.cli.files import Place, slug
+from limner.cli.messages import say
+from limner.finish.rank import keep_best
+from limner.types import Picture, Request, Step
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the command speaks: what is printed, and what goes into the files."""
+
+    preview: bool
+    metadata: bool
+    json: bool
+    quiet: bool
+
+    def say(self, text: str) -> None:
+        """Tell the person something on stderr, unless --quiet."""
+        if not self.quiet:
+            say(text)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The files of one prompt, and the seconds that drawing took without loading the model.
+
+    `seed` is that of the first picture tried; `dropped` are those that --best-of did not keep.
+    """
+
+    seed: int
+    pictures: list[Picture]
+    dropped: list[Picture]
+    paths: list[Path]
+    grid: Path | None
+    sheet: Image
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented answer of `limner draw --json`."""
+        first = self.pictures[0]
+        return {
+            "prompt": first.prompt,
+            "model": first.model,
+            "model_hash": first.settings["model_hash"],
+            "seed": self.seed,
+            "seconds": round(self.seconds, 3),
+            "pictures": [
+                {"path": str(path), "seed": picture.seed, **_score(picture)}
+                for path, picture in zip(self.paths, self.pictures, strict=True)
+            ],
+            "dropped": [{"seed": each.seed, **_score(each)} for each in self.dropped],
+            "grid": str(self.grid) if self.grid else None,
+            "notes": list(first.notes),
+        }
+
+
+def _score(picture: Picture) -> dict[str, float]:
+    score = picture.settings.get("clip_score")
+    return {} if score is None else {"score": round(score, 4)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many pictures are kept of how many, and the CLIP that chooses; None keeps all."""
+
+    keep: int
+    best_of: int | None = None
+    name: str = "clip"
+    clip: Any = None
+
+    @property
+    def drawn(self) -> int:
+        """How many pictures are drawn of each prompt."""
+        return self.keep if self.best_of is None else self.best_of
+
+    def ready(self) -> Choice:
+        """Return the same with its CLIP loaded, where one is needed."""
+        if self.best_of is None:
+            return self
+        from limner.registry import load_clip
+
+        return replace(self, clip=load_clip(self.name))
+
+
+def write_files(
+    request: Request,
+    pictures: list[Picture],
+    seconds: float,
+    place: Place,
+    manner: Manner,
+    choice: Choice,
+    stem: str = "",
+) -> Drawn:
+    """Write a file for each picture of a request that is kept, and a grid of several.
+
+    Their names begin with `stem`, or with the prompt.
+    """
+    from limner.images import encode_png, grid
+
+    dropped = list[Picture]()
+    if choice.best_of is not None:
+        began = time.perf_counter()
+        pictures, dropped = keep_best(choice.clip, pictures, choice.keep)
+        seconds += time.perf_counter() - began
+    stem = stem or slug(request.prompt)
+    paths = [
+        place.write(f"{stem}-{picture.seed}.png", picture.to_png(metadata=manner.metadata))
+        for picture in pictures
+    ]
+    sheet = grid([picture.image for picture in pictures])
+    together = None
+    if len(pictures) > 1:
+        together = place.write(f"{stem}-{request.seed}-grid.png", encode_png(sheet))
+    return Drawn(request.seed, pictures, dropped, paths, together, sheet, seconds)
+
+
+def with_progress(steps: Iterator[Step], label: str, manner: Manner) -> Iterator[Step]:
+    """Pass the steps on, with a bar on stderr where a person can see one."""
+    if manner.quiet or not sys.stderr.isatty():
+        yield from steps
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    short = label if len(label) <= 40 else label[:39] + "…"
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(escape(short), total=None)
+        for step in steps:
+            progress.update(task, completed=step.index, total=step.total)
+            yield step
+
+
+def report(drawn: Drawn, again: str, manner: Manner) -> None:
+    """Print where the files are: JSON or paths on stdout, everything else on stderr."""
+    if manner.json:
+        typer.echo(json.dumps(drawn.to_json(), ensure_ascii=False))
+        return
+    if manner.preview and not manner.quiet and _shows_colours():
+        from limner.images import terminal_preview
+
+        columns = shutil.get_terminal_size().columns
+        typer.echo(terminal_preview(drawn.sheet, columns=columns))
+    for path in [*drawn.paths, *([drawn.grid] if drawn.grid else [])]:
+        typer.echo(str(path))
+    for note in drawn.pictures[0].notes:
+        manner.say(f"note: {note}")
+    if drawn.dropped:
+        tried = len(drawn.pictures) + len(drawn.dropped)
+        cost = f"{tried} were drawn and compared, {drawn.seconds / tried:.2f} s each"
+        manner.say(f"note: {cost}")
+    manner.say(f"seed {drawn.seed}, {drawn.seconds:.1f} s; the same again: {again}")
+
+
+def _shows_colours() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def command_line(
+    command: str, options: Mapping[str, Any], added: Sequence[str], arguments: Sequence[str]
+) -> str:
+    """Return a command line to copy, without the options that are None."""
+    words = ["limner", command]
+    for name, value in options.items():
+        if value is not None:
+            words += [name, str(value)]
+    dashes = ["--"] if any(each.startswith("-") for each in arguments) else []
+    return shlex.join([*words, *added, *dashes, *arguments])
