@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from limner import draw
 from limner.cli import main
 from limner.data.encoded import read_encoded
 from tests.data.source_files import encoded, picture, write_image_folder, write_pairs
-from tests.tiny_model import save_tiny_model
+from tests.tiny_model import SIZE, save_tiny_model
 
 
 def run(*words: str | Path) -> int:
@@ -162,3 +163,45 @@ def test_encoding_on_a_ray_of_its_own(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (5, "")
     assert "no Ray cluster answers at '127.0.0.1:9'" in ended.stderr
     assert not (tmp_path / "other").exists()
+
+
+RUN = """
+task = "prior"
+out = "prior"
+codec_from = "tiny"
+[prior]
+name = "gpt"
+width = 16
+layers = 1
+heads = 2
+hidden = 16
+[data]
+source = "codes"
+[loop]
+steps = 2
+batch = 4
+warmup = 1
+validate_every = 2
+sample_every = 2
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # a Ray takes seconds to start
+def test_a_prior_trains_on_codes_that_ray_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Encode on a real local Ray, then train with the one training command, as a person does."""
+    pytest.importorskip("ray", reason="needs Ray: pip install 'limner[ray]'")
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "a", 24)
+    save_tiny_model(tmp_path / "tiny")
+    (tmp_path / "run.toml").write_text(RUN, encoding="utf-8")
+    encoding = ["data", "encode", "a", "--codec", "tiny", "--out", "codes", "--ray", "local"]
+    for words in (encoding, ["train", "run.toml"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "limner", *words], capture_output=True, text=True
+        )
+        assert ended.returncode == 0, ended.stderr
+    (drawn,) = draw("thing 3", model=tmp_path / "prior" / "model", seed=1)
+    assert drawn.image.size == (SIZE, SIZE)
