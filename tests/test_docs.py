@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 SETS = {"seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance"}
 OPEN = {  # what is in them depends on names
-    "models show": {"codec", "prior", "clip", "decoder", "upsampler", "generator"},
+    "models show": {"codec", "prior", "clip", "decoder", "autoencoder", "upsampler", "generator"},
     "eval": {"conditions"},
     "compare": {"conditions[]"},
     "arena": {"conditions[]"},
@@ -262,7 +262,7 @@ def test_examples_are_answers(answers: dict[str, Any], command: str) -> None:
     told = documented(command)
     assert all(fits(value, told[key]) for key, value in shown.items())
     optional = {"numbers", "validation", "codec", "sampling", "prior", "clip"}
-    optional |= {"decoder", "upsampler", "generator"}
+    optional |= {"decoder", "autoencoder", "upsampler", "generator"}
     if command == "eval":  # the example is of scenes; other prompts have other figures
         optional |= {"varied", "on", "prompts", "figures", "kinds", "best", "worst", "notes"}
     if command == "audit memorisation":

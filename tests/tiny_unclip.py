@@ -7,13 +7,14 @@ import torch
 
 from limner.checkpoint import save_checkpoint
 from limner.clip.model import create_clip
+from limner.codecs import create_codec
 from limner.decoders import create_decoder, create_upsampler
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling
 from limner.text.tokenizer import Tokenizer
 from tests.tiny_clip import CLIP
-from tests.tiny_model import SENTENCES, SIZE, TEXT_LENGTH
+from tests.tiny_model import CODEC, SENTENCES, SIZE, TEXT_LENGTH
 
 Tables = dict[str, Any]
 SAMPLING = DiffusionSampling(steps=4, guidance=1.0, prior_steps=3, upsampler_steps=2)
@@ -34,29 +35,36 @@ UPSAMPLERS: Tables = {
 }
 
 
-def tables_of(tokenizer: Tokenizer, prior: str, upsampler: str) -> Tables:
+LATENT: dict[str, Any] = {"size": 2, "channels": 2, "patch": 1, "widths": [8]}  # of CODEC
+
+
+def tables_of(tokenizer: Tokenizer, prior: str, upsampler: str, latent: bool) -> Tables:
     """Return the configs of all parts; "" for a part that is not there."""
     vocabulary = {"text_vocabulary": tokenizer.vocabulary}
     return {
         "clip": CLIP | vocabulary,
         "prior": PRIORS[prior] | vocabulary if prior else {},
-        "decoder": DECODER | vocabulary,
+        "decoder": DECODER | vocabulary | (LATENT if latent else {}),
+        "autoencoder": CODEC if latent else {},
         "upsampler": UPSAMPLERS[upsampler] if upsampler else {},
     }
 
 
-def tiny_unclip(prior: str = "diffusion", upsampler: str = "") -> tuple[UnClip, Tables]:
+def tiny_unclip(
+    prior: str = "diffusion", upsampler: str = "", latent: bool = False
+) -> tuple[UnClip, Tables]:
     """Return a random pipeline, the same in every process, and its tables."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         tokenizer = Tokenizer.train(SENTENCES, 400)
-        tables = tables_of(tokenizer, prior, upsampler)
+        tables = tables_of(tokenizer, prior, upsampler, latent)
         pipeline = UnClip(
             tokenizer,
             create_clip(tables["clip"]),
             create_decoder(tables["decoder"]),
             create_embedding_prior(tables["prior"]) if prior else None,
             create_upsampler(tables["upsampler"]) if upsampler else None,
+            create_codec(tables["autoencoder"]) if latent else None,
             defaults=SAMPLING,
             text_length=TEXT_LENGTH,
         ).eval()

@@ -98,6 +98,12 @@ class FSQCodec(CodecBase):
             return self.quantizer.embed(codes)
         return torch.cat([self.quantizer.embed(group) for group in codes.unbind(-1)], dim=1)
 
+    def nearest(self, values: Tensor) -> Tensor:
+        """Return the codes whose vectors, as of `embed`, are nearest to some (B, G * D, h, w)."""
+        parts = values.chunk(self.config.groups, dim=1)
+        codes = [self.quantizer.nearest(part) for part in parts]
+        return codes[0] if self.config.groups == 1 else torch.stack(codes, dim=-1)
+
     def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.config.groups == 1:
             quantised: tuple[Tensor, Tensor, Tensor] = self.quantizer(z)

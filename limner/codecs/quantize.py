@@ -43,6 +43,13 @@ class FiniteScalar(nn.Module):
         half = self._column(self.levels // 2)
         return (digits - half) / half
 
+    def nearest(self, values: Tensor) -> Tensor:
+        """Return the codes (B, H, W) whose values are nearest to some (B, D, H, W)."""
+        half = self._column(self.levels // 2)
+        digits = (values * half + half).round().clamp_min(0)
+        digits = torch.minimum(digits, self._column(self.levels) - 1)
+        return (digits * self._column(self.strides)).sum(1).long()
+
     def _bound(self, z: Tensor) -> Tensor:
         levels = self._column(self.levels)
         half = (levels - 1) * (1 - 1e-3) / 2

@@ -112,6 +112,7 @@ def _build_clip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
 def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     """Text to the embedding of a picture, and that to pixels, by diffusion (arXiv 2204.06125)."""
     from limner.clip.model import create_clip
+    from limner.codecs import create_codec
     from limner.decoders import create_decoder, create_upsampler
     from limner.pipelines.unclip import UnClip
     from limner.priors import create_embedding_prior
@@ -120,16 +121,30 @@ def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     clip, decoder = create_clip(tables["clip"]), create_decoder(tables["decoder"])
     prior = create_embedding_prior(tables["prior"]) if tables["prior"] else None
     upsampler = create_upsampler(tables["upsampler"]) if tables["upsampler"] else None
+    autoencoder = create_codec(tables["autoencoder"]) if tables["autoencoder"] else None
     parts: list[tuple[str, Any]] = [("text tower", clip), ("decoder", decoder), ("prior", prior)]
     for part, built in parts:
         if built is not None and (made_for := built.config.text_vocabulary):
             _check_vocabulary(config, tokenizer, made_for, part)
     pipeline = UnClip(
-        tokenizer, clip, decoder, prior, upsampler,
+        tokenizer, clip, decoder, prior, upsampler, autoencoder,
         defaults=_read_diffusion(config.sampling), text_length=config.text_length,
     )  # fmt: skip
     _check_unclip(config, pipeline)
     return pipeline
+
+
+def latent_shape(codec: Any) -> tuple[int, int]:
+    """Return channels and width of the latent that a decoder draws for a codec.
+
+    Raises ConfigError unless its vectors are finite scalars, which lie in [-1, 1] as pixels do.
+    """
+    if not codec.levels or not hasattr(codec, "nearest"):
+        raise ConfigError(
+            "the decoder draws latents of finite scalars, and this codec has others; give one of "
+            "the name 'fsq'"
+        )
+    return codec.groups * len(codec.levels), codec.grid[-1]
 
 
 def _check_unclip(config: ModelConfig, pipeline: Any) -> None:
@@ -142,12 +157,18 @@ def _check_unclip(config: ModelConfig, pipeline: Any) -> None:
                 f"CLIP of {config.name!r} gives vectors of {dimensions}, but the {part} was made "
                 f"for {built.config.embedding}; they belong to different models"
             )
-    decoder, upsampler = pipeline.decoder, pipeline.upsampler
-    if (decoder.config.channels, decoder.config.given) != (3, 0):
+    decoder, upsampler, autoencoder = pipeline.decoder, pipeline.upsampler, pipeline.autoencoder
+    shape = decoder.config.channels, decoder.config.size, decoder.config.given
+    if autoencoder is None and shape[::2] != (3, 0):
         raise CheckpointError(f"the decoder of {config.name!r} does not draw pixels alone")
-    if upsampler is not None and upsampler.small != decoder.config.size:
+    if autoencoder is not None and shape != (*latent_shape(autoencoder), 0):
         raise CheckpointError(
-            f"the decoder of {config.name!r} draws {decoder.config.size} pixels, but its upsampler "
+            f"the decoder of {config.name!r} draws {shape[0]} channels {shape[1]} wide, but its "
+            "autoencoder has others; they belong to different models"
+        )
+    if upsampler is not None and upsampler.small != pipeline.small:
+        raise CheckpointError(
+            f"the decoder of {config.name!r} draws {pipeline.small} pixels, but its upsampler "
             f"enlarges {upsampler.small}"
         )
     if pipeline.size != config.size:
@@ -175,7 +196,9 @@ def _build_gan(config: ModelConfig, tokenizer: Tokenizer) -> Any:
 FAMILIES: dict[str, Family] = {
     "dalle": Family(("codec", "prior", "sampling"), _build_dalle),
     "clip": Family(("clip",), _build_clip),
-    "unclip": Family(("clip", "prior", "decoder", "upsampler", "sampling"), _build_unclip),
+    "unclip": Family(
+        ("clip", "prior", "decoder", "autoencoder", "upsampler", "sampling"), _build_unclip
+    ),
     "gan": Family(("generator", "sampling"), _build_gan),
 }
 

@@ -2,7 +2,8 @@
 
 CLIP reads the text, a prior says how the embedding of a fitting picture may look, a decoder takes
 noise off until the picture is there, and an upsampler makes it larger. Ramesh 2022, arXiv
-2204.06125. Shapes: B pictures, T text tokens, D dimensions of CLIP's space.
+2204.06125. With an autoencoder the decoder draws that one's latent (Rombach 2021, arXiv
+2112.10752). Shapes: B pictures, T text tokens, D dimensions of CLIP's space.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ _NO_MASK = (
 class UnClip(nn.Module):
     """The pipeline, built from its parts; it knows no file.
 
-    Without a `prior` the text's own embedding stands for the picture's; without an `upsampler`
-    pictures are as large as the decoder draws them. Each is drawn alone, so that its pixels do not
+    Without a `prior` the text's own embedding stands for the picture's; without an `autoencoder`,
+    a codec of finite scalars, the decoder draws pixels; without an `upsampler` pictures are as
+    large as they then are. Each is drawn alone, so that its pixels do not
     depend on the pictures beside it.
     """
 
@@ -51,6 +53,7 @@ class UnClip(nn.Module):
         decoder: Any,
         prior: Any = None,
         upsampler: Any = None,
+        autoencoder: Any = None,
         *,
         defaults: DiffusionSampling | None = None,
         text_length: int = 32,
@@ -58,8 +61,10 @@ class UnClip(nn.Module):
         super().__init__()
         self.tokenizer = tokenizer
         self.clip, self.decoder, self.prior, self.upsampler = clip, decoder, prior, upsampler
+        self.autoencoder = autoencoder
         self.defaults = defaults or DiffusionSampling()
-        self.size: int = (decoder.config if upsampler is None else upsampler).size
+        self.small: int = (autoencoder or decoder).config.size  # before it is made larger
+        self.size: int = self.small if upsampler is None else upsampler.size
         self.text_length = text_length
 
     @property
@@ -131,6 +136,20 @@ class UnClip(nn.Module):
         difference = nn.functional.normalize(new - old, dim=-1)
         return slerp(self.see([picture]), difference, share)
 
+    def latents(self, images: Tensor) -> Tensor:
+        """Return what the decoder would draw of images (B, 3, small, small) in [-1, 1]."""
+        if self.autoencoder is None:
+            return images
+        vectors: Tensor = self.autoencoder.embed(self.autoencoder.encode(images))
+        return vectors
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """Return images (B, 3, small, small) in [-1, 1] of what the decoder drew."""
+        if self.autoencoder is None:
+            return latents
+        images: Tensor = self.autoencoder.decode(self.autoencoder.nearest(latents))
+        return images
+
     def preview(self, step: Step) -> Tensor | None:
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
         return step.images
@@ -187,7 +206,7 @@ class UnClip(nn.Module):
                     yield None
         small = torch.empty(0)
         for expected in draw_picture(self.decoder, vector, ids, seed, sampling):
-            small = expected
+            small = self.pixels(expected)
             yield small
         if self.upsampler is not None:
             noise = unit_noise([seed], (3, self.size, self.size), self.device)

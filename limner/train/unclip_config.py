@@ -44,6 +44,12 @@ def check_unclip(config: "TrainConfig") -> None:
                     f"{task}.{key} is decided by CLIP and unclip_training.told; leave it out",
                     param=f"{task}.{key}",
                 )
+        if task == "decoder" and config.codec_from and "size" in table:
+            raise ConfigError(
+                "decoder.size and codec_from are both given, and the codec decides size; leave "
+                "decoder.size out",
+                param="decoder.size",
+            )
         decided = {"text_vocabulary": 1, "embedding": 2**16} if task != "upsampler" else {}
         settle_table(task, parts, {**table, **decided})
     check_sampling(DiffusionSampling, config.sampling)
@@ -61,6 +67,12 @@ def _check_sources(config: "TrainConfig") -> None:
             f"task {config.task!r} adds to a model that has a decoder; give its folder as "
             "start_from, and leave clip_from out",
             param="start_from",
+        )
+    if config.codec_from and (config.task != "decoder" or config.start_from):
+        raise ConfigError(
+            "codec_from is the codec of a new decoder, which draws its latent; leave codec_from "
+            "out",
+            param="codec_from",
         )
     if config.text.encoder or config.text.keywords:
         raise ConfigError("[text] is decided by CLIP; leave it out", param="text")

@@ -17,6 +17,7 @@ from limner.data.batches import PictureBatches, picture_batch, stream
 from limner.data.pairs import PairBatches, PairSettings
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
+from limner.pipelines.families import latent_shape
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
@@ -24,7 +25,7 @@ from limner.train.caches import digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.losses import psnr
 from limner.train.optimizer import Average
-from limner.train.parts import inspect_family
+from limner.train.parts import inspect_family, load_codec
 from limner.train.prior_data import SAMPLE_PROMPTS
 from limner.train.unclip_data import embeddings_of, held_out_pairs, seen_by
 from limner.train.update import (
@@ -39,6 +40,7 @@ from limner.train.update import (
 
 AT_ONCE = 32  # pictures measured together
 JUDGED_DRAWINGS = 32  # embeddings drawn to be compared with the true ones
+PARTS = ("decoder", "prior", "autoencoder", "upsampler")
 Tables = dict[str, Any]
 
 
@@ -127,7 +129,7 @@ class DecoderStep(UnClipStep):
         """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         settings = PairSettings(
-            self.trained.config.size, self.pipeline.text_length, data.seed, data.level, 0, 0
+            self.pipeline.small, self.pipeline.text_length, data.seed, data.level, 0, 0
         )
         pairs = PairBatches(loop.batch, self.pipeline.tokenizer, settings)
         self.batches = stream(pairs, range(step, loop.steps), data.workers)
@@ -139,35 +141,42 @@ class DecoderStep(UnClipStep):
         unseen = torch.rand(rows, generator=random) < training.embedding_dropout
         untold = torch.rand(rows, generator=random) < training.text_dropout
         text = batch[1][0].masked_fill(untold[:, None], 0)
-        drawn = self._draw(images, random)
+        drawn = self._draw(rows, random)
         for part, share in parts_of(rows, self.config):
             with precision(self.config):
                 pictures = images[part].to(self.device)
+                start = self._start(pictures)
                 vectors = seen_by(self.pipeline.clip, pictures)
                 vectors = vectors.masked_fill(unseen[part, None].to(self.device), 0)
                 noise, times = (each[part].to(self.device) for each in drawn)
                 told = {"embedding": vectors, "text": text[part].to(self.device)}
-                yield self.trained.loss(pictures, noise, times, **self._known(told)) * share
+                yield self.trained.loss(start, noise, times, **self._known(told)) * share
 
     def measure(self) -> dict[str, float]:
         """Return the loss told everything, and told nothing."""
         random = torch.Generator().manual_seed(0)
         totals, count = [0.0, 0.0], self.config.data.held_for_validation
-        for images, text in held_out_pairs(self.config, self.pipeline, self.trained.config.size):
+        for images, text in held_out_pairs(self.config, self.pipeline, self.pipeline.small):
             pictures = images.to(self.device)
-            noise, times = (each.to(self.device) for each in self._draw(images, random))
+            start = self._start(pictures)
+            noise, times = (each.to(self.device) for each in self._draw(len(images), random))
             vectors = seen_by(self.pipeline.clip, pictures)
             told = self._known({"embedding": vectors, "text": text.to(self.device)})
             for index, known in enumerate((told, {})):
-                totals[index] += float(self.trained.loss(pictures, noise, times, **known)) * len(
+                totals[index] += float(self.trained.loss(start, noise, times, **known)) * len(
                     images
                 )
         return {"validation": totals[0] / count, "untold": totals[1] / count}
 
-    def _draw(self, images: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(images.shape, generator=random)
-        times = torch.randint(self.trained.process.times, (len(images),), generator=random)
+    def _draw(self, rows: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        sizes = self.trained.config
+        noise = torch.randn(rows, sizes.channels, sizes.size, sizes.size, generator=random)
+        times = torch.randint(self.trained.process.times, (rows,), generator=random)
         return noise, times
+
+    @torch.no_grad()
+    def _start(self, pictures: Tensor) -> Tensor:
+        return self.pipeline.latents(pictures).float()
 
     def _known(self, told: dict[str, Tensor]) -> dict[str, Tensor]:
         made_for = {
@@ -303,14 +312,19 @@ def open_parts(config: TrainConfig) -> tuple[UnClip, Tables]:
     key = "start_from" if config.start_from else "clip_from"
     inspected = inspect_family(source, family, key)
     opened = load_checkpoint(source)
-    tables: Tables = {"prior": {}, "decoder": {}, "upsampler": {}}
+    tables: Tables = {"prior": {}, "decoder": {}, "autoencoder": {}, "upsampler": {}}
     tables |= {name: dict(table) for name, table in inspected.tables.items() if name != "sampling"}
-    parts = {name: getattr(opened, name, None) for name in ("decoder", "prior", "upsampler")}
+    parts = {name: getattr(opened, name, None) for name in PARTS}
     dimensions, vocabulary = opened.clip.config.dimensions, opened.tokenizer.vocabulary
     if config.task == "decoder" and config.clip_from:
         told = config.unclip_training.told
+        sizes: Tables = {}
+        if config.codec_from:
+            parts["autoencoder"], tables["autoencoder"] = load_codec(config.codec_from)
+            sizes["channels"], sizes["size"] = latent_shape(parts["autoencoder"])
         tables["decoder"] = {
             **config.decoder,
+            **sizes,
             "embedding": dimensions if told != "text" else 0,
             "text_vocabulary": vocabulary if told != "embedding" else 0,
         }
@@ -322,18 +336,14 @@ def open_parts(config: TrainConfig) -> tuple[UnClip, Tables]:
     if config.upsampler:
         tables["upsampler"] = dict(config.upsampler)
         parts["upsampler"] = create_upsampler(tables["upsampler"])
-        _check_sizes(parts["decoder"], parts["upsampler"])
     held = getattr(opened, "defaults", DiffusionSampling())
     defaults = DiffusionSampling(**{**vars(held), **config.sampling})
     length = opened.text_length
     pipeline = UnClip(opened.tokenizer, opened.clip, **parts, defaults=defaults, text_length=length)
-    return pipeline, tables
-
-
-def _check_sizes(decoder: Any, upsampler: Any) -> None:
-    if upsampler.small != decoder.config.size:
+    if pipeline.upsampler is not None and pipeline.upsampler.small != pipeline.small:
         raise ConfigError(
-            f"the decoder draws {decoder.config.size} pixels, but the upsampler enlarges "
-            f"{upsampler.small}; give upsampler.size {decoder.config.size} x factor",
+            f"the decoder draws {pipeline.small} pixels, but the upsampler enlarges "
+            f"{pipeline.upsampler.small}; give upsampler.size {pipeline.small} x factor",
             param="upsampler.size",
         )
+    return pipeline, tables

@@ -43,6 +43,18 @@ def test_embeddings_are_all_different_and_in_range(levels: tuple[int, ...]) -> N
     assert len(vectors[0, :, :, 0].T.unique(dim=0)) == quantizer.vocabulary
 
 
+@pytest.mark.parametrize("levels", [(2, 3), (8, 5, 5, 5), (4,)])
+def test_values_near_a_code_are_that_code(levels: tuple[int, ...]) -> None:
+    quantizer = FiniteScalar(levels)
+    codes = torch.arange(quantizer.vocabulary)[:, None, None]
+    values = quantizer.embed(codes)
+    step = 1 / (max(levels) // 2)
+    moved = values + (torch.rand(values.shape) - 0.5) * 0.9 * step
+    assert torch.equal(quantizer.nearest(moved), codes)
+    far = quantizer.nearest(torch.full_like(values, 9.0) * values.sign())
+    assert far.min() >= 0 and far.max() < quantizer.vocabulary
+
+
 def test_two_levels_part_at_zero_and_learn() -> None:
     z = torch.tensor([-3.0, -0.1, 0.1, 3.0]).view(1, 1, 4, 1).requires_grad_()
     quantised, codes, _ = FiniteScalar((2,))(z)

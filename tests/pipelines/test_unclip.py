@@ -23,11 +23,12 @@ CASES = [
     ("autoregressive", "convolution"),
     ("", "diffusion"),
     ("diffusion", "diffusion"),
+    ("diffusion", "convolution", True),
 ]
 RED, BLUE = (Image.new("RGB", (20, 30), colour) for colour in ("red", "blue"))
 
 
-@pytest.fixture(params=CASES, ids=lambda case: "-".join(each or "none" for each in case))
+@pytest.fixture(params=CASES, ids=lambda case: "-".join(str(each) or "none" for each in case))
 def parts(request: pytest.FixtureRequest) -> tuple[UnClip, Tables]:
     return tiny_unclip(*request.param)
 
@@ -232,5 +233,39 @@ def test_parts_of_different_models_are_refused(
     pipeline, tables = tiny_unclip(upsampler="convolution")
     tables[table] = tables[table] | changes
     save_checkpoint(tmp_path / "m", pipeline, name="m", licence="Apache-2.0", **tables)
+    with pytest.raises(CheckpointError, match=words):
+        load_checkpoint(tmp_path / "m")
+
+
+def test_a_latent_is_drawn_and_its_autoencoder_paints_it() -> None:
+    pipeline, _ = tiny_unclip(prior="", latent=True)
+    assert (pipeline.small, pipeline.size) == (SIZE, SIZE)
+    pictures = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+    latents = pipeline.latents(pictures)
+    assert latents.shape == (2, 2, 2, 2) and latents.abs().max() <= 1
+    near = latents + 0.01 * torch.randn(latents.shape)
+    assert torch.equal(pipeline.pixels(near), pipeline.autoencoder.reconstruct(pictures))
+    drawn = images_of(pipeline, Request("a red apple", seed=2))
+    codes = pipeline.autoencoder.encode(pictures).flatten().tolist()
+    assert drawn.shape == (1, 3, SIZE, SIZE) and set(codes) <= set(range(16))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"decoder": {"channels": 3}}, "draws 3 channels 2 wide, but its autoencoder has others"),
+        ({"decoder": {"size": 4}}, "draws 2 channels 4 wide, but its autoencoder has others"),
+        ({"autoencoder": {}}, "does not draw pixels alone"),
+    ],
+)
+def test_a_latent_that_fits_no_autoencoder_is_refused(
+    changes: dict[str, dict[str, Any]], words: str, tmp_path: Path
+) -> None:
+    pipeline, tables = tiny_unclip(prior="", latent=True)
+    changed: Tables = {
+        name: {**table, **changes[name]} if changes.get(name) else changes.get(name, table)
+        for name, table in tables.items()
+    }
+    save_checkpoint(tmp_path / "m", pipeline, name="m", licence="Apache-2.0", **changed)
     with pytest.raises(CheckpointError, match=words):
         load_checkpoint(tmp_path / "m")

@@ -201,3 +201,41 @@ def test_other_tasks_do_not_begin_with_a_model_that_has_no_codec(
     for name, family in (("unclip", "unclip"), ("clip", "clip")):
         with pytest.raises(CheckpointError, match=f"of the family '{family}', which has no codec"):
             load_autoencoder(folders[name])
+
+
+def latent_run(tmp_path: Path, folders: dict[str, str], **changes: Any) -> TrainConfig:
+    config = unclip_run(("decoder", ""), tmp_path / "run", folders)
+    table = {"name": "unet", "patch": 1, "widths": [8], "blocks": 1, "width": 8}
+    codec = str(save_tiny_model(tmp_path / "codec"))
+    return dataclasses.replace(config, **{"decoder": table, "codec_from": codec} | changes)
+
+
+def test_a_decoder_of_a_latent_is_trained_and_draws(
+    tmp_path: Path, folders: dict[str, str]
+) -> None:
+    config = latent_run(tmp_path, folders)
+    codec = load_autoencoder(config.codec_from)[0]
+    for _ in train(config):
+        pass
+    model = limner.load(tmp_path / "run" / "model")
+    assert (model.decoder.config.channels, model.decoder.config.size) == (2, 2)
+    for name, tensor in model.autoencoder.state_dict().items():
+        assert torch.equal(tensor, codec.state_dict()[name].half().float()), name
+    (drawn,) = limner.draw("a red apple", model=model, seed=1)
+    assert drawn.image.size == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"decoder": {"name": "unet", "size": 16}}, "the codec decides size; leave decoder.size"),
+        ({"decoder": {"name": "unet", "channels": 3}}, "decoder.channels is decided by CLIP"),
+        ({"task": "embedding_prior", "decoder": {}, "clip_from": "", "start_from": "m"},
+         "codec_from is the codec of a new decoder"),
+    ],
+)  # fmt: skip
+def test_what_a_latent_cannot_be_is_told(
+    changes: dict[str, Any], words: str, tmp_path: Path, folders: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        latent_run(tmp_path, folders, **changes).check_parts()
