@@ -19,6 +19,7 @@ from limner.nn.foreign_files import find_folder, read_json, read_sizes, read_wei
 
 _SEEN, _PROCESSOR = "preprocessor_config.json", "processor_config.json"
 _SIZE = 224  # pixels a side, as the first models of all three architectures
+_SIZE_LIMIT = 4096
 
 
 def import_image_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -35,13 +36,20 @@ def import_image_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor]
     with torch.device("meta"):
         body = build_body(known[name], sizes)
     weights = read_weights(folder, known[name], body.state_dict())
-    return {"name": name, "sizes": sizes, **_seen(folder, PRETRAINED_IMAGE[name], sizes)}, weights
+    return {
+        "name": name,
+        "sizes": sizes,
+        **read_seen(folder, PRETRAINED_IMAGE[name], sizes),
+    }, weights
 
 
-def _seen(
+def read_seen(
     folder: Path, encoder: type[PretrainedImageEncoder], sizes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the size, mean and std of the pictures that an encoder was trained with."""
+    """Return the size, mean and std of the pictures that a folder's encoder was trained with.
+
+    Raises CheckpointError for what describes no such pictures.
+    """
     held: Any = {}
     if (folder / _SEEN).exists():
         held = read_json(folder, _SEEN)
@@ -56,7 +64,8 @@ def _seen(
     if size is None or not (_is_colour(mean) and _is_colour(std)):
         raise CheckpointError(
             f"{folder} prepares pictures with the size {quote(held.get('size'))}, mean "
-            f"{quote(mean)} and std {quote(std)}; expected a square, and three numbers each"
+            f"{quote(mean)} and std {quote(std)}; expected a square of at most {_SIZE_LIMIT} "
+            "pixels a side, and three numbers from 0 each"
         )
     return {"size": size, "mean": [float(x) for x in mean], "std": [float(x) for x in std]}
 
@@ -66,9 +75,9 @@ def _side(size: Any) -> int | None:
     if isinstance(size, dict):
         sides = [size[key] for key in ("height", "width", "shortest_edge") if size.get(key)]
         size = sides[0] if sides and sides == sides[:1] * len(sides) else None
-    return size if type(size) is int and size > 0 else None
+    return size if type(size) is int and 0 < size <= _SIZE_LIMIT else None
 
 
 def _is_colour(values: Any) -> bool:
     fits = isinstance(values, list | tuple) and len(values) == 3
-    return fits and all(type(each) in (int, float) for each in values)
+    return fits and all(type(each) in (int, float) and 0 <= each < 256 for each in values)

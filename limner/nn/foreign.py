@@ -80,11 +80,15 @@ def _check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"sizes.{key} is {quote(value)}, {a_type(type(value))}; expected {a_type(wanted)}"
             )
-        if wanted is int and value < 1:
+        if isinstance(value, int) and wanted is int and value < 1:
             raise ConfigError(f"sizes.{key} is {value}; expected at least 1")
-        if wanted is list and not (value and all(type(each) is int and each > 0 for each in value)):
+        if isinstance(value, list) and not _are_counts(value):
             raise ConfigError(f"sizes.{key} is {quote(value)}; expected whole numbers of 1 or more")
     layers = sizes.get(architecture.layers, 1)
     count = sum(layers) if isinstance(layers, list) else layers
     if count > _LAYERS_LIMIT:
         raise ConfigError(f"{architecture.layers} is {layers}; expected at most {_LAYERS_LIMIT}")
+
+
+def _are_counts(values: list[Any]) -> bool:
+    return bool(values) and all(type(each) is int and each > 0 for each in values)

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from limner.clip.importing import import_image_encoder
+from limner.clip.importing import import_image_encoder, read_seen
 from limner.clip.pretrained import PRETRAINED_IMAGE
-from limner.errors import CheckpointError
+from limner.clip.towers import check_image_encoder
+from limner.errors import CheckpointError, ConfigError
 from tests.tiny_model import SIZE
 from tests.tiny_vision import SEEN, make_vision_model, save_tiny_vision, vision_in
 
@@ -97,11 +100,13 @@ def without(key: str) -> Callable[[Path], Any]:
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "'bert'; expected on"),
         (lambda f: (f / SEEN_FILE).write_text("{"), r"preprocessor_config\.json is not JSON"),
         (lambda f: (f / SEEN_FILE).write_text("[]"), "holds a list; expected a table"),
-        (seen(size={"height": 8, "width": 16}), "expected a square, and three numbers each"),
+        (seen(size={"height": 8, "width": 16}), "expected a square of at most 4096 pixels"),
         (seen(size={"height": [8]}), "expected a square"),
+        (seen(size=10**30), "expected a square of at most 4096"),
+        (seen(image_mean=[10**400, 0, 0]), "three numbers from 0 each"),
         (seen(size="large"), "the size 'large'"),
         (seen(image_mean=[0.5]), r"mean \[0\.5\] and std"),
-        (seen(image_std=["a", 1, 1]), "std .*expected a square, and three numbers each"),
+        (seen(image_std=["a", 1, 1]), "std .*expected a square of at most 4096 pixels"),
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "reads no pickles"),
         (without("embeddings.cls_token"), r"lack 1 tensors of ViTModel, embeddings\.cls_token"),
     ],
@@ -113,3 +118,33 @@ def test_a_damaged_checkpoint_is_refused(
     with pytest.raises(CheckpointError, match=words) as caught:
         import_image_encoder(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, 0.5, 1, 16, 224])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.text(max_size=3) | NUMBERS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["height", "width", "shortest_edge"]), inner)
+    ),
+    max_leaves=6,
+)
+KEYS = ("size", "crop_size", "do_center_crop", "image_mean", "image_std", "do_normalize")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("vit")
+
+
+@settings(deadline=None)
+@given(held=st.dictionaries(st.sampled_from(KEYS), VALUES))
+def test_whatever_is_stated_can_be_used_or_is_refused(held: dict[str, Any], folder: Path) -> None:
+    (folder / SEEN_FILE).write_text(json.dumps(held))
+    try:
+        found = read_seen(folder, PRETRAINED_IMAGE["pretrained_vit"], {"image_size": SIZE})
+        check_image_encoder({"name": "pretrained_vit", "sizes": {}, **found})
+    except (CheckpointError, ConfigError) as error:
+        assert "\n" not in str(error)
+    else:
+        assert 0 < found["size"] <= 4096 and len(found["mean"]) == len(found["std"]) == 3

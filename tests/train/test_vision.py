@@ -1,6 +1,7 @@
 """A CLIP with a pretrained image encoder: trained, saved, loaded and drawn from, all offline."""
 
 import dataclasses
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,16 @@ from limner.train.config import (
     read_config,
 )
 from limner.train.loop import train
+from limner.train.steps import create_step
 from tests.tiny_clip import CLIP
 from tests.tiny_encoders import save_tiny_encoder
 from tests.tiny_model import SIZE
 from tests.tiny_unclip import DECODER
 from tests.tiny_vision import save_tiny_vision
+from tests.train.test_gan_step import gan_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LOOP = LoopConfig(steps=2, batch=4, warmup=1, learning_rate=0.01, validate_every=2, bf16=False)
+LOOP = LoopConfig(steps=2, batch=4, warmup=1, learning_rate=0.01, validate_every=2)
 TABLE = {key: value for key, value in CLIP.items() if key != "image_encoder"}
 
 
@@ -157,6 +160,20 @@ def test_unclip_draws_from_a_picture_that_a_pretrained_encoder_saw(tmp_path: Pat
     (other,) = limner.vary(drawn.image, "a red apple", model=model, seed=1)
     assert drawn.image.size == other.image.size == (SIZE, SIZE)
     assert drawn.image.tobytes() != other.image.tobytes()
+
+
+@pytest.mark.parametrize("name", PRETRAINED_IMAGE)
+def test_a_gan_is_judged_by_the_maps_of_a_pretrained_encoder(name: str, tmp_path: Path) -> None:
+    source = save_tiny_vision(tmp_path / name, name)
+    list(train(run_of(tmp_path / "clip", source)))
+    model = str(tmp_path / "clip" / "model")
+    config = gan_run(tmp_path / "gan" / "run", "clip", clip_from=model)
+    step: Any = create_step(config)
+    step.start(0)
+    before = {key: value.clone() for key, value in step.clip.image.state_dict().items()}
+    numbers = step(0)
+    assert all(map(math.isfinite, numbers.values()))
+    assert all(torch.equal(v, before[k]) for k, v in step.clip.image.state_dict().items())
 
 
 HEAD = 'task = "clip"\nout = "x"\n'
