@@ -36,11 +36,8 @@ def import_image_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor]
     with torch.device("meta"):
         body = build_body(known[name], sizes)
     weights = read_weights(folder, known[name], body.state_dict())
-    return {
-        "name": name,
-        "sizes": sizes,
-        **read_seen(folder, PRETRAINED_IMAGE[name], sizes),
-    }, weights
+    seen = read_seen(folder, PRETRAINED_IMAGE[name], sizes)
+    return {"name": name, "sizes": sizes, **seen}, weights
 
 
 def read_seen(
