@@ -8,6 +8,7 @@ of `map_channels`.
 from collections.abc import Mapping
 from typing import Any
 
+from limner.clip.pretrained import PRETRAINED_IMAGE, PretrainedImageConfig
 from limner.clip.resnet import ResNet, ResNetConfig
 from limner.clip.vit import ViT, ViTConfig
 from limner.parts import create, settle
@@ -15,6 +16,7 @@ from limner.parts import create, settle
 IMAGE_ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {
     "vit": (ViTConfig, ViT),
     "resnet": (ResNetConfig, ResNet),
+    **{name: (PretrainedImageConfig, encoder) for name, encoder in PRETRAINED_IMAGE.items()},
 }
 
 

@@ -7,41 +7,17 @@ model folder holds all that is needed, and nothing is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.errors import ConfigError, MissingExtraError, did_you_mean, quote
-from limner.parts import a_type
+from limner.errors import ConfigError
+from limner.nn.foreign import Architecture, build_body
 
-_LAYERS_LIMIT = 256
 _NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # only generating text needs them
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One family of `transformers`: its classes, and what of a checkpoint makes an encoder.
-
-    `sizes` are the settings that its config.json keeps, with their types; `settled` are the ones
-    that limner decides. `layers` and `positions` name two of the sizes. `part` is the module of
-    the model that encodes; a checkpoint's tensors have one of `prefixes` before their names there.
-    """
-
-    model: str
-    config: str
-    types: tuple[str, ...]
-    sizes: Mapping[str, type]
-    settled: Mapping[str, Any]
-    layers: str
-    positions: str = ""
-    part: str = ""
-    prefixes: tuple[str, ...] = ("",)
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,6 +196,7 @@ class CLIPTextEncoder(PretrainedEncoder):
         settled={"attention_dropout": 0.0, "bos_token_id": None, "eos_token_id": 0},
         layers="num_hidden_layers",
         positions="max_position_embeddings",
+        nested="text_config",
         prefixes=("", "text_model."),
     )
 
@@ -230,46 +207,3 @@ PRETRAINED: dict[str, type[PretrainedEncoder]] = {
     "t5": T5Encoder,
     "clip": CLIPTextEncoder,
 }
-
-
-def build_body(architecture: Architecture, sizes: Mapping[str, Any]) -> Any:
-    """Return the foreign model's encoding part with random weights; raises as PretrainedEncoder."""
-    _check_sizes(architecture, sizes)
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError(
-            "pretrained text encoders need transformers; run pip install 'limner[train]'"
-        ) from None
-    from huggingface_hub.errors import StrictDataclassError
-
-    try:
-        config_type = getattr(transformers, architecture.config)
-        model_type = getattr(transformers, architecture.model)
-    except (ImportError, AttributeError, RuntimeError) as error:
-        raise MissingExtraError(
-            f"transformers {transformers.__version__} cannot load {architecture.model} ({error}); "
-            "run pip install -U 'limner[train]', and remove torchvision if it does not fit torch"
-        ) from error
-    try:
-        config = config_type(**sizes, **architecture.settled)
-        model = model_type(config, **architecture.options)
-    except (KeyError, RuntimeError, StrictDataclassError, TypeError, ValueError) as error:
-        raise ConfigError(f"sizes describe no {architecture.model}: {error}") from error
-    return model.get_submodule(architecture.part)
-
-
-def _check_sizes(architecture: Architecture, sizes: Mapping[str, Any]) -> None:
-    for key, value in sizes.items():
-        wanted = architecture.sizes.get(key)
-        if wanted is None:
-            hint = did_you_mean(key, list(architecture.sizes))
-            raise ConfigError(f"sizes has the unknown key {quote(key)}{hint}")
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise ConfigError(
-                f"sizes.{key} is {quote(value)}, {a_type(type(value))}; expected {a_type(wanted)}"
-            )
-        if isinstance(value, int) and wanted is int and value < 1:
-            raise ConfigError(f"sizes.{key} is {value}; expected at least 1")
-    if (layers := sizes.get(architecture.layers, 1)) > _LAYERS_LIMIT:
-        raise ConfigError(f"{architecture.layers} is {layers}; expected at most {_LAYERS_LIMIT}")

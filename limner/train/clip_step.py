@@ -23,6 +23,7 @@ from limner.train.ranks import first_before_others
 from limner.train.spread import spread
 from limner.train.text import text_side_of
 from limner.train.update import device_of, optimizers_for, precision, save_memory, scaler_of, update
+from limner.train.vision import clip_to_go_on, image_side_of
 
 
 class ClipStep:
@@ -44,17 +45,20 @@ class ClipStep:
             found = inspect_family(config.start_from, "clip", "start_from")
             self.table = dict(found.tables["clip"])
             trained = load_checkpoint(config.start_from)
-            self.tokenizer, self.clip = trained.tokenizer, trained.clip
-            self.clip.requires_grad_(True).train()
+            self.tokenizer = trained.tokenizer
+            self.clip = clip_to_go_on(self.table, trained.clip, config)
         else:
             with first_before_others():
-                text = text_side_of(config, caches)
+                text, image = text_side_of(config, caches), image_side_of(config)
             self.tokenizer = text.tokenizer
             self.table = {**config.clip, "text_vocabulary": self.tokenizer.vocabulary}
             if text.encoder:
                 self.table["text_encoder"] = text.encoder
+            if image.encoder:
+                self.table["image_encoder"] = image.encoder
             self.clip = create_clip(self.table)
             text.give_weights(self.clip)
+            image.give_weights(self.clip)
         self.device = device_of(config)
         self.clip = self.clip.to(self.device)
         save_memory(self.clip, config)

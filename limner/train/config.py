@@ -25,8 +25,10 @@ from limner.train.tables import (
     PriorTraining,
     TextConfig,
     UnClipTraining,
+    VisionConfig,
 )
 from limner.train.unclip_config import UNCLIP_TASKS, check_unclip
+from limner.train.vision_config import check_image_encoder_of, check_vision
 
 __all__ = [
     "AdaptTraining",
@@ -40,6 +42,7 @@ __all__ = [
     "TextConfig",
     "TrainConfig",
     "UnClipTraining",
+    "VisionConfig",
     "read_config",
 ]
 
@@ -74,6 +77,7 @@ class TrainConfig(Checked):
     unclip_training: UnClipTraining = field(default_factory=UnClipTraining)
     gan_training: GanTraining = field(default_factory=GanTraining)
     text: TextConfig = field(default_factory=TextConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
     codec: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
     clip: Mapping[str, Any] = field(default_factory=dict)
@@ -121,6 +125,7 @@ class TrainConfig(Checked):
             )
         self._check_data()
         self._check_text()
+        check_vision(self)
 
     def _check_adapt(self) -> None:
         if self.task == "adapt":
@@ -239,6 +244,7 @@ class TrainConfig(Checked):
                 param="clip.text_vocabulary",
             )
         self._check_encoder("clip", self.clip)
+        check_image_encoder_of(self)
         _check_part("clip", CLIPS, {"name": "clip", **self.clip, "text_vocabulary": 1})
 
     def _check_encoder(self, table: str, values: Mapping[str, Any]) -> None:

@@ -121,6 +121,19 @@ class TextConfig(Checked):
 
 
 @dataclass(frozen=True)
+class VisionConfig(Checked):
+    """How a CLIP sees pictures: with a pretrained `encoder`, or by `[clip.image_encoder]`.
+
+    `encoder` is a folder or hf:owner/name; `trainable` trains it too; `size` are the pixels a side
+    it is given, 0 for as many as it was trained with.
+    """
+
+    encoder: str = ""
+    trainable: bool = False
+    size: int = number(0, least=0, most=4096)
+
+
+@dataclass(frozen=True)
 class AdaptTraining(Checked):
     """How a model is adapted: low-rank changes (arXiv 2106.09685), and what keeps the rest.
 

@@ -11,8 +11,9 @@ from limner.clip.model import ClipConfig, create_clip
 from limner.clip.towers import IMAGE_ENCODERS
 from limner.errors import ConfigError
 from tests.tiny_clip import CLIP, RESNET, VIT
+from tests.tiny_vision import ENCODERS
 
-TOWERS = {"vit": VIT, "resnet": RESNET}
+TOWERS = {"vit": VIT, "resnet": RESNET, **ENCODERS}
 TEXTS = torch.tensor([[0, 0, 5, 6], [1, 2, 3, 4], [0, 0, 0, 0]])
 
 

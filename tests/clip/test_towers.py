@@ -7,8 +7,9 @@ import torch
 
 from limner.clip.towers import IMAGE_ENCODERS, create_image_encoder
 from tests.tiny_clip import RESNET, VIT
+from tests.tiny_vision import ENCODERS
 
-TINY: dict[str, dict[str, Any]] = {"vit": VIT, "resnet": RESNET}
+TINY: dict[str, dict[str, Any]] = {"vit": VIT, "resnet": RESNET, **ENCODERS}
 
 
 @pytest.mark.parametrize("name", IMAGE_ENCODERS)
