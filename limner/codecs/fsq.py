@@ -4,7 +4,7 @@ Shapes: B batch, H and W the picture's height and width, h = H / 8 and w = W / 8
 a cell.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -24,7 +24,8 @@ class FSQConfig:
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
     Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
-    bits of one code without a vocabulary of their product.
+    bits of one code without a vocabulary of their product. Without encoder channels the codec only
+    decodes, which is all that drawing needs.
     """
 
     size: int = 64
@@ -47,7 +48,7 @@ class FSQConfig:
             )
         if self.groups < 1:
             raise ConfigError(f"groups is {self.groups}; expected at least 1")
-        for part in ("encoder", "decoder"):
+        for part in ("encoder", "decoder") if self.encoder_channels else ("decoder",):
             channels, blocks = getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks")
             check_stages(part, channels, blocks, STAGES)
 
@@ -59,7 +60,8 @@ class FSQCodec(CodecBase):
         super().__init__()
         self.config = config
         dimensions = config.groups * len(config.levels)
-        self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
+        if config.encoder_channels:
+            self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
         self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, dimensions)
         self.quantizer = FiniteScalar(config.levels)
 
@@ -85,12 +87,12 @@ class FSQCodec(CodecBase):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes and an auxiliary loss."""
-        z, codes, auxiliary = self._quantize(self.encoder(images))
+        z, codes, auxiliary = self._quantize(self._encoded(images))
         return self.decoder(z), codes, auxiliary
 
     def encode(self, images: Tensor) -> Tensor:
         """Return codes int64 of images in [-1, 1]: (B, h, w), or (B, h, w, G) with groups."""
-        return self._quantize(self.encoder(images))[1]
+        return self._quantize(self._encoded(images))[1]
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the quantised vectors (B, G * D, h, w) of codes (B, h, w) or (B, h, w, G)."""
@@ -103,6 +105,21 @@ class FSQCodec(CodecBase):
         parts = values.chunk(self.config.groups, dim=1)
         codes = [self.quantizer.nearest(part) for part in parts]
         return codes[0] if self.config.groups == 1 else torch.stack(codes, dim=-1)
+
+    def without_encoder(self) -> "FSQCodec":
+        """Return the same codec as far as it decodes; ConfigError for pictures to encode."""
+        codec = FSQCodec(replace(self.config, encoder_channels=(), encoder_blocks=()))
+        codec.decoder = self.decoder
+        return codec
+
+    def _encoded(self, images: Tensor) -> Tensor:
+        if not self.config.encoder_channels:
+            raise ConfigError(
+                "this codec has no encoder, because it was kept to draw alone; give the codec that "
+                "it was made from"
+            )
+        z: Tensor = self.encoder(images)
+        return z
 
     def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.config.groups == 1:

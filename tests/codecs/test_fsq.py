@@ -83,6 +83,18 @@ def test_every_code_decodes(case: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
+def test_a_codec_without_its_encoder_decodes_alike(case: dict[str, Any]) -> None:
+    codec = build(case)
+    codes = codec.encode(pictures())
+    alone = codec.without_encoder()
+    assert torch.equal(alone.decode(codes), codec.decode(codes))
+    assert not any(name.startswith("encoder") for name in alone.state_dict())
+    assert torch.equal(alone.nearest(alone.embed(codes)), codes)
+    with pytest.raises(ConfigError, match="this codec has no encoder"):
+        alone.encode(pictures())
+
+
+@torch.no_grad()
 def test_each_code_of_a_cell_embeds_on_its_own(case: dict[str, Any]) -> None:
     codec = build(case)
     codes = codec.encode(pictures())
