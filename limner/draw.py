@@ -85,7 +85,7 @@ def vary(
     image: Image,
     prompt: str = "",
     *,
-    model: str | Path | Any = "unclip",
+    model: str | Path | Any,
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,

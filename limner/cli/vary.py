@@ -48,10 +48,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
     image: Image,
+    model: Model,
     prompt: Prompt = None,
     n: Count = 1,
     seed: Seed = None,
-    model: Model = "unclip",
     out: Out = None,
     guidance: Guidance = None,
     guidance_schedule: Schedule = None,
@@ -93,7 +93,7 @@ def repeat_command(
     options = {
         "--seed": drawn.seed,
         "-n": request.n if request.n > 1 else None,
-        "--model": model if model != "unclip" else None,
+        "--model": model,
         "--out": out,
         "--guidance": request.guidance,
         "--guidance-schedule": request.sampling.guidance_schedule,
