@@ -19,6 +19,7 @@ from tests.tiny_model import tiny_pipeline
 def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
         "LimnerError", "Picture", "Request", "Sampling", "__version__", "draw", "load",
+        "vary",
     }  # fmt: skip
     for name in limner.__all__:
         assert getattr(limner, name) is not None
