@@ -98,14 +98,16 @@ class Request:
 class Step:
     """A moment of drawing: `index` of `total`; the last one has the images of all.
 
-    Before it a model that draws from noise has in `images` the one picture it is at, as expected.
-    codes (B, <= S) int64; images (B, 3, H, W) float in [-1, 1].
+    Before it a model that draws from noise has in `images` the one picture it is at, as expected,
+    or in `latents` what its autoencoder would paint: `preview` of the pipeline shows either.
+    codes (B, <= S) int64; images (B, 3, H, W) float in [-1, 1]; latents (1, C, h, w) float.
     """
 
     index: int
     total: int
     codes: Tensor | None = None
     images: Tensor | None = None
+    latents: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -149,13 +149,18 @@ def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | 
     check_best_of(task.best_of)
     judges = open_judges(clip) if task.best_of != 1 else Judges()
     pipeline = load_to_draw(task.model, precision=task.precision)
+    vary = varying(pipeline, task.request)
+    for name, found in (("codec", pipeline.codec), ("varied", vary)):
+        if sets is not None and name in names and found is None:
+            raise UsageError(
+                f"--sets names {name}, but a model of the family {pipeline.family!r} has none to "
+                f"measure; leave {name} out",
+                param="sets",
+            )
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
     with watching() as watch:
-        result = score_scenes(
-            draw, plan, codec=pipeline.codec, vary=varying(pipeline, task.request), font=face,
-            watch=watch,
-        )  # fmt: skip
+        result = score_scenes(draw, plan, codec=pipeline.codec, vary=vary, font=face, watch=watch)
     conditions = conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
     report_scenes(result, conditions, task, time.perf_counter() - began)
 

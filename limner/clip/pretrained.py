@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.errors import ConfigError
-from limner.nn.foreign import Architecture, build_body
+from limner.nn.foreign import Architecture, Foreign
 
 Colour = tuple[float, float, float]
 
@@ -42,33 +42,24 @@ class PretrainedImageConfig:
             raise ConfigError(f"std is {list(self.std)}; expected numbers above 0")
 
 
-class PretrainedImageEncoder(nn.Module):
+class PretrainedImageEncoder(Foreign):
     """A foreign image encoder, as a rule frozen, which sees pictures as it was trained to.
 
     Raises ConfigError for sizes that describe no model or do not fit `size`, MissingExtraError
     without `transformers`.
     """
 
-    architecture: ClassVar[Architecture]
     mean: ClassVar[Colour]  # that of the first such model, for a checkpoint that states none
     std: ClassVar[Colour]
 
     def __init__(self, config: PretrainedImageConfig) -> None:
-        super().__init__()
+        super().__init__(config.sizes, config.trainable)
         self.config = config
         self.size = config.size
-        self.body = build_body(self.architecture, config.sizes)
         self.width, self.map_channels = self._widths()
         for name in ("mean", "std"):
             values = torch.tensor(getattr(config, name))[:, None, None]
             self.register_buffer(f"colour_{name}", values, persistent=False)
-        self.body.requires_grad_(config.trainable).train(config.trainable)
-
-    def train(self, mode: bool = True) -> Self:
-        """Go to training mode; a frozen encoder stays as it is for drawing."""
-        super().train(mode)
-        self.body.train(mode and self.config.trainable)
-        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, size, size) in [-1, 1] to the foreign features (B, C)."""

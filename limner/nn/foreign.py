@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
+
+from torch import nn
 
 from limner.errors import ConfigError, MissingExtraError, did_you_mean, quote
 from limner.parts import a_type
@@ -38,6 +40,27 @@ class Architecture:
     prefixes: tuple[str, ...] = ("",)
     renamed: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Foreign(nn.Module):
+    """A part around a foreign model, its `body`, which stays as it is unless it is `trainable`.
+
+    Raises as `build_body`.
+    """
+
+    architecture: ClassVar[Architecture]
+
+    def __init__(self, sizes: Mapping[str, Any], trainable: bool) -> None:
+        super().__init__()
+        self.trainable = trainable
+        self.body = build_body(self.architecture, sizes)
+        self.body.requires_grad_(trainable).train(trainable)
+
+    def train(self, mode: bool = True) -> Self:
+        """Go to training mode; a frozen body stays as it is for drawing."""
+        super().train(mode)
+        self.body.train(mode and self.trainable)
+        return self
 
 
 def build_body(architecture: Architecture, sizes: Mapping[str, Any]) -> Any:

@@ -152,7 +152,7 @@ class UnClip(nn.Module):
 
     def preview(self, step: Step) -> Tensor | None:
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
-        return step.images
+        return step.images if step.latents is None else self.pixels(step.latents)
 
     def settle(self, request: Request) -> DiffusionSampling:
         """Return the request's sampling values, with the model's own for what it leaves open.
@@ -181,19 +181,20 @@ class UnClip(nn.Module):
         done, finished = 0, list[Tensor]()
         for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             vector = None if seen is None else seen[number % len(seen)][None]
-            image = None
-            for image in self._draw_one(prompt, seed, sampling, vector):
+            step = Step(done, total)
+            for step in self._draw_one(prompt, seed, sampling, vector):
                 done += 1
                 if done < total:
-                    yield Step(done, total, images=image)
+                    yield replace(step, index=done, total=total)
+            image = self.preview(step)
             assert image is not None, "a sampler takes one step at least"
             finished.append(image)
         yield Step(total, total, images=torch.cat(finished))
 
     def _draw_one(
         self, prompt: str, seed: int, sampling: DiffusionSampling, vector: Tensor | None
-    ) -> Iterator[Tensor | None]:
-        """Yield the picture (1, 3, h, w) as it is expected after each step, None before it is."""
+    ) -> Iterator[Step]:
+        """Yield what is known of the picture after each step, by steps that are not counted yet."""
         ids = self._read([prompt])  # (1, T)
         if vector is None:
             vector = text = self.clip.encode_texts(ids)  # (1, D)
@@ -203,15 +204,17 @@ class UnClip(nn.Module):
                     guidance=sampling.prior_guidance, candidates=sampling.candidates,
                 ):  # fmt: skip
                     vector = expected
-                    yield None
-        small = torch.empty(0)
+                    yield Step(0, 0)
+        step = Step(0, 0)
         for expected in draw_picture(self.decoder, vector, ids, seed, sampling):
-            small = self.pixels(expected)
-            yield small
+            step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
+            yield step
         if self.upsampler is not None:
             noise = unit_noise([seed], (3, self.size, self.size), self.device)
             steps, sampler = sampling.upsampler_steps, sampling.sampler
-            yield from self.upsampler.stream(small, noise, steps=steps, sampler=sampler)
+            small = self.preview(step)
+            for image in self.upsampler.stream(small, noise, steps=steps, sampler=sampler):
+                yield Step(0, 0, images=image)
 
     def _steps(self, sampling: DiffusionSampling, *, told: bool) -> int:
         """Return how often one picture is yielded, with a vector that is `told` or drawn first."""

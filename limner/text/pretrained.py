@@ -8,14 +8,14 @@ model folder holds all that is needed, and nothing is fetched.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.foreign import Architecture, build_body
+from limner.nn.foreign import Architecture, Foreign
 
 _NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # only generating text needs them
 
@@ -38,19 +38,16 @@ class PretrainedConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
 
 
-class PretrainedEncoder(nn.Module):
+class PretrainedEncoder(Foreign):
     """A foreign transformer, as a rule frozen, then a learned projection to the prior's width.
 
     Raises ConfigError for sizes that describe no model, MissingExtraError without `transformers`.
     """
 
-    architecture: ClassVar[Architecture]
-
     def __init__(self, config: PretrainedConfig) -> None:
-        super().__init__()
+        super().__init__(config.sizes, config.trainable)
         self.config = config
         self.width = config.width
-        self.body = build_body(self.architecture, config.sizes)
         sizes = self.body.config
         if config.vocabulary > sizes.vocab_size + 1:
             raise ConfigError(
@@ -59,13 +56,6 @@ class PretrainedEncoder(nn.Module):
             )
         self.positions: int | None = getattr(sizes, self.architecture.positions or "", None)
         self.project = nn.Linear(sizes.hidden_size, config.width)
-        self.body.requires_grad_(config.trainable).train(config.trainable)
-
-    def train(self, mode: bool = True) -> Self:
-        """Go to training mode; a frozen encoder stays as it is for drawing."""
-        super().train(mode)
-        self.body.train(mode and self.config.trainable)
-        return self
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids (B, T) to features (B, T, D); those of padding mean nothing.

@@ -91,6 +91,10 @@ def test_a_gan_is_measured(tmp_path: Path, emoji_font: Path) -> None:
     assert json.loads(ran.stdout)["conditions"]["sampler"] == {"temperature": 0.5}
     ran = run(gan, *words, "--guidance", "2")
     assert isinstance(ran.exception, UsageError) and "takes a temperature" in str(ran.exception)
+    words[words.index("seen")] = "seen,varied"
+    ran = run(gan, *words)
+    assert isinstance(ran.exception, UsageError)
+    assert str(ran.exception).startswith("--sets names varied, but a model of the family 'gan'")
 
 
 @pytest.fixture(scope="module")

@@ -245,7 +245,12 @@ def test_a_latent_is_drawn_and_its_autoencoder_paints_it() -> None:
     assert latents.shape == (2, 2, 2, 2) and latents.abs().max() <= 1
     near = latents + 0.01 * torch.randn(latents.shape)
     assert torch.equal(pipeline.pixels(near), pipeline.autoencoder.reconstruct(pictures))
-    drawn = images_of(pipeline, Request("a red apple", seed=2))
+    *steps, last = pipeline.stream(Request("a red apple", seed=2))
+    drawn = last.images
+    assert drawn is not None and last.latents is None
+    assert all(step.images is None for step in steps)
+    shown = pipeline.preview(steps[-1])
+    assert shown is not None and shown.shape == drawn.shape
     codes = pipeline.autoencoder.encode(pictures).flatten().tolist()
     assert drawn.shape == (1, 3, SIZE, SIZE) and set(codes) <= set(range(16))
 
