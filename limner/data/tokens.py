@@ -117,7 +117,12 @@ class ScenePictures(Dataset[tuple[Tensor, list[str]]]):
 
 
 def encode_scenes(
-    codec: Any, tokenizer: Tokenizer, source: ScenePictures, count: int, text_length: int
+    codec: Any,
+    tokenizer: Tokenizer,
+    source: ScenePictures,
+    count: int,
+    text_length: int,
+    workers: int = 1,
 ) -> Iterator[CodeCache]:
     """Yield `count` scenes of a source as caches of one block or less each, encoded in bf16.
 
@@ -125,7 +130,7 @@ def encode_scenes(
     """
     left, device = count, next(codec.parameters()).device
     ids_type = torch.int16 if tokenizer.vocabulary <= 2**15 else torch.int32
-    for images, sentences in stream(source, range(-(-count // source.block))):
+    for images, sentences in stream(source, range(-(-count // source.block)), workers):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
             codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)

@@ -68,7 +68,7 @@ class Process:
 
     def at(self, times: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Return a_t and s_t of times (B,), shaped and typed to scale `like` (B, ...)."""
-        kept = self.kept[times.cpu()].view(-1, *[1] * (like.ndim - 1))
+        kept = self.kept.to(times.device)[times].view(-1, *[1] * (like.ndim - 1))
         return kept.sqrt().to(like), (1 - kept).sqrt().to(like)
 
     def noised(self, start: Tensor, noise: Tensor, times: Tensor) -> Tensor:

@@ -105,7 +105,8 @@ class Caches:
             captions=data.captions,
         )
         length = self.config.text_length
-        cache = join(list(encode_scenes(codec, tokenizer, source, count, length)))
+        blocks = encode_scenes(codec, tokenizer, source, count, length, data.workers)
+        cache = join(list(blocks))
         cache.save(path, origin)
         return cache
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from limner.checkpoint import load_checkpoint, save_checkpoint
@@ -15,10 +17,10 @@ from limner.errors import ConfigError
 from limner.evaluate.retrieval import Trials, judge
 from limner.nn.ranks import gathered_to_learn, share_here
 from limner.pipelines.clip import ClipPipeline
-from limner.train.caches import Caches, tokenizer_digest
+from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 from limner.train.naming import Question, questions, shown_in
-from limner.train.parts import inspect_family
+from limner.train.parts import inspect_family, load_codec
 from limner.train.ranks import first_before_others
 from limner.train.spread import spread
 from limner.train.text import text_side_of
@@ -72,6 +74,10 @@ class ClipStep:
         self.scaler = scaler_of(config)
         self.judged = ("retrieval_english", 1)
         self.batches: Iterator[PairBatch] = iter(())
+        self.codec: Any = None
+        if config.codec_from:
+            self.codec = _codec_of(config, self.clip.size).to(self.device)
+            self.made_of["codec"] = digest_of(self.codec)
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -86,12 +92,12 @@ class ClipStep:
             self.config.clip_training.twins,
         )
         batches = PairBatches(loop.batch, self.tokenizer, settings, share_here())
-        self.batches = stream(batches, range(step, loop.steps))
+        self.batches = stream(batches, range(step, loop.steps), data.workers)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update both towers once."""
         batch, asked = next(self.batches), self._questions[step % len(self._questions)]
-        seen = (batch.pictures, batch.captions, asked.ids)
+        seen = (self._softened(batch.pictures, step), batch.captions, asked.ids)
         with precision(self.config):
             images, texts, names = self.spread.run(*(each.to(self.device) for each in seen))
         right, wrong = texts[: len(images)], texts[len(images) :]
@@ -135,6 +141,21 @@ class ClipStep:
             clip=self.table,
         )
 
+    @torch.no_grad()
+    def _softened(self, pictures: Tensor, step: int) -> Tensor:
+        """Return pictures (B, H, W, 3) uint8, a share of them as the codec gives them back."""
+        if self.codec is None:
+            return pictures
+        random = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
+        chosen = torch.rand(len(pictures), generator=random) < self.config.clip_training.softened
+        if not chosen.any():
+            return pictures
+        shown = pictures.to(self.device, copy=True)
+        with precision(self.config):
+            copies = self.codec.reconstruct(shown[chosen].movedim(-1, 1).float() / 127.5 - 1)
+        shown[chosen] = ((copies.movedim(1, -1) + 1) * 127.5).round().to(torch.uint8)
+        return shown
+
     @cached_property
     def _questions(self) -> list[Question]:
         return questions(self.tokenizer, self.config.text_length)
@@ -143,6 +164,17 @@ class ClipStep:
     def _trials(self) -> Trials:
         data = self.config.data
         return Trials.make(data.held_for_validation, seed=data.seed, level=data.level)
+
+
+def _codec_of(config: TrainConfig, size: int) -> Any:
+    codec, _ = load_codec(config.codec_from)
+    if codec.config.size != size:
+        raise ConfigError(
+            f"codec_from holds a codec of {codec.config.size} pixels, but CLIP sees {size}; give "
+            f"one of {size}",
+            param="codec_from",
+        )
+    return codec.requires_grad_(False)
 
 
 def _encode(clip: Clip, pixels: Tensor, captions: Tensor, names: Tensor) -> tuple[Tensor, ...]:

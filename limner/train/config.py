@@ -243,6 +243,12 @@ class TrainConfig(Checked):
                 "clip.text_vocabulary is the tokenizer's own; leave it out",
                 param="clip.text_vocabulary",
             )
+        if bool(self.codec_from) != bool(self.clip_training.softened):
+            raise ConfigError(
+                f"codec_from is {quote(self.codec_from)} and clip_training.softened is "
+                f"{self.clip_training.softened:g}, but a codec softens; give both or neither",
+                param="clip_training.softened",
+            )
         self._check_encoder("clip", self.clip)
         check_image_encoder_of(self)
         _check_part("clip", CLIPS, {"name": "clip", **self.clip, "text_vocabulary": 1})

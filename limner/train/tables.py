@@ -97,13 +97,16 @@ class ClipTraining(Checked):
     `twins` half of a batch are such scenes, so that both directions of the loss meet them.
     `backgrounds` is how many a batch's scenes stand on, 0 for each its own: fewer tell fewer of
     them from one another. `naming` is the weight of naming what a picture shows among all
-    objects or colours, anywhere or at one place (`limner.train.naming`).
+    objects or colours, anywhere or at one place (`limner.train.naming`). `softened` is the share of
+    pictures that are seen as the codec of `codec_from` gives them back: that is how drawings look,
+    which such a CLIP is to judge.
     """
 
     hard_negatives: int = number(1, least=0, most=8)
     backgrounds: int = number(4, least=0)
     naming: float = number(1.0, least=0)
     twins: bool = False
+    softened: float = number(0.0, least=0, most=1)
     half: bool = True
 
 
@@ -155,12 +158,14 @@ class UnClipTraining(Checked):
     """What unCLIP's decoder is `told`, and how often embedding and text are dropped.
 
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
-    own is 0.1 there. `half` exports weights in fp16.
+    own is 0.1 there. The decoder is told embeddings with noise of length 0 to `embedding_noise`
+    added, so that it bears what a prior gets wrong. `half` exports weights in fp16.
     """
 
     told: str = choice("both", "both", "embedding", "text")
     embedding_dropout: float = number(0.1, least=0, most=1)
     text_dropout: float = number(0.5, least=0, most=1)
+    embedding_noise: float = number(0.0, least=0, most=4)
     half: bool = True
 
 

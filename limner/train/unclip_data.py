@@ -14,13 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.data.batches import stream
 from limner.data.tokens import Origin, ScenePictures, origin_of
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.unclip import UnClip
 from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
 
-BLOCK = 64  # scenes encoded together
+BLOCK = 64  # scenes measured together
+ENCODED = 500  # scenes encoded together
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,11 @@ def _encode(config: TrainConfig, pipeline: UnClip, split: str, count: int) -> di
     data = config.data
     eyes = ClipPipeline(pipeline.tokenizer, pipeline.clip, text_length=pipeline.text_length)
     source = ScenePictures(
-        split, min(BLOCK, count), size=eyes.size, seed=data.seed, level=data.level,
+        split, min(ENCODED, count), size=eyes.size, seed=data.seed, level=data.level,
         captions=data.captions,
     )  # fmt: skip
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for number in range(-(-count // source.block)):
-        images, sentences = source[number]
+    for images, sentences in stream(source, range(-(-count // source.block)), data.workers):
         ids = pipeline.tokenizer.batch(sentences, pipeline.text_length)
         texts = eyes.encode_texts(sentences)
         shape = (source.block, data.captions)

@@ -136,17 +136,18 @@ class DecoderStep(UnClipStep):
 
     def losses(self, batch: tuple[Tensor, Tensor], random: torch.Generator) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch of pixels (B, H, W, 3) and captions (1, B, T)."""
-        images = batch[0].movedim(-1, 1).float() / 127.5 - 1
-        rows, training = len(images), self.config.unclip_training
+        rows, training = len(batch[0]), self.config.unclip_training
         unseen = torch.rand(rows, generator=random) < training.embedding_dropout
         untold = torch.rand(rows, generator=random) < training.text_dropout
         text = batch[1][0].masked_fill(untold[:, None], 0)
         drawn = self._draw(rows, random)
+        blur = self._blur(rows, random)
         for part, share in parts_of(rows, self.config):
             with precision(self.config):
-                pictures = images[part].to(self.device)
+                pictures = batch[0][part].to(self.device).movedim(-1, 1).float() / 127.5 - 1
                 start = self._start(pictures)
                 vectors = seen_by(self.pipeline.clip, pictures)
+                vectors = F.normalize(vectors + blur[part].to(self.device), dim=-1)
                 vectors = vectors.masked_fill(unseen[part, None].to(self.device), 0)
                 noise, times = (each[part].to(self.device) for each in drawn)
                 told = {"embedding": vectors, "text": text[part].to(self.device)}
@@ -173,6 +174,14 @@ class DecoderStep(UnClipStep):
         noise = torch.randn(rows, sizes.channels, sizes.size, sizes.size, generator=random)
         times = torch.randint(self.trained.process.times, (rows,), generator=random)
         return noise, times
+
+    def _blur(self, rows: int, random: torch.Generator) -> Tensor:
+        """Return what is added to embeddings (B, D), of a length up to `embedding_noise`."""
+        most = self.config.unclip_training.embedding_noise
+        if not most:
+            return torch.zeros(rows, 1)
+        noise = torch.randn(rows, self.pipeline.clip.config.dimensions, generator=random)
+        return F.normalize(noise, dim=-1) * torch.rand(rows, 1, generator=random) * most
 
     @torch.no_grad()
     def _start(self, pictures: Tensor) -> Tensor:

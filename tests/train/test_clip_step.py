@@ -59,6 +59,48 @@ def test_eight_scenes_are_learnt_by_heart(loss: str, tmp_path: Path) -> None:
     assert near.argmax(0).tolist() == near.argmax(1).tolist() == list(range(8))
 
 
+def test_a_share_of_pictures_is_seen_as_the_codec_gives_them_back(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    softened = ClipTraining(half=False, softened=0.5)
+    run = clip_run(tmp_path, codec_from=str(tmp_path / "model"), clip_training=softened)
+    step = ClipStep(run)
+    step.start(0)
+    pictures = next(step.batches).pictures
+    held = pictures.clone()
+    seen = step._softened(pictures, 0)
+    assert torch.equal(pictures, held)
+    copies = step.codec.reconstruct(to_tensor(pictures.numpy()))
+    copies = ((copies.movedim(1, -1) + 1) * 127.5).round().to(torch.uint8)
+    changed = [not torch.equal(a, b) for a, b in zip(seen, pictures, strict=True)]
+    assert 0 < sum(changed) < len(changed)
+    wanted = torch.where(torch.tensor(changed)[:, None, None, None], copies, pictures)
+    assert (seen.int() - wanted.int()).abs().max() <= 1
+    step(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"clip_training": ClipTraining(softened=0.5)}, "a codec softens"),
+        ({"codec_from": "model"}, "a codec softens"),
+    ],
+)
+def test_softening_wants_a_codec_and_a_share(
+    changes: dict[str, object], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        clip_run(tmp_path, **changes).check_parts()
+
+
+def test_a_codec_of_another_size_is_refused(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    table = CLIP | {"image_encoder": RESNET | {"size": 32}}
+    softened = ClipTraining(softened=0.5)
+    run = clip_run(tmp_path, codec_from=str(tmp_path / "model"), clip_training=softened, clip=table)
+    with pytest.raises(ConfigError, match="codec of 16 pixels, but CLIP sees 32"):
+        ClipStep(run)
+
+
 def test_what_scenes_show_is_learnt_as_names(tmp_path: Path) -> None:
     loop = dataclasses.replace(LOOP, steps=60, batch=8, learning_rate=1e-2, bf16=False, warmup=5)
     step = ClipStep(clip_run(tmp_path, loop=loop, clip=CLIP | {"image_encoder": RESNET}))
