@@ -209,6 +209,7 @@ class Prior(Protocol):
     """Codes from text; knows only vocabulary and token maps, so that any codec fits."""
 
     rows_at_once: ClassVar[int]
+    nats_of: ClassVar[str]
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
@@ -227,6 +228,10 @@ class Prior(Protocol):
 
     def loss(self, text: Tensor, codes: Tensor) -> Tensor:
         """The training loss of text (B, T) and codes (B, S[, G]), both int64, in nats a code."""
+        ...
+
+    def nats(self, text: Tensor, codes: Tensor) -> Tensor:
+        """The negative log-likelihood (B, S, G) of each code, which `nats_of` says in words."""
         ...
 
     def stream(

@@ -192,7 +192,7 @@ def keys(value: Any, command: str, path: str = "") -> Iterator[tuple[str, Any]]:
         return
     for key, each in value.items():
         written = key
-        if command == "eval" and path == "scores":
+        if command == "eval" and path in ("scores", "nll.sets"):
             assert key in SETS
             written = "SET"
         elif command == "doctor" and path == "extras":

@@ -16,9 +16,12 @@ from limner.cli.measuring import (
     Judges,
     check_best_of,
     check_on,
+    codec_of,
     conditions_of,
     drawing,
+    of_true_pictures,
     open_judges,
+    prior_of,
     read_asked,
     tell,
     varying,
@@ -88,6 +91,32 @@ class Task:
     as_json: bool = False
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What `--clip`, `--features` and `--weights` name."""
+
+    clip: str | None = None
+    features: str | None = None
+    weights: Path | None = None
+
+    def judges(self, best_of: int, *, measures: bool) -> Judges:
+        """Return the CLIP that chooses, where one does, and the network where it `measures`.
+
+        Raises UsageError for a network that is named and has nothing to measure.
+        """
+        named = self.features is not None or self.weights is not None
+        if named and not measures:
+            raise UsageError(
+                "--features and --weights compare true pictures with those through a codec, and "
+                "none is measured here; leave them out, or add codec to --sets"
+            )
+        if not measures and best_of == 1:
+            return Judges()
+        found = open_judges(self.clip, self.features, self.weights)
+        network = found.network if measures else None
+        return Judges(network=network) if best_of == 1 else replace(found, network=network)
+
+
 def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     model: Model = "default",
     on: On = "scenes",
@@ -125,15 +154,14 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
         judges = open_judges(clip, features, weights)
         measure_prompts(task, judges, reference)
         return
-    if features is not None or weights is not None or reference is not None:
+    if reference is not None:
         raise UsageError(
-            "--features, --weights and --reference are for other prompts than scenes; leave them "
-            "out, or give --on FOLDER"
+            "--reference is for other prompts than scenes; leave it out, or give --on FOLDER"
         )
-    measure_scenes(task, clip, sets, font)
+    measure_scenes(task, Wanted(clip, features, weights), sets, font)
 
 
-def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | None) -> None:
+def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | None) -> None:
     """Load the model, score its scenes, and tell."""
     from limner.data.sprites import find_font
     from limner.evaluate.prompted import choose_best
@@ -147,20 +175,23 @@ def measure_scenes(task: Task, clip: str | None, sets: str | None, font: Path | 
     check_count(task.count)
     Plan(task.count, task.seed, sets=names)  # refuses before a model is loaded
     check_best_of(task.best_of)
-    judges = open_judges(clip) if task.best_of != 1 else Judges()
     pipeline = load_to_draw(task.model, precision=task.precision)
-    vary = varying(pipeline, task.request)
-    for name, found in (("codec", pipeline.codec), ("varied", vary)):
+    vary, codec = varying(pipeline, task.request), codec_of(pipeline)
+    for name, found in (("codec", codec), ("varied", vary)):
         if sets is not None and name in names and found is None:
             raise UsageError(
                 f"--sets names {name}, but a model of the family {pipeline.family!r} has none to "
                 f"measure; leave {name} out",
                 param="sets",
             )
+    judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
     with watching() as watch:
-        result = score_scenes(draw, plan, codec=pipeline.codec, vary=vary, font=face, watch=watch)
+        result = score_scenes(
+            draw, plan, codec=codec, vary=vary, prior=prior_of(pipeline), network=judges.network,
+            font=face, watch=watch,
+        )  # fmt: skip
     conditions = conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
     report_scenes(result, conditions, task, time.perf_counter() - began)
 
@@ -173,6 +204,10 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
     answer["seconds"] = round(seconds, 1)
     if result.codec:
         answer["codec"] = {key: round(value, 4) for key, value in result.codec.items()}
+        if result.rfid:
+            answer["codec"]["rfid"] = result.rfid.to_json()
+    if result.likelihoods:
+        answer["nll"] = result.likelihoods.to_json()
     if result.kept is not None:
         answer["varied"] = {"kept": result.kept.to_json(), "differs": round(result.differs or 0, 4)}
     answer["conditions"] = conditions.to_json()
@@ -196,8 +231,10 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
     Plan(task.count, task.seed)
     reference: Reference | None = None
     images: list[Image] = []
+    own: list[Image] = []
     if Path(task.on).is_dir():
         asked, images, reference = captioned(task.on, task.count, task.seed)
+        own = images
     else:
         asked = read_asked(Path(task.on))[: task.count]
     if against is not None:
@@ -218,6 +255,7 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
             shown, network=judges.network, clip=judges.clip_network, texts=texts, reference=real,
             watch=watch,
         )  # fmt: skip
+        figures += of_true_pictures(pipeline, asked, own, judges, watch)
     result = Measurement(shown, figures, kinds, tuple(notes))
     conditions = conditions_of(
         pipeline, task.request, judges=judges, best_of=task.best_of, reference=reference
@@ -276,8 +314,20 @@ def show(result: SceneScores) -> None:
         for name, row in result.scores.items():
             table.add_row(name, *(str(row[aspect]) for aspect in aspects))
         console.print(table)
+    if result.likelihoods:
+        from limner.evaluate.report import likelihood_rows
+
+        head, *rows = likelihood_rows(result.likelihoods)
+        table = Table(*head)
+        for each in rows:
+            table.add_row(*each)
+        console.print(table)
+        console.print(result.likelihoods.about)
     if result.codec:
-        console.print(f"codec: {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}")
+        rfid = f", {result.rfid.name} {result.rfid.estimate}" if result.rfid else ""
+        console.print(
+            f"codec: {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}{rfid}"
+        )
     if result.kept is not None:
         console.print(
             f"varied: object and background kept {result.kept}; pixels differ by "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,15 @@ from limner.errors import UsageError, did_you_mean, quote
 from limner.types import PICTURES_LIMIT, Request
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from limner.evaluate.conditions import Conditions, Reference
+    from limner.evaluate.likelihood import TokenPrior
     from limner.evaluate.networks import Network
     from limner.evaluate.prompt_files import Asked
+    from limner.evaluate.prompted import Figure
     from limner.evaluate.scenes import Draw, Vary
+    from limner.types import Codec
 
 Watch = Callable[[str, int, int], None]
 CHOSE_AND_JUDGED = "the CLIP that scores also chose the pictures; its scores flatter them"
@@ -127,6 +132,48 @@ def varying(pipeline: Any, request: Request) -> Vary | None:
         return None
     sampling = pipeline.settle(request)
     return lambda pictures, seeds: pipeline.vary_many(pictures, seeds, sampling)
+
+
+def codec_of(pipeline: Any) -> Codec | None:
+    """Return the codec whose codes the pipeline draws, None where none is or it can't encode."""
+    codec: Any = pipeline.codec
+    return codec if codec is not None and codec.encodes else None
+
+
+def prior_of(pipeline: Any) -> TokenPrior | None:
+    """Return the pipeline's token prior as it is measured, None where there is none to measure."""
+    from limner.evaluate.likelihood import TokenPrior
+
+    codec = codec_of(pipeline)
+    if codec is None:
+        return None
+    codes = pipeline.prior.length * codec.groups
+    return TokenPrior(pipeline.nats_many, codes, codec.vocabulary, pipeline.prior.nats_of)
+
+
+def of_true_pictures(
+    pipeline: Any, asked: Sequence[Asked], images: Sequence[Image], judges: Judges, watch: Watch
+) -> list[Figure]:
+    """Return the prior's likelihood and the codec's rFID of captioned pictures at the model's size.
+
+    Without pictures, or a codec, there is none; of one picture no rFID.
+    """
+    import torch
+
+    from limner.data.shelf import fitted, to_floats
+    from limner.evaluate.likelihood import measure_prior
+    from limner.evaluate.reconstruction import reconstruct, reconstruction_distance
+
+    codec, prior = codec_of(pipeline), prior_of(pipeline)
+    if not images or codec is None or prior is None:
+        return []
+    truth = to_floats(torch.stack([fitted(each, pipeline.size) for each in images]))
+    texts = [each.text for each in asked]
+    found = measure_prior(prior, {"captions": (texts, truth)}, watch=watch).figures("captions")
+    if judges.network is not None and len(images) > 1:
+        copies = reconstruct(codec, truth)
+        found.append(reconstruction_distance(judges.network, copies, truth))
+    return found
 
 
 def tell(answer: dict[str, Any], folder: Path | None, page: str, *, as_json: bool) -> Path | None:

@@ -45,6 +45,11 @@ class CodecBase(nn.Module):
         return ()
 
     @property
+    def encodes(self) -> bool:
+        """Whether it takes pictures; a codec that was kept to draw alone does not."""
+        return True
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the finest map."""
         return self.maps[-1]

@@ -71,6 +71,11 @@ class FSQCodec(CodecBase):
         return ((self.config.size // 8, self.config.size // 8),)
 
     @property
+    def encodes(self) -> bool:
+        """Whether it has its encoder."""
+        return bool(self.config.encoder_channels)
+
+    @property
     def groups(self) -> int:
         """How many codes one cell has."""
         return self.config.groups

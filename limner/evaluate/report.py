@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from limner.data.scenes import Thing
 from limner.evaluate.judging import ASPECTS, DETAILS
-from limner.evaluate.pages import table
+from limner.evaluate.pages import paragraph, table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.evaluate.intervals import Score
+    from limner.evaluate.likelihood import Likelihoods
     from limner.evaluate.reading import Reading
     from limner.evaluate.scenes import Answer, SceneScores
 
@@ -91,6 +92,8 @@ def render_report(
     about = f"{seconds:.0f} s, seed {result.seed}"
     if result.codec:
         about += f"; codec: PSNR {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}"
+    if result.rfid:
+        about += f", {result.rfid.name} {result.rfid.estimate}, n {result.rfid.estimate.n}"
     scores = result.scores
     sheets = [
         _sheet(name, answers, whole=name in SHOWN_WHOLE)
@@ -101,7 +104,7 @@ def render_report(
         model=escape(model),
         about=escape(about),
         conditions=table((), conditions) if conditions else "",
-        tables=_table(scores, ASPECTS) + _table(scores, DETAILS),
+        tables=_table(scores, ASPECTS) + _table(scores, DETAILS) + _likelihood(result.likelihoods),
         sheets="\n".join(sheets),
     )
 
@@ -113,6 +116,22 @@ def describe(shown: Reading) -> str:
     names = [_name(thing) for thing in shown.things]
     joint = f" {shown.relation} " if shown.relation else " "
     return f"{joint.join(names)} on {shown.background}"
+
+
+def likelihood_rows(found: Likelihoods) -> list[tuple[str, ...]]:
+    """Return the likelihoods by set as rows of a table, its head the first."""
+    rows = [
+        (name, str(nats), str(found.bits(name)), str(nats.n)) for name, nats in found.nats.items()
+    ]
+    return [("NLL of true pictures", "nats a code", "bits a picture", "pictures"), *rows]
+
+
+def _likelihood(found: Likelihoods | None) -> str:
+    if found is None:
+        return ""
+    head, *rows = likelihood_rows(found)
+    titled = [(TITLES[name], *row) for name, *row in rows]
+    return table(head, titled) + paragraph(found.about)
 
 
 def _name(thing: Thing) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,16 +26,22 @@ from limner.data.scenes import Graph, render
 from limner.errors import UsageError, did_you_mean, quote
 from limner.evaluate.intervals import Score
 from limner.evaluate.judging import Judgements, chance, judge, tally
+from limner.evaluate.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
 from limner.evaluate.metrics import psnr, ssim
 from limner.evaluate.prompts import MOST, Prompt, collect_prompts, shuffle
 from limner.evaluate.reading import Reader, Reading
+from limner.evaluate.reconstruction import reconstruct, reconstruction_distance
 from limner.images import to_images, to_tensor
 from limner.types import Codec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from limner.evaluate.networks import Network
+    from limner.evaluate.prompted import Figure
+
 SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance")
+DRAWN = ("seen", "held_out", "chinese")  # of prompts
 BATCH = 32
 SEED_LIMIT = 2**32
 
@@ -68,13 +75,16 @@ class SceneScores:
     """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured.
 
     `differs` is how far pixels of `varied` are from their pictures, the mean of absolute
-    differences in [0, 1].
+    differences in [0, 1]; `rfid` how far features are through the codec, and `likelihoods` how
+    unlikely the prior finds the true pictures of what was drawn, each None where not measured.
     """
 
     answers: dict[str, list[Answer]]
     codec: dict[str, float] | None
     seed: int
     differs: float | None = None
+    rfid: Figure | None = None
+    likelihoods: Likelihoods | None = None
 
     @property
     def scores(self) -> dict[str, dict[str, Score]]:
@@ -130,48 +140,46 @@ def score_scenes(
     *,
     codec: Codec | None = None,
     vary: Vary | None = None,
+    prior: TokenPrior | None = None,
+    network: Network | None = None,
     font: str | None = None,
     watch: Watch = lambda name, done, total: None,
 ) -> SceneScores:
     """Draw the plan's prompts with `draw`, read the pictures and score them.
 
-    Without a codec there is no set `codec`, without `vary` no set `varied`. Picture i of a set is
-    drawn with the seed plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
+    Without a codec there is no set `codec`, without `vary` no set `varied`, without `prior` no
+    likelihood, without `network` no rFID. Picture i of a set is drawn with the seed
+    plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
     """
-    seen = collect_prompts("validation", plan.count, plan.seed)
-    reader = Reader(font, plan.size)
-    scorer = _Scorer(draw, plan, reader, watch)
-    answers: dict[str, list[Answer]] = {}
-    if {"seen", "shuffled"} & set(plan.sets):
-        answers["seen"] = scorer.drawn("seen", seen)
-    if "held_out" in plan.sets:
-        new = collect_prompts("held_out", plan.count, plan.seed)
-        answers["held_out"] = scorer.drawn("held_out", new)
-    if "chinese" in plan.sets:
-        answers["chinese"] = scorer.drawn("chinese", seen)
-    quality, differs = None, None
+    scenes = _Scenes(plan, font)
+    seen = scenes.seen
+    scorer = _Scorer(draw, plan, Reader(font, plan.size), watch)
+    drawn = [name for name in DRAWN if name in plan.sets]
+    wanted = ["seen", *drawn] if "shuffled" in plan.sets else drawn
+    answers = {name: scorer.drawn(name, scenes.prompts(name)) for name in dict.fromkeys(wanted)}
+    quality: dict[str, float] | None = None
+    differs: float | None = None
+    rfid: Figure | None = None
     if {"ceiling", "codec", "varied"} & set(plan.sets):
-        truth = true_pictures([prompt.graph for prompt in seen], plan.size, font)
-        answers["ceiling"] = scorer.judged(seen, truth)
+        answers["ceiling"] = scorer.judged(seen, scenes.truth)
         if codec is not None and "codec" in plan.sets:
-            copies = reconstruct(codec, truth)
+            copies = reconstruct(codec, scenes.truth)
             answers["codec"] = scorer.judged(seen, copies)
-            quality = {"psnr": psnr(copies, truth), "ssim": ssim(copies, truth)}
+            quality = {"psnr": psnr(copies, scenes.truth), "ssim": ssim(copies, scenes.truth)}
+            if network is not None:
+                rfid = reconstruction_distance(network, copies, scenes.truth)
         if vary is not None and "varied" in plan.sets:
-            varied = scorer.varied(truth, vary)
+            varied = scorer.varied(scenes.truth, vary)
             answers["varied"] = scorer.judged(seen, varied)
-            differs = float((varied - truth).abs().mean()) / 2
+            differs = float((varied - scenes.truth).abs().mean()) / 2
     if "shuffled" in plan.sets:
         answers["shuffled"] = _rejudge(answers["seen"], shuffle(seen))
+    likelihoods = None
+    if prior is not None and drawn:
+        sets = {name: scenes.asked(name) for name in drawn}
+        likelihoods = measure_prior(prior, sets, watch=watch)
     kept = {name: answers[name] for name in SETS if name in plan.sets and name in answers}
-    return SceneScores(kept, quality, plan.seed, differs)
-
-
-@torch.inference_mode()
-def reconstruct(codec: Codec, images: Tensor) -> Tensor:
-    """Return images (N, 3, H, W) in [-1, 1] after the codec and back, within [-1, 1]."""
-    parts = [codec.decode(codec.encode(part)) for part in images.split(BATCH)]
-    return torch.cat(parts).float().clamp(-1, 1)
+    return SceneScores(kept, quality, plan.seed, differs, rfid, likelihoods)
 
 
 def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -> Tensor:
@@ -182,6 +190,37 @@ def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -
 
 
 @dataclass(frozen=True)
+class _Scenes:
+    """The prompts of a plan and their true pictures, made when they are first asked for."""
+
+    plan: Plan
+    font: str | None
+
+    @cached_property
+    def seen(self) -> list[Prompt]:
+        return collect_prompts("validation", self.plan.count, self.plan.seed)
+
+    @cached_property
+    def held_out(self) -> list[Prompt]:
+        return collect_prompts("held_out", self.plan.count, self.plan.seed)
+
+    @cached_property
+    def truth(self) -> Tensor:
+        return self._pictures(self.seen)
+
+    def prompts(self, name: str) -> list[Prompt]:
+        return self.held_out if name == "held_out" else self.seen
+
+    def asked(self, name: str) -> Asked:
+        prompts = self.prompts(name)
+        pictures = self._pictures(prompts) if name == "held_out" else self.truth
+        return _texts(name, prompts), pictures
+
+    def _pictures(self, prompts: list[Prompt]) -> Tensor:
+        return true_pictures([each.graph for each in prompts], self.plan.size, self.font)
+
+
+@dataclass(frozen=True)
 class _Scorer:
     draw: Draw
     plan: Plan
@@ -189,7 +228,7 @@ class _Scorer:
     watch: Watch
 
     def drawn(self, name: str, prompts: list[Prompt]) -> list[Answer]:
-        texts = [prompt.chinese if name == "chinese" else prompt.english for prompt in prompts]
+        texts = _texts(name, prompts)
         return self.judged(prompts, self._all(name, texts, self.draw), texts)
 
     def varied(self, truth: Tensor, vary: Vary) -> Tensor:
@@ -216,6 +255,10 @@ class _Scorer:
                 texts, prompts, self.reader.read(images), pixels, strict=True
             )
         ]
+
+
+def _texts(name: str, prompts: list[Prompt]) -> list[str]:
+    return [prompt.chinese if name == "chinese" else prompt.english for prompt in prompts]
 
 
 def _rejudge(answers: list[Answer], others: list[Prompt]) -> list[Answer]:

@@ -96,6 +96,19 @@ class Dalle(nn.Module):
         return last.images
 
     @torch.inference_mode()
+    def nats_many(self, prompts: Sequence[str], images: Tensor) -> Tensor:
+        """Return how unlikely the prior finds true pictures of prompts: nats (B,), the mean a code.
+
+        `images` (B, 3, size, size) in [-1, 1] go through the codec; teacher-forced, in fp32
+        whatever the precision of drawing, without guidance. `prior.nats_of` says of what it is.
+        Raises ConfigError for a codec without its encoder.
+        """
+        text = self.tokenizer.batch(list(prompts), self.text_length).to(self.device)  # (B, T)
+        codes = self.codec.encode(images.to(self.device))  # (B, *layout[, G])
+        nats: Tensor = self.prior.nats(text, codes).mean((1, 2))
+        return nats
+
+    @torch.inference_mode()
     def preview(self, step: Step) -> Tensor | None:
         """Return images (B, 3, H, W) in [-1, 1] of what a step knows; None where it knows nothing.
 

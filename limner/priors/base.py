@@ -58,10 +58,12 @@ class PriorBase(nn.Module):
     """Text ids (B, T) to codes (B, S) or (B, S, G); a prior is this and one file.
 
     Cells of several maps stand one map after the other. `rows_at_once` is how many pictures
-    `stream` draws together: fixed, so that a picture never depends on its company.
+    `stream` draws together: fixed, so that a picture never depends on its company. `nats_of` says
+    in words what the likelihood is of.
     """
 
     rows_at_once: ClassVar[int] = 4
+    nats_of: ClassVar[str] = "each code after those before it"
     config: Any
 
     @property
@@ -95,6 +97,12 @@ class PriorBase(nn.Module):
     def loss(self, text: Tensor, codes: Tensor) -> Tensor:
         """Return the mean negative log-likelihood in nats a code."""
         raise NotImplementedError
+
+    def nats(self, text: Tensor, codes: Tensor) -> Tensor:
+        """Return the negative log-likelihood (B, S, G) of each code, teacher-forced, in order."""
+        logits: Tensor = self(text, codes)
+        each = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none")
+        return each.view(logits.shape[:3])
 
     def stream(
         self,

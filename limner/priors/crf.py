@@ -12,7 +12,7 @@ apart in a picture agrees only as far as the text decides it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,8 @@ class CRFConfig(PriorConfig):
 
 class CRF(PriorBase):
     """Text to unary potentials, and a field with pairwise ones over the grid of codes."""
+
+    nats_of: ClassVar[str] = "the product of mean field's marginals, not the field"
 
     def __init__(self, config: CRFConfig) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ prior's own: each map's are spread over the finest grid, summed, and shrunk to t
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,8 @@ class NextScale(PriorBase):
     linear layer for each map tells them apart. All cells of a map are drawn at once, each without
     knowing its neighbours: over one map alone, or with few, pictures fall apart.
     """
+
+    nats_of: ClassVar[str] = "each map's codes after those of the maps before it"
 
     coordinates: Tensor
     map_numbers: Tensor

@@ -1,6 +1,7 @@
 """`limner eval` on a model too small to draw anything: its forms, not its skill."""
 
 import json
+from math import log
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,16 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from limner.checkpoint import save_checkpoint
 from limner.cli.evaluate import evaluate
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
 from limner.evaluate.judging import ASPECTS
 from limner.evaluate.pages import can_plot
-from limner.evaluate.scenes import SETS
+from limner.evaluate.scenes import DRAWN, SETS
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
-from tests.tiny_model import save_tiny_model
+from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
 from tests.tiny_unclip import save_tiny_unclip
 
 app = typer.Typer()
@@ -42,7 +44,17 @@ def test_json(model: str, emoji_font: Path, tmp_path: Path) -> None:
     ran = run(*words, "--html", str(tmp_path / "page"), "--temperature", "0.5")
     assert ran.exit_code == 0, ran.exception
     answer = json.loads(ran.stdout)
-    assert set(answer) == {"scores", "model", "seed", "seconds", "codec", "conditions"}
+    assert set(answer) == {"scores", "model", "seed", "seconds", "codec", "nll", "conditions"}
+    assert (answer["nll"]["codes"], list(answer["nll"]["sets"])) == (4, list(DRAWN))
+    for each in answer["nll"]["sets"].values():
+        assert each["nats"]["n"] == each["bits"]["n"] == 10
+        assert 0 < each["nats"]["low"] <= each["nats"]["value"] <= each["nats"]["high"]
+        assert each["bits"]["value"] == pytest.approx(4 * each["nats"]["value"] / log(2), rel=1e-5)
+    network, rfid = answer["conditions"]["network"], answer["codec"]["rfid"]
+    assert network["name"] == "limner-clip" and answer["conditions"]["clip"] is None
+    assert rfid["name"] == f"rFID(limner-clip {network['sha256'][:8]})"
+    assert rfid["value"] > 0 and rfid["n"] == 10
+    assert rfid["name"] in (tmp_path / "page" / "report.html").read_text()
     assert (answer["model"], answer["seed"]) == (model, 2)
     assert list(answer["scores"]) == [name for name in SETS if name != "varied"]
     assert answer["scores"]["seen"]["background"]["n"] == 10
@@ -59,6 +71,8 @@ def test_table(
     ran = run(model, "--count", "10", "--sets", "chinese", "--font", str(emoji_font))
     assert ran.exit_code == 0, ran.exception
     assert "chinese" in ran.stdout and "held_out" not in ran.stdout
+    assert "bits a picture" in ran.stdout and "4 codes a picture, of each code" in ran.stdout
+    assert "rFID" not in ran.stdout  # the codec was not asked for
     page = Path(ran.stdout.strip().splitlines()[-1])
     assert page.parts[0] == "runs" and page.is_file()
 
@@ -70,6 +84,35 @@ def test_the_best_of_several_scenes_is_chosen_by_a_clip(
     ran = run(*words, "--best-of", "2", "--clip", clip)
     conditions = json.loads(ran.stdout)["conditions"]
     assert conditions["best_of"] == 2 and conditions["clip"]["name"] == "limner-clip"
+    assert conditions["network"] is None  # nothing compares features
+
+
+def test_the_network_of_scenes_can_be_named(model: str, clip: str, emoji_font: Path) -> None:
+    words = [model, "--count", "10", "--font", str(emoji_font), "--features", clip, "--json"]
+    answer = json.loads(run(*words, "--sets", "codec").stdout)
+    sha256 = load(clip).info.sha256
+    assert answer["codec"]["rfid"]["name"] == f"rFID(tiny-clip {sha256[:8]})"
+    assert answer["conditions"]["network"]["sha256"] == sha256 and "nll" not in answer
+    ran = run(*words, "--sets", "seen")
+    assert isinstance(ran.exception, UsageError) and "none is measured here" in str(ran.exception)
+    ran = run(*words[:-3], "--features", "inception", "--json")
+    assert isinstance(ran.exception, UsageError) and "does not download" in str(ran.exception)
+
+
+def test_a_codec_without_its_encoder_is_not_measured(tmp_path: Path, emoji_font: Path) -> None:
+    pipeline = tiny_pipeline()
+    pipeline.codec = pipeline.codec.without_encoder()
+    codec = CODEC | {"encoder_channels": [], "encoder_blocks": []}
+    prior = prior_config(pipeline.tokenizer)
+    folder = tmp_path / "m"
+    save_checkpoint(folder, pipeline, name="m", licence="MIT", codec=codec, prior=prior)
+    words = [str(folder), "--count", "10", "--font", str(emoji_font), "--json"]
+    ran = run(*words)
+    assert ran.exit_code == 0, ran.exception
+    answer = json.loads(ran.stdout)
+    assert not {"codec", "nll"} & set(answer) and answer["conditions"]["network"] is None
+    ran = run(*words, "--sets", "codec")
+    assert isinstance(ran.exception, UsageError) and "has none to measure" in str(ran.exception)
 
 
 def test_a_model_that_draws_no_tokens_is_measured(tmp_path: Path, emoji_font: Path) -> None:
@@ -81,6 +124,7 @@ def test_a_model_that_draws_no_tokens_is_measured(tmp_path: Path, emoji_font: Pa
         answer["conditions"]["sampler"]["sampler"] == "dpm_solver"
         and "codec" not in answer["scores"]
     )
+    assert not {"codec", "nll"} & set(answer)
 
 
 def test_a_gan_is_measured(tmp_path: Path, emoji_font: Path) -> None:
@@ -88,7 +132,9 @@ def test_a_gan_is_measured(tmp_path: Path, emoji_font: Path) -> None:
     words = ["--count", "10", "--sets", "seen", "--font", str(emoji_font), "--json"]
     ran = run(gan, *words, "--temperature", "0.5")
     assert ran.exit_code == 0, ran.exception
-    assert json.loads(ran.stdout)["conditions"]["sampler"] == {"temperature": 0.5}
+    answer = json.loads(ran.stdout)
+    assert answer["conditions"]["sampler"] == {"temperature": 0.5}
+    assert not {"codec", "nll"} & set(answer)
     ran = run(gan, *words, "--guidance", "2")
     assert isinstance(ran.exception, UsageError) and "takes a temperature" in str(ran.exception)
     words[words.index("seen")] = "seen,varied"
@@ -116,7 +162,12 @@ def test_a_folder_of_captioned_pictures(
     sha256 = load(clip).info.sha256
     names = {each["name"] for each in answer["figures"]}
     assert {f"FID(limner-clip {sha256[:8]})", f"CLIP score(limner-clip {sha256[:8]})"} < names
-    assert len(names) == 9 and all(f"limner-clip {sha256[:8]}" in name for name in names)
+    alone = {"NLL, nats a code", "NLL, bits a picture"}
+    assert alone < names and f"rFID(limner-clip {sha256[:8]})" in names
+    assert len(names) == 12
+    assert all(f"limner-clip {sha256[:8]}" in name for name in names - alone)
+    assert {each["n"] for each in answer["figures"] if each["name"] in alone} == {12}
+    assert "NLL, bits a picture" in (tmp_path / "report.html").read_text()
     assert answer["conditions"]["reference"]["pictures"] == answer["prompts"] == 12
     assert answer["conditions"]["network"]["sha256"] == sha256
     lacking = ["there are no plots without matplotlib; pip install 'limner[eval]'"]
@@ -161,7 +212,7 @@ def test_the_embedded_clip_scores_prompts(model: str, tmp_path: Path) -> None:
     [
         (["--on", "scene"], UsageError, "did you mean 'scenes'"),
         (["--on", ".", "--sets", "seen"], UsageError, "are for --on scenes"),
-        (["--features", "inception"], UsageError, "for other prompts than scenes"),
+        (["--reference", "."], UsageError, "for other prompts than scenes"),
         (["--on", ".", "--features", "inception"], UsageError, "limner does not download"),
         (["--on", ".", "--best-of", "0"], UsageError, "--best-of 0 is out of range"),
         (["--count", "3"], UsageError, "10 to 10000"),

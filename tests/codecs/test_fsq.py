@@ -87,6 +87,7 @@ def test_a_codec_without_its_encoder_decodes_alike(case: dict[str, Any]) -> None
     codec = build(case)
     codes = codec.encode(pictures())
     alone = codec.without_encoder()
+    assert codec.encodes and not alone.encodes
     assert torch.equal(alone.decode(codes), codec.decode(codes))
     assert not any(name.startswith("encoder") for name in alone.state_dict())
     assert torch.equal(alone.nearest(alone.embed(codes)), codes)

@@ -1,14 +1,19 @@
 """The report: one page that holds every prompt, escaped, and marks what is wrong."""
 
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
+from math import log
 
 import torch
 
 from limner.data.scenes import Graph, Thing
 from limner.evaluate.judging import judge
+from limner.evaluate.likelihood import Likelihoods
+from limner.evaluate.prompted import Figure
 from limner.evaluate.reading import Reading
 from limner.evaluate.report import render_report
+from limner.evaluate.resampling import Estimate
 from limner.evaluate.scenes import Answer, SceneScores
 
 PROMPTS = ["a red car in the snow", '<script>alert("x")</script> & a car', "雪地里的一辆红色的汽车"]
@@ -79,6 +84,20 @@ def test_marks_and_readings() -> None:
     assert "read as natural dog left blue door on beach" in text
     assert "PSNR 25.12 dB" in text
     assert "0.500<small>0.09 to 0.91, n 2</small>" in text
+
+
+def test_what_was_measured_of_true_pictures() -> None:
+    assert "NLL" not in page() and "rFID" not in page()
+    rfid = Figure("rFID(stub abababab)", Estimate(0.25, 0.2, 0.3, 40), "lower", "")
+    likelihoods = Likelihoods("each <code>", 128, {"chinese": Estimate(log(2), 0.5, 1.0, 40)})
+    whole = replace(result(), rfid=rfid, likelihoods=likelihoods)
+    text = render_report(whole, model="m", seconds=1)
+    reader = Balance()
+    reader.feed(text)
+    assert reader.open == []
+    assert "SSIM 0.900, rFID(stub abababab) 0.25 (0.2 to 0.3), n 40" in text
+    assert "<th>Chinese, seen combinations</th><td>0.6931 (0.5 to 1)</td><td>128 (" in text
+    assert "128 codes a picture, of each &lt;code&gt;" in text
 
 
 def test_of_a_ceiling_only_what_was_misread_is_shown() -> None:

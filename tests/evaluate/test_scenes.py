@@ -9,10 +9,14 @@ from torch import Tensor
 
 from limner.data.scenes import Graph
 from limner.errors import UsageError
+from limner.evaluate.distributions import frechet_distance
 from limner.evaluate.intervals import Score
 from limner.evaluate.judging import ASPECTS, DETAILS
+from limner.evaluate.likelihood import TokenPrior
+from limner.evaluate.networks import Network
 from limner.evaluate.prompts import collect_prompts
 from limner.evaluate.scenes import SETS, Plan, SceneScores, score_scenes, true_pictures
+from limner.images import to_tensor
 
 PLAN = Plan(count=60, seed=1)
 
@@ -109,6 +113,42 @@ def test_the_codec_is_measured(skilled: SceneScores) -> None:
     step = 1 / 7  # of channels in [0, 1]: errors are at most half of it
     assert 20 < -20 * torch.log10(torch.tensor(step / 2)) <= skilled.codec["psnr"] < 60
     assert 0.5 < skilled.codec["ssim"] < 1
+
+
+def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: Path) -> None:
+    plan = Plan(count=10, seed=1, sets=("held_out", "chinese", "shuffled"))
+    asked: list[tuple[str, Tensor]] = []
+
+    def nats(prompts: Sequence[str], images: Tensor) -> Tensor:
+        asked.extend(zip(prompts, images, strict=True))
+        return torch.arange(float(len(prompts)))
+
+    painter = Painter(plan)
+    prior = TokenPrior(nats, 64, 512, "known")
+    result = score_scenes(painter.draw, plan, prior=prior, font=str(emoji_font))
+    assert result.likelihoods is not None and result.rfid is None and result.codec is None
+    assert list(result.likelihoods.nats) == ["held_out", "chinese"]
+    assert {each.value for each in result.likelihoods.nats.values()} == {4.5}
+    texts = [each.english for each in collect_prompts("held_out", 10, 1)]
+    texts += [each.chinese for each in collect_prompts("validation", 10, 1)]
+    assert [prompt for prompt, _ in asked] == texts
+    truth = true_pictures([painter.graphs[text] for text in texts], 64, str(emoji_font))
+    assert torch.equal(torch.stack([image for _, image in asked]), truth)
+
+
+def test_the_codec_is_measured_by_features(emoji_font: Path) -> None:
+    plan = Plan(count=10, seed=1, sets=("codec",))
+    network = Network("stub", "ab" * 32, lambda pictures: to_tensor(pictures).mean((2, 3)))
+    result = score_scenes(
+        Painter(plan).draw, plan, codec=CoarseCodec(), network=network, font=str(emoji_font)
+    )
+    assert result.rfid is not None and result.rfid.name == "rFID(stub abababab)"
+    graphs = [each.graph for each in collect_prompts("validation", 10, 1)]
+    truth = true_pictures(graphs, 64, str(emoji_font))
+    copies = CoarseCodec().decode(CoarseCodec().encode(truth))
+    wanted = frechet_distance(copies.mean((2, 3)), truth.mean((2, 3)))
+    assert result.rfid.estimate.value == pytest.approx(wanted, abs=1e-4) and wanted > 1e-4
+    assert result.likelihoods is None
 
 
 def test_wrong_plans_are_refused() -> None:

@@ -134,6 +134,10 @@ def test_the_loss_is_that_of_its_logits(prior: Any) -> None:
     assert logits.shape == (3, prior.length, groups, VOCABULARY)
     chances = logits.log_softmax(-1).gather(3, codes.view(3, prior.length, groups, 1))
     torch.testing.assert_close(prior.loss(text, codes), -chances.mean())
+    nats = prior.nats(text, codes)
+    assert nats.shape == (3, prior.length, groups)
+    torch.testing.assert_close(nats, -chances[..., 0])
+    assert prior.nats_of
 
 
 @torch.no_grad()
