@@ -36,15 +36,15 @@ def spread(
     LimnerError that a worker raises.
     """
     packed = [{"item": pickle.dumps(each)} for each in items]
-    with connected(address) as ray, _settings(ray):
-        import ray.data
+    with connected(address) as ray, _settings():
+        from ray import data
 
         graphics = ray.cluster_resources().get("GPU", 0)
         most = max(1, int(graphics or ray.cluster_resources().get("CPU", 1)))
-        answers = ray.data.from_items(packed, override_num_blocks=max(1, len(packed))).map(
+        answers = data.from_items(packed, override_num_blocks=max(1, len(packed))).map(
             _Worker,
             fn_constructor_args=(make, pickle.dumps(known), os.getcwd()),
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(most, max(1, len(packed)))),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=min(most, max(1, len(packed)))),
             num_cpus=None if graphics else 1,
             num_gpus=1 if graphics else None,
         )
@@ -113,11 +113,11 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _settings(ray: Any) -> Iterator[None]:
+def _settings() -> Iterator[None]:
     """Have Ray Data keep the order and say nothing, and as it was afterwards."""
-    import ray.data
+    from ray import data
 
-    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    context, logger = data.DataContext.get_current(), logging.getLogger("ray.data")
     before = context.execution_options.preserve_order, context.enable_progress_bars, logger.level
     context.execution_options.preserve_order, context.enable_progress_bars = True, False
     logger.setLevel(logging.CRITICAL)  # what goes wrong is raised
