@@ -3,15 +3,20 @@
 It draws where there is no native kernel: without a C compiler, or on a GPU. Products whose kernel
 depends on the number of rows give a row the same result in equal company only, so a caller that
 wants pictures independent of their company keeps the number of rows fixed (`native` is false).
+
+`extend_at` is `extend` of one position that is told by a tensor: it does the same work wherever
+that is, so that it can be a CUDA graph, over the whole cache.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.nn.graphs import compiling_wanted
 from limner.nn.stack import CONVERTED, SCALED, StackShape, Weights, head_precision
 from limner.nn.transformer import rotate
 
@@ -104,6 +109,10 @@ class TorchStack:
         self.shape, self.device = shape, torch.device(device)
         self.heads = [_prepared(head, head_precision(precision)) for head in heads]
         self.layers = [_prepared(layer, precision) for layer in layers]
+        step: Callable[..., Tensor] = partial(_layer_at, shape)
+        self.layer_at = (
+            torch.compile(step, dynamic=False) if compiling_wanted(self.device) else step
+        )
 
     def begin(
         self,
@@ -116,29 +125,96 @@ class TorchStack:
         """Start drawing, as Stack.begin says."""
         return TorchRun(self, first, length, rotary, memory, memory_lengths)
 
-    def norm(self, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
-        """Normalise x by the norm of that name."""
-        if self.shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
-            return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
-        normed = F.rms_norm(x, x.shape[-1:], parts[name], 1e-6)
-        return normed + parts[f"{name}_bias"] if f"{name}_bias" in parts else normed
-
-    def feed_forward(self, parts: Mapping[str, Any], x: Tensor) -> Tensor:
-        """Map x through norm, gate and value, and down."""
-        gate, value = parts["into"](self.norm(parts, "feed_forward_norm", x)).chunk(2, dim=-1)
-        hidden = (F.gelu(gate) if self.shape.gelu else F.silu(gate)) * value
-        if "middle_norm" in parts:
-            hidden = self.norm(parts, "middle_norm", hidden)
-        down: Tensor = parts["down"](hidden)
-        return down
-
 
 def _prepared(weights: Weights, precision: str) -> dict[str, Any]:
     return {name: _prepared_part(weights[name], precision) for name in weights}
 
 
 def _prepared_part(weight: Tensor, precision: str) -> Product | Tensor:
-    return product_of(weight, precision) if weight.ndim == 2 else weight.detach().float()
+    if weight.ndim != 2:
+        return weight.detach().float()
+    if weight.device.type == "cpu" or precision == "int8":
+        return product_of(weight, precision)
+    return weight.detach().to(torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+def _times(part: Product | Tensor, x: Tensor) -> Tensor:
+    """Return the product of x with a prepared matrix, in fp32."""
+    if isinstance(part, Tensor):
+        return F.linear(x.to(part.dtype), part).float()
+    return part(x)
+
+
+def _norm(shape: StackShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
+    if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
+        return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
+    normed = F.rms_norm(x, x.shape[-1:], parts[name], 1e-6)
+    return normed + parts[f"{name}_bias"] if f"{name}_bias" in parts else normed
+
+
+def _feed_forward(shape: StackShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
+    both = _times(parts["into"], _norm(shape, parts, "feed_forward_norm", x))
+    gate, value = both.chunk(2, dim=-1)
+    hidden = (F.gelu(gate) if shape.gelu else F.silu(gate)) * value
+    if "middle_norm" in parts:
+        hidden = _norm(shape, parts, "middle_norm", hidden)
+    return _times(parts["down"], hidden)
+
+
+def _attention(
+    shape: StackShape, parts: Mapping[str, Any], x: Tensor, rotary: tuple[Tensor, ...] | None
+) -> tuple[Tensor, ...]:
+    """Return queries, keys and values (B, H, L, K) of x (B, L, D)."""
+    normed = _norm(shape, parts, "attention_norm", x)
+    q, k, v = _split(shape, _times(parts["qkv"], normed), 3)
+    if "query_norm" in parts:
+        q = F.rms_norm(q, q.shape[-1:], parts["query_norm"], 1e-6)
+        k = F.rms_norm(k, k.shape[-1:], parts["key_norm"], 1e-6)
+    return (q, k, v) if rotary is None else (rotate(q, *rotary), rotate(k, *rotary), v)
+
+
+def _after_attention(
+    shape: StackShape,
+    parts: Mapping[str, Any],
+    x: Tensor,
+    mixed: Tensor,
+    memory: tuple[Tensor, ...],
+) -> Tensor:
+    """Return what a layer makes of x and what attention `mixed`; memory: keys, values, bias."""
+    x = x + _after(shape, parts, "out", mixed)
+    if memory:
+        normed = _norm(shape, parts, "cross_norm", x)
+        q = _split(shape, _times(parts["cross_query"], normed), 1)[0]
+        x = x + _after(shape, parts, "cross_out", attend(q, *memory))
+    return x + _feed_forward(shape, parts, x)
+
+
+def _layer_at(
+    shape: StackShape,
+    parts: Mapping[str, Any],
+    x: Tensor,
+    cache: tuple[Tensor, Tensor],
+    at: Tensor,
+    bias: Tensor,
+    rotary: tuple[Tensor, ...] | None,
+    memory: tuple[Tensor, ...],
+) -> Tensor:
+    """Return what a layer makes of x (B, 1, D) at position `at` (1,), into the whole cache."""
+    q, *new = _attention(shape, parts, x, rotary)
+    for held, each in zip(cache, new, strict=True):
+        held.index_copy_(2, at, each)
+    return _after_attention(shape, parts, x, attend(q, *cache, bias), memory)
+
+
+def _after(shape: StackShape, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
+    out = _times(parts[name], mixed)
+    return _norm(shape, parts, f"{name}_norm", out) if f"{name}_norm" in parts else out
+
+
+def _split(shape: StackShape, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+    """Return x (B, L, parts * D) as heads (B, H, L, K) each."""
+    heads = x.unflatten(-1, (parts, shape.heads, -1))
+    return heads.permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class TorchRun:
@@ -155,17 +231,22 @@ class TorchRun:
     ) -> None:
         self.stack, self.rotary = stack, rotary
         shape = stack.shape
-        self.first = torch.tensor(list(first), device=stack.device)[:, None, None, None]
+        self.first = torch.zeros(len(first), 1, 1, 1, dtype=torch.long, device=stack.device)
+        self.begin_at(first)
         self.places = torch.arange(length, device=stack.device)
         size = (shape.layers, len(first), shape.heads, length, shape.width // shape.heads)
         self.keys, self.values = (torch.zeros(size, device=stack.device) for _ in range(2))
-        self.memory: list[tuple[Tensor, ...]] = []
+        self.memory: list[tuple[Tensor, ...]] = [()] * shape.layers
         if memory is not None:
-            both = (parts["cross_key_value"](memory) for parts in stack.layers)
-            self.memory = [self._split(each, 2) for each in both]
             lengths = torch.tensor(list(memory_lengths), device=stack.device)
             told = torch.arange(memory.shape[1], device=stack.device) < lengths[:, None]
-            self.told = _bias(told[:, None, None])
+            bias = _bias(told[:, None, None])
+            both = (_times(parts["cross_key_value"], memory) for parts in stack.layers)
+            self.memory = [(*_split(shape, each, 2), bias) for each in both]
+
+    def begin_at(self, first: Sequence[int]) -> None:
+        """Begin anew, row i at `first[i]`: what lies in the cache is seen no more."""
+        self.first.copy_(torch.tensor(list(first)).view_as(self.first))
 
     def extend(
         self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
@@ -178,39 +259,38 @@ class TorchRun:
         x = x.float()
         rotary = None if self.rotary is None else tuple(each[at:end] for each in self.rotary)
         for layer, parts in enumerate(stack.layers):
-            q, k, v = self._split(parts["qkv"](stack.norm(parts, "attention_norm", x)), 3)
-            if "query_norm" in parts:
-                q = F.rms_norm(q, q.shape[-1:], parts["query_norm"], 1e-6)
-                k = F.rms_norm(k, k.shape[-1:], parts["key_norm"], 1e-6)
-            if rotary is not None:
-                q, k = rotate(q, *rotary), rotate(k, *rotary)
+            q, k, v = _attention(stack.shape, parts, x, rotary)
             self.keys[layer, rows, :, at:end] = k
             self.values[layer, rows, :, at:end] = v
             cached = self.keys[layer, rows, :, :end], self.values[layer, rows, :, :end]
-            x = x + self._after(parts, "out", attend(q, *cached, bias))
-            if self.memory:
-                q = self._split(parts["cross_query"](stack.norm(parts, "cross_norm", x)), 1)[0]
-                k, v = (each[rows] for each in self.memory[layer])
-                x = x + self._after(parts, "cross_out", attend(q, k, v, self.told[rows]))
-            x = x + stack.feed_forward(parts, x)
-        return stack.norm(stack.heads[0], "attention_norm", x)
+            mixed = attend(q, *cached, bias)
+            x = _after_attention(stack.shape, parts, x, mixed, self._memory(layer, rows))
+        return _norm(stack.shape, stack.heads[0], "attention_norm", x)
+
+    def extend_at(self, x: Tensor, at: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Map x (B, 1, D) at position `at` (1,) to features (B, 1, D), as `extend` does."""
+        stack, x = self.stack, x.float()
+        allowed = (self.places >= self.first[rows]) & (self.places <= at)
+        bias = _bias(allowed | (self.places == at))
+        rotary = None
+        if self.rotary is not None:
+            rotary = tuple(each.index_select(0, at) for each in self.rotary)
+        for layer, parts in enumerate(stack.layers):
+            cache = self.keys[layer, rows], self.values[layer, rows]
+            memory = self._memory(layer, rows)
+            x = stack.layer_at(parts, x, cache, at, bias, rotary, memory)
+        return _norm(stack.shape, stack.heads[0], "attention_norm", x)
 
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
         """Map features (B, D) to logits (B, V), as Run.logits says."""
         parts = self.stack.heads[group]
         if known is not None:
-            features = features + self.stack.feed_forward(parts, features + known)
-        out: Tensor = parts["head"](features)
+            features = features + _feed_forward(self.stack.shape, parts, features + known)
+        out = _times(parts["head"], features)
         return out + parts["head_bias"] if "head_bias" in parts else out
 
-    def _after(self, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
-        out: Tensor = parts[name](mixed)
-        return self.stack.norm(parts, f"{name}_norm", out) if f"{name}_norm" in parts else out
-
-    def _split(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Return x (B, L, parts * D) as heads (B, H, L, K) each."""
-        heads = x.unflatten(-1, (parts, self.stack.shape.heads, -1))
-        return heads.permute(2, 0, 3, 1, 4).unbind(0)
+    def _memory(self, layer: int, rows: slice) -> tuple[Tensor, ...]:
+        return tuple(each[rows] for each in self.memory[layer])
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:

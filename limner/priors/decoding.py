@@ -5,11 +5,14 @@ Shapes: B pictures, T text positions, S cells, G codes a cell, V values of a cod
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
 
+from limner.nn.fast import TorchRun
+from limner.nn.graphs import Graphed, graphs_wanted
 from limner.nn.stack import Stack, StackShape, Weights, feed_forward_of, layers_of, prepare
 from limner.nn.transformer import rotary_angles
 from limner.priors.base import text_coordinates
@@ -19,18 +22,25 @@ from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
 if TYPE_CHECKING:
     from limner.priors.gpt import GPT
 
+Kind = tuple[int, int, TokenSampling]  # pictures, text positions, and how codes are chosen
+Graphs = dict[tuple[bool, int, int], Graphed]
+
 
 class Prepared:
     """A prior's weights as drawing wants them, made again when they change.
 
     `precision` is that of the products: fp32, bf16 or int8. A change made through `.data` alone is
     not seen. Copies of a prior start without it, and it is in no file.
+
+    Where drawing goes by CUDA graphs, the last drawing leaves its cache and graphs here for the
+    next of the same kind, which then captures nothing. Whoever draws has them alone.
     """
 
     def __init__(self) -> None:
         self.precision = "fp32"
         self._state: object = None
         self._parts: tuple[Stack, Tensor] | None = None
+        self._left: list[tuple[Kind, Any, Graphs]] = []
 
     def parts(self, prior: "GPT") -> tuple[Stack, Tensor]:
         """Return the decoder and the table of the codes' input vectors (M * G, V, D)."""
@@ -41,6 +51,7 @@ class Prepared:
         state = (self.precision, os.environ.get("LIMNER_NATIVE"), weights)
         if self._parts is None or state != self._state:
             self._parts = None  # the old decoder's memory first
+            self._left.clear()
             sizes, heads = prior.transformer.config, list(_heads_of(prior))
             shape = StackShape(
                 sizes.width, sizes.layers, sizes.heads, sizes.hidden, groups=len(heads)
@@ -51,6 +62,18 @@ class Prepared:
                 self._parts = stack, prior.codes()
             self._state = state
         return self._parts
+
+    def take(self, kind: "Kind") -> tuple[Any, "Graphs"] | None:
+        """Return the run and the graphs that a drawing of this kind has left, if any."""
+        try:
+            held, run, graphs = self._left.pop()
+        except IndexError:
+            return None
+        return (run, graphs) if held == kind else None
+
+    def leave(self, kind: "Kind", run: Any, graphs: "Graphs") -> None:
+        """Keep a run and its graphs for the next drawing, in the place of those before."""
+        self._left[:] = [(kind, run, graphs)]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return type(self)()
@@ -76,6 +99,9 @@ class Decoder:
 
     Rows 0, .., B - 1 of the cache have read the text. Rows B, .. have not; they are computed at the
     steps alone that guidance needs them for, with all cells drawn since they were last.
+
+    On a GPU a step that reads one cell is one CUDA graph, of which there are at most two for each
+    map: with guidance and without.
     """
 
     def __init__(self, prior: "GPT", text: Tensor, sampling: TokenSampling, count: int) -> None:
@@ -86,25 +112,44 @@ class Decoder:
         self.pictures = count if stack.native else len(text)
         features, text = prior.text(text)[: self.pictures], text[: self.pictures]
         self.prefix = text.shape[1]
-        where = torch.cat([text_coordinates(text[:1])[0], prior.image_coordinates])
-        angles = rotary_angles(
-            where, prior.transformer.config.width // prior.transformer.config.heads
-        )
         first = (text == 0).sum(1).tolist()
         if sampling.guidance:
             first += [self.prefix] * self.pictures
-        length = self.prefix + prior.length
-        self.run = stack.begin(first, length, (angles.cos(), angles.sin()))
+        self.kind: Kind = (self.pictures, self.prefix, sampling)
+        by_graphs = not stack.native and graphs_wanted(prior.begin.device)
+        left = prior.prepared.take(self.kind) if by_graphs else None
+        self.graphs: Graphs | None = {} if by_graphs else None
+        if left is not None:
+            self.run, self.graphs = left
+            left[0].begin_at(first)
+        else:
+            self.run = stack.begin(first, self.prefix + prior.length, self._rotary(text))
         self.run.extend(features, 0, slice(self.pictures), causal=False)
         self.unguided = 0  # cells that the rows without text have seen
 
+    def close(self) -> None:
+        """Leave what the next drawing can use."""
+        if self.graphs is not None:
+            self.prior.prepared.leave(self.kind, self.run, self.graphs)
+
     def step(self, codes: Tensor, uniforms: Tensor) -> Tensor:
         """Return the codes (B, G) of the cell after `codes` (B, <= S, G) by uniforms (B, G)."""
-        cell, groups = codes.shape[1], self.prior.config.groups
-        sampling = self.sampling
+        cell, sampling = codes.shape[1], self.sampling
         scale = guidance_at(sampling.guidance_schedule, sampling.guidance, cell, self.prior.length)
+        caught_up = not scale or self.unguided == cell
+        if self.graphs is not None and cell and caught_up:
+            if scale:
+                self.unguided = cell + 1
+            return self._by_graph(self.graphs, codes[:, -1], cell, uniforms, scale)
         features = self._features(codes, cell, guided=scale != 0)
-        first = self.prior.map_of(cell) * groups
+        return self._choose(features, self.prior.map_of(cell), uniforms, scale)
+
+    def _choose(
+        self, features: Tensor, which: int, uniforms: Tensor, scale: float | Tensor
+    ) -> Tensor:
+        """Return the codes (B, G) of a cell of map `which` by its features (B or 2B, D)."""
+        groups, guided = self.prior.config.groups, len(features) > self.pictures
+        first = which * groups
         chosen: list[Tensor] = []
         for group in range(groups):
             known = None
@@ -112,11 +157,54 @@ class Decoder:
                 known = embed_cells(self.inputs[first : first + group], torch.stack(chosen, dim=-1))
                 known = known.repeat(len(features) // len(known), 1)
             logits = self.run.logits(features, first + group, known)
-            if scale:
+            if guided:
                 with_text, without = logits.chunk(2)
                 logits = guide(with_text, without, scale)
-            chosen.append(choose(logits, sampling, uniforms[:, group]))
+            chosen.append(choose(logits, self.sampling, uniforms[:, group]))
         return torch.stack(chosen, dim=-1)
+
+    def _by_graph(
+        self, graphs: "Graphs", codes: Tensor, cell: int, uniforms: Tensor, scale: float
+    ) -> Tensor:
+        """Return what `step` does after the codes (B, G) of the cell before."""
+        before, which = self.prior.map_of(cell - 1), self.prior.map_of(cell)
+        inputs = (
+            codes,
+            torch.full((1,), cell, device=codes.device),
+            uniforms,
+            torch.full((1,), float(scale), device=codes.device),
+        )
+        key = (bool(scale), before, which)
+        if key not in graphs:
+            graphs[key] = Graphed(partial(self._cell, *key), *inputs)
+        return graphs[key](*inputs).clone()
+
+    def _cell(
+        self,
+        guided: bool,
+        before: int,
+        which: int,
+        codes: Tensor,
+        cell: Tensor,
+        uniforms: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """Return the codes (B, G) of the cell (1,), the same work for every cell of a map."""
+        prior, run = self.prior, self.run
+        last = embed_cells(self.inputs[prior.head.rows(before)], codes)
+        last = last + prior.placed.index_select(0, cell - 1)
+        x = (last + prior.target.index_select(0, cell))[:, None]
+        rows = slice(None) if guided else slice(self.pictures)
+        assert isinstance(run, TorchRun), "graphs are of the decoder in stock torch"
+        features = run.extend_at(x.repeat(1 + guided, 1, 1), cell + self.prefix, rows)
+        return self._choose(features[:, 0], which, uniforms, scale)
+
+    def _rotary(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cosines and sines (T + S, K / 2) of where text and cells are."""
+        sizes = self.prior.transformer.config
+        where = torch.cat([text_coordinates(text[:1])[0], self.prior.image_coordinates])
+        angles = rotary_angles(where, sizes.width // sizes.heads)
+        return angles.cos(), angles.sin()
 
     def _features(self, codes: Tensor, cell: int, *, guided: bool) -> Tensor:
         """Return features (B, D), or (2B, D) with those without text after those with it."""

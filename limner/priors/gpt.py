@@ -148,13 +148,16 @@ class GPT(PriorBase):
         decoder = Decoder(self, text, sampling, count)
         rows = slice(decoder.pictures)
         codes = text.new_zeros(decoder.pictures, 0, groups)
-        for cell in range(self.length):
-            chosen = decoder.step(codes, noise[rows, cell])
-            if known is not None:
-                given_codes, kept = known
-                chosen = torch.where(kept[rows, cell], given_codes[rows, cell], chosen)
-            codes = torch.cat([codes, chosen[:, None]], dim=1)
-            yield self.shown(codes, count)
+        try:
+            for cell in range(self.length):
+                chosen = decoder.step(codes, noise[rows, cell])
+                if known is not None:
+                    given_codes, kept = known
+                    chosen = torch.where(kept[rows, cell], given_codes[rows, cell], chosen)
+                codes = torch.cat([codes, chosen[:, None]], dim=1)
+                yield self.shown(codes, count)
+        finally:
+            decoder.close()
 
     def embed_cell(self, inputs: Tensor, codes: Tensor, cell: int) -> Tensor:
         """Return the vector (B, D) of a drawn cell, place and all; `inputs` is its code table."""

@@ -57,7 +57,7 @@ def keep_min_p(logits: Tensor, share: float) -> Tensor:
     return logits.masked_fill(logits < edge, NOTHING)
 
 
-def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
+def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> Tensor:
     """Return logits pushed from the unconditional ones (Ho 2022, arXiv 2207.12598, equation 6).
 
     `scale` 0 gives the conditional logits, as w in the paper.

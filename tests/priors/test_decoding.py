@@ -3,6 +3,7 @@
 import copy
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,3 +152,57 @@ def test_both_paths_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         found.append(drawn(prior, text, FREE, seeds))
     native.find_library.cache_clear()
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("shape", ["one", "groups", "maps-groups"])
+@pytest.mark.parametrize(
+    "sampling",
+    [FREE, INTERVAL, TokenSampling(), replace(FREE, guidance_schedule="linear", typical_p=0.9)],
+    ids=["free", "interval", "plain", "linear"],
+)
+def test_a_step_made_for_a_graph_draws_the_same(
+    shape: str, sampling: TokenSampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIMNER_NATIVE", "0")
+    native.find_library.cache_clear()
+    prior, text, seeds = lively(shape), texts(3), [5, 6, 7]
+    wanted = drawn(prior, text, sampling, seeds)
+    others = drawn(prior, texts(3)[[2, 0, 1]], sampling, [1, 2, 3])
+    monkeypatch.setattr(decoding, "graphs_wanted", lambda device: True)
+    steps: list[tuple[bool, int, int]] = []
+    by_graph = decoding.Decoder._cell
+
+    def counting(decoder: Any, *rest: Any) -> Tensor:
+        steps.append(rest[:3])
+        return by_graph(decoder, *rest)
+
+    monkeypatch.setattr(decoding.Decoder, "_cell", counting)
+    assert torch.equal(drawn(prior, text, sampling, seeds), wanted)
+    assert len(steps) >= prior.length - 2  # all but the first, and one that catches up
+    assert {guided for guided, *_ in steps} == (
+        {False, True} if sampling is INTERVAL else {bool(sampling.guidance)}
+    )
+    _, run, graphs = prior.prepared._left[0]
+    assert torch.equal(drawn(prior, texts(3)[[2, 0, 1]], sampling, [1, 2, 3]), others)
+    assert prior.prepared._left[0][1] is run and prior.prepared._left[0][2] is graphs
+    native.find_library.cache_clear()
+
+
+def test_drawings_at_once_have_caches_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_NATIVE", "0")
+    native.find_library.cache_clear()
+    prior, text = lively("groups"), texts(3)
+    wanted = [drawn(prior, text, FREE, [seed] * 3) for seed in (1, 2)]
+    monkeypatch.setattr(decoding, "graphs_wanted", lambda device: True)
+    with torch.no_grad():
+        both = [
+            list(each)
+            for each in zip(*(prior.stream(text, FREE, [s] * 3) for s in (1, 2)), strict=True)
+        ]
+    assert all(torch.equal(a, b) for a, b in zip(both[-1], wanted, strict=True))
+    assert len(prior.prepared._left) == 1
+    with torch.no_grad():
+        prior.begin.add_(1)
+    prior.prepared.parts(prior)
+    assert not prior.prepared._left
+    native.find_library.cache_clear()
