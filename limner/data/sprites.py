@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 STRIKE = 109  # the only bitmap size inside Noto Color Emoji
 CANVAS = 136
+EMOJI_STYLE = "\ufe0f"  # the selector that asks for the coloured form, which the font always has
 FONT_PLACES = (
     "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
     "/usr/share/fonts/noto/NotoColorEmoji.ttf",
@@ -71,8 +72,11 @@ def sprite(font: str, emoji: str, colour: str | None, style: str, side: int) -> 
 
 @lru_cache(maxsize=1024)
 def _glyph(font: str, emoji: str) -> Floats:
+    # Pillow shapes text only where it finds libfribidi. Without that, the selector after an emoji
+    # becomes a glyph of its own, and the same scene another picture: so nothing is left to shape.
+    emoji = emoji.replace(EMOJI_STYLE, "")
     try:
-        typeface = ImageFont.truetype(font, STRIKE)
+        typeface = ImageFont.truetype(font, STRIKE, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
         raise DataError(
             f"{font} can't be opened as an emoji font ({error}); "

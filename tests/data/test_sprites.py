@@ -8,7 +8,7 @@ import pytest
 
 from limner.data import sprites
 from limner.data.nouns import Noun, nouns
-from limner.data.sprites import COLOURS, STYLES, find_font, recolour, sprite
+from limner.data.sprites import COLOURS, EMOJI_STYLE, STYLES, find_font, recolour, sprite
 from limner.errors import DataError
 
 SAMPLE = [
@@ -138,3 +138,18 @@ def test_a_file_that_is_no_font_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a font")
     with pytest.raises(DataError, match="can't be opened as an emoji font"):
         sprite(str(path), "🐱", None, "plain", 32)
+
+
+def test_a_glyph_does_not_hang_on_what_shapes_text(
+    emoji_font: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    font, selected = str(emoji_font), [each for each in nouns() if len(each.emoji) > 1]
+    assert selected and {each.emoji[1:] for each in nouns()} == {"", EMOJI_STYLE}
+    shaped = [sprites._glyph(font, each.emoji) for each in selected]
+    sprites._glyph.cache_clear()
+    monkeypatch.setattr(sprites.ImageFont.core, "HAVE_RAQM", False)
+    plain = [sprites._glyph(font, each.emoji) for each in selected]
+    alone = [sprites._glyph(font, each.emoji[0]) for each in selected]
+    sprites._glyph.cache_clear()
+    for three in zip(shaped, plain, alone, strict=True):
+        assert np.array_equal(three[0], three[1]) and np.array_equal(three[1], three[2])
