@@ -135,6 +135,20 @@ def test_a_decoder_is_told_what_the_run_says(
     assert bool(decoder.config.text_vocabulary) == (told == "text")
 
 
+def test_embeddings_are_told_with_noise_up_to_a_length(
+    tmp_path: Path, folders: dict[str, str]
+) -> None:
+    for most in (0.0, 0.5):
+        training = UnClipTraining(embedding_noise=most)
+        config = unclip_run(CASES[0], tmp_path, folders, unclip_training=training)
+        step: Any = create_step(config)
+        added = step._blur(400, torch.Generator().manual_seed(0))
+        lengths = added.norm(dim=1)
+        assert lengths.max() <= most + 1e-6
+        assert lengths.mean().item() == pytest.approx(most / 2, abs=0.02)
+        assert added.mean(0).abs().max() < 0.05
+
+
 def test_a_decoder_goes_on_from_a_model(tmp_path: Path, folders: dict[str, str]) -> None:
     config = unclip_run(
         CASES[0], tmp_path / "run", folders, clip_from="", start_from=folders["unclip"], decoder={}
