@@ -85,7 +85,7 @@ def vary(
     image: Image,
     prompt: str = "",
     *,
-    model: str | Path | Any,
+    model: str | Path | Any = "unclip",
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,

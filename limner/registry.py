@@ -17,7 +17,7 @@ from limner.pipelines.families import FAMILIES
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
 
-PRESETS: dict[str, Path] = {name: _ZOO / name for name in ("default", "clip", "gan")}
+PRESETS: dict[str, Path] = {name: _ZOO / name for name in ("default", "clip", "gan", "unclip")}
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def smaller(words: list[str]) -> list[str]:
 def test_every_command_works_in_its_order(name: str, folder: Path) -> None:
     lines = commands(name)
     done = [words[1] for words in lines if words[0] == "limner" and run(smaller(words))]
-    assert set(done) == {"draw", "models", "data", "train", "eval", "doctor"}
+    assert set(done) == {"draw", "vary", "models", "data", "train", "eval", "doctor"}
     assert len(list((folder / "scenes").glob("*.png"))) == 3
     assert (folder / "runs" / "prior" / "model" / "config.json").is_file()
     for words in lines:

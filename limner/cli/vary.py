@@ -44,12 +44,13 @@ Model = Annotated[
     str, typer.Option(help="A model of the family unclip: a name, its folder, or hf:owner/name.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
+UNCLIP = "unclip"
 
 
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
     image: Image,
-    model: Model,
     prompt: Prompt = None,
+    model: Model = UNCLIP,
     n: Count = 1,
     seed: Seed = None,
     out: Out = None,
@@ -93,7 +94,7 @@ def repeat_command(
     options = {
         "--seed": drawn.seed,
         "-n": request.n if request.n > 1 else None,
-        "--model": model,
+        "--model": None if model == UNCLIP else model,
         "--out": out,
         "--guidance": request.guidance,
         "--guidance-schedule": request.sampling.guidance_schedule,

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import limner
+from limner import registry
 from limner.cli import main
 from limner.errors import UsageError
 from limner.images import read_png_texts
@@ -55,6 +56,20 @@ def test_a_picture_is_varied_and_the_same_again(run: Run, tmp_path: Path) -> Non
     assert Image.open(again["pictures"][0]["path"]).tobytes() == first.tobytes()
     settings = json.loads(read_png_texts(names[0])["limner"])
     assert len(settings["image_sha256"]) == 64
+
+
+def test_the_embedded_model_varies_unless_another_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.PRESETS, "unclip", tmp_path / "model")
+    code, _, err = run("plain red.png", "--seed", "7", "--out", "one.png")
+    assert code == 0 and "--model" not in err
+    assert run("plain red.png", "--seed", "7", "--model", "model", "--out", "two.png")[0] == 0
+    assert Image.open("one.png").tobytes() == Image.open("two.png").tobytes()
+    assert (
+        limner.vary(Image.open("plain red.png"), seed=7)[0].image.tobytes()
+        == Image.open("one.png").tobytes()
+    )
 
 
 def test_words_change_what_is_drawn(run: Run) -> None:
