@@ -206,3 +206,16 @@ def test_drawings_at_once_have_caches_of_their_own(monkeypatch: pytest.MonkeyPat
     prior.prepared.parts(prior)
     assert not prior.prepared._left
     native.find_library.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a capture needs a GPU")
+@pytest.mark.parametrize("shape", ["groups", "maps-groups"])
+@pytest.mark.parametrize("sampling", [FREE, INTERVAL], ids=["free", "interval"])
+def test_graphs_draw_what_is_drawn_without_them(
+    shape: str, sampling: TokenSampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior, text, found = lively(shape).cuda(), texts(4).cuda(), []
+    for value in ("0", "1", "1"):
+        monkeypatch.setenv("LIMNER_GRAPHS", value)
+        found.append(drawn(prior, text, sampling, [1, 2, 3, 4]))
+    assert torch.equal(found[0], found[1]) and torch.equal(found[1], found[2])
