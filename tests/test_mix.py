@@ -27,13 +27,15 @@ def later(tmp_path: Path) -> Path:
     model, config = load_checkpoint(first), inspect_checkpoint(first).config
     for parameter in model.prior.parameters():
         parameter.add_(0.5)
-    tables = {"codec": dict(config.codec), "prior": dict(config.prior)}
-    save_checkpoint(tmp_path / "later", model, name="later", licence="Apache-2.0", **tables)
+    save_checkpoint(
+        tmp_path / "later", model, name="later", licence="Apache-2.0",
+        codec=dict(config.codec), prior=dict(config.prior),
+    )  # fmt: skip
     return tmp_path / "later"
 
 
 def test_weights_lie_between(later: Path, tmp_path: Path) -> None:
-    done = mix(tmp_path / "first", later, 0.25, tmp_path / "out")
+    done = mix(tmp_path / "first", later, "0.25", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     first, mixed = (load_checkpoint(tmp_path / name) for name in ("first", "out"))
     for name, value in first.prior.named_parameters():

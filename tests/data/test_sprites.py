@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import ImageFont
 
 from limner.data import sprites
 from limner.data.nouns import Noun, nouns
@@ -147,7 +148,7 @@ def test_a_glyph_does_not_hang_on_what_shapes_text(
     assert selected and {each.emoji[1:] for each in nouns()} == {"", EMOJI_STYLE}
     shaped = [sprites._glyph(font, each.emoji) for each in selected]
     sprites._glyph.cache_clear()
-    monkeypatch.setattr(sprites.ImageFont.core, "HAVE_RAQM", False)
+    monkeypatch.setattr(ImageFont.core, "HAVE_RAQM", False)
     plain = [sprites._glyph(font, each.emoji) for each in selected]
     alone = [sprites._glyph(font, each.emoji[0]) for each in selected]
     sprites._glyph.cache_clear()

@@ -1,6 +1,7 @@
 """Steps as graphs: what they are made of gives the same as the plain way; a capture needs a GPU."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def bart_run() -> TorchRun:
 
 RUNS: dict[str, Callable[[], TorchRun]] = {
     "own": own_run, "bart": bart_run,
-    **{precision: lambda precision=precision: own_run(precision) for precision in PRECISIONS},
+    **{precision: partial(own_run, precision) for precision in PRECISIONS},
 }  # fmt: skip
 
 
