@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 
 from limner.codecs.features import FeatureNetwork
 from limner.errors import CheckpointError, UsageError
-from limner.evaluate.inception import Inception
+from limner.evaluate import inception as inception_file
+from limner.evaluate.inception import AT_ONCE, Inception
 from limner.evaluate.networks import NAMES, clip_network, open_network
 from limner.images import to_tensor
 from limner.registry import load
@@ -89,6 +90,18 @@ def test_inception_reads_a_users_weights(inception: Inception, weights: Path) ->
     torch.save(inception.state_dict() | {"AuxLogits.fc.weight": torch.zeros(1)}, pickled)
     assert torch.equal(open_network("inception", weights=pickled).features(pictures()[:1]),
                        features)  # fmt: skip
+
+
+def test_packed_convolutions_give_the_same_in_parts_of_any_size(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, images = Inception.load(weights), torch.rand(AT_ONCE + 2, 3, 40, 40) * 2 - 1
+    with torch.inference_mode():
+        packed = network(images)
+        monkeypatch.setattr(inception_file, "packs", lambda: False)
+        plain = Inception.load(weights)(images)
+    assert packed.shape == (AT_ONCE + 2, 2048) and plain.abs().max() > 0
+    assert torch.allclose(packed, plain, rtol=1e-4, atol=float(plain.abs().max()) * 1e-5)
 
 
 class Trap:
