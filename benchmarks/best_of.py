@@ -1,6 +1,6 @@
 """What `--best-of` gains: each of several drawings judged, the one that CLIP picks, and any.
 
-    python benchmarks/best_of.py [--count 150] [--tries 16] [--json FILE]
+    python benchmarks/best_of.py [--count 150] [--tries 16] [--temperature T] [--json FILE]
 
 "any" asks of each judgement whether it is right in one drawing at least: what a perfect judge could
 reach at most. Drawing takes most of the time, about 3 s a prompt on one core.
@@ -17,6 +17,7 @@ from limner.evaluate.prompts import collect_prompts
 from limner.evaluate.reading import Reader
 from limner.images import to_images
 from limner.registry import load, load_clip
+from limner.types import Request, Sampling
 
 WHOLE = "all of a picture"
 
@@ -35,13 +36,15 @@ class Tries:
         return [list(each.get(aspect, ())) for each in self.judgements]
 
 
-def draw_tries(count: int, tries: int, precision: str) -> list[Tries]:
+def draw_tries(count: int, tries: int, precision: str, temperature: float | None) -> list[Tries]:
     """Draw and judge `count` held-out prompts `tries` times each."""
     pipeline, clip, reader = load("default", precision=precision), load_clip(), Reader()
+    sampling = pipeline.settle(Request("any", sampling=Sampling(temperature=temperature)))
     found = []
     for number, prompt in enumerate(collect_prompts("held_out", count, 0)):
         seeds = range(number * tries, (number + 1) * tries)
-        images = pipeline.draw_many([prompt.english] * tries, list(seeds)).float().clamp(-1, 1)
+        drawn = pipeline.draw_many([prompt.english] * tries, list(seeds), sampling)
+        images = drawn.float().clamp(-1, 1)
         scores = clip.compare(to_images(images), [prompt.english])[:, 0]
         judged = [judge(prompt.graph, shown) for shown in reader.read(images)]
         found.append(Tries(judged, int(scores.argmax())))
@@ -62,9 +65,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150, help="prompts")
     parser.add_argument("--tries", type=int, default=16)
     parser.add_argument("--precision", default="bf16")
+    parser.add_argument("--temperature", type=float, help="the model's own by default")
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
-    found = draw_tries(told.count, told.tries, told.precision)
+    found = draw_tries(told.count, told.tries, told.precision, told.temperature)
     table = {}
     for aspect in (*ASPECTS, WHOLE):
         row = {

@@ -48,7 +48,8 @@ class Prepared:
             (weight.data_ptr(), None if weight.is_inference() else weight._version)
             for weight in prior.parameters()
         ]
-        state = (self.precision, os.environ.get("LIMNER_NATIVE"), weights)
+        asked = [os.environ.get(name) for name in ("LIMNER_NATIVE", "LIMNER_GRAPHS")]
+        state = (self.precision, asked, weights)
         if self._parts is None or state != self._state:
             self._parts = None  # the old decoder's memory first
             self._left.clear()
