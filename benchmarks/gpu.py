@@ -20,34 +20,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import roofline
 import torch
-from gen_vs_min_dalle import CELLS, SCALE, TEXT, TOKENS, TOLD, TOP_K, layers_of_peer
+from mini import (
+    CELLS,
+    TEXT,
+    TOKENS,
+    LimnerStep,
+    PeerStep,
+    head_of_peer,
+    layers_of_peer,
+    make_peer,
+    parity,
+)
 from peers import MIN_DALLE, MIN_DALLE_DEPS, peer_python, rerun_in
+from roofline import Shape
 from torch import Tensor
 
 STEPS = 8  # of one way, before the next has its turn
 READ = 2**32
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A decoder with cross-attention."""
-
-    name: str
-    width: int
-    layers: int
-    heads: int
-    hidden: int
-
-    @property
-    def read(self) -> int:
-        """How many weights a step reads."""
-        layer = self.width * (6 * self.width + 3 * self.hidden)
-        return self.layers * layer + TOKENS * self.width
-
-
-SHAPES = (Shape("DALL-E mini", 1024, 12, 16, 2730), Shape("DALL-E mega", 2048, 24, 32, 4096))
-TINY = (Shape("tiny", 64, 2, 2, 96),)
+MINI = roofline.SHAPES["DALL-E mini"]
+SHAPES = {"DALL-E mini": MINI, "DALL-E mega": Shape(2048, 24, 32, 4096, TOKENS, CELLS, TEXT)}
+TINY = {"tiny": Shape(64, 2, 2, 96, TOKENS, CELLS, TEXT)}
 
 
 @dataclass(frozen=True)
@@ -96,118 +92,11 @@ class Machine:
             torch.cuda.synchronize()
 
 
-def make_peer(shape: Shape, device: torch.device) -> Any:
-    """Return min-dalle's decoder with random weights."""
-    from min_dalle.models import DalleBartDecoder
-
-    torch.manual_seed(0)
-    sizes = (TOKENS, shape.width, shape.heads, shape.hidden, shape.layers)
-    with device:
-        return DalleBartDecoder(*sizes, str(device)).eval().requires_grad_(False)
-
-
-class PeerStep:
-    """min-dalle's loop body, as in MinDalle.generate_raw_image_stream, in its dtype."""
-
-    def __init__(self, peer: Any, pictures: int, memory: Tensor, dtype: torch.dtype) -> None:
-        self.peer, self.dtype, device = peer, dtype, memory.device
-        rows = [0] * pictures + [1] * pictures
-        told = torch.arange(TEXT) < torch.tensor([[2], [TOLD]])
-        self.mask = told[rows][:, None, None, :].to(device)
-        self.memory = memory[rows].to(dtype)
-        layers, width = peer.layer_count, peer.embed_count
-        self.state = torch.zeros(layers, pictures * 4, CELLS, width, device=device)
-        self.settings = torch.tensor([1.0, TOP_K, SCALE], device=device)
-        self.places = torch.arange(CELLS, device=device)
-
-    def told(self, tokens: Tensor, place: int) -> dict[str, Any]:
-        """Return what both of the decoder's methods take."""
-        return {
-            "attention_mask": self.mask,
-            "encoder_state": self.memory,
-            "attention_state": self.state,
-            "prev_tokens": tokens[:, None],
-            "token_index": self.places[[place]],
-        }
-
-    def logits(self, tokens: Tensor, place: int) -> Tensor:
-        """Return the logits (2B, V), those of the empty prompt first."""
-        found, self.state = self.peer.forward(**self.told(tokens, place))
-        return found[:, -1, :TOKENS]
-
-    def __call__(self, tokens: Tensor, place: int) -> Tensor:
-        """Return the next tokens."""
-        half = self.dtype != torch.float32
-        with torch.autocast(self.mask.device.type, self.dtype, enabled=half):
-            chosen, self.state = self.peer.sample_tokens(
-                settings=self.settings, **self.told(tokens, place)
-            )
-        return chosen
-
-
-class LimnerStep:
-    """The same step by a prepared decoder: plain, or as one graph."""
-
-    def __init__(self, stack: Any, peer: Any, pictures: int, memory: Tensor, graph: bool) -> None:
-        from limner.nn.graphs import Graphed
-        from limner.sampling.tokens import TokenSampling
-
-        self.peer, self.pictures = peer, pictures
-        lengths = [2] * pictures + [TOLD] * pictures
-        rows = [0] * pictures + [1] * pictures
-        self.run = stack.begin([0] * (2 * pictures), CELLS, None, memory[rows], lengths)
-        self.sampling = TokenSampling(top_k=TOP_K)
-        self.places = torch.arange(CELLS, device=memory.device)
-        self.noise = torch.rand(CELLS, pictures, dtype=torch.float64, device=memory.device)
-        examples = self.places[:pictures], self.places[:1], self.noise[0]
-        self.graph = Graphed(self.step, *examples) if graph else None
-
-    def features(self, tokens: Tensor, place: Tensor, at: int | None = None) -> Tensor:
-        """Return features (2B, D), at a place told by a tensor, or also by a number."""
-        x = self.peer.embed_tokens(tokens) + self.peer.embed_positions(place)
-        x = self.peer.layernorm_embedding(x).repeat(2, 1)[:, None]
-        found = self.run.extend_at(x, place) if at is None else self.run.extend(x, at)
-        return found[:, 0]
-
-    def step(self, tokens: Tensor, place: Tensor, noise: Tensor, at: int | None = None) -> Tensor:
-        """Return the next tokens."""
-        from limner.sampling.tokens import choose, guide
-
-        without_text, with_text = self.run.logits(self.features(tokens, place, at)).chunk(2)
-        return choose(guide(with_text, without_text, SCALE - 1), self.sampling, noise)
-
-    def logits(self, tokens: Tensor, place: int) -> Tensor:
-        """Return the logits (2B, V), those of the empty prompt first."""
-        at = None if self.graph else place
-        return self.run.logits(self.features(tokens, self.places[place : place + 1], at))
-
-    def __call__(self, tokens: Tensor, place: int) -> Tensor:
-        """Return the next tokens."""
-        where, noise = self.places[place : place + 1], self.noise[place]
-        if self.graph is not None:
-            return self.graph(tokens, where, noise)
-        return self.step(tokens, where, noise, place)
-
-
-def show_parity(peer: PeerStep, ours: LimnerStep, way: str) -> None:
-    """Draw a few steps greedily and print how far the logits are apart."""
-    tokens = torch.full((ours.pictures,), TOKENS - 1, device=peer.mask.device)
-    worst = spread = 0.0
-    for place in range(6):
-        wanted, found = peer.logits(tokens, place), ours.logits(tokens, place)
-        worst = max(worst, float((wanted - found).abs().max()))
-        spread = float(wanted.std())
-        tokens = wanted[ours.pictures :].argmax(-1)
-    print(
-        f"  {way}: logits differ by at most {worst:.1e}, their spread is {spread:.2f}", flush=True
-    )
-
-
 class Bench:
     """One shape: its peer, its prepared decoders, and what was measured."""
 
-    def __init__(self, shape: Shape, machine: Machine, rounds: int) -> None:
-        self.shape, self.machine, self.rounds = shape, machine, rounds
+    def __init__(self, name: str, shape: Shape, machine: Machine, rounds: int) -> None:
+        self.name, self.shape, self.machine, self.rounds = name, shape, machine, rounds
         self.peer = make_peer(shape, machine.device)
         self.half = make_peer(shape, machine.device).half()
         self.memory = torch.randn(2, TEXT, shape.width, device=machine.device)
@@ -220,11 +109,7 @@ class Bench:
 
         os.environ["LIMNER_GRAPHS"] = "compiled" if compiled else "1"
         sizes = self.shape.width, self.shape.layers, self.shape.heads, self.shape.hidden
-        head = {
-            "head": self.peer.lm_head.weight[:TOKENS],
-            "attention_norm": self.peer.final_ln.weight,
-            "attention_norm_bias": self.peer.final_ln.bias,
-        }
+        head = head_of_peer(self.peer)
         told = StackShape(*sizes, layer_norm=True, gelu=True)
         device = self.machine.device
         return TorchStack(told, layers_of_peer(self.peer), [head], precision, device)
@@ -241,7 +126,8 @@ class Bench:
             try:
                 steps[way] = make()
                 if "fp32" in way and pictures == 1 and isinstance(steps[way], LimnerStep):
-                    show_parity(steps["min-dalle fp32"], steps[way], way)
+                    worst, spread = parity(steps["min-dalle fp32"], steps[way], 6)
+                    print(f"  {way}: logits differ by {worst:.1e}, of a spread of {spread:.2f}")
                 steps[way](torch.zeros(pictures, dtype=torch.long, device=device), 0)
             except (RuntimeError, TypeError, ValueError) as error:
                 print(f"  {way} failed: {str(error)[:300]}", flush=True)
@@ -265,14 +151,15 @@ class Bench:
         self, pictures: int, way: str, seconds: list[float], taken: dict[str, list[float]]
     ) -> Row:
         """Return what was measured of a way."""
-        width = 4 if "fp32" in way else 2
-        limit, median = width * self.shape.read / self.machine.read, statistics.median(seconds)
-        peer = f"min-dalle fp{8 * width}"
+        precision = "fp32" if "fp32" in way else "bf16"  # which is as wide as fp16
+        limit = self.shape.read(precision) / self.machine.read
+        median = statistics.median(seconds)
+        peer = "min-dalle fp32" if precision == "fp32" else "min-dalle fp16"
         ratios = [a / b for a, b in zip(taken[peer][1:], seconds, strict=True)]
         figures = (1e3 * median, 1e3 * min(seconds), 1e3 * max(seconds))
         times = [round(each, 4) for each in figures]
         return Row(
-            self.shape.name, pictures, way, *times, len(seconds), round(1e3 * limit, 4),
+            self.name, pictures, way, *times, len(seconds), round(1e3 * limit, 4),
             round(median / limit, 2), round(statistics.median(ratios), 2),
         )  # fmt: skip
 
@@ -334,10 +221,10 @@ def main() -> None:
     with torch.inference_mode():
         answer["default"] = draw_default(machine)
         for compiled in (False, True):
-            for shape in TINY if told.tiny else SHAPES:
+            for name, shape in (TINY if told.tiny else SHAPES).items():
                 if compiled and time.monotonic() - began > told.seconds:
                     continue
-                bench = Bench(shape, machine, told.rounds)
+                bench = Bench(name, shape, machine, told.rounds)
                 for pictures in (1, 4):
                     bench.measure(pictures, _ways(bench, pictures, compiled=compiled))
                 answer["rows"] += [asdict(each) for each in bench.rows]
