@@ -115,7 +115,7 @@ def find(model: str | Path) -> Path:
         return PRESETS[name]
     if name and "\x00" not in name and os.path.lexists(name):
         return Path(name)
-    if os.sep in name or name.startswith("."):
+    if os.sep in name or name.startswith(".") or name in PRESETS:
         raise UnknownModelError(
             f"there is no model folder at {quote(name, 200)}; give a folder that holds config.json",
             param="model",

@@ -49,6 +49,14 @@ def test_a_preset_wins_over_a_folder_of_its_name(
     assert find(Path("little")) == Path("little")
 
 
+def test_a_path_of_a_presets_name_is_a_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnknownModelError, match="there is no model folder at 'default'; give a"):
+        load(Path("default"))
+
+
 @pytest.mark.parametrize("name", ["defualt", "Default", "defaults"])
 def test_a_wrong_name_gets_near_names(name: str) -> None:
     with pytest.raises(UnknownModelError, match="did you mean 'default'") as caught:
