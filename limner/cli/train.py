@@ -48,8 +48,13 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only where the
 
 @dataclass
 class Stop:
-    """Whether the run was asked to stop, and whether it has come so far that stopping saves."""
+    """Whether the run stops for a signal, and whether it has come so far that stopping saves.
 
+    `asked` is the signal that came to this process, which on several ranks may come after the
+    ranks agreed on the `signal` to stop for.
+    """
+
+    asked: int | None = None
     signal: int | None = None
     started: bool = False
 
@@ -165,9 +170,9 @@ def stopping() -> Iterator[Stop]:
         code = EXIT_CODES[signal.Signals(number)]
         if not stop.started:
             raise SystemExit(code)
-        if stop.signal is not None:
+        if stop.asked is not None:
             os._exit(code)  # an exception here could save weights in the middle of a change
-        stop.signal = number
+        stop.asked = number
 
     before = {number: signal.signal(number, ask) for number in EXIT_CODES}
     try:
@@ -185,12 +190,13 @@ def until(
         for progress in steps:
             stop.started = True
             yield progress
-            stop.signal = agreed(stop.signal or 0) or None
+            stop.signal = agreed(stop.asked or 0) or None
             if stop.signal is not None:
                 return
     except RuntimeError:
-        if stop.signal is None:
+        if stop.asked is None:
             raise
+        stop.signal = stop.asked
         # the signal went to the whole process group, and a worker died of it before its parent
 
 

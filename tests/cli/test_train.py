@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.cli.train import read_settings, spell, with_progress
+from limner.cli.train import read_settings, spell, stopping, until, with_progress
 from limner.errors import UsageError
 from limner.train.loop import Progress
 
@@ -161,3 +161,25 @@ def test_settings_are_split_at_the_first_equals_sign() -> None:
 )
 def test_durations_are_spelt(seconds: float, words: str) -> None:
     assert spell(seconds) == words
+
+
+def test_a_signal_of_its_own_that_comes_after_the_ranks_agreed_is_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("it ended without saving"))
+    made = [Progress(step, 9, {}, 1.0, 1.0) for step in range(9)]
+    with stopping() as stop:
+        passed = list(until(stop, iter(made), lambda number: signal.SIGTERM))
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert len(passed) == 1 and stop.signal == stop.asked == signal.SIGTERM
+
+
+def test_a_second_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    with stopping() as stop:
+        stop.started = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ended == []
+        os.kill(os.getpid(), signal.SIGINT)
+    assert ended == [130]

@@ -87,6 +87,12 @@ def start(
         path.write_text(to_toml(job["config"]), encoding="utf-8")
         job["config"] = str(path)
     (folder / "jobs.json").write_text(json.dumps(jobs))
+    words = [sys.executable, "-m", "tests.train.rank_worker", str(folder / "jobs.json")]
+    return [popen(words, place) for place in places(ranks, font)]
+
+
+def places(ranks: int, font: Path) -> list[dict[str, str]]:
+    """Return the environment of each rank, as torchrun gives it."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -97,17 +103,18 @@ def start(
         "WORLD_SIZE": str(ranks),
         "OMP_NUM_THREADS": "1",
     }
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.train.rank_worker", str(folder / "jobs.json")],
-            cwd=ROOT,
-            env={**os.environ, **told, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(ranks)
-    ]
+    return [{**told, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+
+
+def popen(words: list[str], told: dict[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env={**os.environ, **told},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def run(folder: Path, ranks: int, jobs: list[dict[str, Any]], font: Path) -> list[dict[str, Any]]:
@@ -257,14 +264,8 @@ def test_when_a_rank_is_killed_the_other_leaves_and_says_so(
 
 def torchrun(folder: Path, font: Path, *words: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words]
-    return subprocess.Popen(
-        [*command, "-m", "limner", "train", str(folder / "run.toml")],
-        cwd=ROOT,
-        env={**os.environ, "LIMNER_FONT": str(font), "OMP_NUM_THREADS": "1"},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    told = {"LIMNER_FONT": str(font), "OMP_NUM_THREADS": "1"}
+    return popen([*command, "-m", "limner", "train", str(folder / "run.toml")], told)
 
 
 @pytest.mark.slow
@@ -284,6 +285,29 @@ def test_torchrun_stops_all_ranks_at_one_step(tmp_path: Path, emoji_font: Path) 
     assert told.count("stopped, and the state is saved; go on with --resume") == 1
     state = json.loads((tmp_path / "run" / "state" / "state.json").read_text())
     assert state["ranks"] == 2 and state["step"] % 5
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_told_to_stop_after_the_others_saves_too(
+    tmp_path: Path, emoji_font: Path
+) -> None:
+    long = {**LOOP, "steps": 100_000, "save_every": 5, "validate_every": 10**6}
+    config = codec_run(tmp_path / "run", loop={**long, "sample_every": 10**6})
+    (tmp_path / "run.toml").write_text(to_toml(config))
+    words = [sys.executable, "-m", "limner", "train", str(tmp_path / "run.toml")]
+    ranks = [popen(words, place) for place in places(2, emoji_font)]
+    try:
+        wait_for(tmp_path / "run" / "state", 80)
+        ranks[0].send_signal(signal.SIGTERM)
+        time.sleep(0.2)  # some steps of so small a model
+        ranks[1].send_signal(signal.SIGTERM)
+        told = [rank.communicate(timeout=60) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.communicate()
+    assert [rank.returncode for rank in ranks] == [75, 75], told
+    assert told[0][0].splitlines() == [str(tmp_path / "run")]
 
 
 def test_the_place_of_a_rank_is_read_strictly() -> None:
