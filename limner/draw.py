@@ -127,6 +127,8 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     info = info_of(pipeline)
     settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
     settings |= {"family": info.family, "model_hash": info.sha256}
+    if pipeline.device.type != "cpu":
+        settings["device"] = pipeline.device.type
     if pipeline.precision != "fp32":
         settings["precision"] = pipeline.precision
     if request.image is not None:

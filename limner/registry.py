@@ -45,6 +45,7 @@ def load(
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
+    device: str = "cpu",
     adapters: Sequence[AdapterLike] = (),
 ) -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
@@ -53,13 +54,16 @@ def load(
     weight); they are merged into the weights, so that drawing takes no longer.
 
     `precision` is that of the weights in drawing: fp32, bf16 or int8 (less memory, less time, other
-    pictures of a seed); UsageError for another, or where the model draws in fp32 alone.
+    pictures of a seed); UsageError for another, or where the model draws in fp32 alone. `device`
+    is cpu, cuda, cuda:N, or auto, a GPU where there is one; UsageError for a GPU that is not there.
 
     A preset wins over a folder of the same name; write `./name` for the folder. Only `hf:` uses
     the network. Raises UnknownModelError when nothing has the name, CheckpointError when what has
     it is damaged or an adapter is of another model, ResourceError when the Hub does not answer.
     """
-    chosen = [Choice.parse(each) for each in adapters]
+    from limner.nn.devices import find_device
+
+    chosen, place = [Choice.parse(each) for each in adapters], find_device(device)
     name = str(model)
     if name.startswith(hub.PREFIX):
         folder, root = hub.download(name, _FILES)
@@ -75,7 +79,7 @@ def load(
             )
         pipeline.set_precision(precision)
     merge_adapters(pipeline, chosen)
-    return pipeline
+    return pipeline.to(place)
 
 
 def load_clip(model: str | Path = "clip") -> Any:
@@ -95,10 +99,17 @@ def load_to_draw(
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
+    device: str = "cpu",
     adapters: Sequence[AdapterLike] = (),
 ) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
-    pipeline = load(model, allow_nonfinite=allow_nonfinite, precision=precision, adapters=adapters)
+    pipeline = load(
+        model,
+        allow_nonfinite=allow_nonfinite,
+        precision=precision,
+        device=device,
+        adapters=adapters,
+    )
     if not hasattr(pipeline, "stream"):
         raise UsageError(
             f"{quote(str(model))} is of the family {pipeline.family!r}, which compares pictures "

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from limner import registry
 from limner.errors import CheckpointError, UnknownModelError, UsageError
@@ -36,6 +37,13 @@ def test_a_precision_is_that_of_drawing(folder: Path) -> None:
     assert load(folder, precision="bf16").precision == "bf16"
     with pytest.raises(UsageError, match="precision is 'half'; expected fp32, bf16, int8"):
         load(folder, precision="half")
+
+
+def test_a_device_is_chosen_by_name(folder: Path) -> None:
+    assert load(folder).device == load(folder, device="cpu").device == torch.device("cpu")
+    assert load(folder, device="auto").device.type in ("cpu", "cuda")
+    with pytest.raises(UsageError, match="device is 'gpu'; expected auto, cpu, cuda or cuda:N"):
+        load(folder, device="gpu")
 
 
 def test_a_preset_wins_over_a_folder_of_its_name(

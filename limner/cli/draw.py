@@ -56,6 +56,7 @@ Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, euler or dpm_solv
 Precision = Annotated[
     str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto: a GPU where there is one.")]
 BestOf = Annotated[
     int | None, typer.Option(help="Draw so many, keep the -n that fit best as a CLIP finds.")
 ]
@@ -106,6 +107,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     steps: Steps = None,
     sampler: Sampler = None,
     precision: Precision = "fp32",
+    device: Device = "cpu",
     best_of: BestOf = None,
     clip: Clip = "clip",
     adapter: Adapters = None,
@@ -133,7 +135,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     place = Place.parse(out, n * len(requests))
     place.prepare()
     choice = choice.ready()
-    drawer = Drawer(model, precision, adapter or (), allow_nonfinite)
+    drawer = Drawer(model, precision, adapter or (), allow_nonfinite, device)
     all_drawn = drawings(drawer, requests, partial(with_progress, manner=manner), ray)
     for request, (pictures, seconds) in zip(requests, all_drawn, strict=True):
         drawn = write_files(request, pictures, seconds, place, manner, choice)
@@ -205,6 +207,7 @@ def repeat_command(
         "--steps": sampling.steps,
         "--sampler": sampling.sampler,
         "--precision": drawn.pictures[0].settings.get("precision"),
+        "--device": drawn.pictures[0].settings.get("device"),
     }
     added = [word for each in adapters for word in ("--adapter", each)]
     return command_line("draw", options, added, [request.prompt])

@@ -20,6 +20,7 @@ class Drawer:
     precision: str = "fp32"
     adapters: Sequence[str] = ()
     allow_nonfinite: bool = False
+    device: str = "cpu"
 
     def load(self) -> Any:
         """Return the pipeline."""
@@ -29,6 +30,7 @@ class Drawer:
             self.model,
             allow_nonfinite=self.allow_nonfinite,
             precision=self.precision,
+            device=self.device,
             adapters=self.adapters,
         )
 

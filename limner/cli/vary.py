@@ -10,6 +10,7 @@ import typer
 
 from limner.cli.draw import (
     AllowNonfinite,
+    Device,
     Guidance,
     NoMetadata,
     NoPreview,
@@ -58,6 +59,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     guidance_schedule: Schedule = None,
     steps: Steps = None,
     sampler: Sampler = None,
+    device: Device = "cpu",
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     allow_nonfinite: AllowNonfinite = False,
@@ -79,7 +81,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     manner = Manner(not no_preview, not no_metadata, as_json, quiet)
     place = Place.parse(out, n)
     place.prepare()
-    drawer = Drawer(model, allow_nonfinite=allow_nonfinite)
+    drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     show = partial(with_progress, manner=manner)
     for pictures, seconds in drawings(drawer, [request], show, ray=""):
         stem = f"{slug(f'{image.stem} {request.prompt}')}-varied"
@@ -100,6 +102,7 @@ def repeat_command(
         "--guidance-schedule": request.sampling.guidance_schedule,
         "--steps": request.sampling.steps,
         "--sampler": request.sampling.sampler,
+        "--device": drawn.pictures[0].settings.get("device"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
     return command_line("vary", options, [], words)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 import limner
@@ -77,6 +78,27 @@ def test_a_precision_is_kept_and_repeated(run: Run, folder: Path, tmp_path: Path
     assert settings["precision"] == "int8"
     code, _, err = run(*told[:-1], "int7")
     assert code == 2 and "expected fp32, bf16, int8; did you mean 'int8'?" in err
+
+
+def test_a_device_that_is_not_there_is_told_and_draws_nothing(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    told = ["draw", "a red apple", "--model", str(folder), "--device"]
+    for wrong in ("cuda:999", "gpu"):
+        code, out, err = run(*told, wrong)
+        assert code == 2 and not out and f"device is '{wrong}'" in err
+    assert not list(tmp_path.glob("*.png"))
+    code, _, err = run(*told, "cpu")
+    assert code == 0 and "--device" not in err
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_is_kept_and_repeated(run: Run, folder: Path, tmp_path: Path) -> None:
+    told = ["draw", "a red apple", "--seed", "3", "--model", str(folder), "--device", "cuda"]
+    _, out, err = run(*told)
+    assert "--device cuda" in err
+    settings = json.loads(read_png_texts(tmp_path / out.strip())["limner"])
+    assert settings["device"] == "cuda"
 
 
 def test_a_prompt_that_looks_like_an_option_is_repeated_safely(run: Run, folder: Path) -> None:
