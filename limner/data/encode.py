@@ -28,6 +28,7 @@ from limner.data.samples import (
 )
 from limner.data.shelf import BLOCK, Bad, Shelf, fitted, generator_of, note_bad, to_floats
 from limner.errors import ConfigError, UsageError, quote
+from limner.nn.devices import bf16_where_fast
 
 SHARD = 128  # blocks in a shard
 CROPS_LIMIT = 64
@@ -176,7 +177,7 @@ def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
 def _codes_of(
     codec: Any, samples: Sequence[Sample], pictures: Tensor, config: EncodeConfig, block: int
 ) -> Tensor:
-    """Return codes (B, C, S[, G]), encoded in bf16."""
+    """Return codes (B, C, S[, G])."""
     device = next(codec.parameters()).device
     images = to_floats(pictures)
     captions = [each.captions for each in samples]
@@ -187,7 +188,7 @@ def _codes_of(
         if crop:
             generator = generator_of("crops", config.seed, block, crop)
             seen = augment(images, captions, config.augment, generator)
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), bf16_where_fast(device):
             codes = codec.encode(seen.to(device)).flatten(1, len(codec.layout))
         found.append(codes.cpu().to(narrow))
     return torch.stack(found, dim=1)

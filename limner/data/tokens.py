@@ -19,6 +19,7 @@ from limner.data.batches import graph_at, stream, to_tensor
 from limner.data.captions import LANGUAGES, caption
 from limner.data.scenes import Graph, render, scene_rng
 from limner.data.sprites import find_font
+from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer
 
 SOURCES = ("nouns.tsv", "nouns.py", "scenes.py", "backgrounds.py", "sprites.py", "captions.py")
@@ -124,14 +125,14 @@ def encode_scenes(
     text_length: int,
     workers: int = 1,
 ) -> Iterator[CodeCache]:
-    """Yield `count` scenes of a source as caches of one block or less each, encoded in bf16.
+    """Yield `count` scenes of a source as caches of one block or less each.
 
     Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
     """
     left, device = count, next(codec.parameters()).device
     ids_type = torch.int16 if tokenizer.vocabulary <= 2**15 else torch.int32
     for images, sentences in stream(source, range(-(-count // source.block)), workers):
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+        with torch.inference_mode(), bf16_where_fast(device):
             codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)

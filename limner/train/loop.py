@@ -26,7 +26,7 @@ from limner.train.own_data import open_data
 from limner.train.ranks import by_the_first, joined, mean_numbers, scatter_noise
 from limner.train.state import load_state, save_state
 from limner.train.steps import Reacting, Remembering, TrainingStep, create_step
-from limner.train.update import device_of
+from limner.train.update import device_of, notes_on_precision
 from limner.train.watch import Watch
 
 LOG_EVERY = 50  # steps
@@ -142,7 +142,7 @@ class Run:
         loop, watch, began = self.config.loop, self.watch, time.monotonic()
         waiting = self.step_object.batches = Waiting(self.step_object.batches)
         meter = EnergyMeter(device_of(self.config))
-        notes = list(self.step_object.notes)
+        notes = [*self.step_object.notes, *notes_on_precision(self.config)]
         numbers = {"loss": float("nan")}
         with Journal(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import ConfigError
+from limner.nn.devices import computes_bf16
 from limner.nn.ranks import Share
 from limner.train.caches import TOKENIZER_VOCABULARY
 from limner.train.config import TrainConfig
@@ -28,7 +29,11 @@ def make_plan(
     """
     for count in ranks:
         Share(0, count).of(config.loop.batch)
-    machines = [this_processor(config.loop.bf16), *GPUS] if hardware is None else hardware
+    machines = (
+        [this_processor(config.loop.bf16 and computes_bf16("cpu")), *GPUS]
+        if hardware is None
+        else hardware
+    )
     known = [each.name for each in machines]
     for name in prices or ():
         if name not in known:

@@ -13,10 +13,11 @@ class LoopConfig(Checked):
     """How long and how a run trains. `steps` are optimiser steps of `batch` pictures.
 
     A batch is computed in `accumulate` parts, one after the other, in less memory; `checkpointing`
-    computes activations twice in place of keeping them. `fp16` takes the place of bf16, for GPUs
-    that have no bf16. The run ends early after `patience` validations in a row without a better
-    one; 0 is never. `nonfinite` "skip" leaves out a batch whose loss is NaN or infinite, and stops
-    at the third in a row. `tensorboard` writes what the log holds for TensorBoard too.
+    computes activations twice in place of keeping them. `bf16` is where the device computes in it,
+    else the run is in fp32. `fp16` takes the place of bf16, for GPUs that have no bf16. The run
+    ends early after `patience` validations in a row without a better one; 0 is never. `nonfinite`
+    "skip" leaves out a batch whose loss is NaN or infinite, and stops at the third in a row.
+    `tensorboard` writes what the log holds for TensorBoard too.
 
     Several ranks share a batch; `parallel` is how they share the model, and `rank_timeout` how many
     seconds one waits for another.

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from limner.decoders.blocks import TimedBlock
 from limner.errors import ConfigError, NonFiniteError
 from limner.nn.conv import ResidualBlock
+from limner.nn.devices import computes_bf16
 from limner.nn.transformer import Block
 from limner.train.config import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
@@ -45,9 +46,18 @@ def device_of(config: TrainConfig) -> torch.device:
 
 def precision(config: TrainConfig) -> torch.autocast:
     """Return the context of a run's arithmetic: bf16 where that is safe, fp16, or plain fp32."""
-    loop = config.loop
+    loop, device = config.loop, device_of(config)
     kind = torch.float16 if loop.fp16 else torch.bfloat16
-    return torch.autocast(device_of(config).type, kind, enabled=loop.bf16 or loop.fp16)
+    enabled = loop.fp16 or (loop.bf16 and computes_bf16(device))
+    return torch.autocast(device.type, kind, enabled=enabled)
+
+
+def notes_on_precision(config: TrainConfig) -> list[str]:
+    """Return what a person should know of a run's arithmetic: whether it is not what was asked."""
+    loop = config.loop
+    if loop.fp16 or not loop.bf16 or computes_bf16(device_of(config)):
+        return []
+    return ["this processor does not compute in bf16, so the run is in fp32, which is faster here"]
 
 
 def scaler_of(config: TrainConfig) -> torch.amp.GradScaler | None:

@@ -17,6 +17,7 @@ from limner.data.encoded import Encoded, PictureCodes, is_encoded, read_encoded,
 from limner.data.shelf import fitted, to_floats
 from limner.data.sources import open_source, read_pictures
 from limner.errors import ConfigError, DataError, UsageError
+from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer
 from tests.data.source_files import write_pairs
 from tests.tiny_model import CODEC
@@ -46,7 +47,7 @@ def test_codes_are_those_of_the_pictures(tmp_path: Path, codec: Any) -> None:
     found = written(tmp_path / "a", codec, tmp_path / "out")
     source = open_source(tmp_path / "a")
     pictures = [fitted(image, 16) for _, image in read_pictures(source)]
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), bf16_where_fast(torch.device("cpu")):
         wanted = codec.encode(to_floats(torch.stack(pictures[:64]))).flatten(1, 2)
     assert torch.equal(found.codes[:64, 0].long(), wanted)
     assert found.codes.shape == (70, 1, 4, 2)

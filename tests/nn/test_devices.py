@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from limner.errors import UsageError
-from limner.nn.devices import find_device
+from limner.nn.devices import bf16_where_fast, computes_bf16, find_device
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -44,3 +44,16 @@ def test_other_names_are_refused(name: str) -> None:
 def test_a_mistyped_name_is_told_the_right_one() -> None:
     with pytest.raises(UsageError, match="did you mean 'cuda'"):
         find_device("cude")
+
+
+def test_bf16_is_where_the_processor_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, cpu = torch.nn.Linear(2, 2), torch.ones(1, 2), torch.device("cpu")
+    for found in ({"avx512_bf16": True}, {"avx512_bf16": False, "bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", found.copy)
+        assert computes_bf16("cpu") and computes_bf16("cuda")
+        with bf16_where_fast(cpu):
+            assert model(x).dtype == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert not computes_bf16("cpu") and computes_bf16("cuda")
+    with bf16_where_fast(cpu):
+        assert model(x).dtype == torch.float32

@@ -144,7 +144,7 @@ def test_progress_tells_where_the_run_stands(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_run(tmp_path: Path) -> None:
-    config = codec_run(tmp_path)
+    config = codec_run(tmp_path, loop=dataclasses.replace(LOOP, bf16=False))
     run(config)
     assert {path.name for path in tmp_path.iterdir()} == {
         "codec.safetensors",
@@ -241,6 +241,7 @@ def test_another_optimizer_codec_or_tokenizer_is_refused(
 
 def test_what_was_made_anew_is_told_once(tmp_path: Path, codec_folder: Path) -> None:
     config = prior_run(tmp_path, codec_folder)
+    config = dataclasses.replace(config, loop=dataclasses.replace(config.loop, bf16=False))
     assert [p.notes for p in run(config, steps=2)] == [(), ()]
     assert [p.notes for p in run(config, resume=True)] == [(), ()]
     data = dataclasses.replace(config.data, level=2)

@@ -11,6 +11,7 @@ from limner.errors import ConfigError, NonFiniteError
 from limner.nn.conv import ResidualBlock
 from limner.train.config import LoopConfig, TrainConfig
 from limner.train.update import (
+    notes_on_precision,
     optimizers_for,
     parts_of,
     precision,
@@ -53,13 +54,26 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     assert model.weight.item() == 0
 
 
-def test_precision_is_what_the_config_says() -> None:
+def test_precision_is_what_the_config_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     plain = dataclasses.replace(CONFIG, loop=dataclasses.replace(CONFIG.loop, bf16=False))
     model, x = nn.Linear(2, 2), torch.ones(1, 2)
     with precision(CONFIG):
         assert model(x).dtype == torch.bfloat16
     with precision(plain):
         assert model(x).dtype == torch.float32
+    assert notes_on_precision(CONFIG) == notes_on_precision(plain) == []
+
+
+def test_a_processor_without_bf16_computes_in_fp32_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with precision(CONFIG):
+        assert nn.Linear(2, 2)(torch.ones(1, 2)).dtype == torch.float32
+    assert "so the run is in fp32" in notes_on_precision(CONFIG)[0]
+    for loop in (LoopConfig(bf16=False), LoopConfig(fp16=True)):
+        assert notes_on_precision(dataclasses.replace(CONFIG, loop=loop)) == []
 
 
 def network() -> nn.Module:
