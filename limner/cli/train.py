@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -98,7 +99,7 @@ def train(
     validation: dict[str, float] = {}
     began = time.perf_counter()
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
-    with stopping() as stop, closing(steps):
+    with stopping() as stop, closing(steps), hearing(quiet):
         for progress in until(stop, with_progress(steps, run.task, quiet), agreed):
             last, validation = progress, progress.validation or validation
     answer = {
@@ -129,6 +130,31 @@ def _about(last: Progress | None) -> dict[str, Any]:
         "waiting": round(last.waiting, 4) if last else None,
         "kwh": last.kwh if last else None,
     }
+
+
+class Hearing(logging.Handler):
+    """Says what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one line."""
+        say(record.getMessage())
+
+
+@contextmanager
+def hearing(quiet: bool) -> Iterator[None]:
+    """Say what the library logs of a run while nobody asked for quiet."""
+    logger, handler = logging.getLogger("limner"), Hearing()
+    if quiet:
+        yield
+        return
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from limner.data.batches import graph_at
 from limner.data.encode import EncodeConfig, encode
 from limner.data.encoded import Encoded, read_encoded, read_manifest
 from limner.data.samples import BAD_SAMPLES, Source, read_json_lines
+from limner.data.shelf import BLOCK as SHELF
 from limner.data.tokens import (
     CodeCache,
     Origin,
@@ -34,6 +35,7 @@ from limner.errors import DataError, quote
 from limner.images import write_atomically
 from limner.text.tokenizer import Tokenizer
 from limner.train.config import TrainConfig
+from limner.train.preparing import telling
 
 BLOCK = 500
 TOKENIZER_SCENES = 20_000
@@ -106,7 +108,7 @@ class Caches:
         )
         length = self.config.text_length
         blocks = encode_scenes(codec, tokenizer, source, count, length, data.workers)
-        cache = join(list(blocks))
+        cache = join(list(telling(blocks, name, -(-count // source.block))))
         cache.save(path, origin)
         return cache
 
@@ -136,7 +138,7 @@ class Caches:
         with closing(
             encode(source, codec, digest, folder, settings, workers=data.workers)
         ) as steps:
-            for _ in steps:
+            for _ in telling(steps, name, -(-(source.total or 0) // SHELF)):
                 pass
         return read_encoded(folder)
 

@@ -20,6 +20,7 @@ from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.unclip import UnClip
 from limner.train.caches import Caches, digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
+from limner.train.preparing import telling
 
 BLOCK = 64  # scenes measured together
 ENCODED = 500  # scenes encoded together
@@ -110,7 +111,9 @@ def _encode(config: TrainConfig, pipeline: UnClip, split: str, count: int) -> di
         captions=data.captions,
     )  # fmt: skip
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for images, sentences in stream(source, range(-(-count // source.block)), data.workers):
+    blocks = -(-count // source.block)
+    made = stream(source, range(blocks), data.workers)
+    for images, sentences in telling(made, f"{split} embeddings", blocks):
         ids = pipeline.tokenizer.batch(sentences, pipeline.text_length)
         texts = eyes.encode_texts(sentences)
         shape = (source.block, data.captions)

@@ -1,6 +1,7 @@
 """`limner train`: its words, its exit codes, and that a signal saves the state."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.cli.train import read_settings, spell, stopping, until, with_progress
+from limner.cli.train import hearing, read_settings, spell, stopping, until, with_progress
 from limner.errors import UsageError
 from limner.train.loop import Progress
 
@@ -33,6 +34,7 @@ held_for_validation = 1
 [loop]
 steps = 2
 batch = 2
+bf16 = false
 """
 
 
@@ -145,6 +147,18 @@ def test_notes_are_told_once_and_not_to_the_quiet(capsys: pytest.CaptureFixture[
     assert list(with_progress(iter(steps), "prior", quiet=False)) == steps
     assert capsys.readouterr().err == "note: codes are made anew\n"
     assert list(with_progress(iter(steps), "prior", quiet=True)) == steps
+    assert capsys.readouterr().err == ""
+
+
+def test_what_the_library_logs_is_said_but_to_the_quiet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log = logging.getLogger("limner.train.preparing")
+    for quiet, told in ((False, "making codes: 5%\n"), (True, "")):
+        with hearing(quiet):
+            log.info("making codes: 5%")
+        assert capsys.readouterr().err == told
+    log.info("after the run")
     assert capsys.readouterr().err == ""
 
 
