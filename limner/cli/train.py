@@ -99,24 +99,25 @@ def train(
     validation: dict[str, float] = {}
     began = time.perf_counter()
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
-    with stopping() as stop, closing(steps), hearing(quiet):
-        for progress in until(stop, with_progress(steps, run.task, quiet), agreed):
-            last, validation = progress, progress.validation or validation
-    answer = {
-        "task": run.task,
-        "out": run.out,
-        "finished": stop.signal is None,
-        "seconds": round(time.perf_counter() - began, 3),
-        "steps": run.loop.steps,
-        "validation": validation,
-        **_about(last),
-    }
-    if first:
-        typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
-    if stop.signal is not None:
-        if not quiet:
-            say("stopped, and the state is saved; go on with --resume")
-        raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
+    with stopping() as stop:
+        with closing(steps), hearing(quiet):
+            for progress in until(stop, with_progress(steps, run.task, quiet), agreed):
+                last, validation = progress, progress.validation or validation
+        answer = {
+            "task": run.task,
+            "out": run.out,
+            "finished": stop.signal is None,
+            "seconds": round(time.perf_counter() - began, 3),
+            "steps": run.loop.steps,
+            "validation": validation,
+            **_about(last),
+        }
+        if first:
+            typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
+        if stop.signal is not None:
+            if not quiet:
+                say("stopped, and the state is saved; go on with --resume")
+            raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
     if not quiet:
         say("nothing to do: the run has ended" if last is None else spend(last))
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.nn.devices import computes_bf16
 from limner.nn.graphs import compiling_wanted
 from limner.nn.stack import CONVERTED, SCALED, StackShape, Weights, head_precision
 from limner.nn.transformer import rotate
@@ -23,23 +24,29 @@ from limner.nn.transformer import rotate
 Product = Callable[[Tensor], Tensor]
 
 
-def packed_products() -> tuple[bool, str]:
+def packed_products(dtype: torch.dtype = torch.float32) -> tuple[bool, str]:
     """Say whether this torch can pack weights for oneDNN (private operators), and why not."""
     try:
-        _packed(torch.eye(16), torch.float32)(torch.ones(2, 16))
+        _packed(torch.eye(16), dtype)(torch.ones(2, 16))
     except (RuntimeError, AttributeError, NotImplementedError) as error:
         return False, str(error).splitlines()[0][:200]
     return True, "oneDNN packs the weights"
 
 
 def product_of(weight: Tensor, precision: str) -> Product:
-    """Return the product with `weight` (N, K) in a precision; float32 comes in and goes out."""
+    """Return the product with `weight` (N, K) in a precision; float32 comes in and goes out.
+
+    A processor that does not multiply bf16 keeps weights of that precision as fp32.
+    """
     weight = weight.detach()
     if precision == "int8":
         return _int8(weight)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    if weight.device.type == "cpu" and packed_products()[0]:
-        return _packed(weight, dtype)
+    if weight.device.type == "cpu":
+        if not (packed_products(dtype)[0] or (dtype == torch.bfloat16 and computes_bf16("cpu"))):
+            weight, dtype = weight.to(dtype).float(), torch.float32
+        if packed_products(dtype)[0]:
+            return _packed(weight, dtype)
     kept = weight.to(dtype)
     if dtype == torch.float32:
         return lambda x: F.linear(x, kept)

@@ -104,7 +104,7 @@ def test_it_learns_eight_pictures_by_their_captions(case: dict[str, Any]) -> Non
     text, codes = texts(8), codes_for(prior, 8)
     optimizer = torch.optim.AdamW(prior.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(100):
+    for _ in range(150):
         loss = prior.loss(text, codes, prior.training_view(codes, generator, 0.0))
         optimizer.zero_grad()
         loss.backward()
