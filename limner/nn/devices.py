@@ -34,7 +34,7 @@ def find_device(name: str) -> torch.device:
     if kind not in DEVICES or (colon and not (kind == "cuda" and digits)):
         raise UsageError(
             f"device is {quote(name)}; expected {', '.join(DEVICES)} or cuda:N"
-            f"{did_you_mean(name, DEVICES)}",
+            f"{did_you_mean(name.replace('gpu', 'cuda'), DEVICES)}",
             param="device",
         )
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -42,8 +42,9 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 def test_a_mistyped_name_is_told_the_right_one() -> None:
-    with pytest.raises(UsageError, match="did you mean 'cuda'"):
-        find_device("cude")
+    for name in ("cude", "gpu"):
+        with pytest.raises(UsageError, match="did you mean 'cuda'"):
+            find_device(name)
 
 
 def test_bf16_is_where_the_processor_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
