@@ -122,11 +122,10 @@ def encode(
     as_json: AsJson = False,
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
-    import torch
-
     from limner.data.augment import AugmentConfig
     from limner.data.encode import EncodeConfig, encode
     from limner.data.sources import open_source
+    from limner.nn.devices import find_device
     from limner.train.caches import digest_of
     from limner.train.parts import load_codec
 
@@ -136,7 +135,7 @@ def encode(
     with leaving_on_termination(), showing() as show:
         opened = open_source(source)
         coder, _ = load_codec(codec)
-        coder = coder.to("cuda" if torch.cuda.is_available() and not ray else "cpu")
+        coder = coder.to(find_device("cpu" if ray else "auto"))
         digest = digest_of(coder)
         with closing(encode(opened, coder, digest, out, config, workers=1, ray=ray)) as steps:
             for step in steps:

@@ -28,7 +28,7 @@ from limner.data.samples import (
 )
 from limner.data.shelf import BLOCK, Bad, Shelf, fitted, generator_of, note_bad, to_floats
 from limner.errors import ConfigError, UsageError, quote
-from limner.nn.devices import bf16_where_fast
+from limner.nn.devices import bf16_where_fast, find_device
 
 SHARD = 128  # blocks in a shard
 CROPS_LIMIT = 64
@@ -133,7 +133,7 @@ class _RemoteCoder:
 
     def __init__(self, known: tuple[Any, EncodeConfig]) -> None:
         codec, self.config = known
-        self.codec = codec.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.codec = codec.to(find_device("auto"))
 
     def __call__(self, item: tuple[int, Sequence[Sample]]) -> tuple[list[int], Any, list[Bad]]:
         number, samples = item

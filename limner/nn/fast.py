@@ -43,7 +43,7 @@ def product_of(weight: Tensor, precision: str) -> Product:
         return _int8(weight)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     if weight.device.type == "cpu":
-        if not (packed_products(dtype)[0] or (dtype == torch.bfloat16 and computes_bf16("cpu"))):
+        if not (packed_products(dtype)[0] or computes_bf16("cpu")):
             weight, dtype = weight.to(dtype).float(), torch.float32
         if packed_products(dtype)[0]:
             return _packed(weight, dtype)

@@ -268,14 +268,23 @@ def torchrun(folder: Path, font: Path, *words: str) -> "subprocess.Popen[str]":
     return popen([*command, "-m", "limner", "train", str(folder / "run.toml")], told)
 
 
+# Nothing is saved but when it stops.
+UNSAVED = {
+    **LOOP,
+    "steps": 100_000,
+    "save_every": 10**6,
+    "validate_every": 10**6,
+    "sample_every": 3,
+}
+
+
 @pytest.mark.slow
 def test_torchrun_stops_all_ranks_at_one_step(tmp_path: Path, emoji_font: Path) -> None:
-    long = {**LOOP, "steps": 100_000, "save_every": 5, "validate_every": 10**6}
-    config = codec_run(tmp_path / "run", loop={**long, "sample_every": 10**6})
+    config = codec_run(tmp_path / "run", loop=UNSAVED)
     (tmp_path / "run.toml").write_text(to_toml(config))
     running = torchrun(tmp_path, emoji_font, "--nproc-per-node", "2")
     try:
-        wait_for(tmp_path / "run" / "state", 80)
+        wait_for(tmp_path / "run" / "samples-000003.png", 80)
         running.send_signal(signal.SIGTERM)
         out, told = running.communicate(timeout=60)
     finally:
@@ -284,20 +293,19 @@ def test_torchrun_stops_all_ranks_at_one_step(tmp_path: Path, emoji_font: Path) 
     assert out.splitlines() == [str(tmp_path / "run")]  # rank 0 alone speaks
     assert told.count("stopped, and the state is saved; go on with --resume") == 1
     state = json.loads((tmp_path / "run" / "state" / "state.json").read_text())
-    assert state["ranks"] == 2 and state["step"] % 5
+    assert state["ranks"] == 2 and state["step"] % UNSAVED["save_every"]
 
 
 @pytest.mark.slow
 def test_a_rank_that_is_told_to_stop_after_the_others_saves_too(
     tmp_path: Path, emoji_font: Path
 ) -> None:
-    long = {**LOOP, "steps": 100_000, "save_every": 5, "validate_every": 10**6}
-    config = codec_run(tmp_path / "run", loop={**long, "sample_every": 10**6})
+    config = codec_run(tmp_path / "run", loop=UNSAVED)
     (tmp_path / "run.toml").write_text(to_toml(config))
     words = [sys.executable, "-m", "limner", "train", str(tmp_path / "run.toml")]
     ranks = [popen(words, place) for place in places(2, emoji_font)]
     try:
-        wait_for(tmp_path / "run" / "state", 80)
+        wait_for(tmp_path / "run" / "samples-000003.png", 80)
         ranks[0].send_signal(signal.SIGTERM)
         time.sleep(0.2)  # some steps of so small a model
         ranks[1].send_signal(signal.SIGTERM)
@@ -310,7 +318,7 @@ def test_a_rank_that_is_told_to_stop_after_the_others_saves_too(
     assert told[0][0].splitlines() == [str(tmp_path / "run")]
     assert ranks[1].returncode in (75, -signal.SIGTERM), told  # that is: it had already saved
     state = json.loads((tmp_path / "run" / "state" / "state.json").read_text())
-    assert state["ranks"] == 2 and state["step"] % 5
+    assert state["ranks"] == 2 and state["step"] % UNSAVED["save_every"]
 
 
 def test_the_place_of_a_rank_is_read_strictly() -> None:
