@@ -9,6 +9,7 @@ import random
 from limner.data.nouns import Noun
 from limner.data.scenes import COLOURLESS, Graph, Thing, pick
 from limner.errors import UsageError
+from limner.text.reading import indefinite
 
 LANGUAGES = ("en", "zh")
 _UNCOUNTED = (
@@ -117,7 +118,7 @@ def _english(graph: Graph, rng: random.Random) -> str:
     if not told:
         return subject
     if bare:
-        return f"{subject}, {_bare_ground_english(graph.background)}"
+        return f"{subject}, {bare_ground_english(graph.background)}"
     ground = _ground_english(graph.background, rng)
     roll = rng.random()
     if roll < 0.1:
@@ -140,7 +141,7 @@ def _thing_english(
         return f"{thing.count if digits else NUMBERS['en'][thing.count]} {phrase}"
     if not article or name in WITHOUT_ARTICLE:
         return phrase
-    return f"{_article(phrase)} {phrase}"
+    return f"{indefinite(phrase)} {phrase}"
 
 
 def _name_english(noun: Noun, count: int, rng: random.Random, coloured: bool) -> str:
@@ -167,22 +168,17 @@ def _ground_english(key: str, rng: random.Random) -> str:
     pattern, _, tint = key.partition(":")
     if not tint:
         return pick(rng, PLACES_EN[pattern])
-    return pick(rng, PATTERNS_EN[pattern]).format(tint, a=_article(tint))
+    return pick(rng, PATTERNS_EN[pattern]).format(tint, a=indefinite(tint))
 
 
-def _bare_ground_english(key: str) -> str:
+def bare_ground_english(key: str) -> str:
+    """Return a background as a bare prompt names it: "night sky", "red striped background"."""
     pattern, _, tint = key.partition(":")
     if not tint:
         return BARE_PLACES_EN[pattern]
     words = {"plain": "", "gradient": "gradient ", "striped": "striped "}
     words |= {"dotted": "polka dot ", "checkered": "checkered "}
     return f"{tint} {words[pattern]}background"
-
-
-def _article(phrase: str) -> str:
-    if phrase.startswith("hour"):
-        return "an"
-    return "an" if phrase[0] in "aeiou" and not phrase.startswith(("uni", "ufo", "ewe")) else "a"
 
 
 def _colour_to_tell(thing: Thing, rng: random.Random, style: str) -> str | None:

@@ -1,0 +1,246 @@
+"""The phrases of a prompt: each run of words that means something to a model, and the rest.
+
+A phrasebook holds what captions used and what usually means the same; a prompt is cut into its
+longest phrases from left to right.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from limner.text import lexicon
+from limner.text.lexicon import STOPS, tokens
+from limner.text.words import Grammar
+
+_COMMAS = {",", ";", "、"}
+_NAMING = {"thing", "many"}  # kinds that name a thing
+# What may stand between a colour and the thing that it belongs to.
+_AFTER_COLOUR = _NAMING | {"pattern", "ground", "size", "colour", "bare"}
+_MODIFIERS = {"number", "size", "colour", "classifier"}
+# What a phrase costs: the cheapest way through a prompt is how it is cut. Words of captions are
+# preferred, long phrases to short ones, and almost anything to a word that means nothing.
+_EXACT, _USUAL, _PLAIN, _UNKNOWN = 1.0, 1.1, 1.2, 10.0
+_NAMED = 0.01  # a brown panda rather than a brown bear and a cat (棕熊猫)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a phrase can mean; `exact` when captions used it so, `also` other things it may be."""
+
+    kind: str
+    name: str
+    exact: bool
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One phrase of a prompt: what it is, as it was `said`, and as the phrasebook has it."""
+
+    kind: str
+    name: str
+    said: str
+    text: str
+    exact: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How the order of captions calls it: its kind, or the word itself."""
+        return self.text if self.kind in ("stop", "unknown") else self.kind
+
+
+class Phrasebook:
+    """Every phrase that means something to a model of this grammar, by its first word."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self._entries: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
+        self.things = set(grammar.named("thing", "en"))
+        for phrase in grammar.phrases:
+            self._add(phrase.text.replace("{}", " "), Entry(phrase.kind, phrase.name, exact=True))
+        for text, entry in _usual(grammar, self.things):
+            if not self._is_modified(text, entry):
+                self._add(text, entry)
+        self._lengths: dict[str, list[int]] = {}
+        for phrase_tokens in self._entries:
+            self._lengths.setdefault(phrase_tokens[0], []).append(len(phrase_tokens))
+        for lengths in self._lengths.values():
+            lengths[:] = sorted(set(lengths), reverse=True)
+        self.known = {word for phrase_tokens in self._entries for word in phrase_tokens}
+
+    def matches(self, words: Sequence[str], start: int) -> Iterator[tuple[int, list[Entry]]]:
+        """Yield each phrase that begins at `start`, the longest first: its length and meanings."""
+        for length in self._lengths.get(words[start], ()):
+            found = self._entries.get(tuple(words[start : start + length]))
+            if found and start + length <= len(words):
+                yield length, found
+
+    def cut(self, words: Sequence[str]) -> list[tuple[int, list[Entry]]]:
+        """Return the lengths and meanings of the phrases that `words` are best cut into."""
+        # best[i]: cost of words[i:], length of its first phrase, meanings of that phrase
+        best: list[tuple[float, int, list[Entry]]] = [(0.0, 0, [])] * (len(words) + 1)
+        for at in range(len(words) - 1, -1, -1):
+            word = words[at]
+            plain = word in STOPS or word in _COMMAS or word.isdigit()
+            best[at] = (best[at + 1][0] + (_PLAIN if plain else _UNKNOWN), 1, [])
+            for length, entries in self.matches(words, at):
+                cost = best[at + length][0] + (_EXACT if entries[0].exact else _USUAL)
+                cost += _NAMED if entries[0].kind in _NAMING else 0.0
+                if cost < best[at][0]:
+                    best[at] = (cost, length, entries)
+        pieces = []
+        at = 0
+        while at < len(words):
+            _, length, entries = best[at]
+            pieces.append((length, entries))
+            at += length
+        return pieces
+
+    def names(self, kind: str, name: str) -> set[str]:
+        """Return the phrases by which captions called a thing, a colour, a place."""
+        return {
+            join(phrase)
+            for phrase, entries in self._entries.items()
+            for entry in entries
+            if entry.exact and (entry.kind, entry.name) == (kind, name)
+        }
+
+    def _is_modified(self, text: str, entry: Entry) -> bool:
+        """Say whether a usual phrase is a colour, size or number before another name ("red apple")."""
+        words = tuple(tokens(text))
+        return entry.kind in _NAMING and any(
+            {known.kind for known in self._entries.get(words[:cut], ())} & _MODIFIERS
+            and any(known.kind in _NAMING for known in self._entries.get(words[cut:], ()))
+            for cut in range(1, len(words))
+        )
+
+    def _add(self, text: str, entry: Entry) -> None:
+        phrase_tokens = tuple(tokens(text))
+        if not phrase_tokens:
+            return
+        entries = self._entries[phrase_tokens]
+        # What captions used comes first, and a kind once.
+        if all(entry.kind != known.kind for known in entries):
+            entries.append(entry)
+
+
+def itemise(text: str, book: Phrasebook) -> list[Item]:
+    """Return the phrases of `text` in order; a word that means nothing is an item "unknown"."""
+    words, said = _corrected(tokens(text), book)
+    pieces = book.cut(words)
+    items: list[Item] = []
+    at = 0
+    for index, (length, entries) in enumerate(pieces):
+        phrase, typed = join(words[at : at + length]), join(said[at : at + length])
+        if entries:
+            following = pieces[index + 1][1] if index + 1 < len(pieces) else []
+            after = words[at + length] if at + length < len(words) else ""
+            entry = _choose(entries, items, following, after)
+            exact = entry.exact and phrase == typed
+            items.append(Item(entry.kind, entry.name, typed, phrase, exact, entry.also))
+        elif (other := _other(phrase, typed)).kind == "unknown" and _continues(items, phrase):
+            items[-1] = Item("unknown", "", items[-1].said + typed, items[-1].text + phrase)
+        else:
+            items.append(other)
+        at += length
+    return items
+
+
+def _continues(items: Sequence[Item], phrase: str) -> bool:
+    """Say whether a Han character goes on with the unknown word before it."""
+    if phrase.isascii() or not items:
+        return False
+    return items[-1].kind == "unknown" and not items[-1].text.isascii()
+
+
+def join(words: Iterable[str]) -> str:
+    """Return words as text: with spaces between, but not between Han characters."""
+    text = ""
+    for word in filter(None, words):
+        glued = not text or (not text[-1].isascii() and not word.isascii())
+        text += word if glued else f" {word}"
+    return text
+
+
+def _other(phrase: str, typed: str) -> Item:
+    if phrase in _COMMAS:
+        return Item("comma", "", typed, ",", exact=True)
+    if phrase.isdigit():
+        return Item("number", phrase, typed, phrase)
+    if phrase in STOPS or len(phrase) == 1 and phrase.isascii():
+        return Item("stop", "", typed, phrase, exact=True)
+    return Item("unknown", "", typed, phrase)
+
+
+def _choose(
+    entries: Sequence[Entry], before: Sequence[Item], following: Sequence[Entry], after: str
+) -> Entry:
+    """Return the meaning that fits: "orange" before a thing is a colour, 桶 after a number not."""
+    kinds = {entry.kind: entry for entry in entries}
+    if "classifier" in kinds and before and before[-1].kind == "number":
+        return kinds["classifier"]
+    describes = any(entry.kind in _AFTER_COLOUR for entry in following)
+    if "colour" in kinds and (describes or not (following or after in STOPS | _COMMAS | {""})):
+        return kinds["colour"]
+    if "bare" in kinds and before and before[-1].kind == "comma":
+        return kinds["bare"]
+    for kind in ("thing", "many", "place"):
+        if kind in kinds:
+            return kinds[kind]
+    return entries[0]
+
+
+def _corrected(typed: list[str], book: Phrasebook) -> tuple[list[str], list[str]]:
+    """Return the words with slips of spelling mended, and beside each how it was typed."""
+    words: list[str] = []
+    said: list[str] = []
+    for word in typed:
+        parts = _parts(word, book)
+        for part in parts:
+            known = part in book.known or part in STOPS
+            fixed = None if known else lexicon.correct(part, book.known)
+            words.append(fixed or part)
+        said += [word, *[""] * (len(parts) - 1)]
+    return words, said
+
+
+def _parts(word: str, book: Phrasebook) -> list[str]:
+    """Return a word that no phrase has without its possessive, or in the parts of a hyphen."""
+    if word in book.known or word in STOPS:
+        return [word]
+    bare = word.removesuffix("'s").removesuffix("'")
+    if "-" in bare:
+        return [part for part in bare.split("-") if part]
+    return [bare or word]
+
+
+def _usual(grammar: Grammar, things: set[str]) -> Iterator[tuple[str, Entry]]:
+    """Yield phrases that captions may not have used, with what they mean in this grammar."""
+    for row in lexicon.synonyms():
+        if (name := next((name for name in row.english if name in things), None)) is None:
+            continue
+        for text in (*row.english, *row.chinese):
+            yield text, Entry("thing", name, exact=False)
+            if text.isascii():
+                for plural in lexicon.plurals(text):
+                    yield plural, Entry("many", name, exact=False)
+    colours = set(grammar.named("colour", "en"))
+    for text, name in lexicon.colour_names().items():
+        if name in colours:
+            endings = ("", "色", "色的", "的") if not text.isascii() else ("",)
+            for ending in endings:
+                yield text.removesuffix("色") + ending, Entry("colour", name, exact=False)
+    kinds = ("place", "style", "size", "relation")
+    known = {kind: set(grammar.named(kind, "en")) for kind in kinds}
+    for usual in lexicon.usual_phrases():
+        if usual.kind == "class":
+            fitting = [name for name in usual.name.split("|") if name in things]
+            for text in usual.phrases if fitting else ():
+                entry = Entry("thing", fitting[0], exact=False, also=tuple(fitting[1:]))
+                yield text, entry
+                yield f"{text}s", Entry("many", fitting[0], exact=False, also=tuple(fitting[1:]))
+        elif usual.kind not in known or usual.name in known[usual.kind]:
+            for text in usual.phrases:
+                yield text, Entry(usual.kind, usual.name, exact=False)

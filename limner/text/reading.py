@@ -1,0 +1,261 @@
+"""Reading a prompt before it is drawn: what a stranger typed becomes what the captions said.
+
+`read` is a pure function of a prompt and a model's words. A prompt in the words and the order of the
+captions stays as it is. Of others the words that captions never had are left out, those that mean
+the same are put in their place, and notes say so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from limner.text import lexicon
+from limner.text.items import Item, Phrasebook, itemise, join
+from limner.text.lexicon import STOPS, tokens
+from limner.text.notes import Note
+from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
+from limner.text.words import Grammar, Words
+
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+_LATIN = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff]+")
+_COMMAS = frozenset(",;、")
+_QUOTES = frozenset("\"“”„‘’«»()[]{}<>《》〈〉「」『』【】`*#_~|\\")
+_EDGES = " .!?…\"'`“”‘’«»()[]{}<>《》〈〉「」『』【】。！？~*#_-:;,、/\\|=+"
+_NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The words that are drawn, and what the reader should know of how they came about."""
+
+    text: str
+    notes: tuple[Note, ...] = ()
+
+
+def read(prompt: str, words: Words) -> Reading:
+    """Return what a model whose captions used `words` is asked by a normalised `prompt`.
+
+    If nothing of the prompt is known it stays as it is, with a note. It does not know how long a
+    prompt the model reads.
+    """
+    text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt))
+    chinese = len(_HAN.findall(text)) > len(_LATIN.findall(lexicon.spell_emoji(prompt)[0])) - len(
+        emoji
+    )
+    if words.grammar is not None:
+        reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
+    else:
+        reading = _read_plain(text, words)
+    spelt = tuple(dict.fromkeys(emoji))
+    notes = tuple(Note("read_as", (face,), (name,)) for face, name in spelt)
+    return Reading(reading.text, (*notes, *reading.notes))
+
+
+def near_words(word: str, words: Words, count: int = 3) -> tuple[str, ...]:
+    """Return up to `count` things or words of the table that are spelt much like `word`."""
+    if not word.isascii() or word in lexicon.english_words():
+        return ()
+    known = list(words.grammar.named("thing", "en")) if words.grammar else list(words)[:5000]
+    return tuple(difflib.get_close_matches(word, known, count, 0.7))
+
+
+@lru_cache(maxsize=8)
+def phrasebook(grammar: Grammar) -> Phrasebook:
+    """Return the phrasebook of a grammar, made once."""
+    return Phrasebook(grammar)
+
+
+def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Reading:
+    book = phrasebook(grammar)
+    items = itemise(text, book)
+    numbers = [int(name) for name in grammar.named("number", language)]
+    found = understand(items, max(numbers, default=1))
+    _fit(found, grammar, words)
+    notes = _notes(found, items, words, book)
+    if not (found.things or found.place):
+        return Reading(text, (Note("nothing_known", (text,)),))
+    if not found.things:
+        assert found.place is not None
+        notes.append(Note("no_object", (found.place.said,)))
+    if not notes and _in_order(items, grammar):
+        return Reading(_plain(text))
+    return Reading(_compose(found, grammar, language), tuple(notes))
+
+
+def _in_order(items: Sequence[Item], grammar: Grammar) -> bool:
+    """Say whether captions had all these phrases, in this order."""
+    labels = ["^", *(item.label for item in items), "$"]
+    pairs = zip(labels, labels[1:], strict=False)
+    return all(item.exact for item in items) and all(
+        f"{one} {next_one}" in grammar.order for one, next_one in pairs
+    )
+
+
+def _plain(text: str) -> str:
+    """Return `text` without the punctuation around and within it; commas stay where words follow."""
+    inside = "".join(character for character in text if character not in _QUOTES)
+    return " ".join(inside.split()).strip(_EDGES)
+
+
+def _fit(found: Understood, grammar: Grammar, words: Words) -> None:
+    """Leave out what the grammar has no words for, or no pictures: such a ground, such a style."""
+    place = found.place
+    if place is not None and place.name not in (known := grammar.named("place", "en")):
+        plain = "plain:" + place.name.partition(":")[2]
+        if plain in known and not place.name.startswith("plain:"):
+            found.place = Item("place", plain, place.said, "")
+            found.notes.append(Note("read_as", (place.said,), (known[plain],)))
+        else:
+            found.place = None
+            found.left_out.append(place.said)
+    if found.style and (len(found.things) != 1 or found.things[0].count != 1):
+        found.left_out.append(found.style.said)
+        found.style = None
+
+
+def _notes(found: Understood, items: Sequence[Item], words: Words, book: Phrasebook) -> list[Note]:
+    notes = [note for item in items if (note := _read_as(item, book))] + found.notes
+    left = list(dict.fromkeys(found.left_out))
+    near = tuple(dict.fromkeys(near for word in left for near in near_words(word, words)))
+    return [*notes, *([Note("left_out", tuple(left), near)] if left else [])]
+
+
+def _read_as(item: Item, book: Phrasebook) -> Note | None:
+    """Return a note of what a phrase was taken for, unless the captions called it much the same."""
+    alike = item.said.replace("-", " ").removesuffix("'s").removesuffix("'")
+    if item.text not in (item.said, alike) and item.kind != "stop":
+        return Note("read_as", (item.said,), (item.text,))
+    if item.exact or item.kind not in ("thing", "many", "colour"):
+        return None
+    names = book.names("thing" if item.kind == "many" else item.kind, item.name)
+    plural = {plural for name in names for plural in lexicon.plurals(name)}
+    if alike in names | plural or any(not n.isascii() and n in item.said for n in names):
+        return None
+    return Note("read_as", (item.said,), (item.name, *item.also))
+
+
+def _compose(found: Understood, grammar: Grammar, language: str) -> str:
+    """Return a caption that says what was understood, in the order that captions had."""
+    place = _place(found.place, grammar, language)
+    if not found.things:
+        return place
+    say = _english if language == "en" else _chinese
+    subjects = [say(thing, grammar) for thing in found.things]
+    if found.style:
+        style = grammar.named("style", language)[found.style.name]
+        subjects = [style.format(subject) for subject in subjects]
+    if len(subjects) == 1:
+        (subject,) = subjects
+        if not place:
+            return subject
+        return f"{subject} {place}" if language == "en" else f"{place}的{subject}"
+    relation = grammar.named("relation", language)[found.relation or "left"]
+    if language == "en":
+        return f"{subjects[0]} {relation} {subjects[1]} {place}".strip()
+    other = grammar.named("relation", language)[OPPOSITE[found.relation or "left"]]
+    pair = f"{relation}是{subjects[0]}，{other}是{subjects[1]}"
+    return f"{place}，{pair}" if place else pair
+
+
+def _place(place: Item | None, grammar: Grammar, language: str) -> str:
+    """Return the phrase of a place: as it was typed where captions had it so, else the usual one."""
+    if place is None:
+        return ""
+    phrases = [p.text for p in grammar.phrases if (p.kind, p.language) == ("place", language)]
+    if place.exact and place.said in phrases:
+        return place.said
+    return grammar.named("place", language)[place.name]
+
+
+def _english(thing: Asked, grammar: Grammar) -> str:
+    count = thing.count or 1
+    many = grammar.named("many", "en")
+    name = many[thing.name] if count > 1 else thing.name
+    size = grammar.named("size", "en").get(thing.size or "", "")
+    phrase = " ".join(part for part in (size, thing.colour, name) if part)
+    if count > 1:
+        return f"{grammar.named('number', 'en')[str(count)]} {phrase}"
+    return phrase if name in grammar.uncounted else f"{indefinite(phrase)} {phrase}"
+
+
+def _chinese(thing: Asked, grammar: Grammar) -> str:
+    name = grammar.named("thing", "zh")[thing.name]
+    number = grammar.named("number", "zh")[str(thing.count or 1)]
+    classifier = grammar.classifiers.get(thing.name, "个")
+    colour = grammar.named("colour", "zh")[thing.colour] if thing.colour else ""
+    size = grammar.named("size", "zh").get(thing.size or "", "")
+    return f"{number}{classifier}{colour}{size}{name}"
+
+
+def indefinite(phrase: str) -> str:
+    """Return "a" or "an", as English says before `phrase`."""
+    if phrase.startswith("hour"):
+        return "an"
+    return "an" if phrase[0] in "aeiou" and not phrase.startswith(("uni", "ufo", "ewe")) else "a"
+
+
+def _read_plain(text: str, words: Words) -> Reading:
+    """Keep the words that captions used, or one that means the same; leave the others out.
+
+    Words such as "in the" go with the word that they led to.
+    """
+    kept: list[str] = []
+    waiting: list[str] = []  # function words that go with the next word
+    left: list[str] = []
+    notes: list[Note] = []
+    dropped = False
+    for word in tokens(text):
+        known = _known(word, words)
+        if known is None and word not in STOPS and word not in _COMMAS:
+            left.append(word)
+            dropped = True
+        elif known is None or word in STOPS or word in _COMMAS:
+            if dropped and waiting:
+                waiting = []
+            dropped = False
+            if known is not None:
+                waiting.append(known)
+        else:
+            if known != word:
+                notes.append(Note("read_as", (word,), (known,)))
+            kept += [*waiting, known]
+            waiting, dropped = [], False
+    if not kept:
+        return Reading(text, (Note("nothing_known", (text,)),))
+    if left:
+        near = tuple(dict.fromkeys(near for word in left for near in near_words(word, words)))
+        notes.append(Note("left_out", tuple(dict.fromkeys(left)), near))
+    if not notes:
+        return Reading(_plain(text))
+    return Reading(join(kept), tuple(notes))
+
+
+def _known(word: str, words: Words) -> str | None:
+    """Return the word of the captions that `word` is, or means; None where there is none."""
+    if word in words:
+        return word
+    for other in _alike(word):
+        if other in words:
+            return other
+    if word in STOPS or not word.isalpha():
+        return None
+    return lexicon.correct(word, words.counts)
+
+
+def _alike(word: str) -> list[str]:
+    """Return words that mean about the same as `word`, the most alike first."""
+    found = [word.removesuffix("s"), word.removesuffix("es"), *lexicon.plurals(word)]
+    if word.isdigit() and int(word) < len(_NUMBERS_EN):
+        found.append(_NUMBERS_EN[int(word)])
+    elif word in _NUMBERS_EN:
+        found.append(str(_NUMBERS_EN.index(word)))
+    if colour := lexicon.colour_names().get(word):
+        found.append(colour)
+    for row in lexicon.synonyms():
+        if word in row.english or word in row.chinese:
+            found += [name for name in (*row.english, *row.chinese) if " " not in name]
+    return [other for other in found if other and other != word]

@@ -1,0 +1,256 @@
+"""Understanding a prompt: its phrases become things, a relation, a place and a style.
+
+It knows the grammar of one world of pictures (`limner.text.words.Grammar`): what cannot be said in
+it is left out, and a note tells of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from limner.text.items import Item
+from limner.text.notes import Note
+
+OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
+_ON = {"on", "onto", "上"}
+_IS = {"是", "有"}
+_DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
+_CONTENT = ("thing", "many", "place", "bare", "colour", "size", "number", "style", "unknown", "relation")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One kind of thing of a prompt; `count` None is a plural without a number."""
+
+    name: str
+    said: str
+    count: int | None = 1
+    colour: str | None = None
+    size: str | None = None
+    told: tuple[str, ...] = ()  # the words of count and size, for notes
+
+
+@dataclass
+class Understood:
+    """What a prompt asks for, and what must be said of it."""
+
+    things: list[Asked] = field(default_factory=list)
+    relation: str | None = None  # how the first thing stands to the second
+    place: Item | None = None
+    style: Item | None = None
+    notes: list[Note] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+def understand(items: Sequence[Item], most: int) -> Understood:
+    """Return what `items` ask for in a world that draws up to `most` of one thing, or one of two.
+
+    Of two things it is said how they stand to each other; if the prompt does not say so, side by
+    side. It never fails: what it cannot use is in `left_out` or in a note.
+    """
+    found = Understood()
+    kept, negated = _without_negated(items)
+    if negated:
+        found.notes.append(Note("negation", tuple(negated)))
+    kept = _with_grounds(kept, found)
+    events = _gather(kept, found)
+    _merge_same(found, events)
+    _keep_two(found)
+    if len(found.things) == 2:
+        _relate(found, events)
+    _check_counts(found, most)
+    return found
+
+
+def _without_negated(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
+    """Return the items that are wanted, and the words that a "no" or "without" takes away."""
+    wanted: list[Item] = []
+    negated: list[str] = []
+    taken = False  # whether the present "no" has already taken something away
+    negating = False
+    for item in items:
+        ends = item.kind == "comma" or (item.kind in ("and", "relation", "place", "bare") and taken)
+        if item.kind == "not":
+            negating, taken = True, False
+            continue
+        if negating and ends:
+            negating = False
+        if not negating:
+            wanted.append(item)
+        elif item.kind in _CONTENT:
+            negated.append(item.said)
+            taken = taken or item.kind in ("thing", "many", "place", "bare", "unknown")
+    if not any(item.kind in ("thing", "many", "place", "bare") for item in wanted):
+        # Nothing else is asked for ("no cats"): that thing is drawn, and the note says so.
+        wanted = [item for item in items if item.kind != "not"]
+    return wanted, negated
+
+
+def _with_grounds(items: Sequence[Item], found: Understood) -> list[Item]:
+    """Put one place for each "red striped background" that is not a phrase of captions."""
+    result: list[Item] = []
+    at = 0
+    while at < len(items):
+        end = at
+        while end < len(items) and items[end].kind in ("colour", "pattern", "ground"):
+            end += 1
+        run = items[at:end]
+        after = items[end] if end < len(items) else None
+        if any(item.kind == "ground" for item in run):
+            result.append(_ground(run))
+            at = end
+        elif run and run[-1].kind == "pattern" and after and after.name.startswith("plain:"):
+            colour = Item("colour", after.name.partition(":")[2], after.said, "")
+            result += [item for item in run if item.kind == "colour"]
+            result.append(_ground([run[-1], colour]))
+            at = end + 1
+        elif run:
+            found.left_out += [item.said for item in run if item.kind == "pattern"]
+            result += [item for item in run if item.kind == "colour"]
+            at = end
+        else:
+            result.append(items[at])
+            at += 1
+    return result
+
+
+def _ground(run: Sequence[Item]) -> Item:
+    patterns = [item.name for item in run if item.kind == "pattern"]
+    patterns += [item.name for item in run if item.kind == "ground" and item.name != "any"]
+    colours = [item.name for item in run if item.kind == "colour"]
+    said = " ".join(item.said for item in run)
+    name = f"{patterns[0] if patterns else 'plain'}:{colours[-1] if colours else 'white'}"
+    return Item("place", name, said, "")
+
+
+def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
+    """Fill in things, places and styles; return the order of things and of words of place."""
+    events: list[tuple[str, str]] = []
+    places: list[Item] = []
+    waiting: dict[str, Item] = {}
+    for index, item in enumerate(items):
+        if item.kind in ("number", "size", "colour"):
+            if item.kind in waiting:
+                found.left_out.append(item.said)
+            else:
+                waiting[item.kind] = item
+        elif item.kind in ("thing", "many"):
+            found.things.append(_thing(item, waiting))
+            events.append(("thing", str(len(found.things) - 1)))
+            waiting = {}
+        elif item.kind in ("place", "bare"):
+            places.append(item)
+        elif item.kind in ("relation", "side"):
+            events.append((item.kind, item.name))
+        elif item.kind == "style":
+            found.style = found.style or item
+        elif item.kind == "stop" and item.text in (_ON | _IS):
+            events.append(("on" if item.text in _ON else "is", item.text))
+        elif item.kind in ("comma", "and"):
+            _settle_colour(waiting, found)
+        elif item.kind in ("unknown", "pattern", "ground"):
+            found.left_out.append(item.said)
+            rest = [each.kind for each in items[index + 1 :] if each.text != "的"]
+            if (rest[0] if rest else "") not in _DESCRIBED:  # "orange spots": the colour was that of the unknown word
+                found.left_out += _told(waiting)
+                waiting = {}
+    _settle_colour(waiting, found)
+    found.left_out += _told(waiting)
+    if places:
+        found.place = places[0]
+        others = [place.said for place in places[1:] if place.name != places[0].name]
+        if others:
+            found.notes.append(Note("one_place", tuple(others)))
+    return events
+
+
+def _thing(item: Item, waiting: dict[str, Item]) -> Asked:
+    number, colour, size = (waiting.get(kind) for kind in ("number", "colour", "size"))
+    count = int(number.name) if number else (None if item.kind == "many" else 1)
+    return Asked(
+        item.name,
+        item.said,
+        count,
+        colour.name if colour else None,
+        size.name if size else None,
+        tuple(each.said for each in (number, size) if each),
+    )
+
+
+def _told(waiting: dict[str, Item]) -> list[str]:
+    return [item.said for item in waiting.values() if item.name != "1"]
+
+
+def _settle_colour(waiting: dict[str, Item], found: Understood) -> None:
+    """Give a colour that no thing follows to the thing before it: "a car in red"."""
+    if "colour" in waiting and found.things and found.things[-1].colour is None:
+        found.things[-1] = replace(found.things[-1], colour=waiting.pop("colour").name)
+
+
+def _merge_same(found: Understood, events: list[tuple[str, str]]) -> None:
+    """Take "a cat and another cat" for two cats."""
+    if len(found.things) == 2:
+        first, second = found.things
+        if (first.name, first.colour) == (second.name, second.colour):
+            total = (first.count or 1) + (second.count or 1)
+            found.things = [replace(first, count=total, told=(*first.told, *second.told))]
+            events.clear()
+
+
+def _keep_two(found: Understood) -> None:
+    if len(found.things) > 2:
+        found.notes.append(Note("only_two", tuple(thing.name for thing in found.things[2:])))
+        found.things = found.things[:2]
+
+
+def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:
+    """Find how the first thing stands to the second.
+
+    A word of place before both is where the first stands ("左边是猫，右边是狗"), one between says it
+    of the first ("a cat above a dog"), unless "is" follows (猫左边是狗), and one after both says it
+    of the first in Chinese (猫在狗左边); a side after both is where the second stands.
+    """
+    places = [index for index, (kind, _) in enumerate(events) if kind == "thing"]
+    first, second = places[0], places[1]
+    before = _words(events[:first])
+    between, after = _words(events[first + 1 : second]), _words(events[second + 1 :])
+    is_follows = ("is" in [kind for kind, _ in events[first + 1 : second]]) and not after
+    if before:
+        found.relation = before[0][1]
+    elif between:
+        found.relation = OPPOSITE[between[0][1]] if is_follows else between[0][1]
+    elif after:
+        kind, name = after[0]
+        found.relation = name if kind == "relation" else OPPOSITE[name]
+    elif standing := [word for kind, word in events[first + 1 : second] if kind == "on"]:
+        found.relation = "below" if standing[0] == "上" else "above"
+    else:
+        found.relation = "left"
+        names = (found.things[0].name, found.things[1].name)
+        found.notes.append(Note("pair", names, ("left of",)))
+
+
+def _words(events: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [event for event in events if event[0] in ("relation", "side")]
+
+
+def _check_counts(found: Understood, most: int) -> None:
+    """Bring numbers and sizes to what the world draws: up to `most` of one thing, or one of two."""
+    if len(found.things) == 2:
+        lost: list[str] = []
+        for thing in found.things:
+            if thing.size or thing.count != 1:
+                lost += thing.told or (thing.said,)
+        if lost:
+            found.notes.append(Note("single_pair", tuple(dict.fromkeys(lost))))
+        found.things = [replace(thing, count=1, size=None) for thing in found.things]
+    elif found.things:
+        (thing,) = found.things
+        count = 2 if thing.count is None else thing.count
+        if count > most:
+            found.notes.append(Note("count", (thing.told[0],), (str(most),)))
+        if count > 1 and thing.size:
+            found.left_out.append(thing.told[-1])
+        size = thing.size if count == 1 else None
+        found.things = [replace(thing, count=min(count, most), size=size)]

@@ -1,0 +1,170 @@
+"""The words of a model: what its captions used, counted, and what they mean where that is known.
+
+The table lies in the model folder as `words.json`. A tokenizer can spell anything; this says what
+the model was shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from limner.errors import CheckpointError, quote
+from limner.text.lexicon import tokens
+
+FORMAT = 1
+KEY = "limner_words"
+# What a phrase of captions can stand for. A "many" is the plural of a thing, a "bare" a place that
+# stands after a comma ("cat, beach"); a "prefix" says nothing ("a picture of").
+KINDS = (
+    "thing",
+    "many",
+    "article",
+    "number",
+    "classifier",
+    "size",
+    "colour",
+    "place",
+    "bare",
+    "relation",
+    "style",
+    "prefix",
+)
+LANGUAGES = ("en", "zh")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase that captions used: what it is, of what name, in which language, how often.
+
+    Of the phrases of one kind, name and language the first is the usual one. A style's phrase has
+    {} where the thing stands, unless it stands alone.
+    """
+
+    kind: str
+    name: str
+    language: str
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: its phrasebook is made once
+class Grammar:
+    """What the captions of a model's world could say.
+
+    `classifiers` are the Chinese measure words of things, `uncounted` the things that take no
+    article, and `order` the pairs of neighbours that captions had ("colour thing").
+    """
+
+    phrases: tuple[Phrase, ...]
+    classifiers: Mapping[str, str]
+    uncounted: frozenset[str]
+    order: frozenset[str]
+
+    def named(self, kind: str, language: str) -> dict[str, str]:
+        """Return the usual phrase of each name of a kind."""
+        usual: dict[str, str] = {}
+        for phrase in self.phrases:
+            if phrase.kind == kind and phrase.language == language:
+                usual.setdefault(phrase.name, phrase.text)
+        return usual
+
+
+@dataclass(frozen=True)
+class Words:
+    """How often each word stood in the `captions` that were counted, and their grammar if known.
+
+    `taught` are words that an adapter added; they count as seen.
+    """
+
+    captions: int
+    counts: Mapping[str, int]
+    grammar: Grammar | None = None
+    taught: tuple[str, ...] = field(default=())
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.counts or word in self.taught
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def __repr__(self) -> str:
+        return f"<Words: {len(self.counts)} words of {self.captions} captions>"
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the words, the most frequent first."""
+        return iter(sorted(self.counts, key=lambda word: (-self.counts[word], word)))
+
+    def search(self, text: str) -> list[str]:
+        """Return the words and phrases that contain `text`, the most frequent first."""
+        wanted = text.strip().lower()
+        found = {word: self.counts[word] for word in self if wanted in word}
+        if self.grammar:
+            found |= {p.text: p.count for p in self.grammar.phrases if wanted in p.text}
+        return sorted(found, key=lambda word: (-found[word], word))
+
+    def with_taught(self, texts: Iterable[str]) -> Words:
+        """Return the table with the words of `texts` counted as seen."""
+        new = dict.fromkeys(word for text in texts for word in tokens(text))
+        return Words(self.captions, self.counts, self.grammar, (*self.taught, *new))
+
+    def to_json(self) -> str:
+        """Return the table as the text of a `words.json`; taught words are not part of it."""
+        table: dict[str, Any] = {KEY: FORMAT, "captions": self.captions}
+        table["counts"] = {word: self.counts[word] for word in self}
+        if grammar := self.grammar:
+            table["grammar"] = {
+                "phrases": [[p.kind, p.name, p.language, p.text, p.count] for p in grammar.phrases],
+                "classifiers": dict(grammar.classifiers),
+                "uncounted": sorted(grammar.uncounted),
+                "order": sorted(grammar.order),
+            }
+        return json.dumps(table, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def count_words(captions: Iterable[str]) -> Words:
+    """Return the table of words of `captions`: each word once a caption."""
+    counts: Counter[str] = Counter()
+    total = 0
+    for caption in captions:
+        counts.update(set(tokens(caption)))
+        total += 1
+    return Words(total, dict(counts))
+
+
+def read_words(parsed: Any, source: str) -> Words:
+    """Return the table that a parsed `words.json` holds; CheckpointError, naming `source`."""
+    wrong = CheckpointError(f"{source} is not a table of words that limner wrote; get it anew")
+    if not isinstance(parsed, dict) or parsed.get(KEY) != FORMAT:
+        stated = parsed.get(KEY) if isinstance(parsed, dict) else None
+        if isinstance(stated, int) and stated > FORMAT:
+            raise CheckpointError(
+                f"{source} was made by a newer limner ({quote(stated)} > {FORMAT}); upgrade limner "
+                "to read it"
+            )
+        raise wrong
+    try:
+        counts = {str(word): int(count) for word, count in parsed["counts"].items()}
+        return Words(int(parsed["captions"]), counts, _grammar(parsed.get("grammar")))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise wrong from error
+
+
+def _grammar(table: Any) -> Grammar | None:
+    if table is None:
+        return None
+    phrases = tuple(
+        Phrase(str(kind), str(name), str(language), str(text), int(count))
+        for kind, name, language, text, count in table["phrases"]
+    )
+    if any(phrase.kind not in KINDS or phrase.language not in LANGUAGES for phrase in phrases):
+        raise ValueError("a phrase is of an unknown kind or language")
+    return Grammar(
+        phrases,
+        {str(name): str(word) for name, word in table["classifiers"].items()},
+        frozenset(map(str, table["uncounted"])),
+        frozenset(map(str, table["order"])),
+    )
