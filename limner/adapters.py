@@ -126,7 +126,7 @@ def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
     from limner.nn.lora import Change, merged
 
     changes: dict[str, list[Change]] = {}
-    told = []
+    told, words = [], []
     for choice in choices:
         adapter = read_adapter(choice.path)
         _check_base(adapter, pipeline, choice.path)
@@ -137,11 +137,14 @@ def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
         for name in layers:
             up, down = adapter.tensors[f"{name}.up"], adapter.tensors[f"{name}.down"]
             changes.setdefault(name, []).append((up, down, scale))
+        words.append(adapter.info.word)
         told.append({"name": choice.path.stem, "sha256": adapter.sha256, "weight": choice.weight})
     with torch.no_grad():
         for name, each in changes.items():
             weight = pipeline.get_parameter(f"{name}.weight")
             weight.copy_(merged(weight, [(u.to(weight), d.to(weight), s) for u, d, s in each]))
+    if pipeline.words is not None:
+        pipeline.words = pipeline.words.with_taught(words)
     pipeline.adapters = [*getattr(pipeline, "adapters", []), *told]
 
 

@@ -24,6 +24,7 @@ from limner.folder_check import MANIFEST, ModelFolder, digest_bytes, digest_file
 from limner.images import stage, sync_folder
 from limner.pipelines.families import FAMILIES, Family, ModelConfig
 from limner.safetensors_check import TensorEntry, read_header, strict_json
+from limner.text.words import Words, read_words
 from limner.types import ModelInfo
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from limner.text.tokenizer import Tokenizer
 
 FORMAT = 1
-CONFIG, WEIGHTS, TOKENIZER, CARD = (
+CONFIG, WEIGHTS, TOKENIZER, WORDS, CARD = (
     "config.json",
     "model.safetensors",
     "tokenizer.json",
+    "words.json",
     "README.md",
 )
 _REAL = {"F32", "F16", "BF16"}
@@ -52,6 +54,7 @@ class Inspection:
     info: ModelInfo
     bytes: int
     card: str
+    words: Words | None = None
 
     @property
     def parameters(self) -> int:
@@ -72,7 +75,7 @@ def save_checkpoint(
     """Write a pipeline as a model folder that `load_checkpoint` reads.
 
     `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; sampling
-    is the pipeline's own. `half` stores weights in fp16, in half the bytes. Every file is complete
+    and the table of words, where there is one, are the pipeline's own. `half` stores weights in fp16, in half the bytes. Every file is complete
     on the disk before the first takes its place, and the manifest comes last, so a folder that was
     being replaced when the power went is refused rather than misread. Raises ResourceError when the
     disk refuses; the folder then is as it was. It does not check that the model draws well.
@@ -97,6 +100,8 @@ def save_checkpoint(
         WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         TOKENIZER: pipeline.tokenizer.to_json().encode(),
     }
+    if pipeline.words is not None:
+        files[WORDS] = pipeline.words.to_json().encode()
     files[MANIFEST] = _to_json({"files": {key: digest_bytes(data) for key, data in files.items()}})
     if card:
         files = {CARD: card.encode(), **files}
@@ -127,6 +132,7 @@ def load_checkpoint(
     pipeline.load_state_dict(tensors, strict=True)
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
+    pipeline.words = _read_words(opened, manifest)
     return pipeline
 
 
@@ -140,7 +146,8 @@ def inspect_checkpoint(folder: str | Path) -> Inspection:
     card = ""
     if os.path.lexists(opened.path / CARD):
         card = opened.read(CARD).decode("utf-8", "replace")
-    return Inspection(config, entries, _info(config, manifest.get(WEIGHTS, "")), size, card)
+    info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
+    return Inspection(config, entries, info, size, card, words)
 
 
 def _info(config: ModelConfig, sha256: str) -> ModelInfo:
@@ -225,6 +232,16 @@ def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
     source = opened.source(TOKENIZER)
     strict_json(data, source)
     return tokenizer_from_json(data.decode("utf-8"), source=source)
+
+
+def _read_words(opened: ModelFolder, manifest: dict[str, str]) -> Words | None:
+    """Return the table of words, which models of before it and imported ones do not have."""
+    if WORDS not in manifest:
+        return None
+    data = opened.read(WORDS)
+    opened.check_digest(WORDS, digest_bytes(data), manifest)
+    source = opened.source(WORDS)
+    return read_words(strict_json(data, source), source)
 
 
 def _build(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from limner.errors import UsageError, did_you_mean, quote
 from limner.finish.rank import check_best_of, keep_best
 from limner.images import to_images
+from limner.pipelines.requests import reading_of
 from limner.registry import load_clip, load_to_draw
 from limner.types import ModelInfo, Picture, Request, Sampling, Step
 
@@ -50,6 +51,7 @@ def draw(
     guidance: float | None = None,
     best_of: int | None = None,
     clip: str | Path | Any = "clip",
+    verbatim: bool = False,
     **sampling: Unpack[SamplingOptions],
 ) -> list[Picture]:
     """Draw `n` pictures of `prompt`; picture i has the seed `seed + i`.
@@ -58,8 +60,9 @@ def draw(
     loading it again. Same prompt, seed and model: the same pixels, alone or among others.
     With `best_of`, so many are drawn, and the `n` that `clip`, a model of that family, finds to fit
     best are returned, the best first.
-    Raises LimnerError. It does not know whether the model can draw what is asked; words that the
-    model has never seen become a note of the picture.
+    The prompt is read first: what the model's captions never said is left out, and notes of the
+    picture tell so; `verbatim` draws it as it is. Raises LimnerError. It does not know whether the
+    model can draw what is asked.
     """
     if best_of is not None:
         check_best_of(best_of, n)
@@ -75,6 +78,7 @@ def draw(
         size=size,
         guidance=guidance,
         sampling=sampling_from(dict(sampling)),
+        verbatim=verbatim,
     )
     pipeline = _open(model)
     pictures = finish(pipeline.stream(request), request, pipeline)
@@ -89,6 +93,7 @@ def vary(
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,
+    verbatim: bool = False,
     **sampling: Unpack[SamplingOptions],
 ) -> list[Picture]:
     """Draw `n` pictures like `image`, of any size, and with a `prompt` as it says besides.
@@ -103,6 +108,7 @@ def vary(
         guidance=guidance,
         sampling=sampling_from(dict(sampling)),
         image=image.convert("RGB"),
+        verbatim=verbatim,
     )
     pipeline = _open(model)
     return finish(pipeline.stream(request), request, pipeline)
@@ -135,22 +141,16 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
         settings["image_sha256"] = hashlib.sha256(request.image.tobytes()).hexdigest()
     if adapters := getattr(pipeline, "adapters", None):
         settings["adapters"] = adapters
-    notes = tuple(notes_on(request, pipeline))
+    reading = reading_of(request, pipeline)
+    if reading.text != request.prompt:
+        settings["revised_prompt"] = reading.text
+    if request.verbatim:
+        settings["verbatim"] = True
+    about = (info.name, settings, reading.notes, reading.text)
     return [
-        Picture(image, request.prompt, request.seed + index, info.name, settings, notes)
+        Picture(image, request.prompt, request.seed + index, *about)
         for index, image in enumerate(to_images(step.images))
     ]
-
-
-def notes_on(request: Request, pipeline: Any) -> Iterator[str]:
-    """Yield what the reader should know: words never seen in training, and words cut off."""
-    tokenizer, length = pipeline.tokenizer, pipeline.text_length
-    if unseen := tokenizer.unseen_words(request.prompt):
-        shown = ", ".join(unseen[:8]) + (", ..." if len(unseen) > 8 else "")
-        yield f"the model has never seen: {shown}"
-    if tokenizer.is_truncated(request.prompt, length):
-        count, read = len(tokenizer.encode(request.prompt)), tokenizer.room(length)
-        yield f"prompt_truncated: the prompt has {count} tokens; the model reads the first {read}"
 
 
 def info_of(pipeline: Any) -> ModelInfo:

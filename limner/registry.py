@@ -191,6 +191,20 @@ def _line_of(part: object) -> str:
     return (part.__doc__ or "").strip().partition("\n")[0]
 
 
+def words_of(model: str | Path) -> Words:
+    """Return what the captions of a model used, without torch.
+
+    Raises CheckpointError as in loading, UsageError for a model whose folder does not say it.
+    """
+    inspection = inspect_checkpoint(find(model))
+    if inspection.words is None:
+        raise UsageError(
+            f"{quote(str(model), 120)} does not say what its captions used; models that limner "
+            "trains from now on do"
+        )
+    return inspection.words
+
+
 def details(model: str | Path) -> dict[str, Any]:
     """Return the fields of ModelEntry, and folder, sha256, text_length, its tables and card."""
     folder = find(model)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from limner.text.notes import Note
+
 SCHEDULES = ("constant", "linear", "cosine", "interval")
 DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
 PICTURES_LIMIT = 1000
@@ -66,7 +68,8 @@ class Request:
     The prompt is normalised, and "" where an `image` says it all; a missing seed is chosen at
     random (32 bits) once, here.
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
-    None means the model's own default. It does not know which sizes or tasks a model offers.
+    None means the model's own default. `verbatim` draws the prompt as it is typed; without it the
+    words that the model's captions never used are left out. It does not know which sizes or tasks a model offers.
     Raises UsageError.
     """
 
@@ -78,6 +81,7 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     image: Image | None = None
     mask: Image | None = None
+    verbatim: bool = False
 
     def __post_init__(self) -> None:
         if self.prompt != "" or self.image is None:
@@ -114,8 +118,8 @@ class Step:
 class Picture:
     """A drawn picture and all that is needed to draw it again.
 
-    `settings` are plain JSON values, among them `model_hash`; `notes` say what the reader should
-    know, such as words that the model has never seen.
+    `settings` are plain JSON values, among them `model_hash`; `revised_prompt` is what was drawn of
+    the prompt, and `notes` say what the reader should know, such as words that were left out.
     """
 
     image: Image
@@ -123,7 +127,8 @@ class Picture:
     seed: int
     model: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    revised_prompt: str = ""
 
     def to_png(self, *, metadata: bool = True) -> bytes:
         """Return PNG bytes, by default with prompt, seed, model and settings as text inside."""

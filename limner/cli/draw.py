@@ -77,6 +77,12 @@ NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture i
 NoMetadata = Annotated[
     bool, typer.Option("--no-metadata", help="Write no prompt, seed and model into the PNG.")
 ]
+Verbatim = Annotated[
+    bool,
+    typer.Option(
+        "--verbatim", help="Draw the prompt as typed, words the model never saw included."
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
 ]
@@ -114,6 +120,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     ray: Ray = "",
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
+    verbatim: Verbatim = False,
     strict: Strict = False,
     allow_nonfinite: AllowNonfinite = False,
     as_json: AsJson = False,
@@ -126,7 +133,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     choice = Choice(n, best_of, clip)
 
     def ask(text: str) -> Request:
-        return Request(text, n=choice.drawn, seed=seed, guidance=guidance, sampling=sampling)  # type: ignore[arg-type]
+        asked = {"n": choice.drawn, "seed": seed, "guidance": guidance, "verbatim": verbatim}
+        return Request(text, sampling=sampling, **asked)  # type: ignore[arg-type]
 
     if best_of is not None:
         check_best_of(best_of, n)
@@ -210,4 +218,5 @@ def repeat_command(
         "--device": drawn.pictures[0].settings.get("device"),
     }
     added = [word for each in adapters for word in ("--adapter", each)]
+    added += ["--verbatim"] if request.verbatim else []
     return command_line("draw", options, added, [request.prompt])

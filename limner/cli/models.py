@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from limner.errors import UsageError, quote
+
 app = typer.Typer(no_args_is_help=True, help="List the models or their parts, or show one.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Named = Annotated[str, typer.Argument(metavar="[NAME]", help="A model's name or folder.")]
+Search = Annotated[str, typer.Option(help="Only words that contain this.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name or folder.")]
 
 
@@ -68,6 +74,33 @@ def show(name: Name, as_json: AsJson = False) -> None:
     typer.echo(table([(key, shown(value)) for key, value in details.items()]))
     if card:
         typer.echo(f"\n{card}")
+
+
+@app.command("words")
+def list_words(name: Named = "default", search: Search = "", as_json: AsJson = False) -> None:
+    """List what a model can be asked for: the words of its captions, and what they name."""
+    from limner import registry
+
+    words = registry.words_of(name)
+    if search:
+        found = words.search(search)
+        if not found:
+            raise UsageError(
+                f"no word of {quote(name)} contains {quote(search)}; try fewer letters"
+            )
+        answer: dict[str, Any] = {"words": found}
+    else:
+        answer = words.by_kind()
+    if as_json:
+        typer.echo(json.dumps({"captions": words.captions, **answer}, ensure_ascii=False))
+        return
+    if search:
+        typer.echo(table([(word, f"{words.times(word):,}") for word in found]))
+        return
+    width = shutil.get_terminal_size().columns
+    for kind, names in answer.items():
+        title = f"{kind} ({len(names)}): "
+        typer.echo(textwrap.fill(title + ", ".join(names), width, subsequent_indent="  "))
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -20,6 +20,7 @@ from limner.cli.draw import (
     Schedule,
     Seed,
     Steps,
+    Verbatim,
 )
 from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import Place, slug
@@ -60,6 +61,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     steps: Steps = None,
     sampler: Sampler = None,
     device: Device = "cpu",
+    verbatim: Verbatim = False,
     no_preview: NoPreview = False,
     no_metadata: NoMetadata = False,
     allow_nonfinite: AllowNonfinite = False,
@@ -77,6 +79,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
         guidance=guidance,
         sampling=sampling,
         image=open_image(image),
+        verbatim=verbatim,
     )
     manner = Manner(not no_preview, not no_metadata, as_json, quiet)
     place = Place.parse(out, n)
@@ -105,4 +108,5 @@ def repeat_command(
         "--device": drawn.pictures[0].settings.get("device"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
-    return command_line("vary", options, [], words)
+    added = ["--verbatim"] if request.verbatim else []
+    return command_line("vary", options, added, words)

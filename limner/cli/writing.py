@@ -60,6 +60,7 @@ class Drawn:
         first = self.pictures[0]
         return {
             "prompt": first.prompt,
+            "revised_prompt": first.revised_prompt,
             "model": first.model,
             "model_hash": first.settings["model_hash"],
             "seed": self.seed,
@@ -70,7 +71,7 @@ class Drawn:
             ],
             "dropped": [{"seed": each.seed, **_score(each)} for each in self.dropped],
             "grid": str(self.grid) if self.grid else None,
-            "notes": list(first.notes),
+            "notes": [note.to_json() for note in first.notes],
         }
 
 
@@ -163,7 +164,10 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
         typer.echo(terminal_preview(drawn.sheet, columns=columns))
     for path in [*drawn.paths, *([drawn.grid] if drawn.grid else [])]:
         typer.echo(str(path))
-    for note in drawn.pictures[0].notes:
+    first = drawn.pictures[0]
+    if first.revised_prompt != first.prompt:
+        manner.say(f"drew: {first.revised_prompt}")
+    for note in first.notes:
         manner.say(f"note: {note}")
     if drawn.dropped:
         tried = len(drawn.pictures) + len(drawn.dropped)

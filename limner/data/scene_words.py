@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 from limner.data import captions as say
 from limner.data.backgrounds import BACKGROUNDS
@@ -18,8 +19,13 @@ from limner.text.words import Grammar, Phrase, Words
 SAMPLE = 30_000  # scenes, each with a caption in both languages
 
 
+@lru_cache(maxsize=4)
 def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
-    """Return the table of words of scenes of `level`, counted over `count` training scenes."""
+    """Return the table of words of scenes of `level`, counted over `count` training scenes.
+
+    More than SAMPLE are not looked at: every phrase and every order has then been met.
+    """
+    count = min(count, SAMPLE)
     texts = list(_captions(level, count, seed))
     counts = Counter(word for text in texts for word in set(tokens(text)))
     grammar = scene_grammar()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import UsageError, quote
+from limner.text.notes import Note
 from limner.types import PICTURES_LIMIT, ModelInfo, Picture
 
 if TYPE_CHECKING:
@@ -37,14 +38,19 @@ def keep_best(
     """
     ranked = [
         replace(pictures[number], settings={**pictures[number].settings, "clip_score": score})
-        for number, score in rank(clip, pictures[0].prompt, [each.image for each in pictures])
+        for number, score in rank(
+            clip,
+            pictures[0].revised_prompt or pictures[0].prompt,
+            [each.image for each in pictures],
+        )
     ]
     kept, dropped = ranked[:count], ranked[count:]
     seeds = ", ".join(str(picture.seed) for picture in dropped)
     note = f"the best {count} of {len(ranked)} by the CLIP {_name_of(clip)}; dropped seeds {seeds}"
     if not dropped:
         note = f"all {count} in the order of the CLIP {_name_of(clip)}; none was dropped"
-    return [replace(picture, notes=(*picture.notes, note)) for picture in kept], dropped
+    chosen = Note("best_of", (note,))
+    return [replace(picture, notes=(*picture.notes, chosen)) for picture in kept], dropped
 
 
 def _name_of(clip: Any) -> str:

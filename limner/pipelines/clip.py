@@ -16,6 +16,7 @@ from limner.errors import UsageError, quote
 from limner.images import to_tensor
 from limner.text.normalise import normalise_prompt
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,6 +32,7 @@ class ClipPipeline(nn.Module):
     """Compares pictures with sentences, built from its parts; it knows no file."""
 
     family = "clip"
+    words: Words | None = None  # what its captions used, where the folder says it
 
     def __init__(self, tokenizer: Tokenizer, clip: Clip, *, text_length: int = 32) -> None:
         super().__init__()

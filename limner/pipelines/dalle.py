@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError, quote
 from limner.nn.stack import check_precision
-from limner.pipelines.requests import check_size, refuse_pictures
+from limner.pipelines.requests import check_size, reading_of, refuse_pictures
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words
 from limner.types import Request, Step
 
 _ONLY_TEXT = (
@@ -30,6 +31,7 @@ class Dalle(nn.Module):
     """
 
     family = "dalle"
+    words: Words | None = None  # what its captions used, where the folder says it
 
     def __init__(
         self,
@@ -80,7 +82,7 @@ class Dalle(nn.Module):
         check_size(request, self.size)
         refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
         sampling = self.settle(request)
-        prompts = [request.prompt] * request.n
+        prompts = [reading_of(request, self).text] * request.n
         seeds = [request.seed + index for index in range(request.n)]
         yield from self._stream(prompts, seeds, sampling)
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError
 from limner.gan.drawing import GanSampling, draw_pictures
-from limner.pipelines.requests import check_size, refuse_pictures
+from limner.pipelines.requests import check_size, reading_of, refuse_pictures
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words
 from limner.types import Request, Step
 
 _ONLY_TEXT = (
@@ -32,6 +33,7 @@ class Gan(nn.Module):
     """
 
     family = "gan"
+    words: Words | None = None  # what its captions used, where the folder says it
     codec = None  # it draws pixels, not codes
     precision = "fp32"
 
@@ -65,8 +67,9 @@ class Gan(nn.Module):
         check_size(request, self.size)
         refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
         sampling, drawn = self.settle(request), list[Tensor]()
+        prompt = reading_of(request, self).text
         for index in range(request.n):
-            drawn.append(self._draw(request.prompt, request.seed + index, sampling))
+            drawn.append(self._draw(prompt, request.seed + index, sampling))
             last = index + 1 == request.n
             yield Step(index + 1, request.n, images=torch.cat(drawn) if last else drawn[-1])
 

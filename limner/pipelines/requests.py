@@ -1,9 +1,45 @@
-"""What every pipeline refuses in a request."""
+"""What every pipeline does with a request: it reads the prompt, and refuses what it cannot do."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from limner.errors import UsageError
+from limner.text.lexicon import STOPS, tokens
+from limner.text.notes import Note
+from limner.text.reading import Reading, read
 from limner.types import Request
+
+
+def reading_of(request: Request, pipeline: Any) -> Reading:
+    """Return the words that are drawn for a request, with notes of what became of its prompt.
+
+    They are those of the prompt where the request is `verbatim`, where there is only a picture, and
+    where the model's folder does not say what its captions used.
+    """
+    prompt, words = request.prompt, pipeline.words
+    if not prompt:
+        return Reading("")
+    if words is None:
+        unseen = tuple(pipeline.tokenizer.unseen_words(prompt))
+    elif request.verbatim:
+        typed = dict.fromkeys(word for word in tokens(prompt) if word.isalnum())
+        unseen = tuple(word for word in typed if word not in words and word not in STOPS)
+    else:
+        reading = read(prompt, words)
+        return Reading(reading.text, (*reading.notes, *_cut(reading.text, pipeline)))
+    notes = (Note("unseen", unseen),) if unseen else ()
+    return Reading(prompt, (*notes, *_cut(prompt, pipeline)))
+
+
+def _cut(text: str, pipeline: Any) -> tuple[Note, ...]:
+    """Return a note if the model reads only the first tokens of a text."""
+    tokenizer, length = pipeline.tokenizer, pipeline.text_length
+    if not tokenizer.is_truncated(text, length):
+        return ()
+    count, room = len(tokenizer.encode(text)), tokenizer.room(length)
+    return (Note("prompt_truncated", (str(count),), (str(room),)),)
 
 
 def refuse_pictures(request: Request, names: Sequence[str], reason: str) -> None:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
 from limner.pipelines.clip import ClipPipeline
-from limner.pipelines.requests import check_size, refuse_pictures
+from limner.pipelines.requests import check_size, reading_of, refuse_pictures
 from limner.priors.embedding import draw_nearest
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words
 from limner.types import Request, Step
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class UnClip(nn.Module):
     """
 
     family = "unclip"
+    words: Words | None = None  # what its captions used, where the folder says it
     codec = None  # it draws pixels, not codes
     precision = "fp32"
 
@@ -83,7 +85,7 @@ class UnClip(nn.Module):
         check_size(request, self.size)
         refuse_pictures(request, ("mask",), _NO_MASK)
         seen = None if request.image is None else self.see([request.image])
-        prompts = [request.prompt] * request.n
+        prompts = [reading_of(request, self).text] * request.n
         seeds = [request.seed + index for index in range(request.n)]
         yield from self._stream(prompts, seeds, self.settle(request), seen)
 

@@ -23,7 +23,7 @@ from limner.text.words import Grammar, Words
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 _LATIN = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff]+")
 _COMMAS = frozenset(",;、")
-_QUOTES = frozenset("\"“”„‘’«»()[]{}<>《》〈〉「」『』【】`*#_~|\\")
+_QUOTES = frozenset('"“”„‘’«»()[]{}<>《》〈〉「」『』【】`*#_~|\\')
 _EDGES = " .!?…\"'`“”‘’«»()[]{}<>《》〈〉「」『』【】。！？~*#_-:;,、/\\|=+"
 _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -16,7 +16,18 @@ OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"
 _ON = {"on", "onto", "上"}
 _IS = {"是", "有"}
 _DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
-_CONTENT = ("thing", "many", "place", "bare", "colour", "size", "number", "style", "unknown", "relation")
+_CONTENT = (
+    "thing",
+    "many",
+    "place",
+    "bare",
+    "colour",
+    "size",
+    "number",
+    "style",
+    "unknown",
+    "relation",
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,9 @@ def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
         elif item.kind in ("unknown", "pattern", "ground"):
             found.left_out.append(item.said)
             rest = [each.kind for each in items[index + 1 :] if each.text != "的"]
-            if (rest[0] if rest else "") not in _DESCRIBED:  # "orange spots": the colour was that of the unknown word
+            if (
+                rest[0] if rest else ""
+            ) not in _DESCRIBED:  # "orange spots": the colour was that of the unknown word
                 found.left_out += _told(waiting)
                 waiting = {}
     _settle_colour(waiting, found)

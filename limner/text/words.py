@@ -34,6 +34,15 @@ KINDS = (
     "prefix",
 )
 LANGUAGES = ("en", "zh")
+LISTED = {  # the kinds that a person is told of, under their titles
+    "thing": "things",
+    "colour": "colours",
+    "number": "numbers",
+    "size": "sizes",
+    "place": "places",
+    "relation": "relations",
+    "style": "styles",
+}
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,36 @@ class Words:
         if self.grammar:
             found |= {p.text: p.count for p in self.grammar.phrases if wanted in p.text}
         return sorted(found, key=lambda word: (-found[word], word))
+
+    def times(self, word: str) -> int:
+        """Return how many captions had a word or phrase."""
+        if word in self.counts:
+            return self.counts[word]
+        phrases = self.grammar.phrases if self.grammar else ()
+        return max((phrase.count for phrase in phrases if phrase.text == word), default=0)
+
+    def by_kind(self) -> dict[str, list[str]]:
+        """Return things, colours, places and so on in English and Chinese; else all the words."""
+        if self.grammar is None:
+            return {"words": list(self)}
+        found = {}
+        for kind, title in LISTED.items():
+            english, chinese = (self.grammar.named(kind, language) for language in LANGUAGES)
+            found[title] = [
+                " ".join(
+                    dict.fromkeys((text.replace("{}", "").strip(), chinese.get(name, "")))
+                ).strip()
+                for name, text in english.items()
+            ]
+        return found
+
+    def with_older(self, older: Words) -> Words:
+        """Return the table with the counts of captions that an earlier training showed.
+
+        It has no grammar: captions of two worlds do not follow one.
+        """
+        counts = Counter(self.counts) + Counter(older.counts)
+        return Words(self.captions + older.captions, dict(counts), None, self.taught)
 
     def with_taught(self, texts: Iterable[str]) -> Words:
         """Return the table with the words of `texts` counted as seen."""

@@ -13,6 +13,7 @@ from limner.clip.losses import naming_loss
 from limner.clip.model import Clip, create_clip
 from limner.data.batches import picture_batch, stream
 from limner.data.pairs import PairBatch, PairBatches, PairSettings
+from limner.data.scene_words import scene_words
 from limner.errors import ConfigError
 from limner.evaluate.retrieval import Trials, judge
 from limner.nn.ranks import gathered_to_learn, share_here
@@ -65,6 +66,9 @@ class ClipStep:
         self.clip = self.clip.to(self.device)
         save_memory(self.clip, config)
         self.pipeline = ClipPipeline(self.tokenizer, self.clip, text_length=config.text_length)
+        self.pipeline.words = scene_words(
+            config.data.level, count=config.loop.steps * config.loop.batch, seed=config.data.seed
+        )
         self.notes = caches.notes
         self.made_of = {"tokenizer": tokenizer_digest(self.tokenizer)}
         self.modules: dict[str, nn.Module] = {"clip": self.clip}

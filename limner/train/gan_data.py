@@ -10,8 +10,10 @@ from torch.utils.data import Dataset
 from limner.data.batches import stream
 from limner.data.pairs import PairBatches, PairSettings
 from limner.data.shelf import MEMORY_LIMIT, Bad, ShelfBatches, generator_of, to_floats
+from limner.data.scene_words import scene_words
 from limner.data.tokens import ScenePictures
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words, count_words
 from limner.train.caches import Caches
 from limner.train.codec_data import AT_ONCE, OwnPictures
 from limner.train.config import TrainConfig
@@ -32,6 +34,10 @@ class GanPairs(Protocol):
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on its captions."""
+        ...
+
+    def words(self) -> Words:
+        """Return the table of words of its captions."""
         ...
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
@@ -57,6 +63,11 @@ class ScenePairs:
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on scenes where it has none."""
         return self.caches.tokenizer()
+
+    def words(self) -> Words:
+        """Return the table of words of scenes."""
+        data, loop = self.config.data, self.config.loop
+        return scene_words(data.level, count=loop.steps * loop.batch, seed=data.seed)
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
         """Yield images (B, 3, H, W) and ids (1 + N, B, T) from `step` on."""
@@ -95,8 +106,14 @@ class OwnPairs(OwnPictures):
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on the captions of its pictures."""
-        texts = [text for sample in self.train.samples for text in sample.captions]
-        return self.caches.tokenizer(texts, {"data": self.data.fingerprint})
+        return self.caches.tokenizer(self._captions(), {"data": self.data.fingerprint})
+
+    def words(self) -> Words:
+        """Return the table of words of the captions that are trained on."""
+        return count_words(self._captions())
+
+    def _captions(self) -> list[str]:
+        return [text for sample in self.train.samples for text in sample.captions]
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:  # type: ignore[override]
         """Yield images (B, 3, H, W) and ids (1, B, T) from `step` on."""

@@ -216,6 +216,7 @@ class GanStep:
             defaults=GanSampling(**config.sampling),
             text_length=config.text_length,
         )
+        self.pipeline.words = self.pairs.words()
 
     def _draw(
         self, images: Tensor, ids: Tensor, random: torch.Generator

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from limner.data.batches import graph_at
+from limner.data.scene_words import scene_words
 from limner.data.tokens import ALIKE, Codes, captions_of, token_batches
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words, count_words
 from limner.train.caches import Caches
 from limner.train.config import TrainConfig
 from limner.train.own_data import OwnData
@@ -49,6 +51,10 @@ class PriorCodes(Protocol):
         """Return the tokenizer of the run, trained on its captions."""
         ...
 
+    def words(self) -> Words:
+        """Return the table of words of its captions."""
+        ...
+
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
         """Fill `train` and `validation`."""
         ...
@@ -73,6 +79,11 @@ class SceneCodes:
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on scenes where it has none."""
         return self.caches.tokenizer()
+
+    def words(self) -> Words:
+        """Return the table of words of scenes."""
+        data = self.config.data
+        return scene_words(data.level, count=data.cached, seed=data.seed)
 
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
         """Fill `train` and `validation` from the run's folder, or encode scenes anew."""
@@ -124,8 +135,14 @@ class OwnCodes:
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on the captions of its pictures."""
-        texts = (text for row in self.rows for text in self.encoded[0].captions[row])
-        return self.caches.tokenizer(texts, {"data": self.data.fingerprint})
+        return self.caches.tokenizer(self._captions(), {"data": self.data.fingerprint})
+
+    def words(self) -> Words:
+        """Return the table of words of the captions that are trained on."""
+        return count_words(self._captions())
+
+    def _captions(self) -> Iterator[str]:
+        return (text for row in self.rows for text in self.encoded[0].captions[row])
 
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
         """Fill `train` and `validation`; pictures are read no more."""

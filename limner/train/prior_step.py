@@ -64,6 +64,9 @@ class PriorStep:
             text = text_side_of(config, self.codes, trained)
             self.tokenizer = text.tokenizer
             self.codes.read(self.codec, self.tokenizer)
+        self.words = self.codes.words()
+        if trained is not None and trained.words is not None and self.own is not None:
+            self.words = self.words.with_older(trained.words)
         self.notes = caches.notes
         self.made_of = {
             **self.codes.made_of,
@@ -160,7 +163,7 @@ class PriorStep:
     def _pipeline(self) -> Dalle:
         sampling = TokenSampling(**self.config.sampling)
         size, length = self.codec.config.size, self.config.text_length
-        return Dalle(
+        pipeline = Dalle(
             self.tokenizer,
             self.spread.shown,
             self.codec,
@@ -168,6 +171,8 @@ class PriorStep:
             size=size,
             text_length=length,
         )
+        pipeline.words = self.words
+        return pipeline
 
     def _random_order(self, step: int) -> float:
         until = self.config.prior_training.random_order_until * self.config.loop.steps

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from limner.checkpoint import load_checkpoint, save_checkpoint
 from limner.data.batches import PictureBatches, picture_batch, stream
 from limner.data.pairs import PairBatches, PairSettings
+from limner.data.scene_words import scene_words
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
 from limner.pipelines.families import latent_shape
@@ -56,6 +57,8 @@ class UnClipStep:
         self.device = device_of(config)
         self.pipeline, self.tables = open_parts(config)
         self.pipeline.to(self.device).requires_grad_(False).eval()
+        data, loop = config.data, config.loop
+        self.pipeline.words = scene_words(data.level, count=loop.steps * loop.batch, seed=data.seed)
         self.made_of = {
             "tokenizer": tokenizer_digest(self.pipeline.tokenizer),
             "clip": digest_of(self.pipeline.clip),
