@@ -75,7 +75,8 @@ def save_checkpoint(
     """Write a pipeline as a model folder that `load_checkpoint` reads.
 
     `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; sampling
-    and the table of words, where there is one, are the pipeline's own. `half` stores weights in fp16, in half the bytes. Every file is complete
+    and the table of words, where there is one, are the pipeline's own. `half` stores weights in
+    fp16, in half the bytes. Every file is complete
     on the disk before the first takes its place, and the manifest comes last, so a folder that was
     being replaced when the power went is refused rather than misread. Raises ResourceError when the
     disk refuses; the folder then is as it was. It does not check that the model draws well.

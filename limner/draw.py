@@ -41,6 +41,12 @@ class SamplingOptions(TypedDict, total=False):
     sampler: str | None
 
 
+class DrawingOptions(SamplingOptions, total=False):
+    """Those, and whether the prompt is drawn as it is typed."""
+
+    verbatim: bool
+
+
 def draw(
     prompt: str,
     *,
@@ -51,8 +57,7 @@ def draw(
     guidance: float | None = None,
     best_of: int | None = None,
     clip: str | Path | Any = "clip",
-    verbatim: bool = False,
-    **sampling: Unpack[SamplingOptions],
+    **options: Unpack[DrawingOptions],
 ) -> list[Picture]:
     """Draw `n` pictures of `prompt`; picture i has the seed `seed + i`.
 
@@ -77,8 +82,8 @@ def draw(
         seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
         size=size,
         guidance=guidance,
-        sampling=sampling_from(dict(sampling)),
-        verbatim=verbatim,
+        verbatim=options.pop("verbatim", False),
+        sampling=sampling_from(dict(options)),
     )
     pipeline = _open(model)
     pictures = finish(pipeline.stream(request), request, pipeline)
@@ -93,8 +98,7 @@ def vary(
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,
-    verbatim: bool = False,
-    **sampling: Unpack[SamplingOptions],
+    **options: Unpack[DrawingOptions],
 ) -> list[Picture]:
     """Draw `n` pictures like `image`, of any size, and with a `prompt` as it says besides.
 
@@ -106,9 +110,9 @@ def vary(
         n=n,
         seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
         guidance=guidance,
-        sampling=sampling_from(dict(sampling)),
+        verbatim=options.pop("verbatim", False),
+        sampling=sampling_from(dict(options)),
         image=image.convert("RGB"),
-        verbatim=verbatim,
     )
     pipeline = _open(model)
     return finish(pipeline.stream(request), request, pipeline)

@@ -13,9 +13,17 @@ from limner.adapters import Choice, merge_adapters
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
 from limner.pipelines.families import FAMILIES
+from limner.text.words import Words
 
 _ZOO = Path(__file__).parent / "zoo"
-_FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "manifest.json",
+    "README.md",
+    "words.json",
+)
 
 PRESETS: dict[str, Path] = {name: _ZOO / name for name in ("default", "clip", "gan", "unclip")}
 

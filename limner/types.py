@@ -69,8 +69,8 @@ class Request:
     random (32 bits) once, here.
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
     None means the model's own default. `verbatim` draws the prompt as it is typed; without it the
-    words that the model's captions never used are left out. It does not know which sizes or tasks a model offers.
-    Raises UsageError.
+    words that the model's captions never used are left out. It does not know which sizes or tasks
+    a model offers. Raises UsageError.
     """
 
     prompt: str

@@ -106,7 +106,7 @@ def test_a_misspelt_argument_gets_a_hint(pipeline: Any) -> None:
 
 def test_words_never_seen_are_a_note_and_no_failure(pipeline: Any) -> None:
     (picture,) = draw("three red zebras 斑", model=pipeline, seed=1)
-    assert "the model has never seen: zebras, 斑" in picture.notes
+    assert "the model has never seen: zebras, 斑" in map(str, picture.notes)
     (picture,) = draw(PROMPT, model=pipeline, seed=1)
     assert picture.notes == ()
 
@@ -114,7 +114,7 @@ def test_words_never_seen_are_a_note_and_no_failure(pipeline: Any) -> None:
 def test_many_unseen_words_make_a_short_note(pipeline: Any) -> None:
     words = " ".join(f"{letter}zq" for letter in "abcdefghijklm")
     (note, _) = draw(words, model=pipeline, seed=1)[0].notes
-    assert note == "the model has never seen: azq, bzq, czq, dzq, ezq, fzq, gzq, hzq, ..."
+    assert str(note) == "the model has never seen: azq, bzq, czq, dzq, ezq, fzq, gzq, hzq, ..."
 
 
 def test_a_prompt_that_is_too_long_is_cut_with_a_note(pipeline: Any) -> None:
@@ -122,7 +122,7 @@ def test_a_prompt_that_is_too_long_is_cut_with_a_note(pipeline: Any) -> None:
     (whole,) = draw(first, model=pipeline, seed=1)
     (cut,) = draw(first + " apple sky", model=pipeline, seed=1)
     assert whole.notes == ()
-    assert cut.notes == (
+    assert tuple(map(str, cut.notes)) == (
         f"prompt_truncated: the prompt has {TEXT_LENGTH + 2} tokens; "
         f"the model reads the first {TEXT_LENGTH}",
     )

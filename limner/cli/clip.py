@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 
 from limner.cli.messages import say
 from limner.cli.models import table
+from limner.text.notes import Note
 from limner.types import Request
 
 app = typer.Typer(no_args_is_help=True, help="Ask a CLIP what pictures show.")
@@ -29,22 +31,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson = False) -> None:
     """Put IMAGES in order by how well they fit a prompt, the best first."""
     request = Request(prompt)
-    from limner.draw import notes_on
     from limner.finish.rank import rank as rank_images
     from limner.images import open_image
+    from limner.pipelines.requests import reading_of
     from limner.registry import load_clip
 
     opened = [open_image(path) for path in images]
     clip = load_clip(model)
     began = time.perf_counter()
-    ranked = rank_images(clip, request.prompt, opened)
-    notes = list(notes_on(request, clip))
+    reading = reading_of(request, clip)
+    ranked = rank_images(clip, reading.text, opened)
     report(
-        {"prompt": request.prompt, "model": clip.info.name, "model_hash": clip.info.sha256}
+        {
+            "prompt": request.prompt,
+            "revised_prompt": reading.text,
+            "model": clip.info.name,
+            "model_hash": clip.info.sha256,
+        }
         | {"seconds": round(time.perf_counter() - began, 3)}
         | {"pictures": [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]},
         "pictures",
-        notes,
+        reading.notes,
         as_json,
     )
 
@@ -52,8 +59,8 @@ def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson 
 @app.command("classify")
 def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJson = False) -> None:
     """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
-    from limner.draw import notes_on
     from limner.images import open_image
+    from limner.pipelines.requests import reading_of
     from limner.registry import load_clip
 
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
@@ -61,7 +68,8 @@ def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJso
     clip = load_clip(model)
     shares = clip.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
-    notes = [note for name in names for note in notes_on(Request(name), clip)]
+    typed = [Request(name, verbatim=True) for name in names]
+    notes = [note for request in typed for note in reading_of(request, clip).notes]
     report(
         {"path": str(image), "model": clip.info.name, "model_hash": clip.info.sha256}
         | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
@@ -71,10 +79,12 @@ def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJso
     )
 
 
-def report(answer: dict[str, Any], rows: str, notes: list[str], as_json: bool) -> None:
+def report(answer: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
     if as_json:
-        typer.echo(json.dumps(answer | {"notes": notes}, ensure_ascii=False))
+        typer.echo(
+            json.dumps(answer | {"notes": [note.to_json() for note in notes]}, ensure_ascii=False)
+        )
         return
     typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
     for note in notes:

@@ -1,11 +1,11 @@
-"""The words of models of emoji scenes: every phrase of the captions, counted over a sample of them."""
+"""The words of models of emoji scenes: each phrase of captions, counted over a sample of them."""
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 from limner.data import captions as say
 from limner.data.backgrounds import BACKGROUNDS
@@ -35,7 +35,7 @@ def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
     for text in texts:
         items = itemise(text, book)
         labels = ["^", *(item.label for item in items), "$"]
-        order |= {f"{one} {after}" for one, after in zip(labels, labels[1:], strict=False)}
+        order |= {f"{one} {after}" for one, after in pairwise(labels)}
         used.update((item.kind, item.name, item.text) for item in items)
     phrases = tuple(
         Phrase(p.kind, p.name, p.language, p.text, _times(p, used)) for p in grammar.phrases
@@ -88,8 +88,8 @@ def _phrases() -> Iterator[Phrase]:
         yield Phrase("colour", colour, "en", colour, 0)
         for text in (f"{chinese}色的", chinese):
             yield Phrase("colour", colour, "zh", text, 0)
-    for size, english in say.SIZES_EN.items():
-        for text in filter(None, english):
+    for size, told in say.SIZES_EN.items():
+        for text in filter(None, told):
             yield Phrase("size", size, "en", text, 0)
     for size, text in (("small", "小"), ("big", "大")):
         yield Phrase("size", size, "zh", text, 0)
@@ -98,8 +98,8 @@ def _phrases() -> Iterator[Phrase]:
     for style, templates in say.STYLES_EN.items():
         for text in templates:
             yield Phrase("style", style, "en", text, 0)
-    for style, templates in say.STYLES_ZH.items():
-        for text in templates:
+    for style, chinese_templates in say.STYLES_ZH.items():
+        for text in chinese_templates:
             yield Phrase("style", style, "zh", text, 0)
 
 

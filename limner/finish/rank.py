@@ -49,7 +49,7 @@ def keep_best(
     note = f"the best {count} of {len(ranked)} by the CLIP {_name_of(clip)}; dropped seeds {seeds}"
     if not dropped:
         note = f"all {count} in the order of the CLIP {_name_of(clip)}; none was dropped"
-    chosen = Note("best_of", (note,))
+    chosen = Note("best_of", sentence=note)
     return [replace(picture, notes=(*picture.notes, chosen)) for picture in kept], dropped
 
 

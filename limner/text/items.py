@@ -108,7 +108,7 @@ class Phrasebook:
         }
 
     def _is_modified(self, text: str, entry: Entry) -> bool:
-        """Say whether a usual phrase is a colour, size or number before another name ("red apple")."""
+        """Say whether a usual phrase is a colour, size or number before a name ("red apple")."""
         words = tuple(tokens(text))
         return entry.kind in _NAMING and any(
             {known.kind for known in self._entries.get(words[:cut], ())} & _MODIFIERS
@@ -169,7 +169,7 @@ def _other(phrase: str, typed: str) -> Item:
         return Item("comma", "", typed, ",", exact=True)
     if phrase.isdigit():
         return Item("number", phrase, typed, phrase)
-    if phrase in STOPS or len(phrase) == 1 and phrase.isascii():
+    if phrase in STOPS or (len(phrase) == 1 and phrase.isascii()):
         return Item("stop", "", typed, phrase, exact=True)
     return Item("unknown", "", typed, phrase)
 

@@ -21,14 +21,16 @@ _TOKEN = re.compile(rf"[{_HAN}]|[^\W\d_{_HAN}]+(?:['’-]+[^\W\d_{_HAN}]+)*|\d+[
 _EMOJI_JOINTS = "\ufe0f\u200d"
 _MORE_STOP_WORDS = (
     "against across among around along before after outside through toward towards off out up "
-    "see there's let's it's i'd i'll i'm you're me my of in on at to into inside onto from is are am "
-    "be being been thing things one's who's whose want wants wanted need needs like create "
+    "see there's let's it's i'd i'll i'm you're me my of in on at to into inside onto from is are "
+    "am be being been thing things one's who's whose want wants wanted need needs like create "
     "generate render produce drawing painting photograph illustration images pictures photos "
     "pic pics art artwork depicting showing featuring shows lovely-looking hi hello hey thanks "
     "thank thx pls plz kindly actually really some any another other front back side s t "
-    "colored coloured color colour kind type looking look looks scene scenery view image picture "
-    "您 来 吧 哦 哈 谢谢 帮 帮我 想 想要 想看 要 看 一下 生成 绘制 画个 画一 画出 幅 张 个 只 颜色 色 "
-    "里 上 中 下 这里 那里 那 有着 并 时 时候 地方 样子 一 麻烦 能 可以 不 帮忙 给我 来个"
+    "colored coloured color colour kind type looking look looks scene scenery view image "
+    "picture "
+    "您 来 吧 哦 哈 谢谢 帮 帮我 想 想要 想看 要 看 一下 生成 绘制 画个 画一 画出 "
+    "幅 张 个 只 颜色 色 里 上 中 下 这里 那里 那 有着 并 时 时候 "
+    "地方 样子 一 麻烦 能 可以 不 帮忙 给我 来个"
 )
 STOPS = STOP_WORDS | frozenset(_MORE_STOP_WORDS.split())
 

@@ -8,23 +8,22 @@ from typing import Any
 SHOWN = 8  # words in one sentence
 
 _SENTENCES = {
-    "left_out": "left out, because the model was never shown it: {words}",
-    "near": "left out, because the model was never shown it: {words} (near it: {suggestion})",
-    "read_as": "read {words} as {suggestion}",
-    "count": "asked for {words}, drawn: {suggestion}",
-    "pair": "drawn side by side, the first left of the second: {words}",
-    "only_two": "left out, because the model draws two kinds of things at most: {words}",
-    "single_pair": "of two kinds of things the model draws one each; left out: {words}",
-    "one_place": "left out, because the model draws one place at a time: {words}",
-    "negation": "nothing is left out by saying no; not asked for, then: {words}",
-    "no_object": "no thing is named, and the model has never drawn an empty place: {words}",
-    "nothing_known": "the model was shown nothing of this; what it draws means nothing: {words}",
-    "unseen": "the model has never seen: {words}",
-    "prompt_truncated": "prompt_truncated: the prompt has {words} tokens; the model reads the "
-    "first {suggestion}",
-    "best_of": "{words}",
+    "left_out": "left out, unknown or in the wrong place: {0}",
+    "near": "left out, unknown or in the wrong place: {0} (near it: {1})",
+    "read_as": "read {0} as {1}",
+    "count": "asked for {0}, drawn: {1}",
+    "pair": "drawn side by side, the first left of the second: {0}",
+    "only_two": "left out, because the model draws two kinds of things at most: {0}",
+    "single_pair": "of two kinds of things the model draws one each; left out: {0}",
+    "one_place": "left out, because the model draws one place at a time: {0}",
+    "negation": "nothing is left out by saying no; not asked for, then: {0}",
+    "no_object": "no thing is named, and the model has never drawn an empty place: {0}",
+    "nothing_known": "the model was shown nothing of this, so its drawing means nothing: {0}",
+    "unseen": "the model has never seen: {0}",
+    "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "
+    "first {1}",
 }
-CODES = tuple(_SENTENCES)
+CODES = (*_SENTENCES, "best_of")
 
 
 @dataclass(frozen=True)
@@ -32,18 +31,21 @@ class Note:
     """One thing to know: `code` is one of CODES, `words` those of the prompt that it is about.
 
     `suggestion` is what was drawn in their place, or words that would be known. As text it is a
-    sentence in English.
+    sentence in English: that of its code, or `sentence`.
     """
 
     code: str
     words: tuple[str, ...] = ()
     suggestion: tuple[str, ...] = ()
+    sentence: str = ""
 
     def __str__(self) -> str:
         """Return the note as one English sentence."""
+        if self.sentence:
+            return self.sentence
         known = self.code == "left_out" and self.suggestion
         sentence = _SENTENCES["near" if known else self.code]
-        return sentence.format(words=_listed(self.words), suggestion=_listed(self.suggestion))
+        return sentence.format(_listed(self.words), _listed(self.suggestion))
 
     def to_json(self) -> dict[str, Any]:
         """Return the note as plain JSON values, with its sentence under "message"."""

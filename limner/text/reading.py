@@ -1,8 +1,8 @@
 """Reading a prompt before it is drawn: what a stranger typed becomes what the captions said.
 
-`read` is a pure function of a prompt and a model's words. A prompt in the words and the order of the
-captions stays as it is. Of others the words that captions never had are left out, those that mean
-the same are put in their place, and notes say so.
+`read` is a pure function of a prompt and a model's words. A prompt in the words and the order of
+the captions stays as it is. Of others the words that captions never had are left out, or replaced
+by words that mean the same, and notes say so.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise, join
@@ -46,7 +47,10 @@ def read(prompt: str, words: Words) -> Reading:
     chinese = len(_HAN.findall(text)) > len(_LATIN.findall(lexicon.spell_emoji(prompt)[0])) - len(
         emoji
     )
-    if words.grammar is not None:
+    if set(words.taught) & set(tokens(text)):
+        # What an adapter taught stands in no phrase of the grammar, so the prompt stays whole.
+        reading = _read_taught(text, words)
+    elif words.grammar is not None:
         reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
     else:
         reading = _read_plain(text, words)
@@ -60,7 +64,7 @@ def near_words(word: str, words: Words, count: int = 3) -> tuple[str, ...]:
     if not word.isascii() or word in lexicon.english_words():
         return ()
     known = list(words.grammar.named("thing", "en")) if words.grammar else list(words)[:5000]
-    return tuple(difflib.get_close_matches(word, known, count, 0.7))
+    return tuple(difflib.get_close_matches(word, known, count, 0.6))
 
 
 @lru_cache(maxsize=8)
@@ -86,17 +90,23 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     return Reading(_compose(found, grammar, language), tuple(notes))
 
 
+def _read_taught(text: str, words: Words) -> Reading:
+    typed = dict.fromkeys(word for word in tokens(text) if word not in _COMMAS)
+    unseen = tuple(word for word in typed if word not in words and word not in STOPS)
+    return Reading(_plain(text), (Note("unseen", unseen),) if unseen else ())
+
+
 def _in_order(items: Sequence[Item], grammar: Grammar) -> bool:
     """Say whether captions had all these phrases, in this order."""
     labels = ["^", *(item.label for item in items), "$"]
-    pairs = zip(labels, labels[1:], strict=False)
+    pairs = pairwise(labels)
     return all(item.exact for item in items) and all(
         f"{one} {next_one}" in grammar.order for one, next_one in pairs
     )
 
 
 def _plain(text: str) -> str:
-    """Return `text` without the punctuation around and within it; commas stay where words follow."""
+    """Return `text` without punctuation around it and quotes within; commas stay."""
     inside = "".join(character for character in text if character not in _QUOTES)
     return " ".join(inside.split()).strip(_EDGES)
 
@@ -105,10 +115,11 @@ def _fit(found: Understood, grammar: Grammar, words: Words) -> None:
     """Leave out what the grammar has no words for, or no pictures: such a ground, such a style."""
     place = found.place
     if place is not None and place.name not in (known := grammar.named("place", "en")):
-        plain = "plain:" + place.name.partition(":")[2]
-        if plain in known and not place.name.startswith("plain:"):
-            found.place = Item("place", plain, place.said, "")
-            found.notes.append(Note("read_as", (place.said,), (known[plain],)))
+        pattern, _, colour = place.name.partition(":")
+        alike = [f"plain:{colour}"] if colour else [key for key in known if key.startswith(pattern)]
+        if alike and alike[0] in known:
+            found.place = Item("place", alike[0], place.said, "")
+            found.notes.append(Note("read_as", (place.said,), (known[alike[0]],)))
         else:
             found.place = None
             found.left_out.append(place.said)
@@ -162,7 +173,7 @@ def _compose(found: Understood, grammar: Grammar, language: str) -> str:
 
 
 def _place(place: Item | None, grammar: Grammar, language: str) -> str:
-    """Return the phrase of a place: as it was typed where captions had it so, else the usual one."""
+    """Return the phrase of a place: as typed where captions had it so, else the usual one."""
     if place is None:
         return ""
     phrases = [p.text for p in grammar.phrases if (p.kind, p.language) == ("place", language)]

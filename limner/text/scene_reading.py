@@ -103,36 +103,54 @@ def _with_grounds(items: Sequence[Item], found: Understood) -> list[Item]:
     result: list[Item] = []
     at = 0
     while at < len(items):
-        end = at
-        while end < len(items) and items[end].kind in ("colour", "pattern", "ground"):
-            end += 1
-        run = items[at:end]
-        after = items[end] if end < len(items) else None
+        run, after = _run_of_colours(items, at)
+        end = at + len(run)
+        plain = after is not None and after.name.startswith("plain:")
+        run = [item for item in run if item.kind != "and"]
         if any(item.kind == "ground" for item in run):
-            result.append(_ground(run))
-            at = end
-        elif run and run[-1].kind == "pattern" and after and after.name.startswith("plain:"):
+            result.append(_ground(run, found))
+        elif after is not None and plain and len(run) and run[-1].kind == "pattern":
+            # "striped red background", of which "red background" is a phrase of captions
             colour = Item("colour", after.name.partition(":")[2], after.said, "")
-            result += [item for item in run if item.kind == "colour"]
-            result.append(_ground([run[-1], colour]))
-            at = end + 1
+            result.append(_ground([*run, colour], found))
+            end += 1
+        elif plain and len(run):  # "red and green background": the last colour counts
+            found.left_out += [item.said for item in run]
         elif run:
             found.left_out += [item.said for item in run if item.kind == "pattern"]
             result += [item for item in run if item.kind == "colour"]
-            at = end
         else:
             result.append(items[at])
-            at += 1
+            end += 1
+        at = end
     return result
 
 
-def _ground(run: Sequence[Item]) -> Item:
+def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Item | None]:
+    """Return the colours and patterns from `at` on, "and" between them too, and what follows."""
+    end = at
+    while end < len(items):
+        kind = items[end].kind
+        following = items[end + 1] if end + 1 < len(items) else None
+        joins = kind == "and" and end > at and following is not None
+        goes_on = joins and following is not None and following.kind in ("colour", "place", "bare")
+        if kind not in ("colour", "pattern", "ground") and not goes_on:
+            break
+        end += 1
+    return items[at:end], items[end] if end < len(items) else None
+
+
+def _ground(run: Sequence[Item], found: Understood) -> Item:
+    """Return the place that a run of colours and patterns names; the last colour counts."""
     patterns = [item.name for item in run if item.kind == "pattern"]
     patterns += [item.name for item in run if item.kind == "ground" and item.name != "any"]
-    colours = [item.name for item in run if item.kind == "colour"]
+    colours = [item for item in run if item.kind == "colour"]
+    found.left_out += [item.said for item in colours[:-1]]
     said = " ".join(item.said for item in run)
-    name = f"{patterns[0] if patterns else 'plain'}:{colours[-1] if colours else 'white'}"
-    return Item("place", name, said, "")
+    pattern, colour = (patterns or ["plain"])[0], colours[-1].name if colours else ""
+    if pattern == "plain":
+        colour = colour or "white"
+    return Item("place", f"{pattern}:{colour}", said, "")
 
 
 def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
@@ -220,8 +238,8 @@ def _keep_two(found: Understood) -> None:
 def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:
     """Find how the first thing stands to the second.
 
-    A word of place before both is where the first stands ("左边是猫，右边是狗"), one between says it
-    of the first ("a cat above a dog"), unless "is" follows (猫左边是狗), and one after both says it
+    A word of place before both is where the first stands ("左边是猫，右边是狗"). One between says
+    it of the first ("a cat above a dog"), unless "is" follows (猫左边是狗). One after both says it
     of the first in Chinese (猫在狗左边); a side after both is where the second stands.
     """
     places = [index for index, (kind, _) in enumerate(events) if kind == "thing"]

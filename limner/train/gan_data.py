@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 
 from limner.data.batches import stream
 from limner.data.pairs import PairBatches, PairSettings
-from limner.data.shelf import MEMORY_LIMIT, Bad, ShelfBatches, generator_of, to_floats
 from limner.data.scene_words import scene_words
+from limner.data.shelf import MEMORY_LIMIT, Bad, ShelfBatches, generator_of, to_floats
 from limner.data.tokens import ScenePictures
 from limner.text.tokenizer import Tokenizer
 from limner.text.words import Words, count_words

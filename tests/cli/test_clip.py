@@ -59,7 +59,7 @@ def test_pictures_are_ranked(run: Run, models: Path) -> None:
     assert scores == sorted(scores, reverse=True)
     assert sorted(each["path"] for each in answer["pictures"]) == sorted(FILES)
     assert (answer["prompt"], answer["model"]) == ("a red zebra", "tiny-clip")
-    assert answer["notes"] == ["the model has never seen: zebra"]
+    assert [each["message"] for each in answer["notes"]] == ["the model has never seen: zebra"]
     code, table, err = run(
         "rank", *FILES, "--prompt", "a red zebra", "--model", str(models / "clip")
     )
@@ -117,7 +117,8 @@ def test_the_best_of_many_is_drawn(run: Run, tmp_path: Path) -> None:
     settings = json.loads(read_png_texts(tmp_path / first["path"])["limner"])
     assert settings["clip_score"] == pytest.approx(first["score"], abs=1e-4)
     seeds = ", ".join(str(each["seed"]) for each in answer["dropped"])
-    assert answer["notes"] == [f"the best 2 of 4 by the CLIP tiny-clip; dropped seeds {seeds}"]
+    told = [each["message"] for each in answer["notes"]]
+    assert told == [f"the best 2 of 4 by the CLIP tiny-clip; dropped seeds {seeds}"]
     assert len(list(tmp_path.glob("a-red-apple-*.png"))) == 3
     code, paths, err = run(*words)
     assert f"dropped seeds {seeds}" in err

@@ -141,6 +141,7 @@ def test_json_is_what_the_documents_say(run: Run, folder: Path) -> None:
     assert isinstance(answer.pop("seconds"), float)
     assert answer == {
         "prompt": PROMPT,
+        "revised_prompt": PROMPT,
         "model": "tiny",
         "model_hash": limner.load(folder).info.sha256,
         "seed": 7,
@@ -161,7 +162,7 @@ def test_notes_go_to_stderr_and_json(run: Run, folder: Path) -> None:
     assert "zebra" not in out.replace("a-red-zebra", "")
     _, out, _ = run("draw", "a red zebra", "--model", str(folder), "--json")
     answer = json.loads(out)
-    assert answer["notes"] == ["the model has never seen: zebra"]
+    assert [each["message"] for each in answer["notes"]] == ["the model has never seen: zebra"]
     assert answer["grid"] is None
 
 

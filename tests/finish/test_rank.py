@@ -8,17 +8,19 @@ from PIL import Image
 import limner
 from limner.errors import UsageError
 from limner.finish.rank import check_best_of, keep_best, rank
+from limner.text.notes import Note
 from limner.types import Picture
 from tests.tiny_clip import save_tiny_clip, tiny_clip
 from tests.tiny_model import save_tiny_model
 
 PROMPT = "a red apple"
+OLD = Note("unseen", ("zebra",))
 
 
 def pictures() -> list[Picture]:
     shades = [(value, 80, 255 - value) for value in (0, 60, 120, 180, 240)]
     return [
-        Picture(Image.new("RGB", (16, 16), shade), PROMPT, 7 + number, "tiny", {"a": 1}, ("old",))
+        Picture(Image.new("RGB", (16, 16), shade), PROMPT, 7 + number, "tiny", {"a": 1}, (OLD,))
         for number, shade in enumerate(shades)
     ]
 
@@ -44,13 +46,14 @@ def test_the_best_are_kept_and_the_others_named() -> None:
     assert {each.seed for each in (*kept, *dropped)} == {7, 8, 9, 10, 11}
     seeds = ", ".join(str(each.seed) for each in dropped)
     assert kept[0].notes == kept[1].notes
-    assert kept[0].notes == ("old", f"the best 2 of 5 by the CLIP unsaved; dropped seeds {seeds}")
+    assert kept[0].notes[0] == OLD
+    assert str(kept[0].notes[1]) == f"the best 2 of 5 by the CLIP unsaved; dropped seeds {seeds}"
     assert kept[0].settings["a"] == 1 and "clip_score" not in pictures()[0].settings
 
 
 def test_nothing_need_be_dropped() -> None:
     kept, dropped = keep_best(tiny_clip(), pictures(), 5)
-    assert (len(kept), dropped) == (5, []) and kept[0].notes[-1].endswith("none was dropped")
+    assert (len(kept), dropped) == (5, []) and str(kept[0].notes[-1]).endswith("none was dropped")
 
 
 @pytest.mark.parametrize("best_of", [1, 0, -3, 1001, 2.0, True, "4"])

@@ -1,0 +1,202 @@
+"""What strangers type becomes what captions said; what is lost is told."""
+
+from functools import cache
+
+import pytest
+
+from limner.data.captions import caption
+from limner.data.scene_words import scene_words
+from limner.data.scenes import sample_graph, scene_rng
+from limner.text.normalise import normalise_prompt
+from limner.text.reading import Reading, near_words, read
+from limner.text.words import Words, count_words
+
+
+@cache
+def scenes() -> Words:
+    return scene_words(4, count=3000)
+
+
+def reading(prompt: str) -> Reading:
+    return read(normalise_prompt(prompt), scenes())
+
+
+def codes(prompt: str) -> list[str]:
+    return [note.code for note in reading(prompt).notes]
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_captions_are_drawn_as_they_are(split: str, language: str) -> None:
+    changed = 0
+    for index in range(400):
+        rng = scene_rng(split, 10**6 + index, 1, 4)
+        text = normalise_prompt(caption(sample_graph(split, rng, 4), language, rng))
+        found = reading(text)
+        assert not found.notes, (text, found)
+        changed += found.text != text
+    assert changed <= 2, "an order of words that 3,000 scenes did not have may be put in another"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn"),
+    [
+        # W1: fillers, politeness, activities
+        ("a beautiful dog", "a dog"),
+        ("please draw me a dog", "a dog"),
+        ("a dog playing in the park", "a dog"),
+        ("a dog with a smile", "a dog"),
+        ("a dinosaur in the desert, 4k, highly detailed", "a dinosaur in the desert"),
+        ("请画一只可爱的狗", "一只狗"),
+        # W2: pairs
+        ("a dog and a cat", "a dog to the left of a cat"),
+        ("a dog next to a cat", "a dog to the left of a cat"),
+        ("dog, cat", "a dog to the left of a cat"),
+        ("a dog with a cat", "a dog to the left of a cat"),
+        ("狗和猫", "左边是一只狗，右边是一只猫"),
+        ("狗旁边是猫", "左边是一只狗，右边是一只猫"),
+        ("猫左边是狗", "右边是一只猫，左边是一只狗"),
+        ("树上有一只猫头鹰", "下面是一棵树，上面是一只猫头鹰"),
+        ("a cat sitting on a sofa", "a cat above a sofa"),
+        ("a cat and another cat", "two cats"),
+        ("a cat on the left and a dog on the right", "a cat to the left of a dog"),
+        # W3: punctuation
+        ("a red apple.", "a red apple"),
+        ('"a red apple"', "a red apple"),
+        ("(a red apple)", "a red apple"),
+        ("a red apple…", "a red apple"),
+        ("“一只狗”", "一只狗"),
+        ("《沙滩上的一只狗》", "沙滩上的一只狗"),
+        ("#cat #beach", "a cat on the beach"),
+        # W4: numbers
+        ("6 red apples", "five red apples"),
+        ("a dozen eggs", "five eggs"),
+        ("十只猫", "五只猫"),
+        ("some apples", "three apples"),
+        ("cats", "two cats"),
+        ("no cats", "two cats"),
+        # W5: places
+        ("red car at the beach at night", "a red car at the beach"),
+        ("the beach", "on the beach"),
+        ("a cat on stripes", "a cat on a red striped background"),
+        ("an elephant on a striped red wall", "an elephant on a red striped background"),
+        # W6: words that mean the same
+        ("a crimson car", "a red car"),
+        ("a teal fish", "a blue fish"),
+        ("puppies", "two dogs"),
+        ("🐱", "cat"),
+        ("a 🐱 and a 🐶", "a cat to the left of a dog"),
+        ("貓", "猫"),
+        ("紅色的蘋果", "红色的苹果"),
+        ("a dgo on the baech", "a dog on the beach"),
+        ("an ice-cream", "ice cream"),
+        ("an orange cat", "an orange cat"),
+        ("an orange on the beach", "an orange on the beach"),
+        ("a hot apple", "an apple"),
+        ("a pair of glasses", "a pair of glasses"),
+        ("a car in red", "a red car"),
+        ("a bird", "a dove"),
+    ],
+)  # fmt: skip
+def test_what_people_type_is_read(prompt: str, drawn: str) -> None:
+    assert reading(prompt).text == drawn
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("a red apple", []),
+        ("a beautiful dog", ["left_out"]),
+        ("a crimson car", ["read_as"]),
+        ("a dog and a cat", ["pair"]),
+        ("a cat, a dog and a fox", ["only_two", "pair"]),
+        ("three dogs on the moon", ["single_pair"]),
+        ("6 apples", ["count"]),
+        ("a car at the beach at night", ["one_place"]),
+        ("a dog without a hat", ["negation"]),
+        ("no cats", ["negation"]),
+        ("sunset", ["no_object"]),
+        ("love", ["nothing_known"]),
+        ("a dgo", ["read_as"]),
+        ("two small cats", ["left_out"]),
+        ("two cats in pixel art", ["left_out"]),
+        ("a cat on a red and green background", ["left_out"]),
+        ("a bird", ["read_as"]),
+        ("puppies", []),
+        ("please draw me a dog!", []),
+    ],
+)
+def test_what_is_lost_is_told(prompt: str, expected: list[str]) -> None:
+    assert codes(prompt) == expected
+
+
+def test_notes_name_the_words_and_what_was_drawn() -> None:
+    (note,) = reading("a beautiful dog").notes
+    assert (note.words, note.suggestion) == (("beautiful",), ())
+    assert str(note) == "left out, unknown or in the wrong place: beautiful"
+    (note,) = reading("6 apples").notes
+    assert str(note) == "asked for 6, drawn: 5"
+    (note,) = reading("a bird").notes
+    assert note.suggestion == ("dove", "eagle", "duck", "parrot", "owl")
+    assert note.to_json()["message"] == "read bird as dove, eagle, duck, parrot, owl"
+
+
+def test_near_words_are_told_of_what_is_no_english() -> None:
+    assert "elephant" in near_words("elefantino", scenes())
+    assert near_words("park", scenes()) == ()
+    assert "elephant" in str(reading("a cat and an elefantino").notes[-1])
+
+
+def test_reading_twice_changes_nothing() -> None:
+    for prompt in (
+        "a crimson cat and 7 dogs",
+        "请画一只可爱的小猫咪在海边",
+        "6 apples at night, please",
+    ):
+        once = reading(prompt).text
+        assert reading(once) == Reading(normalise_prompt(once)), prompt
+
+
+OWN = count_words(
+    [
+        "A Sumatran tiger.",
+        "Three double decker buses",
+        "a red kite in the sky",
+        "苏门答腊虎",
+        "4 eggs",
+    ]
+    * 3
+)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn", "lost"),
+    [
+        ("a red kite in the sky", "a red kite in the sky", []),
+        ("A Sumatran tiger!", "A Sumatran tiger", []),
+        ("a beautiful Sumatran tiger", "a sumatran tiger", ["left_out"]),
+        ("a kite in the park", "a kite", ["left_out"]),
+        ("a crimson kite", "a red kite", ["read_as"]),
+        ("a double decker bus", "a double decker buses", ["read_as"]),
+        ("3 tigers", "three tiger", ["read_as", "read_as"]),
+        ("four eggs", "4 eggs", ["read_as"]),
+        ("a sumatran tigr", "a sumatran tiger", ["read_as"]),
+        ("猛虎", "虎", ["left_out"]),
+        ("democracy", "democracy", ["nothing_known"]),
+    ],
+)
+def test_a_model_of_own_pictures_reads_by_its_captions(
+    prompt: str, drawn: str, lost: list[str]
+) -> None:
+    found = read(normalise_prompt(prompt), OWN)
+    assert found.text == drawn and [note.code for note in found.notes] == lost
+
+
+def test_words_of_an_adapter_count_as_seen() -> None:
+    taught = OWN.with_taught(["sks"])
+    assert read("a sks kite", taught) == Reading("a sks kite")
+    assert [note.code for note in read("a sks kite", OWN).notes] == ["left_out"]
+    scene = scenes().with_taught(["sks"])
+    assert read("a sks dog!", scene) == Reading("a sks dog")
+    (note,) = read("a sks zorb", scene).notes
+    assert (note.code, note.words) == ("unseen", ("zorb",))
