@@ -40,7 +40,7 @@ class Score:
         return {"value": value, "low": round(self.low, 4), "high": round(self.high, 4), "n": self.n}
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+def wilson(right: float, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of `right` successes in `n` trials; (0, 1) where n is 0.
 
     The trials are taken as independent: pictures of one model with the same flaw are not quite.
