@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-_Z = 1.959963984540054  # the two-sided 95 % point of the normal distribution
+Z = 1.959963984540054  # the two-sided 95 % point of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def wilson(right: float, n: int) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
     share = right / n
-    scale = 1 + _Z**2 / n
-    middle = (share + _Z**2 / (2 * n)) / scale
-    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / scale
+    scale = 1 + Z**2 / n
+    middle = (share + Z**2 / (2 * n)) / scale
+    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
     return max(0.0, middle - half), min(1.0, middle + half)
