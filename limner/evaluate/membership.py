@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from limner.data.shelf import fitted, to_floats
 from limner.evaluate.intervals import Z
-from limner.images import to_tensor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,16 +28,13 @@ def losses_of(
 ) -> list[float]:
     """Return the training loss in nats a code of each (caption, picture) under a token prior.
 
-    Pictures are cut to the square at their middle.
+    Pictures are cut to the square at their middle, with the pixels that training has.
     """
-    from PIL import Image, ImageOps
-
     found = []
-    size = (pipeline.size, pipeline.size)
     for place, (caption, picture) in enumerate(pairs):
         watch(place, len(pairs))
-        square = ImageOps.fit(picture, size, Image.Resampling.BICUBIC)
-        codes = pipeline.codec.encode(to_tensor([square]).to(pipeline.device))
+        images = to_floats(fitted(picture, pipeline.size)[None])
+        codes = pipeline.codec.encode(images.to(pipeline.device))
         codes = codes.flatten(1, len(pipeline.codec.layout))
         text = pipeline.tokenizer.batch([caption], pipeline.text_length).to(pipeline.device)
         found.append(float(pipeline.prior.loss(text, codes)))

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from limner.data.shelf import fitted
 from limner.evaluate.membership import auc_interval, losses_of, membership
+from limner.images import to_tensor
 from tests.tiny_model import tiny_pipeline
 
 
@@ -48,3 +51,14 @@ def test_the_loss_of_a_picture_does_not_depend_on_the_others() -> None:
     found = losses_of(pipeline, pairs)
     assert found == losses_of(pipeline, pairs[:1]) + losses_of(pipeline, pairs[1:])
     assert all(0 < each < 20 for each in found)
+
+
+def test_pictures_are_read_as_training_reads_them() -> None:
+    pipeline = tiny_pipeline().eval()
+    picture = Image.effect_noise((90, 61), 90).convert("RGB")
+    seen = Image.fromarray(fitted(picture, pipeline.size).permute(1, 2, 0).numpy())
+    codes = [pipeline.codec.encode(to_tensor([seen]))]
+    encode, given = pipeline.codec.encode, []
+    pipeline.codec.encode = lambda images: given.append(encode(images)) or given[-1]  # type: ignore[func-returns-value]
+    assert losses_of(pipeline, [("a red apple", picture)])
+    assert torch.equal(given[0], codes[0])
