@@ -20,6 +20,7 @@ from limner.evaluate.intervals import Z, wilson
 from limner.evaluate.networks import Network
 from limner.evaluate.prompt_files import Asked
 from limner.evaluate.resampling import LEAST, Estimate, bootstrap_mean, jackknife, share_of, too_few
+from limner.finish.rank import SCORE
 from limner.images import to_images
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ def _scores(clip: Any, images: Sequence[Image], texts: Sequence[str]) -> list[fl
     if clip is None:
         return [None] * len(images)
     cosines: Tensor = (clip.see(images) * clip.encode_texts(texts)).sum(1)
-    return (100 * cosines.double()).tolist()
+    return (SCORE * cosines.double()).tolist()
 
 
 def _rank(score: float | None) -> float:
