@@ -19,7 +19,7 @@ from typing import Any
 from limner.evaluate.judging import ASPECTS, Judgements, judge
 from limner.evaluate.prompts import collect_prompts
 from limner.evaluate.reading import Reader
-from limner.evaluate.resampling import Estimate, bootstrap_mean
+from limner.evaluate.resampling import Estimate, bootstrap_mean, share_of
 from limner.images import to_images
 from limner.registry import load, load_clip
 from limner.types import Request, Sampling
@@ -75,7 +75,8 @@ def shares(found: list[Tries], aspect: str) -> dict[str, Estimate]:
         name: [mark for each in found for mark in way(each.marks(aspect), each.picked)]
         for name, way in WAYS.items()
     }
-    table = {name: bootstrap_mean(row) for name, row in rows.items()}
+    table = {name: bootstrap_mean(row) if name == "mean" else share_of(row)
+             for name, row in rows.items()}  # fmt: skip
     gained = [one - other for one, other in zip(rows["picked"], rows["mean"], strict=True)]
     return table | {"gain": bootstrap_mean(gained)}
 

@@ -143,7 +143,7 @@ def shrink(photograph: Image.Image, size: int) -> Image.Image:
 
 def quality(subject: Subject, on: str, images: Tensor, drawn: Tensor, codes: Any) -> Quality:
     """Return the measures of one set of pictures of one size."""
-    found = (psnr(drawn, images), ssim(drawn, images))
+    found = (float(psnr(drawn, images).mean()), float(ssim(drawn, images).mean()))
     return _quality(subject, on, len(images), found, codes)
 
 
@@ -168,8 +168,8 @@ def measure_tiles(subject: Subject, photos: Sequence[Image.Image]) -> tuple[Qual
         drawn, found = through(subject.codec, tiles)
         columns = photo.width // subject.size
         true, made = join(tiles, columns), join(drawn, columns)
-        decibels.append(psnr(made[None], true[None]))
-        similarities.append(ssim(made[None], true[None]))
+        decibels.append(float(psnr(made[None], true[None])))
+        similarities.append(float(ssim(made[None], true[None])))
         codes += [] if found is None else [found]
         shown += [true, made]
     means = (statistics.fmean(decibels), statistics.fmean(similarities))

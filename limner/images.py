@@ -136,7 +136,8 @@ def png_texts(
     """Return the PNG text chunks: the `parameters` line of other tools, and `limner` as JSON."""
     fields = {
         "Steps": settings.get("steps"),
-        "Sampler": settings.get("family"),
+        # Of models that draw from noise `sampler`, as in the JSON beside it; others have none.
+        "Sampler": settings.get("sampler") or settings.get("family"),
         "CFG scale": settings.get("guidance"),
         "Seed": seed,
         "Size": f"{size[0]}x{size[1]}",

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import stat
 import struct
@@ -101,6 +102,14 @@ def test_png_text_is_what_other_tools_read(tmp_path: Path) -> None:
     assert '"prompt": "夜空下的三个红苹果"' in read["limner"]
     assert '"model_hash": "0123456789abcdef"' in read["limner"]
     assert open_image(path).tobytes() == noise().tobytes()
+
+
+def test_a_png_names_one_sampler() -> None:
+    """The line of other tools and the JSON beside it say the same of a model that has samplers."""
+    settings = {"family": "unclip", "sampler": "dpm_solver", "steps": 20}
+    texts = png_texts("a cat", 7, "unclip", settings, size=(64, 64))
+    assert "Sampler: dpm_solver, " in texts["parameters"]
+    assert json.loads(texts["limner"])["sampler"] == "dpm_solver"
 
 
 def test_png_bytes_are_the_same_every_time() -> None:

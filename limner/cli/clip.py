@@ -29,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson = False) -> None:
-    """Put IMAGES in order by how well they fit a prompt, the best first."""
+    """Put IMAGES in order by how well they fit a prompt (100 x cosine), the best first."""
     request = Request(prompt)
     from limner.finish.rank import rank as rank_images
     from limner.images import open_image

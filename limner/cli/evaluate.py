@@ -223,6 +223,7 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
     from limner.evaluate.folder import captioned, pictures_in, reference_of
     from limner.evaluate.prompted import Measurement, draw_prompts, measure
     from limner.evaluate.prompts import check_count
+    from limner.evaluate.resampling import LEAST, too_few
     from limner.evaluate.scenes import Plan
     from limner.registry import load_to_draw
 
@@ -237,6 +238,8 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
         own = images
     else:
         asked = read_asked(Path(task.on))[: task.count]
+    if len(asked) < LEAST:
+        raise too_few(len(asked))
     if against is not None:
         names, images = pictures_in(against, max(len(asked), 2), task.seed)
         reference = reference_of(str(against), names, images)

@@ -5,13 +5,16 @@ Only config.json, preprocessor_config.json and safetensors are read, never a pic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from limner.clip.preparing import FILTERS
 from limner.clip.pretrained import PRETRAINED_IMAGE, PretrainedImageEncoder
 from limner.errors import CheckpointError, quote
 from limner.nn.foreign import build_body
@@ -43,7 +46,7 @@ def import_image_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor]
 def read_seen(
     folder: Path, encoder: type[PretrainedImageEncoder], sizes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the size, mean and std of the pictures that a folder's encoder was trained with.
+    """Return how a folder's encoder was shown pictures: the settings of PretrainedImageConfig.
 
     Raises CheckpointError for what describes no such pictures.
     """
@@ -53,26 +56,79 @@ def read_seen(
     elif (folder / _PROCESSOR).exists():
         held = read_json(folder, _PROCESSOR).get("image_processor")
     held = held if isinstance(held, dict) else {}
-    size = held.get("crop_size") if held.get("do_center_crop", True) else None
-    size = _side(size or held.get("size") or sizes.get("image_size", _SIZE))
     mean, std = held.get("image_mean") or encoder.mean, held.get("image_std") or encoder.std
     if not held.get("do_normalize", True):
         mean, std = (0, 0, 0), (1, 1, 1)
-    if size is None or not (_is_colour(mean) and _is_colour(std)):
+    shown = _shown(held, encoder.processor, sizes.get("image_size", _SIZE))
+    if shown is None or not (_is_colour(mean) and _is_colour(std)):
         raise CheckpointError(
             f"{folder} prepares pictures with the size {quote(held.get('size'))}, mean "
             f"{quote(mean)} and std {quote(std)}; expected a square of at most {_SIZE_LIMIT} "
             "pixels a side, and three numbers from 0 each"
         )
-    return {"size": size, "mean": [float(x) for x in mean], "std": [float(x) for x in std]}
+    return {**shown, "mean": [float(x) for x in mean], "std": [float(x) for x in std]}
 
 
-def _side(size: Any) -> int | None:
-    """Return the pixels a side of a square that is written as a number or as a table."""
+@dataclass(frozen=True)
+class _Processor:
+    """What an image processor of `transformers` does where its file does not say.
+
+    `squash` is what a size of one number means, `share` that of the resized picture which is left.
+    """
+
+    squash: bool
+    crop: bool
+    resample: str
+    share: float = 1.0
+
+
+_PROCESSORS = {
+    "ViT": _Processor(squash=True, crop=False, resample="bilinear"),
+    "CLIP": _Processor(squash=False, crop=True, resample="bicubic"),
+    "Siglip": _Processor(squash=False, crop=False, resample="bicubic"),
+    "ConvNext": _Processor(squash=False, crop=False, resample="bicubic", share=224 / 256),
+}
+_KINDS = ("image_processor_type", "feature_extractor_type")
+_UNCUT = 384  # pixels from which ConvNext's processor squashes
+
+
+def _shown(held: Mapping[str, Any], processor: str, usual: Any) -> dict[str, Any] | None:
+    """Return size, edge, squash and resample of a processor's file; None for what it can't be."""
+    named = str(next((held[key] for key in _KINDS if key in held), ""))
+    kind = re.sub("(ImageProcessor|FeatureExtractor).*", "", named)
+    does = _PROCESSORS.get(kind, _PROCESSORS[processor])
+    crops = does.crop or kind not in _PROCESSORS  # where it says to what size
+    edge, squash = _side(held.get("size") or usual, does.squash)
+    resample = held.get("resample")
+    number = FILTERS.index(does.resample) if resample is None else resample
+    if edge is None or type(number) is not int or not 0 <= number < len(FILTERS):
+        return None
+    size, cut = edge, held.get("crop_size")
+    if does.share < 1 and not squash:
+        share = held.get("crop_pct") or does.share
+        if type(share) not in (int, float) or not 0.1 <= share <= 1:
+            return None
+        edge, squash = (edge, True) if edge >= _UNCUT else (int(edge / share), False)
+    elif cut and held.get("do_center_crop", crops):
+        size = _side(cut, True)[0] or 0
+    if not 0 < size <= edge:
+        return None
+    edge = 0 if edge == size else edge
+    return {"size": size, "edge": edge, "squash": squash, "resample": FILTERS[number]}
+
+
+def _side(size: Any, squash: bool) -> tuple[int | None, bool]:
+    """Return the pixels that a size stands for, and whether of both sides or of the shorter.
+
+    It is a number, which `squash` says to be of both, or a table.
+    """
     if isinstance(size, dict):
-        sides = [size[key] for key in ("height", "width", "shortest_edge") if size.get(key)]
-        size = sides[0] if sides and sides == sides[:1] * len(sides) else None
-    return size if type(size) is int and 0 < size <= _SIZE_LIMIT else None
+        told = {key: value for key, value in size.items() if value is not None}
+        squash = "shortest_edge" not in told
+        sides = list(told.values())
+        wanted = {"height", "width"} if squash else {"shortest_edge"}
+        size = sides[0] if set(told) == wanted and sides == sides[:1] * len(sides) else None
+    return (size if type(size) is int and 0 < size <= _SIZE_LIMIT else None), squash
 
 
 def _is_colour(values: Any) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.clip.losses import LOSSES, SCALE_LIMIT
+from limner.clip.preparing import Preparation
 from limner.clip.towers import check_image_encoder, create_image_encoder
 from limner.errors import ConfigError, did_you_mean, quote
 from limner.parts import create
@@ -66,6 +67,7 @@ class Clip(nn.Module):
         self.image = create_image_encoder(config.image_encoder)
         self.text = text_encoder_of(config, OWN_TEXT)
         self.size: int = self.image.size
+        self.prepare: Preparation = self.image.prepare
         self.image_projection = nn.Linear(self.image.width, config.dimensions, bias=False)
         self.text_projection = nn.Linear(config.width, config.dimensions, bias=False)
         for projection in (self.image_projection, self.text_projection):

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from limner.errors import ConfigError
+from limner.clip.preparing import FILTERS, Preparation
+from limner.errors import ConfigError, did_you_mean, quote
 from limner.nn.foreign import Architecture, Foreign
 
 Colour = tuple[float, float, float]
@@ -23,8 +24,10 @@ Colour = tuple[float, float, float]
 class PretrainedImageConfig:
     """`sizes` are the foreign model's own, `size` the pixels a side of the pictures it gets.
 
-    `mean` and `std` are those of red, green and blue in [0, 1] that it was trained with.
-    `trainable` lets training change the encoder; otherwise it stays as it is.
+    Pictures of other sizes are squashed, or their shorter side made `edge` pixels (0 is `size`) and
+    the middle cut out, by the filter `resample`. `mean` and `std` are those of red, green and blue
+    in [0, 1] that it was trained with. `trainable` lets training change the encoder; otherwise it
+    stays as it is.
     """
 
     sizes: dict[str, Any]
@@ -32,10 +35,20 @@ class PretrainedImageConfig:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     trainable: bool = False
+    edge: int = 0
+    squash: bool = False
+    resample: str = "bicubic"
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise ConfigError(f"size is {self.size}; expected at least 1")
+        if self.edge and self.edge < self.size:
+            raise ConfigError(f"edge is {self.edge}; expected at least size, {self.size}, or 0")
+        if self.resample not in FILTERS:
+            hint = did_you_mean(self.resample, FILTERS)
+            raise ConfigError(
+                f"resample is {quote(self.resample)}; expected one of {', '.join(FILTERS)}{hint}"
+            )
         if not all(0 <= each <= 1 for each in self.mean):
             raise ConfigError(f"mean is {list(self.mean)}; expected numbers from 0 to 1")
         if not all(isfinite(each) and each > 0 for each in self.std):
@@ -51,11 +64,15 @@ class PretrainedImageEncoder(Foreign):
 
     mean: ClassVar[Colour]  # that of the first such model, for a checkpoint that states none
     std: ClassVar[Colour]
+    processor: ClassVar[str]  # of `transformers`, as `limner.clip.importing` knows it
 
     def __init__(self, config: PretrainedImageConfig) -> None:
         super().__init__(config.sizes, config.trainable)
         self.config = config
         self.size = config.size
+        self.prepare = Preparation(
+            config.size, config.edge or config.size, config.squash, config.resample
+        )
         self.width, self.map_channels = self._widths()
         for name in ("mean", "std"):
             values = torch.tensor(getattr(config, name))[:, None, None]
@@ -120,6 +137,7 @@ class PretrainedViT(PretrainedImageEncoder):
         options={"add_pooling_layer": False},
     )
     mean = std = (0.5, 0.5, 0.5)
+    processor = "ViT"
 
     def _widths(self) -> tuple[int, tuple[int, int]]:
         patch, width = self.body.config.patch_size, self.body.config.hidden_size
@@ -164,6 +182,7 @@ class PretrainedClipViT(PretrainedViT):
     )
     mean = (0.48145466, 0.4578275, 0.40821073)
     std = (0.26862954, 0.26130258, 0.27577711)
+    processor = "CLIP"
 
     def _pooled(self, found: Any) -> Tensor:
         token: Tensor = found.pooler_output
@@ -192,6 +211,7 @@ class PretrainedResNet(PretrainedImageEncoder):
     )
     mean = (0.485, 0.456, 0.406)
     std = (0.229, 0.224, 0.225)
+    processor = "ConvNext"
 
     def _widths(self) -> tuple[int, tuple[int, int]]:
         widths, depths = self.body.config.hidden_sizes, self.body.config.depths

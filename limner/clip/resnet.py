@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.clip.preparing import Preparation
 from limner.errors import ConfigError
 
 EXPANSION = 4
@@ -123,6 +124,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.config = config
         self.size = config.size
+        self.prepare = Preparation(config.size, config.size)
         self.width = config.features
         begin, half = config.width, config.width // 2
         stem: list[nn.Module] = []

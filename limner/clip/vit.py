@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.clip.preparing import Preparation
 from limner.errors import ConfigError, did_you_mean, quote
 
 ACTIVATIONS = ("gelu", "quick_gelu")
@@ -77,6 +78,7 @@ class ViT(nn.Module):
         super().__init__()
         self.config = config
         self.size = config.size
+        self.prepare = Preparation(config.size, config.size)
         self.width = config.width
         width, count = config.width, (config.size // config.patch) ** 2
         self.patches = nn.Conv2d(3, width, config.patch, config.patch, bias=False)

@@ -23,6 +23,8 @@ START_BATCHES = 4  # a batch may have fewer vectors than there are codes; a few 
 START_ROUNDS = 5  # of k-means on each of them
 FORGOTTEN = 1e-6  # running use below which a mean is noise
 VOCABULARY_LIMIT = 2**24
+STRETCH = 100.0  # most that the rotation trick multiplies a gradient by
+ZERO = 1e-12  # a vector shorter than this has no direction
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ def rotate(vectors: Tensor, chosen: Tensor) -> Tensor:
     """Turn and stretch each vector (..., D) onto the chosen one, by a map the gradient takes as is.
 
     Fifty 2024, the rotation trick, arXiv 2410.06424: (I - 2rr' + 2qe') ‖c‖ / ‖v‖ with unit vectors
-    e and q of v and c, and r of e + q.
+    e and q of v and c, and r of e + q. Near zero the stretch stops at STRETCH, so that a gradient
+    does not explode; a vector that is zero has no direction to turn, and passes it straight on.
     """
     v, c = vectors.detach(), chosen.detach()
     e, q = F.normalize(v, dim=-1), F.normalize(c, dim=-1)
@@ -217,4 +220,6 @@ def rotate(vectors: Tensor, chosen: Tensor) -> Tensor:
         - 2 * (vectors * r).sum(-1, keepdim=True) * r
         + 2 * (vectors * e).sum(-1, keepdim=True) * q
     )
-    return turned * (c.norm(dim=-1, keepdim=True) / v.norm(dim=-1, keepdim=True).clamp_min(1e-6))
+    length = v.norm(dim=-1, keepdim=True)
+    stretch = (c.norm(dim=-1, keepdim=True) / length.clamp_min(ZERO)).clamp_max(STRETCH)
+    return torch.where(length > ZERO, turned * stretch, vectors)

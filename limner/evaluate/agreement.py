@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import UsageError
+from limner.finish.rank import SCORE
 
 CANDIDATES = 100  # sentences that a picture chooses from
 
@@ -22,7 +23,7 @@ def clip_scores(pictures: Tensor, texts: Tensor) -> Tensor:
     models instead of 2.5. Raises UsageError for sets of other sizes.
     """
     _check(pictures, texts)
-    return 100 * F.cosine_similarity(pictures.double(), texts.double()).clamp_min(0)
+    return SCORE * F.cosine_similarity(pictures.double(), texts.double()).clamp_min(0)
 
 
 def r_precision(

@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limner.evaluate.intervals import Score
+from limner.evaluate.intervals import Score, Z
 from limner.evaluate.resampling import Estimate
 
 CHOICES = ("left", "right", "equal", "neither")
 PRIOR = 0.5  # of a win each way for every pair, so that a model that always won is not infinite
 _ROUNDS, _CLOSE = 10_000, 1e-10
-_Z = 1.959963984540054  # the two-sided 95 % point of the normal distribution
 
 Floats = npt.NDArray[np.float64]
 
@@ -150,7 +149,7 @@ def bradley_terry(wins: Floats, prior: float = PRIOR) -> list[Estimate]:
     """
     added = wins + prior * (1 - np.eye(len(wins)))
     strengths = fit_strengths(added)
-    half = _Z * np.sqrt(np.diag(strengths_covariance(added, strengths)))
+    half = Z * np.sqrt(np.diag(strengths_covariance(added, strengths)))
     votes = (wins + wins.T).sum(1)
     return [
         Estimate(float(value), float(value - margin), float(value + margin), round(float(count)))

@@ -21,15 +21,21 @@ from limner.evaluate.pages import (
 
 PAIRS = 200  # of copies, at most
 NEAREST = 12  # pairs shown of what is no copy
+NO_BOUND = 0.9  # a share that says nothing: one drawing that is no copy has 0.95
 SAMPLES = 16  # pictures of a prompt in the bias audit
 
 
 def say_bound(result: Audit) -> str:
     """Return in words how many copies there are and the most that there may be."""
     copies = len(result.copies)
-    return (
+    found = (
         f"{copies} of {result.drawn} drawings are copies of one of {result.trained} training "
-        f"pictures; with 95 % confidence at most {100 * result.bound:.2g} % of drawings like these "
+        "pictures; "
+    )
+    if result.bound >= NO_BOUND:
+        return f"{found}of drawings like these that rules out no share: any number may be copies."
+    return (
+        f"{found}with 95 % confidence at most {100 * result.bound:.2g} % of drawings like these "
         "are. That is a bound, no proof of none."
     )
 

@@ -65,9 +65,11 @@ class Comparison:
         found = []
         for each in (self.overall, *self.kinds):
             where = "" if each is self.overall else f"on {each.kind}: "
-            interval = f"{each.estimate.low:+.3g} to {each.estimate.high:+.3g}"
+            interval = each.estimate.interval("+.3g")
             if each.estimate.n < LEAST:
                 text = f"too few prompts, {each.estimate.n}"
+            elif each.estimate.low == each.estimate.high == 0:
+                text = f"the same score on each of {each.estimate.n} prompts, so no interval"
             elif each.verdict == "none":
                 text = f"no difference shown; B - A is {interval}"
             else:
@@ -123,7 +125,7 @@ def render_comparison(
             each.estimate.n,
             f"{each.first:.4g}",
             f"{each.second:.4g}",
-            f"{each.estimate.value:+.4g} ({each.estimate.low:+.4g} to {each.estimate.high:+.4g})",
+            f"{each.estimate.value:+.4g} ({each.estimate.interval('+.4g')})",
             text,
         )
         for each, text in zip(every, said, strict=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-_Z = 1.959963984540054  # the two-sided 95 % point of the normal distribution
+Z = 1.959963984540054  # the two-sided 95 % point of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Score:
         return {"value": value, "low": round(self.low, 4), "high": round(self.high, 4), "n": self.n}
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+def wilson(right: float, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson interval of `right` successes in `n` trials; (0, 1) where n is 0.
 
     The trials are taken as independent: pictures of one model with the same flaw are not quite.
@@ -48,7 +48,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
     share = right / n
-    scale = 1 + _Z**2 / n
-    middle = (share + _Z**2 / (2 * n)) / scale
-    half = _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)) / scale
+    scale = 1 + Z**2 / n
+    middle = (share + Z**2 / (2 * n)) / scale
+    half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
     return max(0.0, middle - half), min(1.0, middle + half)

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from limner.evaluate import distributions
 from limner.evaluate.agreement import clip_scores, r_precision
-from limner.evaluate.intervals import wilson
+from limner.evaluate.intervals import Z, wilson
 from limner.evaluate.networks import Network
 from limner.evaluate.prompt_files import Asked
-from limner.evaluate.resampling import Estimate, bootstrap_mean, jackknife
+from limner.evaluate.resampling import LEAST, Estimate, bootstrap_mean, jackknife, share_of, too_few
+from limner.finish.rank import SCORE
 from limner.images import to_images
 
 if TYPE_CHECKING:
@@ -147,8 +148,10 @@ def measure(
 
     `clip` and `texts` (N, D), the sentences' vectors, give CLIP score and R-precision; `network`
     gives the Vendi score and, where it knows classes, the Inception Score; with `reference`, the
-    features of real pictures, the distances to them.
+    features of real pictures, the distances to them. Raises UsageError for fewer than LEAST.
     """
+    if len(shown) < LEAST:
+        raise too_few(len(shown))
     figures: list[Figure] = []
     kinds: dict[str, Estimate] = {}
     pictures = [each.image for each in shown]
@@ -157,7 +160,7 @@ def measure(
         seen[clip.sha256] = clip.features(pictures, lambda *at: watch("features", *at))
         figures += _agreement(seen[clip.sha256], texts, shown, clip)
         kinds = _by_kind(clip_scores(seen[clip.sha256], texts), shown)
-    if network is not None and len(shown) > 1:
+    if network is not None:
         features = seen.get(network.sha256)
         if features is None:
             features = network.features(pictures, lambda *at: watch("features", *at))
@@ -202,12 +205,11 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
     def frechet(drawn: Tensor) -> float:
         return distributions.frechet_distance(drawn, reference)
 
-    kernel, spread = distributions.kernel_distance(features, reference)
     found = [
         Figure(network.title("FID"), estimate(frechet), "lower", "distance of fitted Gaussians"),
         Figure(
             network.title("KID"),
-            Estimate(kernel, kernel - 1.96 * spread, kernel + 1.96 * spread, count),
+            _kernel_distance(features, reference),
             "lower",
             "squared distance by a kernel, without bias; the interval is that of its subsets",
         ),
@@ -232,6 +234,13 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
                       for name, value, about in shares)]  # fmt: skip
 
 
+def _kernel_distance(features: Tensor, reference: Tensor) -> Estimate:
+    """Return KID; its subsets are halves, which spread as the whole does, where both have two."""
+    kernel, spread = distributions.kernel_distance(features, reference)
+    half = Z * spread if min(len(features), len(reference)) >= 4 else math.inf
+    return Estimate(kernel, kernel - half, kernel + half, len(features))
+
+
 def _widened(share: Estimate, judged: int) -> Estimate:
     """Return the share with the wider of its own interval and Wilson's for `judged` pictures.
 
@@ -250,7 +259,7 @@ def _agreement(
     scores = bootstrap_mean(clip_scores(pictures, texts).numpy())
     found = [Figure(clip.title("CLIP score"), scores, "higher", "100 x cosine, not below 0")]
     if len(set(sentences)) > 1:
-        right = bootstrap_mean(r_precision(pictures, texts, sentences).numpy())
+        right = share_of(r_precision(pictures, texts, sentences).numpy())
         about = f"own sentence nearest of {min(100, len(set(sentences)))}"
         found.append(Figure(clip.title("R-precision"), right, "higher", about))
     return found
@@ -274,7 +283,7 @@ def _scores(clip: Any, images: Sequence[Image], texts: Sequence[str]) -> list[fl
     if clip is None:
         return [None] * len(images)
     cosines: Tensor = (clip.see(images) * clip.encode_texts(texts)).sum(1)
-    return (100 * cosines.double()).tolist()
+    return (SCORE * cosines.double()).tolist()
 
 
 def _rank(score: float | None) -> float:

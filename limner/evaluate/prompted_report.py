@@ -36,8 +36,9 @@ def render_measurement(result: Measurement, conditions: Conditions, title: str) 
              for each in result.figures],
         ),
         paragraph(
-            "Intervals of means are bootstrapped over prompts, those of distances come of leaving "
-            "out tenths of the drawn pictures; neither knows the chance in the reference set."
+            "Intervals of means are bootstrapped over prompts, that of R-precision is Wilson's, "
+            "those of distances come of leaving out tenths of the drawn pictures (Student's t); "
+            "none knows the chance in the reference set."
         ),
     ]  # fmt: skip
     if scores:
@@ -60,11 +61,7 @@ def render_measurement(result: Measurement, conditions: Conditions, title: str) 
 
 
 def _parts(estimate: Estimate) -> tuple[str, str, int]:
-    return (
-        f"{estimate.value:.4g}",
-        f"{estimate.low:.4g} to {estimate.high:.4g}",
-        estimate.n,
-    )
+    return f"{estimate.value:.4g}", estimate.interval(), estimate.n
 
 
 def _figure(shown: Shown) -> str:

@@ -27,7 +27,7 @@ def reconstruction_distance(network: Network, copies: Tensor, truth: Tensor) -> 
 
     Both are (N, 3, H, W) in [-1, 1], seen as pictures of 8 bits; the copy of picture i is row i,
     and the interval leaves out both together. Like FID it is larger of fewer pictures. Raises
-    UsageError for fewer than two pictures, and as `frechet_distance`.
+    UsageError as `jackknife` and `frechet_distance`.
     """
     seen, real = (network.features(to_images(each)) for each in (copies, truth))
     return Figure(

@@ -1,5 +1,6 @@
 """How sure a figure is: intervals by drawing its pictures again (bootstrap) or leaving some out."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -8,11 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from limner.errors import UsageError
+from limner.evaluate.intervals import wilson
+
 RESAMPLES, RESAMPLES_LIMIT = 2000, 50_000
 _IN_TAIL = 40  # resamples that an end of an interval rests on
 _LEAST_TAIL = 1e-9  # of two values the interval is all that resamples can show
 _NUMBERS = 2**21  # drawn at once
 GROUPS = 10
+LEAST = 3  # pictures that a jackknife needs: without one of them two are left to compare
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,7 +32,13 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+        return f"{self.value:.4g} ({self.interval()})"
+
+    def interval(self, form: str = ".4g") -> str:
+        """Return the ends in words, each in the format `form`, or that they are unknown."""
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            return f"no interval: {self.n} is too few"
+        return f"{self.low:{form}} to {self.high:{form}}"
 
     def to_json(self) -> dict[str, float | int | None]:
         """Return the four fields, with six significant digits; null for an end that is unknown."""
@@ -59,6 +70,17 @@ def bootstrap_mean(values: Any, *, confidence: float = 0.95, seed: int = 0) -> E
     return Estimate(float(rows.mean()), float(low), float(high), len(rows))
 
 
+def share_of(marks: Any) -> Estimate:
+    """Return the mean of marks (N,) in [0, 1] with its Wilson interval.
+
+    Resamples of 20 right answers of 20 are all right, as if no wrong one could ever come. Marks
+    between 0 and 1, of answers that are partly right, make the interval rather too wide.
+    """
+    rows = np.asarray(marks, np.float64)
+    low, high = wilson(float(rows.sum()), len(rows))
+    return Estimate(float(rows.mean()) if len(rows) else 0.0, low, high, len(rows))
+
+
 def resampled_means(values: Floats, seed: int, count: int = RESAMPLES) -> Floats:
     """Return the means (count,) of samples drawn from values (N,) with replacement."""
     rng = np.random.default_rng(seed)
@@ -71,20 +93,31 @@ def resampled_means(values: Floats, seed: int, count: int = RESAMPLES) -> Floats
     return np.concatenate(parts)
 
 
-def _widened_tail(tail: float, count: int) -> float:
-    """Return the share of resamples to leave out at each end, smaller the fewer values there are.
+def student(tail: float, free: int) -> float:
+    """Return the value that Student's t with `free` degrees of freedom passes in a share `tail`.
 
-    Student's quantile is that of Abramowitz and Stegun 1964, 26.7.5.
+    Abramowitz and Stegun 1964, 26.7.5: at 0.025 2 % too low for 3 degrees, exact for 1 and 2.
     """
-    normal, free = NormalDist(), count - 1
-    z = normal.inv_cdf(1 - tail)
-    student = (
+    if free == 1:
+        return 1 / math.tan(math.pi * tail)
+    if free == 2:
+        return (1 - 2 * tail) * math.sqrt(1 / (2 * tail * (1 - tail)))
+    z = NormalDist().inv_cdf(1 - tail)
+    return (
         z
         + (z**3 + z) / (4 * free)
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * free**3)
     )
-    return max(_LEAST_TAIL, normal.cdf(-student * (count / free) ** 0.5))
+
+
+def _widened_tail(tail: float, count: int) -> float:
+    """Return the share of resamples to leave out at each end, smaller the fewer values there are.
+
+    It is the normal share beyond Student's quantile.
+    """
+    free = count - 1
+    return max(_LEAST_TAIL, NormalDist().cdf(-student(tail, free) * (count / free) ** 0.5))
 
 
 def jackknife(
@@ -98,12 +131,23 @@ def jackknife(
 
     `statistic` takes the indices of the pictures to use. Distances between sets of features see a
     picture drawn twice as less variety, which a bootstrap would report as error; leaving pictures
-    out does not (Efron 1982, The Jackknife, chapter 2). It does not know the bias of a statistic.
+    out does not (Efron 1982, The Jackknife, chapter 2). The spread of ten parts is known with 9
+    degrees of freedom, so that the interval is Student's. It does not know the bias of a statistic.
+    Raises UsageError for fewer than LEAST pictures.
     """
+    if count < LEAST:
+        raise too_few(count)
     every = np.arange(count)
     value = statistic(every)
     parts = np.array_split(np.random.default_rng(seed).permutation(count), min(GROUPS, count))
     rest = np.array([statistic(np.setdiff1d(every, part)) for part in parts])
     spread = np.sqrt((len(rest) - 1) / len(rest) * np.square(rest - rest.mean()).sum())
-    half = float(NormalDist().inv_cdf((1 + confidence) / 2) * spread)
+    half = student((1 - confidence) / 2, len(parts) - 1) * float(spread)
     return Estimate(value, value - half, value + half, count)
+
+
+def too_few(count: int) -> UsageError:
+    """Return the error for so few pictures that nothing says how sure a figure is."""
+    return UsageError(
+        f"{count} prompts or pictures are too few to say how sure a figure is; give {LEAST} or more"
+    )

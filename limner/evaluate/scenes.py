@@ -165,7 +165,11 @@ def score_scenes(
         if codec is not None and "codec" in plan.sets:
             copies = reconstruct(codec, scenes.truth)
             answers["codec"] = scorer.judged(seen, copies)
-            quality = {"psnr": psnr(copies, scenes.truth), "ssim": ssim(copies, scenes.truth)}
+            measures = {"psnr": psnr, "ssim": ssim}
+            quality = {
+                name: float(measure(copies, scenes.truth).mean())
+                for name, measure in measures.items()
+            }
             if network is not None:
                 rfid = reconstruction_distance(network, copies, scenes.truth)
         if vary is not None and "varied" in plan.sets:

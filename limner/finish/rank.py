@@ -1,6 +1,6 @@
 """The best of many: pictures put in order by how well a CLIP finds that they fit a sentence.
 
-A CLIP knows what it was trained on and no more; its cosines are no measure of beauty, and those of
+A CLIP knows what it was trained on and no more; its scores are no measure of beauty, and those of
 two models can't be compared.
 """
 
@@ -17,14 +17,16 @@ from limner.types import PICTURES_LIMIT, ModelInfo, Picture
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+SCORE = 100.0  # times a cosine: the one scale of CLIP scores, here and in `limner eval`
+
 
 def rank(clip: Any, prompt: str, images: Sequence[Image]) -> list[tuple[int, float]]:
     """Return the number and score of each picture, the best first.
 
-    Scores are cosines in [-1, 1]; equal ones stay in their order. Raises UsageError for no picture,
-    and for a prompt that cannot be read.
+    Scores are 100 times the cosine, as CLIP scores always are; equal ones stay in their order.
+    Raises UsageError for no picture, and for a prompt that cannot be read.
     """
-    scores = clip.compare(images, [prompt])[:, 0].tolist()
+    scores = (SCORE * clip.compare(images, [prompt])[:, 0].double()).tolist()
     return sorted(enumerate(scores), key=lambda entry: -entry[1])
 
 

@@ -78,7 +78,8 @@ class StridedConfig(TextConditioned):
     """Sizes of DCGAN's discriminator, `channels` from fine to coarse.
 
     `batch_norm` is DCGAN's own, and ties pictures of a batch together, which a gradient penalty
-    does not allow; `spectral` bounds every layer's gain at 1 (Miyato 2018, arXiv 1802.05957).
+    does not allow; `spectral` bounds the gain of every layer but those of the text encoder, whose
+    norms undo it, at 1 (Miyato 2018, arXiv 1802.05957).
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256)
@@ -111,7 +112,7 @@ class StridedDiscriminator(Discriminator):
         self.last = nn.Conv2d(before, 1, 4)
         small_weights(self)
         if config.spectral:
-            bound_gain(self.body, self.join, self.last)
+            bound_gain(self.body, self.project, self.join, self.last)
 
     def look(self, seen: Seen) -> Tensor:
         """Map pictures (B, 3, H, W) to maps (B, F, 4, 4)."""
@@ -254,7 +255,7 @@ def batch_deviation(x: Tensor) -> Tensor:
 
 
 def bound_gain(*modules: nn.Module) -> None:
-    """Bound the gain of every convolution and linear layer by the power method."""
+    """Bound the gain of every convolution and linear layer of the modules by the power method."""
     for module in modules:
         for part in module.modules():
             if isinstance(part, nn.Conv2d | nn.Linear):

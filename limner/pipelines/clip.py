@@ -65,13 +65,13 @@ class ClipPipeline(nn.Module):
         return torch.cat([self.clip.encode_texts(part.to(self.device)) for part in parts])
 
     def see(self, pictures: Sequence[Image]) -> Tensor:
-        """Return unit vectors (B, D) of pictures of any size, seen in the square at their middle.
+        """Return unit vectors (B, D) of pictures of any size, prepared as the encoder wants them.
 
-        Raises UsageError for no picture.
+        Most see the square at their middle. Raises UsageError for no picture.
         """
         if not pictures:
             raise UsageError("no pictures were given; give at least one")
-        return self.encode_images(to_tensor([_square(each, self.size) for each in pictures]))
+        return self.encode_images(to_tensor(list(map(self.clip.prepare, pictures))))
 
     def compare(self, pictures: Sequence[Image], texts: Sequence[str]) -> Tensor:
         """Return how near pictures and texts are: cosines (B, N) in [-1, 1]."""
@@ -117,11 +117,3 @@ def label_sentences(label: str) -> list[str]:
         template.format(label, a=article)
         for template in TEMPLATES["chinese" if chinese else "english"]
     ]
-
-
-def _square(picture: Image, size: int) -> Image:
-    from PIL import Image, ImageOps
-
-    if picture.size == (size, size):
-        return picture
-    return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)

@@ -91,9 +91,10 @@ def dpm_solver(
 class DiffusionSampling:
     """Settled values of how a picture is drawn from noise.
 
-    `steps` and `sampler` are the decoder's; `guidance` 0 is none; text is pushed by `text_share` of
-    it. `rescale` in [0, 1] tames it. `candidates` embeddings are drawn by the prior in
-    `prior_steps`, and the nearest to the text is taken. UsageError for a value out of range.
+    `steps` are the decoder's, `sampler` is its and the upsampler's; `guidance` 0 is none; text is
+    pushed by `text_share` of it. `rescale` in [0, 1] tames it. `candidates` embeddings are drawn by
+    the prior in `prior_steps`, and the nearest to the text is taken. UsageError for a value out of
+    range.
     """
 
     steps: int = 20

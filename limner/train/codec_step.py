@@ -15,6 +15,7 @@ from limner.codecs import create_autoencoder
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.evaluate.codes import code_use
+from limner.evaluate.metrics import WINDOW, psnr, ssim
 from limner.train.codec_data import pictures_of
 from limner.train.config import TrainConfig
 from limner.train.losses import (
@@ -22,8 +23,6 @@ from limner.train.losses import (
     adaptive_weight,
     discriminator_loss,
     perceptual_loss,
-    psnr,
-    ssim,
 )
 from limner.train.own_data import OwnData, open_data
 from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
@@ -131,9 +130,12 @@ class CodecStep:
     def validate(self) -> dict[str, float]:
         """Return PSNR and SSIM on held-out pictures, and how codes are used, or the latent's scale.
 
-        Shares of codes used and perplexities are means over token maps and groups.
+        Shares of codes used and perplexities are means over token maps and groups. Pictures smaller
+        than a window of SSIM have none.
         """
-        codec, numbers, coded = self.codec, [], []
+        codec, coded = self.codec, []
+        measures = {"psnr": psnr} | ({"ssim": ssim} if codec.config.size >= WINDOW else {})
+        numbers: dict[str, list[Tensor]] = {name: [] for name in measures}
         with self._measured():
             for held in self.pictures.held_out(self.config.data.held_for_validation):
                 images = held.to(self.device)
@@ -142,10 +144,9 @@ class CodecStep:
                     reconstruction = codec.decode_latent(coded[-1])
                 else:
                     reconstruction = codec.decode(coded[-1])
-                measures = (psnr(reconstruction, images), ssim(reconstruction, images))
-                numbers.append(torch.stack(measures))
-        decibels, similarity = torch.cat(numbers, dim=1).mean(1).tolist()
-        found = {"psnr": decibels, "ssim": similarity}
+                for name, measure in measures.items():
+                    numbers[name].append(measure(reconstruction, images))
+        found = {name: float(torch.cat(values).mean()) for name, values in numbers.items()}
         if codec.continuous:
             return found | {"latent_deviation": float(torch.cat(coded).std())}
         use = code_use(torch.cat(coded), codec)

@@ -43,7 +43,7 @@ from limner.train.gan_watch import (
     small_features,
 )
 from limner.train.losses import pixel_loss
-from limner.train.optimizer import Average
+from limner.train.optimizer import Average, decay_groups
 from limner.train.own_data import OwnData, open_data
 from limner.train.parts import inspect_family
 from limner.train.text import text_side_of
@@ -362,9 +362,8 @@ def _adam(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     loop, training = config.loop, config.gan_training
     learnt = [each for each in module.parameters() if each.requires_grad]
     betas = (training.momentum, SECOND_MOMENT)
-    return torch.optim.AdamW(
-        learnt, lr=loop.learning_rate, betas=betas, weight_decay=loop.weight_decay, fused=True
-    )
+    groups = decay_groups(module, learnt, loop.weight_decay)
+    return torch.optim.AdamW(groups, lr=loop.learning_rate, betas=betas, fused=True)
 
 
 def _open_clip(config: TrainConfig) -> Any:

@@ -68,26 +68,3 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     ours = mean_of(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
     theirs = mean_of(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
     return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
-
-
-def psnr(reconstruction: Tensor, images: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio in dB of each picture (B,)."""
-    error = (reconstruction.float() - images.float()).square().flatten(1).mean(1)
-    return 10 * torch.log10(4 / error.clamp_min(1e-10))
-
-
-def ssim(reconstruction: Tensor, images: Tensor, window: int = 7) -> Tensor:
-    """Return the structural similarity of each picture (B,), with a uniform window.
-
-    Wang 2004, equation 13, K1 = 0.01 and K2 = 0.03, data range 2.
-    """
-    x, y = reconstruction.float(), images.float()
-    bound1, bound2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
-    mean_x, mean_y = F.avg_pool2d(x, window, 1), F.avg_pool2d(y, window, 1)
-    unbias = window * window / (window * window - 1)
-    var_x = (F.avg_pool2d(x * x, window, 1) - mean_x * mean_x) * unbias
-    var_y = (F.avg_pool2d(y * y, window, 1) - mean_y * mean_y) * unbias
-    covariance = (F.avg_pool2d(x * y, window, 1) - mean_x * mean_y) * unbias
-    top = (2 * mean_x * mean_y + bound1) * (2 * covariance + bound2)
-    bottom = (mean_x**2 + mean_y**2 + bound1) * (var_x + var_y + bound2)
-    return (top / bottom).flatten(1).mean(1)

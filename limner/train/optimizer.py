@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,16 +28,15 @@ def create_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers of a module: one AdamW, or Muon for matrices beside AdamW.
 
-    Muon (Jordan 2024) orthogonalises the momentum of hidden matrices; its updates are scaled to
-    AdamW's size ("match_rms_adamw"), so both follow one learning rate.
+    Vectors and biases of any shape, such as (groups, vocabulary), do not decay. Muon (Jordan 2024)
+    orthogonalises the momentum of hidden matrices; its updates are scaled to AdamW's size
+    ("match_rms_adamw"), so both follow one learning rate.
     """
     matrices, others = split_parameters(module)
     if kind == "adamw":
         matrices, others = [], matrices + others
-    groups = [
-        {"params": [p for p in others if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    ordered = [p for p in others if p.ndim >= 2] + [p for p in others if p.ndim < 2]
+    groups = decay_groups(module, ordered, weight_decay)
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.98), eps=1e-8, fused=True)
     ]
@@ -50,6 +51,26 @@ def create_optimizers(
             )
         )
     return optimizers
+
+
+def decay_groups(
+    module: nn.Module, parameters: list[Tensor], weight_decay: float
+) -> list[dict[str, Any]]:
+    """Return an optimiser's groups of a module's parameters, in which no bias or vector decays.
+
+    The parameters keep their order, by which a saved state finds them again.
+    """
+    biases = {
+        id(parameter) for name, parameter in module.named_parameters() if name.endswith("bias")
+    }
+
+    def decay_of(parameter: Tensor) -> float:
+        return 0.0 if parameter.ndim < 2 or id(parameter) in biases else weight_decay
+
+    return [
+        {"params": list(alike), "weight_decay": decay}
+        for decay, alike in groupby(parameters, decay_of)
+    ]
 
 
 def schedule(step: int, steps: int, warmup: int, decay: float, kind: str = "wsd") -> float:

@@ -18,13 +18,13 @@ from limner.data.pairs import PairBatches, PairSettings
 from limner.data.scene_words import scene_words
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
+from limner.evaluate.metrics import psnr
 from limner.pipelines.families import latent_shape
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.train.caches import digest_of, tokenizer_digest
 from limner.train.config import TrainConfig
-from limner.train.losses import psnr
 from limner.train.optimizer import Average
 from limner.train.parts import inspect_family, load_codec
 from limner.train.prior_data import SAMPLE_PROMPTS

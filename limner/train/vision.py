@@ -31,7 +31,9 @@ def image_side_of(config: TrainConfig) -> ImageSide:
     if not vision.encoder:
         return ImageSide()
     encoder, weights = import_image_encoder(vision.encoder)
-    encoder |= {"size": vision.size or encoder["size"], "trainable": vision.trainable}
+    size = vision.size or encoder["size"]
+    edge = encoder["edge"] * size // encoder["size"]
+    encoder |= {"size": size, "edge": edge, "trainable": vision.trainable}
     return ImageSide(encoder, weights)
 
 

@@ -202,9 +202,20 @@ def test_prompt_files_are_split_by_kind(
 
 def test_the_embedded_clip_scores_prompts(model: str, tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
-    path.write_text("a red apple\n", encoding="utf-8")
+    path.write_text("a red apple\na cat\nthree dogs\n", encoding="utf-8")
     answer = json.loads(run(model, "--on", str(path), "--json").stdout)
-    assert answer["conditions"]["clip"]["name"] == "limner-clip" and len(answer["best"]) == 1
+    assert answer["conditions"]["clip"]["name"] == "limner-clip" and len(answer["best"]) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_prompts_are_refused_before_a_model_is_loaded(count: int, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(["a red apple", "a cat"][:count]), encoding="utf-8")
+    ran = run("no such model", "--on", str(path), "--json")
+    assert isinstance(ran.exception, UsageError)
+    assert f"{count} prompts or pictures are too few to say how sure a figure is" in str(
+        ran.exception
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner.codecs.codebook import START_BATCHES, CodebookOptions, VectorQuantizer, rotate
+from limner.codecs.codebook import (
+    START_BATCHES,
+    STRETCH,
+    CodebookOptions,
+    VectorQuantizer,
+    rotate,
+)
 from limner.errors import ConfigError
 
 
@@ -280,6 +286,42 @@ def test_the_rotation_trick_turns_the_gradient_as_the_vector() -> None:
         matrix = rotation_by_matrix(vectors[row].detach(), chosen[row])
         torch.testing.assert_close(matrix @ vectors[row], chosen[row])
         torch.testing.assert_close(gradient[row], matrix.T @ toward[row])
+
+
+def rotate_to(source: Tensor, target: Tensor) -> Tensor:
+    """The rotation trick as vector-quantize-pytorch 1.29 writes it."""
+    lengths = source.norm(dim=-1, keepdim=True), target.norm(dim=-1, keepdim=True)
+    u, q = source / lengths[0].clamp(min=1e-6), target / lengths[1].clamp(min=1e-6)
+    e, w = source[:, None], F.normalize(u + q, dim=1).detach()
+    turned = (
+        e
+        - 2 * (e @ w[:, :, None] @ w[:, None])
+        + 2 * (e @ u[:, :, None].detach() @ q[:, None].detach())
+    )[:, 0]
+    return turned * (lengths[1] / lengths[0].clamp(min=1e-6)).detach()
+
+
+def test_the_rotation_trick_is_the_peer_s_away_from_zero() -> None:
+    source, target, toward = (flatten(batch(seed))[:50] for seed in (0, 1, 2))
+    gradients = []
+    for trick in (rotate, rotate_to):
+        vectors = source.clone().requires_grad_()
+        turned = trick(vectors, target)
+        torch.testing.assert_close(turned, target)
+        gradients.append(torch.autograd.grad((turned * toward).sum(), vectors)[0])
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-12, 1e-9, 1e-6, 1e-3, 1.0])
+def test_near_zero_the_rotation_trick_does_not_blow_a_gradient_up(length: float) -> None:
+    direction = F.normalize(torch.randn(20, 4, generator=torch.Generator().manual_seed(3)), dim=1)
+    vectors = (direction * length).requires_grad_()
+    chosen = F.normalize(torch.randn(20, 4, generator=torch.Generator().manual_seed(4)), dim=1)
+    toward = F.normalize(torch.randn(20, 4, generator=torch.Generator().manual_seed(5)), dim=1)
+    (gradient,) = torch.autograd.grad((rotate(vectors, chosen) * toward).sum(), vectors)
+    assert float(gradient.norm(dim=1).max()) <= STRETCH * 1.001
+    if length < 1e-12:  # no direction to turn: straight through
+        torch.testing.assert_close(gradient, toward)
 
 
 def test_the_rotation_trick_is_finite_where_no_rotation_is() -> None:

@@ -75,6 +75,20 @@ def test_a_kind_of_few_prompts_has_no_verdict() -> None:
     assert "too few prompts, 9" in found.sentences("A", "B")[1]
 
 
+def test_equal_scores_on_every_prompt_leave_no_interval() -> None:
+    a, kinds = scores(1)
+    found = compare(a, a, kinds, "x")
+    said = found.sentences("A", "B")[0]
+    assert said == "the same score on each of 200 prompts, so no interval"
+    assert found.overall.verdict == "none"
+
+
+def test_a_kind_of_one_prompt_has_no_infinite_ends() -> None:
+    a, _ = scores(1)
+    text = page_of(compare(a, a + 1, ["rare"] + ["common"] * 199, "x"))
+    assert "no interval: 1 is too few" in text and "-inf" not in text
+
+
 def page_of(found: Comparison) -> str:
     rows = [("model", "<m>"), ("hardware", "h")]
     return render_comparison(found, rows, rows, "A and B")

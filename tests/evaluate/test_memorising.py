@@ -11,6 +11,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from limner.data.nouns import nouns
 from limner.data.scenes import render, sample_graph, scene_rng
+from limner.evaluate.audit_reports import say_bound
 from limner.evaluate.memorising import (
     Album,
     Audit,
@@ -71,6 +72,15 @@ def test_all_of_20_planted_copies_are_found_and_none_of_480_others(
     assert {each.how for each in found.copies[::5]} == {"pixels"}
     assert (found.drawn, found.trained) == (500, 300)
     assert 0.04 < found.bound < 0.06
+
+
+def test_a_bound_that_rules_out_nothing_is_said_in_words() -> None:
+    same = [drawing(7), drawing(8)]
+    for drawn, train in ((same, same), (same[:1], same[1:])):
+        said = say_bound(audit(album(drawn), album(train)))
+        assert "rules out no share" in said and "%" not in said
+    few = say_bound(audit(album([drawing(each) for each in range(10, 22)]), album(same)))
+    assert "at most 22 % of drawings" in few
 
 
 def test_a_copy_is_found_beside_the_same_form_in_other_colours() -> None:

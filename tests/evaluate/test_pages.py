@@ -66,6 +66,7 @@ def test_a_report_holds_figures_conditions_and_pictures_escaped() -> None:
     assert len(check(text)) == plots + 3 * 5  # best, worst, sheet
     for told in ("FID(net 12345678)", "2 to 4", "top_p 0.9", "photos: 5 pictures, cdcdcdcd"):
         assert told in text
+    assert "no interval: 1 is too few" in text and "inf" not in text.replace("infinite", "")
     assert text.count("<script") == 0 and "&lt;script&gt;" in text
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from limner.errors import UsageError
 from limner.evaluate.networks import clip_network
 from limner.evaluate.prompt_files import Asked
 from limner.evaluate.prompted import Measurement, draw_prompts, measure, seeds_of
@@ -60,13 +61,41 @@ def test_figures_are_named_by_their_network_and_hold_their_value() -> None:
         assert each.name.endswith(f"(limner-clip {network.sha256[:8]})")
         estimate = each.estimate
         assert estimate.low <= estimate.value <= estimate.high and estimate.n == 12
-    shares = {each.name.partition("(")[0]: each.estimate for each in figures[5:8]}
+    shares = {each.name.partition("(")[0]: each.estimate for each in figures[5:8] + figures[1:2]}
     for share in shares.values():  # of 12 pictures nothing is certain
         assert share.low >= 0 and share.high <= 1 and share.high - share.low > 0.2
     mean = sum(max(0, each.score or 0) for each in shown) / 12
     assert figures[0].estimate.value == pytest.approx(mean, rel=1e-5)
     assert kinds["fruit"].value == pytest.approx(mean, rel=1e-5)
     assert set(figures[3].to_json()) == {"name", "value", "low", "high", "n", "better"}
+
+
+def test_sentences_that_are_all_found_are_not_certain() -> None:
+    network = clip_network(tiny_clip())
+    shown = draw_prompts(draw, [Asked(f"{place} red apples") for place in range(20)])
+    texts = network.features([each.image for each in shown])  # as if a CLIP never erred
+    found = {each.name.partition("(")[0]: each.estimate
+             for each in measure(shown, clip=network, texts=texts)[0]}  # fmt: skip
+    right = found["R-precision"]
+    assert (right.value, right.high) == (1, 1)
+    assert right.low == pytest.approx(0.8389, abs=5e-5)
+
+
+def test_two_prompts_are_too_few() -> None:
+    network = clip_network(tiny_clip())
+    shown = draw_prompts(draw, ASKED[:2])
+    with pytest.raises(UsageError, match="2 prompts or pictures are too few"):
+        measure(shown, network=network)
+
+
+def test_a_kernel_distance_of_few_has_no_interval() -> None:
+    network = clip_network(tiny_clip())
+    shown = draw_prompts(draw, ASKED)
+    real = network.features([each.image for each in draw_prompts(draw, ASKED, seed=1)])
+    found = {each.name.partition("(")[0]: each.estimate
+             for each in measure(shown, network=network, reference=real)[0]}  # fmt: skip
+    assert found["KID"].interval() == "no interval: 3 is too few"
+    assert found["FID"].low < found["FID"].value < found["FID"].high
 
 
 def test_pictures_like_the_reference_are_nearer_to_it() -> None:

@@ -80,6 +80,7 @@ def test_what_leaves_the_range_is_clipped() -> None:
     assert float(reconstruct(Change(shift=9.0), pictures(3)).max()) == 1.0  # type: ignore[arg-type]
 
 
-def test_one_picture_is_too_few() -> None:
-    with pytest.raises(UsageError, match="at least two"):
-        distance(Change(), pictures(1))
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_pictures_are_refused(count: int) -> None:
+    with pytest.raises(UsageError, match=f"{count} prompts or pictures are too few"):
+        distance(Change(), pictures(count))

@@ -7,6 +7,7 @@ from PIL import Image
 
 import limner
 from limner.errors import UsageError
+from limner.evaluate.agreement import clip_scores
 from limner.finish.rank import check_best_of, keep_best, rank
 from limner.text.notes import Note
 from limner.types import Picture
@@ -25,13 +26,22 @@ def pictures() -> list[Picture]:
     ]
 
 
-def test_pictures_are_put_in_the_order_of_their_cosines() -> None:
+def test_pictures_are_put_in_the_order_of_their_scores() -> None:
     clip, images = tiny_clip(), [picture.image for picture in pictures()]
-    cosines = clip.compare(images, [PROMPT])[:, 0].tolist()
+    cosines = (100 * clip.compare(images, [PROMPT])[:, 0]).tolist()
     ranked = rank(clip, PROMPT, images)
     assert sorted(number for number, _ in ranked) == list(range(5))
-    assert [score for _, score in ranked] == sorted(cosines, reverse=True)
-    assert all(score == pytest.approx(cosines[number], abs=1e-6) for number, score in ranked)
+    assert [score for _, score in ranked] == pytest.approx(sorted(cosines, reverse=True), abs=1e-4)
+    assert all(score == pytest.approx(cosines[number], abs=1e-4) for number, score in ranked)
+
+
+def test_a_score_is_that_of_an_evaluation() -> None:
+    """`limner rank` and `limner eval` say one number of one picture and sentence."""
+    clip, images = tiny_clip(), [picture.image for picture in pictures()]
+    told = clip_scores(clip.see(images), clip.encode_texts([PROMPT]).expand(5, -1)).tolist()
+    assert max(told) > 1
+    for number, score in rank(clip, PROMPT, images):
+        assert max(score, 0) == pytest.approx(told[number], abs=1e-4)
 
 
 def test_equal_pictures_stay_in_their_order() -> None:

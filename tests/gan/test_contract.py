@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from limner.errors import ConfigError
 from limner.gan import DISCRIMINATORS, GENERATORS, create_discriminator, create_generator
@@ -136,6 +137,20 @@ def test_spectral_norm_bounds_the_gain() -> None:
         judge(seen_by(judge, 2), texts(2))
     weight = judge.body[2].weight.flatten(1)
     assert float(torch.linalg.matrix_norm(weight.detach(), 2)) == pytest.approx(1.0, abs=0.02)
+
+
+@every_discriminator
+def test_spectral_norm_is_of_every_layer_but_the_text_encoder_s(name: str) -> None:
+    """A linear layer or convolution that were left out would bound nothing."""
+    judge = discriminator(name, spectral=True)
+    layers = {
+        name: is_parametrized(part, "weight")
+        for name, part in judge.named_modules()
+        if isinstance(part, nn.Linear | nn.Conv2d)
+    }
+    assert layers
+    for layer, bounded in layers.items():
+        assert bounded != layer.startswith("sentence."), layer
 
 
 @pytest.mark.parametrize(

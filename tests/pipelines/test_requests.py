@@ -50,7 +50,7 @@ def test_verbatim_draws_what_is_typed_and_names_words_never_seen(folder: Path) -
     (typed,) = limner.draw("fine dog 7", model=model, seed=3, verbatim=True)
     assert typed.image.tobytes() != plain.image.tobytes()
     assert typed.revised_prompt == typed.prompt and typed.settings["verbatim"]
-    assert [(note.code, note.words) for note in typed.notes] == [("unseen", ("fine", "7"))]
+    assert (typed.notes[0].code, typed.notes[0].words) == ("unseen", ("fine", "7"))
 
 
 def test_the_png_says_what_was_drawn(folder: Path, tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from limner.codecs import CODECS, CONTINUOUS, autoencoders
 from limner.data.batches import picture_batch
 from limner.errors import CheckpointError
+from limner.evaluate.metrics import psnr
 from limner.train.codec_step import CodecStep
 from limner.train.config import CodecTraining, DataConfig, LoopConfig, TrainConfig
 from limner.train.loop import Progress, train
-from limner.train.losses import psnr
 from limner.train.parts import load_autoencoder
 from tests.codecs.tiny import SIZE, TINY
 
@@ -109,6 +109,32 @@ def test_a_continuous_codec_is_measured_without_codes(name: str) -> None:
     assert found["psnr"] == pytest.approx(float(wanted), abs=1e-3)
     assert found["latent_deviation"] == pytest.approx(float(mean.std()), rel=1e-3)
     assert not {"codes_used", "perplexity"} & set(found)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_ssim_in_training_is_that_of_scikit_image(bf16: bool) -> None:
+    similarity = pytest.importorskip("skimage.metrics").structural_similarity
+    step = step_of("fsq", loop=dataclasses.replace(LOOP, bf16=bf16))
+    images = picture_batch("held_out", 0, 3, size=SIZE)
+    with torch.no_grad(), step._measured():
+        drawn = step.codec.decode(step.codec.encode(images)).float()
+    wanted = [
+        similarity(
+            *(each.double().numpy() + 1 for each in pair), channel_axis=0, data_range=2,
+            gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+        )
+        for pair in zip(drawn, images, strict=True)
+    ]  # fmt: skip
+    assert step.validate()["ssim"] == pytest.approx(sum(wanted) / 3, abs=1e-3 if bf16 else 1e-5)
+
+
+def test_pictures_smaller_than_a_window_have_no_ssim() -> None:
+    small = {"size": 8, "encoder_channels": [8, 8], "decoder_channels": [8, 8]}
+    small |= {"encoder_blocks": [0, 0], "decoder_blocks": [0, 0]}
+    codec = {**TINY["vqvae"], **small}
+    step = step_of("vqvae", codec=codec)
+    step.pictures.held_out = lambda count: iter([torch.zeros(2, 3, 8, 8)])  # type: ignore[method-assign]
+    assert set(step.validate()) == {"psnr", "codes_used", "perplexity"}
 
 
 @every_autoencoder

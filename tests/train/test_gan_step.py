@@ -71,6 +71,20 @@ def gan_run(out: Path, case: str = "modulated", **changes: Any) -> TrainConfig:
     return dataclasses.replace(config, **changes)
 
 
+def test_weights_decay_and_biases_do_not(tmp_path: Path) -> None:
+    loop = dataclasses.replace(LOOP, weight_decay=0.1)
+    step = create_step(gan_run(tmp_path / "run", loop=loop))
+    for module, optimizer in zip((step.learner, step.judge), step.optimizers, strict=True):
+        decay = {
+            id(parameter): group["weight_decay"]
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+        for name, parameter in module.named_parameters():
+            wanted = 0.0 if name.endswith("bias") or parameter.ndim < 2 else 0.1
+            assert decay[id(parameter)] == wanted, name
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_stopped_and_resumed_is_the_run_unbroken(case: str, tmp_path: Path) -> None:
     whole, broken = (gan_run(tmp_path / name / "run", case) for name in ("whole", "broken"))

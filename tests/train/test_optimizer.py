@@ -9,6 +9,7 @@ from torch import nn
 
 from limner.priors import create_prior
 from limner.train.optimizer import Average, create_optimizers, schedule, split_parameters
+from tests.priors.tiny import config_of
 
 
 @pytest.fixture
@@ -46,6 +47,34 @@ def test_vectors_do_not_decay(model: nn.Sequential) -> None:
     assert decayed["weight_decay"] == 0.1 and all(p.ndim >= 2 for p in decayed["params"])
     assert kept["weight_decay"] == 0.0 and all(p.ndim < 2 for p in kept["params"])
     assert len(decayed["params"]) + len(kept["params"]) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("name", ["gpt", "next_scale", "crf"])
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_biases_of_groups_and_vocabulary_do_not_decay(name: str, kind: str) -> None:
+    """A prior's head has one bias a code and group: a matrix in form, a bias in what it does."""
+    prior = create_prior(config_of(name, "groups"))
+    biases = {n: p for n, p in prior.named_parameters() if n.endswith("bias")}
+    assert any(each.ndim >= 2 for each in biases.values())
+    decay = {
+        id(parameter): group["weight_decay"]
+        for optimizer in create_optimizers(prior, kind, 1e-3, 0.1)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert {decay[id(each)] for each in biases.values()} == {0.0}
+    others = [p for n, p in prior.named_parameters() if n not in biases and p.ndim >= 2]
+    assert others and {decay[id(each)] for each in others} == {0.1}
+
+
+def test_parameters_keep_the_order_by_which_a_state_knows_them() -> None:
+    prior = create_prior(config_of("gpt", "groups"))
+    (optimizer,) = create_optimizers(prior, "adamw", 1e-3, 0.1)
+    found = [p for group in optimizer.param_groups for p in group["params"]]
+    matrices, others = split_parameters(prior)
+    every = matrices + others
+    wanted = [p for p in every if p.ndim >= 2] + [p for p in every if p.ndim < 2]
+    assert list(map(id, found)) == list(map(id, wanted))
 
 
 def test_muon_takes_the_matrices_and_nothing_twice(model: nn.Sequential) -> None:
