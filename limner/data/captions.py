@@ -7,7 +7,7 @@ phrases ("three red apples under the night sky") to bare prompts ("cat, snow").
 import random
 
 from limner.data.nouns import Noun
-from limner.data.scenes import COLOURLESS, Graph, Thing, pick
+from limner.data.scenes import COLOURLESS, Graph, Thing, hides, pick
 from limner.errors import UsageError
 from limner.text.reading import indefinite
 
@@ -108,7 +108,7 @@ def caption(graph: Graph, language: str, rng: random.Random) -> str:
 
 def _english(graph: Graph, rng: random.Random) -> str:
     bare = graph.kind != "pair" and rng.random() < 0.2
-    told = rng.random() < 0.88
+    told = rng.random() < 0.88 or hides(graph)
     if graph.kind == "pair":
         subject = _pair_english(graph, rng)
     else:
@@ -192,7 +192,7 @@ def _colour_to_tell(thing: Thing, rng: random.Random, style: str) -> str | None:
 
 def _chinese(graph: Graph, rng: random.Random) -> str:
     bare = graph.kind != "pair" and rng.random() < 0.25
-    told = rng.random() < 0.88
+    told = rng.random() < 0.88 or hides(graph)
     if graph.kind == "pair":
         subject = _pair_chinese(graph, rng)
     else:

@@ -32,6 +32,17 @@ SIZES = ("small", "normal", "big")
 COLOURLESS = ("silhouette", "line art")
 UNIT = 64  # layouts are written for a picture 64 wide and scaled
 
+# The colours that objects are lost in, by place; a background of a tint hides that colour.
+NEAR_COLOURS = {
+    "meadow": {"green"},
+    "night": {"black"},
+    "beach": {"blue"},
+    "snow": {"white", "gray"},
+    "desert": {"orange", "yellow"},
+    "sea": {"blue"},
+    "sunset": {"orange"},
+}
+
 # (left, top, side) of each place; all but the fifth of five lie on a grid of 8 pixels
 SINGLE = {"small": (16, 16, 32), "normal": (8, 8, 48), "big": (0, 0, 64)}
 GROUP = {
@@ -230,6 +241,16 @@ def render(
         drawing = sprite(face, thing.entry.emoji, paint(thing), graph.style, box.side)
         paste(picture, drawing, box.left + shift[0], box.top + shift[1])
     return picture.astype(np.uint8)
+
+
+def hides(graph: Graph) -> bool:
+    """Say whether an object can hardly be seen, because its background has its colour.
+
+    Captions always tell such a background, so that no model learns to choose it by itself.
+    """
+    pattern, _, tint = graph.background.partition(":")
+    grounds = {tint} if tint else NEAR_COLOURS[pattern]
+    return any((thing.colour or thing.entry.colour) in grounds for thing in graph.things)
 
 
 def paint(thing: Thing) -> str | None:

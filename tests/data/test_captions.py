@@ -6,16 +6,18 @@ import re
 
 import pytest
 
-from limner.data.backgrounds import BACKGROUNDS
+from limner.data.backgrounds import BACKGROUNDS, PLACES
 from limner.data.captions import COLOURS_ZH, LANGUAGES, WITHOUT_ARTICLE, caption
 from limner.data.nouns import Noun, noun_index, nouns
 from limner.data.scenes import (
     COLOURLESS,
     COUNTS,
+    NEAR_COLOURS,
     SIZES,
     SPLITS,
     Graph,
     Thing,
+    hides,
     sample_graph,
     scene_rng,
 )
@@ -190,3 +192,19 @@ def test_the_source_alone_decides() -> None:
 def test_another_language_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown caption language 'fr'; choose en or zh"):
         caption(EVERY_NOUN[0], "fr", random.Random(0))
+
+
+def test_a_background_of_the_object_s_colour_is_always_told() -> None:
+    elephant = Graph((Thing("elephant"),), "plain:gray")  # gray by nature
+    seen = Graph((Thing("elephant"),), "plain:red")
+    assert hides(elephant) and not hides(seen)
+    assert hides(Graph((Thing("car", "green"),), "meadow"))
+    for language, word in (("en", "gray"), ("zh", "灰")):
+        told = [caption(elephant, language, random.Random(seed)) for seed in range(300)]
+        assert all(word in text for text in told)
+        untold = [caption(seen, language, random.Random(seed)) for seed in range(300)]
+        assert 10 < sum("red" not in text and "红" not in text for text in untold) < 90
+
+
+def test_every_place_says_what_it_hides() -> None:
+    assert set(NEAR_COLOURS) == set(PLACES) and set().union(*NEAR_COLOURS.values()) <= set(COLOURS)
