@@ -59,10 +59,12 @@ class Phrasebook:
         self._entries: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
         self.things = set(grammar.named("thing", "en"))
         for phrase in grammar.phrases:
-            self._add(phrase.text.replace("{}", " "), Entry(phrase.kind, phrase.name, exact=True))
+            words = tuple(tokens(phrase.text.replace("{}", " ")))
+            self._add(words, Entry(phrase.kind, phrase.name, exact=True))
         for text, entry in _usual(grammar, self.things):
-            if not self._is_modified(text, entry):
-                self._add(text, entry)
+            words = tuple(tokens(text))
+            if not self._is_modified(words, entry):
+                self._add(words, entry)
         self._lengths: dict[str, list[int]] = {}
         for phrase_tokens in self._entries:
             self._lengths.setdefault(phrase_tokens[0], []).append(len(phrase_tokens))
@@ -107,23 +109,18 @@ class Phrasebook:
             if entry.exact and (entry.kind, entry.name) == (kind, name)
         }
 
-    def _is_modified(self, text: str, entry: Entry) -> bool:
+    def _is_modified(self, words: tuple[str, ...], entry: Entry) -> bool:
         """Say whether a usual phrase is a colour, size or number before a name ("red apple")."""
-        words = tuple(tokens(text))
         return entry.kind in _NAMING and any(
             {known.kind for known in self._entries.get(words[:cut], ())} & _MODIFIERS
             and any(known.kind in _NAMING for known in self._entries.get(words[cut:], ()))
             for cut in range(1, len(words))
         )
 
-    def _add(self, text: str, entry: Entry) -> None:
-        phrase_tokens = tuple(tokens(text))
-        if not phrase_tokens:
-            return
-        entries = self._entries[phrase_tokens]
-        # What captions used comes first, and a kind once.
-        if all(entry.kind != known.kind for known in entries):
-            entries.append(entry)
+    def _add(self, words: tuple[str, ...], entry: Entry) -> None:
+        """Keep what a phrase means; what captions used comes first, and a kind once."""
+        if words and all(entry.kind != known.kind for known in self._entries[words]):
+            self._entries[words].append(entry)
 
 
 def itemise(text: str, book: Phrasebook) -> list[Item]:
