@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # `types` makes valid Requests and Pictures that save themselves, so it knows `text.normalise` and
-# `images`; these know only errors and `decoding`, and stand beside it. The longest name wins over its folder.
+# `images`; these know only errors and `decoding`, and stand beside it. The longest name wins over
+# its folder.
 GROUPS = (
     ("errors", "parts", "types", "images", "decoding", "hub", "text.normalise"),
     ("text", "nn", "sampling"),
