@@ -23,7 +23,7 @@ Place = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="A folder, a .jsonl, .csv, .txt or .tar, a pattern of shards, or KIND:PLACE.",
+        help="A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE.",
     ),
 ]
 Validation = Annotated[

@@ -156,7 +156,7 @@ def picture_sample(root: Path, found: Found, captions: tuple[str, ...]) -> Sampl
 class PairsSource(IndexedSource):
     """Pictures with a .txt of the same stem, beside each or in a folder beside theirs.
 
-    Every line of it is a caption. See `pair_stems` for folders such as images/ and captions/.
+    Every line of it is a caption. See `pair_captions` for folders such as images/ and captions/.
     """
 
     kind = "pairs"
@@ -170,13 +170,13 @@ class PairsSource(IndexedSource):
                 texts.setdefault(each.stem, []).append(each.name)
         pictures = list(pictures_of(root, files, losses))
         refuse_same_stems(pictures, place)
-        pairs = pair_stems([each.stem for each in pictures], texts)
+        pairs = pair_captions([each.name for each in pictures], texts)
         samples = []
         for each in pictures:
-            if each.stem not in pairs:
+            if each.name not in pairs:
                 note(losses, root, each.name, "no_caption", f"has no {each.stem}.txt beside it")
                 continue
-            names = texts.pop(pairs[each.stem])
+            names = texts.pop(pairs[each.name])
             try:
                 name = first_text(names, losses.pass_over)
                 captions = decode_caption_file(read_bytes(root / name, FILE_LIMIT))
@@ -191,25 +191,32 @@ class PairsSource(IndexedSource):
         super().__init__(place, losses, samples)
 
 
-def pair_stems(pictures: Iterable[str], texts: Collection[str]) -> dict[str, str]:
-    """Return which caption file, by its stem, belongs to each picture that has one.
+def pair_captions(pictures: Iterable[str], texts: Collection[str]) -> dict[str, str]:
+    """Return for each picture that has one the stem of its caption file.
 
-    The one beside it; else the only one that has its name once a folder such as images/ is taken
-    out of the one path or captions/ out of the other: data/images/cat/1 and data/captions/cat/1.
+    It is the one beside it, a.txt or a.png.txt for a.png; else the only one of its name once a
+    folder such as images/ is taken out of the one path or captions/ out of the other:
+    data/captions/cat/1.txt for data/images/cat/1.png.
     """
-    pictures = list(pictures)
-    found = {stem: stem for stem in pictures if stem in texts}
-    loose: dict[str, list[str]] = {}
-    for text in texts:
-        if text not in found:
-            for short in _without(text, TEXT_FOLDERS):
-                loose.setdefault(short, []).append(text)
-    claims: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
+    others: list[str] = []
     for picture in pictures:
-        if picture not in found:
-            near = {text for s in _without(picture, PICTURE_FOLDERS) for text in loose.get(s, ())}
-            if len(near) == 1:
-                claims.setdefault(near.pop(), []).append(picture)
+        stem = str(PurePosixPath(picture).with_suffix(""))
+        beside = [each for each in (stem, picture) if each in texts]
+        if beside:
+            found[picture] = beside[0]
+        else:
+            others.append(picture)
+    loose: dict[str, list[str]] = {}
+    for text in set(texts).difference(found.values()):
+        for short in _without(text, TEXT_FOLDERS):
+            loose.setdefault(short, []).append(text)
+    claims: dict[str, list[str]] = {}
+    for picture in others:
+        stem = str(PurePosixPath(picture).with_suffix(""))
+        near = {text for short in _without(stem, PICTURE_FOLDERS) for text in loose.get(short, ())}
+        if len(near) == 1:
+            claims.setdefault(near.pop(), []).append(picture)
     found |= {owners[0]: text for text, owners in claims.items() if len(owners) == 1}
     return found
 

@@ -26,7 +26,7 @@ def keep_only(source: Source, path: str | Path) -> Source:
         return _Stream(source, wanted)
     samples = [each for each in source if each.key in wanted]
     lost = [each for each in source.losses.samples if each.key in wanted]
-    known = {each.key for each in (*samples, *lost)}
+    known = {each.key for each in samples} | {each.key for each in lost}
     if missing := [key for key in wanted if key not in known]:
         raise DataError(
             f"{quote(str(path), 120)} keeps {len(missing)} of {len(wanted)} samples that "
@@ -35,6 +35,7 @@ def keep_only(source: Source, path: str | Path) -> Source:
         )
     kept = _Kept(source.place, Losses(), samples)
     kept.kind = source.kind
+    kept.losses.unused, kept.losses.remarks = source.losses.unused, source.losses.remarks
     for each in lost:
         kept.losses.add(each.key, each.where, each.code, each.reason)
     return kept

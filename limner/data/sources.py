@@ -20,7 +20,7 @@ from limner.data.folders import (
     PairsSource,
     is_hidden,
     is_notice,
-    pair_stems,
+    pair_captions,
 )
 from limner.data.hub import open_hub, open_saved
 from limner.data.samples import (
@@ -122,16 +122,14 @@ def _look_into(folder: Path, place: str) -> str:
         return "datasets"
     names = list(_names(folder))
     suffixes = [os.path.splitext(name)[1].lower() for name in names]
-    stems: dict[str, set[str]] = {"pictures": set(), "texts": set(), ".tar": set()}
-    for name, suffix in zip(names, suffixes, strict=True):
+    pictures = [name for name, suffix in zip(names, suffixes, strict=True) if suffix in PICTURES]
+    texts = [name for name, suffix in zip(names, suffixes, strict=True) if suffix in TEXTS]
+    for name in names:
         if os.path.basename(name) in METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
-        kind = "pictures" if suffix in PICTURES else "texts" if suffix in TEXTS else suffix
-        stems.get(kind, set()).add(name[: -len(suffix)])
-    pictures = stems["pictures"]
-    if pair_stems(pictures, stems["texts"]):
+    if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
         return "pairs"
-    if stems[".tar"] and not pictures:
+    if ".tar" in suffixes and not pictures:
         return "webdataset"
     archives = [name for name in names if name.lower().endswith(ARCHIVES)]
     if archives and not pictures:
@@ -141,8 +139,8 @@ def _look_into(folder: Path, place: str) -> str:
         )
     if pictures and _has_table(folder, names, place):
         return "imagefolder"
-    _refuse_loose_texts(names, pictures, place)
-    if any("/" in stem for stem in pictures):
+    _refuse_loose_texts(texts, pictures, place)
+    if any("/" in name for name in pictures):
         return "classes"
     if pictures:
         raise DataError(
@@ -202,13 +200,10 @@ def _seems_captions(table: Path) -> bool:
         return False
 
 
-def _refuse_loose_texts(names: list[str], pictures: set[str], place: str) -> None:
-    """Raise DataError for caption files in folders that go with no picture by name."""
-    loose = [
-        name
-        for name in names
-        if "/" in name and os.path.splitext(name)[1].lower() in TEXTS and not is_notice(name)
-    ]
+def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> None:
+    """Raise DataError for caption files, in folders or beside pictures, of no picture's name."""
+    flat = any("/" not in name for name in pictures)
+    loose = [name for name in texts if (flat or "/" in name) and not is_notice(name)]
     if pictures and loose:
         raise DataError(
             f"{quote(place, 120)} has {len(loose)} text files that have no picture's name, as "

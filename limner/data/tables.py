@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from limner.data.caption_text import captions_of
 from limner.data.columns import PICTURE_KEYS, is_caption, is_picture, plain, twice
@@ -157,7 +158,8 @@ class Finder:
     def find(self, name: str) -> tuple[str, int, str | None]:
         """Return a picture's name below the root, its size and None, or why it is not read.
 
-        Names are tried as they are, with slashes for backslashes, and without spaces around them.
+        Names are tried as they are, with slashes for backslashes, without spaces around them, and
+        with accents as macOS writes them or as others do.
         """
         tidy = str(PurePosixPath(name))
         size, refusal = inspect_file(self.root, tidy)
@@ -165,6 +167,7 @@ class Finder:
             return tidy, size, refusal
         slashed = str(PurePosixPath(name.replace("\\", "/")))
         near = dict.fromkeys([slashed, tidy.strip(), slashed.strip()])
+        near |= dict.fromkeys(normalize(form, each) for form in ("NFC", "NFD") for each in [*near])
         for names in (near, [f"{folder}/{each}" for folder in self._below() for each in near]):
             found = {each: inspect_file(self.root, each) for each in names}
             good = [(each, size) for each, (size, reason) in found.items() if reason is None]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.data.folders import pair_stems
+from limner.data.folders import pair_captions
 from limner.data.sources import open_source
 from limner.errors import DataError
 from tests.data.source_files import encoded, picture, write_pairs, write_pictures
@@ -13,32 +13,41 @@ from tests.data.source_files import encoded, picture, write_pairs, write_picture
 @pytest.mark.parametrize(
     ("picture", "text"),
     [
-        ("a", "a"),
-        ("images/a", "captions/a"),
-        ("imgs/a", "texts/a"),
-        ("Images/train/a", "Labels/train/a"),
-        ("train/images/a", "train/captions/a"),
-        ("a", "captions/a"),
-        ("images/a", "a"),
-        ("cat/img/a", "cat/txt/a"),
+        ("a.png", "a"),
+        ("b.0.png", "b.0"),
+        ("a.png", "a.png"),
+        ("images/a.png", "captions/a"),
+        ("imgs/a.png", "texts/a"),
+        ("Images/train/a.png", "Labels/train/a"),
+        ("train/images/a.png", "train/captions/a"),
+        ("a.png", "captions/a"),
+        ("images/a.png", "a"),
+        ("cat/img/a.png", "cat/txt/a"),
     ],
 )
 def test_a_caption_file_is_found_by_its_name(picture: str, text: str) -> None:
-    assert pair_stems([picture], [text]) == {picture: text}
+    assert pair_captions([picture], [text]) == {picture: text}
 
 
 @pytest.mark.parametrize(
     ("pictures", "texts"),
     [
-        (["images/a"], ["captions/b"]),
-        (["images/train/a"], ["captions/val/a"]),
-        (["cat/a"], ["dog/a"]),
-        (["images/a", "imgs/a"], ["captions/a"]),
-        (["images/a"], ["captions/a", "texts/a"]),
+        (["images/a.png"], ["captions/b"]),
+        (["images/train/a.png"], ["captions/val/a"]),
+        (["cat/a.png"], ["dog/a"]),
+        (["images/a.png", "imgs/a.png"], ["captions/a"]),
+        (["images/a.png"], ["captions/a", "texts/a"]),
     ],
 )
 def test_what_is_not_plain_is_not_paired(pictures: list[str], texts: list[str]) -> None:
-    assert pair_stems(pictures, texts) == {}
+    assert pair_captions(pictures, texts) == {}
+
+
+def test_captions_of_no_pictures_name_are_refused_by_name(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["0.png", "1.png"])
+    (tmp_path / "0.en.txt").write_text("a cat")
+    with pytest.raises(DataError, match=r"has 1 text files .* as '0.en.txt'; name each like"):
+        open_source(tmp_path)
 
 
 def test_pictures_and_captions_in_folders_of_their_own(tmp_path: Path) -> None:

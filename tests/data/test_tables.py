@@ -154,6 +154,12 @@ def test_columns_about_captions_are_told_and_not_trained_on(tmp_path: Path) -> N
     )
 
 
+def test_accents_as_macos_writes_them(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["cafe\u0301.png"])
+    (tmp_path / "metadata.csv").write_text("file_name,text\ncaf\u00e9.png,x\n", "utf-8")
+    assert [each.key for each in open_source(tmp_path)] == ["cafe\u0301.png"]
+
+
 def test_a_name_that_two_folders_have_is_not_guessed(tmp_path: Path) -> None:
     write_pictures(tmp_path, ["a/000.png", "b/000.png", "b/001.png"])
     (tmp_path / "metadata.csv").write_text("file_name,text\n000.png,x\n001.png,y\n")
