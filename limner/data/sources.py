@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from limner.data.caption_text import TEXTS
 from limner.data.classes import ClassesSource
 from limner.data.folders import (
     ARCHIVES,
+    OTHER_PICTURES,
     PICTURES,
     TABLES,
     UNREAD_ARCHIVE,
@@ -121,22 +122,14 @@ def _look_into(folder: Path, place: str) -> str:
     if any((folder / name).is_file() for name in _SAVED):
         return "datasets"
     names = list(_names(folder))
-    suffixes = [os.path.splitext(name)[1].lower() for name in names]
-    pictures = [name for name, suffix in zip(names, suffixes, strict=True) if suffix in PICTURES]
-    texts = [name for name, suffix in zip(names, suffixes, strict=True) if suffix in TEXTS]
+    pictures, texts = _with(names, PICTURES), _with(names, TEXTS)
     for name in names:
         if os.path.basename(name) in METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
     if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
         return "pairs"
-    if ".tar" in suffixes and not pictures:
+    if not pictures and _with(names, [".tar"]):
         return "webdataset"
-    archives = [name for name in names if name.lower().endswith(ARCHIVES)]
-    if archives and not pictures:
-        raise DataError(
-            f"{quote(place, 120)} has {len(archives)} archives that cannot be read in place, as "
-            f"{quote(archives[0])}; unpack them and give the folder, or the .tar"
-        )
     if pictures and _has_table(folder, names, place):
         return "imagefolder"
     _refuse_loose_texts(texts, pictures, place)
@@ -147,7 +140,26 @@ def _look_into(folder: Path, place: str) -> str:
             f"{quote(place, 120)} has pictures and no captions; write metadata.jsonl with "
             "file_name and text, or a .txt beside each picture"
         )
+    _refuse_others(names, place)
     raise DataError(f"{quote(place, 120)} has no captioned picture; give a folder with pictures")
+
+
+def _with(names: list[str], suffixes: Collection[str]) -> list[str]:
+    return [name for name in names if os.path.splitext(name)[1].lower() in suffixes]
+
+
+def _refuse_others(names: list[str], place: str) -> None:
+    """Raise DataError for archives and pictures that are there and cannot be read."""
+    if archives := [name for name in names if name.lower().endswith(ARCHIVES)]:
+        raise DataError(
+            f"{quote(place, 120)} has {len(archives)} archives that cannot be read in place, as "
+            f"{quote(archives[0])}; unpack them and give the folder, or the .tar"
+        )
+    if others := _with(names, OTHER_PICTURES):
+        raise DataError(
+            f"{quote(place, 120)} has {len(others)} pictures in formats that limner does not read, "
+            f"as {quote(others[0])}; give PNG, JPEG or WebP"
+        )
 
 
 def _has_table(folder: Path, names: list[str], place: str) -> bool:
@@ -156,16 +168,9 @@ def _has_table(folder: Path, names: list[str], place: str) -> bool:
     Raises DataError for several, for one in another folder, and for a file that seems to hold
     captions and cannot be read: else folders' names would be taken instead.
     """
-    candidates = [
-        name
-        for name in names
-        if os.path.splitext(name)[1].lower() in (*TABLES, ".txt") and not is_notice(name)
-    ][:_TABLES_LIMIT]
-    plain = [
-        name
-        for name in candidates
-        if os.path.splitext(name)[1].lower() in READABLE and is_plain(folder / name)
-    ]
+    candidates = [name for name in _with(names, (*TABLES, ".txt")) if not is_notice(name)]
+    candidates = candidates[:_TABLES_LIMIT]
+    plain = [name for name in _with(candidates, READABLE) if is_plain(folder / name)]
     here = [name for name in plain if "/" not in name]
     if len(here) == 1:
         return True

@@ -224,6 +224,7 @@ def test_an_unknown_kind_is_a_usage_error(tmp_path: Path) -> None:
         ([], "has no captioned picture"),
         (["a.png"], "pictures and no captions"),
         (["readme.md"], "has no captioned picture"),
+        (["a.HEIC", "a.gif"], r"has 2 pictures in formats that limner does not read, as 'a\.HEIC'"),
     ],
 )
 def test_a_folder_without_captioned_pictures_is_refused(
