@@ -11,10 +11,13 @@ import json
 import math
 import os
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from limner.decoding import PIXELS_LIMIT, decode
 from limner.errors import ImageError, NonFiniteError, ResourceError, quote
 
 if TYPE_CHECKING:
@@ -23,44 +26,68 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_LIMIT = 25 * 2**20
-PIXELS_LIMIT = 16_777_216
 SIDE_LIMIT = 8192
 _BARS = 2  # pixels between the pictures of a grid
 
 
-def open_image(path: str | Path) -> Image:
+@dataclass(frozen=True)
+class Limits:
+    """How large a picture may be: bytes of its file, pixels in all, and pixels a side."""
+
+    bytes: int
+    pixels: int
+    side: int
+
+
+UPLOAD = Limits(BYTES_LIMIT, PIXELS_LIMIT, SIDE_LIMIT)  # of a stranger
+PHOTO = Limits(256 * 2**20, 100_000_000, 65_535)  # of a person's own: as cameras write them
+
+
+def open_image(path: str | Path, limits: Limits = PHOTO) -> Image:
     """Return the picture in a PNG, JPEG or WebP file as upright 8-bit RGB, alpha over white.
 
-    At most 25 MiB, 16,777,216 pixels and 8,192 pixels a side, judged before any pixel is decoded.
+    At most 256 MiB, 100,000,000 pixels and 65,535 a side, judged before any pixel is decoded; one
+    of more than 16,777,216 comes at a half or a quarter of its size, so that it fits in memory. Of
+    a file that holds several pictures behind one another, as phones write (MPO), it is the first.
     Raises ImageError. It applies no colour profile.
     """
     try:
-        data = _read_file(Path(path))
+        data = _read_file(Path(path), limits)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
-    return decode_image(data, str(path))
+    return decode_image(data, str(path), limits)
 
 
-def decode_image(data: bytes, name: str) -> Image:
-    """Return the picture in the bytes of a file, as `open_image` does; errors say `name`."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
+    """Return the picture in the bytes of a file, as `open_image` does; errors say `name`.
 
-    if not data or len(data) > BYTES_LIMIT:
-        _refuse_length(len(data), name)
+    By default at most 25 MiB, 16,777,216 pixels and 8,192 a side, which suits what strangers send.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if not data or len(data) > limits.bytes:
+        _refuse_length(len(data), name, limits)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-            _check_size(name, *opened.size)
-            if getattr(opened, "n_frames", 1) > 1:
+        with warnings.catch_warnings():  # Pillow's own limit is below ours, which is judged next
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        with opened:
+            _check_size(name, *opened.size, limits)
+            if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:
                 raise ImageError(f"{quote(name)} is animated; give a still picture")
-            opened.load()
-            upright = ImageOps.exif_transpose(opened)
+            return decode(opened)
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{quote(name)} is not a picture that limner reads; give PNG, JPEG or WebP"
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{quote(name)} has far more than the {limits.pixels} pixels that can be read; give a "
+            "smaller picture",
+            code="image_too_large",
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"cannot read the picture {quote(name)}: {error}") from error
-    return _to_rgb(upright)
 
 
 def to_tensor(images: Sequence[Image]) -> Tensor:
@@ -256,44 +283,30 @@ def _claim(temporary: Path, path: Path) -> Path:
             number += 1
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Path, limits: Limits = UPLOAD) -> bytes:
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
-        data = file.read(BYTES_LIMIT + 1)
-    if not data or len(data) > BYTES_LIMIT:
-        _refuse_length(len(data), str(path))
+        data = file.read(limits.bytes + 1)
+    if not data or len(data) > limits.bytes:
+        _refuse_length(len(data), str(path), limits)
     return data
 
 
-def _refuse_length(length: int, name: str) -> NoReturn:
+def _refuse_length(length: int, name: str, limits: Limits) -> NoReturn:
     if length == 0:
         raise ImageError(f"{quote(name)} is empty; give a picture")
     raise ImageError(
-        f"{quote(name)} is larger than {BYTES_LIMIT // 2**20} MiB; give a smaller picture"
+        f"{quote(name)} is larger than {limits.bytes // 2**20} MiB; give a smaller picture"
     )
 
 
-def _check_size(name: str, width: int, height: int) -> None:
-    if max(width, height) > SIDE_LIMIT or width * height > PIXELS_LIMIT:
+def _check_size(name: str, width: int, height: int, limits: Limits) -> None:
+    if max(width, height) > limits.side or width * height > limits.pixels:
         raise ImageError(
-            f"{quote(name)} is {width} x {height} pixels; at most {PIXELS_LIMIT} pixels and "
-            f"{SIDE_LIMIT} a side can be read",
+            f"{quote(name)} is {width} x {height} pixels; at most {limits.pixels} pixels and "
+            f"{limits.side} a side can be read",
             code="image_too_large",
         )
-
-
-def _to_rgb(image: Image) -> Image:
-    import numpy
-    from PIL import Image
-
-    if image.mode.startswith("I"):  # 16 bits: 65535 is white, so scale where PIL would clip
-        grey = numpy.asarray(image).astype(numpy.float64) / 257
-        image = Image.fromarray(grey.round().clip(0, 255).astype(numpy.uint8))
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
-        coloured = image.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, "white")
-        return Image.alpha_composite(white, coloured).convert("RGB")
-    return image.convert("RGB")
 
 
 def _parameter(value: object) -> str:

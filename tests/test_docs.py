@@ -164,6 +164,7 @@ def write_photos(folder: Path) -> None:
     write_pictures(folder / "photos" / "red_apple", [f"{index:03d}.png" for index in range(120)])
     write_pictures(folder / "photos" / "cat", ["copy.png"])
     (folder / "photos" / "cat" / "damaged.png").write_bytes(b"no picture")
+    (folder / "photos" / "counts.csv").write_text("class,count\ncat,2\n", encoding="utf-8")
     write_pictures(folder / "held" / "red_apple", ["a.png"])
     kinds = ("counting", "fruit")
     rows = [{"prompt": f"{number} apples", "tag": kinds[number % 2]} for number in range(12)]

@@ -11,8 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from limner.decoding import full_size
 from limner.errors import ImageError, NonFiniteError, ResourceError
 from limner.images import (
+    UPLOAD,
+    decode_image,
     encode_png,
     grid,
     open_image,
@@ -258,6 +261,8 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path, width: int, height: i
     )
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ImageError):
+        open_image(tmp_path / "a.png", UPLOAD)
+    with pytest.raises(ImageError, match="pixels" if width * height > 10**8 else "truncated"):
         open_image(tmp_path / "a.png")
 
 
@@ -270,3 +275,90 @@ def test_animation_folders_pipes_and_missing_files_are_refused(tmp_path: Path) -
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "no.png"):
         with pytest.raises(ImageError):
             open_image(path)
+
+
+def test_of_a_phones_file_of_several_pictures_the_first_is_taken_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    first = noise(48, 32)
+    first.transpose(Image.Transpose.ROTATE_90).save(
+        tmp_path / "a.jpg",
+        "MPO",
+        save_all=True,
+        append_images=[Image.new("RGB", (24, 16))],
+        exif=exif.tobytes(),
+        quality=95,
+        subsampling=0,
+    )
+    with Image.open(tmp_path / "a.jpg") as found:
+        assert (found.format, getattr(found, "n_frames", 1)) == ("MPO", 2)
+    opened = open_image(tmp_path / "a.jpg")
+    assert opened.size == (48, 32)
+    apart = numpy.abs(numpy.asarray(opened, float) - numpy.asarray(first, float))
+    assert apart.mean() < 8
+
+
+def waves(width: int, height: int) -> Image.Image:
+    """A large smooth picture, cheap to make."""
+    return noise(width // 50, height // 50).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+def test_a_large_photograph_comes_at_a_part_of_its_size(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = waves(4800, 3600)
+    options = {"compress_level": 1} if kind == "png" else {"quality": 90, "method": 0}
+    path = saved(tmp_path / "a", image, format=kind, exif=exif.tobytes(), **options)
+    opened = open_image(path)
+    assert (opened.mode, opened.size, full_size(opened)) == ("RGB", (1800, 2400), (3600, 4800))
+    wanted = image.reduce(2).transpose(Image.Transpose.ROTATE_270)
+    apart = numpy.abs(numpy.asarray(opened, float) - numpy.asarray(wanted, float))
+    assert apart.mean() < 3
+    with pytest.raises(ImageError, match="4800 x 3600 pixels; at most 16777216 pixels") as caught:
+        decode_image(path.read_bytes(), "sent.png")
+    assert caught.value.code == "image_too_large"
+
+
+def test_a_hundred_megapixels_are_read_and_no_more(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", Image.new("L", (10_000, 10_000), 200), compress_level=1)
+    opened = open_image(path)
+    assert (opened.size, full_size(opened)) == ((2500, 2500), (10_000, 10_000))
+    assert opened.getpixel((1234, 2499)) == (200, 200, 200)
+    path = saved(tmp_path / "b.jpg", Image.new("L", (10_001, 10_000)))
+    with pytest.raises(ImageError, match="is 10001 x 10000 pixels; at most 100000000 pixels"):
+        open_image(path)
+
+
+def test_a_picture_that_is_not_large_comes_as_it_is(tmp_path: Path) -> None:
+    opened = open_image(saved(tmp_path / "a.png", waves(8192, 1024), compress_level=1))
+    assert opened.size == full_size(opened) == (8192, 1024)
+    assert opened.tobytes() == waves(8192, 1024).tobytes()
+
+
+def small_png(depth: int, colour: int, pixels: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """Two pixels beside one another, as the file has them."""
+    header = struct.pack(">IIBBBBB", 2, 1, depth, colour, 0, 0, 0)
+    end = [(b"IDAT", zlib.compress(b"\0" + pixels)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in [(b"IHDR", header), *chunks, *end]
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "pixels", "clear", "second"),
+    [
+        (1, 0, b"\x40", b"\0\0", 255),
+        (2, 0, b"\x60", b"\0\x01", 170),
+        (4, 0, b"\x38", b"\0\x03", 136),
+        (8, 0, b"\x03\x64", b"\0\x03", 100),
+        (16, 0, b"\x12\x34\x80\x00", b"\x12\x34", 128),
+        (16, 2, b"\x12\x34" * 3 + b"\x80\x00" * 3, b"\x12\x34" * 3, 128),
+    ],
+)
+def test_a_transparent_colour_is_white_at_any_depth(
+    depth: int, colour: int, pixels: bytes, clear: bytes, second: int
+) -> None:
+    opened = decode_image(small_png(depth, colour, pixels, (b"tRNS", clear)), "a.png")
+    assert [opened.getpixel((x, 0)) for x in (0, 1)] == [(255,) * 3, (second,) * 3]

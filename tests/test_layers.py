@@ -18,10 +18,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # `types` makes valid Requests and Pictures that save themselves, so it knows `text.normalise`,
-# `text.notes` and `images`; these know only errors and stand beside it. The longest name wins over
+# `text.notes` and `images`; these know only errors and `decoding`. The longest name wins over
 # its folder.
 GROUPS = (
-    ("errors", "parts", "types", "images", "hub", "text.normalise", "text.notes"),
+    ("errors", "parts", "types", "decoding", "images", "hub", "text.normalise", "text.notes"),
     ("text", "nn", "sampling"),
     ("clip", "codecs", "priors", "decoders", "gan"),
     (

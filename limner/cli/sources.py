@@ -14,6 +14,7 @@ import typer
 
 from limner.cli.data import AsJson, leaving_on_termination
 from limner.cli.messages import localised
+from limner.errors import quote, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,9 @@ def check(
         "out": str(out) if out else None,
         "seconds": round(time.perf_counter() - began, 3),
     }
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else describe(report))
+    text = json.dumps(answer, ensure_ascii=False) if as_json else describe(report)
+    # The name of a file may hold half a surrogate pair, which UTF-8 cannot.
+    typer.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
     if error := refusal(report):
         raise error
 
@@ -174,10 +177,17 @@ def describe(report: dict[str, Any]) -> str:
         f"{spell(pictures['height'])} high (pixels)",
         f"  captions  {captions['total']}, {spell(captions['characters'])} characters; "
         f"{', '.join(scripts) or 'none'}",
+        *(f"    {_example(each)}" for each in report["examples"]),
         f"  copies    {copies['exact']} exact, {copies['near']} near",
         f"  bad       {report['bad']['total']}",
     ]
     lines += [f"    {localised(each['reason'])}" for each in report["bad"]["first"]]
+    if report["unused"]["total"]:
+        lines.append(f"  unused    {report['unused']['total']}")
+    for each in report["unused"]["kinds"]:
+        names = ", ".join(quote(name) for name in each["first"])
+        more = " ..." if each["total"] > len(each["first"]) else ""
+        lines.append(f"    {localised(each['kind'])} ({each['total']}): {names}{more}")
     overlap = report["validation"]
     if overlap:
         lines.append(
@@ -185,6 +195,12 @@ def describe(report: dict[str, Any]) -> str:
             f"{overlap['exact']} exactly, {overlap['near']} nearly"
         )
     return "\n".join([*lines, *map(localised, report["advice"])])
+
+
+def _example(example: dict[str, Any]) -> str:
+    """Return a file and what it is trained with, on one line."""
+    captions = " | ".join(shorten(" ".join(text.split()), 120) for text in example["captions"])
+    return f"{quote(example['file'], 100)}: {shorten(captions, 240)}"
 
 
 def spell(spread: dict[str, float]) -> str:

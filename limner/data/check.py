@@ -9,14 +9,16 @@ from typing import Any
 
 from limner.data.copies import Likeness, Looks, find_copies
 from limner.data.new_folder import new_folder
-from limner.data.samples import LOST_AT_MOST
+from limner.data.samples import LOST_AT_MOST, Losses
 from limner.data.sources import BAD_SAMPLES, CODES, Source
 from limner.data.survey import Survey, caption_report, extra_pictures, size_report
+from limner.decoding import PIXELS_LIMIT
 from limner.errors import DataError, quote
 from limner.images import encode_png
 
 REPORT, SHEET = "report.json", "sheet.png"
 SHOWN = 20  # bad samples in the report; the file has all
+NAMED = 5  # things of each kind that are not used
 SMALL = 64  # pixels of a side below which a picture gives little to learn
 
 
@@ -88,6 +90,8 @@ def _report(first: Survey, second: Survey | None, likenesses: list[Likeness]) ->
         "usable": count > 0 and lost <= LOST_AT_MOST * (count + lost),
         "pictures": {"total": count, **size_report(first.sizes)},
         "captions": caption_report(first.captions),
+        "examples": first.examples(),
+        "unused": _unused(losses),
         "bad": {
             "total": lost,
             "codes": {code: losses.counts().get(code, 0) for code in CODES},
@@ -111,8 +115,19 @@ def _report(first: Survey, second: Survey | None, likenesses: list[Likeness]) ->
         },
         "validation": _overlap(first, second, likenesses) if second is not None else None,
     }
-    report["advice"] = advise(report)
+    report["advice"] = [*losses.remarks, *advise(report)]
     return report
+
+
+def _unused(losses: Losses) -> dict[str, Any]:
+    kinds = losses.unused.items()
+    return {
+        "total": sum(len(names) for _, names in kinds),
+        "kinds": [
+            {"kind": kind, "total": len(names), "first": list(names)[:NAMED]}
+            for kind, names in kinds
+        ],
+    }
 
 
 def _overlap(first: Survey, second: Survey, likenesses: Sequence[Likeness]) -> dict[str, Any]:
@@ -150,6 +165,16 @@ def advise(report: dict[str, Any]) -> list[str]:
         words.append(f"Bad samples: {bad} of {total + bad}; they will be left out.")
     if total and min(report["pictures"][side]["least"] for side in ("width", "height")) < SMALL:
         words.append(f"Some pictures are below {SMALL} pixels a side; they will look blurred.")
+    if report["unused"]["total"]:
+        words.append(
+            "Files and columns that look like pictures or captions and are not used: "
+            f"{report['unused']['total']}. See that none of them should be."
+        )
+    if report["pictures"]["reduced"]:
+        words.append(
+            f"Pictures of more than {PIXELS_LIMIT} pixels: {report['pictures']['reduced']}; they "
+            "are read at a half or a quarter of their size."
+        )
     copies = report["copies"]
     if copies["exact"] or copies["near"]:
         words.append(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.data.clean_page import page
 from limner.data.copies import Likeness, group
+from limner.data.keep import keep_lines
 from limner.data.new_folder import new_folder
 from limner.data.samples import json_lines
 from limner.data.sources import BAD_SAMPLES, CODES, Sample, Source, read_pictures
@@ -222,7 +223,8 @@ def _write_pictures(found: Verdicts, folder: Path, config: CleanConfig) -> Itera
     several = any(len(each) > 1 for each in found.captions.values())
     lost = len(found.survey.source.losses)
     number = 0
-    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as table:
+    # The name of a file may hold half a surrogate pair, which UTF-8 cannot.
+    with (folder / "metadata.jsonl").open("w", -1, "utf-8", "backslashreplace") as table:
         for sample, image in read_pictures(found.survey.source, strict=False):
             captions = found.captions.get(sample.key)
             if captions is None:
@@ -265,7 +267,7 @@ def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
     )
     (folder / REPORT).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
     keys = [key for key in found.survey.keys if key in found.captions]
-    (folder / KEEP).write_bytes("".join(f"{key}\n" for key in keys).encode("utf-8", "replace"))
+    (folder / KEEP).write_bytes(keep_lines(keys))
     (folder / DROP).write_bytes(json_lines(found.dropped))
     found.survey.source.losses.write(folder / BAD_SAMPLES)
     thumbnails = dict(zip(found.survey.keys, found.survey.looks.thumbnails, strict=True))

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from limner.data.caption_text import CAPTION_KEY, captions_of
+from limner.data.caption_text import NO_CAPTION_COLUMN, captions_of
+from limner.data.columns import is_caption, looks_like_caption
 from limner.data.samples import Losses, Sample, Source
 from limner.errors import DataError, MissingExtraError, quote
 
@@ -27,6 +28,9 @@ class DatasetsSource(Source):
     kind = "datasets"
 
     def __init__(self, rows: Any, place: str) -> None:
+        losses = Losses()
+        for name in filter(looks_like_caption, rows.features or ()):
+            losses.pass_over(NO_CAPTION_COLUMN, name)
         self._rows, self._column = _bytes_of_pictures(rows, place)
         try:
             count: int | None = len(rows)
@@ -35,7 +39,7 @@ class DatasetsSource(Source):
         # The library's own fingerprint changes with the data; a stream's, with every process.
         own = getattr(rows, "_fingerprint", "") if count is not None else ""
         told = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
-        super().__init__(place, Losses(), hashlib.sha256(told.encode()).hexdigest(), count)
+        super().__init__(place, losses, hashlib.sha256(told.encode()).hexdigest(), count)
 
     def __iter__(self) -> Iterator[Sample]:
         for number, row in enumerate(self._rows):
@@ -51,7 +55,7 @@ class DatasetsSource(Source):
             self.losses.add(key, where, "no_picture", f"{quote(where, 200)} holds no picture")
             return None
         try:
-            captions = captions_of(row)
+            captions = captions_of(row, self.losses.pass_over)
         except DataError as error:
             reason = f"{quote(where, 200)}: {error}"
             self.losses.add(key, where, error.code or "bad_caption", reason)
@@ -101,7 +105,7 @@ def _bytes_of_pictures(rows: Any, place: str) -> tuple[Any, str]:
     features = rows.features or {}
     pictures = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     pictures += [name for name in ("image",) if name in features and name not in pictures]
-    captions = [name for name in features if CAPTION_KEY.fullmatch(name)]
+    captions = [name for name in features if is_caption(name)]
     if not pictures or not captions:
         raise DataError(
             f"{quote(place, 120)} has the columns {', '.join(map(quote, list(features)[:8]))}; one "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from limner.errors import DataError, ImageError, quote
-from limner.images import decode_image, write_atomically
+from limner.images import PHOTO, decode_image, write_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,14 +40,17 @@ class Sample:
 
     @property
     def image(self) -> Image:
-        """Open the picture, anew each time, upright in RGB; raises ImageError when it is bad."""
+        """Open the picture, anew each time, as `limner.images.open_image` does.
+
+        Raises ImageError when it is bad.
+        """
         data = self.read()
         if self.size not in (-1, len(data)):
             raise ImageError(
                 f"{quote(self.where, 200)} has {len(data)} bytes and had {self.size} when it was "
                 "found; the data changed meanwhile"
             )
-        image = decode_image(data, self.where)
+        image = decode_image(data, self.where, PHOTO)
         if min(image.size) < LEAST_SIDE:
             raise ImageError(
                 f"{quote(self.where, 200)} is {image.width} x {image.height} pixels; at least "
@@ -78,11 +81,18 @@ CODES = {
 
 
 class Losses:
-    """The bad samples of a source, in the order in which they were met."""
+    """The bad samples of a source, in the order in which they were met.
+
+    `unused` holds, by kinds, the names of files and columns that look like pictures or captions and
+    are no samples: they stand in nobody's way, and a person should know. `remarks` are sentences on
+    how the source was read.
+    """
 
     def __init__(self) -> None:
         self.samples: list[BadSample] = []
         self.hidden = 0  # samples lost that nobody can name, in a tar file that is damaged
+        self.unused: dict[str, dict[str, None]] = {}
+        self.remarks: list[str] = []
         self._met: set[tuple[str, str]] = set()
 
     def __len__(self) -> int:
@@ -93,6 +103,10 @@ class Losses:
         if (where, code) not in self._met:
             self._met.add((where, code))
             self.samples.append(BadSample(key, where, code, reason))
+
+    def pass_over(self, kind: str, name: str) -> None:
+        """Note something that is not used, once; `kind` says in the plural what it is and why."""
+        self.unused.setdefault(kind, {})[name] = None
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each code that occurs."""

@@ -1,7 +1,9 @@
 """WebDataset shards: tar files whose members of one stem make one sample.
 
-Only pictures, .txt and .json are ever read; a pickle in a shard stays bytes that nobody opens, and
-nothing is unpacked. What a shard says of itself is limited before it is believed.
+The last suffix of a member says what it is, so that `photo.0.png` goes with `photo.0.txt`; where a
+name up to its first dot has one picture and one caption, these go together too (`1.input.jpg` with
+`1.outputs.txt`). Only pictures, .txt and .json are ever read; a pickle in a shard stays bytes that
+nobody opens, and nothing is unpacked. What a shard says of itself is limited before it is believed.
 """
 
 from __future__ import annotations
@@ -17,8 +19,14 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from limner.data.caption_text import FILE_LIMIT, captions_of, decode_caption_file
-from limner.data.folders import PICTURES, is_inside
+from limner.data.caption_text import (
+    FILE_LIMIT,
+    TEXTS,
+    captions_of,
+    decode_caption_file,
+    first_text,
+)
+from limner.data.folders import OTHER_PICTURES, PICTURES, is_hidden, is_inside
 from limner.data.samples import IndexedSource, Losses, Sample, Source
 from limner.errors import DataError, ImageError, quote
 
@@ -29,7 +37,9 @@ _HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.
 _HEADER_LIMIT = 2**20
 # URLError is an OSError; a chain of a thousand headers, each for the next, ends in RecursionError.
 _DAMAGE = (tarfile.TarError, OSError, ValueError, RecursionError)
-_TEXTS = (".txt", ".text", ".caption")
+_KEYS_AT_ONCE = 16  # under one name up to its first dot
+_KNOWN = {*PICTURES, *OTHER_PICTURES, *TEXTS, ".json"}
+PART = "pictures and captions that are further parts of a sample"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
 
@@ -61,8 +71,14 @@ class Parts:
     key: str
     pictures: list[tuple[str, int, int]] = field(default_factory=list)  # name, offset, size
     contents: bytes | None = None  # of the picture, where the shard can be read only once
-    text: bytes | None = None
+    texts: dict[str, bytes] = field(default_factory=dict)  # by the members' names
     metadata: bytes | None = None
+    other: str | None = None  # a picture in a format that limner does not read
+
+    @property
+    def captioned(self) -> bool:
+        """Whether there is anything that may hold captions."""
+        return bool(self.texts) or self.metadata is not None
 
 
 class WebDatasetSource(IndexedSource):
@@ -74,13 +90,14 @@ class WebDatasetSource(IndexedSource):
         losses, keys = Losses(), set[str]()
         samples: list[Sample] = []
         missing: list[tuple[int, bool]] = []
-        for shard in shards:
+        names = _names_of(shards)
+        for shard, name in zip(shards, names, strict=True):
             before = len(samples)
             whole = True
             try:
                 with _open_shard(shard) as file:
                     for parts in read_shard(file, str(shard), losses):
-                        sample = _local_sample(shard, parts, losses)
+                        sample = _local_sample(shard, name, parts, losses)
                         if sample and is_new(sample, keys, losses):
                             samples.append(sample)
             except _DAMAGE as error:
@@ -113,7 +130,7 @@ class RemoteSource(Source):
             try:
                 with urlopen(address, timeout=60) as answer:
                     for parts in read_shard(answer, address, self.losses, keep=True):
-                        sample = _sample_of(address, parts, self.losses)
+                        sample = _sample_of(address, _name_of(address), parts, self.losses)
                         if sample and is_new(sample, keys, self.losses):
                             count += 1
                             yield sample
@@ -168,32 +185,68 @@ def read_shard(
 
     Raises tarfile.TarError when the shard is damaged; what came before has been yielded.
     """
-    current = Parts("")
+    pending: dict[str, Parts] = {}
+    name = ""
     with tarfile.open(fileobj=file, mode="r|" if keep else "r:", tarinfo=GuardedTarInfo) as tar:
-        count = 0
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # else all stay in memory
-            count += 1
-            if count > MEMBERS_LIMIT:
-                raise tarfile.ReadError(f"more than {MEMBERS_LIMIT} members")
-            if member.isdir() or _is_unsafe(member, shard, losses):
-                continue
+        for member in _members(tar, shard, losses):
             path = PurePosixPath(member.name)
-            stem, dot, end = path.name.partition(".")
-            key, suffix = str(path.with_name(stem or path.name)), f"{dot}{end}".lower()
-            if key != current.key:
-                if current.key:
-                    yield current
-                current = Parts(key)
+            suffix = path.suffix.lower()
+            if suffix not in _KNOWN:
+                continue
+            begun = str(path.with_name(path.name.partition(".")[0]))
+            if begun != name:
+                yield from _settle(name, pending, losses)
+                name, pending = begun, {}
+            parts = pending.setdefault(key := str(path.with_suffix("")), Parts(key))
+            if len(pending) > _KEYS_AT_ONCE:
+                yield pending.pop(next(iter(pending)))
             if suffix in PICTURES:
-                current.pictures.append((member.name, member.offset_data, member.size))
-                current.contents = _read_member(tar, member) if keep else None
-            elif suffix in _TEXTS and current.text is None:
-                current.text = _read_member(tar, member, FILE_LIMIT)
+                parts.pictures.append((member.name, member.offset_data, member.size))
+                parts.contents = _read_member(tar, member) if keep else None
+            elif suffix in TEXTS:
+                parts.texts[member.name] = _read_member(tar, member, FILE_LIMIT)
             elif suffix == ".json":
-                current.metadata = _read_member(tar, member, FILE_LIMIT)
-    if current.key:
-        yield current
+                parts.metadata = _read_member(tar, member, FILE_LIMIT)
+            else:
+                parts.other = member.name
+    yield from _settle(name, pending, losses)
+
+
+def _members(tar: tarfile.TarFile, shard: str, losses: Losses) -> Iterator[tarfile.TarInfo]:
+    """Yield the regular members that may be opened and are not hidden."""
+    count = 0
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # else all stay in memory
+        count += 1
+        if count > MEMBERS_LIMIT:
+            raise tarfile.ReadError(f"more than {MEMBERS_LIMIT} members")
+        if member.isdir() or _is_unsafe(member, shard, losses):
+            continue
+        if not any(map(is_hidden, PurePosixPath(member.name).parts)):
+            yield member
+
+
+def _settle(name: str, pending: dict[str, Parts], losses: Losses) -> Iterator[Parts]:
+    """Yield what a shard has under one name up to its first dot: one sample, or several.
+
+    Beside the sample of just this name, such as 000, what has no other half is a part of it, such
+    as 000.mask.png.
+    """
+    halves = [each for each in pending.values() if not (each.pictures and each.captioned)]
+    whole = pending.get(name)
+    if whole is not None and whole not in halves:
+        for each in halves:
+            for told in (*(picture for picture, _, _ in each.pictures), *each.texts):
+                losses.pass_over(PART, told)
+        halves = []
+    pictures = [each for each in halves if each.pictures]
+    captions = [each for each in halves if each.captioned]
+    if len(pictures) == len(captions) == 1:
+        pictures[0].texts, pictures[0].metadata = captions[0].texts, captions[0].metadata
+        halves = pictures
+    for parts in pending.values():
+        if parts in halves or (parts.pictures and parts.captioned):
+            yield parts
 
 
 def _is_unsafe(member: tarfile.TarInfo, shard: str, losses: Losses) -> bool:
@@ -217,8 +270,21 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, limit: int = MEM
     return b"" if file is None else file.read(limit + 1)
 
 
-def _local_sample(shard: Path, parts: Parts, losses: Losses) -> Sample | None:
-    sample = _sample_of(str(shard), parts, losses)
+def _name_of(shard: str) -> str:
+    return PurePosixPath(shard).name
+
+
+def _names_of(shards: list[Path]) -> list[str]:
+    """Return a name for each shard: its file's, and as much of its path as tells it from others."""
+    for depth in range(1, 20):
+        names = ["/".join(shard.parts[-depth:]) for shard in shards]
+        if len(set(names)) == len(set(shards)):
+            break
+    return names
+
+
+def _local_sample(shard: Path, name: str, parts: Parts, losses: Losses) -> Sample | None:
+    sample = _sample_of(str(shard), name, parts, losses)
     if sample is None:
         return None
     _, offset, size = parts.pictures[0]
@@ -227,22 +293,29 @@ def _local_sample(shard: Path, parts: Parts, losses: Losses) -> Sample | None:
     )
 
 
-def _sample_of(shard: str, parts: Parts, losses: Losses) -> Sample | None:
+def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sample | None:
     """Return a key's sample, or None when it is noted as bad or has nothing to do with pictures."""
-    name = parts.pictures[0][0] if parts.pictures else parts.key
-    where, key = f"{shard}: {name}", f"{PurePosixPath(shard).name}/{name}"
+    name = parts.pictures[0][0] if parts.pictures else parts.other or parts.key
+    where, key = f"{shard}: {name}", f"{shard_name}/{name}"
     if len(parts.pictures) > 1:
         names = ", ".join(quote(name) for name, _, _ in parts.pictures[:4])
         raise DataError(
             f"{quote(shard, 160)} has several pictures under one key, and one caption cannot be "
             f"for all; keep one of each: {names}"
         )
-    if parts.text is None and parts.metadata is None:
+    if parts.other is not None:
+        where = f"{shard}: {parts.other}"
+        reason = f"{quote(where, 200)} is not a picture that limner reads; give PNG, JPEG or WebP"
+        if not parts.pictures:
+            losses.add(key, where, "bad_picture", reason)
+            return None
+        losses.pass_over(PART, parts.other)
+    if not parts.captioned:
         if parts.pictures:
             losses.add(key, where, "no_caption", f"{quote(where, 200)} has no .txt or .json")
         return None
     try:
-        captions = _captions(parts)
+        captions = _captions(parts, losses)
     except DataError as error:
         reason = f"{quote(where, 200)}: {error}"
         losses.add(key, where, error.code or "bad_caption", reason)
@@ -253,16 +326,16 @@ def _sample_of(shard: str, parts: Parts, losses: Losses) -> Sample | None:
     return Sample(key, captions, where, partial(bytes, parts.contents or b""), parts.pictures[0][2])
 
 
-def _captions(parts: Parts) -> tuple[str, ...]:
-    if parts.text is not None:
-        return decode_caption_file(parts.text)
+def _captions(parts: Parts, losses: Losses) -> tuple[str, ...]:
+    if parts.texts:
+        return decode_caption_file(parts.texts[first_text(list(parts.texts), losses.pass_over)])
     try:
         values = json.loads((parts.metadata or b"").decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"the .json cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise DataError("the .json is no object with a caption in it")
-    return captions_of(values)
+    return captions_of(values, losses.pass_over)
 
 
 @contextmanager

@@ -7,10 +7,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from limner.data.folders import PICTURES, ClassesSource, PairsSource
+from limner.data.caption_text import TEXTS
+from limner.data.classes import ClassesSource
+from limner.data.folders import (
+    ARCHIVES,
+    OTHER_PICTURES,
+    PICTURES,
+    TABLES,
+    UNREAD_ARCHIVE,
+    PairsSource,
+    is_hidden,
+    is_notice,
+    pair_captions,
+)
 from limner.data.hub import open_hub, open_saved
 from limner.data.samples import (
     BAD_SAMPLES,
@@ -23,7 +35,7 @@ from limner.data.samples import (
     read_pictures,
 )
 from limner.data.shards import RemoteSource, WebDatasetSource, expand
-from limner.data.tables import METADATA, TABLES, ImageFolderSource, TableSource
+from limner.data.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
 from limner.errors import DataError, UsageError, did_you_mean, quote
 
 __all__ = [
@@ -40,16 +52,19 @@ __all__ = [
 ]
 
 KINDS = {
-    "imagefolder": "a folder of pictures with metadata.jsonl or metadata.csv",
-    "pairs": "a folder of pictures, each with a .txt of the same stem",
+    "imagefolder": "a folder of pictures with metadata.jsonl, metadata.csv or a table like these",
+    "pairs": "a folder of pictures, each with a .txt of the same stem, beside it or in captions/",
     "classes": "a folder with a folder of pictures for each class",
-    "table": "a .jsonl or .csv file that names pictures beside or below it",
+    "table": "a .jsonl, .csv, .tsv or .txt file that names pictures beside or below it",
     "webdataset": "tar files: one, a folder of them, a pattern {0000..0099}.tar, or http addresses",
     "datasets": "a folder that Hugging Face datasets saved; #NAME chooses a split",
     "hub": "owner/name of a dataset on the hub; #NAME chooses a split",
 }
 _SAVED = ("dataset_info.json", "dataset_dict.json")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_TABLE_NAME = re.compile(r"caption|prompt|annotation|metadata|descri", re.IGNORECASE)
+_PICTURE_NAME = re.compile(rb"\.(png|jpe?g|jfif|webp)\b", re.IGNORECASE)
+_TABLES_LIMIT = 200  # files of which the beginning is looked at
 
 
 def open_source(place: str | os.PathLike[str], *, least: int = 1, strict: bool = True) -> Source:
@@ -83,10 +98,15 @@ def look(place: str) -> str:
         return "webdataset"
     if path.is_dir():
         return _look_into(path, place)
-    if path.suffix.lower() in TABLES:
-        return "table"
     if path.suffix.lower() == ".tar" or "{" in place:
         return "webdataset"
+    if path.exists() and place.lower().endswith(ARCHIVES):
+        raise DataError(
+            f"{quote(place, 120)} is an archive that cannot be read in place; unpack it and give "
+            "the folder, or the .tar"
+        )
+    if path.suffix.lower() in READABLE:
+        return "table"
     hint = ""
     if not path.exists() and _HUB_NAME.fullmatch(place):
         hint = f"; for the hub write hub:{place}"
@@ -101,24 +121,100 @@ def _look_into(folder: Path, place: str) -> str:
         return "imagefolder"
     if any((folder / name).is_file() for name in _SAVED):
         return "datasets"
-    stems: dict[str, set[str]] = {"pictures": set(), ".txt": set(), ".tar": set()}
-    for name in _names(folder):
-        stem, suffix = os.path.splitext(name)
+    names = list(_names(folder))
+    pictures, texts = _with(names, PICTURES), _with(names, TEXTS)
+    for name in names:
         if os.path.basename(name) in METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
-        stems.get("pictures" if suffix.lower() in PICTURES else suffix.lower(), set()).add(stem)
-    if stems["pictures"] & stems[".txt"]:
+    if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
         return "pairs"
-    if stems[".tar"] and not stems["pictures"]:
+    if not pictures and _with(names, [".tar"]):
         return "webdataset"
-    if any("/" in stem for stem in stems["pictures"]):
+    if pictures and _has_table(folder, names, place):
+        return "imagefolder"
+    _refuse_loose_texts(texts, pictures, place)
+    if any("/" in name for name in pictures):
         return "classes"
-    if stems["pictures"]:
+    if pictures:
         raise DataError(
             f"{quote(place, 120)} has pictures and no captions; write metadata.jsonl with "
             "file_name and text, or a .txt beside each picture"
         )
+    _refuse_others(names, place)
     raise DataError(f"{quote(place, 120)} has no captioned picture; give a folder with pictures")
+
+
+def _with(names: list[str], suffixes: Collection[str]) -> list[str]:
+    return [name for name in names if os.path.splitext(name)[1].lower() in suffixes]
+
+
+def _refuse_others(names: list[str], place: str) -> None:
+    """Raise DataError for archives and pictures that are there and cannot be read."""
+    if archives := [name for name in names if name.lower().endswith(ARCHIVES)]:
+        raise DataError(
+            f"{quote(place, 120)} has {len(archives)} archives that cannot be read in place, as "
+            f"{quote(archives[0])}; unpack them and give the folder, or the .tar"
+        )
+    if others := _with(names, OTHER_PICTURES):
+        raise DataError(
+            f"{quote(place, 120)} has {len(others)} pictures in formats that limner does not read, "
+            f"as {quote(others[0])}; give PNG, JPEG or WebP"
+        )
+
+
+def _has_table(folder: Path, names: list[str], place: str) -> bool:
+    """Say whether one table of a folder names its pictures and captions.
+
+    Raises DataError for several, for one in another folder, and for a file that seems to hold
+    captions and cannot be read: else folders' names would be taken instead.
+    """
+    candidates = [name for name in _with(names, (*TABLES, ".txt")) if not is_notice(name)]
+    candidates = candidates[:_TABLES_LIMIT]
+    plain = [name for name in _with(candidates, READABLE) if is_plain(folder / name)]
+    here = [name for name in plain if "/" not in name]
+    if len(here) == 1:
+        return True
+    if here:
+        raise DataError(
+            f"{quote(place, 120)} has {len(here)} tables of captions, "
+            f"{', '.join(quote(name) for name in here[:4])}; give one of them as the source"
+        )
+    if plain:
+        raise DataError(
+            f"{quote(place, 120)} has {quote(plain[0])}; give the folder that it is in, or this "
+            "table as the source"
+        )
+    for name in candidates:
+        if not ("/" in name and name.lower().endswith(".txt")) and _seems_captions(folder / name):
+            raise DataError(
+                f"{quote(place, 120)} has {quote(name)}, which seems to hold captions and is not "
+                "plain; write a table such as metadata.csv with the columns file_name and text, or "
+                "give classes:FOLDER to take the folders' names as captions"
+            )
+    return False
+
+
+def _seems_captions(table: Path) -> bool:
+    """Say whether a file tells of pictures: by its name, or because its beginning names one."""
+    if _TABLE_NAME.search(table.stem):
+        return True
+    try:
+        with table.open("rb") as file:
+            return bool(_PICTURE_NAME.search(file.read(4096)))
+    except OSError:
+        return False
+
+
+def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> None:
+    """Raise DataError for caption files, in folders or beside pictures, of no picture's name."""
+    flat = any("/" not in name for name in pictures)
+    loose = [name for name in texts if (flat or "/" in name) and not is_notice(name)]
+    if pictures and loose:
+        raise DataError(
+            f"{quote(place, 120)} has {len(loose)} text files that have no picture's name, as "
+            f"{quote(loose[0])}; name each like its picture and lay it beside it, or give "
+            "classes:FOLDER to take the folders' names as captions"
+        )
 
 
 def _names(folder: Path, prefix: str = "") -> Iterator[str]:
@@ -129,7 +225,7 @@ def _names(folder: Path, prefix: str = "") -> Iterator[str]:
     except OSError as error:
         raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_hidden(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _names(folder / entry.name, f"{prefix}{entry.name}/")
@@ -165,8 +261,16 @@ def _open_shards(place: str, shown: str) -> Source:
             if not address.startswith(("http://", "https://")):
                 raise DataError(f"{quote(address, 160)} is no http or https address")
         return RemoteSource(names, shown)
-    shards = []
+    shards: list[Path] = []
+    packed: list[str] = []
     for name in names:
         path = Path(name)
-        shards += sorted(path.glob("*.tar")) if path.is_dir() else [path]
-    return WebDatasetSource(shards, shown)
+        below = list(_names(path)) if path.is_dir() else []
+        shards += [path / each for each in below if each.lower().endswith(".tar")]
+        packed += [each for each in below if each.lower().endswith(ARCHIVES)]
+        shards += [] if path.is_dir() else [path]
+    source = WebDatasetSource(shards, shown)
+    for name in packed:
+        if not name.lower().endswith(".tar"):
+            source.losses.pass_over(UNREAD_ARCHIVE, name)
+    return source

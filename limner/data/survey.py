@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from limner.data.copies import Likeness, Looks, find_copies, find_exact_copies, group
 from limner.data.sources import Sample, Source, read_pictures
+from limner.decoding import PIXELS_LIMIT, full_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHEET = 48  # pictures on the contact sheet, at most
 SHEET_SIDE = 128  # pixels of each
+EXAMPLES = 5  # pictures whose captions are shown
 LANGUAGES = ("latin", "chinese", "japanese", "korean", "cyrillic", "arabic", "other")
 _SCRIPTS = {  # the first word of a character's Unicode name
     "LATIN": "latin",
@@ -55,7 +57,7 @@ class Survey:
             self._show(image)
         self.keys.append(sample.key)
         self.captions.append(sample.captions)
-        self.sizes.append(image.size)
+        self.sizes.append(full_size(image))
         self.looks.add(image)
 
     def find_copies(self) -> list[Likeness]:
@@ -72,6 +74,12 @@ class Survey:
 
         return grid(self._shown[:SHEET]) if self._shown else None
 
+    def examples(self) -> list[dict[str, Any]]:
+        """Return a few pictures from the whole source by their names, each with its captions."""
+        count = min(EXAMPLES, len(self))
+        rows = [place * (len(self) - 1) // max(count - 1, 1) for place in range(count)]
+        return [{"file": self.keys[row], "captions": list(self.captions[row])} for row in rows]
+
     def _show(self, image: Image) -> None:
         small = image.copy()
         small.thumbnail((SHEET_SIDE, SHEET_SIDE))
@@ -82,8 +90,12 @@ class Survey:
 
 
 def size_report(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """Return the spread of widths and heights in pixels, and the commonest sizes."""
+    """Return the spread of widths and heights in pixels, and the commonest sizes.
+
+    `reduced` is how many are so large that they are read at a part of their size.
+    """
     return {
+        "reduced": sum(width * height > PIXELS_LIMIT for width, height in sizes),
         "width": spread([width for width, _ in sizes]),
         "height": spread([height for _, height in sizes]),
         "commonest": [

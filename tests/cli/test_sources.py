@@ -33,6 +33,29 @@ def test_a_check_tells_a_person(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "of these in training too: 2 exactly, 0 nearly" in told.out
 
 
+def test_a_check_shows_captions_and_what_is_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image_folder(tmp_path / "a", 5)
+    (tmp_path / "a" / "003.txt").write_text("not read")
+    assert run("check", tmp_path / "a") == 0
+    told = capsys.readouterr().out
+    assert "    '002.png': thing 2 | 第2个东西\n" in told
+    assert "  unused    1\n    caption files beside pictures" in told
+    assert "(1): '003.txt'\n" in told
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_names_that_are_no_text_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    write_pairs(tmp_path / "a", 2)
+    for end in ("png", "txt"):
+        (tmp_path / "a" / f"001.{end}").rename(tmp_path / "a" / f"caf\udce9\n.{end}")
+    assert run("check", tmp_path / "a", *words) == 0
+    assert r"caf\udce9\n.png" in capsys.readouterr().out
+
+
 def test_a_check_of_what_training_refuses_reports_and_exits_3(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,3 +89,40 @@ def test_the_folder_has_report_sheet_and_bad_samples(tmp_path: Path) -> None:
         assert sheet.size == (2 * 42 - 2, 2 * 34 - 2)
     with pytest.raises(UsageError, match="is not empty"):
         checked(tmp_path / "a", out=tmp_path / "out")
+
+
+def test_a_few_captions_are_always_shown_with_their_files(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "a", 21)
+    report = checked(tmp_path / "a")
+    assert [each["file"] for each in report["examples"]] == [
+        f"{n:03d}.png" for n in range(0, 21, 5)
+    ]
+    assert report["examples"][1]["captions"] == ["thing 5", "第5个东西"]
+    write_image_folder(tmp_path / "b", 1)
+    assert checked(tmp_path / "b")["examples"] == [
+        {"file": "000.png", "captions": ["thing 0", "第0个东西"]}
+    ]
+
+
+def test_what_is_not_used_is_counted_and_named(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "a", 3)
+    assert checked(tmp_path / "a")["unused"] == {"total": 0, "kinds": []}
+    for index in range(8):
+        (tmp_path / "a" / f"{index:03d}.txt").write_text("not read")
+    report = checked(tmp_path / "a")
+    (kind,) = report["unused"]["kinds"]
+    assert (report["unused"]["total"], kind["total"]) == (8, 8)
+    assert kind["first"] == [f"{index:03d}.txt" for index in range(5)]
+    assert report["usable"]
+    told = " ".join(report["advice"])
+    assert "look like pictures or captions and are not used: 8" in told
+    assert "Nothing stands in the way" not in told
+
+
+def test_large_photographs_are_reported_at_their_full_size(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "a", 2)
+    Image.new("RGB", (6000, 4000), "red").save(tmp_path / "a" / "000.png", compress_level=1)
+    report = checked(tmp_path / "a")
+    assert (report["usable"], report["pictures"]["reduced"]) == (True, 1)
+    assert report["pictures"]["width"]["most"] == 6000
+    assert "Pictures of more than 16777216 pixels: 1" in " ".join(report["advice"])

@@ -80,3 +80,15 @@ def test_without_the_package_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'limner\[hub\]'"):
         open_source("hub:someone/pictures")
+
+
+def test_columns_that_only_look_like_captions_are_told() -> None:
+    datasets = pytest.importorskip("datasets")
+    kinds = {"caption_id": datasets.Value("int32"), "text_zh": datasets.Value("int32")}
+    features = {"image": datasets.Image(), "text": datasets.Value("string"), **kinds}
+    rows = [{**row(0), "caption_id": 48000, "text_zh": 3}]
+    made = datasets.Dataset.from_list(rows, features=datasets.Features(features))
+    source = DatasetsSource(made, "rows")
+    assert [each.captions for each in source] == [("a thing",)]
+    assert [list(names) for names in source.losses.unused.values()] == [["caption_id"], ["text_zh"]]
+    assert len(source.losses) == 0

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from limner.data.clean import CleanConfig, clean
-from limner.data.keep import keep_only
+from limner.data.keep import keep_lines, keep_only
 from limner.data.samples import Losses, Sample, Source
 from limner.data.sources import open_source
 from limner.errors import DataError
 from limner.train.config import DataConfig, LoopConfig, TrainConfig
 from limner.train.own_data import OwnData
-from tests.data.source_files import write_image_folder
+from tests.data.source_files import encoded, picture, write_image_folder
 
 
 @pytest.fixture
@@ -53,6 +53,30 @@ def test_a_list_of_other_data_is_refused(photos: Path, tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(DataError, match="cannot be read"):
             keep_only(open_source(str(photos), strict=False), path)
+
+
+ODD = ["a\nb.png", " c .png", "d\r.png", '"e".png', "f\udce9.png", "g\\n.png", "猫.png", "\t.png"]
+
+
+def test_any_name_that_clean_writes_is_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, name in enumerate([*ODD, "ok.png"]):
+        (folder / name).write_bytes(encoded(picture(seed)))
+        (folder / name).with_suffix(".txt").write_text(f"thing {seed}")
+    (folder / "bad\n.png").write_bytes(b"no picture")
+    (folder / "bad\n.txt").write_text("nothing")
+    config = CleanConfig(write=True)
+    list(clean(open_source(folder, strict=False), tmp_path / "cleaned", config))
+    data = OwnData(config_of(folder, keep=str(tmp_path / "cleaned" / "keep.txt")))
+    (source,) = data.sources
+    assert source is not None and {each.key for each in source} == {*ODD, "ok.png"}
+    assert open_source(tmp_path / "cleaned" / "pictures").total == len(ODD) + 1
+
+
+def test_a_list_holds_a_key_a_line() -> None:
+    assert keep_lines(["000.png", "x.tar/猫 1.png"]) == "000.png\nx.tar/猫 1.png\n".encode()
+    assert keep_lines(ODD).count(b"\n") == len(ODD)
 
 
 def test_a_stream_is_kept_as_it_comes(tmp_path: Path) -> None:

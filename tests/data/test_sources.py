@@ -131,10 +131,10 @@ def test_the_scenes_of_limner_are_a_source(tmp_path: Path, emoji_font: Path) -> 
 
 
 def test_the_name_of_a_class_is_the_caption(tmp_path: Path) -> None:
-    write_pictures(tmp_path, ["red_apple/a.png", "red_apple/more/b.jpg", "猫/a.webp"])
+    write_pictures(tmp_path, ["red_apple/a.png", "red_apple/small/b.jpg", "猫/a.webp"])
     source = open_source(tmp_path)
     assert source.kind == "classes"
-    assert [each.captions for each in source] == [("red apple",), ("red apple",), ("猫",)]
+    assert [each.captions for each in source] == [("red apple",), ("small",), ("猫",)]
 
 
 @pytest.fixture
@@ -224,6 +224,7 @@ def test_an_unknown_kind_is_a_usage_error(tmp_path: Path) -> None:
         ([], "has no captioned picture"),
         (["a.png"], "pictures and no captions"),
         (["readme.md"], "has no captioned picture"),
+        (["a.HEIC", "a.gif"], r"has 2 pictures in formats that limner does not read, as 'a\.HEIC'"),
     ],
 )
 def test_a_folder_without_captioned_pictures_is_refused(
