@@ -17,6 +17,7 @@ from limner.text.reading import indefinite
 from limner.text.words import Grammar, Phrase, Words
 
 SAMPLE = 30_000  # scenes, each with a caption in both languages
+RARE = 2e-4  # of captions
 
 
 @lru_cache(maxsize=4)
@@ -30,17 +31,19 @@ def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
     counts = Counter(word for text in texts for word in set(tokens(text)))
     grammar = scene_grammar()
     book = Phrasebook(grammar)
-    order: set[str] = set()
+    order: Counter[str] = Counter()
     used: Counter[tuple[str, str, str]] = Counter()
     for text in texts:
         items = itemise(text, book)
         labels = ["^", *(item.label for item in items), "$"]
-        order |= {f"{one} {after}" for one, after in pairwise(labels)}
+        order.update({f"{one} {after}" for one, after in pairwise(labels)})
         used.update((item.kind, item.name, item.text) for item in items)
     phrases = tuple(
         Phrase(p.kind, p.name, p.language, p.text, _times(p, used)) for p in grammar.phrases
     )
-    counted = Grammar(phrases, grammar.classifiers, grammar.uncounted, frozenset(order))
+    # A pair that few captions have is one of phrases that were cut in the wrong place.
+    usual = frozenset(pair for pair, times in order.items() if times >= len(texts) * RARE)
+    counted = Grammar(phrases, grammar.classifiers, grammar.uncounted, usual)
     return Words(len(texts), dict(counts), counted)
 
 

@@ -18,6 +18,7 @@ _COMMAS = {",", ";", "、"}
 _NAMING = {"thing", "many"}  # kinds that name a thing
 # What may stand between a colour and the thing that it belongs to.
 _AFTER_COLOUR = _NAMING | {"pattern", "ground", "size", "colour", "bare"}
+_IS = {"is", "are", "in", "是"}
 _MODIFIERS = {"number", "size", "colour", "classifier"}
 # What a phrase costs: the cheapest way through a prompt is how it is cut. Words of captions are
 # preferred, long phrases to short ones, and almost anything to a word that means nothing.
@@ -48,8 +49,10 @@ class Item:
 
     @property
     def label(self) -> str:
-        """How the order of captions calls it: its kind, or the word itself."""
-        return self.text if self.kind in ("stop", "unknown") else self.kind
+        """How the order of captions calls it: its kind, with * in Chinese, or the word itself."""
+        if self.kind in ("stop", "unknown"):
+            return self.text
+        return self.kind if self.text.isascii() else f"{self.kind}*"
 
 
 class Phrasebook:
@@ -179,7 +182,9 @@ def _choose(
     if "classifier" in kinds and before and before[-1].kind == "number":
         return kinds["classifier"]
     describes = any(entry.kind in _AFTER_COLOUR for entry in following)
-    if "colour" in kinds and (describes or not (following or after in STOPS | _COMMAS | {""})):
+    describes = describes or not (following or after in STOPS | _COMMAS | {""})
+    described = bool(before) and before[-1].text in _IS  # "the car is orange"
+    if "colour" in kinds and (describes or described):
         return kinds["colour"]
     if "bare" in kinds and before and before[-1].kind == "comma":
         return kinds["bare"]

@@ -20,7 +20,7 @@ _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_HAN}]|[^\W\d_{_HAN}]+(?:['’-]+[^\W\d_{_HAN}]+)*|\d+[a-z]*|[,;、&+]")
 _EMOJI_JOINTS = "\ufe0f\u200d"
 _MORE_STOP_WORDS = (
-    "against across among around along before after outside through toward towards off out up "
+    "both against across among around along before after outside through toward towards off out up "
     "see there's let's it's i'd i'll i'm you're me my of in on at to into inside onto from is are "
     "am be being been thing things one's who's whose want wants wanted need needs like create "
     "generate render produce drawing painting photograph illustration images pictures photos "

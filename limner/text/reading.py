@@ -75,7 +75,7 @@ def phrasebook(grammar: Grammar) -> Phrasebook:
 
 def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Reading:
     book = phrasebook(grammar)
-    items = itemise(text, book)
+    items = itemise(text.strip(_EDGES), book)
     numbers = [int(name) for name in grammar.named("number", language)]
     found = understand(items, max(numbers, default=1))
     _fit(found, grammar, words)
@@ -138,8 +138,10 @@ def _notes(found: Understood, items: Sequence[Item], words: Words, book: Phraseb
 def _read_as(item: Item, book: Phrasebook) -> Note | None:
     """Return a note of what a phrase was taken for, unless the captions called it much the same."""
     alike = item.said.replace("-", " ").removesuffix("'s").removesuffix("'")
-    if item.text not in (item.said, alike) and item.kind != "stop":
+    if item.text not in (item.said, alike) and item.kind not in ("stop", "comma"):
         return Note("read_as", (item.said,), (item.text,))
+    if item.kind == "relation" and not item.exact:
+        return Note("read_as", (item.said,), (item.name,))
     if item.exact or item.kind not in ("thing", "many", "colour"):
         return None
     names = book.names("thing" if item.kind == "many" else item.kind, item.name)

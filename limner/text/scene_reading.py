@@ -161,7 +161,8 @@ def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
     for index, item in enumerate(items):
         if item.kind in ("number", "size", "colour"):
             if item.kind in waiting:
-                found.left_out.append(item.said)
+                if waiting[item.kind].name != item.name:  # "navy blue" is blue
+                    found.left_out.append(item.said)
             else:
                 waiting[item.kind] = item
         elif item.kind in ("thing", "many"):
@@ -256,6 +257,7 @@ def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:
         found.relation = name if kind == "relation" else OPPOSITE[name]
     elif standing := [word for kind, word in events[first + 1 : second] if kind == "on"]:
         found.relation = "below" if standing[0] == "上" else "above"
+        found.notes.append(Note("read_as", (standing[0],), ("above",)))
     else:
         found.relation = "left"
         names = (found.things[0].name, found.things[1].name)

@@ -110,7 +110,7 @@ def test_what_people_type_is_read(prompt: str, drawn: str) -> None:
         ("a crimson car", ["read_as"]),
         ("a dog and a cat", ["pair"]),
         ("a cat, a dog and a fox", ["only_two", "pair"]),
-        ("three dogs on the moon", ["single_pair"]),
+        ("three dogs on the moon", ["read_as", "single_pair"]),
         ("6 apples", ["count"]),
         ("a car at the beach at night", ["one_place"]),
         ("a dog without a hat", ["negation"]),
