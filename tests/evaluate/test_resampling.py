@@ -47,7 +47,7 @@ def test_a_jackknife_covers_the_truth_as_often_as_it_says(count: int, spread: bo
     for seed in range(2000):
         values = rng.normal(size=count)
 
-        def statistic(rows: np.ndarray, values: np.ndarray = values) -> float:  # type: ignore[type-arg]
+        def statistic(rows: np.ndarray, values: np.ndarray = values) -> float:
             return float(values[rows].std(ddof=1) if spread else values[rows].mean())
 
         found = jackknife(statistic, count, seed=seed)
