@@ -61,11 +61,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is right in one picture of a prompt, and whether it came with a note."""
+    """What is right in one picture of a prompt, and whether it came with a note or was refused."""
 
     row: Row
     marks: Marks
     noted: bool
+    refused: bool = False
 
 
 def read_rows(path: Path = TABLE) -> list[Row]:
@@ -139,7 +140,7 @@ def answers_of(
             pictures = limner.draw(row.prompt, model=pipeline, n=seeds, seed=0, **options)
         except LimnerError:
             for _ in range(seeds):
-                yield Answer(row, mark(row, Reading("")), noted=True)
+                yield Answer(row, mark(row, Reading("")), noted=True, refused=True)
             continue
         shown = reader.read(to_tensor([picture.image for picture in pictures]))
         for picture, reading in zip(pictures, shown, strict=True):
@@ -218,6 +219,7 @@ def main() -> None:
     rows = [row for row in read_rows(told.file) if told.kind in (None, row.kind)]
     pipeline = limner.load(told.model)
     options = {"verbatim": True} if told.verbatim else {}
+    limner.draw("a red apple", model=pipeline, seed=0, **options)  # an unknown option ends it here
     found = []
     for answer in answers_of(rows, pipeline, Reader(size=pipeline.size), told.seeds, options):
         found.append(answer)
@@ -225,6 +227,7 @@ def main() -> None:
             print(f"{len(found)} of {len(rows) * told.seeds} pictures", flush=True)
     shares = table(found)
     show(shares)
+    print(f"{sum(each.refused for each in found)} of these pictures were refused in words")
     if told.json:
         told.json.write_text(json.dumps(shares, indent=1) + "\n", encoding="utf-8")
 

@@ -36,9 +36,9 @@ def render_measurement(result: Measurement, conditions: Conditions, title: str) 
              for each in result.figures],
         ),
         paragraph(
-            "Intervals of means are bootstrapped over prompts, that of R-precision is Wilson's, "
-            "those of distances come of leaving out tenths of the drawn pictures (Student's t); "
-            "none knows the chance in the reference set."
+            "Intervals of means are bootstrapped over prompts (Student's t of fewer than ten), "
+            "that of R-precision is Wilson's, those of distances come of leaving out tenths of the "
+            "drawn pictures (Student's t); none knows the chance in the reference set."
         ),
     ]  # fmt: skip
     if scores:

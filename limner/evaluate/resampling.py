@@ -17,6 +17,7 @@ _IN_TAIL = 40  # resamples that an end of an interval rests on
 _LEAST_TAIL = 1e-9  # of two values the interval is all that resamples can show
 _NUMBERS = 2**21  # drawn at once
 GROUPS = 10
+FEW = 10  # values, of which resamples reach too short
 LEAST = 3  # pictures that a jackknife needs: without one of them two are left to compare
 
 Floats = npt.NDArray[np.float64]
@@ -58,12 +59,17 @@ def bootstrap_mean(values: Any, *, confidence: float = 0.95, seed: int = 0) -> E
     """Return the mean of values (N,) and its bootstrap interval over 2,000 resamples or more.
 
     Efron 1979, The Annals of Statistics 7; percentiles widened as Student's t is for few values
-    (Hesterberg 2015, arXiv 1411.5279, section 5.3). Values are taken as independent. One value
-    has the whole line as its interval.
+    (Hesterberg 2015, arXiv 1411.5279, section 5.3). Of fewer than FEW values the interval is
+    Student's own: no resample lies beyond the least and the greatest of them. Values are taken as
+    independent. One value has the whole line as its interval.
     """
     rows = np.asarray(values, np.float64)
     if len(rows) < 2:
         return Estimate(float(rows.mean()) if len(rows) else 0.0, -np.inf, np.inf, len(rows))
+    if len(rows) < FEW:
+        half = student((1 - confidence) / 2, len(rows) - 1) * rows.std(ddof=1) / len(rows) ** 0.5
+        mean = float(rows.mean())
+        return Estimate(mean, mean - float(half), mean + float(half), len(rows))
     tail = _widened_tail((1 - confidence) / 2, len(rows))
     count = min(RESAMPLES_LIMIT, max(RESAMPLES, round(_IN_TAIL / tail)))
     low, high = np.quantile(resampled_means(rows, seed, count), [tail, 1 - tail])

@@ -1,7 +1,7 @@
 """Optimisers, learning-rate schedule and weight averaging."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -54,7 +54,7 @@ def create_optimizers(
 
 
 def decay_groups(
-    module: nn.Module, parameters: list[Tensor], weight_decay: float
+    module: nn.Module, parameters: Sequence[Tensor], weight_decay: float
 ) -> list[dict[str, Any]]:
     """Return an optimiser's groups of a module's parameters, in which no bias or vector decays.
 

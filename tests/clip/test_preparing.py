@@ -57,6 +57,8 @@ def test_pixels_are_those_of_transformers(
     processor.save_pretrained(tmp_path)
     prepare = vision_in(tmp_path).prepare
     for shape in SHAPES:
+        if shape == (prepare.size, prepare.size):
+            continue  # stays as it is, where some processors cut a margin off
         image = picture(shape)
         wanted, found = pixels_of(processor, image), np.asarray(prepare(image), np.float64)
         assert found.shape == wanted.shape, shape
@@ -97,7 +99,8 @@ def test_a_long_strip_needs_no_memory() -> None:
 
 def test_a_picture_of_the_right_size_stays_as_it_is() -> None:
     image = picture((16, 16))
-    assert np.array_equal(np.asarray(Preparation(16, 16)(image)), np.asarray(image))
+    for edge in (16, 20):
+        assert np.array_equal(np.asarray(Preparation(16, edge)(image)), np.asarray(image))
 
 
 def test_another_size_in_training_keeps_the_margin(tmp_path: Path) -> None:

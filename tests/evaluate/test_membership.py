@@ -39,7 +39,8 @@ def test_an_auc_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(1)
     truth, covered = 0.9214, 0  # two normal distributions apart by 2: Phi(2 / sqrt(2))
     for _ in range(1000):
-        found = membership(rng.normal(size=20) - 2, rng.normal(size=20))
+        one, other = rng.normal(size=(2, 20))
+        found = membership((one - 2).tolist(), other.tolist())
         covered += found["low"] <= truth <= found["high"]
     assert 0.925 < covered / 1000 < 0.985
 
@@ -58,7 +59,12 @@ def test_pictures_are_read_as_training_reads_them() -> None:
     picture = Image.effect_noise((90, 61), 90).convert("RGB")
     seen = Image.fromarray(fitted(picture, pipeline.size).permute(1, 2, 0).numpy())
     codes = [pipeline.codec.encode(to_tensor([seen]))]
-    encode, given = pipeline.codec.encode, []
-    pipeline.codec.encode = lambda images: given.append(encode(images)) or given[-1]  # type: ignore[func-returns-value]
+    encode, given = pipeline.codec.encode, list[torch.Tensor]()
+
+    def noting(images: torch.Tensor) -> torch.Tensor:
+        given.append(encode(images))
+        return given[-1]
+
+    pipeline.codec.encode = noting
     assert losses_of(pipeline, [("a red apple", picture)])
     assert torch.equal(given[0], codes[0])

@@ -42,7 +42,7 @@ def test_measures_judge_each_picture_alone() -> None:
     assert ssim(worse, images)[1] < 0.99
 
 
-def uint8_pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:  # type: ignore[type-arg]
+def uint8_pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pairs of pictures (H, W, 3) uint8."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)

@@ -47,7 +47,7 @@ def test_a_jackknife_covers_the_truth_as_often_as_it_says(count: int, spread: bo
     for seed in range(2000):
         values = rng.normal(size=count)
 
-        def statistic(rows: np.ndarray, values: np.ndarray = values) -> float:  # type: ignore[type-arg]
+        def statistic(rows: np.ndarray, values: np.ndarray = values) -> float:
             return float(values[rows].std(ddof=1) if spread else values[rows].mean())
 
         found = jackknife(statistic, count, seed=seed)
@@ -90,9 +90,18 @@ def test_an_unknown_interval_is_said_in_words() -> None:
     assert Estimate(2.0, -1.0, 3.5, 4).interval("+.2f") == "-1.00 to +3.50"
 
 
-def test_two_values_are_the_ends_of_their_interval() -> None:
+def test_of_two_values_little_is_known() -> None:
     found = bootstrap_mean([1.0, 4.0])
-    assert (found.value, found.low, found.high) == pytest.approx((2.5, 1, 4))
+    assert found.value == 2.5
+    assert found.high - 2.5 == pytest.approx(12.706 * 1.5, rel=1e-4) == 2.5 - found.low
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 9])
+def test_means_of_few_are_covered_as_often_as_they_say(count: int) -> None:
+    """The least and the greatest of three values hold their mean in three cases of four."""
+    rng = np.random.default_rng(count)
+    found = [bootstrap_mean(rng.normal(size=count), seed=seed) for seed in range(1000)]
+    assert 0.925 < np.mean([each.low <= 0 <= each.high for each in found]) < 0.975
 
 
 def test_of_one_value_nothing_is_known() -> None:

@@ -23,6 +23,7 @@ from limner.train.config import (
     TrainConfig,
     read_config,
 )
+from limner.train.gan_step import GanStep
 from limner.train.gan_watch import Kept, measures, signs_of_collapse
 from limner.train.loop import Run, train
 from limner.train.steps import create_step
@@ -73,7 +74,7 @@ def gan_run(out: Path, case: str = "modulated", **changes: Any) -> TrainConfig:
 
 def test_weights_decay_and_biases_do_not(tmp_path: Path) -> None:
     loop = dataclasses.replace(LOOP, weight_decay=0.1)
-    step = create_step(gan_run(tmp_path / "run", loop=loop))
+    step = GanStep(gan_run(tmp_path / "run", loop=loop))
     for module, optimizer in zip((step.learner, step.judge), step.optimizers, strict=True):
         decay = {
             id(parameter): group["weight_decay"]
