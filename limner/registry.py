@@ -10,6 +10,7 @@ from typing import Any
 
 from limner import hub
 from limner.adapters import Choice, merge_adapters
+from limner.arguments import AdapterLike
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
 from limner.pipelines.families import FAMILIES
@@ -37,16 +38,13 @@ class ModelEntry:
         return asdict(self)
 
 
-AdapterLike = str | Path | tuple[str | Path, float]
-
-
 def load(
     model: str | Path,
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
     device: str = "cpu",
-    adapters: Sequence[AdapterLike] = (),
+    adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
 
@@ -63,7 +61,7 @@ def load(
     """
     from limner.nn.devices import find_device
 
-    chosen, place = [Choice.parse(each) for each in adapters], find_device(device)
+    chosen, place = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
     name = str(model)
     if name.startswith(hub.PREFIX):
         folder, root = hub.download(name, _FILES)
@@ -80,6 +78,14 @@ def load(
         pipeline.set_precision(precision)
     merge_adapters(pipeline, chosen)
     return pipeline.to(place)
+
+
+def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
+    """Return adapters as a sequence; one alone, or one with its weight, is a list of one."""
+    match adapters:
+        case str() | os.PathLike() | (_, int() | float()):
+            return [adapters]
+    return adapters
 
 
 def load_clip(model: str | Path = "clip") -> Any:
@@ -100,7 +106,7 @@ def load_to_draw(
     allow_nonfinite: bool = False,
     precision: str = "fp32",
     device: str = "cpu",
-    adapters: Sequence[AdapterLike] = (),
+    adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
     pipeline = load(

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # `types` makes valid Requests and Pictures that save themselves, so it knows `text.normalise` and
 # `images`; these two know only errors and stand beside it. The longest name wins over its folder.
 GROUPS = (
-    ("errors", "parts", "types", "images", "hub", "text.normalise"),
+    ("errors", "parts", "types", "arguments", "images", "hub", "text.normalise"),
     ("text", "nn", "sampling"),
     ("clip", "codecs", "priors", "decoders", "gan"),
     (
@@ -32,7 +32,7 @@ GROUPS = (
         "folder_check",
         "safetensors_check",
     ),
-    ("registry", "draw", "explain"),
+    ("registry", "draw", "model", "explain"),
     ("data", "train", "evaluate"),
     ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),
