@@ -62,7 +62,7 @@ class PipelineBase(nn.Module):
             settings["device"] = _place(settings["device"])
         try:
             return super().to(*[_place(each) for each in where], **settings)
-        except (AssertionError, NotImplementedError, RuntimeError) as error:
+        except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
             reason = shorten(" ".join(str(error).split()), 120)
             raise UsageError(
                 f"the model cannot be moved to {quote(where or settings)}: {reason}; give "
