@@ -13,6 +13,7 @@ from limner.adapters import Choice, merge_adapters
 from limner.arguments import AdapterLike
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
+from limner.parts import describe_parts
 from limner.pipelines.families import FAMILIES
 
 _ZOO = Path(__file__).parent / "zoo"
@@ -177,15 +178,15 @@ def list_parts() -> dict[str, dict[str, str]]:
     from limner.text.encoders import TEXT_ENCODERS
 
     return {
-        "codecs": {name: _line_of(part) for name, (_, part) in CODECS.items()},
-        "priors": {name: _line_of(part) for name, (_, part) in PRIORS.items()},
-        "embedding_priors": {n: _line_of(part) for n, (_, part) in EMBEDDING_PRIORS.items()},
-        "decoders": {name: _line_of(part) for name, (_, part) in DECODERS.items()},
-        "upsamplers": {name: _line_of(part) for name, (_, part) in UPSAMPLERS.items()},
-        "generators": {name: _line_of(part) for name, (_, part) in GENERATORS.items()},
-        "discriminators": {name: _line_of(part) for name, (_, part) in DISCRIMINATORS.items()},
-        "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
-        "image_encoders": {name: _line_of(part) for name, (_, part) in IMAGE_ENCODERS.items()},
+        "codecs": describe_parts("codec", CODECS),
+        "priors": describe_parts("prior", PRIORS),
+        "embedding_priors": describe_parts("embedding prior", EMBEDDING_PRIORS),
+        "decoders": describe_parts("decoder", DECODERS),
+        "upsamplers": describe_parts("upsampler", UPSAMPLERS),
+        "generators": describe_parts("generator", GENERATORS),
+        "discriminators": describe_parts("discriminator", DISCRIMINATORS),
+        "text_encoders": describe_parts("text encoder", TEXT_ENCODERS),
+        "image_encoders": describe_parts("image encoder", IMAGE_ENCODERS),
         "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},
         "samplers": dict(SAMPLERS),
         "diffusion_samplers": {name: _line_of(each) for name, each in DIFFUSION_SAMPLERS.items()},
