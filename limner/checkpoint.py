@@ -109,13 +109,14 @@ def save_checkpoint(
 def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return every table of a pipeline's family: given, remembered, or its sampling."""
     held = getattr(pipeline, "config", None)
-    remembered = held.tables if isinstance(held, ModelConfig) else {}
+    known: dict[str, Mapping[str, Any]] = held.tables if isinstance(held, ModelConfig) else {}
+    known = {**known, **given}
     family, tables = FAMILIES[pipeline.family], dict[str, Any]()
     for name in family.tables:
         if name == "sampling":
             tables[name] = asdict(pipeline.defaults)
-        elif name in given or name in remembered:
-            tables[name] = dict(given.get(name, remembered.get(name)) or {})
+        elif name in known:
+            tables[name] = dict(known[name])
         else:
             raise UsageError(
                 f"the config of the pipeline's {name} is not known; give it as {name}=, a table of "

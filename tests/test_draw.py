@@ -235,7 +235,8 @@ def test_a_model_given_by_name_is_loaded_as_asked(folder: Path, pipeline: Any) -
     ],
 )
 def test_the_names_of_other_libraries_get_limners(pipeline: Any, name: str, hint: str) -> None:
-    for drawing in (draw, pipeline.draw):
+    drawings: list[Any] = [draw, pipeline.draw]
+    for drawing in drawings:
         with pytest.raises(UsageError, match=f"no argument '{name}'; {hint}") as caught:
             drawing(PROMPT, **{name: 1})
         assert caught.value.param == name
@@ -275,7 +276,8 @@ def test_logits_processors_choose_among_the_codes(pipeline: Any) -> None:
 
 
 def test_a_processor_that_changes_nothing_changes_nothing(pipeline: Any) -> None:
-    for options in ({}, {"guidance": 2.0, "top_k": 3}):
+    settings: list[dict[str, Any]] = [{}, {"guidance": 2.0, "top_k": 3}]
+    for options in settings:
         plain = draw(PROMPT, model=pipeline, n=2, seed=1, **options)
         hooked = draw(PROMPT, model=pipeline, n=2, seed=1, logits_processors=Log(), **options)
         assert [e.image.tobytes() for e in plain] == [e.image.tobytes() for e in hooked]

@@ -159,27 +159,29 @@ def test_pictures_and_steps_tell_what_they_are_in_one_line() -> None:
 def test_a_request_takes_what_a_person_gives_for_a_picture(tmp_path: Path) -> None:
     image = Image.new("RGB", (8, 6), "teal")
     image.save(tmp_path / "a.png")
-    for given in (image, Picture(image, "", 0, "m"), tmp_path / "a.png", str(tmp_path / "a.png")):
+    taken: list[Any] = [image, Picture(image, "", 0, "m"), tmp_path / "a.png"]
+    for given in [*taken, str(tmp_path / "a.png")]:
         kept = Request("", image=given).image
         assert isinstance(kept, Image.Image) and kept.tobytes() == image.tobytes()
     clear = Request("", image=Image.new("RGBA", (2, 2), (0, 0, 0, 0))).image
     assert isinstance(clear, Image.Image) and clear.getpixel((0, 0)) == (255, 255, 255)
     for name in ("image", "mask"):
         with pytest.raises(UsageError, match="a picture is 7; expected the path of a file"):
-            Request("a cat", **{name: 7})
+            Request("a cat", **{name: 7})  # type: ignore[arg-type]
     with pytest.raises(ImageError, match=r"cannot read the picture .*nothing\.png"):
-        Request("a cat", image=tmp_path / "nothing.png")
+        Request("a cat", image=tmp_path / "nothing.png")  # type: ignore[arg-type]
 
 
 def test_logits_processors_must_be_functions() -> None:
     def same(codes: Any, logits: Any) -> Any:
         return logits
 
-    assert Request("a cat", logits_processors=[same]).logits_processors == (same,)
-    assert Request("a cat", logits_processors=same).logits_processors == (same,)
-    for wrong in (7, ["top_k"], [same, None]):
+    given: Any
+    for given in ((same,), [same], same):
+        assert Request("a cat", logits_processors=given).logits_processors == (same,)
+    for given in (7, ["top_k"], [same, None]):
         with pytest.raises(UsageError, match=r"logits_processors holds .*; expected functions"):
-            Request("a cat", logits_processors=wrong)
+            Request("a cat", logits_processors=given)
 
 
 def test_the_parts_of_a_real_pipeline_keep_the_protocols() -> None:

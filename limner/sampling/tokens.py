@@ -6,6 +6,7 @@ Randomness comes in as uniform numbers, so that a picture depends on its own see
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
 
 
 def process(
-    logits: Tensor, codes: Tensor, processors: Sequence[Callable[[Tensor, Tensor], Tensor]]
+    logits: Tensor, codes: Tensor, processors: Sequence[Callable[[Tensor, Tensor], Any]]
 ) -> Tensor:
     """Return logits (B, V) after each of `processors`, which get codes (B, K) drawn so far too.
 
