@@ -109,8 +109,8 @@ def save_checkpoint(
 def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return every table of a pipeline's family: given, remembered, or its sampling."""
     held = getattr(pipeline, "config", None)
-    known: dict[str, Mapping[str, Any]] = held.tables if isinstance(held, ModelConfig) else {}
-    known = {**known, **given}
+    remembered = held.tables if isinstance(held, ModelConfig) else {}
+    known: dict[str, Mapping[str, Any]] = {**remembered, **given}
     family, tables = FAMILIES[pipeline.family], dict[str, Any]()
     for name in family.tables:
         if name == "sampling":

@@ -22,6 +22,7 @@ from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import TEXT_LENGTH, save_tiny_model, tiny_pipeline
 from tests.tiny_unclip import save_tiny_unclip
+from tests.waiting import PATIENCE
 
 PROMPT = "three red apples"
 
@@ -61,7 +62,7 @@ def test_a_picture_is_the_same_in_another_process(folder: Path, pipeline: Any) -
     hashes = {
         subprocess.run(
             [sys.executable, "-c", code, PROMPT, str(folder)],
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
         ).stdout
         for _ in range(2)
     }  # fmt: skip
@@ -176,7 +177,7 @@ def test_drawing_can_be_watched_and_stopped(pipeline: Any) -> None:
 )
 def test_the_public_draw_is_the_function_whatever_was_imported_first(imports: str) -> None:
     code = f"import limner\n{imports}\nfrom limner.draw import draw\nassert limner.draw is draw"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE)
     assert limner.draw is draw
 
 

@@ -11,6 +11,7 @@ from limner import registry
 from limner.errors import CheckpointError, UnknownModelError, UsageError
 from limner.registry import PRESETS, describe, details, find, list_models, load
 from tests.tiny_model import save_tiny_model
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def run_offline(cache: Path, name: str) -> subprocess.CompletedProcess[str]:
     environment = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
         [sys.executable, "-c", code, name], env=environment, cwd=Path.cwd(),
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=PATIENCE,
     )  # fmt: skip
 
 
