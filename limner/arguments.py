@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from limner.errors import UsageError, did_you_mean, quote
 from limner.types import LogitsProcessor, Sampling
+
+if TYPE_CHECKING:
+    import torch
 
 AdapterLike = str | Path | tuple[str | Path, float]
 
@@ -60,7 +63,7 @@ class SamplingOptions(TypedDict, total=False):
 class LoadingOptions(TypedDict, total=False):
     """How a model that is given by name is loaded, as `limner.load` does."""
 
-    device: str | None
+    device: str | torch.device | None
     precision: str | None
     adapters: Sequence[AdapterLike] | AdapterLike | None
 

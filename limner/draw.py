@@ -69,8 +69,8 @@ def draw(
         )
         seed = request.seed  # one chosen at random is that of every prompt
         requests.append(request)
-    pipeline, drawn = _open(model, given.loading), list[Picture]()
     clip = None if best_of is None else _open_clip(clip)
+    pipeline, drawn = _open(model, given.loading), list[Picture]()
     for request in requests:
         pictures = finish(pipeline.stream(request), request, pipeline)
         drawn += pictures if best_of is None else keep_best(clip, pictures, n)[0]

@@ -56,7 +56,7 @@ def upload(
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    repository = name.removeprefix(PREFIX)
+    repository = str(name).removeprefix(PREFIX)
     try:
         validate_repo_id(repository if "/" in repository else "")
     except HFValidationError as error:

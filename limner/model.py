@@ -26,6 +26,7 @@ from limner.types import ModelInfo, Picture, PictureLike, Pictures
 if TYPE_CHECKING:
     from typing import Unpack
 
+    import torch
     from torch import Tensor
 
     from limner.arguments import DrawingOptions, SamplingOptions
@@ -198,7 +199,7 @@ def load(
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the model that has a name: a preset, a folder, or `hf:owner/name[@revision]`.

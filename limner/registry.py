@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner import hub
 from limner.adapters import Choice, merge_adapters
@@ -15,6 +15,9 @@ from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
 from limner.parts import describe_parts
 from limner.pipelines.families import FAMILIES
+
+if TYPE_CHECKING:
+    import torch
 
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "manifest.json", "README.md")
@@ -44,7 +47,7 @@ def load(
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
@@ -106,7 +109,7 @@ def load_to_draw(
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""

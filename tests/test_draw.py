@@ -215,6 +215,8 @@ def test_a_model_given_by_name_is_loaded_as_asked(folder: Path, pipeline: Any) -
         draw(PROMPT, model=folder, device="gpu")
     with pytest.raises(UsageError, match=r"there is no adapter 'dog\.safetensors'"):
         draw(PROMPT, model=folder, adapters="dog.safetensors")
+    with pytest.raises(UsageError, match="an adapter is 7; expected FILE or FILE:WEIGHT"):
+        draw(PROMPT, model=folder, adapters=[7])  # type: ignore[list-item]
     for name, value in (("device", "cpu"), ("precision", "bf16"), ("adapters", ["dog"])):
         with pytest.raises(UsageError, match=f"{name} is given, but the model has been loaded"):
             draw(PROMPT, model=pipeline, **{name: value})  # type: ignore[arg-type]

@@ -43,6 +43,9 @@ def test_a_precision_is_that_of_drawing(folder: Path) -> None:
 def test_a_device_is_chosen_by_name(folder: Path) -> None:
     assert load(folder).device == load(folder, device="cpu").device == torch.device("cpu")
     assert load(folder, device="auto").device.type in ("cpu", "cuda")
+    assert load(folder, device=torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(UsageError, match="device is 'cuda:99', and the number of GPUs"):
+        load(folder, device=99)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="device is 'gpu'; expected auto, cpu, cuda or cuda:N"):
         load(folder, device="gpu")
 

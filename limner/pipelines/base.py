@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import UsageError, quote, shorten
-from limner.nn.devices import DEVICES, find_device
+from limner.nn.devices import DEVICES, device_name, find_device
 
 
 class PipelineBase(nn.Module):
@@ -93,17 +93,35 @@ class PipelineBase(nn.Module):
 
 
 def as_texts(given: str | Iterable[str]) -> list[str]:
-    """Return texts as a list; a single text is a list of one, never its letters."""
-    return [given] if isinstance(given, str) else list(given)
+    """Return texts as a list; a single text is a list of one, never its letters.
+
+    Raises UsageError for what is no text.
+    """
+    texts = [given] if isinstance(given, str) else list(given)
+    for each in texts:
+        if not isinstance(each, str):
+            raise UsageError(f"a text is {quote(each)}; expected words (str)", param="texts")
+    return texts
+
+
+def as_prompts(given: str | Iterable[str], seeds: Sequence[int]) -> list[str]:
+    """Return prompts as a list; UsageError for none, and unless there is a seed for each."""
+    prompts = as_texts(given)
+    if not prompts:
+        raise UsageError("no prompts were given; give at least one")
+    if len(prompts) != len(seeds):
+        raise UsageError(
+            f"the prompts are {len(prompts)} and the seeds {len(seeds)}; give a seed for each",
+            param="seeds",
+        )
+    return prompts
 
 
 def _place(given: Any) -> Any:
     """Return what torch takes for a device that a person named; anything else as it is."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = f"cuda:{given}"
-    if not isinstance(given, str | torch.device):
+    if isinstance(given, bool) or not isinstance(given, str | int | torch.device):
         return given
-    name = str(given)
+    name = device_name(given)
     try:
         kind = torch.device(name).type
     except RuntimeError:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limner.errors import UsageError, quote
 from limner.nn.stack import check_precision
-from limner.pipelines.base import PipelineBase, as_texts
+from limner.pipelines.base import PipelineBase, as_prompts, as_texts
 from limner.pipelines.requests import as_request, check_size, refuse_pictures
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
@@ -91,9 +91,7 @@ class Dalle(PipelineBase):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling | None = None
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        prompts = as_texts(prompts)
-        if not prompts:
-            raise UsageError("no prompts were given; give at least one")
+        prompts = as_prompts(prompts, seeds)
         *_, last = self._stream(prompts, seeds, sampling or self.defaults)
         assert last.images is not None
         return last.images

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limner.errors import UsageError
 from limner.gan.drawing import GanSampling, draw_pictures
-from limner.pipelines.base import PipelineBase, as_texts
+from limner.pipelines.base import PipelineBase, as_prompts
 from limner.pipelines.requests import as_request, check_size, refuse_pictures, refuse_processors
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
@@ -78,9 +78,7 @@ class Gan(PipelineBase):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling | None = None
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        prompts = as_texts(prompts)
-        if not prompts:
-            raise UsageError("no prompts were given; give at least one")
+        prompts = as_prompts(prompts, seeds)
         pairs = zip(prompts, seeds, strict=True)
         return torch.cat([self._draw(*pair, sampling or self.defaults) for pair in pairs])
 

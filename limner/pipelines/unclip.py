@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
-from limner.pipelines.base import PipelineBase, as_texts
+from limner.pipelines.base import PipelineBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.requests import as_request, check_size, refuse_pictures, refuse_processors
 from limner.priors.embedding import draw_nearest
@@ -97,9 +97,7 @@ class UnClip(PipelineBase):
         sampling: DiffusionSampling | None = None,
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        prompts = as_texts(prompts)
-        if not prompts:
-            raise UsageError("no prompts were given; give at least one")
+        prompts = as_prompts(prompts, seeds)
         *_, last = self._stream(prompts, seeds, sampling or self.defaults)
         assert last.images is not None
         return last.images
@@ -118,7 +116,8 @@ class UnClip(PipelineBase):
         self, vectors: Tensor, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture for each vector (B, D) and seed; return images (B, 3, H, W)."""
-        *_, last = self._stream([""] * len(vectors), seeds, sampling or self.defaults, vectors)
+        prompts = as_prompts([""] * len(vectors), seeds)
+        *_, last = self._stream(prompts, seeds, sampling or self.defaults, vectors)
         assert last.images is not None
         return last.images
 

@@ -96,3 +96,19 @@ def test_a_clip_takes_one_text_as_one() -> None:
     assert clip.compare(image, "a red apple").shape == (1, 1)
     with pytest.raises(UsageError, match="give at least two, each once"):
         clip.classify(image, "apple")
+
+
+@pytest.mark.parametrize("family", ["dalle", "unclip", "gan"])
+def test_each_prompt_has_a_seed(family: str) -> None:
+    pipeline = BUILT[family]().eval()
+    for prompts, seeds, words in (
+        (["a red apple"], [1, 2], "the prompts are 1 and the seeds 2; give a seed for each"),
+        (["a red apple"] * 2, [1], "the prompts are 2 and the seeds 1"),
+        ([], [], "no prompts were given"),
+        ([7], [1], "a text is 7; expected words"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            pipeline.draw_many(prompts, seeds)
+    if family == "unclip":
+        with pytest.raises(UsageError, match="the prompts are 1 and the seeds 2"):
+            pipeline.vary_many(Image.new("RGB", (8, 8)), [1, 2])
