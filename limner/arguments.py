@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 AdapterLike = str | Path | tuple[str | Path, float]
 
 _LOADING = ("device", "precision", "adapters")
-_OWN = ("model", "n", "seed", "size", "guidance", "best_of", "clip", "logits_processors", *_LOADING)
+_REQUEST = ("logits_processors",)  # fields of Request that are seldom given
+_OWN = ("model", "n", "seed", "size", "guidance", "best_of", "clip", *_LOADING, *_REQUEST)
 
 # What other libraries call things; diffusers' guidance of 1 is none, where limner's is 0.
 _ELSEWHERE = {
@@ -84,11 +85,11 @@ class DrawOptions(DrawingOptions, LoadingOptions, total=False):
 
 @dataclass(frozen=True)
 class Given:
-    """Keyword arguments, sorted by what they are for."""
+    """Keyword arguments, sorted by what they are for; None has been left out."""
 
     sampling: Sampling
     loading: dict[str, Any]
-    processors: Any
+    request: dict[str, Any]
 
 
 def sort_arguments(options: Mapping[str, Any]) -> Given:
@@ -98,11 +99,12 @@ def sort_arguments(options: Mapping[str, Any]) -> Given:
     """
     known = [field.name for field in fields(Sampling)]
     left = dict(options)
-    loading = {name: left.pop(name, None) for name in _LOADING}
-    processors = left.pop("logits_processors", None)
+    loading, request = (
+        {name: value for name in names if (value := left.pop(name, None)) is not None}
+        for names in (_LOADING, _REQUEST)
+    )
     for name in left:
         if name not in known:
             hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN])
             raise UsageError(f"draw has no argument {quote(name)}{hint}", param=name)
-    loading = {name: value for name, value in loading.items() if value is not None}
-    return Given(Sampling(**left), loading, processors or ())
+    return Given(Sampling(**left), loading, request)

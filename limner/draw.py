@@ -65,7 +65,7 @@ def draw(
             size=size,
             guidance=guidance,
             sampling=given.sampling,
-            logits_processors=given.processors,
+            **given.request,
         )
         seed = request.seed  # one chosen at random is that of every prompt
         requests.append(request)
@@ -101,7 +101,7 @@ def vary(
         guidance=guidance,
         sampling=given.sampling,
         image=as_image(image),
-        logits_processors=given.processors,
+        **given.request,
     )
     pipeline = _open(model, given.loading)
     return finish(pipeline.stream(request), request, pipeline)

@@ -17,14 +17,11 @@ def download(name: str, files: Sequence[str]) -> tuple[Path, Path]:
     and what is in the cache is not fetched again. Raises UnknownModelError for no such repository
     or revision, ResourceError when the Hub does not answer.
     """
+    check_name(name)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    repository, mark, revision = name.removeprefix(PREFIX).partition("@")
-    if repository.count("/") != 1 or (mark and not revision):
-        raise UnknownModelError(
-            f"{quote(name)} names no repository; expected hf:owner/name", param="model"
-        )
+    repository, _, revision = name.removeprefix(PREFIX).partition("@")
     try:
         found = snapshot_download(repository, revision=revision or None, allow_patterns=list(files))
         folder = Path(found)
@@ -42,6 +39,15 @@ def download(name: str, files: Sequence[str]) -> tuple[Path, Path]:
             f"cannot fetch {quote(name)}: {_reason(error)}; check the name", param="model"
         ) from error
     return folder, folder.parent.parent
+
+
+def check_name(name: str) -> None:
+    """Raise UnknownModelError for what cannot be `hf:owner/name[@revision]`, without the Hub."""
+    repository, mark, revision = name.removeprefix(PREFIX).partition("@")
+    if repository.count("/") != 1 or (mark and not revision):
+        raise UnknownModelError(
+            f"{quote(name)} names no repository; expected hf:owner/name", param="model"
+        )
 
 
 def upload(

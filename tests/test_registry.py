@@ -104,7 +104,9 @@ def test_a_path_that_is_something_else_is_refused(tmp_path: Path) -> None:
             load(path)
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:one", "hf:a/b/c", "hf:../../etc", "hf:a b/c"])
+@pytest.mark.parametrize(
+    "name", ["hf:", "hf:one", "hf:a/b/c", "hf:../../etc", "hf:a b/c", "hf:a/b@"]
+)
 def test_a_bad_hub_name_is_refused_before_any_network(name: str) -> None:
     with pytest.raises(UnknownModelError, match="expected hf:owner/name"):
         load(name)
