@@ -73,7 +73,8 @@ class Request:
     The prompt is normalised, and "" where an `image` says it all, which may be a path or a Picture;
     a missing seed is chosen at random (32 bits) once, here.
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
-    None means the model's own default. It does not know which sizes or tasks a model offers.
+    None means the model's own default. `logits_processors` are functions that change the logits of
+    each code, of models that draw tokens. It does not know which sizes or tasks a model offers.
     Raises UsageError.
     """
 

@@ -15,12 +15,13 @@ from limner.draw import draw, finish
 from limner.errors import UnknownModelError, UsageError
 from limner.images import read_png_texts
 from limner.model import load
+from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
-from tests.tiny_model import TEXT_LENGTH, save_tiny_model, tiny_pipeline
+from tests.tiny_model import TEXT_LENGTH, prior_config, save_tiny_model, tiny_pipeline
 from tests.tiny_unclip import save_tiny_unclip
 from tests.waiting import PATIENCE
 
@@ -316,6 +317,11 @@ def test_models_without_logits_refuse_processors(
     for model in (save_tiny_gan(folder / "gan"), save_tiny_unclip(folder / "unclip")):
         with pytest.raises(UsageError, match="given, but this model draws no tokens and has no"):
             draw(PROMPT, model=model, logits_processors=[forbid_low])
+    field = tiny_pipeline()
+    sizes = {"name": "crf", "text_layers": 1, "rank": 4}
+    field.prior = create_prior({**prior_config(field.tokenizer), **sizes})
+    with pytest.raises(UsageError, match="but this model's prior draws codes in no order"):
+        draw(PROMPT, model=field, logits_processors=[forbid_low])
     with pytest.raises(UsageError, match="but speculate is 4 too, and drafts are drawn without"):
         draw(PROMPT, model=pipeline, speculate=4, logits_processors=[forbid_low])
 

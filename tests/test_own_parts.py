@@ -18,6 +18,7 @@ from limner.priors import create_prior
 from limner.registry import list_parts
 from limner.train import caches
 from limner.train.config import read_config
+from limner.train.parts import load_codec
 from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
 
 SOURCE = '''
@@ -166,6 +167,9 @@ def test_a_codec_of_ones_own_is_trained_and_a_prior_after_it(
     model = limner.load("prior/model")
     assert (type(model.codec).__name__, type(model.prior).__name__) == ("Mine", "MyPrior")
     assert len(model("a red apple", seed=1)) == 1
+    del sys.modules["own_parts"]
+    with pytest.raises(CheckpointError, match=r"is not a trained codec .* variable LIMNER_PARTS"):
+        load_codec("codec")
 
 
 def test_a_model_names_no_module_that_is_imported_for_it(package: Path) -> None:
