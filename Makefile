@@ -15,6 +15,10 @@ help:
 draw: .venv/.limner
 	@mkdir -p pictures
 	@.venv/bin/limner draw --out pictures/ -- "$$prompt"
+	@if [ "$$(command -v limner)" != "$(CURDIR)/.venv/bin/limner" ]; then \
+		echo 'To draw more, type: source .venv/bin/activate' >&2; \
+		echo 'From then on this shell knows limner; without it, write .venv/bin/limner.' >&2; \
+	fi
 
 test: .venv/.limner-dev
 	@scripts/check tests

@@ -10,32 +10,43 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from limner.errors import did_you_mean
+
 if TYPE_CHECKING:
     from limner.draw import draw, vary
     from limner.errors import LimnerError
-    from limner.registry import load
-    from limner.types import Picture, Request, Sampling
+    from limner.model import Model, load
+    from limner.registry import list_models, list_parts
+    from limner.types import Picture, Request, Sampling, Step
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LimnerError",
+    "Model",
     "Picture",
     "Request",
     "Sampling",
+    "Step",
     "__version__",
     "draw",
+    "list_models",
+    "list_parts",
     "load",
     "vary",
 ]
 
 _HOMES = {
     "LimnerError": "limner.errors",
+    "Model": "limner.model",
     "Picture": "limner.types",
     "Request": "limner.types",
     "Sampling": "limner.types",
+    "Step": "limner.types",
     "draw": "limner.draw",
-    "load": "limner.registry",
+    "list_models": "limner.registry",
+    "list_parts": "limner.registry",
+    "load": "limner.model",
     "vary": "limner.draw",
 }
 
@@ -53,11 +64,12 @@ sys.modules[__name__].__class__ = _Package
 
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
-        raise AttributeError(f"module 'limner' has no attribute {name!r}")
+        hint = did_you_mean(name, __all__)
+        raise AttributeError(f"module 'limner' has no attribute {name!r}{hint}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -68,6 +68,8 @@ class Choice:
         """
         if isinstance(given, tuple):
             return cls(_find(os.fspath(given[0])), _weight(given[1]))
+        if not isinstance(given, str | os.PathLike):
+            raise UsageError(f"an adapter is {quote(given)}; {_EXPECTED}", param="adapter")
         text = os.fspath(given)
         if os.path.exists(text) or ":" not in text:
             return cls(_find(text))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from limner.errors import (
     CheckpointError,
     LimnerError,
     ResourceError,
+    UsageError,
     did_you_mean,
     quote,
 )
@@ -74,12 +75,14 @@ def save_checkpoint(
 ) -> None:
     """Write a pipeline as a model folder that `load_checkpoint` reads.
 
-    `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; sampling
-    and the table of words, where there is one, are the pipeline's own. `half` stores weights in
-    fp16, in half the bytes. Every file is complete
+    `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; a pipeline
+    that was loaded remembers its own. Sampling, and the table of words where there is one, are what
+    the pipeline has. `half` stores weights in fp16, in half the bytes. Every file is complete
     on the disk before the first takes its place, and the manifest comes last, so a folder that was
     being replaced when the power went is refused rather than misread. Raises ResourceError when the
-    disk refuses; the folder then is as it was. It does not check that the model draws well.
+    disk refuses; the folder then is as it was; UsageError for a table that is neither given nor
+    remembered, and where a remembered one does not describe the weights. It does not check that the
+    model draws well.
     """
     from safetensors.torch import save
 
@@ -94,8 +97,7 @@ def save_checkpoint(
         "size": pipeline.size,
         "text_length": pipeline.text_length,
     }
-    for table in FAMILIES[pipeline.family].tables:
-        config[table] = asdict(pipeline.defaults) if table == "sampling" else dict(tables[table])
+    config |= _tables_of(pipeline, tables)
     files = {
         CONFIG: _to_json(config),
         WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
@@ -109,14 +111,59 @@ def save_checkpoint(
     _replace_files(Path(folder), files)
 
 
+def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return every table of a pipeline's family: given, remembered, or its sampling."""
+    held = getattr(pipeline, "config", None)
+    remembered = held.tables if isinstance(held, ModelConfig) else {}
+    known: dict[str, Mapping[str, Any]] = {**remembered, **given}
+    family, tables = FAMILIES[pipeline.family], dict[str, Any]()
+    for name in family.tables:
+        if name == "sampling":
+            tables[name] = asdict(pipeline.defaults)
+        elif name in known:
+            tables[name] = dict(known[name])
+        else:
+            raise UsageError(
+                f"the config of the pipeline's {name} is not known; give it as {name}=, a table of "
+                "its name and settings",
+                param=name,
+            )
+    if isinstance(held, ModelConfig) and not given:
+        _check_remembered(replace(held, tables=tables), pipeline)
+    return tables
+
+
+def _check_remembered(config: ModelConfig, pipeline: Any) -> None:
+    """Raise UsageError where a loaded pipeline got parts that its tables do not describe."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            outline = FAMILIES[config.family].build(config, pipeline.tokenizer)
+        shapes = [
+            {key: value.shape for key, value in built.state_dict().items()}
+            for built in (outline, pipeline)
+        ]
+        fits = shapes[0] == shapes[1]
+    except LimnerError:
+        fits = False
+    if not fits:
+        raise UsageError(
+            f"the pipeline is no longer what {quote(config.name)} was loaded as; save it with the "
+            f"tables that describe it: {', '.join(FAMILIES[config.family].tables)}"
+        )
+
+
 def load_checkpoint(
     folder: str | Path, *, allow_nonfinite: bool = False, root: Path | None = None
 ) -> Any:
     """Return the pipeline in a model folder, ready to draw on the CPU, with its `info`.
 
-    Only safetensors are read. NaN and infinity are refused unless `allow_nonfinite`; links may
-    lead only into `root`, by default the folder. Raises CheckpointError for everything else that
-    is not exactly a model folder; nothing is repaired or guessed.
+    It keeps what it was made of as `config`, the `card`, and whether weights were `in_half`, all of
+    which saving it needs. Only safetensors are read. NaN and infinity are refused unless
+    `allow_nonfinite`; links may lead only into `root`, by default the folder. Raises
+    CheckpointError for everything else that is not exactly a model folder; nothing is repaired or
+    guessed.
     """
     opened = ModelFolder(folder, root=root)
     config, manifest = _read_config(opened)
@@ -134,6 +181,9 @@ def load_checkpoint(
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
     pipeline.words = _read_words(opened, manifest)
+    pipeline.config = config
+    pipeline.in_half = any(entry.dtype == "F16" for entry in entries.values())
+    pipeline.card = _read_card(opened)
     return pipeline
 
 
@@ -144,11 +194,14 @@ def inspect_checkpoint(folder: str | Path) -> Inspection:
     with opened.open(WEIGHTS) as weights:
         size = os.fstat(weights.fileno()).st_size
         entries = read_header(weights.read, size, opened.source(WEIGHTS))
-    card = ""
-    if os.path.lexists(opened.path / CARD):
-        card = opened.read(CARD).decode("utf-8", "replace")
     info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
-    return Inspection(config, entries, info, size, card, words)
+    return Inspection(config, entries, info, size, _read_card(opened), words)
+
+
+def _read_card(opened: ModelFolder) -> str:
+    if not os.path.lexists(opened.path / CARD):
+        return ""
+    return opened.read(CARD).decode("utf-8", "replace")
 
 
 def _info(config: ModelConfig, sha256: str) -> ModelInfo:

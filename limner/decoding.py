@@ -32,7 +32,7 @@ def decode(opened: ImageFile) -> Image:
     if factor > 1 and opened.size == (width, height):
         image = _reduce(opened, factor)
         image.getexif()[_ORIENTATION] = turned
-    image = _to_rgb(ImageOps.exif_transpose(image))
+    image = to_rgb(ImageOps.exif_transpose(image))
     if factor > 1:
         image.info[_FULL_SIZE] = (height, width) if turned in (5, 6, 7, 8) else (width, height)
     return image
@@ -55,7 +55,7 @@ def _reduce(image: Image, factor: int) -> Image:
     small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     for top in range(0, small.height, _STRIP):
         box = (0, top * factor, width, min((top + _STRIP) * factor, height))
-        small.paste(_to_rgb(image.crop(box)).reduce(factor), (0, top))
+        small.paste(to_rgb(image.crop(box)).reduce(factor), (0, top))
     return small
 
 
@@ -73,7 +73,8 @@ def _scale_transparency(opened: ImageFile) -> None:
         opened.info["transparency"] = tuple(each >> 8 for each in clear)
 
 
-def _to_rgb(image: Image) -> Image:
+def to_rgb(image: Image) -> Image:
+    """Return a picture of any mode as 8-bit RGB, alpha over white."""
     import numpy
     from PIL import Image
 

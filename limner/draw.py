@@ -7,48 +7,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from limner.errors import UsageError, did_you_mean, quote
+from limner.arguments import sort_arguments
+from limner.errors import UsageError, quote
 from limner.finish.rank import check_best_of, keep_best
-from limner.images import to_images
+from limner.images import as_image, to_images
 from limner.pipelines.requests import reading_of
 from limner.registry import load_clip, load_to_draw
-from limner.types import ModelInfo, Picture, Request, Sampling, Step
+from limner.types import ModelInfo, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from PIL.Image import Image
+    from limner.arguments import DrawOptions, VaryOptions
 
 UNSAVED = ModelInfo(name="unsaved", family="", licence="", size=0, sha256="")
 
 
-class SamplingOptions(TypedDict, total=False):
-    """The fields of Sampling as keyword arguments of `draw`."""
-
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    guidance_schedule: str | None
-    typical_p: float | None
-    speculate: int | None
-    steps: int | None
-    sampler: str | None
-
-
-class DrawingOptions(SamplingOptions, total=False):
-    """Those, and whether the prompt is drawn as it is typed."""
-
-    verbatim: bool
-
-
 def draw(
-    prompt: str,
+    prompt: str | Sequence[str],
     *,
     model: str | Path | Any = "default",
     n: int = 1,
@@ -57,74 +38,111 @@ def draw(
     guidance: float | None = None,
     best_of: int | None = None,
     clip: str | Path | Any = "clip",
-    **options: Unpack[DrawingOptions],
+    **options: Unpack[DrawOptions],
 ) -> list[Picture]:
     """Draw `n` pictures of `prompt`; picture i has the seed `seed + i`.
 
+    Of a list of prompts, `n` of the first, then `n` of the second, and so on: each as if it were
+    drawn alone, picture i of every prompt with the seed `seed + i`.
     `model` is a preset, a folder, `hf:owner/name`, or what `limner.load` gave, which saves
-    loading it again. Same prompt, seed and model: the same pixels, alone or among others.
+    loading it again; `device`, `precision` and `adapters` are those of `limner.load`.
+    Same prompt, seed and model: the same pixels, alone or among others.
     With `best_of`, so many are drawn, and the `n` that `clip`, a model of that family, finds to fit
     best are returned, the best first.
     The prompt is read first: what the model's captions never said is left out, and notes of the
     picture tell so; `verbatim` draws it as it is. Raises LimnerError. It does not know whether the
     model can draw what is asked.
+
+    `options` are the fields of `limner.Sampling`, those three, `verbatim` and `logits_processors`.
     """
     if best_of is not None:
         check_best_of(best_of, n)
-        clip = load_clip(clip) if isinstance(clip, str | Path) else clip
-        if not hasattr(clip, "compare"):
-            raise UsageError(
-                f"clip is {quote(clip)}; expected a name, a folder, or a CLIP of limner.load"
-            )
-    request = Request(
-        prompt,
-        n=n if best_of is None else best_of,
-        seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
-        size=size,
-        guidance=guidance,
-        verbatim=options.pop("verbatim", False),
-        sampling=sampling_from(dict(options)),
-    )
-    pipeline = _open(model)
-    pictures = finish(pipeline.stream(request), request, pipeline)
-    return pictures if best_of is None else keep_best(clip, pictures, n)[0]
+    given = sort_arguments(options)
+    requests = list[Request]()
+    for each in _prompts(prompt):
+        request = Request(
+            each,
+            n=n if best_of is None else best_of,
+            seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
+            size=size,
+            guidance=guidance,
+            sampling=given.sampling,
+            **given.request,
+        )
+        seed = request.seed  # one chosen at random is that of every prompt
+        requests.append(request)
+    clip = None if best_of is None else _open_clip(clip)
+    pipeline, drawn = _open(model, given.loading), list[Picture]()
+    for request in requests:
+        pictures = finish(pipeline.stream(request), request, pipeline)
+        drawn += pictures if best_of is None else keep_best(clip, pictures, n)[0]
+    return drawn
 
 
 def vary(
-    image: Image,
+    image: PictureLike,
     prompt: str = "",
     *,
     model: str | Path | Any = "unclip",
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,
-    **options: Unpack[DrawingOptions],
+    **options: Unpack[VaryOptions],
 ) -> list[Picture]:
     """Draw `n` pictures like `image`, of any size, and with a `prompt` as it says besides.
 
-    The model must be of the family "unclip"; it sees the image as its CLIP does, so that what is
-    in the picture stays and pixels do not. Everything else is as in `draw`, LimnerError too.
+    The image is a path, an image of PIL, or a limner.Picture. The model must be of the family
+    "unclip"; it sees the image as its CLIP does, so that what is in the picture stays and pixels do
+    not. Everything else is as in `draw`, LimnerError too.
     """
+    given = sort_arguments(options)
     request = Request(
         prompt,
         n=n,
         seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
         guidance=guidance,
-        verbatim=options.pop("verbatim", False),
-        sampling=sampling_from(dict(options)),
-        image=image.convert("RGB"),
+        sampling=given.sampling,
+        image=as_image(image),
+        **given.request,
     )
-    pipeline = _open(model)
+    pipeline = _open(model, given.loading)
     return finish(pipeline.stream(request), request, pipeline)
 
 
-def _open(model: str | Path | Any) -> Any:
-    pipeline = load_to_draw(model) if isinstance(model, str | Path) else model
+def _prompts(given: str | Iterable[str]) -> list[str]:
+    """Return the prompts; UsageError for an empty list. What is no text is refused later."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return [given]
+    if not (prompts := list(given)):
+        raise UsageError("no prompts were given; give at least one", param="prompt")
+    return prompts
+
+
+def _open(model: str | Path | Any, loading: Mapping[str, Any]) -> Any:
+    """Return the pipeline of a name, loaded as asked, or what was loaded before."""
+    pipeline = load_to_draw(model, **loading) if isinstance(model, str | Path) else model
     if not hasattr(pipeline, "stream"):
         raise UsageError(
-            f"model is {quote(model)}; expected a name, a folder, or what limner.load returns"
+            f"model is {quote(model)}; expected a name, a folder, or what limner.load returns of a "
+            "model that draws",
+            param="model",
+        )
+    if loading and pipeline is model:
+        name = next(iter(loading))
+        raise UsageError(
+            f"{name} is given, but the model has been loaded already; give {name} to limner.load",
+            param=name,
         )
     return pipeline
+
+
+def _open_clip(clip: str | Path | Any) -> Any:
+    clip = load_clip(clip) if isinstance(clip, str | Path) else clip
+    if not hasattr(clip, "compare"):
+        raise UsageError(
+            f"clip is {quote(clip)}; expected a name, a folder, or a CLIP of limner.load"
+        )
+    return clip
 
 
 def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Picture]:
@@ -143,6 +161,8 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
         settings["precision"] = pipeline.precision
     if request.image is not None:
         settings["image_sha256"] = hashlib.sha256(request.image.tobytes()).hexdigest()
+    if request.logits_processors:
+        settings["logits_processors"] = [name_of(each) for each in request.logits_processors]
     if adapters := getattr(pipeline, "adapters", None):
         settings["adapters"] = adapters
     reading = reading_of(request, pipeline)
@@ -157,17 +177,12 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     ]
 
 
+def name_of(processor: Any) -> str:
+    """Return how a function or an object that is called is named in a picture's settings."""
+    return str(getattr(processor, "__name__", type(processor).__name__))
+
+
 def info_of(pipeline: Any) -> ModelInfo:
     """Return what the pipeline's folder said of it; a pipeline that has none is `unsaved`."""
     info = getattr(pipeline, "info", UNSAVED)
     return info if isinstance(info, ModelInfo) else UNSAVED
-
-
-def sampling_from(options: dict[str, Any]) -> Sampling:
-    """Build a Sampling from keyword arguments; UsageError names an unknown one."""
-    known = [field.name for field in fields(Sampling)]
-    for name in options:
-        if name not in known:
-            hint = did_you_mean(name, [*known, "model", "n", "seed", "size", "guidance"])
-            raise UsageError(f"draw has no argument {quote(name)}{hint}")
-    return Sampling(**options)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from limner.decoding import PIXELS_LIMIT, decode
-from limner.errors import ImageError, NonFiniteError, ResourceError, quote
+from limner.decoding import PIXELS_LIMIT, decode, to_rgb
+from limner.errors import ImageError, NonFiniteError, ResourceError, UsageError, quote
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,6 +88,33 @@ def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"cannot read the picture {quote(name)}: {error}") from error
+
+
+def as_image(given: object) -> Image:
+    """Return what a person gives for a picture as upright 8-bit RGB, alpha over white.
+
+    That is the path of a file, an image of PIL, or what holds one as `image`, as a limner.Picture.
+    Raises ImageError for a bad file, UsageError for anything else.
+    """
+    from PIL import Image, ImageOps
+
+    if isinstance(given, str | os.PathLike):
+        return open_image(Path(given))
+    image = getattr(given, "image", given)
+    if not isinstance(image, Image.Image):
+        raise UsageError(
+            f"a picture is {quote(given)}; expected the path of a file, an image of PIL, or a "
+            "limner.Picture",
+            param="image",
+        )
+    return to_rgb(ImageOps.exif_transpose(image))
+
+
+def as_images(given: object) -> list[Image]:
+    """Return the pictures of a list, each as `as_image`; one picture alone is a list of one."""
+    return (
+        [as_image(each) for each in given] if isinstance(given, list | tuple) else [as_image(given)]
+    )
 
 
 def to_tensor(images: Sequence[Image]) -> Tensor:

@@ -1,12 +1,29 @@
-"""Named parts: a table of names and one way to build any of them from plain values."""
+"""Named parts: a table of names and one way to build any of them from plain values.
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, get_args, get_origin, get_type_hints
+A part of another package has a name too: that of its entry point in the group `limner.codecs`,
+`limner.priors` and so on, or `module:Class`. It is a class whose `__init__` takes one argument,
+annotated with the dataclass of its settings. A model's folder may hold such a name, and never makes
+limner import a module that nobody asked for: see `find_part`.
+"""
 
-from limner.errors import ConfigError, did_you_mean, quote
+import importlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from limner.errors import ConfigError, did_you_mean, quote, shorten
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Parts = Mapping[str, tuple[type[Any], type[Any]]]
+
+TRUSTED = "LIMNER_PARTS"  # the variable with the modules, commas between, that a model may import
+_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+_METHODS = {"codec": ("encode", "decode"), "prior": ("loss", "stream")}
 
 
 def create(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
@@ -16,18 +33,13 @@ def create(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
     a missing one, or a value of another type or out of range.
     """
     settled = settle(kind, parts, config)
-    return parts[config["name"]][1](settled)
+    return find_part(kind, parts, config["name"])[1](settled)
 
 
 def settle(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
     """Return the checked config dataclass of a part, without building it; raises as `create`."""
     name = config.get("name")
-    if not isinstance(name, str) or name not in parts:
-        hint = did_you_mean(str(name), list(parts))
-        raise ConfigError(
-            f"unknown {kind} {quote(name)}{hint}; choose one of {', '.join(parts)}", param="name"
-        )
-    config_type = parts[name][0]
+    config_type = find_part(kind, parts, name)[0]
     types = get_type_hints(config_type)
     known = [field.name for field in fields(config_type)]
     values = {}
@@ -44,6 +56,133 @@ def settle(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{kind} {name!r}: {error}") from None
     except ConfigError as error:
         raise ConfigError(f"{kind} {name!r}: {error}") from None
+
+
+def find_part(kind: str, parts: Parts, name: object) -> tuple[type[Any], type[Any]]:
+    """Return the config dataclass and the class of the part that has a name.
+
+    Names of `parts` come first, then entry points of installed packages, then `module:Class`, whose
+    module must have been imported already, or stand in the variable LIMNER_PARTS. Raises
+    ConfigError for an unknown name, and for what is no part.
+    """
+    if isinstance(name, str) and name in parts:
+        return parts[name]
+    if isinstance(name, str) and _CLASS.fullmatch(name):
+        return _part_of(kind, _class_of(kind, name), name)
+    others = {each.name: each for each in _entry_points(kind)}
+    if isinstance(name, str) and name in others:
+        return _part_of(kind, _loaded(kind, others[name]), name)
+    known = [*parts, *others]
+    raise ConfigError(
+        f"unknown {kind} {quote(name)}{did_you_mean(str(name), known)}; choose one of "
+        f"{', '.join(known)}",
+        param="name",
+    )
+
+
+def describe_parts(kind: str, parts: Parts) -> dict[str, str]:
+    """Return every name of a kind with the first line that its class says of itself.
+
+    A part of another package that cannot be imported says why.
+    """
+    found = {name: _line_of(part) for name, (_, part) in parts.items()}
+    for each in _entry_points(kind):
+        if each.name not in found:
+            try:
+                found[each.name] = _line_of(find_part(kind, {}, each.name)[1])
+            except ConfigError as error:
+                found[each.name] = str(error)
+    return found
+
+
+def import_parts(tables: Mapping[str, Any]) -> None:
+    """Import the module of every `name = "module:Class"` in the tables of a person's own file.
+
+    Raises ConfigError for a module that cannot be imported.
+    """
+    for name in _class_names(tables):
+        _import(name.partition(":")[0], f"the part {quote(name)}")
+
+
+def _class_names(value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        return
+    for key, each in value.items():
+        if key == "name" and isinstance(each, str) and _CLASS.fullmatch(each):
+            yield each
+        yield from _class_names(each)
+
+
+def _import(module: str, what: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # whatever the code of another package does
+        reason = shorten(" ".join(str(error).split()), 120) or type(error).__name__
+        raise ConfigError(
+            f"{what} cannot be imported: {reason}; install its package, or put its folder on "
+            "PYTHONPATH",
+            param="name",
+        ) from error
+
+
+def _class_of(kind: str, name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    trusted = os.environ.get(TRUSTED, "").replace(" ", "").split(",")
+    if module not in sys.modules and module not in trusted:
+        raise ConfigError(
+            f"the {kind} {quote(name)} is a class of a module that is not imported; if you trust "
+            f"it, import {module} first, or name it in the variable {TRUSTED}",
+            param="name",
+        )
+    found = _import(module, f"the {kind} {quote(name)}")
+    if not hasattr(found, attribute):
+        raise ConfigError(
+            f"the {kind} {quote(name)} is not there: {module} has no "
+            f"{attribute}{did_you_mean(attribute, dir(found))}",
+            param="name",
+        )
+    return getattr(found, attribute)
+
+
+def _entry_points(kind: str) -> "list[EntryPoint]":
+    """Return what installed packages offer of a kind, as "text encoder" in limner.text_encoders."""
+    from importlib.metadata import entry_points  # slow to import, and seldom wanted
+
+    return list(entry_points(group=f"limner.{kind.replace(' ', '_')}s"))
+
+
+def _loaded(kind: str, entry: "EntryPoint") -> Any:
+    try:
+        return entry.load()
+    except Exception as error:  # whatever the code of another package does
+        reason = shorten(" ".join(str(error).split()), 120) or type(error).__name__
+        raise ConfigError(
+            f"the {kind} {quote(entry.name)} of {quote(entry.value)} cannot be imported: {reason}; "
+            "mend or remove the package that has it",
+            param="name",
+        ) from error
+
+
+def _part_of(kind: str, part: Any, name: str) -> tuple[type[Any], type[Any]]:
+    """Return a class with the dataclass of its settings; ConfigError unless it is a part."""
+    try:
+        hints = get_type_hints(part.__init__)
+        config = next(each for key, each in hints.items() if key != "return")
+    except (AttributeError, NameError, StopIteration, TypeError):
+        config = None
+    missing = [each for each in _METHODS.get(kind, ()) if not hasattr(part, each)]
+    if not isinstance(part, type) or not is_dataclass(config) or missing:
+        lacks = f", and it lacks {', '.join(missing)}" if missing else ""
+        raise ConfigError(
+            f"{quote(name)} is no {kind}: expected a class whose __init__ takes one argument, "
+            f"annotated with the dataclass of its settings{lacks}",
+            param="name",
+        )
+    return config, part  # type: ignore[return-value]  # a dataclass, not one of its instances
+
+
+def _line_of(part: object) -> str:
+    return (part.__doc__ or "").strip().partition("\n")[0]
 
 
 def _checked(value: Any, wanted: Any, where: str) -> Any:

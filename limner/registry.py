@@ -6,14 +6,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner import hub
 from limner.adapters import Choice, merge_adapters
+from limner.arguments import AdapterLike
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
+from limner.parts import describe_parts
 from limner.pipelines.families import FAMILIES
 from limner.text.words import Words
+
+if TYPE_CHECKING:
+    import torch
 
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = (
@@ -45,16 +50,13 @@ class ModelEntry:
         return asdict(self)
 
 
-AdapterLike = str | Path | tuple[str | Path, float]
-
-
 def load(
     model: str | Path,
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
-    device: str = "cpu",
-    adapters: Sequence[AdapterLike] = (),
+    device: str | torch.device = "cpu",
+    adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
 
@@ -71,7 +73,7 @@ def load(
     """
     from limner.nn.devices import find_device
 
-    chosen, place = [Choice.parse(each) for each in adapters], find_device(device)
+    chosen, place = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
     name = str(model)
     if name.startswith(hub.PREFIX):
         folder, root = hub.download(name, _FILES)
@@ -88,6 +90,14 @@ def load(
         pipeline.set_precision(precision)
     merge_adapters(pipeline, chosen)
     return pipeline.to(place)
+
+
+def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
+    """Return adapters as a sequence; one alone, or one with its weight, is a list of one."""
+    match adapters:
+        case str() | os.PathLike() | (_, int() | float()):
+            return [adapters]
+    return adapters
 
 
 def load_clip(model: str | Path = "clip") -> Any:
@@ -107,8 +117,8 @@ def load_to_draw(
     *,
     allow_nonfinite: bool = False,
     precision: str = "fp32",
-    device: str = "cpu",
-    adapters: Sequence[AdapterLike] = (),
+    device: str | torch.device = "cpu",
+    adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
     pipeline = load(
@@ -179,15 +189,15 @@ def list_parts() -> dict[str, dict[str, str]]:
     from limner.text.encoders import TEXT_ENCODERS
 
     return {
-        "codecs": {name: _line_of(part) for name, (_, part) in CODECS.items()},
-        "priors": {name: _line_of(part) for name, (_, part) in PRIORS.items()},
-        "embedding_priors": {n: _line_of(part) for n, (_, part) in EMBEDDING_PRIORS.items()},
-        "decoders": {name: _line_of(part) for name, (_, part) in DECODERS.items()},
-        "upsamplers": {name: _line_of(part) for name, (_, part) in UPSAMPLERS.items()},
-        "generators": {name: _line_of(part) for name, (_, part) in GENERATORS.items()},
-        "discriminators": {name: _line_of(part) for name, (_, part) in DISCRIMINATORS.items()},
-        "text_encoders": {name: _line_of(part) for name, (_, part) in TEXT_ENCODERS.items()},
-        "image_encoders": {name: _line_of(part) for name, (_, part) in IMAGE_ENCODERS.items()},
+        "codecs": describe_parts("codec", CODECS),
+        "priors": describe_parts("prior", PRIORS),
+        "embedding_priors": describe_parts("embedding prior", EMBEDDING_PRIORS),
+        "decoders": describe_parts("decoder", DECODERS),
+        "upsamplers": describe_parts("upsampler", UPSAMPLERS),
+        "generators": describe_parts("generator", GENERATORS),
+        "discriminators": describe_parts("discriminator", DISCRIMINATORS),
+        "text_encoders": describe_parts("text encoder", TEXT_ENCODERS),
+        "image_encoders": describe_parts("image encoder", IMAGE_ENCODERS),
         "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},
         "samplers": dict(SAMPLERS),
         "diffusion_samplers": {name: _line_of(each) for name, each in DIFFUSION_SAMPLERS.items()},

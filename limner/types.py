@@ -7,10 +7,11 @@ to read this file.
 from __future__ import annotations
 
 import math
+import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from limner.errors import UsageError, did_you_mean, quote
 from limner.text.normalise import normalise_prompt
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.text.notes import Note
+
+# Codes drawn so far (B, K) int64 and logits (B, V) of the next one, to logits (B, V): a pure
+# function in which no row depends on another, as transformers has them.
+LogitsProcessor: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+PictureLike: TypeAlias = "Image | Picture | str | os.PathLike[str]"
+Pictures: TypeAlias = "PictureLike | Sequence[PictureLike]"
 
 SCHEDULES = ("constant", "linear", "cosine", "interval")
 DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
@@ -65,12 +72,13 @@ class Sampling:
 class Request:
     """What to draw: `n` pictures of `prompt`, picture i with the seed `seed + i`.
 
-    The prompt is normalised, and "" where an `image` says it all; a missing seed is chosen at
-    random (32 bits) once, here.
+    The prompt is normalised, and "" where an `image` says it all, which may be a path or a Picture;
+    a missing seed is chosen at random (32 bits) once, here.
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
     None means the model's own default. `verbatim` draws the prompt as it is typed; without it the
-    words that the model's captions never used are left out. It does not know which sizes or tasks
-    a model offers. Raises UsageError.
+    words that the model's captions never used are left out. `logits_processors` are functions that
+    change the logits of each code, of models that draw tokens. It does not know which sizes or
+    tasks a model offers. Raises UsageError.
     """
 
     prompt: str
@@ -82,8 +90,10 @@ class Request:
     image: Image | None = None
     mask: Image | None = None
     verbatim: bool = False
+    logits_processors: tuple[LogitsProcessor, ...] = ()
 
     def __post_init__(self) -> None:
+        _images(self, "image", "mask")
         if self.prompt != "" or self.image is None:
             object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
         wanted = f"a whole number from 1 to {PICTURES_LIMIT}"
@@ -96,6 +106,7 @@ class Request:
         _number(self, "guidance", lambda v: 0 <= v <= 100, "in [0, 100]")
         if not isinstance(self.sampling, Sampling):
             raise UsageError(f"sampling is {quote(self.sampling)}; expected a limner.Sampling")
+        object.__setattr__(self, "logits_processors", _processors(self.logits_processors))
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,14 @@ class Step:
     codes: Tensor | None = None
     images: Tensor | None = None
     latents: Tensor | None = None
+
+    def __repr__(self) -> str:
+        held = [
+            f", {name} {tuple(tensor.shape)}"
+            for name in ("codes", "images", "latents")
+            if (tensor := getattr(self, name)) is not None
+        ]
+        return f"<Step {self.index} of {self.total}{''.join(held)}>"
 
 
 @dataclass(frozen=True)
@@ -146,6 +165,13 @@ class Picture:
         from limner.images import write_atomically
 
         write_atomically(path, self.to_png(metadata=metadata))
+
+    def __repr__(self) -> str:
+        width, height = self.image.size
+        return (
+            f"<Picture of {quote(self.prompt)}: {width} x {height} pixels, seed {self.seed}, "
+            f"model {quote(self.model)}>"
+        )
 
     def _repr_png_(self) -> bytes:
         return self.to_png(metadata=False)
@@ -270,6 +296,26 @@ class Pipeline(Protocol):
     def stream(self, request: Request) -> Iterator[Step]:
         """Yield a Step for each moment of drawing; stop iterating to cancel."""
         ...
+
+
+def _images(owner: object, *names: str) -> None:
+    for name in names:
+        if (given := getattr(owner, name)) is not None:
+            from limner.images import as_image
+
+            object.__setattr__(owner, name, as_image(given))
+
+
+def _processors(given: Any) -> tuple[LogitsProcessor, ...]:
+    listed = tuple(given) if isinstance(given, list | tuple) else (given,)
+    for each in listed:
+        if not callable(each):
+            raise UsageError(
+                f"logits_processors holds {quote(each)}; expected functions of the codes so far "
+                "and the logits of the next one",
+                param="logits_processors",
+            )
+    return listed
 
 
 def _number(owner: object, name: str, accept: Any, wanted: str) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -22,7 +24,11 @@ def emoji_font() -> Path:
     """The path of NotoColorEmoji.ttf; tests never fetch it (`make test` does)."""
     script = ROOT / "scripts" / "get-font"
     found = subprocess.run(
-        ["sh", str(script), "--offline"], capture_output=True, text=True, check=False, timeout=60
+        ["sh", str(script), "--offline"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     if found.returncode != 0:
         pytest.skip(found.stderr.strip())

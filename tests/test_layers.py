@@ -21,7 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # `text.notes` and `images`; these know only errors and `decoding`. The longest name wins over
 # its folder.
 GROUPS = (
-    ("errors", "parts", "types", "decoding", "images", "hub", "text.normalise", "text.notes"),
+    (
+        *("errors", "parts", "types", "arguments", "decoding", "images", "hub"),
+        *("text.normalise", "text.notes"),
+    ),
     ("text", "nn", "sampling"),
     ("clip", "codecs", "priors", "decoders", "gan"),
     (
@@ -33,7 +36,7 @@ GROUPS = (
         "folder_check",
         "safetensors_check",
     ),
-    ("registry", "draw", "explain"),
+    ("registry", "draw", "model", "explain"),
     ("data", "train", "evaluate"),
     ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),

@@ -48,6 +48,7 @@ LESS = {  # the later of two equal options counts
 # Parts of the files that the tree does name; the tree is for those who read limner first.
 UNNAMED = {
     "__init__.py", "__main__.py", "folder_check.py", "safetensors_check.py", "parts.py", "hub.py",
+    "arguments.py",
 }  # fmt: skip
 
 
@@ -109,8 +110,10 @@ def test_every_command_works_in_its_order(name: str, folder: Path) -> None:
                 pass
             case ["make", target]:
                 assert re.search(rf"^{target}:", text_of("Makefile"), re.M)
-            case ["pip", "install", "."]:
+            case ["pip", "install", ".", *_]:
                 assert (ROOT / "pyproject.toml").is_file()
+            case ["source", ".venv/bin/activate"]:
+                assert "-m venv .venv" in text_of("scripts/make-venv")
             case _:
                 pytest.fail(f"{name} tells to type {words}, and no test knows it")
 
@@ -139,6 +142,44 @@ def test_both_readmes_tell_the_same_commands() -> None:
         return [words[:2] if words[1:2] == ["draw"] else words for words in commands(name)]
 
     assert kinds("README.md") == kinds("README.zh.md")
+
+
+def test_both_readmes_have_the_same_parts_in_the_same_order() -> None:
+    def outline(name: str) -> list[str]:
+        outside = re.sub(r"^```.*?^```$", "```", text_of(name), flags=re.M | re.S)
+        return re.findall(r"^(?:#+(?= )|```$|!\[|\|)", outside, re.M)
+
+    assert outline("README.md") == outline("README.zh.md")
+
+
+def test_the_tables_of_both_readmes_hold_the_same_numbers() -> None:
+    def numbers(name: str) -> list[list[str]]:
+        rows = [line for line in text_of(name).splitlines() if line.startswith("|")]
+        return [re.findall(r"\d+(?:\.\d+)?", row) for row in rows]
+
+    assert numbers("README.md") == numbers("README.zh.md")
+    assert sum(map(len, numbers("README.md"))) > 90
+
+
+def test_the_code_of_both_readmes_is_the_same_but_for_prompts_and_remarks() -> None:
+    def code(name: str) -> list[str]:
+        words = "\n".join([*blocks(name, "sh"), *blocks(name, "python")])
+        words = re.sub(r'"[^"]*"', lambda text: text[0] if "/" in text[0] else '""', words)
+        return [line.partition("#")[0].rstrip() for line in words.splitlines()]
+
+    def tree(name: str) -> list[str]:
+        (lines,) = re.findall(r"^```\nlimner/\n(.*?)^```$", text_of(name), re.M | re.S)
+        return [line.split()[0] for line in lines.splitlines()]
+
+    assert code("README.md") == code("README.zh.md")
+    assert tree("README.md") == tree("README.zh.md")
+
+
+def test_both_readmes_link_to_the_same_pages() -> None:
+    def targets(name: str) -> set[str]:
+        return set(re.findall(r"\]\(([^)]+)\)", text_of(name))) - set(READMES)
+
+    assert targets("README.md") == targets("README.zh.md")
 
 
 @pytest.mark.parametrize("name", [*READMES, "CONTRIBUTING.md"])

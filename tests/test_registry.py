@@ -11,6 +11,7 @@ from limner import registry
 from limner.errors import CheckpointError, UnknownModelError, UsageError
 from limner.registry import PRESETS, describe, details, find, list_models, load
 from tests.tiny_model import save_tiny_model
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,9 @@ def test_a_precision_is_that_of_drawing(folder: Path) -> None:
 def test_a_device_is_chosen_by_name(folder: Path) -> None:
     assert load(folder).device == load(folder, device="cpu").device == torch.device("cpu")
     assert load(folder, device="auto").device.type in ("cpu", "cuda")
+    assert load(folder, device=torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(UsageError, match="device is 'cuda:99', and the number of GPUs"):
+        load(folder, device=99)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="device is 'gpu'; expected auto, cpu, cuda or cuda:N"):
         load(folder, device="gpu")
 
@@ -100,7 +104,9 @@ def test_a_path_that_is_something_else_is_refused(tmp_path: Path) -> None:
             load(path)
 
 
-@pytest.mark.parametrize("name", ["hf:", "hf:one", "hf:a/b/c", "hf:../../etc", "hf:a b/c"])
+@pytest.mark.parametrize(
+    "name", ["hf:", "hf:one", "hf:a/b/c", "hf:../../etc", "hf:a b/c", "hf:a/b@"]
+)
 def test_a_bad_hub_name_is_refused_before_any_network(name: str) -> None:
     with pytest.raises(UnknownModelError, match="expected hf:owner/name"):
         load(name)
@@ -116,7 +122,7 @@ def run_offline(cache: Path, name: str) -> subprocess.CompletedProcess[str]:
     environment = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(cache), "PATH": "/usr/bin:/bin"}
     return subprocess.run(
         [sys.executable, "-c", code, name], env=environment, cwd=Path.cwd(),
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=PATIENCE,
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from limner.cli import main
 from limner.train import caches
 from limner.train.config import read_config
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "docs" / "train-your-own.md").read_text(encoding="utf-8")
@@ -79,10 +79,7 @@ def kill(words: list[str]) -> None:
     words = [word.replace("loop.steps=4", "loop.steps=100000") for word in smaller(words)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-m", "limner", *words], env=environment) as process:
-        until = time.monotonic() + 90
-        while not Path("runs/third/state").exists() and time.monotonic() < until:
-            assert process.poll() is None
-            time.sleep(0.02)
+        wait_until(Path("runs/third/state").exists, process)
         process.kill()
     assert saved_step() >= 1
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import limner
-from limner.errors import UsageError
+from limner.errors import ImageError, UsageError
 from limner.images import read_png_texts
 from limner.types import Codec, Picture, Pipeline, Prior, Request, Sampling
 from tests.tiny_model import tiny_pipeline
@@ -18,18 +18,22 @@ from tests.tiny_model import tiny_pipeline
 
 def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
-        "LimnerError", "Picture", "Request", "Sampling", "__version__", "draw", "load",
-        "vary",
+        "LimnerError", "Model", "Picture", "Request", "Sampling", "Step", "__version__", "draw",
+        "list_models", "list_parts", "load", "vary",
     }  # fmt: skip
     for name in limner.__all__:
         assert getattr(limner, name) is not None
         assert name in dir(limner)
+    assert {name for name in dir(limner) if not name.startswith("__")} < set(limner.__all__)
     with pytest.raises(AttributeError, match="no attribute 'paint'"):
         limner.paint  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'laod'; did you mean 'load'"):
+        limner.laod  # noqa: B018
 
 
 @pytest.mark.parametrize(
-    "statement", ["import limner; limner.Request('a cat')", "import limner.cli"]
+    "statement",
+    ["import limner; limner.Request('a cat'); dir(limner)", "import limner.cli"],
 )
 def test_importing_and_asking_loads_nothing_heavy(statement: str) -> None:
     heavy = "{'torch', 'numpy', 'PIL', 'tokenizers', 'safetensors', 'huggingface_hub'}"
@@ -141,6 +145,43 @@ def test_a_picture_shows_itself_in_jupyter() -> None:
     shown = Image.open(io.BytesIO(picture()._repr_png_()))
     assert shown.format == "PNG"
     assert shown.size == (4, 2)
+
+
+def test_pictures_and_steps_tell_what_they_are_in_one_line() -> None:
+    picture = Picture(Image.new("RGB", (8, 6)), "a cat " * 40, 7, "tiny")
+    assert repr(picture).startswith("<Picture of 'a cat a cat")
+    assert repr(picture).endswith("…: 8 x 6 pixels, seed 7, model 'tiny'>")
+    steps = list(tiny_pipeline().eval().stream(Request("a red apple", seed=1)))
+    assert repr(steps[0]) == "<Step 1 of 4, codes (1, 1)>"
+    assert repr(steps[-1]) == "<Step 4 of 4, codes (1, 4), images (1, 3, 16, 16)>"
+
+
+def test_a_request_takes_what_a_person_gives_for_a_picture(tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 6), "teal")
+    image.save(tmp_path / "a.png")
+    taken: list[Any] = [image, Picture(image, "", 0, "m"), tmp_path / "a.png"]
+    for given in [*taken, str(tmp_path / "a.png")]:
+        kept = Request("", image=given).image
+        assert isinstance(kept, Image.Image) and kept.tobytes() == image.tobytes()
+    clear = Request("", image=Image.new("RGBA", (2, 2), (0, 0, 0, 0))).image
+    assert isinstance(clear, Image.Image) and clear.getpixel((0, 0)) == (255, 255, 255)
+    for name in ("image", "mask"):
+        with pytest.raises(UsageError, match="a picture is 7; expected the path of a file"):
+            Request("a cat", **{name: 7})  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match=r"cannot read the picture .*nothing\.png"):
+        Request("a cat", image=tmp_path / "nothing.png")  # type: ignore[arg-type]
+
+
+def test_logits_processors_must_be_functions() -> None:
+    def same(codes: Any, logits: Any) -> Any:
+        return logits
+
+    given: Any
+    for given in ((same,), [same], same):
+        assert Request("a cat", logits_processors=given).logits_processors == (same,)
+    for given in (7, ["top_k"], [same, None]):
+        with pytest.raises(UsageError, match=r"logits_processors holds .*; expected functions"):
+            Request("a cat", logits_processors=given)
 
 
 def test_the_parts_of_a_real_pipeline_keep_the_protocols() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from limner.cli.calling import called_as
 from limner.cli.files import Place, slug
 from limner.cli.messages import say
 from limner.finish.rank import keep_best
@@ -184,7 +185,7 @@ def command_line(
     command: str, options: Mapping[str, Any], added: Sequence[str], arguments: Sequence[str]
 ) -> str:
     """Return a command line to copy, without the options that are None."""
-    words = ["limner", command]
+    words = [*called_as(), command]
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]

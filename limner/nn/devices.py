@@ -24,11 +24,17 @@ def bf16_where_fast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=computes_bf16(device))
 
 
-def find_device(name: str) -> torch.device:
+def device_name(given: str | int | torch.device) -> str:
+    """Return the name of a device; a number is that of a GPU, as torch takes it."""
+    return f"cuda:{given}" if isinstance(given, int) else str(given)
+
+
+def find_device(given: str | int | torch.device) -> torch.device:
     """Return the device of a name: cpu, cuda, cuda:N, or auto, which is a GPU where there is one.
 
     Raises UsageError for another name, and for a GPU that torch does not find.
     """
+    name = device_name(given)
     kind, colon, number = name.partition(":")
     digits = number.isascii() and number.isdecimal() and len(number) < 4
     if kind not in DEVICES or (colon and not (kind == "cuda" and digits)):

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from limner.clip.model import Clip
 from limner.errors import UsageError, quote
-from limner.images import to_tensor
+from limner.images import as_images, to_tensor
+from limner.pipelines.base import PipelineBase, as_texts
 from limner.text.normalise import normalise_prompt
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words
+from limner.types import Pictures
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 TEMPLATES = {
     "english": ("{a} {}", "a picture of {a} {}", "{}"),
@@ -28,11 +29,10 @@ TEMPLATES = {
 AT_ONCE = 64  # pictures or texts in one pass
 
 
-class ClipPipeline(nn.Module):
+class ClipPipeline(PipelineBase):
     """Compares pictures with sentences, built from its parts; it knows no file."""
 
     family = "clip"
-    words: Words | None = None  # what its captions used, where the folder says it
 
     def __init__(self, tokenizer: Tokenizer, clip: Clip, *, text_length: int = 32) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ class ClipPipeline(nn.Module):
         return self.clip.size
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are; `.to("cuda")` moves it."""
-        return next(self.parameters()).device
+    def text_vocabulary(self) -> int:
+        """How many ids the text tower was made for."""
+        return int(self.clip.config.text_vocabulary)
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
@@ -59,23 +59,26 @@ class ClipPipeline(nn.Module):
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Return unit vectors (N, D) of texts; each is cut after `text_length` tokens."""
-        ids = self.tokenizer.batch(texts, self.text_length)
+        ids = self.read(as_texts(texts))
         longest = max(1, int((ids != 0).sum(1).max()))
         parts = ids[:, -longest:].split(AT_ONCE)
-        return torch.cat([self.clip.encode_texts(part.to(self.device)) for part in parts])
+        return torch.cat([self.clip.encode_texts(part) for part in parts])
 
-    def see(self, pictures: Sequence[Image]) -> Tensor:
+    def see(self, pictures: Pictures) -> Tensor:
         """Return unit vectors (B, D) of pictures of any size, prepared as the encoder wants them.
 
-        Most see the square at their middle. Raises UsageError for no picture.
+        Most see the square at their middle. A picture is an image of PIL, a limner.Picture, or the
+        path of a file; one alone is a list of one. Raises UsageError for no picture or something
+        else, ImageError for a bad file.
         """
-        if not pictures:
+        images = as_images(pictures)
+        if not images:
             raise UsageError("no pictures were given; give at least one")
-        return self.encode_images(to_tensor(list(map(self.clip.prepare, pictures))))
+        return self.encode_images(to_tensor(list(map(self.clip.prepare, images))))
 
-    def compare(self, pictures: Sequence[Image], texts: Sequence[str]) -> Tensor:
+    def compare(self, pictures: Pictures, texts: str | Sequence[str]) -> Tensor:
         """Return how near pictures and texts are: cosines (B, N) in [-1, 1]."""
-        prompts = [normalise_prompt(text) for text in texts]
+        prompts = [normalise_prompt(text) for text in as_texts(texts)]
         return self.see(pictures) @ self.encode_texts(prompts).T
 
     def label_vectors(self, labels: Sequence[str]) -> Tensor:
@@ -83,7 +86,7 @@ class ClipPipeline(nn.Module):
 
         Raises UsageError for fewer than two labels, or one that comes twice.
         """
-        names = [normalise_prompt(label) for label in labels]
+        names = [normalise_prompt(label) for label in as_texts(labels)]
         if len(set(names)) < 2 or len(set(names)) < len(names):
             raise UsageError(
                 f"the labels are {quote(', '.join(names))}; give at least two, each once",
@@ -94,7 +97,7 @@ class ClipPipeline(nn.Module):
         return nn.functional.normalize(vectors.mean(1), dim=-1)
 
     @torch.inference_mode()
-    def classify(self, pictures: Sequence[Image], labels: Sequence[str]) -> Tensor:
+    def classify(self, pictures: Pictures, labels: Sequence[str]) -> Tensor:
         """Return the probability (B, N) of each label, one of which must be right, zero-shot.
 
         Radford 2021, arXiv 2103.00020, section 3.1. A picture that shows none of them gets

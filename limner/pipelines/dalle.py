@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.errors import UsageError, quote
 from limner.nn.stack import check_precision
-from limner.pipelines.requests import check_size, reading_of, refuse_pictures
+from limner.pipelines.base import PipelineBase, as_prompts, as_texts
+from limner.pipelines.requests import as_request, check_size, reading_of, refuse_pictures
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words
-from limner.types import Request, Step
+from limner.types import LogitsProcessor, Request, Step
 
 _ONLY_TEXT = (
     "this model draws whole pictures from a text; leave it out, or vary a picture with a model of "
@@ -24,14 +24,13 @@ _ONLY_TEXT = (
 )
 
 
-class Dalle(nn.Module):
+class Dalle(PipelineBase):
     """The two-stage pipeline, built from its parts; it knows no file.
 
     `defaults` are the sampling values for what a request leaves open.
     """
 
     family = "dalle"
-    words: Words | None = None  # what its captions used, where the folder says it
 
     def __init__(
         self,
@@ -52,9 +51,9 @@ class Dalle(nn.Module):
         self.text_length = text_length
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
-        return next(self.parameters()).device
+    def text_vocabulary(self) -> int:
+        """How many ids the prior was made for."""
+        return int(self.prior.config.text_vocabulary)
 
     @property
     def precision(self) -> str:
@@ -73,26 +72,26 @@ class Dalle(nn.Module):
             self.prior.prepared.precision = precision
 
     @torch.inference_mode()
-    def stream(self, request: Request) -> Iterator[Step]:
+    def stream(self, request: Request | str) -> Iterator[Step]:
         """Draw `request.n` pictures, yielding a Step as often as the prior; the last has images.
 
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
         for a picture to begin with.
         """
+        request = as_request(request)
         check_size(request, self.size)
         refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
         sampling = self.settle(request)
         prompts = [reading_of(request, self).text] * request.n
         seeds = [request.seed + index for index in range(request.n)]
-        yield from self._stream(prompts, seeds, sampling)
+        yield from self._stream(prompts, seeds, sampling, request.logits_processors)
 
     @torch.inference_mode()
     def draw_many(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling | None = None
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        if not prompts:
-            raise UsageError("no prompts were given; give at least one")
+        prompts = as_prompts(prompts, seeds)
         *_, last = self._stream(prompts, seeds, sampling or self.defaults)
         assert last.images is not None
         return last.images
@@ -105,7 +104,7 @@ class Dalle(nn.Module):
         whatever the precision of drawing, without guidance. `prior.nats_of` says of what it is.
         Raises ConfigError for a codec without its encoder.
         """
-        text = self.tokenizer.batch(list(prompts), self.text_length).to(self.device)  # (B, T)
+        text = self.read(as_texts(prompts))  # (B, T)
         codes = self.codec.encode(images.to(self.device))  # (B, *layout[, G])
         nats: Tensor = self.prior.nats(text, codes).mean((1, 2))
         return nats
@@ -143,7 +142,11 @@ class Dalle(nn.Module):
         return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
 
     def _stream(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        sampling: TokenSampling,
+        processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Step]:
         if sampling.speculate and not getattr(self.prior, "speculates", False):
             raise UsageError(
@@ -151,16 +154,16 @@ class Dalle(nn.Module):
                 "leave speculate out",
                 param="speculate",
             )
+        hooks = self._hooks(sampling, processors)
         steps, at_once = self.prior.steps, self.prior.rows_at_once
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
         for first in range(0, len(prompts), at_once):
             group = slice(first, first + at_once)
-            text = self.tokenizer.batch(list(prompts[group]), self.text_length)  # (B, T)
-            text = text.to(self.device)
+            text = self.read(prompts[group])  # (B, T)
             codes = torch.empty(0)
-            drawing = self.prior.stream(text, sampling, seeds[group])
+            drawing = self.prior.stream(text, sampling, seeds[group], **hooks)
             for count, codes in enumerate(drawing, start=1):  # (B, <= S)
                 done = first * steps + len(codes) * count
                 if done < total:
@@ -170,3 +173,22 @@ class Dalle(nn.Module):
             grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
             images.extend(self.codec.decode(grid[None]) for grid in grids)
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))
+
+    def _hooks(
+        self, sampling: TokenSampling, processors: Sequence[LogitsProcessor]
+    ) -> dict[str, Sequence[LogitsProcessor]]:
+        """Return what the prior is given for processors; UsageError where it can't take them."""
+        if not processors:
+            return {}
+        if sampling.speculate or not getattr(self.prior, "takes_processors", False):
+            reason = (
+                f"speculate is {sampling.speculate} too, and drafts are drawn without them; leave "
+                "one of them out"
+                if sampling.speculate
+                else "this model's prior draws codes in no order that they could follow; leave "
+                "logits_processors out"
+            )
+            raise UsageError(
+                f"logits_processors are given, but {reason}", param="logits_processors"
+            )
+        return {"processors": processors}

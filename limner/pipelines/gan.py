@@ -11,13 +11,19 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.errors import UsageError
 from limner.gan.drawing import GanSampling, draw_pictures
-from limner.pipelines.requests import check_size, reading_of, refuse_pictures
+from limner.pipelines.base import PipelineBase, as_prompts
+from limner.pipelines.requests import (
+    as_request,
+    check_size,
+    reading_of,
+    refuse_pictures,
+    refuse_processors,
+)
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words
 from limner.types import Request, Step
 
 _ONLY_TEXT = (
@@ -26,14 +32,13 @@ _ONLY_TEXT = (
 )
 
 
-class Gan(nn.Module):
+class Gan(PipelineBase):
     """The pipeline, built from its parts; it knows no file.
 
     Each picture is drawn alone, so that its pixels do not depend on the pictures beside it.
     """
 
     family = "gan"
-    words: Words | None = None  # what its captions used, where the folder says it
     codec = None  # it draws pixels, not codes
     precision = "fp32"
 
@@ -53,18 +58,20 @@ class Gan(nn.Module):
         self.text_length = text_length
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
-        return next(self.parameters()).device
+    def text_vocabulary(self) -> int:
+        """How many ids the generator was made for."""
+        return int(self.generator.config.text_vocabulary)
 
     @torch.inference_mode()
-    def stream(self, request: Request) -> Iterator[Step]:
+    def stream(self, request: Request | str) -> Iterator[Step]:
         """Draw `request.n` pictures of the prompt, one a Step; the last Step has all of them.
 
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
         for a picture to begin with, which no GAN can take.
         """
+        request = as_request(request)
         check_size(request, self.size)
+        refuse_processors(request)
         refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
         sampling, drawn = self.settle(request), list[Tensor]()
         prompt = reading_of(request, self).text
@@ -78,8 +85,7 @@ class Gan(nn.Module):
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling | None = None
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        if not prompts:
-            raise UsageError("no prompts were given; give at least one")
+        prompts = as_prompts(prompts, seeds)
         pairs = zip(prompts, seeds, strict=True)
         return torch.cat([self._draw(*pair, sampling or self.defaults) for pair in pairs])
 
@@ -105,6 +111,6 @@ class Gan(nn.Module):
 
     def _draw(self, prompt: str, seed: int, sampling: GanSampling) -> Tensor:
         """Return one picture (1, 3, H, W)."""
-        ids = self.tokenizer.batch([prompt], self.text_length)
-        ids = ids[:, -max(1, int((ids != 0).sum())) :].to(self.device)
+        ids = self.read([prompt])
+        ids = ids[:, -max(1, int((ids != 0).sum())) :]
         return draw_pictures(self.generator, ids, [seed], sampling.temperature)

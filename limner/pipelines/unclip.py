@@ -10,23 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
+from limner.pipelines.base import PipelineBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
-from limner.pipelines.requests import check_size, reading_of, refuse_pictures
+from limner.pipelines.requests import (
+    as_request,
+    check_size,
+    reading_of,
+    refuse_pictures,
+    refuse_processors,
+)
 from limner.priors.embedding import draw_nearest
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words
-from limner.types import Request, Step
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from limner.types import PictureLike, Pictures, Request, Step
 
 _NO_MASK = (
     "this model draws whole pictures and fills none in; leave it out, or give the picture alone to "
@@ -34,7 +37,7 @@ _NO_MASK = (
 )
 
 
-class UnClip(nn.Module):
+class UnClip(PipelineBase):
     """The pipeline, built from its parts; it knows no file.
 
     Without a `prior` the text's own embedding stands for the picture's; without an `autoencoder`,
@@ -44,7 +47,6 @@ class UnClip(nn.Module):
     """
 
     family = "unclip"
-    words: Words | None = None  # what its captions used, where the folder says it
     codec = None  # it draws pixels, not codes
     precision = "fp32"
 
@@ -70,21 +72,25 @@ class UnClip(nn.Module):
         self.text_length = text_length
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are, and so where drawing happens; `.to("cuda")` moves it."""
-        return next(self.parameters()).device
+    def text_vocabulary(self) -> int:
+        """How many ids the parts that read text were made for, the least of them."""
+        parts = (self.clip, self.decoder, self.prior)
+        made_for = [part.config.text_vocabulary for part in parts if part is not None]
+        return min(count for count in made_for if count)  # 0 is a part that reads no text
 
     @torch.inference_mode()
-    def stream(self, request: Request) -> Iterator[Step]:
+    def stream(self, request: Request | str) -> Iterator[Step]:
         """Draw `request.n` pictures of the prompt; with an `image`, like it as the prompt says.
 
         An image with no prompt is varied (section 3.1). A Step on the way has in `images` what is
         expected of the one picture that is being drawn; the last has all of them. Stop iterating to
         cancel. Raises UsageError for a size that this model does not draw, and for a mask.
         """
+        request = as_request(request)
         check_size(request, self.size)
+        refuse_processors(request)
         refuse_pictures(request, ("mask",), _NO_MASK)
-        seen = None if request.image is None else self.see([request.image])
+        seen = None if request.image is None else self.see(request.image)
         prompts = [reading_of(request, self).text] * request.n
         seeds = [request.seed + index for index in range(request.n)]
         yield from self._stream(prompts, seeds, self.settle(request), seen)
@@ -97,15 +103,14 @@ class UnClip(nn.Module):
         sampling: DiffusionSampling | None = None,
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        if not prompts:
-            raise UsageError("no prompts were given; give at least one")
+        prompts = as_prompts(prompts, seeds)
         *_, last = self._stream(prompts, seeds, sampling or self.defaults)
         assert last.images is not None
         return last.images
 
     def vary_many(
         self,
-        pictures: Sequence[Image],
+        pictures: Pictures,
         seeds: Sequence[int],
         sampling: DiffusionSampling | None = None,
     ) -> Tensor:
@@ -117,22 +122,23 @@ class UnClip(nn.Module):
         self, vectors: Tensor, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture for each vector (B, D) and seed; return images (B, 3, H, W)."""
-        *_, last = self._stream([""] * len(vectors), seeds, sampling or self.defaults, vectors)
+        prompts = as_prompts([""] * len(vectors), seeds)
+        *_, last = self._stream(prompts, seeds, sampling or self.defaults, vectors)
         assert last.images is not None
         return last.images
 
-    def see(self, pictures: Sequence[Image]) -> Tensor:
+    def see(self, pictures: Pictures) -> Tensor:
         """Return the unit vectors (B, D) of pictures of any size."""
         eyes = ClipPipeline(self.tokenizer, self.clip, text_length=self.text_length)
         return eyes.see(pictures)
 
-    def between(self, first: Image, second: Image, share: float) -> Tensor:
+    def between(self, first: PictureLike, second: PictureLike, share: float) -> Tensor:
         """Return a vector (1, D), `share` in [0, 1] of the way between two pictures (3.2)."""
         one, other = self.see([first, second]).split(1)
         return slerp(one, other, share)
 
     @torch.inference_mode()
-    def differing(self, picture: Image, before: str, after: str, share: float) -> Tensor:
+    def differing(self, picture: PictureLike, before: str, after: str, share: float) -> Tensor:
         """Return a picture's vector (1, D) turned by `share` towards how two texts differ (3.3)."""
         old, new = self.clip.encode_texts(self._read([before, after])).split(1)
         difference = nn.functional.normalize(new - old, dim=-1)
@@ -228,8 +234,8 @@ class UnClip(nn.Module):
         return count
 
     def _read(self, texts: Sequence[str]) -> Tensor:
-        ids = self.tokenizer.batch(texts, self.text_length)
-        return ids[:, -max(1, int((ids != 0).sum(1).max())) :].to(self.device)
+        ids = self.read(texts)
+        return ids[:, -max(1, int((ids != 0).sum(1).max())) :]
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:

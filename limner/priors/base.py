@@ -59,11 +59,13 @@ class PriorBase(nn.Module):
 
     Cells of several maps stand one map after the other. `rows_at_once` is how many pictures
     `stream` draws together: fixed, so that a picture never depends on its company. `nats_of` says
-    in words what the likelihood is of.
+    in words what the likelihood is of. Where it `takes_processors`, `stream` has an argument more:
+    functions of the codes so far (B, K), flat, and the logits (B, V) of the next one.
     """
 
     rows_at_once: ClassVar[int] = 4
     nats_of: ClassVar[str] = "each code after those before it"
+    takes_processors: ClassVar[bool] = False
     config: Any
 
     @property

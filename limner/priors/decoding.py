@@ -4,7 +4,7 @@ Shapes: B pictures, T text positions, S cells, G codes a cell, V values of a cod
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +17,8 @@ from limner.nn.stack import Stack, StackShape, Weights, feed_forward_of, layers_
 from limner.nn.transformer import rotary_angles
 from limner.priors.base import text_coordinates
 from limner.priors.codes import embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide, process
+from limner.types import LogitsProcessor
 
 if TYPE_CHECKING:
     from limner.priors.gpt import GPT
@@ -105,9 +106,16 @@ class Decoder:
     map: with guidance and without.
     """
 
-    def __init__(self, prior: "GPT", text: Tensor, sampling: TokenSampling, count: int) -> None:
+    def __init__(
+        self,
+        prior: "GPT",
+        text: Tensor,
+        sampling: TokenSampling,
+        count: int,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> None:
         """Read `text` (rows_at_once, T), of which the first `count` rows are wanted."""
-        self.prior, self.sampling = prior, sampling
+        self.prior, self.sampling, self.processors = prior, sampling, processors
         stack, self.inputs = prior.prepared.parts(prior)
         # Stock products give a row the same numbers only among as many rows; the kernel always.
         self.pictures = count if stack.native else len(text)
@@ -117,7 +125,8 @@ class Decoder:
         if sampling.guidance:
             first += [self.prefix] * self.pictures
         self.kind: Kind = (self.pictures, self.prefix, sampling)
-        by_graphs = not stack.native and graphs_wanted(prior.begin.device)
+        # A graph repeats what it recorded; a function of somebody else's may do something new.
+        by_graphs = not (stack.native or processors) and graphs_wanted(prior.begin.device)
         left = prior.prepared.take(self.kind) if by_graphs else None
         self.graphs: Graphs | None = {} if by_graphs else None
         if left is not None:
@@ -143,12 +152,20 @@ class Decoder:
                 self.unguided = cell + 1
             return self._by_graph(self.graphs, codes[:, -1], cell, uniforms, scale)
         features = self._features(codes, cell, guided=scale != 0)
-        return self._choose(features, self.prior.map_of(cell), uniforms, scale)
+        return self._choose(features, self.prior.map_of(cell), uniforms, scale, codes.flatten(1))
 
     def _choose(
-        self, features: Tensor, which: int, uniforms: Tensor, scale: float | Tensor
+        self,
+        features: Tensor,
+        which: int,
+        uniforms: Tensor,
+        scale: float | Tensor,
+        before: Tensor | None = None,
     ) -> Tensor:
-        """Return the codes (B, G) of a cell of map `which` by its features (B or 2B, D)."""
+        """Return the codes (B, G) of a cell of map `which` by its features (B or 2B, D).
+
+        `before` (B, K) are the codes of all cells before it, where processors want them.
+        """
         groups, guided = self.prior.config.groups, len(features) > self.pictures
         first = which * groups
         chosen: list[Tensor] = []
@@ -161,6 +178,9 @@ class Decoder:
             if guided:
                 with_text, without = logits.chunk(2)
                 logits = guide(with_text, without, scale)
+            if self.processors and before is not None:
+                drawn = torch.cat([before, *(each[:, None] for each in chosen)], dim=1)
+                logits = process(logits, drawn, self.processors)
             chosen.append(choose(logits, self.sampling, uniforms[:, group]))
         return torch.stack(chosen, dim=-1)
 

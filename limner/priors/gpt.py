@@ -10,7 +10,7 @@ where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from limner.priors.decoding import Decoder, Prepared
 from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
+from limner.types import LogitsProcessor
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class GPT(PriorBase):
 
     image_coordinates: Tensor
     speculates = True
+    takes_processors: ClassVar[bool] = True
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -133,19 +135,20 @@ class GPT(PriorBase):
         seeds: Sequence[int],
         given: Tensor | None = None,
         keep: Tensor | None = None,
+        processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
 
-        With known cells it does not speculate.
+        With known cells it does not speculate, nor does it with processors.
         """
-        if sampling.speculate and given is None:
+        if sampling.speculate and given is None and not processors:
             yield from speculate(self, text, sampling, seeds, sampling.speculate)
             return
         count, groups = len(text), self.config.groups
         text, known = self.fill(text), self.known(given, keep)
         noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
         noise = self.fill(noise.to(text.device))
-        decoder = Decoder(self, text, sampling, count)
+        decoder = Decoder(self, text, sampling, count, processors)
         rows = slice(decoder.pictures)
         codes = text.new_zeros(decoder.pictures, 0, groups)
         try:

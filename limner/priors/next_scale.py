@@ -29,8 +29,9 @@ from limner.priors.base import (
     uniforms,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide, process
 from limner.text.encoders import text_encoder_of
+from limner.types import LogitsProcessor
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class NextScale(PriorBase):
     """
 
     nats_of: ClassVar[str] = "each map's codes after those of the maps before it"
+    takes_processors: ClassVar[bool] = True
 
     coordinates: Tensor
     map_numbers: Tensor
@@ -131,13 +133,14 @@ class NextScale(PriorBase):
         seeds: Sequence[int],
         given: Tensor | None = None,
         keep: Tensor | None = None,
+        processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
         count, groups = len(text), self.config.groups
         text, known = self.fill(text), self.known(given, keep)
         noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
         noise = self.fill(noise.to(text.device))
-        drawing = _Drawing(self, text, sampling)
+        drawing = _Drawing(self, text, sampling, processors)
         codes = text.new_zeros(len(text), 0, groups)
         for which, cells in enumerate(self.slices):
             chosen = drawing.draw(which, noise[:, cells])
@@ -175,8 +178,15 @@ class NextScale(PriorBase):
 class _Drawing:
     """One drawing in progress: the cache, the tables, and the vectors of the maps drawn so far."""
 
-    def __init__(self, prior: NextScale, text: Tensor, sampling: TokenSampling) -> None:
-        self.prior, self.sampling = prior, sampling
+    def __init__(
+        self,
+        prior: NextScale,
+        text: Tensor,
+        sampling: TokenSampling,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> None:
+        self.prior, self.sampling, self.processors = prior, sampling, processors
+        self.before = text.new_zeros(len(text), 0)  # the codes of the maps drawn so far
         self.guided = sampling.guidance != 0
         text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
         self.rows, self.prefix = text.shape
@@ -189,7 +199,11 @@ class _Drawing:
         prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
 
     def draw(self, which: int, noise: Tensor) -> Tensor:
-        """Return the codes (B, N, G) of a map by uniform numbers (B, N, G)."""
+        """Return the codes (B, N, G) of a map by uniform numbers (B, N, G).
+
+        A processor is told the codes of the maps before, and those of the cell itself: its
+        neighbours in the map are drawn in the same moment.
+        """
         prior, cells = self.prior, self.prior.slices[which]
         rows, size = noise.shape[:2]
         x = prior._inputs(self.vectors, rows, cells).repeat(self.rows // rows, 1, 1)
@@ -199,18 +213,24 @@ class _Drawing:
         sampling = self.sampling
         scale = guidance_at(sampling.guidance_schedule, sampling.guidance, which, len(prior.maps))
 
+        drawn = [self.before.repeat_interleave(size, dim=0)] if self.processors else []
+
         def pick(logits: Tensor, group: int) -> Tensor:
-            numbers = noise[..., group].flatten()
-            if not self.guided:
-                return choose(logits, sampling, numbers)
-            with_text, without_text = logits.chunk(2)
-            return choose(guide(with_text, without_text, scale), sampling, numbers).repeat(2)
+            if self.guided:
+                with_text, without_text = logits.chunk(2)
+                logits = guide(with_text, without_text, scale)
+            if self.processors:
+                logits = process(logits, torch.cat(drawn, dim=1), self.processors)
+            chosen = choose(logits, sampling, noise[..., group].flatten())
+            drawn.append(chosen[:, None])
+            return chosen.repeat(2) if self.guided else chosen
 
         chosen = prior.head.draw(features.flatten(0, 1), pick, self.inputs, self.outputs)
         return chosen[: rows * size].view(rows, size, -1)
 
     def take(self, which: int, codes: Tensor) -> None:
         """Let the maps that follow know the codes (B, N, G) of a map."""
+        self.before = torch.cat([self.before, codes.flatten(1)], dim=1)
         if which + 1 < len(self.prior.maps):
             self.vectors.append(self.prior._vectors(self.inputs, codes, which))
 

@@ -4,10 +4,14 @@ Randomness comes in as uniform numbers, so that a picture depends on its own see
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from limner.errors import UsageError
 
 NOTHING = float("-inf")
 GUIDED = (1 / 8, 3 / 4)  # the share of the steps that the schedule "interval" guides
@@ -80,6 +84,32 @@ def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
     if schedule == "cosine":
         return scale * 0.5 * (1 - math.cos(math.pi * share))
     return scale
+
+
+def process(
+    logits: Tensor, codes: Tensor, processors: Sequence[Callable[[Tensor, Tensor], Any]]
+) -> Tensor:
+    """Return logits (B, V) after each of `processors`, which get codes (B, K) drawn so far too.
+
+    Raises UsageError for what is not logits of that shape, or forbids every code of a row.
+    """
+    for each in processors:
+        found = each(codes, logits)
+        if not isinstance(found, Tensor) or found.shape != logits.shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise UsageError(
+                f"a logits processor returned {got}; expected logits {tuple(logits.shape)}, as it "
+                "was given",
+                param="logits_processors",
+            )
+        if bool(found.isnan().any()) or not bool((found > NOTHING).any(-1).all()):
+            raise UsageError(
+                "a logits processor left no code to choose from, or gave NaN; leave one of each "
+                "row above -inf",
+                param="logits_processors",
+            )
+        logits = found
+    return logits
 
 
 def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
-from limner.parts import Parts, a_type, settle
+from limner.parts import Parts, a_type, import_parts, settle
 from limner.train.checks import Checked, default_of, number
 from limner.train.data_config import AugmentTable, DataConfig
 from limner.train.gan_config import check_gan
@@ -198,6 +198,7 @@ class TrainConfig(Checked):
         from limner.priors import PRIORS
         from limner.types import Request, Sampling
 
+        import_parts(self.to_json())
         if self.task == "codec" and not self.start_from:
             _check_part("codec", autoencoders(), self.codec)
         if self.task == "clip":

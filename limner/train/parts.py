@@ -71,7 +71,7 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
         TypeError,
         ValueError,
     ) as error:
-        reason = shorten(" ".join(str(error).split()), 120)
+        reason = shorten(" ".join(str(error).split()), 180)
         raise CheckpointError(
             f"{shorten(str(file), 120)} is not a trained codec ({reason}); train one with "
             "limner train configs/codec.toml"

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.faults import digest
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +30,7 @@ def test_the_hash_sees_one_number(tmp_path: Path) -> None:
 def test_killed_runs_end_with_the_same_weights(tmp_path: Path) -> None:
     words = ["--rounds", "1", "--saves", "3", "--steps", "12", "--json", str(tmp_path / "found")]
     script = [sys.executable, str(ROOT / "benchmarks" / "faults.py")]
-    subprocess.run([*script, *words], cwd=ROOT, check=True, timeout=110, env=environment())
+    subprocess.run([*script, *words], cwd=ROOT, check=True, timeout=PATIENCE, env=environment())
     rows = json.loads((tmp_path / "found").read_text())["rows"]
     assert [row["what"] for row in rows] == [
         "codec, 0 workers", "codec, 2 workers", "prior", "saves"

@@ -16,6 +16,7 @@ from limner.errors import DataError, LimnerError, ResourceError, UnknownModelErr
 from limner.evaluate.votes import Votes
 from limner.server.arena import ArenaServer
 from tests.tiny_model import save_tiny_model
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,10 +56,10 @@ def test_an_arena_is_served_judged_and_told(here: Path) -> None:
         address = re.search(r"0 of 3 pairs are judged; open (http://127\.0\.0\.1:\d+/)", line)
         assert address, line
         for _ in range(3):
-            with urllib.request.urlopen(f"{address[1]}duel", timeout=10) as answer:
+            with urllib.request.urlopen(f"{address[1]}duel", timeout=PATIENCE) as answer:
                 place = json.load(answer)["duel"]["place"]
             body = json.dumps({"place": place, "choice": "equal"}).encode()
-            urllib.request.urlopen(f"{address[1]}vote", body, timeout=10).close()
+            urllib.request.urlopen(f"{address[1]}vote", body, timeout=PATIENCE).close()
         told = json.loads(serving.stdout.read())
     assert serving.returncode == 0
     assert told["votes"] == told["duels"] == 3 and told["prompts"] == 3

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from limner.cli import main
+from tests.waiting import PATIENCE, ended, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,13 +94,9 @@ def test_a_signal_leaves_nothing_behind(
         preexec_fn=heed_interrupts,
     )
     metadata = tmp_path / "out.partial" / "metadata.jsonl"
-    until = time.monotonic() + 30
-    while not (metadata.exists() and metadata.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.02)
-    process.send_signal(number)
-    try:
-        process.communicate(timeout=30)
-    finally:
-        process.kill()
+    with ended([process]):
+        wait_until(lambda: metadata.exists() and metadata.stat().st_size, process)
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert list(tmp_path.iterdir()) == []

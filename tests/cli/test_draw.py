@@ -16,6 +16,7 @@ import limner
 from limner.cli import main
 from limner.images import open_image, read_png_texts
 from tests.tiny_model import save_tiny_model
+from tests.waiting import PATIENCE
 
 PROMPT = "three red apples under the night sky"
 Run = Callable[..., tuple[int, str, str]]
@@ -317,7 +318,7 @@ def test_a_missing_prompt_file_is_a_data_error(run: Run) -> None:
 
 def in_a_process(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "limner", *words], cwd=cwd, timeout=60, check=False,
+        [sys.executable, "-m", "limner", *words], cwd=cwd, timeout=PATIENCE, check=False,
         capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
 
@@ -381,7 +382,7 @@ def on_a_terminal(words: list[str], cwd: Path) -> str:
             break
         printed += piece
     os.close(master)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors.decode()
     return printed.decode()
 

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from limner.cli import main
 from limner.cli.train import hearing, read_settings, spell, stopping, until, with_progress
 from limner.errors import UsageError
 from limner.train.loop import Progress
+from tests.waiting import PATIENCE, ended, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
@@ -126,14 +126,13 @@ def test_a_signal_saves_the_state(
         start_new_session=True,
     )
     log = out / "log.jsonl"
-    until = time.monotonic() + 60
-    while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
-        time.sleep(0.05)
-    if group:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
-    told, error = process.communicate(timeout=60)
+    with ended([process]):
+        wait_until(lambda: log.exists() and log.stat().st_size, process)
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        told, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, error
     answer = json.loads(told)
     state = json.loads((out / "state" / "state.json").read_text())

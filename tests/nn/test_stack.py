@@ -30,6 +30,7 @@ from limner.nn.transformer import (
     TransformerConfig,
     rotary_angles,
 )
+from tests.waiting import PATIENCE
 
 WIDTH, LAYERS, HEADS, HIDDEN, VOCABULARY, LENGTH = 48, 2, 3, 70, 131, 11
 SHAPE = StackShape(WIDTH, LAYERS, HEADS, HIDDEN, groups=2)
@@ -368,7 +369,7 @@ def test_a_forked_process_draws_too() -> None:
         [sys.executable, "-W", "ignore", "-c", FORKED],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr

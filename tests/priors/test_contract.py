@@ -282,3 +282,30 @@ def test_a_view_of_training_is_of_its_generator(prior: Any) -> None:
         for seed in (1, 1, 2)
     ]
     assert losses[0] == losses[1] and all(loss.isfinite() for loss in losses)
+
+
+@SAMPLINGS
+def test_processors_see_what_was_drawn_and_decide_what_is(
+    prior: Any, sampling: TokenSampling
+) -> None:
+    if not prior.takes_processors:
+        pytest.skip("its codes are drawn in no order")
+    seen: list[Tensor] = []
+
+    def watch(codes: Tensor, logits: Tensor) -> Tensor:
+        assert len(codes) == len(logits) and logits.shape[1] == VOCABULARY
+        seen.append(codes)
+        return logits
+
+    def odd_alone(codes: Tensor, logits: Tensor) -> Tensor:
+        return logits.index_fill(1, torch.arange(0, VOCABULARY, 2), float("-inf"))
+
+    text, seeds = texts(2), [1, 2]
+    plain = drawn(prior, text, sampling, seeds)
+    assert torch.equal(drawn(prior, text, sampling, seeds, processors=[watch]), plain)
+    flat, groups = plain.flatten(1), prior.config.groups
+    for codes in seen:  # the first row is of the next cell of the first picture
+        assert torch.equal(codes[0], flat[0, : codes.shape[1]])
+    assert {codes.shape[1] % groups for codes in seen} == set(range(groups))
+    odd = drawn(prior, text, sampling, seeds, processors=[odd_alone])
+    assert bool((odd % 2 == 1).all())

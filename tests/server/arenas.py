@@ -11,6 +11,7 @@ from PIL import Image
 from limner.evaluate.votes import Setup, Votes
 from limner.images import encode_png
 from limner.server.arena import ArenaServer
+from tests.waiting import PATIENCE
 
 PROMPTS = ("a red apple", "夜空下的两只猫", "<b>bold</b> & fish")
 COLOURS = ((200, 30, 30), (30, 30, 200))  # of the first model and of the second
@@ -36,4 +37,4 @@ def serving(votes: Votes) -> Iterator[ArenaServer]:
             yield server
         finally:
             server.shutdown()
-            thread.join(timeout=10)
+            thread.join(timeout=PATIENCE)

@@ -17,6 +17,7 @@ from limner.errors import UsageError
 from limner.evaluate.votes import Votes
 from limner.server.arena import BODY_LIMIT, ArenaServer
 from tests.server.arenas import COLOURS, PROMPTS, make_arena, serving
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def server(votes: Votes) -> Iterator[ArenaServer]:
 def ask(
     server: ArenaServer, way: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[HTTPResponse, bytes]:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     try:
         connection.request(way, path, body, headers)
         answer = connection.getresponse()
@@ -60,7 +61,7 @@ def test_all_duels_are_shown_and_the_last_vote_ends_the_serving(votes: Votes) ->
             seen.append(state["duel"]["prompt"])
             status, state = vote(server, state["duel"]["place"], "left")
             assert status == 200
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
         assert not thread.is_alive()
     assert sorted(seen) == sorted(PROMPTS) and state == {"done": 3, "total": 3, "duel": None}
 

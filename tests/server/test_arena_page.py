@@ -10,6 +10,7 @@ import pytest
 
 from limner.evaluate.arena import judge
 from tests.server.arenas import PROMPTS, make_arena, serving
+from tests.waiting import PATIENCE
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -34,7 +35,7 @@ def watched(browser: Any) -> Iterator[tuple[Any, list[str]]]:
     faults: list[str] = []
     context = browser.new_context(locale="en-GB", viewport={"width": 1000, "height": 800})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE * 1000)
     page.on("console", lambda each: faults.append(each.text))
     page.on("pageerror", lambda each: faults.append(str(each)))
 

@@ -30,6 +30,7 @@ from limner.train.ranks import (
 )
 from limner.train.spread import spread
 from tests.tiny_model import CODEC
+from tests.waiting import PATIENCE, ended, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOP = {
@@ -40,7 +41,7 @@ LOOP = {
     "validate_every": 3,
     "sample_every": 6,
     "save_every": 3,
-    "rank_timeout": 40,
+    "rank_timeout": 500,  # of a rank that hangs; one that dies is noticed at once
 }
 VQ = {
     **{key: value for key, value in CODEC.items() if key != "levels"},
@@ -121,7 +122,8 @@ def run(folder: Path, ranks: int, jobs: list[dict[str, Any]], font: Path) -> lis
     """Run some jobs on some ranks, and return what rank 0 found of each."""
     folder.mkdir(exist_ok=True)
     processes = start(folder, ranks, jobs, font)
-    told = [process.communicate(timeout=100) for process in processes]
+    with ended(processes):
+        told = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [process.returncode for process in processes] == [0] * ranks, told
     found: list[dict[str, Any]] = json.loads((folder / "jobs.found").read_text())
     return found
@@ -228,13 +230,6 @@ def test_shards_that_changed_are_refused(tmp_path: Path, emoji_font: Path) -> No
         next(train(read_config(tmp_path / "0.toml"), resume=True))
 
 
-def wait_for(path: Path, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < until, f"{path} did not come in {seconds} s"
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_when_a_rank_is_killed_the_other_leaves_and_says_so(
     tmp_path: Path, emoji_font: Path
@@ -242,15 +237,11 @@ def test_when_a_rank_is_killed_the_other_leaves_and_says_so(
     long = {**LOOP, "steps": 100_000, "save_every": 5, "validate_every": 10**6}
     config = codec_run(tmp_path / "run", loop={**long, "sample_every": 10**6})
     processes = start(tmp_path, 2, [{"config": config}], emoji_font)
-    try:
-        wait_for(tmp_path / "run" / "state", 60)
+    with ended(processes):
+        wait_until((tmp_path / "run" / "state").exists, *processes)
         processes[1].send_signal(signal.SIGKILL)
-        processes[1].communicate()
-        _, told = processes[0].communicate(timeout=60)
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        processes[1].wait()
+        _, told = processes[0].communicate(timeout=PATIENCE)
     assert processes[0].returncode != 0
     assert "ResourceError: rank 0 of 2 lost touch with the others" in told
     assert "start all of them again with --resume" in told
@@ -283,13 +274,10 @@ def test_torchrun_stops_all_ranks_at_one_step(tmp_path: Path, emoji_font: Path) 
     config = codec_run(tmp_path / "run", loop=UNSAVED)
     (tmp_path / "run.toml").write_text(to_toml(config))
     running = torchrun(tmp_path, emoji_font, "--nproc-per-node", "2")
-    try:
-        wait_for(tmp_path / "run" / "samples-000003.png", 80)
+    with ended([running]):
+        wait_until((tmp_path / "run" / "samples-000003.png").exists, running)
         running.send_signal(signal.SIGTERM)
-        out, told = running.communicate(timeout=60)
-    finally:
-        running.kill()
-        running.communicate()
+        out, told = running.communicate(timeout=PATIENCE)
     assert out.splitlines() == [str(tmp_path / "run")]  # rank 0 alone speaks
     assert told.count("stopped, and the state is saved; go on with --resume") == 1
     state = json.loads((tmp_path / "run" / "state" / "state.json").read_text())
@@ -304,16 +292,12 @@ def test_a_rank_that_is_told_to_stop_after_the_others_saves_too(
     (tmp_path / "run.toml").write_text(to_toml(config))
     words = [sys.executable, "-m", "limner", "train", str(tmp_path / "run.toml")]
     ranks = [popen(words, place) for place in places(2, emoji_font)]
-    try:
-        wait_for(tmp_path / "run" / "samples-000003.png", 80)
+    with ended(ranks):
+        wait_until((tmp_path / "run" / "samples-000003.png").exists, *ranks)
         ranks[0].send_signal(signal.SIGTERM)
         time.sleep(0.1)  # the ranks have agreed and are saving
         ranks[1].send_signal(signal.SIGTERM)
-        told = [rank.communicate(timeout=60) for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.communicate()
+        told = [rank.communicate(timeout=PATIENCE) for rank in ranks]
     assert ranks[0].returncode == 75, told
     assert told[0][0].splitlines() == [str(tmp_path / "run")]
     assert ranks[1].returncode in (75, -signal.SIGTERM), told  # that is: it had already saved

@@ -1,0 +1,113 @@
+"""The named arguments of `limner.draw` and `limner.vary`, and what to write in place of others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from limner.errors import UsageError, did_you_mean, quote
+from limner.types import LogitsProcessor, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+AdapterLike = str | Path | tuple[str | Path, float]
+
+_LOADING = ("device", "precision", "adapters")
+_REQUEST = ("logits_processors", "verbatim")  # fields of Request that are seldom given
+_OWN = ("model", "n", "seed", "size", "guidance", "best_of", "clip", *_LOADING, *_REQUEST)
+
+# What other libraries call things; diffusers' guidance of 1 is none, where limner's is 0.
+_ELSEWHERE = {
+    **dict.fromkeys(("num_inference_steps", "num_steps"), "; limner calls it steps"),
+    **dict.fromkeys(
+        ("guidance_scale", "cfg_scale", "cfg"),
+        "; limner calls it guidance and counts it from 0, so give one less",
+    ),
+    **dict.fromkeys(("generator", "seeds"), "; give a whole number as seed"),
+    **dict.fromkeys(
+        ("num_images_per_prompt", "num_images", "batch_size", "count", "number"),
+        "; limner calls it n",
+    ),
+    "prompts": "; give a list as the prompt",
+    "negative_prompt": "; limner has no negative prompts, so leave it out",
+    **dict.fromkeys(
+        ("width", "height", "resolution"), "; pictures are square, and limner calls it size"
+    ),
+    **dict.fromkeys(("torch_dtype", "dtype"), "; give precision as 'fp32', 'bf16' or 'int8'"),
+    **dict.fromkeys(("lora", "loras", "adapter"), "; give files as adapters"),
+    **dict.fromkeys(("scheduler", "sampling_method"), "; limner calls it sampler"),
+    **dict.fromkeys(("image", "init_image"), "; to begin with a picture call limner.vary"),
+    **dict.fromkeys(
+        ("callback", "callback_on_step_end"), "; to watch, go through model.stream(request)"
+    ),
+    **dict.fromkeys(("output_type", "return_dict"), "; a Picture holds an image of PIL"),
+}
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The fields of Sampling as keyword arguments."""
+
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    guidance_schedule: str | None
+    typical_p: float | None
+    speculate: int | None
+    steps: int | None
+    sampler: str | None
+
+
+class LoadingOptions(TypedDict, total=False):
+    """How a model that is given by name is loaded, as `limner.load` does."""
+
+    device: str | torch.device | None
+    precision: str | None
+    adapters: Sequence[AdapterLike] | AdapterLike | None
+
+
+class DrawingOptions(SamplingOptions, total=False):
+    """What a loaded model's `draw` takes besides its named arguments."""
+
+    logits_processors: Sequence[LogitsProcessor] | LogitsProcessor
+    verbatim: bool
+
+
+class VaryOptions(SamplingOptions, LoadingOptions, total=False):
+    """What `limner.vary` takes besides its named arguments."""
+
+    verbatim: bool
+
+
+class DrawOptions(DrawingOptions, LoadingOptions, total=False):
+    """What `limner.draw` takes besides its named arguments."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Keyword arguments, sorted by what they are for; None has been left out."""
+
+    sampling: Sampling
+    loading: dict[str, Any]
+    request: dict[str, Any]
+
+
+def sort_arguments(options: Mapping[str, Any]) -> Given:
+    """Return keyword arguments by what they are for; UsageError names an unknown one.
+
+    The name that another library has for a thing gets the one that limner has.
+    """
+    known = [field.name for field in fields(Sampling)]
+    left = dict(options)
+    loading, request = (
+        {name: value for name in names if (value := left.pop(name, None)) is not None}
+        for names in (_LOADING, _REQUEST)
+    )
+    for name in left:
+        if name not in known:
+            hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN])
+            raise UsageError(f"draw has no argument {quote(name)}{hint}", param=name)
+    return Given(Sampling(**left), loading, request)

@@ -1,0 +1,220 @@
+"""What `limner.load` returns: a pipeline that also draws, saves itself, and goes to the Hub.
+
+The pipelines stand below and know no file, no name and no network; here each gets the methods that
+need them, thin names of what `limner.draw`, `limner.registry` and `limner.checkpoint` do.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner import hub, registry
+from limner.arguments import AdapterLike
+from limner.checkpoint import save_checkpoint
+from limner.draw import draw, vary
+from limner.errors import UsageError, did_you_mean, quote
+from limner.pipelines.clip import ClipPipeline
+from limner.pipelines.dalle import Dalle
+from limner.pipelines.families import ModelConfig
+from limner.pipelines.gan import Gan
+from limner.pipelines.unclip import UnClip
+from limner.types import ModelInfo, Picture, PictureLike, Pictures
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    import torch
+    from torch import Tensor
+
+    from limner.arguments import DrawingOptions, SamplingOptions
+
+_PRECISION = "; limner calls it precision: 'fp32', 'bf16' or 'int8'"
+_ELSEWHERE = {
+    **dict.fromkeys(("torch_dtype", "dtype"), _PRECISION),
+    **dict.fromkeys(("device_map",), "; limner calls it device"),
+    **dict.fromkeys(
+        ("use_safetensors", "trust_remote_code", "variant", "safety_checker"),
+        "; limner reads safetensors alone and runs no code of a model, so leave it out",
+    ),
+}
+
+
+class Model:
+    """A model that was loaded: its own methods, and those of its family's pipeline."""
+
+    info: ModelInfo
+    config: ModelConfig
+    card: str
+    in_half: bool
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str = "", **options: Any) -> Any:
+        """Return what `limner.load(name)` does; `owner/name`, where no folder is called so, is on
+        the Hub.
+
+        `revision` is a branch, tag or commit there; other options are those of `limner.load`.
+        Raises as that, and UsageError for a revision of what is not on the Hub.
+        """
+        known = ("allow_nonfinite", "precision", "device", "adapters")
+        for key in options:
+            if key not in known:
+                hint = _ELSEWHERE.get(key) or did_you_mean(key, [*known, "revision"])
+                raise UsageError(f"limner.load has no argument {quote(key)}{hint}", param=key)
+        source = str(name)
+        remote = source.count("/") == 1 and not source.startswith((".", "/", "~"))
+        remote = remote and not Path(source).exists()
+        if remote and not source.startswith(hub.PREFIX):
+            source = hub.PREFIX + source
+        if revision and not source.startswith(hub.PREFIX):
+            raise UsageError(
+                f"revision is {quote(revision)}, but {quote(source)} is on this machine, where a "
+                "model has one; leave revision out",
+                param="revision",
+            )
+        return load(f"{source}@{revision}" if revision else source, **options)
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        licence: str | None = None,
+        card: str | None = None,
+        half: bool | None = None,
+    ) -> Path:
+        """Write the model as a folder that `limner.load` reads, and return the folder.
+
+        What is left out is as the model was loaded: its name, licence and card, and whether weights
+        are stored in fp16. Merged adapters are in the weights, so that the folder is another model.
+        Raises UsageError and ResourceError as `limner.checkpoint.save_checkpoint`.
+        """
+        save_checkpoint(
+            folder,
+            self,
+            name=self.info.name if name is None else name,
+            licence=self.info.licence if licence is None else licence,
+            card=self.card if card is None else card,
+            half=self.in_half if half is None else half,
+        )
+        return Path(folder)
+
+    def save_pretrained(self, folder: str | Path, **options: Any) -> Path:
+        """Do what `save` does, under the name that it has in other libraries."""
+        return self.save(folder, **options)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        revision: str | None = None,
+        private: bool | None = None,
+        message: str = "Upload a model of limner",
+        **options: Any,
+    ) -> str:
+        """Write the model to `owner/name` of the Hugging Face Hub, and return its `hf:` name.
+
+        A repository that is not there is made. `options` are those of `save`. It logs in as
+        huggingface_hub does. Raises UsageError for a name that is none, ResourceError when the Hub
+        refuses or can't be reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(folder, **options)
+            return hub.upload(
+                Path(folder), repository, revision=revision, private=private, message=message
+            )
+
+
+class Drawing(Model):
+    """A model that draws."""
+
+    def draw(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        size: int | None = None,
+        guidance: float | None = None,
+        best_of: int | None = None,
+        clip: str | Path | Any = "clip",
+        **options: Unpack[DrawingOptions],
+    ) -> list[Picture]:
+        """Do what `limner.draw` does, with this model."""
+        return draw(
+            prompt, model=self, n=n, seed=seed, size=size, guidance=guidance, best_of=best_of,
+            clip=clip, **options,
+        )  # fmt: skip
+
+    def __call__(self, prompt: str | Sequence[str], **options: Any) -> list[Picture]:
+        """Do what `draw` does."""
+        return self.draw(prompt, **options)
+
+    def vary(
+        self,
+        image: PictureLike,
+        prompt: str = "",
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Picture]:
+        """Do what `limner.vary` does, with this model."""
+        return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+
+class DalleModel(Drawing, Dalle):
+    """A loaded model of the family "dalle"."""
+
+
+class UnClipModel(Drawing, UnClip):
+    """A loaded model of the family "unclip"."""
+
+
+class GanModel(Drawing, Gan):
+    """A loaded model of the family "gan"."""
+
+
+class ClipModel(Model, ClipPipeline):
+    """A loaded model of the family "clip", which compares pictures with sentences."""
+
+    def __call__(self, pictures: Pictures, texts: str | Sequence[str]) -> Tensor:
+        """Do what `compare` does."""
+        return self.compare(pictures, texts)
+
+
+MODELS: dict[type[Any], type[Model]] = {
+    Dalle: DalleModel,
+    UnClip: UnClipModel,
+    Gan: GanModel,
+    ClipPipeline: ClipModel,
+}
+
+
+def load(
+    model: str | Path,
+    *,
+    allow_nonfinite: bool = False,
+    precision: str = "fp32",
+    device: str | torch.device = "cpu",
+    adapters: Sequence[AdapterLike] | AdapterLike = (),
+) -> Any:
+    """Return the model that has a name: a preset, a folder, or `hf:owner/name[@revision]`.
+
+    It draws (`draw`, `vary`, `stream`), or compares if it is a CLIP, and saves itself (`save`,
+    `push_to_hub`). The arguments are those of `limner.registry.load`, the errors too: `precision`
+    is fp32, bf16 or int8, `device` cpu, cuda, cuda:N or auto, and `adapters` are files of
+    `limner adapt`, as "FILE", "FILE:WEIGHT" or (file, weight).
+    """
+    pipeline = registry.load(
+        model,
+        allow_nonfinite=allow_nonfinite,
+        precision=precision,
+        device=device,
+        adapters=adapters,
+    )
+    pipeline.__class__ = MODELS[type(pipeline)]  # the same object, with the methods above
+    return pipeline
