@@ -16,14 +16,11 @@ def download(name: str, files: Sequence[str]) -> tuple[Path, Path]:
     Only `files` (patterns) are fetched, and what is in the cache is not fetched again. Raises
     UnknownModelError for no such repository, ResourceError when the Hub does not answer.
     """
+    check_name(name)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository = name.removeprefix(PREFIX)
-    if repository.count("/") != 1:
-        raise UnknownModelError(
-            f"{quote(name)} names no repository; expected hf:owner/name", param="model"
-        )
     try:
         folder = Path(snapshot_download(repository, allow_patterns=list(files)))
     except HFValidationError as error:
@@ -41,3 +38,11 @@ def download(name: str, files: Sequence[str]) -> tuple[Path, Path]:
             f"cannot fetch {quote(name)}: {reason}; check the name", param="model"
         ) from error
     return folder, folder.parent.parent
+
+
+def check_name(name: str) -> None:
+    """Raise UnknownModelError for what cannot be `hf:owner/name`, without asking the Hub."""
+    if name.removeprefix(PREFIX).count("/") != 1:
+        raise UnknownModelError(
+            f"{quote(name)} names no repository; expected hf:owner/name", param="model"
+        )

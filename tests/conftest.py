@@ -1,4 +1,4 @@
-"""What tests share: the emoji font, or why its tests are skipped, and English messages."""
+"""What tests share: the emoji font, or why its tests are skipped, English, and no settings."""
 
 import subprocess
 from collections.abc import Iterator
@@ -6,14 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from limner.cli.settings import SETTINGS
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def english() -> Iterator[None]:
-    """Tests read English messages, whatever the locale of the person who runs them."""
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests read English messages, and nothing is set by the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LANGUAGE", "en")
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        for setting in SETTINGS:
+            if not setting.python:  # the font and the kernel are this machine's
+                patch.delenv(setting.variable, raising=False)
         yield
 
 

@@ -5,37 +5,39 @@ from __future__ import annotations
 import json
 import re
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from limner.cli import options
+from limner.cli.command import Command
+from limner.cli.files import open_picture
 from limner.cli.messages import say
 from limner.cli.models import table
-from limner.types import Request
+from limner.types import Request, check_device
 
 app = typer.Typer(no_args_is_help=True, help="Ask a CLIP what pictures show.")
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="PNG, JPEG or WebP files.")]
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or WebP file.")]
-Prompt = Annotated[str, typer.Option(help="What the pictures should show.")]
-Labels = Annotated[
-    str, typer.Option(help="What it may be, in English or Chinese, as cat,dog,apple.")
-]
-Model = Annotated[str, typer.Option(help="A CLIP's name, its folder, or hf:owner/name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Prompt = Annotated[str, typer.Option("--prompt", help="What the pictures should show.")]
 
 
-def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson = False) -> None:
+def rank(
+    images: options.Images,
+    prompt: Prompt,
+    model: options.ClipModel = "clip",
+    device: options.Device = "cpu",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Put IMAGES in order by how well they fit a prompt, the best first."""
     request = Request(prompt)
+    check(model, device)
     from limner.draw import notes_on
     from limner.finish.rank import rank as rank_images
-    from limner.images import open_image
     from limner.registry import load_clip
 
-    opened = [open_image(path) for path in images]
-    clip = load_clip(model)
+    opened = [open_picture(path) for path in images]
+    clip = load_clip(model, device=device)
     began = time.perf_counter()
     ranked = rank_images(clip, request.prompt, opened)
     notes = list(notes_on(request, clip))
@@ -46,19 +48,27 @@ def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson 
         "pictures",
         notes,
         as_json,
+        quiet,
     )
 
 
-@app.command("classify")
-def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJson = False) -> None:
+@app.command("classify", cls=Command)
+def classify(
+    image: options.Image,
+    labels: options.Labels,
+    model: options.ClipModel = "clip",
+    device: options.Device = "cpu",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
+    check(model, device)
     from limner.draw import notes_on
-    from limner.images import open_image
     from limner.registry import load_clip
 
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
-    opened = open_image(image)
-    clip = load_clip(model)
+    opened = open_picture(image)
+    clip = load_clip(model, device=device)
     shares = clip.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
     notes = [note for name in names for note in notes_on(Request(name), clip)]
@@ -68,14 +78,23 @@ def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJso
         "labels",
         notes,
         as_json,
+        quiet,
     )
 
 
-def report(answer: dict[str, Any], rows: str, notes: list[str], as_json: bool) -> None:
+def check(model: str, device: str) -> None:
+    """Raise what is wrong with the names of a CLIP and a device, before torch is imported."""
+    from limner import registry
+
+    registry.check(model, draws=False)
+    check_device(device)
+
+
+def report(answer: dict[str, Any], rows: str, notes: list[str], as_json: bool, quiet: bool) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
     if as_json:
         typer.echo(json.dumps(answer | {"notes": notes}, ensure_ascii=False))
         return
     typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
-    for note in notes:
+    for note in () if quiet else notes:
         say(f"note: {note}")

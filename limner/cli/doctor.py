@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from limner.cli import options
 from limner.cli.models import shown, table
 
-Model = Annotated[str, typer.Option(help="The model whose drawing is timed.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+def doctor(model: options.Model = "default", as_json: options.AsJson = False) -> None:
+    """Say what is installed and set, how drawing works here, how fast it is, what would help.
 
-def doctor(model: Model = "default", as_json: AsJson = False) -> None:
-    """Say what is installed, how drawing works here, how fast it is, and what would help."""
+    The speed is that of drawing with MODEL.
+    """
+    from limner import registry
     from limner.doctor import examine
 
+    registry.check(model)
     answer = examine(model)
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else as_text(answer))
 

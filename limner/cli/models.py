@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from limner.cli import options
+from limner.cli.command import Command
+
 app = typer.Typer(no_args_is_help=True, help="List the models or their parts, or show one.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name or folder.")]
 
-
-@app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+@app.command("list", cls=Command)
+def list_models(as_json: options.AsJson = False) -> None:
     """List the models that can be drawn with by name."""
     from limner import registry
 
@@ -38,8 +38,8 @@ def list_models(as_json: AsJson = False) -> None:
     typer.echo(table([("name", "family", "size", "licence", "parameters", "file", ""), *rows]))
 
 
-@app.command("parts")
-def list_parts(as_json: AsJson = False) -> None:
+@app.command("parts", cls=Command)
+def list_parts(as_json: options.AsJson = False) -> None:
     """List the parts that a model can be made of, by the names that configs take."""
     from limner import registry
 
@@ -55,12 +55,12 @@ def list_parts(as_json: AsJson = False) -> None:
     typer.echo(table(rows))
 
 
-@app.command("show")
-def show(name: Name, as_json: AsJson = False) -> None:
+@app.command("show", cls=Command)
+def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
     """Show what one model is made of and what its card says."""
     from limner import registry
 
-    details = registry.details(name)
+    details = registry.details(model)
     if as_json:
         typer.echo(json.dumps(details, ensure_ascii=False))
         return

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import UsageError, quote
-from limner.nn.stack import check_precision
 from limner.pipelines.requests import check_size, refuse_pictures
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.types import Request, Step
+from limner.types import Request, Step, check_precision
 
 _ONLY_TEXT = (
     "this model draws whole pictures from a text; leave it out, or vary a picture with a model of "

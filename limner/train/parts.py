@@ -1,15 +1,23 @@
 """Trained parts between the stages of a run: one safetensors file with its config inside."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint
+from limner import hub, registry
 from limner.codecs import CODECS, create_autoencoder
-from limner.errors import CheckpointError, ConfigError, shorten
+from limner.errors import (
+    CheckpointError,
+    ConfigError,
+    UnknownModelError,
+    did_you_mean,
+    quote,
+    shorten,
+)
 from limner.folder_check import MANIFEST
 from limner.pipelines.families import ModelConfig
 
@@ -41,20 +49,20 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 
 def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """Return a codec and its config: from a file or run of `save_codec`, or a whole model's folder.
+    """Return a codec and its config: of a file or run of `save_codec`, or of a whole model.
 
-    Raises CheckpointError when there is none, or it is damaged.
+    A model is named as `limner.load` takes it. Raises CheckpointError when there is none, or it is
+    damaged.
     """
-    if (Path(path) / MANIFEST).exists():
-        found = inspect_checkpoint(path).config
+    file = find_codec(path)
+    if file is None:
+        found = registry.inspect(path).config
         if not found.codec:
             raise CheckpointError(
                 f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
                 "has no codec; give a codec's run, or a model of the family 'dalle'"
             )
-        model_config = dict(found.codec)
-        return load_checkpoint(path).codec.eval(), model_config
-    file = Path(path) / CODEC_FILE if Path(path).is_dir() else Path(path)
+        return registry.load(path).codec.eval(), dict(found.codec)
     try:
         with safe_open(file, "pt") as opened:
             config: dict[str, Any] = json.loads(opened.metadata()["codec"])
@@ -79,9 +87,34 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     return codec.eval(), config
 
 
+def find_codec(path: str | Path) -> Path | None:
+    """Return the file of a codec's run, or None for a model; CheckpointError where neither is.
+
+    Nothing is read, and a model of the Hub is not asked for.
+    """
+    named = Path(path)
+    file = named / CODEC_FILE if named.is_dir() else named
+    if str(path) not in registry.PRESETS and file.is_file():
+        return file
+    if str(path).startswith(hub.PREFIX):
+        hub.check_name(str(path))
+        return None
+    try:
+        folder = registry.find(path)
+    except UnknownModelError as error:
+        hint = did_you_mean(str(path), registry.PRESETS)
+        raise CheckpointError(
+            f"there is no codec or model at {quote(str(path), 120)}{hint}; train one with limner "
+            "train configs/codec.toml, or give default"
+        ) from error
+    if not os.path.lexists(folder / MANIFEST):
+        return file  # to be told what is wrong with it
+    return None
+
+
 def inspect_family(source: str, family: str, key: str) -> ModelConfig:
     """Return what a model folder states; ConfigError names `key` where it is of another family."""
-    found = inspect_checkpoint(source).config
+    found = registry.inspect(source).config
     if found.family != family:
         raise ConfigError(
             f"{key} holds a model of the family {found.family!r}; expected one of {family!r}",

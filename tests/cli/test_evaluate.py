@@ -14,7 +14,8 @@ from limner.cli.evaluate import evaluate
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
 from limner.evaluate.judging import ASPECTS
 from limner.evaluate.pages import can_plot
-from limner.evaluate.scenes import DRAWN, SETS
+from limner.evaluate.prompts import SETS
+from limner.evaluate.scenes import DRAWN
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan

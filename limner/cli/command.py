@@ -1,0 +1,77 @@
+"""A command of limner: old spellings work unseen, "-" is read or refused, a file gives defaults."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from typer.core import TyperCommand
+
+from limner.cli.files import STANDARD
+from limner.cli.options import OLD, STREAMS
+from limner.cli.settings import of_parameters
+from limner.errors import UsageError
+
+
+class Command(TyperCommand):
+    """A command whose options are those of `limner.cli.options`."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self._old = [copy.copy(each) for each in self.params if _old_names(each)]
+        for each in self._old:
+            each.opts, each.secondary_opts = _old_names(each), []
+        for each in self.params:
+            each.opts = [name for name in each.opts if name not in _old_names(each)]
+
+    def make_parser(self, ctx: Any) -> Any:
+        """Return the parser, which knows the old spellings too."""
+        parser = super().make_parser(ctx)
+        for each in self._old:
+            each.add_to_parser(parser, ctx)
+        return parser
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Read the words; what neither they nor the environment give may be in the user's file."""
+        extra.setdefault("default_map", of_parameters(self.params))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def parse_args(self, ctx: Any, args: Any) -> Any:
+        """Read the words; UsageError for a "-" where nothing reads or writes a stream."""
+        rest = super().parse_args(ctx, args)
+        streams = STREAMS.get(ctx.info_name, frozenset())
+        read = 0
+        for parameter in self.params:
+            times = _times_standard(ctx.params.get(parameter.name))
+            if times and parameter.name not in streams:
+                raise UsageError(
+                    f"{_shown(parameter)} is '-', and standard input or output cannot stand there; "
+                    "give a path, and ./- for a file of that name",
+                    param=parameter.name,
+                )
+            read += times if parameter.name != "out" else 0
+        if read > 1:
+            raise UsageError("standard input can be read once; give '-' in one place")
+        return rest
+
+
+def _old_names(parameter: Any) -> list[str]:
+    return [name for name in parameter.opts if OLD.get(name) in parameter.opts]
+
+
+def _times_standard(value: Any) -> int:
+    return sum(str(each) == STANDARD for each in _each(value))
+
+
+def _each(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        yield from value
+    else:
+        yield value
+
+
+def _shown(parameter: Any) -> str:
+    if parameter.param_type_name == "option":
+        return str(max(parameter.opts, key=len))
+    return str(parameter.metavar or parameter.name.upper())
