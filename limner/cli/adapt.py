@@ -21,6 +21,7 @@ from limner.cli.train import (
     with_progress,
 )
 from limner.errors import UsageError, quote
+from limner.types import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -76,13 +77,21 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """
-    from limner.train.config import AdaptTraining
-
     if out.suffix != SUFFIX or out.is_dir():
         raise UsageError(
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
             f"dog{SUFFIX}"
         )
+    if out.exists() and not resume:
+        raise UsageError(
+            f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
+        )
+    from limner import registry
+
+    registry.check(model)
+    check_device(device)
+    from limner.train.config import AdaptTraining
+
     changes = AdaptTraining(
         rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )

@@ -14,6 +14,7 @@ from limner.cli.drawing import drawings
 from limner.cli.files import STANDARD, Place, read_prompts
 from limner.cli.messages import localised
 from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.settings import is_set
 from limner.cli.writing import (
     Choice,
     Drawn,
@@ -142,12 +143,13 @@ def repeat_command(
 ) -> str:
     """Return the command line that draws the same pictures again."""
     sampling = request.sampling
+    tells_clip = choice.best_of is not None and (choice.name != "clip" or is_set("clip"))
     options = {
         "--seed": request.seed,
         "-n": choice.keep if choice.keep > 1 else None,
         "--best-of": choice.best_of,
-        "--clip": choice.name if choice.best_of is not None and choice.name != "clip" else None,
-        "--model": model if model != "default" else None,
+        "--clip": choice.name if tells_clip else None,
+        "--model": model if model != "default" or is_set("model") else None,
         "--out": out,
         "--guidance": request.guidance,
         "--temperature": sampling.temperature,

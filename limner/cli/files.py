@@ -105,8 +105,7 @@ class Place:
         ResourceError.
         """
         if self.standard:
-            sys.stdout.buffer.write(png)
-            sys.stdout.buffer.flush()
+            _print_bytes(png)
             return Path(STANDARD)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,6 +118,18 @@ class Place:
         return ResourceError(
             f"cannot write in {shown}: {error.strerror}; give another folder with --out"
         )
+
+
+def _print_bytes(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # nobody reads on: no mistake of the person
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the picture to standard output: {error.strerror}; give another --out"
+        ) from error
 
 
 def _nearest_existing(folder: Path) -> Path:

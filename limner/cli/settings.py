@@ -70,6 +70,7 @@ OTHERS = {
     "LC_MESSAGES": "the language of messages, before LANG",
     "LANG": "the language of messages",
     "TERM": "dumb: a terminal without colours, which is shown no pictures",
+    "NO_COLOR": "any value: text without colours",
     "XDG_CONFIG_HOME": "the folder of limner/config.toml; ~/.config without",
     "XDG_CACHE_HOME": "the folder of the compiled kernel; ~/.cache without",
     "HF_HOME": "where models from the Hub are kept; ~/.cache/huggingface without",
@@ -200,6 +201,12 @@ def effects(environment: Mapping[str, str], handed: Iterable[str] = ()) -> list[
         else:
             told.append(Effect(each, each.built_in, "built in"))
     return told
+
+
+def is_set(key: str) -> bool:
+    """Say whether a variable or the user's file sets a key."""
+    found = {each.setting.key: each.source for each in effects(os.environ)}
+    return found[key] != "built in"
 
 
 def strangers(environment: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import typer
 from limner.cli import options
 from limner.cli.data import leaving_on_termination
 from limner.cli.messages import localised
+from limner.types import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,18 +131,23 @@ def encode(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
-    from limner.data.augment import AugmentConfig
-    from limner.data.encode import EncodeConfig, encode
+    from limner import registry
     from limner.data.sources import open_source
+
+    began = time.perf_counter()
+    if not os.path.lexists(codec):
+        registry.check(codec)
+    check_device(device)
+    opened = open_source(source)
+    from limner.data.augment import AugmentConfig  # these import torch
+    from limner.data.encode import EncodeConfig, encode
     from limner.nn.devices import find_device
     from limner.train.caches import digest_of
     from limner.train.parts import load_codec
 
     config = EncodeConfig(crops, seed, AugmentConfig(flip=flip))
-    began = time.perf_counter()
     manifest: dict[str, Any] = {}
     with leaving_on_termination(), showing(quiet) as show:
-        opened = open_source(source)
         coder, _ = load_codec(codec)
         coder = coder.to(find_device("cpu" if ray else device))
         digest = digest_of(coder)

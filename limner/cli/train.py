@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from limner.cli import options
+from limner.cli.exits import INTERRUPTED, STOPPED
 from limner.cli.files import STANDARD, read_standard
 from limner.cli.messages import localised, say
 from limner.errors import UsageError, quote
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from limner.train.loop import Progress
 
 OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.device": "device"}
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}  # 75: stopped from outside, try again
+EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
 
 Config = Annotated[
     Path,
@@ -109,7 +110,7 @@ def train(  # noqa: PLR0913  # typer reads the options off the signature
     if plan:
         from limner.cli.plan import tell
 
-        tell(run, ranks, prices or (), as_json)
+        tell(run, ranks, prices or (), beside=config.parent, as_json=as_json)
         return
     if prices or ranks != "1":
         raise UsageError("--ranks and --price are of --plan; torchrun starts several processes")

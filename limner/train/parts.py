@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,18 +58,44 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """
     file = find_codec(path)
     if file is None:
-        found = registry.inspect(path).config
-        if not found.codec:
-            raise CheckpointError(
-                f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
-                "has no codec; give a codec's run, or a model of the family 'dalle'"
-            )
-        return registry.load(path).codec.eval(), dict(found.codec)
-    try:
-        with safe_open(file, "pt") as opened:
-            config: dict[str, Any] = json.loads(opened.metadata()["codec"])
+        config, _ = codec_table(path)
+        return registry.load(path).codec.eval(), config
+    with _told_as_codec(file):
+        config = _codec_config(file)
         codec = create_autoencoder(config)
         codec.load_state_dict(load_file(file))
+    return codec.eval(), config
+
+
+def codec_table(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configs of a codec, and of a whole model's prior, {} for a codec's run.
+
+    Weights are not read. Raises CheckpointError as `load_autoencoder`.
+    """
+    file = find_codec(path)
+    if file is not None:
+        with _told_as_codec(file):
+            return _codec_config(file), {}
+    found = registry.inspect(path).config
+    if not found.codec:
+        raise CheckpointError(
+            f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
+            "has no codec; give a codec's run, or a model of the family 'dalle'"
+        )
+    return dict(found.codec), dict(found.prior)
+
+
+def _codec_config(file: Path) -> dict[str, Any]:
+    with safe_open(file, "pt") as opened:
+        config: dict[str, Any] = json.loads(opened.metadata()["codec"])
+    return config
+
+
+@contextmanager
+def _told_as_codec(file: Path) -> Iterator[None]:
+    """Let whatever a file does wrong be a CheckpointError."""
+    try:
+        yield
     except (
         OSError,
         SafetensorError,
@@ -84,7 +112,6 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
             f"{shorten(str(file), 120)} is not a trained codec ({reason}); train one with "
             "limner train configs/codec.toml"
         ) from error
-    return codec.eval(), config
 
 
 def find_codec(path: str | Path) -> Path | None:

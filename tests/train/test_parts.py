@@ -76,8 +76,8 @@ def other_weights(file: Path) -> None:
 )
 def test_what_is_no_codec_is_refused(file: Path, harm: Any) -> None:
     harm(file)
-    with pytest.raises(CheckpointError, match="is not a trained codec") as caught:
+    with pytest.raises(CheckpointError, match=r"is not a trained codec|there is no codec") as told:
         load_codec(file)
-    message = str(caught.value)
+    message = str(told.value)
     assert "limner train configs/codec.toml" in message and "\n" not in message
     assert len(message) <= 400
