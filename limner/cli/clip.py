@@ -24,25 +24,25 @@ Prompt = Annotated[str, typer.Option("--prompt", help="What the pictures should 
 def rank(
     images: options.Images,
     prompt: Prompt,
-    model: options.ClipModel = "clip",
+    clip: options.ClipOfPictures = "clip",
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Put IMAGES in order by how well they fit a prompt, the best first."""
     request = Request(prompt)
-    check(model, device)
+    check(clip, device)
     from limner.draw import notes_on
     from limner.finish.rank import rank as rank_images
     from limner.registry import load_clip
 
     opened = [open_picture(path) for path in images]
-    clip = load_clip(model, device=device)
+    loaded = load_clip(clip, device=device)
     began = time.perf_counter()
-    ranked = rank_images(clip, request.prompt, opened)
-    notes = list(notes_on(request, clip))
+    ranked = rank_images(loaded, request.prompt, opened)
+    notes = list(notes_on(request, loaded))
     report(
-        {"prompt": request.prompt, "model": clip.info.name, "model_hash": clip.info.sha256}
+        {"prompt": request.prompt, "model": loaded.info.name, "model_hash": loaded.info.sha256}
         | {"seconds": round(time.perf_counter() - began, 3)}
         | {"pictures": [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]},
         "pictures",
@@ -56,24 +56,24 @@ def rank(
 def classify(
     image: options.Image,
     labels: options.Labels,
-    model: options.ClipModel = "clip",
+    clip: options.ClipOfPictures = "clip",
     device: options.Device = "cpu",
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
-    check(model, device)
+    check(clip, device)
     from limner.draw import notes_on
     from limner.registry import load_clip
 
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
     opened = open_picture(image)
-    clip = load_clip(model, device=device)
-    shares = clip.classify([opened], names)[0].tolist()
+    loaded = load_clip(clip, device=device)
+    shares = loaded.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
-    notes = [note for name in names for note in notes_on(Request(name), clip)]
+    notes = [note for name in names for note in notes_on(Request(name), loaded)]
     report(
-        {"path": str(image), "model": clip.info.name, "model_hash": clip.info.sha256}
+        {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
         | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
         "labels",
         notes,
@@ -82,11 +82,11 @@ def classify(
     )
 
 
-def check(model: str, device: str) -> None:
+def check(clip: str, device: str) -> None:
     """Raise what is wrong with the names of a CLIP and a device, before torch is imported."""
     from limner import registry
 
-    registry.check(model, draws=False)
+    registry.check(clip, draws=False)
     check_device(device)
 
 

@@ -13,6 +13,8 @@ from limner.cli.options import OLD, STREAMS
 from limner.cli.settings import of_parameters
 from limner.errors import UsageError
 
+MODELS = ("model", "target", "subject")  # arguments that name the one model of a command
+
 
 class Command(TyperCommand):
     """A command whose options are those of `limner.cli.options`."""
@@ -39,7 +41,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: Any) -> Any:
         """Read the words; UsageError for a "-" where nothing reads or writes a stream."""
-        rest = super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, self._model_first(args))
         streams = STREAMS.get(ctx.info_name, frozenset())
         read = 0
         for parameter in self.params:
@@ -54,6 +56,22 @@ class Command(TyperCommand):
         if read > 1:
             raise UsageError("standard input can be read once; give '-' in one place")
         return rest
+
+    def _model_first(self, args: list[str]) -> list[str]:
+        """Return the words with `--model NAME` put first, where the first word names the model."""
+        options = [each for each in [*self.params, *self._old] if each.param_type_name == "option"]
+        first = next((each for each in self.params if each.param_type_name == "argument"), None)
+        if first is None or first.name not in MODELS or any("--model" in e.opts for e in options):
+            return args
+        with_value = {name for each in options if not each.is_flag for name in each.opts}
+        at = 0
+        while at < len(args) and args[at] != "--":
+            word, equals, value = args[at].partition("=")
+            if word == "--model" and (equals or at + 1 < len(args)):
+                taken = 1 if equals else 2
+                return [value if equals else args[at + 1], *args[:at], *args[at + taken :]]
+            at += 2 if args[at] in with_value else 1
+        return args
 
 
 def _old_names(parameter: Any) -> list[str]:

@@ -17,7 +17,6 @@ def doctor(
     ctx: typer.Context,
     model: options.Model = "default",
     as_json: options.AsJson = False,
-    quiet: options.Quiet = False,
 ) -> None:
     """Say what is installed and set, how drawing works here, how fast it is, what would help.
 

@@ -32,6 +32,7 @@ OLD = {
     "--prompts": "--captions",
     "--train": "--on",
     "--reference": "--shares",
+    "--model": "--clip",
 }
 # By command, what reads standard input or writes standard output where "-" is given.
 STREAMS: Mapping[str, frozenset[str]] = {
@@ -48,6 +49,7 @@ STREAMS: Mapping[str, frozenset[str]] = {
 
 MODEL = "A model's name, its folder or run, or hf:owner/name."
 _CLIP = "The CLIP that compares pictures with words: a name, its folder or run, or hf:owner/name."
+DEVICE = "cpu, cuda, cuda:N, or auto: a GPU if one is there."
 _FILES = "A PNG, JPEG or WebP file; - is standard input."
 SOURCE = "A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE."
 
@@ -57,7 +59,7 @@ UsualModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", envvar="LIMNER_MODEL", help=MODEL)
 ]
 Clip = Annotated[str, typer.Option("--clip", envvar="LIMNER_CLIP", help=_CLIP)]
-ClipModel = Annotated[str, typer.Option("--model", "--clip", envvar="LIMNER_CLIP", help=_CLIP)]
+ClipOfPictures = Annotated[str, typer.Option("--clip", "--model", envvar="LIMNER_CLIP", help=_CLIP)]
 OtherModel = Annotated[str, typer.Option("--model", help=MODEL)]
 
 Count = Annotated[
@@ -98,7 +100,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         envvar="LIMNER_DEVICE",
-        help="cpu, cuda, cuda:N, or auto: a GPU if one is there.",
+        help=DEVICE,
     ),
 ]
 Precision = Annotated[

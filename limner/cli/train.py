@@ -57,7 +57,7 @@ Seed = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="cpu, cuda or auto.", show_default="loop.device"),
+    typer.Option("--device", help=options.DEVICE, show_default="loop.device"),
 ]
 Plan = Annotated[
     bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
