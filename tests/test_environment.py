@@ -72,7 +72,7 @@ def variables_read(path: Path) -> Iterator[str]:
 
 # Capitals in modules that read the environment, and what is set for Ray's workers.
 NO_VARIABLES = {
-    "C", "POSIX", "L", "CPU", "GPU", "GPT", "RGBA", "RAY_BACKEND_LOG_LEVEL",
+    "C", "POSIX", "A", "L", "CPU", "GPU", "GPT", "RGBA", "RAY_BACKEND_LOG_LEVEL",
     "RAY_USAGE_STATS_ENABLED",
 }  # fmt: skip
 

@@ -82,10 +82,6 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
             f"dog{SUFFIX}"
         )
-    if out.exists() and not resume:
-        raise UsageError(
-            f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
-        )
     from limner import registry
 
     registry.check(model)
@@ -97,6 +93,10 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     )
     config = _run(model, on, out, changes, _loop(steps, learning_rate, seed, device))
     refuse_older_state(Path(config.out), resume)
+    if out.exists() and not resume:
+        raise UsageError(
+            f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
+        )
     last, stopped, seconds = _train(config, resume, quiet)
     _place(config, out)
     answer = {

@@ -121,7 +121,7 @@ def find_codec(path: str | Path) -> Path | None:
     """
     named = Path(path)
     file = named / CODEC_FILE if named.is_dir() else named
-    if str(path) not in registry.PRESETS and file.is_file():
+    if path not in registry.PRESETS and file.is_file():  # a name is no Path
         return file
     if str(path).startswith(hub.PREFIX):
         hub.check_name(str(path))
