@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from limner.data.sources import Sample
-    from limner.evaluate.memorising import Album
+    from limner.evaluate.memorising import Album, Audit, Copy
 
 app = typer.Typer(no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
 
@@ -118,16 +118,7 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         "of": target,
         "train": {"place": on, "pictures": result.trained},
         "drawings": result.drawn,
-        "copies": [
-            {
-                "drawing": material.drawn.names[each.drawn],
-                "trained": material.trained.names[each.trained],
-                "how": each.how,
-                "mirrored": each.mirrored,
-                "distance": round(float(result.distances[each.drawn]), 4),
-            }
-            for each in result.copies
-        ],
+        "copies": [copy_of(each, result, material) for each in result.copies],
         "close": len(result.close),
         "cliques": [[material.drawn.names[row] for row in each] for each in result.cliques],
         "bound": round(result.bound, 6),
@@ -145,6 +136,17 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     path = tell(answer, folder, page, as_json=as_json)
     if not as_json:
         typer.echo(f"{answer['in_words']}\n{path}")
+
+
+def copy_of(found: Copy, result: Audit, material: Material) -> dict[str, Any]:
+    """Return what an answer tells of a drawing that is a copy."""
+    return {
+        "drawing": material.drawn.names[found.drawn],
+        "trained": material.trained.names[found.trained],
+        "how": found.how,
+        "mirrored": found.mirrored,
+        "distance": round(float(result.distances[found.drawn]), 4),
+    }
 
 
 def is_model(target: str) -> bool:

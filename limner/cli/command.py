@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from typer.core import TyperCommand
 
-from limner.cli.files import STANDARD
+from limner.cli.files import STANDARD, no_stream
 from limner.cli.options import OLD, STREAMS
-from limner.cli.settings import of_parameters
-from limner.errors import UsageError
+from limner.cli.settings import config_path, of_parameters
+from limner.errors import UsageError, quote
 
 MODELS = ("model", "target", "subject")  # arguments that name the one model of a command
 
@@ -47,20 +48,41 @@ class Command(TyperCommand):
         for parameter in self.params:
             times = _times_standard(ctx.params.get(parameter.name))
             if times and parameter.name not in streams:
-                raise UsageError(
-                    f"{_shown(parameter)} is '-', and standard input or output cannot stand there; "
-                    "give a path, and ./- for a file of that name",
-                    param=parameter.name,
-                )
+                raise no_stream(_shown(parameter))
             read += times if parameter.name != "out" else 0
         if read > 1:
             raise UsageError("standard input can be read once; give '-' in one place")
         return rest
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a value of a variable or the user's file that is wrong is told as such.
+
+        A person may have forgotten that it is set.
+        """
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            origin = self._origin_of(ctx, error)
+            if origin is None:
+                raise
+            told = type(error)(f"{origin}: {error}", param=error.param, code=error.code)
+            raise told from error
+
+    def _origin_of(self, ctx: Any, error: UsageError) -> str | None:
+        for each in self.params:
+            value, source = ctx.params.get(each.name), ctx.get_parameter_source(each.name)
+            if each.name == error.param and source is not None and quote(value) in str(error):
+                if source.name == "ENVIRONMENT":
+                    return str(each.envvar)
+                if source.name == "DEFAULT_MAP":
+                    return quote(str(config_path(os.environ)), 100)
+        return None
+
     def _model_first(self, args: list[str]) -> list[str]:
         """Return the words with `--model NAME` put first, where the first word names the model."""
-        options = [each for each in [*self.params, *self._old] if each.param_type_name == "option"]
-        first = next((each for each in self.params if each.param_type_name == "argument"), None)
+        every: list[Any] = [*self.params, *self._old]
+        options = [each for each in every if each.param_type_name == "option"]
+        first = next((each for each in every if each.param_type_name == "argument"), None)
         if first is None or first.name not in MODELS or any("--model" in e.opts for e in options):
             return args
         with_value = {name for each in options if not each.is_flag for name in each.opts}

@@ -154,6 +154,14 @@ def slug(prompt: str) -> str:
     return os.fsencode(stem)[:_NAME_BYTES].decode("utf-8", "ignore").strip("-") or "picture"
 
 
+def no_stream(place: str) -> UsageError:
+    """Return the error of a "-" where neither standard input nor output is used."""
+    return UsageError(
+        f"{place} is '-', and standard input or output cannot stand there; give a path, and ./- "
+        "for a file of that name"
+    )
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading, or standard input for -; OSError as it comes."""

@@ -66,7 +66,8 @@ def read_asked(path: Path) -> list[Asked]:
     """Return the prompts of a file: one a line, PartiPrompts' .tsv or GenEval's .jsonl."""
     from limner.evaluate.prompt_files import parse_prompts
 
-    return parse_prompts(read_prompts(path), str(path))
+    name = "standard input" if str(path) == STANDARD else str(path)
+    return parse_prompts(read_prompts(path), name)
 
 
 def is_folder(on: str) -> bool:

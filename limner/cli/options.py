@@ -298,8 +298,12 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     called.__annotations__ = {name: hint for name, hint, _ in told}
     called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-        for name, hint, default in told
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
+            )
+            for name, hint, default in told
+        ]
     )
     return called
 

@@ -18,7 +18,7 @@ import typer
 
 from limner.cli import options
 from limner.cli.exits import INTERRUPTED, STOPPED
-from limner.cli.files import STANDARD, read_standard
+from limner.cli.files import STANDARD, no_stream, read_standard
 from limner.cli.messages import localised, say
 from limner.errors import UsageError, quote
 
@@ -114,6 +114,11 @@ def train(  # noqa: PLR0913  # typer reads the options off the signature
         return
     if prices or ranks != "1":
         raise UsageError("--ranks and --price are of --plan; torchrun starts several processes")
+    _train(run, resume=resume, as_json=as_json, quiet=quiet)
+
+
+def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> None:
+    """Train to the end or to a signal, and tell; typer.Exit with the signal's code."""
     from limner.train.generations import has_state
     from limner.train.loop import train as train_steps
     from limner.train.ranks import agreed, share_told, was_restarted
@@ -203,7 +208,13 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
         told[key] = json.dumps(value, ensure_ascii=False)
     from limner.train.config import read_config  # imports torch
 
-    return read_config("standard input" if standard else config, told, text=text)
+    run = read_config("standard input" if standard else config, told, text=text)
+    places = {"out": run.out, "data.source": run.data.source, "start_from": run.start_from}
+    places |= {"codec_from": run.codec_from, "clip_from": run.clip_from}
+    for key, value in places.items():
+        if value == STANDARD:
+            raise no_stream(key)
+    return run
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:

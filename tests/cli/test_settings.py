@@ -85,6 +85,27 @@ def test_the_printed_command_names_the_model_where_a_variable_would_choose_anoth
     assert "--model default" in drawn(capsys, "--model", "default")[2]
 
 
+def test_a_wrong_value_is_told_with_where_it_comes_from(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(home, 'device = "gpu"\n')
+    words = ["draw", "a cat", "--model", str(home / "tiny")]
+    assert run(*words) == 2
+    assert f"limner: '{path}': device is 'gpu'; expected" in capsys.readouterr().err
+    monkeypatch.setenv("LIMNER_DEVICE", "tpu")
+    assert run(*words) == 2
+    assert "limner: LIMNER_DEVICE: device is 'tpu'; expected" in capsys.readouterr().err
+    monkeypatch.setenv("LIMNER_LANG", "zh")
+    assert run(*words) == 2
+    assert "limner: LIMNER_DEVICE：device 为 'tpu'" in capsys.readouterr().err
+    assert run(*words, "--device", "npu") == 2
+    assert "LIMNER_DEVICE" not in capsys.readouterr().err
+    monkeypatch.setenv("LIMNER_DEVICE", "cpu")
+    monkeypatch.setenv("LIMNER_MODEL", str(home / "tiny"))
+    assert run("draw", "a cat", "--best-of", "2", "--clip", "nosuch") == 2
+    assert "LIMNER_MODEL" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
