@@ -23,7 +23,7 @@ make = typer.Typer(no_args_is_help=True, help="Make pictures with captions.")
 app.add_typer(make, name="make")
 
 Split = Annotated[str, typer.Option("--split", help="train, validation or held_out.")]
-Count = Annotated[int, typer.Option("-n", "--count", help="Scenes.")]
+Count = Annotated[int, typer.Option("-n", "--count", help="How many scenes.")]
 Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
     int,

@@ -183,8 +183,13 @@ def open_picture(path: Path) -> Image:
 
 def read_standard() -> str:
     """Return the UTF-8 text of standard input, of at most 10 MiB; DataError for what is none."""
+    data = sys.stdin.buffer.read(PROMPTS_LIMIT + 1)
+    if len(data) > PROMPTS_LIMIT:
+        raise DataError(
+            f"standard input is larger than {PROMPTS_LIMIT // 2**20} MiB; give a config"
+        )
     try:
-        return sys.stdin.buffer.read(PROMPTS_LIMIT).decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
             f"standard input is not UTF-8 at byte offset {error.start}; save it as UTF-8"

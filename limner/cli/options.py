@@ -63,9 +63,14 @@ ClipOfPictures = Annotated[str, typer.Option("--clip", "--model", envvar="LIMNER
 OtherModel = Annotated[str, typer.Option("--model", help=MODEL)]
 
 Count = Annotated[
-    int, typer.Option("-n", "--count", "--number", "--samples", help="Pictures of each prompt.")
+    int,
+    typer.Option(
+        "-n", "--count", "--number", "--samples", help="How many pictures of each prompt."
+    ),
 ]
-Prompts = Annotated[int, typer.Option("-n", "--count", help="Prompts of each set, 10 to 10000.")]
+Prompts = Annotated[
+    int, typer.Option("-n", "--count", help="How many prompts of each set, 10 to 10000.")
+]
 Out = Annotated[
     Path | None,
     typer.Option(

@@ -142,6 +142,13 @@ def test_a_config_comes_from_standard_input(
     gives(monkeypatch, b'task = "codec"\nout = "x"\n[codec]\nname = "fsqq"\n')
     assert run("train", "-") == 2
     assert "standard input:4: " in capsys.readouterr().err
+    for wrong in ("out=-", "data.source=-", "start_from=-"):
+        gives(monkeypatch, b'task = "codec"\nout = "x"\n[codec]\nname = "fsq"\nsize = 64\n')
+        assert run("train", "-", "--set", wrong) == 2
+        assert f"{wrong[:-2]} is '-', and standard" in capsys.readouterr().err
+    gives(monkeypatch, b"#" * (10 * 2**20 + 1))
+    assert run("train", "-") == 3
+    assert "standard input is larger than 10 MiB" in capsys.readouterr().err
     gives(monkeypatch, b'task = "codec"\nout = "x"\n')
     assert run("train", "-", "--set", "out=y", "--out", "z") == 2
     assert "--set out and --out are both given" in capsys.readouterr().err
