@@ -12,13 +12,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests read English messages, and nothing is set by the person who runs them."""
+def english() -> Iterator[None]:
+    """Tests read English messages, whatever the locale of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LANGUAGE", "en")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is set by the person who runs the tests but where this machine has things."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         for setting in SETTINGS:
-            if not setting.python:  # the font and the kernel are this machine's
+            if not setting.python:
                 patch.delenv(setting.variable, raising=False)
         yield
 
