@@ -92,9 +92,7 @@ def test_a_codec_is_named_as_a_model_is(tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("little", "run", "run/model"):
         codec, config = load_codec(name)
         assert config == CODEC and codec_table(name)[0] == CODEC and codec.config.size == 16
-    with pytest.raises(
-        CheckpointError, match="at 'litle'; did you mean 'little'"
-    ):
+    with pytest.raises(CheckpointError, match="at 'litle'; did you mean 'little'"):
         load_codec("litle")
 
 
