@@ -25,7 +25,6 @@ from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.messages import localised, usage_localised
-from limner.cli.settings import HANDED_ON, handed_on
 from limner.cli.train import train
 from limner.cli.vary import vary
 from limner.errors import LimnerError, ResourceError, is_out_of_memory
@@ -40,9 +39,8 @@ class Commands(TyperGroup):
             return super().make_context(*given, **settings)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read the arguments of the command and run it with what the user's file sets."""
-        with usage_localised(), handed_on() as names:
-            ctx.meta[HANDED_ON] = names
+        """Read the arguments of the command and run it."""
+        with usage_localised():
             return super().invoke(ctx)
 
 

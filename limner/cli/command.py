@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from limner.cli.files import STANDARD, no_stream
 from limner.cli.options import OLD, STREAMS
-from limner.cli.settings import config_path, of_parameters
+from limner.cli.settings import HANDED_ON, config_path, handed_on, of_parameters
 from limner.errors import UsageError, quote
 
 MODELS = ("model", "target", "subject")  # arguments that name the one model of a command
@@ -36,8 +36,13 @@ class Command(TyperCommand):
         return parser
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
-        """Read the words; what neither they nor the environment give may be in the user's file."""
-        extra.setdefault("default_map", of_parameters(self.params))
+        """Read the words; what neither they nor the environment give may be in the user's file.
+
+        Help is told whatever is in that file.
+        """
+        own = args[: args.index("--")] if "--" in args else args
+        if not {"-h", "--help"} & set(own):
+            extra.setdefault("default_map", of_parameters(self.params))
         return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: Any, args: Any) -> Any:
@@ -55,12 +60,15 @@ class Command(TyperCommand):
         return rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a value of a variable or the user's file that is wrong is told as such.
+        """Run the command with what the user's file sets for the library.
 
-        A person may have forgotten that it is set.
+        A value of a variable or the file that is wrong is told as such: a person may have forgotten
+        that it is set.
         """
         try:
-            return super().invoke(ctx)
+            with handed_on() as names:
+                ctx.meta[HANDED_ON] = names
+                return super().invoke(ctx)
         except UsageError as error:
             origin = self._origin_of(ctx, error)
             if origin is None:

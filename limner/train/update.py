@@ -36,8 +36,8 @@ def device_of(config: TrainConfig) -> torch.device:
     wanted, _ = check_device(config.loop.device)
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "loop.device is 'cuda', but torch finds no GPU; give 'auto' or 'cpu', or install a "
-            "build of torch for your GPU"
+            f"loop.device is {config.loop.device!r}, but torch finds no GPU; give 'auto' or 'cpu', "
+            "or install a build of torch for your GPU"
         )
     gpu = wanted != "cpu" and torch.cuda.is_available()
     numbered = ":" in config.loop.device

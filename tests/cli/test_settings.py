@@ -129,6 +129,8 @@ def test_a_wrong_file_is_named_in_one_sentence(
         told = capsys.readouterr()
         assert f"'{path}'" in told.err and fault in told.err and told.err.count("\n") == 1
         assert told.out == ""
+    for words in (["draw", "--help"], ["--version"]):
+        assert run(*words) == 0
 
 
 def test_a_file_that_cannot_be_read_is_told(home: Path) -> None:
