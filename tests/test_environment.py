@@ -70,10 +70,10 @@ def variables_read(path: Path) -> Iterator[str]:
             yield node.value
 
 
-# Capitals in modules that read the environment, and what is set for Ray's workers.
+# Capitals in modules that read the environment, and what is set for Ray's workers, not read.
 NO_VARIABLES = {
     "C", "POSIX", "A", "L", "CPU", "GPU", "GPT", "RGBA", "RAY_BACKEND_LOG_LEVEL",
-    "RAY_USAGE_STATS_ENABLED",
+    "RAY_USAGE_STATS_ENABLED", "DEFAULT_MAP", "ENVIRONMENT",
 }  # fmt: skip
 
 
