@@ -59,7 +59,7 @@ def as_text(answer: dict[str, Any]) -> str:
         ("free there", f"{answer['folders']['free'] / 1e9:.1f} GB"),
         *(
             (f"setting {each['key']}", f"{each['value']} ({each['from']})")
-            for each in answer["settings"]
+            for each in answer.get("settings", ())
         ),
         *(("advice", each) for each in answer["advice"]),
     ]
