@@ -65,7 +65,8 @@ def main() -> None:
     rerun_in(peer_python("min-dalle", MIN_DALLE, MIN_DALLE_DEPS))
     from limner.nn.fast import TorchStack
     from limner.nn.native import NativeStack, find_library
-    from limner.nn.stack import PRECISIONS, StackShape
+    from limner.nn.stack import StackShape
+    from limner.types import PRECISIONS
 
     library, why = find_library()
     threads = torch.get_num_threads()

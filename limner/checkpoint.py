@@ -187,9 +187,9 @@ def load_checkpoint(
     return pipeline
 
 
-def inspect_checkpoint(folder: str | Path) -> Inspection:
+def inspect_checkpoint(folder: str | Path, *, root: Path | None = None) -> Inspection:
     """Return what a model folder states of itself, without torch; CheckpointError as in loading."""
-    opened = ModelFolder(folder)
+    opened = ModelFolder(folder, root=root)
     config, manifest = _read_config(opened)
     with opened.open(WEIGHTS) as weights:
         size = os.fstat(weights.fileno()).st_size

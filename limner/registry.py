@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from limner import hub
 from limner.adapters import Choice, merge_adapters
 from limner.arguments import AdapterLike
-from limner.checkpoint import inspect_checkpoint, load_checkpoint
-from limner.errors import UnknownModelError, UsageError, did_you_mean, quote
+from limner.checkpoint import Inspection, inspect_checkpoint, load_checkpoint
+from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
+from limner.folder_check import MANIFEST
 from limner.parts import describe_parts
 from limner.pipelines.families import FAMILIES
 from limner.text.words import Words
@@ -29,6 +30,10 @@ _FILES = (
     "README.md",
     "words.json",
 )
+
+# Of a run's folder: its model, config, log, and a codec's weights.
+_RUN_MODEL, _RUN_CONFIG, _RUN_LOG = "model", "config.json", "log.jsonl"
+_CODEC_FILE = "codec.safetensors"
 
 PRESETS: dict[str, Path] = {name: _ZOO / name for name in ("default", "clip", "gan", "unclip")}
 
@@ -58,7 +63,7 @@ def load(
     device: str | torch.device = "cpu",
     adapters: Sequence[AdapterLike] | AdapterLike = (),
 ) -> Any:
-    """Return the pipeline that `model` names: a preset, a folder, or `hf:owner/name`.
+    """Return the pipeline that `model` names: a preset, a folder, a run, or `hf:owner/name`.
 
     `adapters` are files of `limner adapt`, each alone, as "FILE:WEIGHT", or as a pair (file,
     weight); they are merged into the weights, so that drawing takes no longer.
@@ -67,19 +72,16 @@ def load(
     pictures of a seed); UsageError for another, or where the model draws in fp32 alone. `device`
     is cpu, cuda, cuda:N, or auto, a GPU where there is one; UsageError for a GPU that is not there.
 
-    A preset wins over a folder of the same name; write `./name` for the folder. Only `hf:` uses
-    the network. Raises UnknownModelError when nothing has the name, CheckpointError when what has
-    it is damaged or an adapter is of another model, ResourceError when the Hub does not answer.
+    A preset wins over a folder of the same name; write `./name` for the folder. A run's folder is
+    the model that it made. Only `hf:` uses the network. Raises UnknownModelError when nothing has
+    the name, CheckpointError when what has it is damaged or an adapter is of another model,
+    ResourceError when the Hub does not answer.
     """
     from limner.nn.devices import find_device
 
-    chosen, place = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
-    name = str(model)
-    if name.startswith(hub.PREFIX):
-        folder, root = hub.download(name, _FILES)
-        pipeline = load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
-    else:
-        pipeline = load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
+    chosen, computes = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
+    place = resolve(model)
+    pipeline = load_checkpoint(place.folder, allow_nonfinite=allow_nonfinite, root=place.root)
     if precision != "fp32":
         if not hasattr(pipeline, "set_precision"):
             raise UsageError(
@@ -89,7 +91,7 @@ def load(
             )
         pipeline.set_precision(precision)
     merge_adapters(pipeline, chosen)
-    return pipeline.to(place)
+    return pipeline.to(computes)
 
 
 def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
@@ -100,15 +102,10 @@ def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
     return adapters
 
 
-def load_clip(model: str | Path = "clip") -> Any:
+def load_clip(model: str | Path = "clip", *, device: str = "cpu") -> Any:
     """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
-    clip = load(model)
-    if clip.family != "clip":
-        raise UsageError(
-            f"{quote(str(model))} is of the family {clip.family!r}, which draws; give a model of "
-            "the family 'clip', which compares pictures with sentences",
-            param="model",
-        )
+    clip = load(model, device=device)
+    _expect_clip(model, clip.family)
     return clip
 
 
@@ -128,22 +125,72 @@ def load_to_draw(
         device=device,
         adapters=adapters,
     )
-    if not hasattr(pipeline, "stream"):
-        raise UsageError(
-            f"{quote(str(model))} is of the family {pipeline.family!r}, which compares pictures "
-            "with sentences and draws none; use it with limner rank",
-            param="model",
-        )
+    _expect_to_draw(model, pipeline.family)
     return pipeline
 
 
+def _expect_clip(model: str | Path, family: str) -> None:
+    if family != "clip":
+        raise UsageError(
+            f"{quote(str(model))} is of the family {family!r}, which draws; give a model of "
+            "the family 'clip', which compares pictures with sentences",
+            param="model",
+        )
+
+
+def _expect_to_draw(model: str | Path, family: str) -> None:
+    if family == "clip":
+        raise UsageError(
+            f"{quote(str(model))} is of the family {family!r}, which compares pictures "
+            "with sentences and draws none; use it with limner rank",
+            param="model",
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of a model on this machine, and the one that its links may lead into."""
+
+    folder: Path
+    root: Path | None = None
+
+
+def resolve(model: str | Path) -> Place:
+    """Return where the model that `model` names is, as `load` finds it; the Hub's is fetched."""
+    if str(model).startswith(hub.PREFIX):
+        return Place(*hub.download(str(model), _FILES))
+    return Place(find(model))
+
+
+def inspect(model: str | Path) -> Inspection:
+    """Return what the model that `model` names states of itself, without its weights."""
+    place = resolve(model)
+    return inspect_checkpoint(place.folder, root=place.root)
+
+
+def check(model: str | Path, *, draws: bool = True) -> None:
+    """Raise what `load_to_draw`, or with `draws` off `load_clip`, would, if that is cheap to tell.
+
+    It takes milliseconds and needs neither torch nor the network: a name of the Hub is judged by
+    its form, and weights are not read.
+    """
+    if str(model).startswith(hub.PREFIX):
+        hub.check_name(str(model))
+        return
+    family = inspect(model).config.family
+    (_expect_to_draw if draws else _expect_clip)(model, family)
+
+
 def find(model: str | Path) -> Path:
-    """Return the folder of a preset or of a path that exists; UnknownModelError otherwise."""
+    """Return the folder of a preset, or of a path that exists; of a run, that of its model.
+
+    Raises UnknownModelError where there is none, CheckpointError for a run that made no model.
+    """
     name = str(model)
     if isinstance(model, str) and name in PRESETS:
         return PRESETS[name]
     if name and "\x00" not in name and os.path.lexists(name):
-        return Path(name)
+        return _model_of(Path(name))
     if os.sep in name or name.startswith(".") or name in PRESETS:
         raise UnknownModelError(
             f"there is no model folder at {quote(name, 200)}; give a folder that holds config.json",
@@ -155,6 +202,25 @@ def find(model: str | Path) -> Path:
     )
 
 
+def _model_of(folder: Path) -> Path:
+    """Return a model's folder as it is, and in place of a run's the model's in it."""
+    if os.path.lexists(folder / MANIFEST):
+        return folder
+    if (folder / _RUN_CONFIG).is_file() and os.path.lexists(folder / _RUN_MODEL / MANIFEST):
+        return folder / _RUN_MODEL
+    shown = quote(str(folder), 200)
+    if (folder / _CODEC_FILE).is_file():
+        raise CheckpointError(
+            f"{shown} is the run of a codec, which draws nothing alone; train a prior with "
+            "codec_from there, and give that run"
+        )
+    if (folder / _RUN_LOG).is_file():
+        raise CheckpointError(
+            f"{shown} is a run that has made no model; go on with it by limner train --resume"
+        )
+    return folder
+
+
 def list_models() -> list[ModelEntry]:
     """Return every embedded model; CheckpointError when one is damaged. It loads no weights."""
     return [describe(name) for name in PRESETS]
@@ -162,7 +228,10 @@ def list_models() -> list[ModelEntry]:
 
 def describe(model: str | Path) -> ModelEntry:
     """Return what a preset or folder states of itself, without reading its weights."""
-    inspection = inspect_checkpoint(find(model))
+    return _entry(model, inspect(model))
+
+
+def _entry(model: str | Path, inspection: Inspection) -> ModelEntry:
     config = inspection.config
     embedded = str(model) in PRESETS
     return ModelEntry(
@@ -225,11 +294,11 @@ def words_of(model: str | Path) -> Words:
 
 def details(model: str | Path) -> dict[str, Any]:
     """Return the fields of ModelEntry, and folder, sha256, text_length, its tables and card."""
-    folder = find(model)
-    inspection = inspect_checkpoint(folder)
+    place = resolve(model)
+    inspection = inspect_checkpoint(place.folder, root=place.root)
     config = inspection.config
-    return describe(model).to_json() | {
-        "folder": str(folder),
+    return _entry(model, inspection).to_json() | {
+        "folder": str(place.folder),
         "sha256": inspection.info.sha256,
         "text_length": config.text_length,
         **config.tables,

@@ -31,9 +31,38 @@ PictureLike: TypeAlias = "Image | Picture | str | os.PathLike[str]"
 Pictures: TypeAlias = "PictureLike | Sequence[PictureLike]"
 
 SCHEDULES = ("constant", "linear", "cosine", "interval")
+PRECISIONS = ("fp32", "bf16", "int8")
+DEVICES = ("auto", "cpu", "cuda")
 DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
 PICTURES_LIMIT = 1000
 SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
+
+
+def check_precision(precision: str) -> str:
+    """Return `precision` if it is one of PRECISIONS; UsageError otherwise."""
+    if precision in PRECISIONS:
+        return precision
+    raise UsageError(
+        f"precision is {quote(precision)}; expected {', '.join(PRECISIONS)}"
+        f"{did_you_mean(str(precision), PRECISIONS)}",
+        param="precision",
+    )
+
+
+def check_device(name: str) -> tuple[str, int]:
+    """Return the kind of a device's name and its number; UsageError for what is no such name.
+
+    Names are those of DEVICES and cuda:N. It does not know which devices there are.
+    """
+    kind, colon, number = name.partition(":")
+    digits = number.isascii() and number.isdecimal() and len(number) < 4
+    if kind not in DEVICES or (colon and not (kind == "cuda" and digits)):
+        raise UsageError(
+            f"device is {quote(name)}; expected {', '.join(DEVICES)} or cuda:N"
+            f"{did_you_mean(name.replace('gpu', 'cuda'), DEVICES)}",
+            param="device",
+        )
+    return kind, int(number or 0)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What tests share: the emoji font, or why its tests are skipped, and English messages."""
+"""What tests share: the emoji font, or why its tests are skipped, English, and no settings."""
 
 import subprocess
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.cli.settings import SETTINGS
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +17,17 @@ def english() -> Iterator[None]:
     """Tests read English messages, whatever the locale of the person who runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LANGUAGE", "en")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is set by the person who runs the tests but where this machine has things."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        for setting in SETTINGS:
+            if not setting.python:
+                patch.delenv(setting.variable, raising=False)
         yield
 
 

@@ -291,6 +291,6 @@ def test_conditions_are_documented_once_for_all() -> None:
 
 def test_every_command_with_json_is_documented() -> None:
     sources = (ROOT / "limner" / "cli").glob("*.py")
-    switches = sum(path.read_text().count("as_json: AsJson") for path in sources)
+    switches = sum(path.read_text().count("as_json: options.AsJson") for path in sources)
     answers = switches + 1  # `train --plan` has one of its own
     assert answers == len(COMMANDS) == TEXT.count("\n## `limner ")

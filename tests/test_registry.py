@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,50 @@ def test_a_preset_wins_over_a_folder_of_its_name(
     assert find("little") == folder
     assert find("./little") == Path("little")
     assert find(Path("little")) == Path("little")
+
+
+@pytest.fixture
+def run(folder: Path, tmp_path: Path) -> Path:
+    """A folder as a run leaves it: its own config and log, and the model within."""
+    shutil.copytree(folder, tmp_path / "run" / "model")
+    (tmp_path / "run" / "config.json").write_text('{"task": "prior"}')
+    (tmp_path / "run" / "log.jsonl").write_text("{}\n")
+    return tmp_path / "run"
+
+
+def test_a_run_is_the_model_that_it_made(folder: Path, run: Path) -> None:
+    assert find(run) == find(str(run)) == run / "model" and find(run / "model") == run / "model"
+    assert load(run).info == load(folder).info
+    assert details(run)["folder"] == str(run / "model")
+    registry.check(run)
+
+
+def test_a_run_without_a_model_says_what_it_is(run: Path) -> None:
+    shutil.rmtree(run / "model")
+    with pytest.raises(CheckpointError, match="is a run that has made no model; go on with it"):
+        load(run)
+    (run / "codec.safetensors").write_bytes(b"weights")
+    with pytest.raises(CheckpointError, match="is the run of a codec, which draws nothing alone"):
+        load(run)
+
+
+def test_a_folder_beside_a_model_is_no_run(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"has no config\.json"):
+        load(tmp_path)
+
+
+def test_a_name_is_checked_before_anything_is_loaded(folder: Path, tmp_path: Path) -> None:
+    registry.check(folder)
+    registry.check("hf:owner/name")  # without the network
+    for wrong, kind in (("defualt", UnknownModelError), ("hf:name", UnknownModelError)):
+        with pytest.raises(kind):
+            registry.check(wrong)
+    with pytest.raises(UsageError, match="is of the family 'dalle', which draws"):
+        registry.check(folder, draws=False)
+    with pytest.raises(UsageError, match="compares pictures with sentences and draws none"):
+        registry.check("clip")
+    registry.check("clip", draws=False)
 
 
 def test_a_path_of_a_presets_name_is_a_folder_alone(

@@ -19,6 +19,7 @@ from limner.cli import audit, clip, data, models, sources
 from limner.cli.adapt import adapt
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
+from limner.cli.command import Command
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
@@ -74,23 +75,25 @@ def options(
     """Draw pictures from sentences."""
 
 
-app.command("draw")(draw)
-app.command("vary")(vary)
+app.command("draw", cls=Command)(draw)
+app.command("vary", cls=Command)(vary)
 app.add_typer(models.app, name="models")
-data.app.command("check")(sources.check)
-data.app.command("clean")(sources.clean)
-data.app.command("encode")(sources.encode)
+data.app.command("check", cls=Command)(sources.check)
+data.app.command("clean", cls=Command)(sources.clean)
+data.app.command("encode", cls=Command)(sources.encode)
 app.add_typer(data.app, name="data")
-app.command("train")(train)
-app.command("adapt")(adapt)
-app.command("eval")(evaluate)
-app.command("compare")(compare)
-app.command("arena")(arena)
-app.command("rank")(clip.rank)
+app.command("train", cls=Command)(train)
+app.command("adapt", cls=Command)(adapt)
+app.command("eval", cls=Command)(evaluate)
+app.command("compare", cls=Command)(compare)
+app.command("arena", cls=Command)(arena)
+app.command("rank", cls=Command)(clip.rank)
 app.add_typer(clip.app, name="clip")
-audit.app.command("bias")(bias)
+audit.app.command("memorisation", cls=Command)(audit.memorisation)
+audit.app.command("memorization", cls=Command, hidden=True)(audit.memorisation)
+audit.app.command("bias", cls=Command)(bias)
 app.add_typer(audit.app, name="audit")
-app.command("doctor")(doctor)
+app.command("doctor", cls=Command)(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from limner.cli import options
 from limner.cli.messages import say
 from limner.cli.train import (
     EXIT_CODES,
-    AsJson,
-    Quiet,
-    Resume,
     refuse_older_state,
     stopping,
     until,
     with_progress,
 )
 from limner.errors import UsageError, quote
+from limner.types import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -32,28 +31,34 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 
-Model = Annotated[str, typer.Argument(help="A model's name, its folder, or hf:owner/name.")]
 On = Annotated[
-    str, typer.Option(metavar="SOURCE", help="5 to 50 captioned pictures, as limner train takes.")
+    str,
+    typer.Option("--on", metavar="SOURCE", help=f"5 to 50 captioned pictures. {options.SOURCE}"),
 ]
-Out = Annotated[Path, typer.Option(help="The file to make; it ends in .safetensors.")]
+Out = Annotated[
+    Path,
+    typer.Option("-o", "--out", metavar="FILE", help="The file to make; it ends in .safetensors."),
+]
 Word = Annotated[
-    str, typer.Option(help="What to call the new thing; put before captions that lack it.")
+    str,
+    typer.Option("--word", help="What to call the new thing; put before captions that lack it."),
 ]
-Steps = Annotated[int, typer.Option(help="Optimiser steps.")]
-Rank = Annotated[int, typer.Option(help="Size of the change of each layer.")]
+Steps = Annotated[int, typer.Option("--steps", help="Optimiser steps.")]
+Rank = Annotated[int, typer.Option("--rank", help="Size of the change of each layer.")]
 Rate = Annotated[float, typer.Option("--learning-rate", help="The highest rate.")]
 Preserve = Annotated[
-    float, typer.Option(help="Share of a batch that the model drew before; 0 lets it forget.")
+    float,
+    typer.Option(
+        "--preserve", help="Share of a batch that the model drew before; 0 lets it forget."
+    ),
 ]
 Decoder = Annotated[
     bool, typer.Option("--decoder", help="Adapt how codes become pixels too, not only the prior.")
 ]
-Seed = Annotated[int, typer.Option(help="Another seed learns in another order.")]
 
 
 def adapt(  # noqa: PLR0913  # typer reads the options off the signature
-    model: Model,
+    model: options.ModelArgument,
     on: On,
     out: Out,
     word: Word = "",
@@ -62,27 +67,36 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     learning_rate: Rate = 1e-3,
     preserve: Preserve = 0.25,
     decoder: Decoder = False,
-    seed: Seed = 0,
-    resume: Resume = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    resume: options.Resume = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Learn a few captioned pictures as a small file that MODEL draws with (LoRA).
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """
-    from limner.train.config import AdaptTraining
-
     if out.suffix != SUFFIX or out.is_dir():
         raise UsageError(
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
             f"dog{SUFFIX}"
         )
+    from limner import registry
+
+    registry.check(model)
+    check_device(device)
+    from limner.train.config import AdaptTraining
+
     changes = AdaptTraining(
         rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )
-    config = _run(model, on, out, changes, _loop(steps, learning_rate, seed))
+    config = _run(model, on, out, changes, _loop(steps, learning_rate, seed, device))
     refuse_older_state(Path(config.out), resume)
+    if out.exists() and not resume:
+        raise UsageError(
+            f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
+        )
     last, stopped, seconds = _train(config, resume, quiet)
     _place(config, out)
     answer = {
@@ -117,7 +131,7 @@ def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfi
     )
 
 
-def _loop(steps: int, learning_rate: float, seed: int) -> LoopConfig:
+def _loop(steps: int, learning_rate: float, seed: int, device: str) -> LoopConfig:
     from limner.train.config import LoopConfig
 
     return LoopConfig(
@@ -128,6 +142,7 @@ def _loop(steps: int, learning_rate: float, seed: int) -> LoopConfig:
         warmup=20,
         weight_decay=0.0,
         average=0.95,
+        device=device,
         seed=seed,
         validate_every=50,
         sample_every=100,

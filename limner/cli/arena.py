@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.evaluate import AsJson
-from limner.cli.files import Place, slug
-from limner.cli.measuring import conditions_of, drawing, read_asked, watching
+from limner.cli import options
+from limner.cli.files import STANDARD, Place
+from limner.cli.measuring import conditions_of, drawing, label_of, read_asked, watching
 from limner.cli.messages import say
+from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
 from limner.types import Request
 
@@ -28,42 +29,59 @@ OTHER_SEEDS = 2**28
 _FILES = (".txt", ".tsv", ".jsonl")
 
 Models = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="A B [C ...]", help="Names or folders of 2 to 8 models."),
+    list[str] | None, typer.Argument(metavar="A B [C ...]", help=f"2 to 8 models. {options.MODEL}")
 ]
 Prompts = Annotated[
     list[str] | None,
-    typer.Option(metavar="FILE|PROMPT", help="A file of prompts, or one; may be given again."),
+    typer.Option(
+        "--prompts", metavar="FILE|PROMPT",
+        help="A file of prompts, - for standard input, or one prompt; may be given again.",
+    ),
+]  # fmt: skip
+Place_ = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", "--folder", metavar="DIR", show_default="runs/arena-A-B",
+        help="The arena's folder, which is gone on with if it is there.",
+    ),
+]  # fmt: skip
+Seed = Annotated[
+    int | None, typer.Option("--seed", show_default="0", help="Another seed makes other choices.")
 ]
-Folder = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="The arena's place; runs/arena-A-B without.")
+Host = Annotated[
+    str, typer.Option("--host", help="The address to serve on; other machines reach 0.0.0.0.")
 ]
-Seed = Annotated[int | None, typer.Option(help="Chooses the drawings; 0 without.")]
-Host = Annotated[str, typer.Option(help="The address to serve on; other machines reach 0.0.0.0.")]
-Port = Annotated[int, typer.Option(help="The port to serve on; 0 takes a free one.")]
+Port = Annotated[int, typer.Option("--port", help="The port to serve on; 0 takes a free one.")]
 Report = Annotated[bool, typer.Option("--report", help="Only tell what the votes so far say.")]
 
 
-def arena(  # typer reads the options off the signature
+@grouped
+def arena(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
     models: Models = None,
     prompts: Prompts = None,
-    folder: Folder = None,
+    out: Place_ = None,
     seed: Seed = None,
     host: Host = "127.0.0.1",
     port: Port = 0,
     report: Report = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Show pictures of models in pairs, blind, on a local page, and count which are preferred.
 
-    The same command, or --folder alone, goes on where it was left.
+    The same command, or --out alone, goes on where it was left.
     """
     named = models or []
-    votes = open_votes(named, folder)
+    request = sampled.request()
+    votes = open_votes(named, out)
+    for each in named:
+        loading.check(each)
     asked = [each for text in prompts or [] for each in read_prompt(text)]
     set_up(votes, named, list(dict.fromkeys(asked)), seed, new=not report)
     if not report:
-        draw_missing(votes)
+        draw_missing(votes, loading, request, quiet)
         serve(votes, host, port)
     tell_standing(votes, as_json)
 
@@ -74,18 +92,18 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
 
     if (folder is None and len(models) < 2) or len(models) == 1:
         raise UsageError(
-            "an arena is between at least 2 models; name them, or give an arena's --folder"
+            "an arena is between at least 2 models; name them, or give an arena's --out"
         )
     if len(models) > MODELS_LIMIT:
         raise UsageError(f"{len(models)} models; an arena takes at most {MODELS_LIMIT}")
-    names = "-".join(slug(Path(each).name) for each in models)
+    names = "-".join(map(label_of, models))
     place = folder or Path("runs") / f"arena-{names}"
     return Votes(place / "arena.db")
 
 
 def read_prompt(text: str) -> list[str]:
     """Return the prompts of a file, or the one that `text` itself is."""
-    if Path(text).suffix.lower() in _FILES or Path(text).is_file():
+    if text == STANDARD or Path(text).suffix.lower() in _FILES or Path(text).is_file():
         return [each.text for each in read_asked(Path(text))]
     return [Request(text).prompt]
 
@@ -112,23 +130,13 @@ def set_up(
     if not 0 <= first <= 2**32 // SEEDS:
         raise UsageError(f"seed {first} is out of range; give 0 to {2**32 // SEEDS}", param="seed")
     Place(votes.path.parent).prepare()
-    for each in models:
-        find(each)
     votes.create(Setup(tuple(models), tuple(prompts), first), random.SystemRandom())
 
 
-def find(model: str) -> None:
-    """Raise UnknownModelError for a name that is no model's, before anything is made."""
-    from limner import registry
-
-    registry.find(model)
-
-
-def draw_missing(votes: Votes) -> None:
+def draw_missing(votes: Votes, loading: Loading, request: Request, quiet: bool) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
     from limner.evaluate.prompted import BATCH, seeds_of
     from limner.images import encode_png, to_images
-    from limner.registry import load_to_draw
 
     setup = votes.setup()
     seeds = [each[0] for each in seeds_of(len(setup.prompts), setup.seed, 1)]
@@ -136,11 +144,10 @@ def draw_missing(votes: Votes) -> None:
         missing = votes.undrawn(number)
         if not missing:
             continue
-        request = Request("settings")
-        pipeline = load_to_draw(model)
+        pipeline = loading.drawer(model).load()
         votes.keep_conditions(number, conditions_of(pipeline, request).to_json())
         draw = drawing(pipeline, request)
-        with watching() as watch:
+        with watching(quiet) as watch:
             for first in range(0, len(missing), BATCH):
                 watch(f"drawing {number + 1} of {len(setup.models)}", first, len(missing))
                 places = missing[first : first + BATCH]

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import evaluate as options
-from limner.cli.evaluate import AsJson
-from limner.cli.files import Place, slug
+from limner.cli import options
 from limner.cli.measuring import (
     Watch,
     conditions_of,
     drawing,
     hardware_of,
+    report_folder,
     tell,
     watching,
 )
+from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import UsageError
 from limner.types import Request
 
@@ -30,25 +30,24 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from limner.data.sources import Sample
-    from limner.evaluate.memorising import Album
+    from limner.evaluate.memorising import Album, Audit, Copy
 
 app = typer.Typer(no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
 
 Target = Annotated[
     str, typer.Argument(metavar="MODEL|FOLDER", help="A model, or a folder of its drawings.")
 ]
-Train = Annotated[str, typer.Option(metavar="SOURCE", help="What the model was trained on.")]
 HeldOut = Annotated[
     str | None,
-    typer.Option(metavar="SOURCE", help="Like the training data, but never trained on."),
+    typer.Option(
+        "--held-out", metavar="SOURCE", help="Like the training data, but never trained on."
+    ),
 ]
-Prompts = Annotated[
-    int, typer.Option(help="Captions to draw: the most repeated, then others by chance.")
-]
-Samples = Annotated[int, typer.Option(help="Drawings of each caption; 10 or more show cliques.")]
-Html = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where report.html goes; without --json runs/audit-..."),
+Captions = Annotated[
+    int,
+    typer.Option(
+        "--captions", "--prompts", help="Captions to draw: the most repeated, others by chance."
+    ),
 ]
 
 SEEDS_APART = 1000  # of prompts, for the samples of each
@@ -57,14 +56,15 @@ MOST = 1000  # prompts, and samples of each
 
 @dataclass(frozen=True)
 class Plan:
-    """What to draw: `samples` of each of `prompts` captions of `train`; `held_out` may be None."""
+    """What to draw: `samples` of each of `captions` captions of `train`; `held_out` may be None."""
 
     train: str
     held_out: str | None
-    prompts: int
+    captions: int
     samples: int
     seed: int
-    precision: str
+    loading: Loading
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -79,49 +79,46 @@ class Material:
     membership: dict[str, Any] | None = None
 
 
+@grouped
 def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
     target: Target,
-    train: Train,
+    on: options.OnSource,
     held_out: HeldOut = None,
-    prompts: Prompts = 50,
-    samples: Samples = 10,
+    captions: Captions = 50,
+    count: options.Count = 10,
     seed: options.Seed = 0,
-    precision: options.Precision = "fp32",
-    html: Html = None,
-    as_json: AsJson = False,
+    out: options.Report = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Find drawings that are copies of training pictures, and bound how many there may be."""
+    """Find drawings that are copies of training pictures, and bound how many there may be.
+
+    SOURCE of --on is what the model was trained on. 10 drawings of each caption or more show
+    cliques.
+    """
     from limner.evaluate.audit_reports import render_memorisation, say_bound
     from limner.evaluate.memorising import audit
 
     began = time.perf_counter()
-    for name, value in (("--prompts", prompts), ("--samples", samples)):
+    for name, value in (("--captions", captions), ("--count", count)):
         if not 1 <= value <= MOST:
             raise UsageError(f"{name} {value} is out of range; give 1 to {MOST}")
-    folder = prepare(html, target, "memorisation", as_json)
-    with watching() as watch:
-        if is_model(target):
-            plan = Plan(train, held_out, prompts, samples, seed, precision)
-            material = from_model(target, plan, watch)
-        else:
-            if held_out is not None:
-                raise UsageError("--held-out needs a model, whose losses tell; leave it out")
-            material = from_folder(target, train)
+    plan = Plan(on, held_out, captions, count, seed, loading, sampled.request())
+    if is_model(target):
+        loading.check(target)
+    elif held_out is not None:
+        raise UsageError("--held-out needs a model, whose losses tell; leave it out")
+    folder = report_folder(out, "audit-memorisation", [target], as_json=as_json)
+    with watching(quiet) as watch:
+        material = from_model(target, plan, watch) if is_model(target) else from_folder(target, on)
         result = audit(material.drawn, material.trained, material.prompts)
     answer = {
         "of": target,
-        "train": {"place": train, "pictures": result.trained},
+        "train": {"place": on, "pictures": result.trained},
         "drawings": result.drawn,
-        "copies": [
-            {
-                "drawing": material.drawn.names[each.drawn],
-                "trained": material.trained.names[each.trained],
-                "how": each.how,
-                "mirrored": each.mirrored,
-                "distance": round(float(result.distances[each.drawn]), 4),
-            }
-            for each in result.copies
-        ],
+        "copies": [copy_of(each, result, material) for each in result.copies],
         "close": len(result.close),
         "cliques": [[material.drawn.names[row] for row in each] for each in result.cliques],
         "bound": round(result.bound, 6),
@@ -131,7 +128,7 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         "seed": seed,
         "seconds": round(time.perf_counter() - began, 1),
     }
-    rows = [*material.rows, ("training pictures", f"{train}: {result.trained}")]
+    rows = [*material.rows, ("training pictures", f"{on}: {result.trained}")]
     page = render_memorisation(
         result, material.drawn, material.trained, [*rows, ("seed", str(seed))],
         membership=material.membership, title=f"Memorisation of {target}",
@@ -141,16 +138,15 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         typer.echo(f"{answer['in_words']}\n{path}")
 
 
-app.command("memorisation")(memorisation)
-app.command("memorization", hidden=True)(memorisation)
-
-
-def prepare(html: Path | None, target: str, kind: str, as_json: bool) -> Path | None:
-    """Return the folder of the report, where one is written, after trying whether it can be."""
-    folder = html or (None if as_json else Path("runs") / f"audit-{kind}-{slug(Path(target).stem)}")
-    if folder is not None:
-        Place(folder).prepare()
-    return folder
+def copy_of(found: Copy, result: Audit, material: Material) -> dict[str, Any]:
+    """Return what an answer tells of a drawing that is a copy."""
+    return {
+        "drawing": material.drawn.names[found.drawn],
+        "trained": material.trained.names[found.trained],
+        "how": found.how,
+        "mirrored": found.mirrored,
+        "distance": round(float(result.distances[found.drawn]), 4),
+    }
 
 
 def is_model(target: str) -> bool:
@@ -159,31 +155,24 @@ def is_model(target: str) -> bool:
     return not path.is_dir() or (path / "config.json").is_file()
 
 
-def load(model: str, precision: str) -> Any:
-    """Return the model to be audited."""
-    from limner.registry import load_to_draw
-
-    return load_to_draw(model, precision=precision)
-
-
 def from_model(model: str, plan: Plan, watch: Watch) -> Material:
     """Draw captions of the training data, and look at both."""
     from limner.evaluate.memorising import Album
 
     known = source_samples(plan.train)
-    pipeline = load(model, plan.precision)
+    pipeline = plan.loading.drawer(model).load()
     drawn, trained = Album(), Album()
     for place, sample in enumerate(known):
         watch("training pictures", place, len(known))
         trained.add(sample.key, sample.image)
-    captions = captions_to_try(known, plan.prompts, plan.seed)
+    captions = captions_to_try(known, plan.captions, plan.seed)
     asked = [each for each in captions for _ in range(plan.samples)]
-    for name, image in drawings(pipeline, asked, plan.samples, plan.seed, watch):
+    for name, image in drawings(pipeline, plan.request, asked, plan.samples, plan.seed, watch):
         drawn.add(name, image)
     membership = None
     if plan.held_out is not None:
         membership = membership_of(pipeline, known, plan.held_out, plan.seed, watch)
-    about = conditions_of(pipeline, Request("settings"))
+    about = conditions_of(pipeline, plan.request)
     return Material(drawn, trained, asked, about.to_json(), about.rows(), membership)
 
 
@@ -224,13 +213,13 @@ def captions_to_try(samples: Sequence[Sample], count: int, seed: int) -> list[st
 
 
 def drawings(
-    pipeline: Any, asked: Sequence[str], samples: int, seed: int, watch: Watch
+    pipeline: Any, request: Request, asked: Sequence[str], samples: int, seed: int, watch: Watch
 ) -> Iterator[tuple[str, Image]]:
     """Yield "prompt, seed" and picture for each prompt of a list, some at a time."""
     from limner.evaluate.prompted import BATCH, SEEDS
     from limner.images import to_images
 
-    draw = drawing(pipeline, Request("settings"))
+    draw = drawing(pipeline, request)
     seeds = [
         seed * SEEDS + place // samples * SEEDS_APART + place % samples
         for place in range(len(asked))

@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import evaluate as options
-from limner.cli.audit import MOST, Html, drawings, load, prepare
-from limner.cli.evaluate import AsJson
+from limner.cli import options
+from limner.cli.audit import MOST, drawings
 from limner.cli.files import Place, read_prompts
 from limner.cli.measuring import (
     Judges,
+    Watch,
     conditions_of,
     hardware_of,
     open_judges,
     read_asked,
+    report_folder,
     tell,
     watching,
 )
 from limner.cli.messages import say
+from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
@@ -36,13 +38,15 @@ Subject = Annotated[
     str, typer.Argument(metavar="MODEL|SHEET.csv", help="A model, or a sheet that is filled in.")
 ]
 Asking = Annotated[
-    str, typer.Option("--prompts", help="A file of prompts, or professions, or professions-zh.")
+    str,
+    typer.Option(
+        "--prompts", help="A file of prompts, - for standard input, professions or professions-zh."
+    ),
 ]
-Labels = Annotated[str, typer.Option(help="What a picture may be seen as, as one,another.")]
 Shares = Annotated[
-    str | None, typer.Option("--reference", help="Shares to hold them to, as 0.5,0.5; or even.")
+    str | None,
+    typer.Option("--shares", "--reference", help="What to hold them to, as 0.5,0.5; or even."),
 ]
-Each = Annotated[int, typer.Option("--count", help="Pictures of each prompt, at least 10.")]
 
 SHEET = "sheet.csv"
 
@@ -58,58 +62,76 @@ class Labelled:
     shown: dict[str, list[Image]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What to draw and how to label it: `count` pictures of each prompt; a folder is written to."""
+
+    prompts: list[str]
+    labels: list[str]
+    count: int
+    seed: int
+    request: Request
+    folder: Path | None
+
+
+@grouped
 def bias(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
     subject: Subject,
-    labels: Labels,
+    labels: options.Labels,
     prompts: Asking = "professions",
-    count: Each = 100,
-    reference: Shares = None,
-    clip: options.Clip = None,
+    count: options.Count = 100,
+    shares: Shares = None,
+    clip: options.Clip = "clip",
     seed: options.Seed = 0,
-    precision: options.Precision = "fp32",
-    html: Html = None,
-    as_json: AsJson = False,
+    out: options.Report = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say how often each label comes up under neutral prompts, with bounds.
 
     Without --json the pictures and a sheet of their labels are written too; correct the sheet by
-    hand and audit it again.
+    hand and audit it again. 10 pictures of each prompt are the fewest.
     """
     from limner.evaluate.audit_reports import render_bias
     from limner.evaluate.leaning import LEAST, audit, read_reference
 
     began = time.perf_counter()
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
-    shares = read_reference(reference, names)
+    expected = read_reference(shares, names)
     if not 10 <= count <= MOST:
         raise UsageError(f"--count {count} is out of range; give 10 to {MOST}")
-    folder = prepare(html, subject, "bias", as_json)
-    if subject.lower().endswith(".csv"):
+    if is_sheet := subject.lower().endswith(".csv"):
         given = from_sheet(subject)
     else:
-        judges, texts = open_judges(clip), prompts_of(prompts)
-        pipeline = load(subject, precision)
-        given = from_model(pipeline, judges, texts, names, count=count, seed=seed, folder=folder)
-    found = audit(given.labels, shares, vendi=given.vendi, seed=seed)
+        loading.check(subject, clip)
+    folder = report_folder(out, "audit-bias", [subject], as_json=as_json)
+    if not is_sheet:
+        asking = Asked(prompts_of(prompts), names, count, seed, sampled.request(), folder)
+        judges = open_judges(clip)
+        with watching(quiet) as watch:
+            given = from_model(loading.drawer(subject).load(), judges, asking, watch)
+    found = audit(given.labels, expected, vendi=given.vendi, seed=seed)
     few = [each.prompt for each in found if each.pictures < LEAST]
     notes = [f"{len(few)} prompts have fewer than {LEAST} pictures"] if few else []
     answer = {
         "of": subject,
-        "reference": [{"label": key, "share": round(value, 4)} for key, value in shares.items()],
-        "prompts": [each.to_json(shares) for each in found],
+        "reference": [{"label": key, "share": round(value, 4)} for key, value in expected.items()],
+        "prompts": [each.to_json(expected) for each in found],
         "conditions": given.conditions,
         "notes": notes,
         "seed": seed,
         "seconds": round(time.perf_counter() - began, 1),
     }
-    page = render_bias(found, shares, given.rows, shown=given.shown, title=f"Labels of {subject}")
+    page = render_bias(found, expected, given.rows, shown=given.shown, title=f"Labels of {subject}")
     path = tell(answer, folder, page, as_json=as_json)
     if as_json:
         return
     for each in found:
         told = ", ".join(f"{name} {score}" for name, score in each.shares.items())
         typer.echo(f"{each.prompt}: {told}")
-    for note in notes:
+    for note in () if quiet else notes:
         say(f"note: {note}")
     typer.echo(str(path))
 
@@ -137,43 +159,34 @@ def from_sheet(path: str) -> Labelled:
     return Labelled(labels, conditions, [("labelled by", f"the sheet {path}")])
 
 
-def from_model(
-    pipeline: Any,
-    judges: Judges,
-    texts: Sequence[str],
-    names: Sequence[str],
-    *,
-    count: int,
-    seed: int,
-    folder: Path | None,
-) -> Labelled:
-    """Draw `count` pictures of each prompt and label them by CLIP.
+def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Labelled:
+    """Draw pictures of each prompt and label them by CLIP.
 
     With a folder, pictures and a sheet of their labels are written into it, for a person to mend.
     """
     from limner.evaluate.audit_reports import SAMPLES
     from limner.evaluate.distributions import vendi_score
 
-    vectors = judges.clip.label_vectors(names)
-    about = conditions_of(pipeline, Request("settings"), judges=judges)
+    vectors = judges.clip.label_vectors(asked.labels)
+    about = conditions_of(pipeline, asked.request, judges=judges)
     by = judges.clip_network.label if judges.clip_network else ""
     conditions = {"labelled_by": "clip", **about.to_json()}
     found = Labelled({}, conditions, [("labelled by", by), *about.rows()])
-    asked = [text for text in texts for _ in range(count)]
+    texts = [text for text in asked.prompts for _ in range(asked.count)]
     sheet: list[tuple[str, str, str]] = []
-    with watching() as watch:
-        made = drawings(pipeline, asked, count, seed, watch)
-        for number, text in enumerate(texts):
-            images = [image for _, (_, image) in zip(range(count), made, strict=False)]
-            seen = judges.clip.see(images)
-            found.labels[text] = [names[row] for row in (seen @ vectors.T).argmax(1).tolist()]
-            found.vendi[text] = vendi_score(seen)
-            found.shown[text] = images[:SAMPLES]
-            if folder is not None:
-                paths = write_pictures(folder, number, images)
-                sheet += zip(paths, [text] * count, found.labels[text], strict=True)
-    if folder is not None:
-        write_labels(folder, sheet)
+    made = drawings(pipeline, asked.request, texts, asked.count, asked.seed, watch)
+    for number, text in enumerate(asked.prompts):
+        images = [image for _, (_, image) in zip(range(asked.count), made, strict=False)]
+        seen = judges.clip.see(images)
+        best = (seen @ vectors.T).argmax(1).tolist()
+        found.labels[text] = [asked.labels[row] for row in best]
+        found.vendi[text] = vendi_score(seen)
+        found.shown[text] = images[:SAMPLES]
+        if asked.folder is not None:
+            paths = write_pictures(asked.folder, number, images)
+            sheet += zip(paths, [text] * asked.count, found.labels[text], strict=True)
+    if asked.folder is not None:
+        write_labels(asked.folder, sheet)
     return found
 
 
@@ -189,8 +202,8 @@ def write_pictures(folder: Path, number: int, images: Sequence[Image]) -> list[s
 
 
 def write_labels(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Write the sheet of labels beside the pictures."""
+    """Write the sheet of labels beside the pictures, under a number where there is one."""
     from limner.evaluate.leaning import write_sheet
-    from limner.images import write_atomically
+    from limner.images import write_new
 
-    write_atomically(folder / SHEET, write_sheet(rows))
+    write_new(folder / SHEET, write_sheet(rows))

@@ -6,80 +6,101 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from limner.cli import options
+from limner.cli.command import Command
+from limner.cli.files import open_picture
 from limner.cli.messages import say
 from limner.cli.models import table
 from limner.text.notes import Note
-from limner.types import Request
+from limner.types import Request, check_device
 
 app = typer.Typer(no_args_is_help=True, help="Ask a CLIP what pictures show.")
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="PNG, JPEG or WebP files.")]
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or WebP file.")]
-Prompt = Annotated[str, typer.Option(help="What the pictures should show.")]
-Labels = Annotated[
-    str, typer.Option(help="What it may be, in English or Chinese, as cat,dog,apple.")
-]
-Model = Annotated[str, typer.Option(help="A CLIP's name, its folder, or hf:owner/name.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Prompt = Annotated[str, typer.Option("--prompt", help="What the pictures should show.")]
 
 
-def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson = False) -> None:
+def rank(
+    images: options.Images,
+    prompt: Prompt,
+    clip: options.ClipOfPictures = "clip",
+    device: options.Device = "cpu",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Put IMAGES in order by how well they fit a prompt (100 x cosine), the best first."""
     request = Request(prompt)
+    check(clip, device)
     from limner.finish.rank import rank as rank_images
-    from limner.images import open_image
     from limner.pipelines.requests import reading_of
     from limner.registry import load_clip
 
-    opened = [open_image(path) for path in images]
-    clip = load_clip(model)
+    opened = [open_picture(path) for path in images]
+    loaded = load_clip(clip, device=device)
     began = time.perf_counter()
-    reading = reading_of(request, clip)
-    ranked = rank_images(clip, reading.text, opened)
+    reading = reading_of(request, loaded)
+    ranked = rank_images(loaded, reading.text, opened)
     report(
         {
             "prompt": request.prompt,
             "revised_prompt": reading.text,
-            "model": clip.info.name,
-            "model_hash": clip.info.sha256,
+            "model": loaded.info.name,
+            "model_hash": loaded.info.sha256,
         }
         | {"seconds": round(time.perf_counter() - began, 3)}
         | {"pictures": [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]},
         "pictures",
         reading.notes,
         as_json,
+        quiet,
     )
 
 
-@app.command("classify")
-def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJson = False) -> None:
+@app.command("classify", cls=Command)
+def classify(
+    image: options.Image,
+    labels: options.Labels,
+    clip: options.ClipOfPictures = "clip",
+    device: options.Device = "cpu",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
-    from limner.images import open_image
+    check(clip, device)
     from limner.pipelines.requests import reading_of
     from limner.registry import load_clip
 
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
-    opened = open_image(image)
-    clip = load_clip(model)
-    shares = clip.classify([opened], names)[0].tolist()
+    opened = open_picture(image)
+    loaded = load_clip(clip, device=device)
+    shares = loaded.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
     typed = [Request(name, verbatim=True) for name in names]
-    notes = [note for request in typed for note in reading_of(request, clip).notes]
+    notes = [note for request in typed for note in reading_of(request, loaded).notes]
     report(
-        {"path": str(image), "model": clip.info.name, "model_hash": clip.info.sha256}
+        {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
         | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
         "labels",
         notes,
         as_json,
+        quiet,
     )
 
 
-def report(answer: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:
+def check(clip: str, device: str) -> None:
+    """Raise what is wrong with the names of a CLIP and a device, before torch is imported."""
+    from limner import registry
+
+    registry.check(clip, draws=False)
+    check_device(device)
+
+
+def report(
+    answer: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool, quiet: bool
+) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
     if as_json:
         typer.echo(
@@ -87,5 +108,5 @@ def report(answer: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bo
         )
         return
     typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
-    for note in notes:
+    for note in () if quiet else notes:
         say(f"note: {note}")

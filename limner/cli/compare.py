@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import evaluate as options
-from limner.cli.evaluate import AsJson
-from limner.cli.files import Place, slug
+from limner.cli import options
 from limner.cli.measuring import (
     Judges,
     Watch,
@@ -20,18 +18,21 @@ from limner.cli.measuring import (
     check_on,
     conditions_of,
     drawing,
+    is_folder,
     open_judges,
     read_asked,
+    report_folder,
     tell,
     watching,
 )
+from limner.cli.options import Loading, Sampled, grouped
 from limner.types import Request
 
 if TYPE_CHECKING:
     from limner.evaluate.conditions import Conditions
     from limner.evaluate.scenes import Draw
 
-First = Annotated[str, typer.Argument(metavar="A", help="A model's name, folder or hf:owner/name.")]
+First = Annotated[str, typer.Argument(metavar="A", help=options.MODEL)]
 Second = Annotated[str, typer.Argument(metavar="B", help="The other model; it may be the same.")]
 
 # Added to the seeds of B: two copies of a model must draw other pictures. A measurement's seeds lie
@@ -48,34 +49,53 @@ class Yardstick:
     judge: Callable[[Draw, int, Watch], list[float]]  # how to draw, pictures' size, watch
 
 
+@dataclass(frozen=True)
+class Way:
+    """How both models are loaded and draw, and the judges of what they drew."""
+
+    loading: Loading
+    request: Request
+    judges: Judges
+    best_of: int = 1
+    quiet: bool = False
+
+
+@grouped
 def compare(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
     a: First,
     b: Second,
     on: options.On = "scenes",
-    count: options.Count = 300,
+    count: options.Prompts = 300,
     seed: options.Seed = 0,
-    clip: options.Clip = None,
+    clip: options.Clip = "clip",
     best_of: options.BestOf = 1,
-    html: options.Html = None,
+    out: options.Report = None,
     font: options.Font = None,
-    precision: options.Precision = "fp32",
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
     from limner.evaluate.comparing import compare as compare_scores
     from limner.evaluate.comparing import render_comparison
+    from limner.evaluate.prompts import Plan, check_count
 
     began = time.perf_counter()
     check_on(on)
-    names = "-".join(slug(Path(each).name) for each in (a, b))
-    folder = html or (None if as_json else Path("runs") / f"compare-{names}")
-    if folder is not None:
-        Place(folder).prepare()
-    check_best_of(best_of)
-    judges = open_judges(clip) if on != "scenes" or best_of != 1 else Judges()
+    check_count(count)
+    Plan(count, seed)  # refuses before a model is loaded
+    tries = 1 if best_of is None else best_of
+    check_best_of(tries)
+    request = sampled.request()
+    for each in (a, b):
+        loading.check(each, clip)
+    folder = report_folder(out, "compare", [a, b], as_json=as_json)
+    judges = open_judges(clip) if on != "scenes" or tries != 1 else Judges()
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
-    first, first_about = score(a, yardstick, judges, best_of, precision, shift=0)
-    second, second_about = score(b, yardstick, judges, best_of, precision, shift=OTHER_SEEDS)
+    way = Way(loading, request, judges, tries, quiet)
+    first, first_about = score(a, yardstick, way, shift=0)
+    second, second_about = score(b, yardstick, way, shift=OTHER_SEEDS)
     result = compare_scores(first, second, yardstick.kinds, yardstick.score, seed=seed)
     said = result.sentences(a, b) if a != b else result.sentences("A", "B")
     answer: dict[str, Any] = {
@@ -102,10 +122,9 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
 def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
     """Return the yardstick of scenes: which share of what a picture should show it shows."""
     from limner.data.sprites import find_font
-    from limner.evaluate.prompts import collect_prompts, kind_of
-    from limner.evaluate.scenes import Plan, score_scenes
+    from limner.evaluate.prompts import Plan, collect_prompts, kind_of
+    from limner.evaluate.scenes import score_scenes
 
-    Plan(count, seed)  # refuses before a model is loaded
     kinds = [kind_of(each.graph) for each in collect_prompts("validation", count, seed)]
     face = find_font(font)
 
@@ -122,14 +141,9 @@ def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
     """Return the yardstick of other prompts: the CLIP score."""
     from limner.evaluate.folder import captioned
     from limner.evaluate.prompted import draw_prompts
-    from limner.evaluate.prompts import check_count
-    from limner.evaluate.scenes import Plan
 
     assert judges.clip is not None and judges.clip_network is not None
-    check_count(count)
-    Plan(count, seed)
-    is_folder = Path(on).is_dir()
-    asked = captioned(on, count, seed)[0] if is_folder else read_asked(Path(on))[:count]
+    asked = captioned(on, count, seed)[0] if is_folder(on) else read_asked(Path(on))[:count]
 
     def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
         shown = draw_prompts(draw, asked, seed=seed, clip=judges.clip, watch=watch)
@@ -139,21 +153,19 @@ def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
 
 
 def score(
-    model: str, yardstick: Yardstick, judges: Judges, best_of: int, precision: str, *, shift: int
+    model: str, yardstick: Yardstick, way: Way, *, shift: int
 ) -> tuple[list[float], Conditions]:
     """Return a model's score on each prompt, and its conditions; `shift` moves all its seeds."""
     from limner.evaluate.prompted import choose_best
-    from limner.registry import load_to_draw
 
-    request = Request("settings")
-    pipeline = load_to_draw(model, precision=precision)
-    plain = drawing(pipeline, request)
+    pipeline = way.loading.drawer(model).load()
+    plain = drawing(pipeline, way.request)
 
     def shifted(texts: Any, seeds: Any) -> Any:
         return plain(texts, [each + shift for each in seeds])
 
-    draw = choose_best(shifted, judges.clip, best_of)
-    with watching() as watch:
+    draw = choose_best(shifted, way.judges.clip, way.best_of)
+    with watching(way.quiet) as watch:
         found = yardstick.judge(draw, pipeline.size, watch)
-    used = judges if best_of > 1 or "CLIP" in yardstick.score else Judges()
-    return found, conditions_of(pipeline, request, judges=used, best_of=best_of)
+    used = way.judges if way.best_of > 1 or "CLIP" in yardstick.score else Judges()
+    return found, conditions_of(pipeline, way.request, judges=used, best_of=way.best_of)

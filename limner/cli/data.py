@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from limner.cli import options
+from limner.cli.command import Command
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -20,30 +22,32 @@ app = typer.Typer(no_args_is_help=True, help="Make, check and clean data to trai
 make = typer.Typer(no_args_is_help=True, help="Make pictures with captions.")
 app.add_typer(make, name="make")
 
-Out = Annotated[Path, typer.Option(help="The folder to make; it must be new or empty.")]
-Split = Annotated[str, typer.Option(help="train, validation or held_out.")]
-Count = Annotated[int, typer.Option(help="How many scenes.")]
-Size = Annotated[int, typer.Option(help="Side of the pictures in pixels, 16 to 512.")]
+Split = Annotated[str, typer.Option("--split", help="train, validation or held_out.")]
+Count = Annotated[int, typer.Option("-n", "--count", help="How many scenes.")]
+Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
-    int, typer.Option(help="1 singles, 2 and counts, 3 and pairs, 4 and styles, 5 mostly pairs.")
+    int,
+    typer.Option(
+        "--level", help="1 singles, 2 and counts, 3 and pairs, 4 and styles, 5 mostly pairs."
+    ),
 ]
-Seed = Annotated[int, typer.Option(help="Another seed gives other scenes.")]
-Font = Annotated[Path | None, typer.Option(help="The path of NotoColorEmoji.ttf.")]
-Language = Annotated[str, typer.Option(help="Language of the captions: en, zh or both.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Language = Annotated[
+    str, typer.Option("--language", help="Language of the captions: en, zh or both.")
+]
 
 
-@make.command("scenes")
+@make.command("scenes", cls=Command)
 def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
-    out: Out,
+    out: options.NewFolder,
     split: Split = "train",
     count: Count = 1000,
     size: Size = 64,
     level: Level = 4,
-    seed: Seed = 0,
-    font: Font = None,
+    seed: options.Seed = 0,
+    font: options.Font = None,
     language: Language = "both",
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Make emoji scenes: PNG files and metadata.jsonl with captions, graphs and boxes."""
     from limner.data.make import SceneFolder, make_scenes
@@ -51,7 +55,7 @@ def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
     settings = SceneFolder(split, count, size, level, seed, language, str(font) if font else None)
     began = time.perf_counter()
     with leaving_on_termination(), closing(make_scenes(settings, out)) as done:
-        show_progress(done, count)
+        show_progress(done, count, quiet)
     answer = {
         "out": str(out),
         "split": split,
@@ -65,9 +69,9 @@ def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else str(out))
 
 
-def show_progress(done: Iterator[int], total: int) -> None:
+def show_progress(done: Iterator[int], total: int, quiet: bool) -> None:
     """Run an iterator of counts to its end, with a bar on stderr where a person can see one."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         for _ in done:
             pass
         return

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import os
+from typing import Any
 
 import typer
 
+from limner.cli import options
 from limner.cli.models import shown, table
-
-Model = Annotated[str, typer.Option(help="The model whose drawing is timed.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from limner.cli.settings import HANDED_ON, effects, strangers
 
 
-def doctor(model: Model = "default", as_json: AsJson = False) -> None:
-    """Say what is installed, how drawing works here, how fast it is, and what would help."""
+def doctor(
+    ctx: typer.Context,
+    model: options.Model = "default",
+    as_json: options.AsJson = False,
+) -> None:
+    """Say what is installed and set, how drawing works here, how fast it is, what would help.
+
+    The speed is that of drawing with MODEL.
+    """
+    from limner import registry
     from limner.doctor import examine
 
+    registry.check(model)
+    held = effects(os.environ, ctx.meta.get(HANDED_ON, ()))
     answer = examine(model)
+    answer["settings"] = [
+        {"key": each.setting.key, "value": each.value, "from": each.source} for each in held
+    ]
+    answer["advice"] += strangers(os.environ)
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else as_text(answer))
 
 
@@ -43,6 +57,10 @@ def as_text(answer: dict[str, Any]) -> str:
         ("emoji font", answer["font"] or "not found"),
         ("folders", ", ".join(answer["folders"][name] for name in ("kernels", "hub"))),
         ("free there", f"{answer['folders']['free'] / 1e9:.1f} GB"),
+        *(
+            (f"setting {each['key']}", f"{each['value']} ({each['from']})")
+            for each in answer.get("settings", ())
+        ),
         *(("advice", each) for each in answer["advice"]),
     ]
     return table(rows)

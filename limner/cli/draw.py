@@ -9,9 +9,12 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.drawing import Drawer, drawings
-from limner.cli.files import Place, read_prompts
+from limner.cli import options
+from limner.cli.drawing import drawings
+from limner.cli.files import STANDARD, Place, read_prompts
 from limner.cli.messages import localised
+from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.settings import is_set
 from limner.cli.writing import (
     Choice,
     Drawn,
@@ -23,60 +26,28 @@ from limner.cli.writing import (
 )
 from limner.errors import DataError, UsageError, quote
 from limner.finish.rank import check_best_of
-from limner.types import Request, Sampling
+from limner.types import Request
 
-Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to draw.")]
+Prompt = Annotated[
+    str | None, typer.Argument(metavar="PROMPT", help="What to draw; - is as --prompts -.")
+]
 Prompts = Annotated[
-    Path | None, typer.Option("--prompts", help="A UTF-8 file with a prompt on each line.")
+    Path | None,
+    typer.Option("--prompts", help="A UTF-8 file, a prompt a line; - is standard input."),
 ]
-Count = Annotated[int, typer.Option("-n", "--number", help="How many pictures of each prompt.")]
-Seed = Annotated[
-    int | None, typer.Option(help="Seed of the first picture; the next ones count up.")
-]
-Model = Annotated[str, typer.Option(help="A model's name, its folder, or hf:owner/name.")]
-Out = Annotated[
-    Path | None, typer.Option(help="A folder, or a file that ends in .png; files are never lost.")
-]
-Guidance = Annotated[float | None, typer.Option(help="How hard to insist on the prompt; 0 is off.")]
-Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 1 wilder.")]
-TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
-TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
-MinP = Annotated[float | None, typer.Option(help="Drop codes below this share of the likeliest.")]
-Speculate = Annotated[
-    int | None, typer.Option(help="Cells a pass, the later ones as drafts; 0 is off.")
-]
-TypicalP = Annotated[
-    float | None, typer.Option(help="Choose among codes of middling surprise that reach it.")
-]
-Schedule = Annotated[
-    str | None, typer.Option("--guidance-schedule", help="constant, linear, cosine or interval.")
-]
-Steps = Annotated[int | None, typer.Option(help="Steps of a model that draws from noise.")]
-Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, euler or dpm_solver, from noise.")]
-Precision = Annotated[
-    str, typer.Option(help="fp32, bf16 or int8 weights; the lower ones draw faster.")
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, or auto: a GPU where there is one.")]
-BestOf = Annotated[
-    int | None, typer.Option(help="Draw so many, keep the -n that fit best as a CLIP finds.")
-]
-Clip = Annotated[str, typer.Option(help="The CLIP of --best-of: a name, folder or hf:owner/name.")]
-Adapters = Annotated[
-    list[str] | None,
+Preview = Annotated[
+    bool,
     typer.Option(
-        "--adapter", metavar="FILE[:WEIGHT]", help="Add what limner adapt made; may come again."
+        "--preview/--no-preview", envvar="LIMNER_PREVIEW", help="Show pictures in a terminal."
     ),
 ]
-Ray = Annotated[
-    str,
+Metadata = Annotated[
+    bool,
     typer.Option(
-        metavar="ADDRESS", help="Draw on this Ray cluster; local starts one here (limner[ray])."
+        "--metadata/--no-metadata", envvar="LIMNER_METADATA",
+        help="Write prompt, seed and model into the PNG.",
     ),
-]
-NoPreview = Annotated[bool, typer.Option("--no-preview", help="Show no picture in the terminal.")]
-NoMetadata = Annotated[
-    bool, typer.Option("--no-metadata", help="Write no prompt, seed and model into the PNG.")
-]
+]  # fmt: skip
 Verbatim = Annotated[
     bool,
     typer.Option(
@@ -86,68 +57,51 @@ Verbatim = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
 ]
-AllowNonfinite = Annotated[
-    bool, typer.Option("--allow-nonfinite", help="Read a model with NaN weights, for research.")
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object a prompt, each on its line.")
-]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only the paths.")]
 
 
+@grouped
 def draw(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
     prompt: Prompt = None,
     prompts: Prompts = None,
-    n: Count = 1,
-    seed: Seed = None,
-    model: Model = "default",
-    out: Out = None,
-    guidance: Guidance = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: MinP = None,
-    typical_p: TypicalP = None,
-    speculate: Speculate = None,
-    guidance_schedule: Schedule = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    precision: Precision = "fp32",
-    device: Device = "cpu",
-    best_of: BestOf = None,
-    clip: Clip = "clip",
-    adapter: Adapters = None,
-    ray: Ray = "",
-    no_preview: NoPreview = False,
-    no_metadata: NoMetadata = False,
+    count: options.Count = 1,
+    seed: options.FirstSeed = None,
+    model: options.Model = "default",
+    out: options.Out = None,
+    best_of: options.BestOf = None,
+    clip: options.Clip = "clip",
+    ray: options.Ray = "",
+    preview: Preview = True,
+    metadata: Metadata = True,
     verbatim: Verbatim = False,
     strict: Strict = False,
-    allow_nonfinite: AllowNonfinite = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-    sampling = Sampling(
-        temperature, top_k, top_p, min_p, guidance_schedule, typical_p, speculate, steps, sampler
-    )
-    choice = Choice(n, best_of, clip)
+    sampling = sampled.sampling
+    choice = Choice(count, best_of, clip)
 
     def ask(text: str) -> Request:
-        asked = {"n": choice.drawn, "seed": seed, "guidance": guidance, "verbatim": verbatim}
-        return Request(text, sampling=sampling, **asked)  # type: ignore[arg-type]
+        asked = {"seed": seed, "guidance": sampled.guidance, "verbatim": verbatim}
+        return Request(text, choice.drawn, sampling=sampling, **asked)  # type: ignore[arg-type]
 
     if best_of is not None:
-        check_best_of(best_of, n)
-    manner = Manner(not no_preview, not no_metadata, as_json, quiet)
+        check_best_of(best_of, count)
+    if prompt == STANDARD and prompts is None:
+        prompt, prompts = None, Path(STANDARD)
+    manner = Manner(preview, metadata, as_json, quiet)
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
-    place = Place.parse(out, n * len(requests))
+    place = Place.parse(out, count * len(requests), as_json=as_json)
     place.prepare()
+    loading.check(model, choice.name if best_of is not None else None)
     choice = choice.ready()
-    drawer = Drawer(model, precision, adapter or (), allow_nonfinite, device)
+    drawer = loading.drawer(model)
     all_drawn = drawings(drawer, requests, partial(with_progress, manner=manner), ray)
     for request, (pictures, seconds) in zip(requests, all_drawn, strict=True):
         drawn = write_files(request, pictures, seconds, place, manner, choice)
-        again = repeat_command(request, model, out, drawn, choice, adapter or ())
+        again = repeat_command(request, model, out, drawn, choice, drawer.adapters)
         report(drawn, again, manner)
     if bad:
         raise DataError(
@@ -197,12 +151,13 @@ def repeat_command(
 ) -> str:
     """Return the command line that draws the same pictures again."""
     sampling = request.sampling
+    tells_clip = choice.best_of is not None and (choice.name != "clip" or is_set("clip"))
     options = {
         "--seed": request.seed,
         "-n": choice.keep if choice.keep > 1 else None,
         "--best-of": choice.best_of,
-        "--clip": choice.name if choice.best_of is not None and choice.name != "clip" else None,
-        "--model": model if model != "default" else None,
+        "--clip": choice.name if tells_clip else None,
+        "--model": model if model != "default" or is_set("model") else None,
         "--out": out,
         "--guidance": request.guidance,
         "--temperature": sampling.temperature,

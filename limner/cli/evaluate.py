@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.files import Place, slug
+from limner.cli import options
 from limner.cli.measuring import (
     CHOSE_AND_JUDGED,
     Judges,
@@ -19,17 +19,20 @@ from limner.cli.measuring import (
     codec_of,
     conditions_of,
     drawing,
+    is_folder,
     of_true_pictures,
     open_judges,
     prior_of,
     read_asked,
+    report_folder,
     tell,
     varying,
     watching,
 )
 from limner.cli.messages import say
-from limner.errors import UsageError
-from limner.types import Request, Sampling
+from limner.cli.options import Loading, Sampled, grouped
+from limner.errors import UsageError, quote
+from limner.types import Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,42 +41,23 @@ if TYPE_CHECKING:
     from limner.evaluate.prompted import Measurement
     from limner.evaluate.scenes import SceneScores
 
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model's name, its folder, or hf:owner/name.")
-]
-On = Annotated[
-    str,
-    typer.Option(help="scenes, a folder of captioned pictures, or a file of prompts."),
-]
-Count = Annotated[int, typer.Option(help="How many prompts a set, 10 to 10000.")]
-Seed = Annotated[int, typer.Option(help="Chooses the prompts and the drawings.")]
 Sets = Annotated[
-    str | None, typer.Option(help="Only these sets, as seen,chinese; chance is always told.")
-]
-Html = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where report.html goes; without --json runs/eval-MODEL."),
+    str | None, typer.Option("--sets", help="Only these sets, as seen,chinese; chance is told too.")
 ]
 Features = Annotated[
     str | None,
-    typer.Option(help="What compares pictures: limner-clip, inception, or a folder of either."),
+    typer.Option(
+        "--features",
+        help="What compares pictures: limner-clip, inception, or a model or run of either.",
+    ),
 ]
-Weights = Annotated[Path | None, typer.Option(help="The file of --features inception.")]
-Clip = Annotated[str | None, typer.Option(help="The CLIP that scores: a name or a folder.")]
-BestOf = Annotated[int, typer.Option(help="Draw so many of each prompt and keep the best by CLIP.")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="The file of --features inception.")
+]
 Against = Annotated[
     Path | None,
     typer.Option("--reference", metavar="DIR", help="Real pictures to compare prompts' with."),
 ]
-Font = Annotated[Path | None, typer.Option(help="The path of NotoColorEmoji.ttf.")]
-Guidance = Annotated[float | None, typer.Option(help="How hard to insist on the prompt; 0 is off.")]
-Temperature = Annotated[float | None, typer.Option(help="Below 1 plainer, above 1 wilder.")]
-TopK = Annotated[int | None, typer.Option(help="Choose among the k likeliest codes; 0 for all.")]
-TopP = Annotated[float | None, typer.Option(help="Choose among codes that make up this share.")]
-Steps = Annotated[int | None, typer.Option(help="Steps of a model that draws from noise.")]
-Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, euler or dpm_solver, from noise.")]
-Precision = Annotated[str, typer.Option(help="Precision of the weights: fp32, bf16 or int8.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True)
@@ -86,16 +70,17 @@ class Task:
     count: int = 300
     seed: int = 0
     best_of: int = 1
-    precision: str = "fp32"
+    loading: Loading = field(default_factory=Loading)
     folder: Path | None = None
     as_json: bool = False
+    quiet: bool = False
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What `--clip`, `--features` and `--weights` name."""
 
-    clip: str | None = None
+    clip: str = "clip"
     features: str | None = None
     weights: Path | None = None
 
@@ -117,65 +102,77 @@ class Wanted:
         return Judges(network=network) if best_of == 1 else replace(found, network=network)
 
 
+@grouped
 def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
-    model: Model = "default",
-    on: On = "scenes",
-    count: Count = 300,
-    seed: Seed = 0,
+    loading: Loading,
+    sampled: Sampled,
+    model: options.UsualModelArgument = "default",
+    on: options.On = "scenes",
+    count: options.Prompts = 300,
+    seed: options.Seed = 0,
     sets: Sets = None,
-    html: Html = None,
+    out: options.Report = None,
     features: Features = None,
     weights: Weights = None,
-    clip: Clip = None,
-    best_of: BestOf = 1,
+    clip: options.Clip = "clip",
+    best_of: options.BestOf = 1,
     reference: Against = None,
-    font: Font = None,
-    guidance: Guidance = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    precision: Precision = "fp32",
-    as_json: AsJson = False,
+    font: options.Font = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
+    from limner.evaluate.prompts import Plan, check_count
+
     check_on(on)
-    sampling = Sampling(temperature, top_k, top_p, steps=steps, sampler=sampler)
-    request = Request("settings", guidance=guidance, sampling=sampling)
-    folder = html or (None if as_json else Path("runs") / f"eval-{slug(Path(model).name)}")
-    if folder is not None:
-        Place(folder).prepare()
-    task = Task(model, on, request, count, seed, best_of, precision, folder, as_json)
-    if on != "scenes":
-        if sets is not None or font is not None:
-            raise UsageError("--sets and --font are for --on scenes; leave them out")
-        check_best_of(best_of)
-        judges = open_judges(clip, features, weights)
-        measure_prompts(task, judges, reference)
-        return
-    if reference is not None:
+    check_count(count)
+    Plan(count, seed, sets=sets_of(sets))  # refuses before a model is loaded
+    tries = 1 if best_of is None else best_of
+    check_best_of(tries)
+    check_kind(on, sets, font, reference)
+    request = sampled.request()
+    loading.check(model, clip)
+    folder = report_folder(out, "eval", [model], as_json=as_json)
+    task = Task(model, on, request, count, seed, tries, loading, folder, as_json, quiet)
+    if on == "scenes":
+        measure_scenes(task, Wanted(clip, features, weights), sets, font)
+    else:
+        measure_prompts(task, Wanted(clip, features, weights), reference)
+
+
+def check_kind(on: str, sets: str | None, font: Path | None, reference: Path | None) -> None:
+    """Raise UsageError for options that are of scenes with other prompts, or the other way."""
+    if on == "scenes" and reference is not None:
         raise UsageError(
             "--reference is for other prompts than scenes; leave it out, or give --on FOLDER"
         )
-    measure_scenes(task, Wanted(clip, features, weights), sets, font)
+    if on != "scenes" and (sets is not None or font is not None):
+        raise UsageError("--sets and --font are for --on scenes; leave them out")
+    if reference is not None and not reference.is_dir():
+        raise UsageError(
+            f"--reference {quote(str(reference), 200)} is no folder; give one of pictures",
+            param="reference",
+        )
+
+
+def sets_of(text: str | None) -> tuple[str, ...]:
+    """Return the sets that `--sets` names, all of them without it."""
+    from limner.evaluate.prompts import SETS
+
+    return SETS if text is None else tuple(each.strip() for each in text.split(","))
 
 
 def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | None) -> None:
     """Load the model, score its scenes, and tell."""
     from limner.data.sprites import find_font
     from limner.evaluate.prompted import choose_best
-    from limner.evaluate.prompts import check_count
-    from limner.evaluate.scenes import SETS, Plan, score_scenes
-    from limner.registry import load_to_draw
+    from limner.evaluate.prompts import Plan
+    from limner.evaluate.scenes import score_scenes
 
     began = time.perf_counter()
-    names = SETS if sets is None else tuple(each.strip() for each in sets.split(","))
+    names = sets_of(sets)
     face = find_font(font)
-    check_count(task.count)
-    Plan(task.count, task.seed, sets=names)  # refuses before a model is loaded
-    check_best_of(task.best_of)
-    pipeline = load_to_draw(task.model, precision=task.precision)
+    pipeline = task.loading.drawer(task.model).load()
     vary, codec = varying(pipeline, task.request), codec_of(pipeline)
     for name, found in (("codec", codec), ("varied", vary)):
         if sets is not None and name in names and found is None:
@@ -187,7 +184,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
-    with watching() as watch:
+    with watching(task.quiet) as watch:
         result = score_scenes(
             draw, plan, codec=codec, vary=vary, prior=prior_of(pipeline), network=judges.network,
             font=face, watch=watch,
@@ -218,22 +215,17 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
         typer.echo(str(path))
 
 
-def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
+def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     """Load the model, draw prompts, compute all figures that can be had, and tell."""
     from limner.evaluate.folder import captioned, pictures_in, reference_of
     from limner.evaluate.prompted import Measurement, draw_prompts, measure
-    from limner.evaluate.prompts import check_count
     from limner.evaluate.resampling import LEAST, too_few
-    from limner.evaluate.scenes import Plan
-    from limner.registry import load_to_draw
 
     began = time.perf_counter()
-    check_count(task.count)
-    Plan(task.count, task.seed)
     reference: Reference | None = None
     images: list[Image] = []
     own: list[Image] = []
-    if Path(task.on).is_dir():
+    if is_folder(task.on):
         asked, images, reference = captioned(task.on, task.count, task.seed)
         own = images
     else:
@@ -243,10 +235,11 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
     if against is not None:
         names, images = pictures_in(against, max(len(asked), 2), task.seed)
         reference = reference_of(str(against), names, images)
-    pipeline = load_to_draw(task.model, precision=task.precision)
+    judges = open_judges(wanted.clip, wanted.features, wanted.weights)
+    pipeline = task.loading.drawer(task.model).load()
     draw = drawing(pipeline, task.request)
     notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
-    with watching() as watch:
+    with watching(task.quiet) as watch:
         shown = draw_prompts(
             draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch
         )
@@ -298,7 +291,7 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
         return
     rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.figures]
     typer.echo(table([*rows, *conditions.rows()]))
-    for note in result.notes:
+    for note in () if task.quiet else result.notes:
         say(f"note: {note}")
     typer.echo(str(path))
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from limner.errors import DataError, ResourceError, UsageError, quote
 from limner.images import write_new
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+STANDARD = "-"  # in place of a path: standard input, or standard output
 PROMPTS_LIMIT = 10 * 2**20  # bytes
 _NAME_CHARACTERS = 60
 _NAME_BYTES = 150  # file systems allow 255 for the whole name
@@ -20,19 +28,26 @@ _OTHER_FORMATS = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".s
 
 @dataclass(frozen=True)
 class Place:
-    """A folder for pictures, or with `file` the one file that a single picture goes to."""
+    """A folder for pictures, or with `file` the one file that a single picture goes to.
+
+    With `standard` that picture goes to standard output.
+    """
 
     folder: Path
     file: str | None = None
+    standard: bool = False
 
     @classmethod
-    def parse(cls, out: Path | None, pictures: int) -> Place:
-        """Read `--out`: a name that ends in .png is a file, anything else a folder.
+    def parse(cls, out: Path | None, pictures: int, *, as_json: bool = False) -> Place:
+        """Read `--out`: a name that ends in .png is a file, - standard output, else a folder.
 
-        Raises UsageError for other picture formats, and for one file but several pictures.
+        Raises UsageError for other picture formats, for one file but several pictures, and for a
+        standard output that is a terminal or is `as_json` the answer's.
         """
         if out is None:
             return cls(Path())
+        if str(out) == STANDARD:
+            return cls._standard(pictures, as_json)
         suffix = out.suffix.lower()
         if os.path.isdir(out):
             return cls(out)
@@ -49,11 +64,28 @@ class Place:
             )
         return cls(out.parent, out.name)
 
+    @classmethod
+    def _standard(cls, pictures: int, as_json: bool) -> Place:
+        if pictures != 1:
+            raise UsageError(
+                f"--out - is standard output and takes one picture, but {pictures} are asked for; "
+                "give a folder"
+            )
+        if as_json:
+            raise UsageError("--out - and --json both write to standard output; give one of them")
+        if sys.stdout.isatty():
+            raise UsageError(
+                "--out - would write a picture's bytes into the terminal; send them on with > or |"
+            )
+        return cls(Path(), standard=True)
+
     def prepare(self) -> None:
         """Try to write where the pictures will go, before any model is loaded; leave no trace.
 
         Raises UsageError when a file is in the way, ResourceError when the system refuses.
         """
+        if self.standard:
+            return
         shown = quote(str(self.folder), 200)
         try:
             probe = _nearest_existing(self.folder) / f".limner-{secrets.token_hex(8)}.tmp"
@@ -69,8 +101,12 @@ class Place:
     def write(self, name: str, png: bytes) -> Path:
         """Write a picture under `name`, or under the file name the user chose; return its path.
 
-        Makes the folder when it is not there. Raises ResourceError.
+        Makes the folder when it is not there. The path of standard output is "-". Raises
+        ResourceError.
         """
+        if self.standard:
+            _print_bytes(png)
+            return Path(STANDARD)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -82,6 +118,18 @@ class Place:
         return ResourceError(
             f"cannot write in {shown}: {error.strerror}; give another folder with --out"
         )
+
+
+def _print_bytes(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise  # nobody reads on: no mistake of the person
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the picture to standard output: {error.strerror}; give another --out"
+        ) from error
 
 
 def _nearest_existing(folder: Path) -> Path:
@@ -106,14 +154,56 @@ def slug(prompt: str) -> str:
     return os.fsencode(stem)[:_NAME_BYTES].decode("utf-8", "ignore").strip("-") or "picture"
 
 
+def no_stream(place: str) -> UsageError:
+    """Return the error of a "-" where neither standard input nor output is used."""
+    return UsageError(
+        f"{place} is '-', and standard input or output cannot stand there; give a path, and ./- "
+        "for a file of that name"
+    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, or standard input for -; OSError as it comes."""
+    if str(path) == STANDARD:
+        yield sys.stdin.buffer
+    else:
+        with path.open("rb") as file:
+            yield file
+
+
+def open_picture(path: Path) -> Image:
+    """Return the picture in a file, or from standard input for -, as `images.open_image` does."""
+    from limner.images import BYTES_LIMIT, decode_image, open_image
+
+    if str(path) != STANDARD:
+        return open_image(path)
+    return decode_image(sys.stdin.buffer.read(BYTES_LIMIT + 1), "standard input")
+
+
+def read_standard() -> str:
+    """Return the UTF-8 text of standard input, of at most 10 MiB; DataError for what is none."""
+    data = sys.stdin.buffer.read(PROMPTS_LIMIT + 1)
+    if len(data) > PROMPTS_LIMIT:
+        raise DataError(
+            f"standard input is larger than {PROMPTS_LIMIT // 2**20} MiB; give a config"
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"standard input is not UTF-8 at byte offset {error.start}; save it as UTF-8"
+        ) from error
+
+
 def read_prompts(path: Path) -> list[tuple[int, str]]:
-    """Return (line number, text) of every line of a UTF-8 file that is not blank.
+    """Return (line number, text) of every line of a UTF-8 file that is not blank; - is stdin.
 
     Raises DataError, with the byte offset, for what is not UTF-8 text, and over 10 MiB.
     """
-    shown = quote(str(path), 200)
+    shown = "standard input" if str(path) == STANDARD else quote(str(path), 200)
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             data = file.read(PROMPTS_LIMIT + 1)
     except OSError as error:
         raise DataError(f"cannot read the prompts {shown}: {error.strerror}") from error

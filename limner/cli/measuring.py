@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from limner.cli.files import read_prompts
+from limner.cli.files import STANDARD, Place, read_prompts, slug
 from limner.errors import UsageError, did_you_mean, quote
 from limner.types import PICTURES_LIMIT, Request
 
@@ -40,14 +41,12 @@ class Judges:
     network: Network | None = None
 
 
-def open_judges(
-    clip: str | None, features: str | None = None, weights: Path | None = None
-) -> Judges:
+def open_judges(clip: str, features: str | None = None, weights: Path | None = None) -> Judges:
     """Load the CLIP that is named, or that is embedded, and the feature network."""
     from limner.evaluate.networks import clip_network, open_network
     from limner.registry import load_clip
 
-    loaded = load_clip(clip or "clip")
+    loaded = load_clip(clip)
     seen = clip_network(loaded, "limner-clip")
     if features is None and weights is None:
         return Judges(loaded, seen, seen)
@@ -67,12 +66,37 @@ def read_asked(path: Path) -> list[Asked]:
     """Return the prompts of a file: one a line, PartiPrompts' .tsv or GenEval's .jsonl."""
     from limner.evaluate.prompt_files import parse_prompts
 
-    return parse_prompts(read_prompts(path), str(path))
+    name = "standard input" if str(path) == STANDARD else str(path)
+    return parse_prompts(read_prompts(path), name)
+
+
+def is_folder(on: str) -> bool:
+    """Say whether `--on` names a folder of captioned pictures."""
+    return on != STANDARD and Path(on).is_dir()
+
+
+def label_of(model: str) -> str:
+    """Return what a report calls a model in its file's name: its own name, or that of its run."""
+    if model.startswith("hf:"):
+        return slug(model.removeprefix("hf:"))
+    path = Path(os.path.abspath(model))
+    return slug((path.parent if path.name == "model" else path).name.removesuffix(".csv"))
+
+
+def report_folder(
+    out: Path | None, kind: str, models: Sequence[str], *, as_json: bool
+) -> Path | None:
+    """Return the folder of the report, where one is written, after trying whether it can be."""
+    name = "-".join([kind, *map(label_of, models)])
+    folder = out or (None if as_json else Path("runs") / name)
+    if folder is not None:
+        Place(folder).prepare()
+    return folder
 
 
 def check_on(on: str) -> None:
-    """Raise UsageError unless `on` is scenes, a folder or a file."""
-    if on != "scenes" and not Path(on).exists():
+    """Raise UsageError unless `on` is scenes, a folder, a file, or - for standard input."""
+    if on not in ("scenes", STANDARD) and not Path(on).exists():
         hint = did_you_mean(on, ["scenes"])
         raise UsageError(
             f"--on {quote(on)}: expected scenes, a folder of captioned pictures, or a file of "
@@ -179,25 +203,34 @@ def of_true_pictures(
 def tell(answer: dict[str, Any], folder: Path | None, page: str, *, as_json: bool) -> Path | None:
     """Write report.html and report.json where a folder is given; print the answer if asked to.
 
-    Returns the page's path.
+    Where a report is there already, the new one gets a number. Returns the page's path.
     """
     from limner.evaluate.pages import write_page
-    from limner.images import write_atomically
+    from limner.images import write_new
 
     text = json.dumps(answer, ensure_ascii=False)
-    path = None if folder is None else folder / "report.html"
+    path = None if folder is None else write_page(_free_page(folder), page)
     if path is not None:
-        write_page(path, page)
-        write_atomically(path.with_suffix(".json"), (text + "\n").encode())
+        write_new(path.with_suffix(".json"), (text + "\n").encode())
     if as_json:
         typer.echo(text)
     return path
 
 
+def _free_page(folder: Path) -> Path:
+    """Return the first report.html, report-2.html, ... of a folder that has no page or JSON."""
+    number = 1
+    while True:
+        path = folder / ("report.html" if number == 1 else f"report-{number}.html")
+        if not any(os.path.lexists(each) for each in (path, path.with_suffix(".json"))):
+            return path
+        number += 1
+
+
 @contextmanager
-def watching() -> Iterator[Watch]:
+def watching(quiet: bool = False) -> Iterator[Watch]:
     """Give a function that shows how far each set is, on stderr, where a person can see it."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda name, done, total: None
         return
     from rich.console import Console

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import typer
 
+from limner.cli.settings import language
 from limner.errors import MESSAGE_LIMIT
 
 _CATALOGUE = Path(__file__).with_name("messages_zh.po")
@@ -36,9 +37,13 @@ def say(text: str) -> None:
 
 def localised(text: str) -> str:
     """Return an English message in the language that the locale asks for and stderr can show."""
-    if not wants_chinese(os.environ) or not _shows_chinese():
-        return text
-    return to_chinese(text)
+    return to_chinese(text) if speaks_chinese() and _shows_chinese() else text
+
+
+def speaks_chinese() -> bool:
+    """Say whether a person asked for Chinese: by LIMNER_LANG, the user's file, or the locale."""
+    told = language(os.environ)
+    return told == "zh" if told else wants_chinese(os.environ)
 
 
 def wants_chinese(environment: Mapping[str, str]) -> bool:

@@ -10,18 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
+from limner.cli import options
+from limner.cli.command import Command
 from limner.errors import UsageError, quote
 
 app = typer.Typer(no_args_is_help=True, help="List the models or their parts, or show one.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Named = Annotated[str, typer.Argument(metavar="[NAME]", help="A model's name or folder.")]
-Search = Annotated[str, typer.Option(help="Only words that contain this.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name or folder.")]
+Search = Annotated[str, typer.Option("--search", help="Only words that contain this.")]
 
 
-@app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+@app.command("list", cls=Command)
+def list_models(as_json: options.AsJson = False) -> None:
     """List the models that can be drawn with by name."""
     from limner import registry
 
@@ -44,8 +43,8 @@ def list_models(as_json: AsJson = False) -> None:
     typer.echo(table([("name", "family", "size", "licence", "parameters", "file", ""), *rows]))
 
 
-@app.command("parts")
-def list_parts(as_json: AsJson = False) -> None:
+@app.command("parts", cls=Command)
+def list_parts(as_json: options.AsJson = False) -> None:
     """List the parts that a model can be made of, by the names that configs take."""
     from limner import registry
 
@@ -61,12 +60,12 @@ def list_parts(as_json: AsJson = False) -> None:
     typer.echo(table(rows))
 
 
-@app.command("show")
-def show(name: Name, as_json: AsJson = False) -> None:
+@app.command("show", cls=Command)
+def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
     """Show what one model is made of and what its card says."""
     from limner import registry
 
-    details = registry.details(name)
+    details = registry.details(model)
     if as_json:
         typer.echo(json.dumps(details, ensure_ascii=False))
         return
@@ -76,17 +75,21 @@ def show(name: Name, as_json: AsJson = False) -> None:
         typer.echo(f"\n{card}")
 
 
-@app.command("words")
-def list_words(name: Named = "default", search: Search = "", as_json: AsJson = False) -> None:
+@app.command("words", cls=Command)
+def list_words(
+    model: options.ModelArgument = "default",
+    search: Search = "",
+    as_json: options.AsJson = False,
+) -> None:
     """List what a model can be asked for: the words of its captions, and what they name."""
     from limner import registry
 
-    words = registry.words_of(name)
+    words = registry.words_of(model)
     if search:
         found = words.search(search)
         if not found:
             raise UsageError(
-                f"no word of {quote(name)} contains {quote(search)}; try fewer letters"
+                f"no word of {quote(model)} contains {quote(search)}; try fewer letters"
             )
         answer: dict[str, Any] = {"words": found}
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
     from limner.train.config import TrainConfig
 
 
-def tell(run: TrainConfig, ranks: str, prices: Sequence[str], as_json: bool) -> None:
+def tell(
+    run: TrainConfig, ranks: str, prices: Sequence[str], *, beside: Path, as_json: bool
+) -> None:
     """Print the plan of a run; UsageError for words that name no ranks or prices."""
     from limner.train.plan import make_plan
 
-    found = make_plan(run, read_ranks(ranks), read_prices(prices))
+    found = make_plan(run, read_ranks(ranks), read_prices(prices), beside=beside)
     typer.echo(json.dumps(found, ensure_ascii=False) if as_json else describe(found))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,49 +13,54 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.data import AsJson, leaving_on_termination
+from limner.cli import options
+from limner.cli.data import leaving_on_termination
 from limner.cli.messages import localised
 from limner.errors import quote, shorten
+from limner.types import check_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Place = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE.",
-    ),
-]
 Validation = Annotated[
-    str | None, typer.Option(metavar="SOURCE", help="Data that training must not have seen.")
+    str | None,
+    typer.Option("--validation", metavar="SOURCE", help="Data that training must not have seen."),
 ]
 CheckOut = Annotated[
-    Path | None, typer.Option(help="A new folder for the report, a contact sheet and bad samples.")
-]
-CleanOut = Annotated[Path, typer.Option(help="The folder to make; it must be new or empty.")]
-Fit = Annotated[str, typer.Option(help="keep, crop, pad or squash.")]
-Size = Annotated[int, typer.Option(help="Side in pixels, with crop, pad or squash.")]
-LeastSide = Annotated[int, typer.Option(help="Drop pictures with a side below this many pixels.")]
-MostRatio = Annotated[float, typer.Option(help="Drop longer pictures than this, 0 for none.")]
-Near = Annotated[bool, typer.Option(help="Drop near copies too, not only exact ones.")]
-Codec = Annotated[
-    Path, typer.Option(metavar="RUN|MODEL", help="A codec's run, or the folder of a whole model.")
-]
-Crops = Annotated[int, typer.Option(help="Codes of each picture: itself, then altered ones.")]
-Flip = Annotated[float, typer.Option(help="Chance of mirroring an altered picture, 0 to 1.")]
-Seed = Annotated[int, typer.Option(help="Another seed alters the pictures in other ways.")]
-Ray = Annotated[
-    str,
+    Path | None,
     typer.Option(
-        metavar="ADDRESS", help="Encode on this Ray cluster; local starts one here (limner[ray])."
+        "-o", "--out", metavar="DIR", help="A new folder for the report, a sheet and bad samples."
     ),
+]
+Fit = Annotated[str, typer.Option("--fit", help="keep, crop, pad or squash.")]
+Size = Annotated[int, typer.Option("--size", help="Side in pixels, with crop, pad or squash.")]
+LeastSide = Annotated[
+    int, typer.Option("--least-side", help="Drop pictures with a side below this many pixels.")
+]
+MostRatio = Annotated[
+    float, typer.Option("--most-ratio", help="Drop longer pictures than this, 0 for none.")
+]
+Near = Annotated[
+    bool, typer.Option("--near/--no-near", help="Drop near copies too, not only exact ones.")
+]
+Codec = Annotated[
+    str, typer.Option("--codec", metavar="RUN|MODEL", help=f"A codec's run. {options.MODEL}")
+]
+Crops = Annotated[
+    int, typer.Option("--crops", help="Codes of each picture: itself, then altered ones.")
+]
+Flip = Annotated[
+    float, typer.Option("--flip", help="Chance of mirroring an altered picture, 0 to 1.")
 ]
 Write = Annotated[bool, typer.Option("--write", help="Write what is kept as an image folder.")]
 
 
 def check(
-    source: Place, validation: Validation = None, out: CheckOut = None, as_json: AsJson = False
+    source: options.Source,
+    validation: Validation = None,
+    out: CheckOut = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say what a source holds, what is wrong with it, and what to do about it."""
     from limner.data.check import check, refusal
@@ -62,7 +68,7 @@ def check(
 
     began = time.perf_counter()
     report: dict[str, Any] = {}
-    with leaving_on_termination(), showing() as show:
+    with leaving_on_termination(), showing(quiet) as show:
         first = open_source(source, strict=False)
         second = open_source(validation, strict=False) if validation else None
         with closing(check(first, second, out)) as steps:
@@ -84,15 +90,16 @@ def check(
 
 
 def clean(  # noqa: PLR0913  # typer reads the options off the signature
-    source: Place,
-    out: CleanOut,
+    source: options.Source,
+    out: options.NewFolder,
     fit: Fit = "keep",
     size: Size = 0,
     least_side: LeastSide = 16,
     most_ratio: MostRatio = 0.0,
     near: Near = True,
     write: Write = False,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Find what to leave out of a source: bad samples and copies; delete nothing."""
     from limner.data.clean import CleanConfig, clean
@@ -101,7 +108,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     config = CleanConfig(fit, size, least_side, most_ratio, near, write)
     began = time.perf_counter()
     report: dict[str, Any] = {}
-    with leaving_on_termination(), showing() as show:
+    with leaving_on_termination(), showing(quiet) as show:
         opened = open_source(source, strict=False)
         with closing(clean(opened, out, config)) as steps:
             for step in steps:
@@ -114,31 +121,38 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else localised(summary))
 
 
-def encode(
-    source: Place,
+def encode(  # noqa: PLR0913  # typer reads the options off the signature
+    source: options.Source,
     codec: Codec,
-    out: CleanOut,
+    out: options.NewFolder,
     crops: Crops = 1,
     flip: Flip = 0.0,
-    seed: Seed = 0,
-    ray: Ray = "",
-    as_json: AsJson = False,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    ray: options.Ray = "",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
-    from limner.data.augment import AugmentConfig
-    from limner.data.encode import EncodeConfig, encode
+    from limner import registry
     from limner.data.sources import open_source
+
+    began = time.perf_counter()
+    if not os.path.lexists(codec):
+        registry.check(codec)
+    check_device(device)
+    opened = open_source(source)
+    from limner.data.augment import AugmentConfig  # these import torch
+    from limner.data.encode import EncodeConfig, encode
     from limner.nn.devices import find_device
     from limner.train.caches import digest_of
     from limner.train.parts import load_codec
 
     config = EncodeConfig(crops, seed, AugmentConfig(flip=flip))
-    began = time.perf_counter()
     manifest: dict[str, Any] = {}
-    with leaving_on_termination(), showing() as show:
-        opened = open_source(source)
+    with leaving_on_termination(), showing(quiet) as show:
         coder, _ = load_codec(codec)
-        coder = coder.to(find_device("cpu" if ray else "auto"))
+        coder = coder.to(find_device("cpu" if ray else device))
         digest = digest_of(coder)
         with closing(encode(opened, coder, digest, out, config, workers=1, ray=ray)) as steps:
             for step in steps:
@@ -152,9 +166,9 @@ def encode(
 
 
 @contextmanager
-def showing() -> Iterator[Callable[[str, int, int | None], None]]:
+def showing(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
     """Give a function that shows a stage's progress on stderr where a person can see it."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield lambda stage, done, total: None
         return
     from rich.console import Console

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from limner.cli import options
+from limner.cli.exits import INTERRUPTED, STOPPED
+from limner.cli.files import STANDARD, no_stream, read_standard
 from limner.cli.messages import localised, say
 from limner.errors import UsageError, quote
 
@@ -23,17 +26,39 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
+    from limner.train.config import TrainConfig
     from limner.train.loop import Progress
 
-EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 75}  # 75: stopped from outside, try again
+OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.device": "device"}
+EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
 
-Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, and how.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in the out folder.")]
+Config = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG.toml", help="What to train, and how; - is standard input."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Overrule the file, as loop.steps=100."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Out = Annotated[
+    str | None,
+    typer.Option("-o", "--out", metavar="DIR", help="The run's folder.", show_default="out"),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on", metavar="SOURCE", help=f"Captioned pictures. {options.SOURCE}",
+        show_default="data.source",
+    ),
+]  # fmt: skip
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="Another seed makes other choices.", show_default="loop.seed"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help=options.DEVICE, show_default="loop.device"),
+]
 Plan = Annotated[
     bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
 ]
@@ -44,7 +69,6 @@ Prices = Annotated[
     list[str] | None,
     typer.Option("--price", metavar="NAME=PRICE", help="Of an hour, for --plan, as A100=1.50."),
 ]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only where the run is.")]
 
 
 @dataclass
@@ -60,12 +84,16 @@ class Stop:
     started: bool = False
 
 
-def train(
+def train(  # noqa: PLR0913  # typer reads the options off the signature
     config: Config,
-    resume: Resume = False,
+    resume: options.Resume = False,
     settings: Settings = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    out: Out = None,
+    on: On = None,
+    seed: Seed = None,
+    device: Device = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
     plan: Plan = False,
     ranks: Ranks = "1",
     prices: Prices = None,
@@ -74,18 +102,23 @@ def train(
 
     Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
     from there. A second one stops at once; then the last state saved is what is left. Started by
-    torchrun, ranks share each batch and the model as the config's loop.parallel says.
+    torchrun, ranks share each batch and the model as the config's loop.parallel says. --out, --on,
+    --seed and --device overrule the file as --set does.
     """
-    from limner.train.config import read_config
-
-    run = read_config(config, read_settings(settings or ()))
+    short = {"out": out, "data.source": on, "loop.seed": seed, "loop.device": device}
+    run = read_run(config, read_settings(settings or ()), short)
     if plan:
         from limner.cli.plan import tell
 
-        tell(run, ranks, prices or (), as_json)
+        tell(run, ranks, prices or (), beside=config.parent, as_json=as_json)
         return
     if prices or ranks != "1":
         raise UsageError("--ranks and --price are of --plan; torchrun starts several processes")
+    _train(run, resume=resume, as_json=as_json, quiet=quiet)
+
+
+def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> None:
+    """Train to the end or to a signal, and tell; typer.Exit with the signal's code."""
     from limner.train.generations import has_state
     from limner.train.loop import train as train_steps
     from limner.train.ranks import agreed, share_told, was_restarted
@@ -156,6 +189,32 @@ def hearing(quiet: bool) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
+
+
+def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> TrainConfig:
+    """Return a run's config with what --set gives, `told`, and the options that are short for it.
+
+    Raises ConfigError as `read_config`, and UsageError for a key that is given in both ways.
+    """
+    from limner.train.checks import read_text
+
+    standard = str(config) == STANDARD
+    text = read_standard() if standard else read_text(config)
+    for key, value in short.items():
+        if value is None:
+            continue
+        if key in told:
+            raise UsageError(f"--set {key} and --{OPTION_OF[key]} are both given; give one of them")
+        told[key] = json.dumps(value, ensure_ascii=False)
+    from limner.train.config import read_config  # imports torch
+
+    run = read_config("standard input" if standard else config, told, text=text)
+    places = {"out": run.out, "data.source": run.data.source, "start_from": run.start_from}
+    places |= {"codec_from": run.codec_from, "clip_from": run.clip_from}
+    for key, value in places.items():
+        if value == STANDARD:
+            raise no_stream(key)
+    return run
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, str]:

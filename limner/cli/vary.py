@@ -8,22 +8,10 @@ from typing import Annotated
 
 import typer
 
-from limner.cli.draw import (
-    AllowNonfinite,
-    Device,
-    Guidance,
-    NoMetadata,
-    NoPreview,
-    Out,
-    Quiet,
-    Sampler,
-    Schedule,
-    Seed,
-    Steps,
-    Verbatim,
-)
+from limner.cli import options
+from limner.cli.draw import Metadata, Preview, Verbatim
 from limner.cli.drawing import Drawer, drawings
-from limner.cli.files import Place, slug
+from limner.cli.files import STANDARD, Place, open_picture, slug
 from limner.cli.writing import (
     Choice,
     Drawn,
@@ -35,60 +23,55 @@ from limner.cli.writing import (
 )
 from limner.types import Request, Sampling
 
-Image = Annotated[
-    Path, typer.Argument(metavar="IMAGE", help="A PNG, JPEG or WebP file of any size.")
-]
 Prompt = Annotated[
     str | None, typer.Argument(metavar="PROMPT", help="What else it should show; may be left out.")
 ]
-Count = Annotated[int, typer.Option("-n", "--number", help="How many pictures.")]
-Model = Annotated[
-    str, typer.Option(help="A model of the family unclip: a name, its folder, or hf:owner/name.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object.")]
 UNCLIP = "unclip"
 
 
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
-    image: Image,
+    image: options.Image,
     prompt: Prompt = None,
-    model: Model = UNCLIP,
-    n: Count = 1,
-    seed: Seed = None,
-    out: Out = None,
-    guidance: Guidance = None,
-    guidance_schedule: Schedule = None,
-    steps: Steps = None,
-    sampler: Sampler = None,
-    device: Device = "cpu",
+    model: options.OtherModel = UNCLIP,
+    count: options.Count = 1,
+    seed: options.FirstSeed = None,
+    out: options.Out = None,
+    guidance: options.Guidance = None,
+    guidance_schedule: options.Schedule = None,
+    steps: options.Steps = None,
+    sampler: options.Sampler = None,
+    device: options.Device = "cpu",
     verbatim: Verbatim = False,
-    no_preview: NoPreview = False,
-    no_metadata: NoMetadata = False,
-    allow_nonfinite: AllowNonfinite = False,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
+    preview: Preview = True,
+    metadata: Metadata = True,
+    allow_nonfinite: options.AllowNonfinite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides."""
-    from limner.images import open_image
+    """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides.
 
+    MODEL is of the family unclip.
+    """
     sampling = Sampling(guidance_schedule=guidance_schedule, steps=steps, sampler=sampler)
+    manner = Manner(preview, metadata, as_json, quiet)
+    place = Place.parse(out, count, as_json=as_json)
+    place.prepare()
+    options.Loading(device=device).check(model)
     request = Request(
         prompt or "",
-        n=n,
+        n=count,
         seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
         guidance=guidance,
         sampling=sampling,
-        image=open_image(image),
+        image=open_picture(image),
         verbatim=verbatim,
     )
-    manner = Manner(not no_preview, not no_metadata, as_json, quiet)
-    place = Place.parse(out, n)
-    place.prepare()
     drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     show = partial(with_progress, manner=manner)
+    name = "" if str(image) == STANDARD else image.stem
     for pictures, seconds in drawings(drawer, [request], show, ray=""):
-        stem = f"{slug(f'{image.stem} {request.prompt}')}-varied"
-        drawn = write_files(request, pictures, seconds, place, manner, Choice(n), stem)
+        stem = f"{slug(f'{name} {request.prompt}')}-varied"
+        drawn = write_files(request, pictures, seconds, place, manner, Choice(count), stem)
         report(drawn, repeat_command(image, request, model, out, drawn), manner)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from limner.cli.calling import called_as
-from limner.cli.files import Place, slug
+from limner.cli.files import STANDARD, Place, slug
 from limner.cli.messages import say
 from limner.finish.rank import keep_best
 from limner.types import Picture, Request, Step
@@ -164,7 +164,8 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
         columns = shutil.get_terminal_size().columns
         typer.echo(terminal_preview(drawn.sheet, columns=columns))
     for path in [*drawn.paths, *([drawn.grid] if drawn.grid else [])]:
-        typer.echo(str(path))
+        if str(path) != STANDARD:  # there the picture itself was printed
+            typer.echo(str(path))
     first = drawn.pictures[0]
     if first.revised_prompt != first.prompt:
         manner.say(f"drew: {first.revised_prompt}")

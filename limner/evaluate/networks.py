@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner import hub, registry
 from limner.errors import CheckpointError, UsageError, did_you_mean, quote
 from limner.images import to_tensor
 
@@ -71,8 +72,9 @@ def open_network(features: str, *, clip: Any = None, weights: Path | None = None
     """Return the network that `features` names: limner-clip, inception, or a path.
 
     limner-clip is the CLIP given, `clip` being what `limner.load` returns; inception needs the file
-    of its `weights`; a path is a CLIP's folder, or the features.safetensors of a run of the task
-    features, or its folder. Raises UsageError, and CheckpointError for damaged weights.
+    of its `weights`; a path is the features.safetensors of a run of the task features, or its
+    folder; all else is a CLIP as `limner.load` names it. Raises UsageError, and CheckpointError for
+    damaged weights.
     """
     if features != "inception" and weights is not None:
         raise UsageError("--weights is for --features inception; leave it out", param="weights")
@@ -85,10 +87,8 @@ def open_network(features: str, *, clip: Any = None, weights: Path | None = None
     path = Path(features)
     if path.is_file() or (path / "features.safetensors").is_file():
         return _open_own(path if path.is_file() else path / "features.safetensors")
-    if path.is_dir():
-        from limner.registry import load_clip
-
-        return clip_network(load_clip(path))
+    if features in registry.PRESETS or features.startswith(hub.PREFIX) or path.is_dir():
+        return clip_network(registry.load_clip(features))
     raise UsageError(
         f"--features {quote(features)}: expected {', '.join(NAMES)}, or the folder of a CLIP or of "
         f"features{did_you_mean(features, NAMES)}",

@@ -12,7 +12,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from limner.errors import ResourceError, quote
-from limner.images import encode_png, write_atomically
+from limner.images import encode_png, write_new
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,8 +49,11 @@ def page(title: str, parts: Iterable[str]) -> str:
     return _PAGE.substitute(title=escape(title), body="\n".join(each for each in parts if each))
 
 
-def write_page(path: Path, text: str) -> None:
-    """Write a page whole to `path`, making its folder; ResourceError when that is refused."""
+def write_page(path: Path, text: str) -> Path:
+    """Write a page whole to `path`, or beside it under a number where that is taken.
+
+    Makes the folder and returns where the page is. ResourceError when that is refused.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,7 +61,7 @@ def write_page(path: Path, text: str) -> None:
             f"cannot make the folder {quote(str(path.parent), 200)}: {error.strerror}; "
             "choose another place"
         ) from error
-    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+    return write_new(path, text.encode("utf-8", "backslashreplace"))
 
 
 def heading(text: str) -> str:

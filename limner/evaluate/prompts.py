@@ -10,9 +10,11 @@ from itertools import count as count_up
 from limner.data.backgrounds import BACKGROUNDS
 from limner.data.captions import caption
 from limner.data.scenes import Graph, new_combinations, sample_graph, scene_rng
-from limner.errors import UsageError
+from limner.errors import UsageError, did_you_mean, quote
 
 LEVEL = 3  # counts and pairs, no drawing styles
+SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance")
+SEED_LIMIT = 2**32
 LEAST, MOST = 10, 10_000
 _NEW = {"coloured": "colour", "count": "count", "pair": "relation"}
 
@@ -47,6 +49,30 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
         if len(prompts) == count:
             break
     return prompts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
+
+    Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
+    """
+
+    count: int = 300
+    seed: int = 0
+    size: int = 64
+    sets: tuple[str, ...] = SETS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise UsageError(
+                f"seed is {self.seed}; expected a whole number from 0 to {SEED_LIMIT - 1}",
+                param="seed",
+            )
+        for name in self.sets:
+            if name not in SETS:
+                hint = did_you_mean(name, SETS)
+                raise UsageError(f"unknown set {quote(name)}; expected {', '.join(SETS)}{hint}")
 
 
 def check_count(count: int) -> None:

@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes import Graph, render
-from limner.errors import UsageError, did_you_mean, quote
 from limner.evaluate.intervals import Score
 from limner.evaluate.judging import Judgements, chance, judge, tally
 from limner.evaluate.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
 from limner.evaluate.metrics import psnr, ssim
-from limner.evaluate.prompts import MOST, Prompt, collect_prompts, shuffle
+from limner.evaluate.prompts import MOST, SETS, Plan, Prompt, collect_prompts, shuffle
 from limner.evaluate.reading import Reader, Reading
 from limner.evaluate.reconstruction import reconstruct, reconstruction_distance
 from limner.images import to_images, to_tensor
@@ -40,10 +39,8 @@ if TYPE_CHECKING:
     from limner.evaluate.networks import Network
     from limner.evaluate.prompted import Figure
 
-SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance")
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
 BATCH = 32
-SEED_LIMIT = 2**32
 
 Vary = Callable[[Sequence["Image"], Sequence[int]], Tensor]  # pictures, seeds -> as Draw
 Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
@@ -108,30 +105,6 @@ class SceneScores:
             name: {aspect: score.to_json() for aspect, score in row.items()}
             for name, row in self.scores.items()
         }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
-
-    Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
-    """
-
-    count: int = 300
-    seed: int = 0
-    size: int = 64
-    sets: tuple[str, ...] = SETS
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < SEED_LIMIT:
-            raise UsageError(
-                f"seed is {self.seed}; expected a whole number from 0 to {SEED_LIMIT - 1}",
-                param="seed",
-            )
-        for name in self.sets:
-            if name not in SETS:
-                hint = did_you_mean(name, SETS)
-                raise UsageError(f"unknown set {quote(name)}; expected {', '.join(SETS)}{hint}")
 
 
 def score_scenes(

@@ -66,7 +66,7 @@ class Votes:
         """
         shown = quote(str(self.path), 200)
         if self.exists():
-            raise UsageError(f"{shown} is there already; choose another place with --folder")
+            raise UsageError(f"{shown} is there already; choose another place with --out")
         fresh = Votes(self.path.with_name(f".{self.path.name}-{secrets.token_hex(8)}.tmp"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class Votes:
             fresh.path.rename(self.path)
         except OSError as error:
             raise ResourceError(
-                f"cannot make the arena {shown}: {error.strerror}; choose another with --folder"
+                f"cannot make the arena {shown}: {error.strerror}; choose another with --out"
             ) from error
         finally:
             fresh.path.unlink(missing_ok=True)
@@ -117,7 +117,7 @@ class Votes:
             elif json.loads(row[0])["model_hash"] != conditions["model_hash"]:
                 raise UsageError(
                     f"the weights of {quote(conditions['model'])} have changed since this arena's "
-                    "first pictures; begin another with --folder"
+                    "first pictures; begin another with --out"
                 )
 
     def conditions(self) -> list[dict[str, Any]]:
@@ -210,11 +210,11 @@ class Votes:
                     yield database
         except sqlite3.OperationalError as error:
             raise ResourceError(
-                f"cannot use the arena {shown}: {error}; choose another with --folder"
+                f"cannot use the arena {shown}: {error}; choose another with --out"
             ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(
-                f"the arena {shown} is damaged: {error}; choose another with --folder"
+                f"the arena {shown} is damaged: {error}; choose another with --out"
             ) from error
 
 
@@ -246,7 +246,7 @@ def match(stored: Setup, models: Sequence[str], prompts: Sequence[str], seed: in
     ):
         if asked and asked != found:
             raise UsageError(
-                f"the arena there has other {name}, {quote(found)}; begin another with --folder"
+                f"the arena there has other {name}, {quote(found)}; begin another with --out"
             )
 
 
@@ -254,7 +254,7 @@ def _check(database: sqlite3.Connection, shown: str) -> None:
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != _APPLICATION:
-        raise DataError(f"{shown} is no arena of limner; choose another with --folder")
+        raise DataError(f"{shown} is no arena of limner; choose another with --out")
     if version > _FORMAT:
         raise DataError(
             f"{shown} was made by a newer limner ({version} > {_FORMAT}); upgrade limner to read it"

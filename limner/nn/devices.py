@@ -2,9 +2,9 @@
 
 import torch
 
-from limner.errors import UsageError, did_you_mean, quote
+from limner.errors import UsageError, quote
+from limner.types import check_device
 
-DEVICES = ("auto", "cpu", "cuda")
 BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # as torch names it of processors, the last of ARM's
 
 
@@ -35,16 +35,9 @@ def find_device(given: str | int | torch.device) -> torch.device:
     Raises UsageError for another name, and for a GPU that torch does not find.
     """
     name = device_name(given)
-    kind, colon, number = name.partition(":")
-    digits = number.isascii() and number.isdecimal() and len(number) < 4
-    if kind not in DEVICES or (colon and not (kind == "cuda" and digits)):
-        raise UsageError(
-            f"device is {quote(name)}; expected {', '.join(DEVICES)} or cuda:N"
-            f"{did_you_mean(name.replace('gpu', 'cuda'), DEVICES)}",
-            param="device",
-        )
+    kind, number = check_device(name)
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cuda" and int(number or 0) >= found:
+    if kind == "cuda" and number >= found:
         raise UsageError(
             f"device is {quote(name)}, and the number of GPUs that torch finds is {found}; give "
             "auto or cpu, or install a build of torch for your GPU",
@@ -52,4 +45,4 @@ def find_device(given: str | int | torch.device) -> torch.device:
         )
     if kind == "cpu" or not found:
         return torch.device("cpu")
-    return torch.device("cuda", int(number or 0))
+    return torch.device("cuda", number)

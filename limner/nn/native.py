@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.stack import CONVERTED, PRECISIONS, StackShape, Weights, head_precision
+from limner.nn.stack import CONVERTED, StackShape, Weights, head_precision
+from limner.types import PRECISIONS
 
 SOURCES = Path(__file__).parent / "kernels"
 FLAGS = [

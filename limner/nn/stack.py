@@ -19,10 +19,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from limner.errors import UsageError, did_you_mean, quote
 from limner.nn.transformer import FeedForward, RMSNorm, Transformer
+from limner.types import check_precision
 
-PRECISIONS = ("fp32", "bf16", "int8")
 SCALED = 32  # neighbouring int8 weights of a row that share a scale
 CONVERTED = 2**19  # weights that are held in fp32 at a time while they are prepared
 Weights = Mapping[str, Tensor]
@@ -73,17 +72,6 @@ class Stack(Protocol):
         `rotary` are cosine and sine (S, K / 2). `memory` (B, T, D) is read by cross-attention, of
         row i its first `memory_lengths[i]` positions.
         """
-
-
-def check_precision(precision: str) -> str:
-    """Return `precision` if it is one of PRECISIONS; UsageError otherwise."""
-    if precision in PRECISIONS:
-        return precision
-    raise UsageError(
-        f"precision is {quote(precision)}; expected {', '.join(PRECISIONS)}"
-        f"{did_you_mean(str(precision), PRECISIONS)}",
-        param="precision",
-    )
 
 
 def head_precision(precision: str) -> str:

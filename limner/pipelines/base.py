@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import UsageError, quote, shorten
-from limner.nn.devices import DEVICES, device_name, find_device
+from limner.nn.devices import device_name, find_device
 from limner.text.words import Words
+from limner.types import DEVICES
 
 
 class PipelineBase(nn.Module):

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError, quote
-from limner.nn.stack import check_precision
 from limner.pipelines.base import PipelineBase, as_prompts, as_texts
 from limner.pipelines.requests import as_request, check_size, reading_of, refuse_pictures
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.types import LogitsProcessor, Request, Step
+from limner.types import LogitsProcessor, Request, Step, check_precision
 
 _ONLY_TEXT = (
     "this model draws whole pictures from a text; leave it out, or vary a picture with a model of "

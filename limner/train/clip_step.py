@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner import registry
+from limner.checkpoint import save_checkpoint
 from limner.clip.losses import naming_loss
 from limner.clip.model import Clip, create_clip
 from limner.data.batches import picture_batch, stream
@@ -47,7 +48,7 @@ class ClipStep:
         if config.start_from:
             found = inspect_family(config.start_from, "clip", "start_from")
             self.table = dict(found.tables["clip"])
-            trained = load_checkpoint(config.start_from)
+            trained = registry.load(config.start_from)
             self.tokenizer = trained.tokenizer
             self.clip = clip_to_go_on(self.table, trained.clip, config)
         else:

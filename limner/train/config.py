@@ -13,7 +13,7 @@ from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, import_parts, settle
-from limner.train.checks import Checked, default_of, number
+from limner.train.checks import Checked, default_of, number, read_text
 from limner.train.data_config import AugmentTable, DataConfig
 from limner.train.gan_config import check_gan
 from limner.train.tables import (
@@ -290,13 +290,16 @@ class Source:
         return self.path if line is None else f"{self.path}:{line}"
 
 
-def read_config(path: str | Path, overrides: Mapping[str, str] | None = None) -> TrainConfig:
+def read_config(
+    path: str | Path, overrides: Mapping[str, str] | None = None, *, text: str | None = None
+) -> TrainConfig:
     """Read a TOML file; `overrides` are dotted keys with TOML values, as {"loop.steps": "100"}.
 
-    Raises ConfigError for a missing file, bad TOML, an unknown key, a wrong type, a value out of
-    range, and parts that cannot be built. Nothing is made.
+    With `text`, what was read already, messages name it by `path`. Raises ConfigError for a missing
+    file, bad TOML, an unknown key, a wrong type, a value out of range, and parts that cannot be
+    built. Nothing is made.
     """
-    text = _read_text(path)
+    text = read_text(path) if text is None else text
     shown = quote(str(path), 200)[1:-1]
     try:
         tree = tomllib.loads(text)
@@ -331,21 +334,6 @@ def find_line(text: str, dotted: str) -> int | None:
             if names == [*parents, key] or (parents and [*names, member[2]] == [*parents, key]):
                 return count
     return None
-
-
-def _read_text(path: str | Path) -> str:
-    shown = quote(str(path), 200)[1:-1]
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"no config file at {shown}; see configs/ for examples") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(
-            f"cannot read the config {shown} ({reason}); give a TOML file as those of configs/"
-        ) from None
 
 
 def _override(tree: dict[str, Any], dotted: str, text: str) -> None:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner import registry
+from limner.checkpoint import save_checkpoint
 from limner.data.augment import diff_augment
 from limner.gan import create_discriminator, create_generator
 from limner.gan.condition import normal_divergence
@@ -371,7 +372,7 @@ def _open_clip(config: TrainConfig) -> Any:
     if not config.clip_from:
         return None
     inspect_family(config.clip_from, "clip", "clip_from")
-    return load_checkpoint(config.clip_from)
+    return registry.load(config.clip_from)
 
 
 def _text_of(clip: Any) -> dict[str, Any]:

@@ -1,15 +1,25 @@
 """Trained parts between the stages of a run: one safetensors file with its config inside."""
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint
+from limner import hub, registry
 from limner.codecs import CODECS, create_autoencoder
-from limner.errors import CheckpointError, ConfigError, shorten
+from limner.errors import (
+    CheckpointError,
+    ConfigError,
+    UnknownModelError,
+    did_you_mean,
+    quote,
+    shorten,
+)
 from limner.folder_check import MANIFEST
 from limner.pipelines.families import ModelConfig
 
@@ -41,25 +51,51 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 
 def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
-    """Return a codec and its config: from a file or run of `save_codec`, or a whole model's folder.
+    """Return a codec and its config: of a file or run of `save_codec`, or of a whole model.
 
-    Raises CheckpointError when there is none, or it is damaged.
+    A model is named as `limner.load` takes it. Raises CheckpointError when there is none, or it is
+    damaged.
     """
-    if (Path(path) / MANIFEST).exists():
-        found = inspect_checkpoint(path).config
-        if not found.codec:
-            raise CheckpointError(
-                f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
-                "has no codec; give a codec's run, or a model of the family 'dalle'"
-            )
-        model_config = dict(found.codec)
-        return load_checkpoint(path).codec.eval(), model_config
-    file = Path(path) / CODEC_FILE if Path(path).is_dir() else Path(path)
-    try:
-        with safe_open(file, "pt") as opened:
-            config: dict[str, Any] = json.loads(opened.metadata()["codec"])
+    file = find_codec(path)
+    if file is None:
+        config, _ = codec_table(path)
+        return registry.load(path).codec.eval(), config
+    with _told_as_codec(file):
+        config = _codec_config(file)
         codec = create_autoencoder(config)
         codec.load_state_dict(load_file(file))
+    return codec.eval(), config
+
+
+def codec_table(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the configs of a codec, and of a whole model's prior, {} for a codec's run.
+
+    Weights are not read. Raises CheckpointError as `load_autoencoder`.
+    """
+    file = find_codec(path)
+    if file is not None:
+        with _told_as_codec(file):
+            return _codec_config(file), {}
+    found = registry.inspect(path).config
+    if not found.codec:
+        raise CheckpointError(
+            f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
+            "has no codec; give a codec's run, or a model of the family 'dalle'"
+        )
+    return dict(found.codec), dict(found.prior)
+
+
+def _codec_config(file: Path) -> dict[str, Any]:
+    with safe_open(file, "pt") as opened:
+        config: dict[str, Any] = json.loads(opened.metadata()["codec"])
+    return config
+
+
+@contextmanager
+def _told_as_codec(file: Path) -> Iterator[None]:
+    """Let whatever a file does wrong be a CheckpointError."""
+    try:
+        yield
     except (
         OSError,
         SafetensorError,
@@ -76,12 +112,36 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
             f"{shorten(str(file), 120)} is not a trained codec ({reason}); train one with "
             "limner train configs/codec.toml"
         ) from error
-    return codec.eval(), config
+
+
+def find_codec(path: str | Path) -> Path | None:
+    """Return the file of a codec's run, or None for a model; CheckpointError where neither is.
+
+    Nothing is read, and a model of the Hub is not asked for.
+    """
+    named = Path(path)
+    file = named / CODEC_FILE if named.is_dir() else named
+    if path not in registry.PRESETS and file.is_file():  # a name is no Path
+        return file
+    if str(path).startswith(hub.PREFIX):
+        hub.check_name(str(path))
+        return None
+    try:
+        folder = registry.find(path)
+    except UnknownModelError as error:
+        hint = did_you_mean(str(path), registry.PRESETS)
+        raise CheckpointError(
+            f"there is no codec or model at {quote(str(path), 120)}{hint}; train one with limner "
+            "train configs/codec.toml, or give default"
+        ) from error
+    if not os.path.lexists(folder / MANIFEST):
+        return file  # to be told what is wrong with it
+    return None
 
 
 def inspect_family(source: str, family: str, key: str) -> ModelConfig:
     """Return what a model folder states; ConfigError names `key` where it is of another family."""
-    found = inspect_checkpoint(source).config
+    found = registry.inspect(source).config
     if found.family != family:
         raise ConfigError(
             f"{key} holds a model of the family {found.family!r}; expected one of {family!r}",

@@ -1,16 +1,20 @@
 """What a run would need before it begins: memory on one or several ranks, FLOPs, time and cost."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from limner.codecs import create_autoencoder
 from limner.errors import ConfigError
 from limner.nn.devices import computes_bf16
 from limner.nn.ranks import Share
+from limner.text.tokenizer import Tokenizer
 from limner.train.caches import TOKENIZER_VOCABULARY
 from limner.train.config import TrainConfig
 from limner.train.cost import Cost, cost_of_codec, cost_of_prior
 from limner.train.hardware import GPUS, Hardware, this_processor
+from limner.train.outline import outline_of
 
 FLOAT = 4  # bytes: weights, gradients and averages are kept in fp32
 
@@ -20,12 +24,15 @@ def make_plan(
     ranks: Sequence[int] = (1,),
     prices: Mapping[str, float] | None = None,
     hardware: Sequence[Hardware] | None = None,
+    *,
+    beside: Path | None = None,
 ) -> dict[str, Any]:
     """Return what a run of a codec or a prior needs, as plain values; nothing is trained or made.
 
     `ranks` are numbers of processes to plan for, and `prices` what an hour of a piece of hardware
-    costs, by its name. A prior's codec must be there. Raises ConfigError for another task or a
-    batch that ranks cannot share.
+    costs, by its name. A part that is yet to be trained is as the config says that makes it, looked
+    for near `beside`, the folder of this one. Raises ConfigError for another task or a batch that
+    ranks cannot share.
     """
     for count in ranks:
         Share(0, count).of(config.loop.batch)
@@ -38,7 +45,7 @@ def make_plan(
     for name in prices or ():
         if name not in known:
             raise ConfigError(f"a price is given for {name!r}; expected one of {', '.join(known)}")
-    cost, assumed = _cost_of(config)
+    cost, assumed = _cost_of(config, beside)
     batch, steps = config.loop.batch, config.loop.steps
     step = cost.per_picture * batch + cost.per_step
     return {
@@ -107,28 +114,30 @@ def _told(
     }
 
 
-def _cost_of(config: TrainConfig) -> tuple[Cost, list[str]]:
+def _cost_of(config: TrainConfig, beside: Path | None) -> tuple[Cost, list[str]]:
     assumed = [
         "activations are what the forward pass keeps; workspaces of kernels come on top",
         "exchange between ranks, reading, validation and saves take no time",
         "activations are kept, as without loop.checkpointing",
     ]
-    if config.task == "codec":
-        return cost_of_codec(config), assumed
-    if config.task != "prior":
+    if config.task not in ("codec", "prior"):
         raise ConfigError(f"a plan is made of a codec or a prior, and this is a {config.task}")
-    if config.start_from or config.text.encoder:
+    if config.text.encoder:
         raise ConfigError(
-            "a plan is made of a new prior with its own text encoder; leave start_from and "
-            "text.encoder out, and give codec_from"
+            "a plan is made of a prior with its own text encoder; leave text.encoder out"
         )
-    from limner.text.tokenizer import Tokenizer
-    from limner.train.parts import load_codec
-
-    codec, _ = load_codec(config.codec_from)
+    outline = outline_of(config, beside)
+    assumed += outline.assumed
+    if config.task == "codec":
+        return cost_of_codec(replace(config, codec=outline.codec)), assumed
     held = Path(config.out) / "tokenizer.json"
-    vocabulary = Tokenizer.load(held).vocabulary if held.exists() else TOKENIZER_VOCABULARY
-    if not held.exists():
+    if told := outline.prior.get("text_vocabulary"):
+        vocabulary = int(told)
+    elif held.exists():
+        vocabulary = Tokenizer.load(held).vocabulary
+    else:
+        vocabulary = TOKENIZER_VOCABULARY
         assumed.append(f"the tokenizer will have {vocabulary} entries, the most it can")
     assumed.append(f"every caption is {config.text_length} ids long; most are shorter")
-    return cost_of_prior(config, codec, vocabulary), assumed
+    as_new = replace(config, prior=outline.prior)
+    return cost_of_prior(as_new, create_autoencoder(dict(outline.codec)), vocabulary), assumed

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from limner.data.augment import POLICIES
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.gan.losses import ADVERSARIAL, PENALTIES
 from limner.train.checks import Checked, choice, number
+from limner.types import check_device
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class LoopConfig(Checked):
     weight_decay: float = number(0.02, least=0)
     clip: float = number(1.0, above=0)
     average: float = number(0.999, least=0, below=1)
-    device: str = choice("auto", "auto", "cpu", "cuda")
+    device: str = "auto"
     parallel: str = choice("ddp", "ddp", "fsdp")
     rank_timeout: int = number(600, least=1)
     bf16: bool = True
@@ -51,6 +52,10 @@ class LoopConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        try:
+            check_device(self.device)
+        except UsageError as error:
+            raise ConfigError(str(error), param="device") from None
         if self.batch % self.accumulate:
             raise ConfigError(
                 f"accumulate is {self.accumulate} and batch {self.batch}; expected parts of equal "

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner import registry
+from limner.checkpoint import save_checkpoint
 from limner.data.batches import PictureBatches, picture_batch, stream
 from limner.data.pairs import PairBatches, PairSettings
 from limner.data.scene_words import scene_words
@@ -323,7 +324,7 @@ def open_parts(config: TrainConfig) -> tuple[UnClip, Tables]:
     family = "unclip" if config.start_from else "clip"
     key = "start_from" if config.start_from else "clip_from"
     inspected = inspect_family(source, family, key)
-    opened = load_checkpoint(source)
+    opened = registry.load(source)
     tables: Tables = {"prior": {}, "decoder": {}, "autoencoder": {}, "upsampler": {}}
     tables |= {name: dict(table) for name, table in inspected.tables.items() if name != "sampling"}
     parts = {name: getattr(opened, name, None) for name in PARTS}

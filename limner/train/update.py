@@ -13,12 +13,13 @@ from torch.utils.checkpoint import checkpoint
 from limner.decoders.blocks import TimedBlock
 from limner.errors import ConfigError, NonFiniteError
 from limner.nn.conv import ResidualBlock
-from limner.nn.devices import computes_bf16
+from limner.nn.devices import computes_bf16, find_device
 from limner.nn.transformer import Block
 from limner.train.config import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
 from limner.train.ranks import local_rank, mean_numbers, share_told
 from limner.train.slices import whole
+from limner.types import check_device
 
 
 def optimizers_for(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -30,15 +31,24 @@ def optimizers_for(module: nn.Module, config: TrainConfig) -> list[torch.optim.O
 def device_of(config: TrainConfig) -> torch.device:
     """Return where a run computes: "auto" is the GPU where there is one.
 
-    Raises ConfigError when the config asks for a GPU and there is none.
+    Raises ConfigError when the config asks for a GPU and there is none, or several ranks for one.
     """
-    wanted = config.loop.device
+    wanted, _ = check_device(config.loop.device)
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
-            "loop.device is 'cuda', but torch finds no GPU; give 'auto' or 'cpu', or install a "
-            "build of torch for your GPU"
+            f"loop.device is {config.loop.device!r}, but torch finds no GPU; give 'auto' or 'cpu', "
+            "or install a build of torch for your GPU"
         )
     gpu = wanted != "cpu" and torch.cuda.is_available()
+    numbered = ":" in config.loop.device
+    if numbered and share_told().ranks > 1:
+        raise ConfigError(
+            f"loop.device is {config.loop.device!r}, but each of several ranks takes a GPU of its "
+            "own; give 'cuda' or 'auto'",
+            param="loop.device",
+        )
+    if gpu and numbered:
+        return find_device(config.loop.device)
     if gpu and share_told().ranks > 1:
         return torch.device("cuda", local_rank())
     return torch.device("cuda" if gpu else "cpu")

@@ -61,6 +61,14 @@ def test_a_run_goes_on(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["step"] == 5
 
 
+def test_a_file_that_is_there_is_not_lost(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine").mkdir()
+    Path("mine/dog.safetensors").write_bytes(b"precious")
+    assert adapt() == 2
+    assert "is there already; give another, or go on with --resume" in capsys.readouterr().err
+    assert Path("mine/dog.safetensors").read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [

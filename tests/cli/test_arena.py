@@ -139,6 +139,6 @@ def test_other_prompts_need_another_folder(here: Path, monkeypatch: pytest.Monke
     for words in (["--prompts", "y"], ["--seed", "1"]):
         ran = run("one", "two", *words)
         assert isinstance(ran.exception, UsageError)
-        assert "begin another with --folder" in str(ran.exception)
+        assert "begin another with --out" in str(ran.exception)
     ran = run("two", "one", "--folder", "runs/arena-one-two", "--report")
     assert "has other models" in str(ran.exception)

@@ -80,7 +80,7 @@ def test_the_other_spelling_works(place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "kind", "text"),
     [
-        (["drawn", "--train", "train", "--prompts", "0"], UsageError, "--prompts 0 is out of"),
+        (["drawn", "--train", "train", "--prompts", "0"], UsageError, "--captions 0 is out of"),
         (["drawn", "--train", "train", "--held-out", "held"], UsageError, "needs a model"),
         (["drawn", "--train", "none"], LimnerError, "'none' has no picture"),
         (["none", "--train", "train"], UsageError, "unknown model 'none'"),

@@ -46,6 +46,9 @@ def test_pictures_are_labelled_and_the_sheet_can_be_mended(
     sheet = page.parent / "sheet.csv"
     lines = sheet.read_text(encoding="utf-8-sig").splitlines()
     assert len(lines) == 25 and (page.parent / lines[1].split(",")[0]).is_file()
+    again = run(*words, "--clip", str(place / "clip"), "--count", "12")
+    assert Path(again.stdout.strip().splitlines()[-1]) == page.parent / "report-2.html"
+    assert (page.parent / "sheet-2.csv").is_file()
     mended = [lines[0], *(f"{line.rpartition(',')[0]},sky" for line in lines[1:])]
     sheet.write_text("\n".join(mended), encoding="utf-8")
     ran = run(str(sheet), "--labels", "apple,sky", "--reference", "0.5,0.5", "--json")

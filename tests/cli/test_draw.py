@@ -211,7 +211,7 @@ def test_metadata_can_be_left_out(run: Run, folder: Path, tmp_path: Path) -> Non
         (["draw", "a cat", "--model", "defalt"], "did you mean 'default'"),
         (["draw", "a cat", "--out", "x.jpg"], "end the name in .png"),
         (["draw", "a cat", "-n", "2", "--out", "x.png"], "is one file, but 2 pictures"),
-        (["draw", "a cat", "-n", "two"], "--number"),
+        (["draw", "a cat", "-n", "two"], "--count"),
         (["draw", "a cat", "--nonsense"], "nonsense"),
         (["paint"], "paint"),
     ],

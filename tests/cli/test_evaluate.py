@@ -1,6 +1,7 @@
 """`limner eval` on a model too small to draw anything: its forms, not its skill."""
 
 import json
+import shutil
 from math import log
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from typer.testing import CliRunner, Result
 
 from limner.checkpoint import save_checkpoint
 from limner.cli.evaluate import evaluate
+from limner.cli.measuring import label_of
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
 from limner.evaluate.judging import ASPECTS
 from limner.evaluate.pages import can_plot
-from limner.evaluate.scenes import DRAWN, SETS
+from limner.evaluate.prompts import SETS
+from limner.evaluate.scenes import DRAWN
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
@@ -198,6 +201,70 @@ def test_prompt_files_are_split_by_kind(
     ]
     assert answer["kinds"][1]["low"] is None and answer["conditions"]["best_of"] == 2
     assert "PartiPrompts" not in page.read_text() and "Animals" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("default", "default"),
+        ("runs/prior", "prior"),
+        ("runs/prior/model", "prior"),
+        ("/else/where/model/", "where"),
+        ("runs/run.v2", "run-v2"),
+        ("hf:owner/name", "owner-name"),
+        ("a/sheet.csv", "sheet"),
+    ],
+)
+def test_a_report_is_named_by_the_model_or_its_run(model: str, name: str) -> None:
+    assert label_of(model) == name
+
+
+def test_no_report_is_lost(
+    model: str, clip: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs whose models both lie in a folder called model, and the same one measured again."""
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("a red apple\n", encoding="utf-8")
+    for run_name in ("one", "two"):
+        shutil.copytree(model, f"{run_name}/model")
+    pages = []
+    for each in ("one/model", "two/model", "one/model", "one/model"):
+        ran = run(each, "--on", "p.txt", "--clip", clip)
+        assert ran.exit_code == 0, ran.exception
+        pages.append(ran.stdout.strip().splitlines()[-1])
+    assert pages == [
+        "runs/eval-one/report.html",
+        "runs/eval-two/report.html",
+        "runs/eval-one/report-2.html",
+        "runs/eval-one/report-3.html",
+    ]
+    assert all(Path(page).with_suffix(".json").is_file() for page in pages)
+    Path("mine").mkdir()
+    Path("mine/report.json").write_text("precious")
+    ran = run("one/model", "--on", "p.txt", "--clip", clip, "--out", "mine", "--json")
+    assert json.loads(Path("mine/report-2.json").read_text()) == json.loads(ran.stdout)
+    assert Path("mine/report.json").read_text() == "precious"
+
+
+def test_what_draw_takes_to_sample_is_taken(model: str, clip: str, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a red apple\n", encoding="utf-8")
+    words = [model, "--on", str(tmp_path / "p.txt"), "--clip", clip, "--json"]
+    given = ["--min-p", "0.1", "--typical-p", "0.9", "--guidance", "2", "--top-k", "5"]
+    given += ["--guidance-schedule", "cosine", "--device", "cpu", "--precision", "bf16"]
+    ran = run(*words, *given)
+    assert ran.exit_code == 0, ran.exception
+    conditions = json.loads(ran.stdout)["conditions"]
+    held = conditions["sampler"]
+    assert (held["min_p"], held["typical_p"], held["guidance"], held["top_k"]) == (0.1, 0.9, 2, 5)
+    assert held["guidance_schedule"] == "cosine" and conditions["precision"] == "bf16"
+    assert isinstance(run(*words, "--min-p", "2").exception, UsageError)
+
+
+def test_quiet_keeps_notes_back(model: str, clip: str, tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a red apple\n", encoding="utf-8")
+    words = [model, "--on", str(tmp_path / "p.txt"), "--clip", clip, "--best-of", "2"]
+    assert "flatter" in run(*words, "--out", str(tmp_path)).stderr
+    assert run(*words, "--out", str(tmp_path), "--quiet").stderr == ""
 
 
 def test_the_embedded_clip_scores_prompts(model: str, tmp_path: Path) -> None:

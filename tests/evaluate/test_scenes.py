@@ -14,8 +14,8 @@ from limner.evaluate.intervals import Score
 from limner.evaluate.judging import ASPECTS, DETAILS
 from limner.evaluate.likelihood import TokenPrior
 from limner.evaluate.networks import Network
-from limner.evaluate.prompts import collect_prompts
-from limner.evaluate.scenes import SETS, Plan, SceneScores, score_scenes, true_pictures
+from limner.evaluate.prompts import SETS, Plan, collect_prompts
+from limner.evaluate.scenes import SceneScores, score_scenes, true_pictures
 from limner.images import to_tensor
 
 PLAN = Plan(count=60, seed=1)

@@ -10,8 +10,9 @@ from torch import Tensor
 from limner.nn import fast
 from limner.nn.fast import TorchRun, TorchStack
 from limner.nn.graphs import Graphed, compiling_wanted, graphs_wanted
-from limner.nn.stack import PRECISIONS, StackShape, layers_of
+from limner.nn.stack import StackShape, layers_of
 from limner.nn.transformer import Transformer, TransformerConfig, rotary_angles
+from limner.types import PRECISIONS
 
 WIDTH, LAYERS, HEADS, HIDDEN, LENGTH = 32, 2, 2, 48, 9
 FIRST = [0, 2, 3]

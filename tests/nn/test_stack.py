@@ -16,9 +16,7 @@ from limner.errors import UsageError
 from limner.nn.fast import TorchStack, packed_products, product_of
 from limner.nn.native import NativeStack, find_library
 from limner.nn.stack import (
-    PRECISIONS,
     StackShape,
-    check_precision,
     feed_forward_of,
     head_precision,
     layers_of,
@@ -30,6 +28,7 @@ from limner.nn.transformer import (
     TransformerConfig,
     rotary_angles,
 )
+from limner.types import PRECISIONS, check_precision
 from tests.waiting import PATIENCE
 
 WIDTH, LAYERS, HEADS, HIDDEN, VOCABULARY, LENGTH = 48, 2, 3, 70, 131, 11

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from limner.nn import native
-from limner.nn.stack import PRECISIONS
 from limner.priors import create_prior, decoding
 from limner.sampling.tokens import TokenSampling, guidance_at
+from limner.types import PRECISIONS
 from tests.priors.tiny import config_of, texts
 
 FREE = TokenSampling(temperature=1.2, top_k=12, top_p=0.95, min_p=0.01, guidance=1.5)

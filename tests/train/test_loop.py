@@ -191,7 +191,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         run(dataclasses.replace(codec_run(tmp_path), task="banana"))
     with pytest.raises(CheckpointError, match="no training state in"):
         run(codec_run(tmp_path), resume=True)
-    with pytest.raises(CheckpointError, match="is not a trained codec"):
+    with pytest.raises(CheckpointError, match="there is no codec"):
         run(prior_run(tmp_path, tmp_path / "nowhere"))
 
 

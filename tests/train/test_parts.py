@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from limner import registry
 from limner.checkpoint import load_checkpoint
 from limner.codecs import create_codec
-from limner.errors import CheckpointError
-from limner.train.parts import CODEC_FILE, load_codec, save_codec
-from tests.tiny_model import save_tiny_model
+from limner.errors import CheckpointError, ConfigError
+from limner.train.parts import CODEC_FILE, codec_table, inspect_family, load_codec, save_codec
+from tests.tiny_model import CODEC, save_tiny_model
 
 CONFIG: dict[str, Any] = {
     "name": "fsq",
@@ -76,8 +77,32 @@ def other_weights(file: Path) -> None:
 )
 def test_what_is_no_codec_is_refused(file: Path, harm: Any) -> None:
     harm(file)
-    with pytest.raises(CheckpointError, match="is not a trained codec") as caught:
+    with pytest.raises(CheckpointError, match=r"is not a trained codec|there is no codec") as told:
         load_codec(file)
-    message = str(caught.value)
+    message = str(told.value)
     assert "limner train configs/codec.toml" in message and "\n" not in message
     assert len(message) <= 400
+
+
+def test_a_codec_is_named_as_a_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path / "run" / "model")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    monkeypatch.setitem(registry.PRESETS, "little", tmp_path / "run" / "model")
+    monkeypatch.chdir(tmp_path)
+    for name in ("little", "run", "run/model"):
+        codec, config = load_codec(name)
+        assert config == CODEC and codec_table(name)[0] == CODEC and codec.config.size == 16
+    with pytest.raises(CheckpointError, match="at 'litle'; did you mean 'little'"):
+        load_codec("litle")
+
+
+def test_what_a_run_begins_with_is_named_as_a_model_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_model(tmp_path / "run" / "model")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    monkeypatch.setitem(registry.PRESETS, "little", tmp_path / "run" / "model")
+    for name in ("little", str(tmp_path / "run")):
+        assert inspect_family(name, "dalle", "start_from").name == "tiny"
+    with pytest.raises(ConfigError, match="start_from holds a model of the family 'dalle'"):
+        inspect_family("little", "clip", "start_from")

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from limner.errors import ConfigError, NonFiniteError
+from limner.errors import ConfigError, NonFiniteError, UsageError
 from limner.nn.conv import ResidualBlock
 from limner.train.config import LoopConfig, TrainConfig
 from limner.train.update import (
+    device_of,
     notes_on_precision,
     optimizers_for,
     parts_of,
@@ -155,3 +156,27 @@ def test_fp16_takes_the_place_of_bf16() -> None:
     model, x = nn.Linear(2, 2), torch.ones(1, 2)
     with precision(changed(fp16=True)):
         assert model(x).dtype == torch.float16
+
+
+def test_a_run_computes_where_its_config_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on(device: str) -> torch.device:
+        loop = LoopConfig(device=device)
+        return device_of(TrainConfig("codec", "x", codec={"name": "fsq"}, loop=loop))
+
+    with pytest.raises(ConfigError, match="device is 'gpu'; expected auto, cpu, cuda or cuda:N"):
+        LoopConfig(device="gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert on("auto") == on("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match=r"device is 'cuda:1', but torch finds no GPU"):
+        on("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (on("cuda:1"), on("auto")) == (torch.device("cuda", 1), torch.device("cuda"))
+    with pytest.raises(UsageError, match="'cuda:2', and the number of GPUs that torch finds is 2"):
+        on("cuda:2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert on("cuda") == torch.device("cuda", 1)
+    with pytest.raises(ConfigError, match="'cuda:1', but each of several ranks takes a GPU of its"):
+        on("cuda:1")
