@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from limner import __version__
 from limner.cli import audit, clip, data, models, sources
 from limner.cli.adapt import adapt
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
-from limner.cli.command import Command
+from limner.cli.command import Command, Group
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
@@ -30,7 +29,7 @@ from limner.cli.vary import vary
 from limner.errors import LimnerError, ResourceError, is_out_of_memory
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """The commands, with what the argument parser complains of in the language of the locale."""
 
     def make_context(self, *given: Any, **settings: Any) -> Any:
@@ -60,12 +59,26 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _print_man(wanted: bool) -> None:
+    if wanted:
+        from limner.cli.man import man_page
+
+        typer.echo(man_page(typer.main.get_command(app)), nl=False)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+    man: Annotated[
+        bool,
+        typer.Option(
+            "--man", callback=_print_man, is_eager=True, help="Print the man page, limner.1."
         ),
     ] = False,
     debug: Annotated[

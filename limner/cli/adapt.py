@@ -44,8 +44,8 @@ Word = Annotated[
     typer.Option("--word", help="What to call the new thing; put before captions that lack it."),
 ]
 Steps = Annotated[int, typer.Option("--steps", help="Optimiser steps.")]
-Rank = Annotated[int, typer.Option("--rank", help="Size of the change of each layer.")]
-Rate = Annotated[float, typer.Option("--learning-rate", help="The highest rate.")]
+Rank = Annotated[int, typer.Option("--rank", help="Rank of the change of each layer (LoRA).")]
+Rate = Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")]
 Preserve = Annotated[
     float,
     typer.Option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.files import STANDARD, Place
 from limner.cli.measuring import conditions_of, drawing, label_of, read_asked, watching
 from limner.cli.messages import say
@@ -29,7 +29,12 @@ OTHER_SEEDS = 2**28
 _FILES = (".txt", ".tsv", ".jsonl")
 
 Models = Annotated[
-    list[str] | None, typer.Argument(metavar="A B [C ...]", help=f"2 to 8 models. {options.MODEL}")
+    list[str] | None,
+    typer.Argument(
+        metavar="A B [C ...]",
+        help=f"2 to 8 models. {options.MODEL}",
+        autocompletion=complete.drawing,
+    ),
 ]
 Prompts = Annotated[
     list[str] | None,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
+from limner.cli.command import Group
 from limner.cli.measuring import (
     Watch,
     conditions_of,
@@ -32,10 +33,15 @@ if TYPE_CHECKING:
     from limner.data.sources import Sample
     from limner.evaluate.memorising import Album, Audit, Copy
 
-app = typer.Typer(no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
 
 Target = Annotated[
-    str, typer.Argument(metavar="MODEL|FOLDER", help="A model, or a folder of its drawings.")
+    str,
+    typer.Argument(
+        metavar="MODEL|FOLDER",
+        help="A model, or a folder of its drawings.",
+        autocompletion=complete.drawing,
+    ),
 ]
 HeldOut = Annotated[
     str | None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.audit import MOST, drawings
 from limner.cli.files import Place, read_prompts
 from limner.cli.measuring import (
@@ -35,12 +35,19 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Subject = Annotated[
-    str, typer.Argument(metavar="MODEL|SHEET.csv", help="A model, or a sheet that is filled in.")
+    str,
+    typer.Argument(
+        metavar="MODEL|SHEET.csv",
+        help="A model, or a sheet that is filled in.",
+        autocompletion=complete.drawing,
+    ),
 ]
 Asking = Annotated[
     str,
     typer.Option(
-        "--prompts", help="A file of prompts, - for standard input, professions or professions-zh."
+        "--prompts",
+        help="A file of prompts, - for standard input, professions or professions-zh.",
+        autocompletion=complete.neutral,
     ),
 ]
 Shares = Annotated[

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from limner.cli import options
-from limner.cli.command import Command
+from limner.cli.command import Command, Group
 from limner.cli.files import open_picture
 from limner.cli.messages import say
 from limner.cli.models import table
 from limner.text.notes import Note
 from limner.types import Request, check_device
 
-app = typer.Typer(no_args_is_help=True, help="Ask a CLIP what pictures show.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Ask a CLIP what pictures show.")
 
 Prompt = Annotated[str, typer.Option("--prompt", help="What the pictures should show.")]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from limner.cli.files import STANDARD, no_stream
 from limner.cli.options import OLD, STREAMS
@@ -17,8 +17,20 @@ from limner.errors import UsageError, quote
 MODELS = ("model", "target", "subject")  # arguments that name the one model of a command
 
 
+class Group(TyperGroup):
+    """A group of commands, whose help is that of `limner.cli.help`."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        _show_help(self, ctx)
+
+
 class Command(TyperCommand):
-    """A command whose options are those of `limner.cli.options`."""
+    """A command whose options are those of `limner.cli.options`, and help that of `help`."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        _show_help(self, ctx)
 
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
@@ -38,16 +50,18 @@ class Command(TyperCommand):
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Read the words; what neither they nor the environment give may be in the user's file.
 
-        Help is told whatever is in that file.
+        Help and completion are told whatever is in that file.
         """
         own = args[: args.index("--")] if "--" in args else args
-        if not {"-h", "--help"} & set(own):
+        if not {"-h", "--help"} & set(own) and not extra.get("resilient_parsing"):
             extra.setdefault("default_map", of_parameters(self.params))
         return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, ctx: Any, args: Any) -> Any:
         """Read the words; UsageError for a "-" where nothing reads or writes a stream."""
         rest = super().parse_args(ctx, self._model_first(args))
+        if ctx.resilient_parsing:  # completion: the words are not whole yet
+            return rest
         streams = STREAMS.get(ctx.info_name, frozenset())
         read = 0
         for parameter in self.params:
@@ -102,6 +116,12 @@ class Command(TyperCommand):
                 return [value if equals else args[at + 1], *args[:at], *args[at + taken :]]
             at += 2 if args[at] in with_value else 1
         return args
+
+
+def _show_help(command: Any, ctx: Any) -> None:
+    from limner.cli.help import show
+
+    show(command, ctx)
 
 
 def _old_names(parameter: Any) -> list[str]:

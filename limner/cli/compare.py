@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.measuring import (
     Judges,
     Watch,
@@ -32,8 +32,15 @@ if TYPE_CHECKING:
     from limner.evaluate.conditions import Conditions
     from limner.evaluate.scenes import Draw
 
-First = Annotated[str, typer.Argument(metavar="A", help=options.MODEL)]
-Second = Annotated[str, typer.Argument(metavar="B", help="The other model; it may be the same.")]
+First = Annotated[
+    str, typer.Argument(metavar="A", help=options.MODEL, autocompletion=complete.drawing)
+]
+Second = Annotated[
+    str,
+    typer.Argument(
+        metavar="B", help="The other model; it may be the same.", autocompletion=complete.drawing
+    ),
+]
 
 # Added to the seeds of B: two copies of a model must draw other pictures. A measurement's seeds lie
 # within 10 million of one another, and of a seed torch's generator takes the lower 32 bits alone.

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.cli import options
-from limner.cli.command import Command
+from limner.cli import complete, options
+from limner.cli.command import Command, Group
 
 if TYPE_CHECKING:
     from types import FrameType
 
-app = typer.Typer(no_args_is_help=True, help="Make, check and clean data to train on.")
-make = typer.Typer(no_args_is_help=True, help="Make pictures with captions.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Make, check and clean data to train on.")
+make = typer.Typer(cls=Group, no_args_is_help=True, help="Make pictures with captions.")
 app.add_typer(make, name="make")
 
-Split = Annotated[str, typer.Option("--split", help="train, validation or held_out.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split", help="train, validation or held_out.", autocompletion=complete.splits
+    ),
+]  # fmt: skip
 Count = Annotated[int, typer.Option("-n", "--count", help="How many scenes.")]
 Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
@@ -32,7 +37,12 @@ Level = Annotated[
     ),
 ]
 Language = Annotated[
-    str, typer.Option("--language", help="Language of the captions: en, zh or both.")
+    str,
+    typer.Option(
+        "--language",
+        help="Language of the captions: en, zh or both.",
+        autocompletion=complete.languages,
+    ),
 ]
 
 

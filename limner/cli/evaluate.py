@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.measuring import (
     CHOSE_AND_JUDGED,
     Judges,
@@ -42,13 +42,19 @@ if TYPE_CHECKING:
     from limner.evaluate.scenes import SceneScores
 
 Sets = Annotated[
-    str | None, typer.Option("--sets", help="Only these sets, as seen,chinese; chance is told too.")
+    str | None,
+    typer.Option(
+        "--sets",
+        help="Only these sets, as seen,chinese; chance is told too.",
+        autocompletion=complete.sets,
+    ),
 ]
 Features = Annotated[
     str | None,
     typer.Option(
         "--features",
         help="What compares pictures: limner-clip, inception, or a model or run of either.",
+        autocompletion=complete.features,
     ),
 ]
 Weights = Annotated[

@@ -210,13 +210,15 @@ def _generality(template: Template) -> tuple[int, int]:
 
 
 def read_catalogue(text: str) -> list[Template]:
-    """Return the entries of a PO file of which every string stands on one line."""
+    """Return the entries of a PO file of which every string stands on one line, but its header."""
     templates, words = list[Template](), dict[str, str]()
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         if key in ("msgctxt", "msgid", "msgstr"):
             words[key] = json.loads(value)
-        if key == "msgstr":
+        if key == "msgstr" and not words["msgid"]:
+            words = {}  # the header of the file
+        elif key == "msgstr":
             templates.append(Template(words["msgid"], words["msgstr"], words.get("msgctxt", "")))
             words = {}
     return templates

@@ -11,10 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from limner.cli import options
-from limner.cli.command import Command
+from limner.cli.command import Command, Group
 from limner.errors import UsageError, quote
 
-app = typer.Typer(no_args_is_help=True, help="List the models or their parts, or show one.")
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, help="List the models or their parts, or show one."
+)
 
 Search = Annotated[str, typer.Option("--search", help="Only words that contain this.")]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from limner.cli import complete
 from limner.cli.drawing import Drawer
 from limner.types import Request, Sampling, check_device, check_precision
 
@@ -53,14 +54,36 @@ DEVICE = "cpu, cuda, cuda:N, or auto: a GPU if one is there."
 _FILES = "A PNG, JPEG or WebP file; - is standard input."
 SOURCE = "A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE."
 
-Model = Annotated[str, typer.Option("--model", envvar="LIMNER_MODEL", help=MODEL)]
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
-UsualModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", envvar="LIMNER_MODEL", help=MODEL)
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", envvar="LIMNER_MODEL", help=MODEL, autocompletion=complete.drawing
+    ),
+]  # fmt: skip
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete.models)
 ]
-Clip = Annotated[str, typer.Option("--clip", envvar="LIMNER_CLIP", help=_CLIP)]
-ClipOfPictures = Annotated[str, typer.Option("--clip", "--model", envvar="LIMNER_CLIP", help=_CLIP)]
-OtherModel = Annotated[str, typer.Option("--model", help=MODEL)]
+UsualModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", envvar="LIMNER_MODEL", help=MODEL, autocompletion=complete.drawing
+    ),
+]
+Clip = Annotated[
+    str,
+    typer.Option(
+        "--clip", envvar="LIMNER_CLIP", help=_CLIP, autocompletion=complete.clips
+    ),
+]  # fmt: skip
+ClipOfPictures = Annotated[
+    str,
+    typer.Option(
+        "--clip", "--model", envvar="LIMNER_CLIP", help=_CLIP, autocompletion=complete.clips
+    ),
+]
+OtherModel = Annotated[
+    str, typer.Option("--model", help=MODEL, autocompletion=complete.varying)
+]  # fmt: skip
 
 Count = Annotated[
     int,
@@ -94,6 +117,7 @@ On = Annotated[
     typer.Option(
         "--on",
         help="scenes, a folder of captioned pictures, or a file of prompts; - is standard input.",
+        autocompletion=complete.on,
     ),
 ]
 Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
@@ -106,6 +130,7 @@ Device = Annotated[
         "--device",
         envvar="LIMNER_DEVICE",
         help=DEVICE,
+        autocompletion=complete.devices,
     ),
 ]
 Precision = Annotated[
@@ -113,18 +138,21 @@ Precision = Annotated[
     typer.Option(
         "--precision", envvar="LIMNER_PRECISION",
         help="fp32, bf16 or int8 weights; the lower ones draw faster.",
+        autocompletion=complete.precisions,
     ),
 ]  # fmt: skip
 Seed = Annotated[int, typer.Option("--seed", help="Another seed makes other choices.")]
 FirstSeed = Annotated[
     int | None,
     typer.Option(
-        "--seed", show_default="by chance", help="Of the first picture; the next ones count up."
+        "--seed",
+        show_default="by chance",
+        help="Seed of the first picture; the next ones count up.",
     ),
 ]
 BestOf = Annotated[
     int | None,
-    typer.Option("--best-of", help="Draw so many, keep those that fit best as --clip finds."),
+    typer.Option("--best-of", help="Draw so many, keep the --count that fit best as --clip finds."),
 ]
 Font = Annotated[
     Path | None,
@@ -171,11 +199,19 @@ AllowNonfinite = Annotated[
 _OWN = "the model's own"
 Guidance = Annotated[
     float | None,
-    typer.Option("--guidance", show_default=_OWN, help="Insist on the prompt so hard; 0 is off."),
+    typer.Option(
+        "--guidance",
+        show_default=_OWN,
+        help="Guidance scale: how hard to insist on the prompt; 0 is off.",
+    ),
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option("--temperature", show_default=_OWN, help="Below 1 plainer, above 1 wilder."),
+    typer.Option(
+        "--temperature",
+        show_default=_OWN,
+        help="Sampling temperature: below 1 plainer, above 1 wilder.",
+    ),
 ]
 TopK = Annotated[
     int | None,
@@ -183,7 +219,11 @@ TopK = Annotated[
 ]
 TopP = Annotated[
     float | None,
-    typer.Option("--top-p", show_default=_OWN, help="Choose among codes that make up this share."),
+    typer.Option(
+        "--top-p",
+        show_default=_OWN,
+        help="Nucleus sampling: choose among codes that make up this share.",
+    ),
 ]
 MinP = Annotated[
     float | None,
@@ -195,29 +235,39 @@ TypicalP = Annotated[
     float | None,
     typer.Option(
         "--typical-p", show_default=_OWN,
-        help="Choose among codes of middling surprise that reach this share.",
+        help="Locally typical sampling: codes of middling surprise that reach this share.",
     ),
 ]  # fmt: skip
 Speculate = Annotated[
     int | None,
     typer.Option(
-        "--speculate", show_default=_OWN, help="Cells a pass, the later ones as drafts; 0 is off."
+        "--speculate",
+        show_default=_OWN,
+        help="Speculative decoding: cells a pass, the later ones as drafts; 0 is off.",
     ),
 ]
 Schedule = Annotated[
     str | None,
     typer.Option(
-        "--guidance-schedule", show_default=_OWN, help="constant, linear, cosine or interval."
+        "--guidance-schedule",
+        show_default=_OWN,
+        help="Guidance over the steps: constant, linear, cosine or interval.",
+        autocompletion=complete.schedules,
     ),
 ]
 Steps = Annotated[
     int | None,
-    typer.Option("--steps", show_default=_OWN, help="Steps of a model that draws from noise."),
+    typer.Option(
+        "--steps", show_default=_OWN, help="Denoising steps, of a model that draws from noise."
+    ),
 ]
 Sampler = Annotated[
     str | None,
     typer.Option(
-        "--sampler", show_default=_OWN, help="ddpm, ddim, euler or dpm_solver, from noise."
+        "--sampler",
+        show_default=_OWN,
+        help="Diffusion sampler: ddpm, ddim, euler or dpm_solver.",
+        autocompletion=complete.samplers,
     ),
 ]
 

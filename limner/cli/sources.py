@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.data import leaving_on_termination
 from limner.cli.messages import localised
 from limner.errors import quote, shorten
@@ -32,7 +32,10 @@ CheckOut = Annotated[
         "-o", "--out", metavar="DIR", help="A new folder for the report, a sheet and bad samples."
     ),
 ]
-Fit = Annotated[str, typer.Option("--fit", help="keep, crop, pad or squash.")]
+Fit = Annotated[
+    str,
+    typer.Option("--fit", help="keep, crop, pad or squash.", autocompletion=complete.fits),
+]
 Size = Annotated[int, typer.Option("--size", help="Side in pixels, with crop, pad or squash.")]
 LeastSide = Annotated[
     int, typer.Option("--least-side", help="Drop pictures with a side below this many pixels.")
@@ -44,7 +47,13 @@ Near = Annotated[
     bool, typer.Option("--near/--no-near", help="Drop near copies too, not only exact ones.")
 ]
 Codec = Annotated[
-    str, typer.Option("--codec", metavar="RUN|MODEL", help=f"A codec's run. {options.MODEL}")
+    str,
+    typer.Option(
+        "--codec",
+        metavar="RUN|MODEL",
+        help=f"A codec's run. {options.MODEL}",
+        autocompletion=complete.codecs,
+    ),
 ]
 Crops = Annotated[
     int, typer.Option("--crops", help="Codes of each picture: itself, then altered ones.")

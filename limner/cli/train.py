@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.exits import INTERRUPTED, STOPPED
 from limner.cli.files import STANDARD, no_stream, read_standard
 from limner.cli.messages import localised, say
@@ -34,30 +34,48 @@ EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
 
 Config = Annotated[
     Path,
-    typer.Argument(metavar="CONFIG.toml", help="What to train, and how; - is standard input."),
+    typer.Argument(
+        metavar="CONFIG.toml",
+        help="What to train, and how; - is standard input.",
+        autocompletion=complete.configs,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Overrule the file, as loop.steps=100."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Overrule the file, as loop.steps=100.",
+        autocompletion=complete.settings,
+    ),
 ]
 Out = Annotated[
     str | None,
-    typer.Option("-o", "--out", metavar="DIR", help="The run's folder.", show_default="out"),
+    typer.Option(
+        "-o", "--out", metavar="DIR", help="The run's folder.", show_default="the config's out"
+    ),
 ]
 On = Annotated[
     str | None,
     typer.Option(
         "--on", metavar="SOURCE", help=f"Captioned pictures. {options.SOURCE}",
-        show_default="data.source",
+        show_default="the config's data.source",
     ),
 ]  # fmt: skip
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", help="Another seed makes other choices.", show_default="loop.seed"),
+    typer.Option(
+        "--seed", help="Another seed makes other choices.", show_default="the config's loop.seed"
+    ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help=options.DEVICE, show_default="loop.device"),
+    typer.Option(
+        "--device",
+        help=options.DEVICE,
+        show_default="the config's loop.device",
+        autocompletion=complete.devices,
+    ),
 ]
 Plan = Annotated[
     bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
@@ -67,7 +85,9 @@ Ranks = Annotated[
 ]
 Prices = Annotated[
     list[str] | None,
-    typer.Option("--price", metavar="NAME=PRICE", help="Of an hour, for --plan, as A100=1.50."),
+    typer.Option(
+        "--price", metavar="NAME=PRICE", help="Price of an hour, for --plan, as A100=1.50."
+    ),
 ]
 
 
