@@ -52,7 +52,12 @@ Asking = Annotated[
 ]
 Shares = Annotated[
     str | None,
-    typer.Option("--shares", "--reference", help="What to hold them to, as 0.5,0.5; or even."),
+    typer.Option(
+        "--shares",
+        "--reference",
+        show_default="equal shares",
+        help="The shares of the labels to hold them to, as 0.5,0.5.",
+    ),
 ]
 
 SHEET = "sheet.csv"

@@ -28,6 +28,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "generator": ("dcgan", "modulated"),
     "discriminator": ("dcgan", "residual", "clip"),
 }
+FEATURES = ("limner-clip", "inception")  # limner.evaluate.networks.NAMES, which imports torch
 
 
 def models(incomplete: str) -> Candidates:
@@ -103,9 +104,7 @@ def sets(incomplete: str) -> Candidates:
 
 def features() -> Candidates:
     """Return the networks of `limner eval --features` that have a name."""
-    from limner.evaluate.networks import NAMES
-
-    return list(NAMES)
+    return list(FEATURES)
 
 
 def on() -> Candidates:

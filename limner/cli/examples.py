@@ -44,7 +44,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "data make scenes": (
         ("limner data make scenes --out scenes --count 100", "A hundred captioned pictures."),
         (
-            "limner data make scenes --out held --split held_out --count 50 --language zh",
+            "limner data make scenes --out zh --split held_out --count 50 --language zh",
             "Scenes that training never shows, captioned in Chinese.",
         ),
     ),
@@ -143,7 +143,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Which colours the model gives where a prompt names none.",
         ),
         (
-            "limner audit bias sheet.csv --labels red,green,blue --shares even",
+            "limner audit bias sheet.csv --labels red,green,blue --shares 0.2,0.2,0.6",
             "The same of a sheet that was corrected by hand.",
         ),
     ),

@@ -21,9 +21,11 @@ _GROFF = {"\\": "\\e", "-": "\\-", "'": "\\[aq]", '"': "\\[dq]", "`": "\\[ga]", 
 _GROFF |= {"^": "\\[ha]"}
 _INTRODUCTION = """# Commands
 
-What `limner COMMAND --help` says, of every command; `limner --man` prints it as a man page.
-`scripts/commands-page` writes this file. Variables and exit codes are in
-[environment.md](environment.md).
+What `limner COMMAND --help` says, of every command; in a Chinese locale it says it in Chinese.
+`limner --man` prints a man page of the same, with variables and exit codes, which are in
+[environment.md](environment.md) too. `limner --install-completion` teaches the shell to complete
+commands, options, and values: models and runs, devices, samplers, configs. `scripts/commands-page`
+writes this file.
 """
 
 
