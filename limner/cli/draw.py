@@ -48,12 +48,6 @@ Metadata = Annotated[
         help="Write prompt, seed and model into the PNG.",
     ),
 ]  # fmt: skip
-Verbatim = Annotated[
-    bool,
-    typer.Option(
-        "--verbatim", help="Draw the prompt as typed, words the model never saw included."
-    ),
-]
 Strict = Annotated[
     bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
 ]
@@ -74,7 +68,6 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     ray: options.Ray = "",
     preview: Preview = True,
     metadata: Metadata = True,
-    verbatim: Verbatim = False,
     strict: Strict = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -84,7 +77,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     choice = Choice(count, best_of, clip)
 
     def ask(text: str) -> Request:
-        asked = {"seed": seed, "guidance": sampled.guidance, "verbatim": verbatim}
+        asked = {"seed": seed, "guidance": sampled.guidance, "verbatim": sampled.verbatim}
         return Request(text, choice.drawn, sampling=sampling, **asked)  # type: ignore[arg-type]
 
     if best_of is not None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from limner.types import PICTURES_LIMIT, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from limner.evaluate.conditions import Conditions, Reference
     from limner.evaluate.likelihood import TokenPrior
@@ -145,9 +146,20 @@ def hardware_of(device: Any = None) -> str:
 
 
 def drawing(pipeline: Any, request: Request) -> Draw:
-    """Return how the pipeline draws prompts with the sampling that the request asks for."""
+    """Return how the pipeline draws prompts with the sampling that the request asks for.
+
+    They are read as `limner draw` reads them, unless the request is verbatim.
+    """
+    from limner.pipelines.requests import reading_of
+
     sampling = pipeline.settle(request)
-    return lambda prompts, seeds: pipeline.draw_many(prompts, seeds, sampling)
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        read = [reading_of(replace(request, prompt=each), pipeline).text for each in prompts]
+        images: Tensor = pipeline.draw_many(read, seeds, sampling)
+        return images
+
+    return draw
 
 
 def varying(pipeline: Any, request: Request) -> Vary | None:

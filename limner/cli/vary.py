@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from limner.cli import options
-from limner.cli.draw import Metadata, Preview, Verbatim
+from limner.cli.draw import Metadata, Preview
 from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import STANDARD, Place, open_picture, slug
 from limner.cli.writing import (
@@ -41,7 +41,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     device: options.Device = "cpu",
-    verbatim: Verbatim = False,
+    verbatim: options.Verbatim = False,
     preview: Preview = True,
     metadata: Metadata = True,
     allow_nonfinite: options.AllowNonfinite = False,
