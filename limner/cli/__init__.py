@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -22,11 +23,20 @@ from limner.cli.audit_bias import bias
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
+from limner.cli.endings import (
+    CLOSED_PIPE,
+    INTERRUPTED,
+    close_stdout,
+    flush_stdout,
+    leaving_on_signals,
+    sentence_of,
+    was_interrupted,
+)
 from limner.cli.evaluate import evaluate
-from limner.cli.messages import localised, usage_localised
+from limner.cli.messages import say, usage_localised
+from limner.cli.progress import start_clock, tell_time
 from limner.cli.train import train
 from limner.cli.vary import vary
-from limner.errors import LimnerError, ResourceError, is_out_of_memory
 
 
 class Commands(TyperGroup):
@@ -34,13 +44,25 @@ class Commands(TyperGroup):
 
     def make_context(self, *given: Any, **settings: Any) -> Any:
         """Read the options that come before a command."""
-        with usage_localised():
+        with usage_localised(), _ending_quietly():
             return super().make_context(*given, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Read the arguments of the command and run it."""
-        with usage_localised():
+        with usage_localised(), _ending_quietly():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """End on Ctrl-C and when nobody reads on, before the argument parser sees to it its own way."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        close_stdout()
+        raise SystemExit(CLOSED_PIPE) from None
 
 
 app = typer.Typer(
@@ -102,21 +124,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        app(args=kept, prog_name="limner")
-    except LimnerError as error:
-        _exit(error, str(error), error.exit_code, debug)
-    except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
-        if is_out_of_memory(error):
-            text = "there is not enough memory for this; ask for fewer pictures at once"
-            _exit(error, text, ResourceError.exit_code, debug)
-        text = f"internal error, {type(error).__name__}: {error}; see where with --debug"
-        _exit(error, text, LimnerError.exit_code, debug)
+    start_clock(whole_process=arguments is None)
+    with leaving_on_signals() as left:
+        try:
+            _run(kept)
+        except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
+            if debug:
+                traceback.print_exception(error)
+            elif left.code is not None and was_interrupted(error):
+                raise SystemExit(left.code) from None
+            text, code = sentence_of(error)
+            say(text, before="limner: ")
+            raise SystemExit(code) from None
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
     raise SystemExit(0)
 
 
-def _exit(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
-    if debug:
-        traceback.print_exception(error)
-    typer.echo(f"limner: {localised(text)}", err=True)
-    raise SystemExit(code) from None
+def _run(words: Sequence[str]) -> None:
+    """Run a command to its end; SystemExit when it ends otherwise than well."""
+    try:
+        app(args=words, prog_name="limner")
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    with _ending_quietly():
+        flush_stdout()
+    tell_time()

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from limner.cli.messages import say
+from limner.cli.progress import Quiet, clock, loading
 from limner.cli.train import (
     EXIT_CODES,
     AsJson,
-    Quiet,
     Resume,
     refuse_older_state,
     stopping,
@@ -71,19 +71,20 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """
-    from limner.train.config import AdaptTraining
-
+    clock().quiet = quiet
     if out.suffix != SUFFIX or out.is_dir():
         raise UsageError(
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
             f"dog{SUFFIX}"
         )
+    with loading(model):
+        from limner.train.config import AdaptTraining
     changes = AdaptTraining(
         rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )
     config = _run(model, on, out, changes, _loop(steps, learning_rate, seed))
     refuse_older_state(Path(config.out), resume)
-    last, stopped, seconds = _train(config, resume, quiet)
+    last, stopped, seconds = _train(config, resume)
     _place(config, out)
     answer = {
         "out": str(out),
@@ -135,16 +136,15 @@ def _loop(steps: int, learning_rate: float, seed: int) -> LoopConfig:
     )
 
 
-def _train(
-    config: TrainConfig, resume: bool, quiet: bool
-) -> tuple[Progress | None, int | None, float]:
+def _train(config: TrainConfig, resume: bool) -> tuple[Progress | None, int | None, float]:
     """Run to the end or to a signal; return the last progress, the signal, and the seconds."""
-    from limner.train.loop import train
+    with loading(config.start_from):
+        from limner.train.loop import train
 
     began, last = time.perf_counter(), None
     steps = cast("Generator[Progress, None, None]", train(config, resume=resume))
     with stopping() as stop, closing(steps):
-        for progress in until(stop, with_progress(steps, "adapt", quiet)):
+        for progress in until(stop, with_progress(steps, "adapt")):
             last = progress
     return last, stop.signal, time.perf_counter() - began
 

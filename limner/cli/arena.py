@@ -13,8 +13,9 @@ import typer
 
 from limner.cli.evaluate import AsJson
 from limner.cli.files import Place, slug
-from limner.cli.measuring import conditions_of, drawing, read_asked, watching
+from limner.cli.measuring import conditions_of, drawing, load_to_measure, read_asked
 from limner.cli.messages import say
+from limner.cli.progress import Quiet, clock, loading, showing
 from limner.errors import UsageError, quote
 from limner.types import Request
 
@@ -44,7 +45,7 @@ Port = Annotated[int, typer.Option(help="The port to serve on; 0 takes a free on
 Report = Annotated[bool, typer.Option("--report", help="Only tell what the votes so far say.")]
 
 
-def arena(  # typer reads the options off the signature
+def arena(  # noqa: PLR0913  # typer reads the options off the signature
     models: Models = None,
     prompts: Prompts = None,
     folder: Folder = None,
@@ -53,11 +54,13 @@ def arena(  # typer reads the options off the signature
     port: Port = 0,
     report: Report = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show pictures of models in pairs, blind, on a local page, and count which are preferred.
 
     The same command, or --folder alone, goes on where it was left.
     """
+    clock().quiet = quiet
     named = models or []
     votes = open_votes(named, folder)
     asked = [each for text in prompts or [] for each in read_prompt(text)]
@@ -70,8 +73,6 @@ def arena(  # typer reads the options off the signature
 
 def open_votes(models: list[str], folder: Path | None) -> Votes:
     """Return the arena's store, which need not be there yet; UsageError for a wrong number."""
-    from limner.evaluate.votes import Votes
-
     if (folder is None and len(models) < 2) or len(models) == 1:
         raise UsageError(
             "an arena is between at least 2 models; name them, or give an arena's --folder"
@@ -80,6 +81,8 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
         raise UsageError(f"{len(models)} models; an arena takes at most {MODELS_LIMIT}")
     names = "-".join(slug(Path(each).name) for each in models)
     place = folder or Path("runs") / f"arena-{names}"
+    with loading("the arena"):
+        from limner.evaluate.votes import Votes
     return Votes(place / "arena.db")
 
 
@@ -126,9 +129,9 @@ def find(model: str) -> None:
 
 def draw_missing(votes: Votes) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
-    from limner.evaluate.prompted import BATCH, seeds_of
-    from limner.images import encode_png, to_images
-    from limner.registry import load_to_draw
+    with loading("the arena"):
+        from limner.evaluate.prompted import BATCH, seeds_of
+        from limner.images import encode_png, to_images
 
     setup = votes.setup()
     seeds = [each[0] for each in seeds_of(len(setup.prompts), setup.seed, 1)]
@@ -137,10 +140,10 @@ def draw_missing(votes: Votes) -> None:
         if not missing:
             continue
         request = Request("settings")
-        pipeline = load_to_draw(model)
+        pipeline = load_to_measure(model)
         votes.keep_conditions(number, conditions_of(pipeline, request).to_json())
         draw = drawing(pipeline, request)
-        with watching() as watch:
+        with showing() as watch:
             for first in range(0, len(missing), BATCH):
                 watch(f"drawing {number + 1} of {len(setup.models)}", first, len(missing))
                 places = missing[first : first + BATCH]

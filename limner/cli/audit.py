@@ -20,9 +20,10 @@ from limner.cli.measuring import (
     conditions_of,
     drawing,
     hardware_of,
+    load_to_measure,
     tell,
-    watching,
 )
+from limner.cli.progress import Quiet, clock, loading, showing
 from limner.errors import UsageError
 from limner.types import Request
 
@@ -89,25 +90,26 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     precision: options.Precision = "fp32",
     html: Html = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find drawings that are copies of training pictures, and bound how many there may be."""
-    from limner.evaluate.audit_reports import render_memorisation, say_bound
-    from limner.evaluate.memorising import audit
-
+    clock().quiet = quiet
     began = time.perf_counter()
     for name, value in (("--prompts", prompts), ("--samples", samples)):
         if not 1 <= value <= MOST:
             raise UsageError(f"{name} {value} is out of range; give 1 to {MOST}")
     folder = prepare(html, target, "memorisation", as_json)
-    with watching() as watch:
-        if is_model(target):
-            plan = Plan(train, held_out, prompts, samples, seed, precision)
-            material = from_model(target, plan, watch)
-        else:
-            if held_out is not None:
-                raise UsageError("--held-out needs a model, whose losses tell; leave it out")
-            material = from_folder(target, train)
-        result = audit(material.drawn, material.trained, material.prompts)
+    with loading(target):
+        from limner.evaluate.audit_reports import render_memorisation, say_bound
+        from limner.evaluate.memorising import audit
+    if is_model(target):
+        plan = Plan(train, held_out, prompts, samples, seed, precision)
+        material = from_model(target, plan)
+    else:
+        if held_out is not None:
+            raise UsageError("--held-out needs a model, whose losses tell; leave it out")
+        material = from_folder(target, train)
+    result = audit(material.drawn, material.trained, material.prompts)
     answer = {
         "of": target,
         "train": {"place": train, "pictures": result.trained},
@@ -159,30 +161,23 @@ def is_model(target: str) -> bool:
     return not path.is_dir() or (path / "config.json").is_file()
 
 
-def load(model: str, precision: str) -> Any:
-    """Return the model to be audited."""
-    from limner.registry import load_to_draw
-
-    return load_to_draw(model, precision=precision)
-
-
-def from_model(model: str, plan: Plan, watch: Watch) -> Material:
+def from_model(model: str, plan: Plan) -> Material:
     """Draw captions of the training data, and look at both."""
     from limner.evaluate.memorising import Album
 
     known = source_samples(plan.train)
-    pipeline = load(model, plan.precision)
-    drawn, trained = Album(), Album()
-    for place, sample in enumerate(known):
-        watch("training pictures", place, len(known))
-        trained.add(sample.key, sample.image)
-    captions = captions_to_try(known, plan.prompts, plan.seed)
-    asked = [each for each in captions for _ in range(plan.samples)]
-    for name, image in drawings(pipeline, asked, plan.samples, plan.seed, watch):
-        drawn.add(name, image)
-    membership = None
-    if plan.held_out is not None:
-        membership = membership_of(pipeline, known, plan.held_out, plan.seed, watch)
+    pipeline = load_to_measure(model, plan.precision)
+    drawn, trained, membership = Album(), Album(), None
+    with showing() as watch:
+        for place, sample in enumerate(known):
+            watch("training pictures", place, len(known))
+            trained.add(sample.key, sample.image)
+        captions = captions_to_try(known, plan.prompts, plan.seed)
+        asked = [each for each in captions for _ in range(plan.samples)]
+        for name, image in drawings(pipeline, asked, plan.samples, plan.seed, watch):
+            drawn.add(name, image)
+        if plan.held_out is not None:
+            membership = membership_of(pipeline, known, plan.held_out, plan.seed, watch)
     about = conditions_of(pipeline, Request("settings"))
     return Material(drawn, trained, asked, about.to_json(), about.rows(), membership)
 

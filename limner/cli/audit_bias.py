@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli import evaluate as options
-from limner.cli.audit import MOST, Html, drawings, load, prepare
+from limner.cli.audit import MOST, Html, drawings, prepare
 from limner.cli.evaluate import AsJson
 from limner.cli.files import Place, read_prompts
 from limner.cli.measuring import (
     Judges,
     conditions_of,
     hardware_of,
+    load_to_measure,
     open_judges,
     read_asked,
     tell,
-    watching,
 )
-from limner.cli.messages import say
+from limner.cli.progress import Quiet, clock, loading, note, showing
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
@@ -69,14 +69,17 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     precision: options.Precision = "fp32",
     html: Html = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say how often each label comes up under neutral prompts, with bounds.
 
     Without --json the pictures and a sheet of their labels are written too; correct the sheet by
     hand and audit it again.
     """
-    from limner.evaluate.audit_reports import render_bias
-    from limner.evaluate.leaning import LEAST, audit, read_reference
+    clock().quiet = quiet
+    with loading(subject):
+        from limner.evaluate.audit_reports import render_bias
+        from limner.evaluate.leaning import LEAST, audit, read_reference
 
     began = time.perf_counter()
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
@@ -88,7 +91,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         given = from_sheet(subject)
     else:
         judges, texts = open_judges(clip), prompts_of(prompts)
-        pipeline = load(subject, precision)
+        pipeline = load_to_measure(subject, precision)
         given = from_model(pipeline, judges, texts, names, count=count, seed=seed, folder=folder)
     found = audit(given.labels, shares, vendi=given.vendi, seed=seed)
     few = [each.prompt for each in found if each.pictures < LEAST]
@@ -109,8 +112,8 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     for each in found:
         told = ", ".join(f"{name} {score}" for name, score in each.shares.items())
         typer.echo(f"{each.prompt}: {told}")
-    for note in notes:
-        say(f"note: {note}")
+    for text in notes:
+        note(text)
     typer.echo(str(path))
 
 
@@ -161,7 +164,7 @@ def from_model(
     found = Labelled({}, conditions, [("labelled by", by), *about.rows()])
     asked = [text for text in texts for _ in range(count)]
     sheet: list[tuple[str, str, str]] = []
-    with watching() as watch:
+    with showing() as watch:
         made = drawings(pipeline, asked, count, seed, watch)
         for number, text in enumerate(texts):
             images = [image for _, (_, image) in zip(range(count), made, strict=False)]

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.messages import say
 from limner.cli.models import table
+from limner.cli.progress import Quiet, clock, loading, note
 from limner.types import Request
 
 app = typer.Typer(no_args_is_help=True, help="Ask a CLIP what pictures show.")
@@ -26,16 +26,25 @@ Model = Annotated[str, typer.Option(help="A CLIP's name, its folder, or hf:owner
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson = False) -> None:
+def rank(
+    images: Images,
+    prompt: Prompt,
+    model: Model = "clip",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Put IMAGES in order by how well they fit a prompt, the best first."""
-    request = Request(prompt)
-    from limner.draw import notes_on
     from limner.finish.rank import rank as rank_images
     from limner.images import open_image
-    from limner.registry import load_clip
 
+    clock().quiet = quiet
+    request = Request(prompt)
     opened = [open_image(path) for path in images]
-    clip = load_clip(model)
+    with loading(model):
+        from limner.draw import notes_on
+        from limner.registry import load_clip
+
+        clip = load_clip(model)
     began = time.perf_counter()
     ranked = rank_images(clip, request.prompt, opened)
     notes = list(notes_on(request, clip))
@@ -50,18 +59,27 @@ def rank(images: Images, prompt: Prompt, model: Model = "clip", as_json: AsJson 
 
 
 @app.command("classify")
-def classify(image: Image, labels: Labels, model: Model = "clip", as_json: AsJson = False) -> None:
+def classify(
+    image: Image,
+    labels: Labels,
+    model: Model = "clip",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
-    from limner.draw import notes_on
     from limner.images import open_image
-    from limner.registry import load_clip
 
+    clock().quiet = quiet
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
     opened = open_image(image)
-    clip = load_clip(model)
+    with loading(model):
+        from limner.draw import notes_on
+        from limner.registry import load_clip
+
+        clip = load_clip(model)
     shares = clip.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
-    notes = [note for name in names for note in notes_on(Request(name), clip)]
+    notes = [each for name in names for each in notes_on(Request(name), clip)]
     report(
         {"path": str(image), "model": clip.info.name, "model_hash": clip.info.sha256}
         | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
@@ -77,5 +95,5 @@ def report(answer: dict[str, Any], rows: str, notes: list[str], as_json: bool) -
         typer.echo(json.dumps(answer | {"notes": notes}, ensure_ascii=False))
         return
     typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
-    for note in notes:
-        say(f"note: {note}")
+    for text in notes:
+        note(text)

@@ -20,11 +20,12 @@ from limner.cli.measuring import (
     check_on,
     conditions_of,
     drawing,
+    load_to_measure,
     open_judges,
     read_asked,
     tell,
-    watching,
 )
+from limner.cli.progress import Quiet, clock, loading, showing
 from limner.types import Request
 
 if TYPE_CHECKING:
@@ -60,11 +61,10 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     font: options.Font = None,
     precision: options.Precision = "fp32",
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
-    from limner.evaluate.comparing import compare as compare_scores
-    from limner.evaluate.comparing import render_comparison
-
+    clock().quiet = quiet
     began = time.perf_counter()
     check_on(on)
     names = "-".join(slug(Path(each).name) for each in (a, b))
@@ -73,6 +73,9 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
         Place(folder).prepare()
     check_best_of(best_of)
     judges = open_judges(clip) if on != "scenes" or best_of != 1 else Judges()
+    with loading(a):
+        from limner.evaluate.comparing import compare as compare_scores
+        from limner.evaluate.comparing import render_comparison
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     first, first_about = score(a, yardstick, judges, best_of, precision, shift=0)
     second, second_about = score(b, yardstick, judges, best_of, precision, shift=OTHER_SEEDS)
@@ -143,17 +146,16 @@ def score(
 ) -> tuple[list[float], Conditions]:
     """Return a model's score on each prompt, and its conditions; `shift` moves all its seeds."""
     from limner.evaluate.prompted import choose_best
-    from limner.registry import load_to_draw
 
     request = Request("settings")
-    pipeline = load_to_draw(model, precision=precision)
+    pipeline = load_to_measure(model, precision)
     plain = drawing(pipeline, request)
 
     def shifted(texts: Any, seeds: Any) -> Any:
         return plain(texts, [each + shift for each in seeds])
 
     draw = choose_best(shifted, judges.clip, best_of)
-    with watching() as watch:
+    with showing() as watch:
         found = yardstick.judge(draw, pipeline.size, watch)
     used = judges if best_of > 1 or "CLIP" in yardstick.score else Judges()
     return found, conditions_of(pipeline, request, judges=used, best_of=best_of)

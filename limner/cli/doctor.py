@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from limner.cli.models import shown, table
+from limner.cli.progress import loading
 
 Model = Annotated[str, typer.Option(help="The model whose drawing is timed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -15,9 +16,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def doctor(model: Model = "default", as_json: AsJson = False) -> None:
     """Say what is installed, how drawing works here, how fast it is, and what would help."""
-    from limner.doctor import examine
+    with loading(model):
+        from limner.doctor import examine
 
-    answer = examine(model)
+        answer = examine(model)
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else as_text(answer))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,14 +10,14 @@ import typer
 
 from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import Place, read_prompts
-from limner.cli.messages import localised
+from limner.cli.messages import say
+from limner.cli.progress import Quiet, clock, with_progress
 from limner.cli.writing import (
     Choice,
     Drawn,
     Manner,
     command_line,
     report,
-    with_progress,
     write_files,
 )
 from limner.errors import DataError, UsageError, quote
@@ -86,7 +85,6 @@ AllowNonfinite = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object a prompt, each on its line.")
 ]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print only the paths.")]
 
 
 def draw(  # noqa: PLR0913  # typer reads the options off the signature
@@ -120,6 +118,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
+    clock().quiet = quiet
     sampling = Sampling(
         temperature, top_k, top_p, min_p, guidance_schedule, typical_p, speculate, steps, sampler
     )
@@ -136,7 +135,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     place.prepare()
     choice = choice.ready()
     drawer = Drawer(model, precision, adapter or (), allow_nonfinite, device)
-    all_drawn = drawings(drawer, requests, partial(with_progress, manner=manner), ray)
+    all_drawn = drawings(drawer, requests, with_progress, ray)
     for request, (pictures, seconds) in zip(requests, all_drawn, strict=True):
         drawn = write_files(request, pictures, seconds, place, manner, choice)
         again = repeat_command(request, model, out, drawn, choice, adapter or ())
@@ -172,7 +171,7 @@ def read_requests(
             message = f"{quote(str(path), 100)} line {number}: {error}"
             if strict:
                 raise DataError(message) from error
-            typer.echo(f"limner: {localised(message)}", err=True)
+            say(message, before="limner: ")
             bad.append(number)
     if not requests:
         raise DataError(f"{quote(str(path), 100)} has no prompt that can be drawn")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limner.cli.progress import loading
 from limner.types import Picture, Request, Step
 
 Shown = Callable[[Iterator[Step], str], Iterator[Step]]
@@ -23,16 +24,17 @@ class Drawer:
     device: str = "cpu"
 
     def load(self) -> Any:
-        """Return the pipeline."""
-        from limner.registry import load_to_draw
+        """Return the pipeline, and say on a terminal that it is being loaded."""
+        with loading(self.model):
+            from limner.registry import load_to_draw
 
-        return load_to_draw(
-            self.model,
-            allow_nonfinite=self.allow_nonfinite,
-            precision=self.precision,
-            device=self.device,
-            adapters=self.adapters,
-        )
+            return load_to_draw(
+                self.model,
+                allow_nonfinite=self.allow_nonfinite,
+                precision=self.precision,
+                device=self.device,
+                adapters=self.adapters,
+            )
 
 
 def drawings(
@@ -44,7 +46,8 @@ def drawings(
     nothing is shown. Raises what loading and drawing raise, and as `limner.data.on_ray.spread`.
     """
     if ray:
-        from limner.data.on_ray import spread
+        with loading("Ray"):
+            from limner.data.on_ray import spread
 
         yield from spread(ray, _remote, drawer, requests)
         return

@@ -19,15 +19,15 @@ from limner.cli.measuring import (
     codec_of,
     conditions_of,
     drawing,
+    load_to_measure,
     of_true_pictures,
     open_judges,
     prior_of,
     read_asked,
     tell,
     varying,
-    watching,
 )
-from limner.cli.messages import say
+from limner.cli.progress import Quiet, clock, loading, note, showing
 from limner.errors import UsageError
 from limner.types import Request, Sampling
 
@@ -138,8 +138,10 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     sampler: Sampler = None,
     precision: Precision = "fp32",
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
+    clock().quiet = quiet
     check_on(on)
     sampling = Sampling(temperature, top_k, top_p, steps=steps, sampler=sampler)
     request = Request("settings", guidance=guidance, sampling=sampling)
@@ -163,11 +165,11 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
 
 def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | None) -> None:
     """Load the model, score its scenes, and tell."""
-    from limner.data.sprites import find_font
-    from limner.evaluate.prompted import choose_best
-    from limner.evaluate.prompts import check_count
-    from limner.evaluate.scenes import SETS, Plan, score_scenes
-    from limner.registry import load_to_draw
+    with loading(task.model):
+        from limner.data.sprites import find_font
+        from limner.evaluate.prompted import choose_best
+        from limner.evaluate.prompts import check_count
+        from limner.evaluate.scenes import SETS, Plan, score_scenes
 
     began = time.perf_counter()
     names = SETS if sets is None else tuple(each.strip() for each in sets.split(","))
@@ -175,7 +177,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     check_count(task.count)
     Plan(task.count, task.seed, sets=names)  # refuses before a model is loaded
     check_best_of(task.best_of)
-    pipeline = load_to_draw(task.model, precision=task.precision)
+    pipeline = load_to_measure(task.model, task.precision)
     vary, codec = varying(pipeline, task.request), codec_of(pipeline)
     for name, found in (("codec", codec), ("varied", vary)):
         if sets is not None and name in names and found is None:
@@ -187,7 +189,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
-    with watching() as watch:
+    with showing() as watch:
         result = score_scenes(
             draw, plan, codec=codec, vary=vary, prior=prior_of(pipeline), network=judges.network,
             font=face, watch=watch,
@@ -220,11 +222,11 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
 
 def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
     """Load the model, draw prompts, compute all figures that can be had, and tell."""
-    from limner.evaluate.folder import captioned, pictures_in, reference_of
-    from limner.evaluate.prompted import Measurement, draw_prompts, measure
-    from limner.evaluate.prompts import check_count
-    from limner.evaluate.scenes import Plan
-    from limner.registry import load_to_draw
+    with loading(task.model):
+        from limner.evaluate.folder import captioned, pictures_in, reference_of
+        from limner.evaluate.prompted import Measurement, draw_prompts, measure
+        from limner.evaluate.prompts import check_count
+        from limner.evaluate.scenes import Plan
 
     began = time.perf_counter()
     check_count(task.count)
@@ -240,10 +242,10 @@ def measure_prompts(task: Task, judges: Judges, against: Path | None) -> None:
     if against is not None:
         names, images = pictures_in(against, max(len(asked), 2), task.seed)
         reference = reference_of(str(against), names, images)
-    pipeline = load_to_draw(task.model, precision=task.precision)
+    pipeline = load_to_measure(task.model, task.precision)
     draw = drawing(pipeline, task.request)
     notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
-    with watching() as watch:
+    with showing() as watch:
         shown = draw_prompts(
             draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch
         )
@@ -295,8 +297,8 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
         return
     rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.figures]
     typer.echo(table([*rows, *conditions.rows()]))
-    for note in result.notes:
-        say(f"note: {note}")
+    for each in result.notes:
+        note(each)
     typer.echo(str(path))
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from limner.cli.progress import loading
+
 app = typer.Typer(no_args_is_help=True, help="List the models or their parts, or show one.")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -17,7 +19,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name or fol
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List the models that can be drawn with by name."""
-    from limner import registry
+    with loading("the models", tells=False):
+        from limner import registry
 
     entries = [entry.to_json() for entry in registry.list_models()]
     if as_json:
@@ -41,9 +44,10 @@ def list_models(as_json: AsJson = False) -> None:
 @app.command("parts")
 def list_parts(as_json: AsJson = False) -> None:
     """List the parts that a model can be made of, by the names that configs take."""
-    from limner import registry
+    with loading("the parts", tells=False):
+        from limner import registry
 
-    parts = registry.list_parts()
+        parts = registry.list_parts()
     if as_json:
         typer.echo(json.dumps(parts, ensure_ascii=False))
         return
@@ -58,7 +62,8 @@ def list_parts(as_json: AsJson = False) -> None:
 @app.command("show")
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show what one model is made of and what its card says."""
-    from limner import registry
+    with loading(name, tells=False):
+        from limner import registry
 
     details = registry.details(name)
     if as_json:

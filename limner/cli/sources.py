@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from limner.cli.data import AsJson, leaving_on_termination
+from limner.cli.data import AsJson
 from limner.cli.messages import localised
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from limner.cli.progress import Quiet, clock, loading, showing
 
 Place = Annotated[
     str,
@@ -53,15 +49,21 @@ Write = Annotated[bool, typer.Option("--write", help="Write what is kept as an i
 
 
 def check(
-    source: Place, validation: Validation = None, out: CheckOut = None, as_json: AsJson = False
+    source: Place,
+    validation: Validation = None,
+    out: CheckOut = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say what a source holds, what is wrong with it, and what to do about it."""
-    from limner.data.check import check, refusal
-    from limner.data.sources import open_source
+    clock().quiet = quiet
+    with loading(source, tells=False):
+        from limner.data.check import check, refusal
+        from limner.data.sources import open_source
 
     began = time.perf_counter()
     report: dict[str, Any] = {}
-    with leaving_on_termination(), showing() as show:
+    with showing() as show:
         first = open_source(source, strict=False)
         second = open_source(validation, strict=False) if validation else None
         with closing(check(first, second, out)) as steps:
@@ -90,15 +92,18 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     near: Near = True,
     write: Write = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Find what to leave out of a source: bad samples and copies; delete nothing."""
-    from limner.data.clean import CleanConfig, clean
-    from limner.data.sources import open_source
+    clock().quiet = quiet
+    with loading(source, tells=False):
+        from limner.data.clean import CleanConfig, clean
+        from limner.data.sources import open_source
 
     config = CleanConfig(fit, size, least_side, most_ratio, near, write)
     began = time.perf_counter()
     report: dict[str, Any] = {}
-    with leaving_on_termination(), showing() as show:
+    with showing() as show:
         opened = open_source(source, strict=False)
         with closing(clean(opened, out, config)) as steps:
             for step in steps:
@@ -111,7 +116,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else localised(summary))
 
 
-def encode(
+def encode(  # noqa: PLR0913  # typer reads the options off the signature
     source: Place,
     codec: Codec,
     out: CleanOut,
@@ -120,48 +125,36 @@ def encode(
     seed: Seed = 0,
     ray: Ray = "",
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
-    from limner.data.augment import AugmentConfig
-    from limner.data.encode import EncodeConfig, encode
-    from limner.data.sources import open_source
-    from limner.nn.devices import find_device
-    from limner.train.caches import digest_of
-    from limner.train.parts import load_codec
+    clock().quiet = quiet
+    with loading(str(codec)):
+        from limner.data.augment import AugmentConfig
+        from limner.data.encode import EncodeConfig, encode
+        from limner.data.sources import open_source
+        from limner.nn.devices import find_device
+        from limner.train.caches import digest_of
+        from limner.train.parts import load_codec
 
     config = EncodeConfig(crops, seed, AugmentConfig(flip=flip))
     began = time.perf_counter()
     manifest: dict[str, Any] = {}
-    with leaving_on_termination(), showing() as show:
+    with loading(str(codec)):
         opened = open_source(source)
         coder, _ = load_codec(codec)
         coder = coder.to(find_device("cpu" if ray else "auto"))
         digest = digest_of(coder)
-        with closing(encode(opened, coder, digest, out, config, workers=1, ray=ray)) as steps:
-            for step in steps:
-                if isinstance(step, dict):
-                    manifest = step
-                else:
-                    show("encoding", step, opened.total)
+    made = encode(opened, coder, digest, out, config, workers=1, ray=ray)
+    with closing(made) as steps, showing() as show:
+        for step in steps:
+            if isinstance(step, dict):
+                manifest = step
+            else:
+                show("encoding", step, opened.total)
     answer = {**manifest, "out": str(out), "seconds": round(time.perf_counter() - began, 3)}
     summary = f"{out}: {manifest['pictures']} pictures, {crops} codes of each"
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else localised(summary))
-
-
-@contextmanager
-def showing() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Give a function that shows a stage's progress on stderr where a person can see it."""
-    if not sys.stderr.isatty():
-        yield lambda stage, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=None)
-        yield lambda stage, done, total: progress.update(
-            task, description=stage, completed=done, total=total
-        )
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,6 @@ from limner.cli.draw import (
     NoMetadata,
     NoPreview,
     Out,
-    Quiet,
     Sampler,
     Schedule,
     Seed,
@@ -23,13 +21,13 @@ from limner.cli.draw import (
 )
 from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import Place, slug
+from limner.cli.progress import Quiet, clock, with_progress
 from limner.cli.writing import (
     Choice,
     Drawn,
     Manner,
     command_line,
     report,
-    with_progress,
     write_files,
 )
 from limner.types import Request, Sampling
@@ -67,6 +65,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: Quiet = False,
 ) -> None:
     """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides."""
+    clock().quiet = quiet
     from limner.images import open_image
 
     sampling = Sampling(guidance_schedule=guidance_schedule, steps=steps, sampler=sampler)
@@ -82,8 +81,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     place = Place.parse(out, n)
     place.prepare()
     drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
-    show = partial(with_progress, manner=manner)
-    for pictures, seconds in drawings(drawer, [request], show, ray=""):
+    for pictures, seconds in drawings(drawer, [request], with_progress, ray=""):
         stem = f"{slug(f'{image.stem} {request.prompt}')}-varied"
         drawn = write_files(request, pictures, seconds, place, manner, Choice(n), stem)
         report(drawn, repeat_command(image, request, model, out, drawn), manner)
