@@ -1,12 +1,17 @@
 """`python -m limner` is the command `limner`."""
 
-import os
-import signal
-from types import FrameType
-from typing import NoReturn
+from __future__ import annotations
+
+import signal  # first: until its handler is set, Ctrl-C shows where Python stood
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    import os
+
     os._exit(128 + number)
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -24,17 +23,15 @@ from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.endings import (
-    CLOSED_PIPE,
     INTERRUPTED,
-    close_stdout,
-    flush_stdout,
+    answering,
+    came_of_a_signal,
     leaving_on_signals,
     sentence_of,
-    was_interrupted,
 )
 from limner.cli.evaluate import evaluate
 from limner.cli.messages import say, usage_localised
-from limner.cli.progress import start_clock, tell_time
+from limner.cli.progress import clock, start_clock, tell_time
 from limner.cli.train import train
 from limner.cli.vary import vary
 
@@ -44,25 +41,16 @@ class Commands(TyperGroup):
 
     def make_context(self, *given: Any, **settings: Any) -> Any:
         """Read the options that come before a command."""
-        with usage_localised(), _ending_quietly():
+        with usage_localised():
             return super().make_context(*given, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Read the arguments of the command and run it."""
-        with usage_localised(), _ending_quietly():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _ending_quietly() -> Iterator[None]:
-    """End on Ctrl-C and when nobody reads on, before the argument parser sees to it its own way."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        close_stdout()
-        raise SystemExit(CLOSED_PIPE) from None
+        with usage_localised():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:  # releases of typer differ in what they make of it
+                raise SystemExit(INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -125,14 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     start_clock(whole_process=arguments is None)
-    with leaving_on_signals() as left:
+    with leaving_on_signals():
         try:
             _run(kept)
         except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
             if debug:
                 traceback.print_exception(error)
-            elif left.code is not None and was_interrupted(error):
-                raise SystemExit(left.code) from None
+            if came_of_a_signal(error):
+                raise SystemExit(clock().left) from None
             text, code = sentence_of(error)
             say(text, before="limner: ")
             raise SystemExit(code) from None
@@ -143,11 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: Sequence[str]) -> None:
     """Run a command to its end; SystemExit when it ends otherwise than well."""
-    try:
-        app(args=words, prog_name="limner")
-    except SystemExit as ended:
-        if ended.code:
-            raise
-    with _ending_quietly():
-        flush_stdout()
+    with answering():
+        try:
+            app(args=words, prog_name="limner")
+        except SystemExit as ended:
+            if ended.code:
+                raise
     tell_time()

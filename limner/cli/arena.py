@@ -168,6 +168,7 @@ def serve(votes: Votes, host: str, port: int) -> None:
         say(f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
+    clock().left = None  # Ctrl-C ended the serving alone
 
 
 def tell_standing(votes: Votes, as_json: bool) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from limner.cli.progress import clock
 from limner.errors import LimnerError, ResourceError, is_out_of_memory, quote
 
 if TYPE_CHECKING:
@@ -26,31 +25,86 @@ _REFUSED = {
 }  # fmt: skip
 
 
-@dataclass
-class Left:
-    """The exit code of the signal that ended the command; None while none came."""
+class Answers:
+    """Standard output, of which a refusal is an error of its own and a closed pipe a quiet end."""
 
-    code: int | None = None
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._ended: ResourceError | SystemExit | None = None  # said again: libraries try and pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text; ResourceError where the system refuses it, SystemExit where nobody reads."""
+        if text == "":  # asked only to find out what kind of stream this is
+            return 0
+        with self._watched():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        """Write out what is held; errors as `write`."""
+        with self._watched():
+            self._stream.flush()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        if self._ended is not None:
+            raise self._ended
+        try:
+            yield
+        except BrokenPipeError:
+            self._ended = SystemExit(CLOSED_PIPE)
+        except OSError as error:
+            self._ended = ResourceError(
+                f"cannot write the answer: {error.strerror or error}; send it to another place"
+            )
+        if self._ended is not None:
+            _let_vanish(self._stream)
+            raise self._ended
 
 
 @contextmanager
-def leaving_on_signals() -> Iterator[Left]:
+def answering() -> Iterator[None]:
+    """Watch what is written to stdout, to its last byte, where there is a stdout."""
+    before = sys.stdout
+    if before is None:
+        yield
+        return
+    sys.stdout = cast("TextIO", Answers(before))
+    try:
+        yield
+        sys.stdout.flush()
+    finally:
+        sys.stdout = before
+
+
+def _let_vanish(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere: Python would try again at the end, and complain."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):  # a stream of Python's own has no file
+        os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+@contextmanager
+def leaving_on_signals() -> Iterator[None]:
     """Let SIGINT and SIGTERM leave as exceptions do, so that what was begun is cleared away.
 
     Ctrl-C raises KeyboardInterrupt, as ever; SIGTERM SystemExit. A forked child just ends.
     """
-    left, owner = Left(), os.getpid()
+    current, owner = clock(), os.getpid()
 
     def leave(number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:
             os._exit(128 + number)
-        left.code = 128 + number
+        current.left = 128 + number
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(left.code)
+        raise SystemExit(current.left)
 
     if threading.current_thread() is not threading.main_thread():
-        yield left
+        yield
         return
     heeded = [
         each for each in (signal.SIGINT, signal.SIGTERM)
@@ -58,19 +112,17 @@ def leaving_on_signals() -> Iterator[Left]:
     ]  # fmt: skip
     before = {each: signal.signal(each, leave) for each in heeded}
     try:
-        yield left
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def was_interrupted(error: BaseException | None) -> bool:
-    """Say whether an error is what became of a signal: modules turn one into an ImportError."""
-    if isinstance(error, ImportError):
-        return True
+def came_of_a_signal(error: BaseException | None) -> bool:
+    """Say whether an error was raised while a signal was leaving."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            return True
+            return clock().left is not None
         error = error.__cause__ or error.__context__
     return False
 
@@ -82,12 +134,6 @@ def sentence_of(error: BaseException) -> tuple[str, int]:
     if is_out_of_memory(error):
         text = "there is not enough memory for this; ask for fewer pictures at once"
         return text, ResourceError.exit_code
-    if (refused := refusal_of_stdout()) is not None:
-        close_stdout()
-        return (
-            f"cannot write the answer: {refused}; send it to another place",
-            ResourceError.exit_code,
-        )
     if isinstance(error, OSError) and error.errno in _REFUSED:
         reason = error.strerror or type(error).__name__
         if error.filename is None:
@@ -97,31 +143,3 @@ def sentence_of(error: BaseException) -> tuple[str, int]:
         return text, ResourceError.exit_code
     text = f"internal error, {type(error).__name__}: {error}; see where with --debug"
     return text, LimnerError.exit_code
-
-
-def flush_stdout() -> None:
-    """Write out what stdout still holds; OSError as it comes, here and not after the last word."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def refusal_of_stdout() -> str | None:
-    """Return why stdout takes nothing, None where it does: what it refused it still holds."""
-    try:
-        flush_stdout()
-    except OSError as error:
-        return error.strerror or type(error).__name__
-    except ValueError:  # it is closed
-        return None
-    return None
-
-
-def close_stdout() -> None:
-    """Let what stdout still holds vanish: Python would try again to write it, and complain."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, sys.stdout.fileno())
-    except (OSError, ValueError):  # a stream of Python's own, without a file
-        sys.stdout = io.StringIO()
-    finally:
-        os.close(null)

@@ -35,7 +35,8 @@ class Clock:
     """When the command began, how many seconds of it were loading, and whether it is quiet.
 
     `tells` is whether it says at its end what it took, `pictures` how many it has drawn. `told` is
-    when the last sign of life was given; all moments are of `time.perf_counter`.
+    when the last sign of life was given; all moments are of `time.perf_counter`. `left` is the exit
+    code of the signal that ends the command, None while none came.
     """
 
     began: float = field(default_factory=time.perf_counter)
@@ -45,6 +46,7 @@ class Clock:
     pictures: int = 0
     quiet: bool = False
     told: float = 0.0
+    left: int | None = None
 
     def __post_init__(self) -> None:
         self.told = self.told or time.perf_counter()
@@ -126,10 +128,17 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     try:
         with _plain_downloads(shown=live):
             yield
+    except Exception:
+        if current.left is None:
+            raise
     finally:
         current.loading += time.perf_counter() - began
         if live:
             _write("\r\x1b[K")
+    if (
+        current.left is not None
+    ):  # modules that were being imported made another error of it, or none
+        raise SystemExit(current.left)
 
 
 def _write(text: str) -> None:
