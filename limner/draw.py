@@ -12,6 +12,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import torch
+
 from limner.errors import UsageError, did_you_mean, quote
 from limner.finish.rank import check_best_of, keep_best
 from limner.images import to_images
@@ -127,12 +129,12 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     info = info_of(pipeline)
     settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
     settings |= {"family": info.family, "model_hash": info.sha256}
-    if pipeline.device.type != "cpu":
-        settings["device"] = pipeline.device.type
-    if pipeline.precision != "fp32":
-        settings["precision"] = pipeline.precision
+    settings |= {"device": pipeline.device.type, "precision": pipeline.precision}
+    settings["torch"] = str(torch.__version__)
+    if source := getattr(pipeline, "source", ""):
+        settings["source"] = source
     if request.image is not None:
-        settings["image_sha256"] = hashlib.sha256(request.image.tobytes()).hexdigest()
+        settings["image_sha256"] = image_hash(request.image)
     if adapters := getattr(pipeline, "adapters", None):
         settings["adapters"] = adapters
     notes = tuple(notes_on(request, pipeline))
@@ -140,6 +142,11 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
         Picture(image, request.prompt, request.seed + index, info.name, settings, notes)
         for index, image in enumerate(to_images(step.images))
     ]
+
+
+def image_hash(image: Image) -> str:
+    """Return the SHA-256 of a picture's pixels, by which the varied one is known again."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def notes_on(request: Request, pipeline: Any) -> Iterator[str]:

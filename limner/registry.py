@@ -68,6 +68,7 @@ def load(
     if name.startswith(hub.PREFIX):
         folder, root = hub.download(name, _FILES)
         pipeline = load_checkpoint(folder, allow_nonfinite=allow_nonfinite, root=root)
+        pipeline.source = name  # pictures say it, so that they can be drawn again
     else:
         pipeline = load_checkpoint(find(model), allow_nonfinite=allow_nonfinite)
     if precision != "fp32":

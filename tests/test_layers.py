@@ -26,6 +26,7 @@ GROUPS = (
     (
         "pipelines",
         "finish",
+        "metadata",
         "convert",
         "checkpoint",
         "adapters",

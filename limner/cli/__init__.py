@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from limner import __version__
 from limner.cli import audit, clip, data, models, sources
 from limner.cli.adapt import adapt
+from limner.cli.again import again
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
 from limner.cli.compare import compare
@@ -30,6 +31,7 @@ from limner.cli.endings import (
     sentence_of,
 )
 from limner.cli.evaluate import evaluate
+from limner.cli.info import info
 from limner.cli.messages import say, usage_localised
 from limner.cli.progress import clock, start_clock, tell_time
 from limner.cli.train import train
@@ -86,6 +88,8 @@ def options(
 
 app.command("draw")(draw)
 app.command("vary")(vary)
+app.command("again")(again)
+app.command("info")(info)
 app.add_typer(models.app, name="models")
 data.app.command("check")(sources.check)
 data.app.command("clean")(sources.clean)

@@ -18,6 +18,7 @@ from limner.cli.writing import (
     Manner,
     command_line,
     report,
+    unusual,
     write_files,
 )
 from limner.errors import DataError, UsageError, quote
@@ -205,8 +206,8 @@ def repeat_command(
         "--guidance-schedule": sampling.guidance_schedule,
         "--steps": sampling.steps,
         "--sampler": sampling.sampler,
-        "--precision": drawn.pictures[0].settings.get("precision"),
-        "--device": drawn.pictures[0].settings.get("device"),
+        "--precision": unusual(drawn, "precision", "fp32"),
+        "--device": unusual(drawn, "device", "cpu"),
     }
     added = [word for each in adapters for word in ("--adapter", each)]
     return command_line("draw", options, added, [request.prompt])

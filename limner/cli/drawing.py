@@ -53,15 +53,16 @@ def drawings(
         return
     pipeline = drawer.load()
     for request in requests:
-        yield _draw(pipeline, request, show)
+        yield draw_one(pipeline, request, show)
 
 
 def _remote(drawer: Drawer) -> Callable[[Request], tuple[list[Picture], float]]:
     pipeline = drawer.load()
-    return lambda request: _draw(pipeline, request, lambda steps, prompt: steps)
+    return lambda request: draw_one(pipeline, request, lambda steps, prompt: steps)
 
 
-def _draw(pipeline: Any, request: Request, show: Shown) -> tuple[list[Picture], float]:
+def draw_one(pipeline: Any, request: Request, show: Shown) -> tuple[list[Picture], float]:
+    """Return the pictures of a request, and the seconds that drawing them took."""
     from limner.draw import finish
 
     began = time.perf_counter()

@@ -274,7 +274,7 @@ def with_progress(steps: Iterator[Step], label: str) -> Iterator[Step]:
     """Pass the steps of a drawing on, and show how far it is."""
     with showing() as show:
         for step in steps:
-            show(label, step.index, step.total)
+            show(label or "drawing", step.index, step.total)
             yield step
 
 

@@ -28,6 +28,7 @@ from limner.cli.writing import (
     Manner,
     command_line,
     report,
+    unusual,
     write_files,
 )
 from limner.types import Request, Sampling
@@ -100,7 +101,7 @@ def repeat_command(
         "--guidance-schedule": request.sampling.guidance_schedule,
         "--steps": request.sampling.steps,
         "--sampler": request.sampling.sampler,
-        "--device": drawn.pictures[0].settings.get("device"),
+        "--device": unusual(drawn, "device", "cpu"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
     return command_line("vary", options, [], words)

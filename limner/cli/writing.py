@@ -134,12 +134,15 @@ def write_files(
     return Drawn(request.seed, pictures, dropped, paths, together, sheet, seconds)
 
 
-def report(drawn: Drawn, again: str, manner: Manner) -> None:
-    """Print where the files are: JSON or paths on stdout, everything else on stderr."""
+def report(drawn: Drawn, again: str, manner: Manner, more: Mapping[str, Any] | None = None) -> None:
+    """Print where the files are: JSON or paths on stdout, everything else on stderr.
+
+    `more` are keys of the JSON besides those of the drawing.
+    """
     clock().pictures += len(drawn.pictures)
     clock().tells = manner.json
     if manner.json:
-        typer.echo(json.dumps(drawn.to_json(), ensure_ascii=False))
+        typer.echo(json.dumps(drawn.to_json() | dict(more or {}), ensure_ascii=False))
         return
     if manner.preview and not manner.quiet and shows_colours():
         from limner.images import terminal_preview
@@ -167,3 +170,9 @@ def command_line(
             words += [name, str(value)]
     dashes = ["--"] if any(each.startswith("-") for each in arguments) else []
     return shlex.join([*words, *added, *dashes, *arguments])
+
+
+def unusual(drawn: Drawn, setting: str, usual: str) -> str | None:
+    """Return what pictures were drawn with, where it is not what is usual."""
+    found = drawn.pictures[0].settings.get(setting, usual)
+    return None if found == usual else str(found)

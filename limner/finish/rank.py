@@ -36,7 +36,10 @@ def keep_best(
     dropped.
     """
     ranked = [
-        replace(pictures[number], settings={**pictures[number].settings, "clip_score": score})
+        replace(
+            pictures[number],
+            settings={**pictures[number].settings, "clip_score": score, "best_of": len(pictures)},
+        )
         for number, score in rank(clip, pictures[0].prompt, [each.image for each in pictures])
     ]
     kept, dropped = ranked[:count], ranked[count:]
