@@ -97,8 +97,9 @@ def set_up(
     votes: Votes, models: list[str], prompts: list[str], seed: int | None, *, new: bool
 ) -> None:
     """Begin an arena, where `new` allows it, or see that the one there is what is asked for."""
-    from limner.evaluate.prompted import SEEDS
-    from limner.evaluate.votes import Setup, match
+    with loading("the arena"):
+        from limner.evaluate.prompted import SEEDS
+        from limner.evaluate.votes import Setup, match
 
     if votes.exists():
         match(votes.setup(), models, prompts, seed)
