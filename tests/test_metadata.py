@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from limner.errors import DataError, ImageError
+from limner.gan.drawing import GanSampling
 from limner.images import encode_png
 from limner.metadata import read_metadata, texts_of
-from limner.pipelines.gan import GanSampling
 from limner.sampling.tokens import TokenSampling
 from limner.types import Picture
 

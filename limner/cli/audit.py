@@ -106,9 +106,7 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         plan = Plan(train, held_out, prompts, samples, seed, precision)
         material = from_model(target, plan)
     else:
-        if held_out is not None:
-            raise UsageError("--held-out needs a model, whose losses tell; leave it out")
-        material = from_folder(target, train)
+        material = from_folder(target, train, held_out)
     result = audit(material.drawn, material.trained, material.prompts)
     answer = {
         "of": target,
@@ -182,8 +180,10 @@ def from_model(model: str, plan: Plan) -> Material:
     return Material(drawn, trained, asked, about.to_json(), about.rows(), membership)
 
 
-def from_folder(folder: str, train: str) -> Material:
-    """Look at two folders of pictures, which need no captions."""
+def from_folder(folder: str, train: str, held_out: str | None) -> Material:
+    """Look at two folders of pictures, which need no captions; UsageError for a held-out one."""
+    if held_out is not None:
+        raise UsageError("--held-out needs a model, whose losses tell; leave it out")
     from limner.evaluate.folder import picture_files
     from limner.evaluate.memorising import Album
     from limner.images import open_image

@@ -90,12 +90,10 @@ def train(
 
         tell(run, ranks, prices or (), as_json)
         return
-
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
     first = share_told().first
     clock().quiet = quiet = quiet or not first
-
     last: Progress | None = None
     validation: dict[str, float] = {}
     began = time.perf_counter()

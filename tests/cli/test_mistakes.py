@@ -221,7 +221,8 @@ ROWS["audit memorization"] = ROWS["audit memorisation"]
 
 def commands(group: Any = None, before: str = "") -> Iterator[str]:
     """Yield the names of all commands, as they are typed."""
-    for name, each in (group or typer.main.get_command(cli.app)).commands.items():
+    whole: Any = group or typer.main.get_command(cli.app)
+    for name, each in whole.commands.items():
         if hasattr(each, "commands"):
             yield from commands(each, f"{before}{name} ")
         else:
