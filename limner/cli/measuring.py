@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from limner.cli.files import STANDARD, Place, read_prompts, slug
+from limner.cli.progress import loading
 from limner.errors import UsageError, did_you_mean, quote
 from limner.types import PICTURES_LIMIT, Request
 
@@ -44,15 +43,16 @@ class Judges:
 
 def open_judges(clip: str, features: str | None = None, weights: Path | None = None) -> Judges:
     """Load the CLIP that is named, or that is embedded, and the feature network."""
-    from limner.evaluate.networks import clip_network, open_network
-    from limner.registry import load_clip
+    with loading(clip or "clip"):
+        from limner.evaluate.networks import clip_network, open_network
+        from limner.registry import load_clip
 
-    loaded = load_clip(clip)
-    seen = clip_network(loaded, "limner-clip")
-    if features is None and weights is None:
-        return Judges(loaded, seen, seen)
-    network = open_network(features or "limner-clip", clip=loaded, weights=weights)
-    return Judges(loaded, seen, network)
+        loaded = load_clip(clip)
+        seen = clip_network(loaded, "limner-clip")
+        if features is None and weights is None:
+            return Judges(loaded, seen, seen)
+        network = open_network(features or "limner-clip", clip=loaded, weights=weights)
+        return Judges(loaded, seen, network)
 
 
 def check_best_of(best_of: int) -> None:
@@ -237,23 +237,3 @@ def _free_page(folder: Path) -> Path:
         if not any(os.path.lexists(each) for each in (path, path.with_suffix(".json"))):
             return path
         number += 1
-
-
-@contextmanager
-def watching(quiet: bool = False) -> Iterator[Watch]:
-    """Give a function that shows how far each set is, on stderr, where a person can see it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda name, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def watch(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done)
-
-        yield watch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +11,14 @@ from limner.cli import options
 from limner.cli.draw import Metadata, Preview
 from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import STANDARD, Place, open_picture, slug
+from limner.cli.progress import with_progress
 from limner.cli.writing import (
     Choice,
     Drawn,
     Manner,
     command_line,
     report,
-    with_progress,
+    unusual,
     write_files,
 )
 from limner.types import Request, Sampling
@@ -67,9 +67,8 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
         verbatim=verbatim,
     )
     drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
-    show = partial(with_progress, manner=manner)
     name = "" if str(image) == STANDARD else image.stem
-    for pictures, seconds in drawings(drawer, [request], show, ray=""):
+    for pictures, seconds in drawings(drawer, [request], with_progress, ray=""):
         stem = f"{slug(f'{name} {request.prompt}')}-varied"
         drawn = write_files(request, pictures, seconds, place, manner, Choice(count), stem)
         report(drawn, repeat_command(image, request, model, out, drawn), manner)
@@ -88,7 +87,7 @@ def repeat_command(
         "--guidance-schedule": request.sampling.guidance_schedule,
         "--steps": request.sampling.steps,
         "--sampler": request.sampling.sampler,
-        "--device": drawn.pictures[0].settings.get("device"),
+        "--device": unusual(drawn, "device", "cpu"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
     added = ["--verbatim"] if request.verbatim else []

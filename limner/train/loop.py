@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,12 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
 
 def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress]:
     out = Path(config.out)
-    _make_folder(out)
-    torch.manual_seed(config.loop.seed)
-    data = open_data(config)
-    if resume and data is not None:
-        data.check_unchanged()
-    run = Run(create_step(config, data), config, out)
+    with _new_folder(out):
+        torch.manual_seed(config.loop.seed)
+        data = open_data(config)
+        if resume and data is not None:
+            data.check_unchanged()
+        run = Run(create_step(config, data), config, out)
     scatter_noise(share)
     first = run.resume() if resume else 0
     if share.first:
@@ -258,6 +258,20 @@ def _no_memory(config: TrainConfig) -> ResourceError:
         f"there is not enough memory for {loop.batch // loop.accumulate} pictures at once; go on "
         f"with --resume --set {less}, which needs less"
     )
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[None]:
+    """Make a run's folder for what is inside, which may fail; an empty one is not left behind."""
+    made = [each for each in (out, *out.parents) if not each.exists()]
+    try:
+        _make_folder(out)
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
+        raise
 
 
 def _make_folder(out: Path) -> None:
