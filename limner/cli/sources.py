@@ -37,6 +37,12 @@ Size = Annotated[int, typer.Option(help="Side in pixels, with crop, pad or squas
 LeastSide = Annotated[int, typer.Option(help="Drop pictures with a side below this many pixels.")]
 MostRatio = Annotated[float, typer.Option(help="Drop longer pictures than this, 0 for none.")]
 Near = Annotated[bool, typer.Option(help="Drop near copies too, not only exact ones.")]
+Mirrors = Annotated[
+    bool,
+    typer.Option(
+        "--mirrors", help="Drop mirror images too where captions differ or tell left and right."
+    ),
+]
 Codec = Annotated[
     Path, typer.Option(metavar="RUN|MODEL", help="A codec's run, or the folder of a whole model.")
 ]
@@ -88,6 +94,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     least_side: LeastSide = 16,
     most_ratio: MostRatio = 0.0,
     near: Near = True,
+    mirrors: Mirrors = False,
     write: Write = False,
     as_json: AsJson = False,
 ) -> None:
@@ -95,7 +102,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     from limner.data.clean import CleanConfig, clean
     from limner.data.sources import open_source
 
-    config = CleanConfig(fit, size, least_side, most_ratio, near, write)
+    config = CleanConfig(fit, size, least_side, most_ratio, near, write, mirrors)
     began = time.perf_counter()
     report: dict[str, Any] = {}
     with leaving_on_termination(), showing() as show:

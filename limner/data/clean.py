@@ -54,7 +54,8 @@ class CleanConfig:
     `fit` says how a picture becomes `size` pixels square: "crop" (the middle of it), "pad" (white
     beside it), "squash", or "keep" (as it is; `size` 0). `least_side` is in pixels; `most_ratio` of
     the longer to the shorter side, 0 for any. `near` takes near copies out, not only exact ones.
-    `write` writes the pictures that are kept as an image folder.
+    `mirrors` takes mirror images out whatever their captions say; else they go where both have
+    one caption that tells no sides. `write` writes the pictures that are kept as an image folder.
     """
 
     fit: str = "keep"
@@ -63,6 +64,7 @@ class CleanConfig:
     most_ratio: float = 0.0
     near: bool = True
     write: bool = False
+    mirrors: bool = False
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -74,6 +76,10 @@ class CleanConfig:
             )
         if 0 < self.size < 16:
             raise ConfigError(f"size is {self.size}; at least 16 pixels are needed")
+        if self.mirrors and not self.near:
+            raise ConfigError(
+                "mirrors is on and near is off, but mirror images are near copies; leave one out"
+            )
         if self.least_side < 16:
             raise ConfigError(f"least_side is {self.least_side}; give at least 16 pixels")
         if self.most_ratio != 0 and not self.most_ratio >= 1:
@@ -186,7 +192,7 @@ def _judge(
 
 def _drop_copies(found: Verdicts, config: CleanConfig) -> None:
     survey = found.survey
-    likenesses = survey.find_copies() if config.near else survey.find_exact_copies()
+    likenesses = survey.find_copies(config.mirrors) if config.near else survey.find_exact_copies()
     near: dict[int, list[Likeness]] = {}
     for each in likenesses:
         near.setdefault(each.first, []).append(each)
@@ -268,6 +274,6 @@ def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
     (folder / KEEP).write_bytes("".join(f"{key}\n" for key in keys).encode("utf-8", "replace"))
     (folder / DROP).write_bytes(json_lines(found.dropped))
     found.survey.source.losses.write(folder / BAD_SAMPLES)
-    thumbnails = dict(zip(found.survey.keys, found.survey.looks.thumbnails, strict=True))
+    thumbnails = {key: found.survey.looks.show(row) for row, key in enumerate(found.survey.keys)}
     shown = page(report, found.groups, found.dropped, thumbnails, REASONS)
     (folder / PAGE).write_bytes(shown.encode("utf-8", "backslashreplace"))

@@ -1,7 +1,8 @@
 """Whether one picture is a copy of another: lay them over one another and look everywhere.
 
 The fit is Lucas and Kanade's (1981) with an affine map, brightness and contrast taken out. A copy
-then agrees in every part; a picture with the same ground and another thing on it does not. M pairs.
+then agrees in every part; a picture with the same ground and another thing on it does not. Its
+colours must agree too, as `limner.data.colours` says. M pairs.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from limner.data.colours import compare_colours, look_at
 from limner.data.hashes import Bytes, Floats
-from limner.data.views import Maps, blur, look_up, places, shrink
+from limner.data.views import Maps, blur, look_up, places, shrink, unmoved
 
 AGREEMENT = 0.9  # least correlation of the whole
 DISAGREEMENT = 0.12  # most squared difference in any tile, where the picture's variance is 1
@@ -23,31 +25,45 @@ _BATCH = 256
 
 def are_copies(
     thumbnails: Bytes,
+    colours: Bytes,
     wholes: npt.NDArray[np.int64],
     pieces: npt.NDArray[np.int64],
     mirrored: npt.NDArray[np.bool_],
     maps: Maps,
-) -> npt.NDArray[np.bool_]:
-    """Say for each pair (M,) of thumbnails (N, 64, 64) whether the piece shows a part of the whole.
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Say for each pair (M,) whether the piece shows a part of the whole, and whether as grey.
 
-    `maps` (M, 6) say about where in the whole the piece lies; `mirrored` (M,) turns the piece.
+    Pictures are thumbnails (N, 64, 64) and colours (N, 32, 32, 3). `maps` (M, 6) say about where in
+    the whole the piece lies; `mirrored` (M,) turns the piece.
     """
-    verdicts = [np.empty(0, np.bool_)]
+    copies, greys = np.zeros((2, len(maps)), np.bool_)
     for first in range(0, len(maps), _BATCH):
         some = slice(first, first + _BATCH)
         whole = thumbnails[wholes[some]].astype(np.float32)
         piece = thumbnails[pieces[some]].astype(np.float32)
         piece = np.where(mirrored[some, None, None], piece[:, :, ::-1], piece)
-        correlation, worst = compare(whole, piece, fit(whole, piece, maps[some]))
-        verdicts.append((correlation >= AGREEMENT) & (worst <= DISAGREEMENT))
-    return np.concatenate(verdicts)
+        fitted = fit(whole, piece, maps[some])
+        correlation, worst = compare(whole, piece, fitted)
+        rows = np.flatnonzero(correlation >= AGREEMENT)
+        if not len(rows):
+            continue
+        painted = colours[pieces[some][rows]]
+        turned = mirrored[some][rows, None, None, None]
+        painted = look_at(np.where(turned, painted[:, :, ::-1], painted))
+        ground = look_at(colours[wholes[some][rows]], fitted[rows])
+        verdict = compare_colours(painted, ground)
+        formed = np.minimum(worst[rows], np.where(verdict.same, verdict.form, np.inf))
+        agree = formed <= DISAGREEMENT
+        copies[first + rows] = agree & (verdict.same | verdict.grey)
+        greys[first + rows] = agree & verdict.grey
+    return copies, greys
 
 
 def fit(wholes: Floats, pieces: Floats, maps: Maps) -> Maps:
     """Return the maps (M, 6), begun at `maps`, that lay the pieces best on their wholes."""
     wholes, pieces = blur(shrink(wholes, _COARSE)), blur(shrink(pieces, _COARSE))
     points = places(_COARSE_PLACES, _HALF)
-    wanted = _standard(look_up(pieces, _unmoved(len(pieces)), points))
+    wanted = _standard(look_up(pieces, unmoved(len(pieces)), points))
     down = np.asarray(np.gradient(wholes, axis=1), np.float32) * _COARSE
     right = np.asarray(np.gradient(wholes, axis=2), np.float32) * _COARSE
     for _ in range(_STEPS):
@@ -67,7 +83,7 @@ def fit(wholes: Floats, pieces: Floats, maps: Maps) -> Maps:
 def compare(wholes: Floats, pieces: Floats, maps: Maps) -> tuple[Floats, Floats]:
     """Return for each pair the correlation (M,) and the squared difference of the worst tile."""
     points = places(_FINE_PLACES, _HALF)
-    first = _standard(look_up(blur(pieces), _unmoved(len(pieces)), points))
+    first = _standard(look_up(blur(pieces), unmoved(len(pieces)), points))
     second = _standard(look_up(blur(wholes), maps, points))
     correlation = (first * second).mean(axis=1)
     across = _FINE_PLACES // _TILES
@@ -94,7 +110,3 @@ def _unexplained(values: Floats, by: Floats) -> Floats:
 def _standard(values: Floats) -> Floats:
     centred = values - values.mean(axis=1, keepdims=True)
     return centred / (centred.std(axis=1, keepdims=True) + 1e-3)
-
-
-def _unmoved(count: int) -> Maps:
-    return np.tile(np.array([1, 0, 0, 0, 1, 0], np.float32), (count, 1))

@@ -34,6 +34,11 @@ def window(scale: float, x: float = 0.0, y: float = 0.0, degrees: float = 0.0) -
     return np.array([cosine, -sine, x, sine, cosine, y], np.float32)
 
 
+def unmoved(count: int) -> Maps:
+    """Return maps (count, 6) that leave every place where it is."""
+    return np.tile(window(1.0), (count, 1))
+
+
 @cache
 def windows() -> Maps:
     """Return the maps (V, 6): the whole, cuts of 8 and 16 % at several places, turns of 5 degrees.

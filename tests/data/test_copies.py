@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from limner.data.copies import Likeness, Looks, find_copies, find_exact_copies, group
+from limner.data.copies import (
+    Likeness,
+    Looks,
+    as_captioned,
+    find_copies,
+    find_exact_copies,
+    group,
+)
 from limner.data.hashes import thumbnail
 from limner.data.registration import compare, fit
 from limner.data.views import look_up, places, similar, window, windows
@@ -94,7 +101,26 @@ def test_looks_grow_and_join_as_lists_do() -> None:
     joined.add(picture(999))
     assert len(joined) == len(whole) + 1 == 131
     assert np.array_equal(joined.thumbnails[:130], whole.thumbnails)
+    assert np.array_equal(joined.colours[:130], whole.colours)
     assert joined.digests[:130] == whole.digests
+
+
+def test_captions_have_a_word_in_what_is_a_copy() -> None:
+    captions = [["a red cup"], ["a grey cup"], ["A red cup."], ["a cup"], ["a cup on the left"]]
+    mirrored = [Likeness(0, 2, "hash", True), Likeness(0, 3, "hash", True)]
+    mirrored += [Likeness(4, 4, "hash", True)]
+    grey = [Likeness(*pair, "hash", grey=True) for pair in ((0, 1), (0, 2), (0, 3))]
+    others = [Likeness(0, 1, "pixels"), Likeness(3, 4, "windows")]
+    assert as_captioned(mirrored, captions) == mirrored[:1]
+    assert as_captioned(mirrored, captions, mirrors=True) == mirrored
+    assert as_captioned(grey, captions) == grey[1:]
+    assert as_captioned(others, captions) == others
+
+
+def test_a_picture_is_shown_in_its_colours() -> None:
+    image = picture(2, 64, 64)
+    apart = np.asarray(looks_of([image]).show(0), int) - np.asarray(image, int)
+    assert np.abs(apart).mean() < 8
 
 
 def test_groups_join_what_is_joined_through_others() -> None:
