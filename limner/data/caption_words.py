@@ -1,6 +1,7 @@
 """Which words of a caption, in English or Chinese, hang on how its picture is shown.
 
-It goes by words, so "all right" and 西瓜 count too (东西, a thing, does not); it does not know of writing in the picture.
+It goes by words, so "all right" and 西瓜 count too (东西, a thing, does not); it does not know of
+writing in the picture.
 """
 
 from __future__ import annotations

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 
 SIDE = 32  # pixels of a colour thumbnail
 APART = 24.0  # most levels of 255 that the best light may leave in a part of a copy
+SURE = 10.0  # the same of a copy whose light is not fitted, after JPEG
 GREY_APART = 8.0  # the same of a grey copy, whose light is not fitted
 GREY = 10.0  # levels between the channels of a part that has no colour, after JPEG
 GAIN, OFFSET, TINT = (0.55, 1.8), 0.12, 0.12  # how far light may go, of values from 0 to 1
+BRIGHTER = (1.1, 1.2, 1.3, 1.4, 1.5)
 _HALF = 0.42  # as in `limner.data.registration`
 _PLACES, _PARTS, _TILES = 24, 12, 6
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -58,34 +60,48 @@ def look_at(pictures: Bytes, maps: Maps | None = None) -> Floats:
 class Verdict:
     """What is said of M pairs: of one colouring, grey copies, and how far their forms agree.
 
-    `form` is the squared difference of luminance that the best light leaves in any tile, where the
-    picture's variance is 1.
+    `unsure` are those whose colours agree in another light only, or that have none: there a caption
+    knows better. `form` is the squared difference of luminance that the best light leaves in any
+    tile, where the picture's variance is 1.
     """
 
     same: npt.NDArray[np.bool_]
     grey: npt.NDArray[np.bool_]
+    unsure: npt.NDArray[np.bool_]
     form: Floats
 
 
 def compare_colours(first: Floats, second: Floats) -> Verdict:
     """Return the verdict on colours (M, P, 3) of places that lie over one another."""
     same, grey = np.zeros((2, len(first)), np.bool_)
+    unsure = _worst_part(first - second) > SURE
     form = np.full(len(first), np.inf, np.float32)
     for one, other in ((first, second), (second, first)):
         left = left_over(one, other)
         same |= _worst_part(left) <= APART
         light = other @ _LUMA
-        grey |= (_colourfulness(one) <= GREY) & (_worst_part(one - light[..., None]) <= GREY_APART)
+        plain = _colourfulness(one) <= GREY
+        grey |= plain & (_worst_part(one - light[..., None]) <= GREY_APART)
+        unsure |= plain
         squares = np.square(left @ _LUMA / (light.std(axis=1, keepdims=True) + 1))
         form = np.minimum(form, _means(squares[..., None], _TILES).max(axis=(1, 2)))
-    return Verdict(same, grey & ~same, form)
+    return Verdict(same, grey & ~same, unsure, form)
 
 
 def left_over(one: Floats, other: Floats) -> Floats:
-    """Return what the best light on `one` (M, P, 3) does not explain of `other`, in levels."""
-    found = [_unexplained(one, other, lit) for lit in (_brightened(one, other), _lit(one, other))]
-    better = _worst_part(found[0]) < _worst_part(found[1])
-    return np.where(better[:, None, None], *found)
+    """Return what the best light on `one` (M, P, 3) does not explain of `other`, in levels.
+
+    Tried are one gain, as Pillow and others do brightness, and a fit of all that light may do.
+    """
+    lights = [np.clip(one * gain, 0, 255) for gain in BRIGHTER]
+    best = _unexplained(one, other, _lit(one, other))
+    worst = _worst_part(best)
+    for lit in lights:
+        left = _unexplained(one, other, lit)
+        found = _worst_part(left)
+        best = np.where((found < worst)[:, None, None], left, best)
+        worst = np.minimum(found, worst)
+    return best
 
 
 def _unexplained(one: Floats, other: Floats, lit: Floats) -> Floats:
@@ -93,20 +109,8 @@ def _unexplained(one: Floats, other: Floats, lit: Floats) -> Floats:
 
     Where a light part gets lighter still, its lightest spots clip, and the part is left behind.
     """
-    least = np.where((lit > one) & (lit > _BRIGHT), one, lit)
+    least = np.where((lit > one) & (lit > _BRIGHT), one + 0.4 * (lit - one), lit)
     return np.asarray(other - np.clip(other, least, lit), np.float32)
-
-
-def _brightened(one: Floats, other: Floats) -> Floats:
-    """Return colours with one gain: what Pillow and others do for brightness.
-
-    Clipping makes most ratios too small, never too large, so a high quantile of them is taken.
-    """
-    ratio = (other / np.maximum(one, 1)).reshape(len(one), -1)
-    ratio[one.reshape(len(one), -1) < 30] = np.nan  # of dark values it is noise
-    ratio[:, 0] = np.nan_to_num(ratio[:, 0], nan=1)
-    gain = np.clip(np.nanquantile(ratio, 0.85, axis=1), 1, GAIN[1]).astype(np.float32)
-    return np.clip(one * gain[:, None, None], 0, 255)
 
 
 def _lit(one: Floats, other: Floats) -> Floats:

@@ -33,14 +33,15 @@ class Likeness:
     """Two pictures that are copies: `first` < `second` in the order of the set.
 
     `how` is "pixels", "hash" or "windows": the pass that found them; `mirrored` says whether one is
-    the mirror image of the other, `grey` whether one has lost the colours of the other.
+    the mirror image of the other, `unsure` whether the colours agree in another light only, or one
+    picture has none.
     """
 
     first: int
     second: int
     how: str
     mirrored: bool = False
-    grey: bool = False
+    unsure: bool = False
 
 
 class Looks:
@@ -129,8 +130,9 @@ def as_captioned(
     """Return the likenesses that the captions of the pictures let stand.
 
     A mirror image is a copy where both pictures have one caption and none tells sides, or anyway
-    with `mirrors`: an arrow, a letter or a hand is another thing mirrored, which no pixel tells. A
-    grey copy is none where the captions name other colours.
+    with `mirrors`: an arrow, a letter or a hand is another thing mirrored, which no pixel tells.
+    Where colours agree only in another light, or one picture has none, it is no copy if each
+    picture's captions name a colour that the other's do not: a white and a grey crab in the dark.
     """
     return [
         each
@@ -147,7 +149,7 @@ def _let_stand(
         if not agree or tells_sides([*first, *second]):
             return False
     told, other = colours_told(first), colours_told(second)
-    return not likeness.grey or not told or not other or told == other
+    return not likeness.unsure or told <= other or other <= told
 
 
 def _plain(caption: str) -> str:
@@ -162,7 +164,7 @@ def near_copies(thumbnails: Bytes, colours: Bytes, names: Sequence[int]) -> list
     if len(thumbnails) < 2:
         return []
     likely: dict[tuple[int, int, bool], tuple[int, str]] = {}
-    for whole, piece, mirrored, window, how in _likely(thumbnails):
+    for whole, piece, mirrored, window, how in _likely(thumbnails, colours):
         likely.setdefault((whole, piece, mirrored), (window, how))
     if not likely:
         return []
@@ -170,25 +172,25 @@ def near_copies(thumbnails: Bytes, colours: Bytes, names: Sequence[int]) -> list
     pieces = np.array([piece for _, piece, _ in likely])
     turned = np.array([mirrored for _, _, mirrored in likely])
     maps = windows()[[window for window, _ in likely.values()]]
-    agree, greys = are_copies(thumbnails, colours, wholes, pieces, turned, maps)
+    agree, unsure = are_copies(thumbnails, colours, wholes, pieces, turned, maps)
     pairs: dict[tuple[int, int], Likeness] = {}
-    for (whole, piece, mirrored), (_, how), good, grey in zip(
-        likely, likely.values(), agree, greys.tolist(), strict=True
+    for (whole, piece, mirrored), (_, how), good, doubtful in zip(
+        likely, likely.values(), agree, unsure.tolist(), strict=True
     ):
         first, second = sorted((names[whole], names[piece]))
         if good and (not mirrored or (first, second) not in pairs):
-            pairs[first, second] = Likeness(first, second, how, mirrored, grey)
+            pairs[first, second] = Likeness(first, second, how, mirrored, doubtful)
     return list(pairs.values())
 
 
-def _likely(thumbnails: Bytes) -> Iterator[tuple[int, int, bool, int, str]]:
+def _likely(thumbnails: Bytes, colours: Bytes) -> Iterator[tuple[int, int, bool, int, str]]:
     """Yield (whole, piece, mirrored, window, how) of pairs worth laying over one another."""
     hashes, mirrored_hashes = perceptual_hashes(thumbnails)
     for mirrored, table in ((False, hashes), (True, mirrored_hashes)):
         for first, second in join(table, hashes).tolist():
             if first < second:
                 yield first, second, mirrored, 0, "hash"
-    for whole, piece, mirrored, window in similar(thumbnails):
+    for whole, piece, mirrored, window in similar(thumbnails, colours):
         yield whole, piece, mirrored, window, "windows"
 
 

@@ -7,6 +7,8 @@ colours must agree too, as `limner.data.colours` says. M pairs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +18,7 @@ from limner.data.views import Maps, blur, look_up, places, shrink, unmoved
 
 AGREEMENT = 0.9  # least correlation of the whole
 DISAGREEMENT = 0.12  # most squared difference in any tile, where the picture's variance is 1
+HOPELESS = 1.0  # of the same: no light explains it
 _STEPS = 6
 _COARSE, _COARSE_PLACES = 32, 20
 _FINE_PLACES, _TILES = 48, 6
@@ -31,32 +34,45 @@ def are_copies(
     mirrored: npt.NDArray[np.bool_],
     maps: Maps,
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Say for each pair (M,) whether the piece shows a part of the whole, and whether as grey.
+    """Say for each pair (M,) whether the piece shows a part of the whole, and if in unsure colours.
 
     Pictures are thumbnails (N, 64, 64) and colours (N, 32, 32, 3). `maps` (M, 6) say about where in
     the whole the piece lies; `mirrored` (M,) turns the piece.
     """
-    copies, greys = np.zeros((2, len(maps)), np.bool_)
+    copies, unsure = np.zeros((2, len(maps)), np.bool_)
     for first in range(0, len(maps), _BATCH):
         some = slice(first, first + _BATCH)
-        whole = thumbnails[wholes[some]].astype(np.float32)
-        piece = thumbnails[pieces[some]].astype(np.float32)
-        piece = np.where(mirrored[some, None, None], piece[:, :, ::-1], piece)
-        fitted = fit(whole, piece, maps[some])
-        correlation, worst = compare(whole, piece, fitted)
-        rows = np.flatnonzero(correlation >= AGREEMENT)
-        if not len(rows):
-            continue
-        painted = colours[pieces[some][rows]]
-        turned = mirrored[some][rows, None, None, None]
-        painted = look_at(np.where(turned, painted[:, :, ::-1], painted))
-        ground = look_at(colours[wholes[some][rows]], fitted[rows])
-        verdict = compare_colours(painted, ground)
+        whole, piece = wholes[some], pieces[some]
+        form = thumbnails[whole].astype(np.float32), _turned(thumbnails[piece], mirrored[some])
+        paint = colours[whole], _turned(colours[piece], mirrored[some])
+        # A fit may slide along plain ground, above all where brightening clips; most copies are of
+        # the whole picture, and there is nothing to be fitted.
+        for laid in (fit(*form, maps[some]), unmoved(len(whole))):
+            rows = np.flatnonzero(~copies[some])
+            good, doubtful = _agree(*(each[rows] for each in (*form, *paint, laid)))
+            copies[first + rows], unsure[first + rows] = good, doubtful
+    return copies, unsure
+
+
+def _agree(
+    wholes: Floats, pieces: Floats, grounds: Bytes, paints: Bytes, maps: Maps
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Say of pairs whether form and colours agree, and whether the latter are unsure."""
+    correlation, worst = compare(wholes, pieces, maps)
+    copies, unsure = np.zeros((2, len(maps)), np.bool_)
+    rows = np.flatnonzero((correlation >= AGREEMENT) & (worst <= HOPELESS))
+    if len(rows):
+        verdict = compare_colours(look_at(paints[rows]), look_at(grounds[rows], maps[rows]))
         formed = np.minimum(worst[rows], np.where(verdict.same, verdict.form, np.inf))
-        agree = formed <= DISAGREEMENT
-        copies[first + rows] = agree & (verdict.same | verdict.grey)
-        greys[first + rows] = agree & verdict.grey
-    return copies, greys
+        copies[rows] = (formed <= DISAGREEMENT) & (verdict.same | verdict.grey)
+        unsure[rows] = copies[rows] & verdict.unsure
+    return copies, unsure
+
+
+def _turned(pictures: Bytes, mirrored: npt.NDArray[np.bool_]) -> Any:
+    """Return pictures (M, S, S, ...), those to be mirrored so."""
+    which = mirrored.reshape(-1, *[1] * (pictures.ndim - 1))
+    return np.where(which, pictures[:, :, ::-1], pictures)
 
 
 def fit(wholes: Floats, pieces: Floats, maps: Maps) -> Maps:

@@ -167,7 +167,7 @@ class Run:
                     count,
                     loop.steps,
                     numbers,
-                    rate * loop.batch,
+                    self._pictures(count - first, waiting.rows) / seconds,
                     (loop.steps - count) / rate,
                     validation,
                     tuple(notes),
@@ -178,6 +178,10 @@ class Run:
                 _write_down(journal, progress, seconds)
                 notes = []
                 yield progress
+
+    def _pictures(self, steps: int, rows: int) -> int:
+        """Return how many pictures some steps saw: the rows that came, or by the batch on ranks."""
+        return rows if share_here().ranks == 1 else steps * self.config.loop.batch
 
     def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
         """Do one step and return its numbers, or those before where its batch is left out."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from limner.data.batches import graph_at
-from limner.data.tokens import ALIKE, Codes, captions_of, token_batches
+from limner.data.tokens import Codes, captions_of, token_batches
 from limner.text.tokenizer import Tokenizer
 from limner.train.caches import Caches
 from limner.train.config import TrainConfig
@@ -137,8 +137,7 @@ class OwnCodes:
         """Yield text (B, T) and codes (B, S[, G]) from `step` on; whole batches only."""
         loop = self.config.loop
         self.data.begin(len(self.rows), len(self.held), fresh=step == 0)
-        alike = min(ALIKE, len(self.rows) // loop.batch)
-        return token_batches(self.train, loop.batch, step, loop.seed, alike)
+        return token_batches(self.train, loop.batch, step, loop.seed)
 
     def prompts(self) -> list[str]:
         """Return captions of held-out pictures, the first of each, then the second, and so on."""

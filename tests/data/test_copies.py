@@ -109,11 +109,11 @@ def test_captions_have_a_word_in_what_is_a_copy() -> None:
     captions = [["a red cup"], ["a grey cup"], ["A red cup."], ["a cup"], ["a cup on the left"]]
     mirrored = [Likeness(0, 2, "hash", True), Likeness(0, 3, "hash", True)]
     mirrored += [Likeness(4, 4, "hash", True)]
-    grey = [Likeness(*pair, "hash", grey=True) for pair in ((0, 1), (0, 2), (0, 3))]
+    unsure = [Likeness(*pair, "hash", unsure=True) for pair in ((0, 1), (0, 2), (0, 3))]
     others = [Likeness(0, 1, "pixels"), Likeness(3, 4, "windows")]
     assert as_captioned(mirrored, captions) == mirrored[:1]
     assert as_captioned(mirrored, captions, mirrors=True) == mirrored
-    assert as_captioned(grey, captions) == grey[1:]
+    assert as_captioned(unsure, captions) == unsure[1:]
     assert as_captioned(others, captions) == others
 
 
@@ -161,5 +161,7 @@ def test_windows_are_within_the_picture() -> None:
 def test_likely_pairs_name_the_whole_and_its_piece() -> None:
     image = picture(3, 128, 128)
     looks = looks_of([picture(1), cropped(image, 0.08), image])
-    found = {(whole, piece) for whole, piece, mirrored, _ in similar(looks.thumbnails)}
+    found = {
+        (whole, piece) for whole, piece, mirrored, _ in similar(looks.thumbnails, looks.colours)
+    }
     assert (2, 1) in found and all(0 not in pair for pair in found)

@@ -26,16 +26,18 @@ def test_lines_are_json_and_are_added(tmp_path: Path) -> None:
     ]
 
 
-def test_waiting_counts_the_seconds_of_slow_batches() -> None:
-    def slow() -> Iterator[int]:
+def test_waiting_counts_the_rows_and_the_seconds_of_slow_batches() -> None:
+    def slow() -> Iterator[list[int]]:
         for number in range(3):
             time.sleep(0.02)
-            yield number
+            yield [number] * 4
 
     waiting = Waiting(slow())
-    assert list(waiting) == [0, 1, 2]
-    assert 0.06 <= waiting.seconds < 5
-    fast = Waiting(iter(range(3)))
+    assert [each[0] for each in waiting] == [0, 1, 2]
+    assert waiting.seconds >= 0.06 and waiting.rows == 12
+    pairs = Waiting(iter([([1, 2], "both"), ([3], "one")]))
+    assert len(list(pairs)) == 2 and pairs.rows == 3
+    fast = Waiting(iter([[0], [1], [2]]))
     next(fast)
     time.sleep(0.05)
     assert fast.seconds < 0.05
