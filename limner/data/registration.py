@@ -43,7 +43,10 @@ def are_copies(
     for first in range(0, len(maps), _BATCH):
         some = slice(first, first + _BATCH)
         whole, piece = wholes[some], pieces[some]
-        form = thumbnails[whole].astype(np.float32), _turned(thumbnails[piece], mirrored[some])
+        form = (
+            thumbnails[whole].astype(np.float32),
+            _turned(thumbnails[piece], mirrored[some]).astype(np.float32),
+        )
         paint = colours[whole], _turned(colours[piece], mirrored[some])
         # A fit may slide along plain ground, above all where brightening clips; most copies are of
         # the whole picture, and there is nothing to be fitted.

@@ -80,6 +80,7 @@ def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress
     if resume and data is not None:
         data.check_unchanged()
     run = Run(create_step(config, data), config, out)
+    run.step_object.notes += data.notes if data is not None else []
     scatter_noise(share)
     first = run.resume() if resume else 0
     if share.first:

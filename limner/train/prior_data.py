@@ -101,15 +101,18 @@ class OwnCodes:
 
     def __init__(self, config: TrainConfig, caches: Caches, data: OwnData, codec: Any) -> None:
         self.config, self.caches, self.data = config, caches, data
-        self.made_of = {"data": data.fingerprint}
         self.encoded = [
             caches.encoded(name, place, source, codec)
             for name, place, source in zip(
                 ("codes", "validation-codes"), data.places, data.sources, strict=False
             )
         ]
-        self.rows, held = data.split(self.encoded[0].keys)
+        contents = self.encoded[0].contents()
+        self.rows, held = data.split(self.encoded[0].keys, contents)
+        self.made_of = data.made_of
         self.held_in = self.encoded[-1]
+        if len(self.encoded) == 2:
+            data.compare(contents, self.held_in.contents())
         held = held if len(self.encoded) == 1 else list(range(len(self.held_in)))
         self.held = held[: config.data.held_for_validation]
         self.validation: dict[str, Codes] = {}
