@@ -6,9 +6,10 @@
 Distinct pictures and `--copies` altered copies of each of 8 kinds, as PNG files with captions, go
 through the command's own code. Distinct are: emoji scenes no two of which have the same things in
 the same number; `--twins` icons, each in 8 colours, with captions that name them; `--mirrored`
-scenes of two things, each with its mirror image, with captions that tell sides. A copy has the caption of
-its original. Mirrored copies are of originals whose captions tell no sides: of the others they are
-not to be found. Seconds are of the processor. Each copy is of another picture while there are any.
+scenes of two things, each with its mirror image, with captions that tell sides. A copy has the
+caption of its original, so that two grey copies of twins are told apart. Mirrored copies are of
+originals whose captions tell no sides: of the others they are not to be found. Seconds are of the
+processor. Each copy is of another picture while there are any.
 """
 
 import argparse

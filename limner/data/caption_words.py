@@ -7,6 +7,7 @@ writing in the picture.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 # A caption with one of these is false once its picture is mirrored.
@@ -35,6 +36,6 @@ def tells_colours(captions: Sequence[str]) -> bool:
     return any(_COLOURS.search(caption) for caption in captions)
 
 
-def colours_told(captions: Sequence[str]) -> set[str]:
-    """Return the words of captions that name a colour or how light something is, in lower case."""
-    return {found[0].lower() for each in captions for found in _COLOURS.finditer(each)}
+def colours_told(captions: Sequence[str]) -> Counter[str]:
+    """Return the words of captions that name colours or light, in lower case, and how often each."""
+    return Counter(found[0].lower() for each in captions for found in _COLOURS.finditer(each))

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SIDE = 32  # pixels of a colour thumbnail
-APART = 24.0  # most levels of 255 that the best light may leave in a part of a copy
+APART = 21.0  # most levels of 255 that the best light may leave in a part of a copy
 SURE = 10.0  # the same of a copy whose light is not fitted, after JPEG
 GREY_APART = 8.0  # the same of a grey copy, whose light is not fitted
 GREY = 10.0  # levels between the channels of a part that has no colour, after JPEG
 GAIN, OFFSET, TINT = (0.55, 1.8), 0.12, 0.12  # how far light may go, of values from 0 to 1
-BRIGHTER = (1.1, 1.2, 1.3, 1.4, 1.5)
+BRIGHTER = (1.1, 1.2, 1.3)
 _HALF = 0.42  # as in `limner.data.registration`
 _PLACES, _PARTS, _TILES = 24, 12, 6
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -132,7 +132,7 @@ def as_captioned(
     A mirror image is a copy where both pictures have one caption and none tells sides, or anyway
     with `mirrors`: an arrow, a letter or a hand is another thing mirrored, which no pixel tells.
     Where colours agree only in another light, or one picture has none, it is no copy if each
-    picture's captions name a colour that the other's do not: a white and a grey crab in the dark.
+    picture's captions name a colour more often than the other's: a white and a grey crab at night.
     """
     return [
         each

@@ -43,16 +43,18 @@ def are_copies(
     for first in range(0, len(maps), _BATCH):
         some = slice(first, first + _BATCH)
         whole, piece = wholes[some], pieces[some]
-        form = (
-            thumbnails[whole].astype(np.float32),
-            _turned(thumbnails[piece], mirrored[some]).astype(np.float32),
-        )
-        paint = colours[whole], _turned(colours[piece], mirrored[some])
+        under = thumbnails[whole].astype(np.float32)
+        over = _turned(thumbnails[piece], mirrored[some]).astype(np.float32)
+        grounds, paints = colours[whole], _turned(colours[piece], mirrored[some])
         # A fit may slide along plain ground, above all where brightening clips; most copies are of
         # the whole picture, and there is nothing to be fitted.
-        for laid in (fit(*form, maps[some]), unmoved(len(whole))):
+        for laid in (fit(under, over, maps[some]), unmoved(len(whole))):
             rows = np.flatnonzero(~copies[some])
-            good, doubtful = _agree(*(each[rows] for each in (*form, *paint, laid)))
+            if not len(rows):
+                break
+            good, doubtful = _agree(
+                under[rows], over[rows], grounds[rows], paints[rows], laid[rows]
+            )
             copies[first + rows], unsure[first + rows] = good, doubtful
     return copies, unsure
 

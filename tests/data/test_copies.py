@@ -115,6 +115,15 @@ def test_captions_have_a_word_in_what_is_a_copy() -> None:
     assert as_captioned(mirrored, captions, mirrors=True) == mirrored
     assert as_captioned(unsure, captions) == unsure[1:]
     assert as_captioned(others, captions) == others
+    told = [["a grey cup on grey"], ["a red cup on grey"], ["a red cup on a grey tray on grey"]]
+    pairs = [Likeness(*pair, "hash", unsure=True) for pair in ((0, 1), (1, 2))]
+    assert as_captioned(pairs, told) == pairs[1:]
+
+
+def test_a_set_where_all_that_is_alike_is_a_copy() -> None:
+    image = picture(4, 64, 64)
+    (found,) = find_copies(looks_of([image, image.resize((128, 128))]))
+    assert (found.first, found.second, found.unsure) == (0, 1, False)
 
 
 def test_a_picture_is_shown_in_its_colours() -> None:
