@@ -37,5 +37,5 @@ def tells_colours(captions: Sequence[str]) -> bool:
 
 
 def colours_told(captions: Sequence[str]) -> Counter[str]:
-    """Return the words of captions that name colours or light, in lower case, and how often each."""
+    """Return how often captions have each word of colour or light, in lower case."""
     return Counter(found[0].lower() for each in captions for found in _COLOURS.finditer(each))

@@ -19,6 +19,7 @@ from limner.data.views import Maps, blur, look_up, places, shrink, unmoved
 AGREEMENT = 0.9  # least correlation of the whole
 DISAGREEMENT = 0.12  # most squared difference in any tile, where the picture's variance is 1
 HOPELESS = 1.0  # of the same: no light explains it
+LEAST_SCALE, STRETCH = 0.72, 1.25  # of the part that a piece may be, and its two scales
 _STEPS = 6
 _COARSE, _COARSE_PLACES = 32, 20
 _FINE_PLACES, _TILES = 48, 6
@@ -65,13 +66,27 @@ def _agree(
     """Say of pairs whether form and colours agree, and whether the latter are unsure."""
     correlation, worst = compare(wholes, pieces, maps)
     copies, unsure = np.zeros((2, len(maps)), np.bool_)
-    rows = np.flatnonzero((correlation >= AGREEMENT) & (worst <= HOPELESS))
+    rows = np.flatnonzero((correlation >= AGREEMENT) & (worst <= HOPELESS) & _is_a_part(maps))
     if len(rows):
         verdict = compare_colours(look_at(paints[rows]), look_at(grounds[rows], maps[rows]))
         formed = np.minimum(worst[rows], np.where(verdict.same, verdict.form, np.inf))
         copies[rows] = (formed <= DISAGREEMENT) & (verdict.same | verdict.grey)
         unsure[rows] = copies[rows] & verdict.unsure
     return copies, unsure
+
+
+def _is_a_part(maps: Maps) -> npt.NDArray[np.bool_]:
+    """Say whether maps (M, 6) lead to a part of the whole, and not beside it or to a strip of it.
+
+    A fit may slide along plain ground to where no copy comes from: over the edge, where a thing is
+    laid on another one somewhere else, or past what makes the difference between two flags.
+    """
+    matrix = maps.reshape(-1, 2, 3)
+    reach = np.abs(matrix[:, :, :2]).sum(axis=2) * _HALF + np.abs(matrix[:, :, 2])
+    scales = np.linalg.norm(matrix[:, :, :2], axis=1)
+    least, most = scales.min(axis=1), scales.max(axis=1)
+    inside = (reach <= 0.5).all(axis=1)
+    return np.asarray(inside & (least >= LEAST_SCALE) & (most <= STRETCH * least), np.bool_)
 
 
 def _turned(pictures: Bytes, mirrored: npt.NDArray[np.bool_]) -> Any:
