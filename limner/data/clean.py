@@ -193,19 +193,27 @@ def _judge(
 def _drop_copies(found: Verdicts, config: CleanConfig) -> None:
     survey = found.survey
     likenesses = survey.find_copies(config.mirrors) if config.near else survey.find_exact_copies()
-    near: dict[int, list[Likeness]] = {}
+    near: dict[int, dict[int, Likeness]] = {}
+    firsts: dict[int, int] = {}  # equal pictures are named with their first alone
     for each in likenesses:
-        near.setdefault(each.first, []).append(each)
-        near.setdefault(each.second, []).append(each)
+        near.setdefault(each.first, {})[each.second] = each
+        near.setdefault(each.second, {})[each.first] = each
+        if each.how == "pixels":
+            firsts[each.second] = each.first
     for members in group(len(survey), likenesses):
-        # The largest is kept; of equal ones the first.
-        kept = max(members, key=lambda index: survey.sizes[index][0] * survey.sizes[index][1])
-        gone = []
-        for index in members:
-            if index != kept:
-                mine = sorted(near[index], key=lambda each: kept not in (each.first, each.second))
-                gone.append(_drop_copy(found, index, kept, mine[0]))
-        found.groups.append({"kept": survey.keys[kept], "dropped": gone})
+        # The largest is kept, of equal ones the first; so is what is like none that is kept: what
+        # is joined through others alone may be as unlike as the ends of a chain.
+        gone: dict[int, list[dict[str, Any]]] = {}
+        for index in sorted(members, key=lambda row: -survey.sizes[row][0] * survey.sizes[row][1]):
+            like = {**near[firsts.get(index, index)], **near[index]}
+            kept = next((row for row in gone if row in like), None)
+            if kept is None:
+                gone[index] = []
+            else:
+                gone[kept].append(_drop_copy(found, index, kept, like[kept]))
+        found.groups += [
+            {"kept": survey.keys[kept], "dropped": rows} for kept, rows in gone.items() if rows
+        ]
 
 
 def _drop_copy(found: Verdicts, index: int, kept: int, likeness: Likeness) -> dict[str, Any]:

@@ -108,6 +108,25 @@ def test_things_that_differ_in_colour_alone_are_kept(tmp_path: Path) -> None:
     assert cleaned(folder, tmp_path / "out")["kept"] == len(colours)
 
 
+def test_what_is_like_none_that_is_kept_stays(tmp_path: Path) -> None:
+    folder, whole = tmp_path / "chain", picture(3, 160, 160)
+    folder.mkdir()
+    for number, cut in enumerate((0, 14, 26)):  # the last is a part of the second alone
+        part = whole.crop((cut, cut, 160 - cut, 160 - cut))
+        for name in (f"{number}a", f"{number}b"):
+            (folder / f"{name}.png").write_bytes(encoded(part))
+            (folder / f"{name}.txt").write_text("a thing")
+    report = cleaned(folder, tmp_path / "out")
+    assert kept(tmp_path / "out") == ["0a.png", "2a.png"]
+    assert report["groups"] == 2
+    assert dropped(tmp_path / "out") == {
+        "0b.png": "exact_copy",
+        "1a.png": "near_copy",
+        "1b.png": "near_copy",
+        "2b.png": "exact_copy",
+    }
+
+
 @pytest.mark.parametrize(
     ("first", "second", "kept_then"),
     [
