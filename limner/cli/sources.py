@@ -38,6 +38,12 @@ MostRatio = Annotated[
 Near = Annotated[
     bool, typer.Option("--near/--no-near", help="Drop near copies too, not only exact ones.")
 ]
+Mirrors = Annotated[
+    bool,
+    typer.Option(
+        "--mirrors", help="Drop mirror images too where captions differ or tell left and right."
+    ),
+]
 Codec = Annotated[
     str, typer.Option("--codec", metavar="RUN|MODEL", help=f"A codec's run. {options.MODEL}")
 ]
@@ -93,6 +99,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     least_side: LeastSide = 16,
     most_ratio: MostRatio = 0.0,
     near: Near = True,
+    mirrors: Mirrors = False,
     write: Write = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -102,7 +109,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
         from limner.data.clean import CleanConfig, clean
         from limner.data.sources import open_source
 
-    config = CleanConfig(fit, size, least_side, most_ratio, near, write)
+    config = CleanConfig(fit, size, least_side, most_ratio, near, write, mirrors)
     began = time.perf_counter()
     report: dict[str, Any] = {}
     with showing() as show:

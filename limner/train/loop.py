@@ -80,6 +80,7 @@ def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress
         if resume and data is not None:
             data.check_unchanged()
         run = Run(create_step(config, data), config, out)
+        run.step_object.notes += data.notes if data is not None else []
     scatter_noise(share)
     first = run.resume() if resume else 0
     if share.first:
@@ -167,7 +168,7 @@ class Run:
                     count,
                     loop.steps,
                     numbers,
-                    rate * loop.batch,
+                    self._pictures(count - first, waiting.rows) / seconds,
                     (loop.steps - count) / rate,
                     validation,
                     tuple(notes),
@@ -178,6 +179,10 @@ class Run:
                 _write_down(journal, progress, seconds)
                 notes = []
                 yield progress
+
+    def _pictures(self, steps: int, rows: int) -> int:
+        """Return how many pictures some steps saw: the rows that came, or by the batch on ranks."""
+        return rows if share_here().ranks == 1 else steps * self.config.loop.batch
 
     def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
         """Do one step and return its numbers, or those before where its batch is left out."""
