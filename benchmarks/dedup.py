@@ -1,11 +1,15 @@
-"""How many planted copies `limner data clean` finds, and what looking for them costs.
+"""How many planted copies `limner data clean` finds, how many it sees where none are, and the cost.
 
-    python benchmarks/dedup.py [--scenes 1800] [--copies 25] [--size 128] [--json FILE]
+    python benchmarks/dedup.py [--scenes 1800] [--twins 100] [--mirrored 200] [--copies 25]
+        [--size 128] [--json FILE]
 
-Distinct emoji scenes and `--copies` altered copies of each of 8 kinds, as PNG files, go through the
-command's own code. Scenes are distinct when no two have the same things in the same number: emoji
-scenes with the same things on another ground are nearly alike, and rightly found so. Seconds are of
-the processor. Each copy is of another scene while there are scenes.
+Distinct pictures and `--copies` altered copies of each of 8 kinds, as PNG files with captions, go
+through the command's own code. Distinct are: emoji scenes no two of which have the same things in
+the same number; `--twins` icons, each in 8 colours, with captions that name them; `--mirrored`
+scenes of two things, each with its mirror image, with captions that tell sides. A copy has the
+caption of its original, so that two grey copies of twins are told apart. Mirrored copies are of
+originals whose captions tell no sides: of the others they are not to be found. Seconds are of the
+processor. Each copy is of another picture while there are any.
 """
 
 import argparse
@@ -14,16 +18,22 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count as count_up
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from limner.data.caption_words import tells_sides
+from limner.data.captions import caption
 from limner.data.copies import group, near_copies
 from limner.data.hashes import join
-from limner.data.scenes import Graph, render, sample_graph, scene_rng
+from limner.data.scenes import COLOURLESS, Graph, render, sample_graph, scene_rng
 from limner.data.sources import open_source
+from limner.data.sprites import COLOURS
 from limner.data.survey import Survey
 from limner.evaluate.intervals import wilson
 
@@ -65,18 +75,75 @@ KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def distinct_scenes(count: int, size: int) -> list[Image.Image]:
-    """Return scenes no two of which show the same things in the same number."""
+class Distinct(NamedTuple):
+    """A picture that is a copy of no other, and its caption."""
+
+    image: Image.Image
+    caption: str
+
+
+def distinct_scenes(count: int, size: int, told: set[str]) -> list[Distinct]:
+    """Return scenes no two of which show the same things in the same number, none as `told`."""
     seen: set[object] = set()
-    pictures: list[Image.Image] = []
-    index = 0
-    while len(pictures) < count:
-        graph = sample_graph("train", scene_rng("train", index, SEED, 4), 4)
-        index += 1
-        if (key := what_it_shows(graph)) not in seen:
+    pictures: list[Distinct] = []
+    for graph in graphs_of(SEED):
+        if len(pictures) == count:
+            break
+        if (key := what_it_shows(graph)) not in seen and words_of(graph) not in told:
             seen.add(key)
-            pictures.append(Image.fromarray(render(graph, size)))
+            pictures.append(shown(graph, size))
     return pictures
+
+
+def recoloured_twins(count: int, size: int) -> list[Distinct]:
+    """Return `count` icons, each in 8 colours and else the same to the pixel."""
+    pictures: list[Distinct] = []
+    singles = (each for each in graphs_of(SEED + 1) if each.kind == "single")
+    seen: set[str] = set()
+    for graph in singles:
+        thing = graph.things[0]
+        if graph.style in COLOURLESS or thing.noun in seen:
+            continue
+        if len(seen) == count:
+            break
+        seen.add(thing.noun)
+        for colour in random.Random(len(seen)).sample(sorted(COLOURS), 8):
+            painted = replace(graph, things=(replace(thing, colour=colour),))
+            pictures.append(shown(painted, size))
+    return pictures
+
+
+def mirrored_pairs(count: int, size: int) -> list[Distinct]:
+    """Return `count` scenes of two things side by side, each followed by its mirror image."""
+    pictures: list[Distinct] = []
+    seen: set[object] = set()
+    for graph in graphs_of(SEED + 2):
+        key = what_it_shows(graph)
+        if graph.relation != "left" or key in seen or graph.things[0] == graph.things[1]:
+            continue
+        if len(pictures) == 2 * count:
+            break
+        seen.add(key)
+        pictures.append(shown(graph, size))
+        turned = replace(graph, things=graph.things[::-1])
+        pictures.append(Distinct(ImageOps.mirror(pictures[-1].image), words_of(turned)))
+    return pictures
+
+
+def graphs_of(seed: int) -> Iterator[Graph]:
+    """Yield the graphs of training scenes of a seed, for ever."""
+    for index in count_up():
+        yield sample_graph("train", scene_rng("train", index, seed, 4), 4)
+
+
+def shown(graph: Graph, size: int) -> Distinct:
+    """Return a scene as a picture with its caption."""
+    return Distinct(Image.fromarray(render(graph, size)), words_of(graph))
+
+
+def words_of(graph: Graph) -> str:
+    """Return the English caption of a scene."""
+    return caption(graph, "en", random.Random(0))
 
 
 def what_it_shows(graph: Graph) -> object:
@@ -84,31 +151,36 @@ def what_it_shows(graph: Graph) -> object:
     return tuple(sorted((thing.noun, thing.count) for thing in graph.things))
 
 
-def plant(folder: Path, scenes: int, copies: int, size: int) -> dict[str, tuple[str, str]]:
-    """Write scenes and copies as an image folder; return each copy's kind and original."""
-    pictures = distinct_scenes(scenes, size)
-    order = list(range(scenes))
+def plant(folder: Path, pictures: list[Distinct], copies: int) -> dict[str, tuple[str, str]]:
+    """Write pictures and copies as an image folder; return each copy's kind and original."""
+    order = list(range(len(pictures)))
     random.Random(SEED).shuffle(order)
-    names = [f"s{index:05d}.png" for index in range(scenes)]
+    names = [f"s{index:05d}.png" for index in range(len(pictures))]
     files = dict(zip(names, pictures, strict=True))
     planted: dict[str, tuple[str, str]] = {}
+    turn = 0
     for number in range(copies * len(KINDS)):
         kind = list(KINDS)[number % len(KINDS)]
-        original = order[number % scenes]
+        while kind == "mirror" and tells_sides([pictures[order[turn % len(order)]].caption]):
+            turn += 1
+        original = order[turn % len(order)]
+        turn += 1
         name = f"c{number:05d}.png"
-        files[name] = KINDS[kind](pictures[original])
+        image, words = pictures[original]
+        files[name] = Distinct(KINDS[kind](image), words)
         planted[name] = (kind, names[original])
     with (folder / "metadata.jsonl").open("w") as table:
         for name in sorted(files):
-            files[name].save(folder / name)
-            table.write(json.dumps({"file_name": name, "text": f"picture {name}"}) + "\n")
+            files[name].image.save(folder / name)
+            row = {"file_name": name, "text": files[name].caption}
+            table.write(json.dumps(row) + "\n")
     return planted
 
 
-def measure(scenes: int, copies: int, size: int) -> dict[str, object]:
+def measure(pictures: list[Distinct], copies: int) -> dict[str, object]:
     """Return how many copies of each kind were found, false groups, and the seconds."""
     with tempfile.TemporaryDirectory() as place:
-        planted = plant(Path(place), scenes, copies, size)
+        planted = plant(Path(place), pictures, copies)
         survey = Survey(open_source(place))
         began = time.process_time()
         for _ in survey.read():
@@ -117,6 +189,7 @@ def measure(scenes: int, copies: int, size: int) -> dict[str, object]:
         likenesses = survey.find_copies()
         found = time.process_time()
     keys = survey.keys
+    captions = dict(zip(keys, survey.captions, strict=True))
     origin = {key: planted[key][1] if key in planted else key for key in keys}
     groups = [[keys[index] for index in each] for each in group(len(keys), likenesses)]
     together = {key: number for number, each in enumerate(groups) for key in each}
@@ -126,10 +199,16 @@ def measure(scenes: int, copies: int, size: int) -> dict[str, object]:
         hits = sum(together.get(key, -1) == together.get(of, -2) for key, of in mine)
         low, high = wilson(hits, len(mine))
         rates[kind] = {"found": hits, "of": len(mine), "low": low, "high": high}
+    false = [each for each in groups if len({origin[key] for key in each}) > 1]
+    joined = len({origin[key] for each in false for key in each})
     return {
         "pictures": len(keys),
+        "distinct": len(pictures),
         "kinds": rates,
-        "false_groups": sum(len({origin[key] for key in each}) > 1 for each in groups),
+        "false_groups": len(false),
+        "false_pictures": joined,
+        "false_most": wilson(joined, len(pictures))[1],
+        "false": [{key: captions[origin[key]] for key in each} for each in false[:20]],
         "read_seconds": read - began,
         "copies_seconds": found - read,
     }
@@ -149,7 +228,7 @@ def measure_windows(count: int) -> float:
     """Return the seconds of all passes but reading on pictures of noise."""
     noise = np.random.default_rng(SEED).integers(0, 256, (count, 64, 64), dtype=np.uint8)
     began = time.process_time()
-    near_copies(noise, range(count))
+    near_copies(noise, noise[:, ::2, ::2, None].repeat(3, axis=3), range(count))
     return time.process_time() - began
 
 
@@ -157,13 +236,19 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=1800)
+    parser.add_argument("--twins", type=int, default=100, help="icons in 8 colours each")
+    parser.add_argument("--mirrored", type=int, default=200, help="scenes with their mirror image")
     parser.add_argument("--copies", type=int, default=25, help="of each of the 8 kinds")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--hashes", type=int, default=100_000)
     parser.add_argument("--windows", type=int, default=0, help="time the passes on so many")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    result = measure(given.scenes, given.copies, given.size)
+    pictures = recoloured_twins(given.twins, given.size)
+    pictures += mirrored_pairs(given.mirrored, given.size)
+    told = {each.caption for each in pictures}
+    pictures += distinct_scenes(given.scenes, given.size, told)
+    result = measure(pictures, given.copies)
     result["seed"] = SEED
     result["join_seconds"] = measure_join(given.hashes)
     kinds = result["kinds"]
@@ -172,7 +257,8 @@ def main() -> None:
         span = f"{rate['low']:.3f} to {rate['high']:.3f}"
         print(f"{kind:20} {rate['found']:4} of {rate['of']:4}   (95 % {span})")
     print(f"seed {SEED}")
-    print(f"false groups         {result['false_groups']:4} in {given.scenes} scenes")
+    print(f"false groups         {result['false_groups']:4} in {len(pictures)} distinct pictures,")
+    print(f"                     at most {result['false_most']:.4f} of these in one (95 %)")
     print(f"reading {result['pictures']} pictures {result['read_seconds']:.1f} s, ", end="")
     print(f"finding copies {result['copies_seconds']:.1f} s")
     print(f"joining {given.hashes} hashes and their mirrors {result['join_seconds']:.1f} s")

@@ -1,4 +1,4 @@
-"""What it costs to begin: imports, and a first tiny picture in a fresh process.
+"""What it costs to begin: imports, the command line's first word, a first tiny picture.
 
     python benchmarks/startup.py [--rounds 7] [--json FILE]
 
@@ -8,6 +8,7 @@ DALLE-pytorch has a stand-in for torchvision here, which spares it that import.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ from peers import DALLE_PYTORCH, DALLE_PYTORCH_DEPS, peer_environment, peer_pyth
 from ratios import from_seconds, report
 
 IMPORT_BUDGET = 0.1  # seconds that `import limner` may add to a bare Python
+HELP_BUDGET = 0.35  # seconds of `limner --help`
+SIGN_BUDGET = 0.4  # seconds from Enter to the first word of `limner draw` on a terminal
 
 LIMNER_IMAGE = """
 import torch
@@ -49,15 +52,26 @@ model = DALLE(vae=vae, num_text_tokens=300, **sizes)
 assert model.generate_images(torch.randint(1, 300, (1, 8))).shape == (1, 3, 32, 32)
 """
 
+HELP = """
+import sys
+sys.argv = ["limner", "--help"]
+from limner.__main__ import run
+run()
+"""
+
 PROGRAMS = {
     "python": "pass",
     "import torch": "import torch",
     "import limner": "import limner",
+    "limner --help": HELP,
     "what drawing imports": DRAWING,
     "limner's first picture": LIMNER_IMAGE,
     "import dalle_pytorch": "import dalle_pytorch",
     "dalle_pytorch's first picture": PEER_IMAGE,
 }
+
+
+SIGN = "limner draw's first word"
 
 
 def seconds_of(python: Path, program: str) -> float:
@@ -68,6 +82,23 @@ def seconds_of(python: Path, program: str) -> float:
     return time.perf_counter() - began
 
 
+def seconds_to_first_sign() -> float:
+    """Return the wall seconds until `limner draw` says a word on a terminal; it is ended then."""
+    master, slave = os.openpty()
+    command = [sys.executable, "-m", "limner", "draw", "a cat"]
+    environment = peer_environment() | {"TERM": "xterm"}
+    began = time.perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=slave, env=environment
+    ) as process:
+        os.close(slave)
+        os.read(master, 1)
+        seconds = time.perf_counter() - began
+        process.terminate()
+    os.close(master)
+    return seconds
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -75,11 +106,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     peer = peer_python("dalle-pytorch", DALLE_PYTORCH, DALLE_PYTORCH_DEPS)
-    taken: dict[str, list[float]] = {name: [] for name in PROGRAMS}
+    taken: dict[str, list[float]] = {name: [] for name in (*PROGRAMS, SIGN)}
     for _ in range(options.rounds + 1):
         for name, program in PROGRAMS.items():
             python = peer if "dalle_pytorch" in name else Path(sys.executable)
             taken[name].append(seconds_of(python, program))
+        taken[SIGN].append(seconds_to_first_sign())
     seconds = {name: values[1:] for name, values in taken.items()}
     for name, values in seconds.items():
         middle = sorted(values)[len(values) // 2]
@@ -93,6 +125,10 @@ def main() -> None:
     theirs, ours = seconds["dalle_pytorch's first picture"], seconds["limner's first picture"]
     rows = [
         from_seconds("100 ms / what import limner adds", [IMPORT_BUDGET] * len(added), added, 1.0),
+        from_seconds("350 ms / limner --help", [HELP_BUDGET] * len(added),
+                     seconds["limner --help"], 1.0),
+        from_seconds("400 ms / limner draw's first word", [SIGN_BUDGET] * len(added),
+                     seconds[SIGN], 1.0),
         from_seconds("import torch / what drawing imports", torch, first, 1 / 1.05),
         from_seconds("import torch / limner's first picture", torch, ours, None),
         from_seconds("first tiny picture, dalle_pytorch / limner", theirs, ours, 3.0),

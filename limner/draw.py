@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from limner.arguments import sort_arguments
 from limner.errors import UsageError, quote
 from limner.finish.rank import check_best_of, keep_best
@@ -22,6 +24,8 @@ from limner.types import ModelInfo, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
     from typing import Unpack
+
+    from PIL.Image import Image
 
     from limner.arguments import DrawOptions, VaryOptions
 
@@ -155,12 +159,12 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     info = info_of(pipeline)
     settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
     settings |= {"family": info.family, "model_hash": info.sha256}
-    if pipeline.device.type != "cpu":
-        settings["device"] = pipeline.device.type
-    if pipeline.precision != "fp32":
-        settings["precision"] = pipeline.precision
+    settings |= {"device": pipeline.device.type, "precision": pipeline.precision}
+    settings["torch"] = str(torch.__version__)
+    if source := getattr(pipeline, "source", ""):
+        settings["source"] = source
     if request.image is not None:
-        settings["image_sha256"] = hashlib.sha256(request.image.tobytes()).hexdigest()
+        settings["image_sha256"] = image_hash(request.image)
     if request.logits_processors:
         settings["logits_processors"] = [name_of(each) for each in request.logits_processors]
     if adapters := getattr(pipeline, "adapters", None):
@@ -180,6 +184,11 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
 def name_of(processor: Any) -> str:
     """Return how a function or an object that is called is named in a picture's settings."""
     return str(getattr(processor, "__name__", type(processor).__name__))
+
+
+def image_hash(image: Image) -> str:
+    """Return the SHA-256 of a picture's pixels, by which the varied one is known again."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 def info_of(pipeline: Any) -> ModelInfo:

@@ -186,6 +186,7 @@ def png_texts(
     settings: Mapping[str, Any],
     *,
     size: tuple[int, int],
+    notes: Sequence[str] = (),
 ) -> dict[str, str]:
     """Return the PNG text chunks: the `parameters` line of other tools, and `limner` as JSON."""
     fields = {
@@ -201,6 +202,7 @@ def png_texts(
     }
     known = [f"{key}: {_parameter(value)}" for key, value in fields.items() if value is not None]
     own = {"prompt": prompt, "seed": seed, "model": model, **settings}
+    own |= {"notes": list(notes)} if notes else {}
     return {
         "parameters": f"{prompt}\n{', '.join(known)}",
         "limner": json.dumps(own, ensure_ascii=False, sort_keys=True),

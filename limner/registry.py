@@ -82,6 +82,8 @@ def load(
     chosen, computes = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
     place = resolve(model)
     pipeline = load_checkpoint(place.folder, allow_nonfinite=allow_nonfinite, root=place.root)
+    if str(model).startswith(hub.PREFIX):
+        pipeline.source = str(model)  # pictures say it, so that they can be drawn again
     if precision != "fp32":
         if not hasattr(pipeline, "set_precision"):
             raise UsageError(

@@ -184,9 +184,9 @@ class Picture:
 
         texts = {}
         if metadata:
-            texts = png_texts(
-                self.prompt, self.seed, self.model, self.settings, size=self.image.size
-            )
+            notes = [str(each) for each in self.notes]
+            about = (self.prompt, self.seed, self.model, self.settings)
+            texts = png_texts(*about, size=self.image.size, notes=notes)
         return encode_png(self.image, texts)
 
     def save(self, path: str | Path, *, metadata: bool = True) -> None:

@@ -13,6 +13,7 @@ from limner import adapters
 from limner.adapters import METADATA, AdapterInfo, Choice, read_adapter, save_adapter
 from limner.errors import CheckpointError, UsageError
 from limner.registry import load
+from limner.text.words import count_words
 from tests.tiny_model import save_tiny_model
 
 LAYER = "prior.transformer.blocks.0.attention.qkv"
@@ -194,3 +195,17 @@ def test_a_newer_format_is_refused(
     monkeypatch.setattr(adapters, "FORMAT", 1)
     with pytest.raises(CheckpointError, match="was made by a newer limner"):
         read_adapter(path)
+
+
+def test_the_word_of_an_adapter_counts_as_seen(tmp_path: Path) -> None:
+    """W9: a word that an adapter was taught is no word that the model has never seen."""
+    plain = limner.load(save_tiny_model(tmp_path / "plain"))
+    plain.words = count_words(["a red apple"])
+    plain.save(tmp_path / "m")
+    model = tmp_path / "m"
+    write(tmp_path / "sks.safetensors", model, word="sks")
+    adapted = load(model, adapters=[str(tmp_path / "sks.safetensors")])
+    (picture,) = limner.draw("a red sks", model=adapted, seed=3)
+    assert picture.notes == () and picture.revised_prompt == "a red sks"
+    (picture,) = limner.draw("a red sks", model=model, seed=3)
+    assert picture.revised_prompt == "a red" and picture.notes[0].words == ("sks",)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import limner
 from limner import registry
 from limner.cli import main
 from limner.evaluate.conditions import Conditions, Reference
@@ -34,6 +35,7 @@ OPEN = {  # what is in them depends on names
     "audit memorisation": {"conditions"},
     "audit bias": {"conditions"},
     "data encode": {"files"},
+    "info": {"pictures[].settings"},
     "train --plan": {"parameters"},
     "models parts": {
         "codecs", "priors", "text_encoders", "image_encoders", "pipelines", "samplers",
@@ -102,6 +104,8 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["held/red_apple/a.png", "-n", "2", "--model", "tiny-unclip"],
         ["held/red_apple/a.png", "a red zebra", "--model", "tiny-unclip", "--steps", "2"],
     ],
+    "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
+    "info": [["old.png", "held/red_apple/a.png"]],
     "models list": [[]],
     "models parts": [[]],
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],
@@ -224,6 +228,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
     write_photos(folder)
+    limner.draw("a red apple", model=folder / "tiny", seed=7)[0].save(folder / "old.png")
     found: dict[str, list[Any]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

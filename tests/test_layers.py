@@ -30,6 +30,7 @@ GROUPS = (
     (
         "pipelines",
         "finish",
+        "metadata",
         "convert",
         "checkpoint",
         "adapters",

@@ -16,17 +16,26 @@ import typer
 from limner import __version__
 from limner.cli import audit, clip, data, models, sources
 from limner.cli.adapt import adapt
+from limner.cli.again import again
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
 from limner.cli.command import Command, Group
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
+from limner.cli.endings import (
+    answering,
+    came_of_a_signal,
+    leaving_on_signals,
+    sentence_of,
+)
 from limner.cli.evaluate import evaluate
-from limner.cli.messages import localised, usage_localised
+from limner.cli.exits import INTERRUPTED
+from limner.cli.info import info
+from limner.cli.messages import say, usage_localised
+from limner.cli.progress import clock, start_clock, tell_time
 from limner.cli.train import train
 from limner.cli.vary import vary
-from limner.errors import LimnerError, ResourceError, is_out_of_memory
 
 
 class Commands(Group):
@@ -40,7 +49,10 @@ class Commands(Group):
     def invoke(self, ctx: Any) -> Any:
         """Read the arguments of the command and run it."""
         with usage_localised():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:  # releases of typer differ in what they make of it
+                raise SystemExit(INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -90,6 +102,8 @@ def options(
 
 app.command("draw", cls=Command)(draw)
 app.command("vary", cls=Command)(vary)
+app.command("again", cls=Command)(again)
+app.command("info", cls=Command)(info)
 app.add_typer(models.app, name="models")
 data.app.command("check", cls=Command)(sources.check)
 data.app.command("clean", cls=Command)(sources.clean)
@@ -118,21 +132,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    try:
-        app(args=kept, prog_name="limner")
-    except LimnerError as error:
-        _exit(error, str(error), error.exit_code, debug)
-    except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
-        if is_out_of_memory(error):
-            text = "there is not enough memory for this; ask for fewer pictures at once"
-            _exit(error, text, ResourceError.exit_code, debug)
-        text = f"internal error, {type(error).__name__}: {error}; see where with --debug"
-        _exit(error, text, LimnerError.exit_code, debug)
+    start_clock(whole_process=arguments is None)
+    with leaving_on_signals():
+        try:
+            _run(kept)
+        except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
+            if debug:
+                traceback.print_exception(error)
+            if came_of_a_signal(error):
+                raise SystemExit(clock().left) from None
+            text, code = sentence_of(error)
+            say(text, before="limner: ")
+            raise SystemExit(code) from None
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED) from None
     raise SystemExit(0)
 
 
-def _exit(error: BaseException, text: str, code: int, debug: bool) -> NoReturn:
-    if debug:
-        traceback.print_exception(error)
-    typer.echo(f"limner: {localised(text)}", err=True)
-    raise SystemExit(code) from None
+def _run(words: Sequence[str]) -> None:
+    """Run a command to its end; SystemExit when it ends otherwise than well."""
+    with answering():
+        try:
+            app(args=words, prog_name="limner")
+        except SystemExit as ended:
+            if ended.code:
+                raise
+    tell_time()

@@ -13,6 +13,7 @@ import typer
 
 from limner.cli import options
 from limner.cli.messages import say
+from limner.cli.progress import loading
 from limner.cli.train import (
     EXIT_CODES,
     refuse_older_state,
@@ -86,8 +87,8 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     registry.check(model)
     check_device(device)
-    from limner.train.config import AdaptTraining
-
+    with loading(model):
+        from limner.train.config import AdaptTraining
     changes = AdaptTraining(
         rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )
@@ -97,7 +98,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         raise UsageError(
             f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
         )
-    last, stopped, seconds = _train(config, resume, quiet)
+    last, stopped, seconds = _train(config, resume)
     _place(config, out)
     answer = {
         "out": str(out),
@@ -150,16 +151,15 @@ def _loop(steps: int, learning_rate: float, seed: int, device: str) -> LoopConfi
     )
 
 
-def _train(
-    config: TrainConfig, resume: bool, quiet: bool
-) -> tuple[Progress | None, int | None, float]:
+def _train(config: TrainConfig, resume: bool) -> tuple[Progress | None, int | None, float]:
     """Run to the end or to a signal; return the last progress, the signal, and the seconds."""
-    from limner.train.loop import train
+    with loading(config.start_from):
+        from limner.train.loop import train
 
     began, last = time.perf_counter(), None
     steps = cast("Generator[Progress, None, None]", train(config, resume=resume))
     with stopping() as stop, closing(steps):
-        for progress in until(stop, with_progress(steps, "adapt", quiet)):
+        for progress in until(stop, with_progress(steps, "adapt")):
             last = progress
     return last, stop.signal, time.perf_counter() - began
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
+from limner.cli import complete, options, progress
 from limner.cli.files import STANDARD, Place
-from limner.cli.measuring import conditions_of, drawing, label_of, read_asked, watching
+from limner.cli.measuring import conditions_of, drawing, label_of, read_asked
 from limner.cli.messages import say
 from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
@@ -93,8 +93,6 @@ def arena(  # noqa: PLR0913  # typer reads the options off the signature
 
 def open_votes(models: list[str], folder: Path | None) -> Votes:
     """Return the arena's store, which need not be there yet; UsageError for a wrong number."""
-    from limner.evaluate.votes import Votes
-
     if (folder is None and len(models) < 2) or len(models) == 1:
         raise UsageError(
             "an arena is between at least 2 models; name them, or give an arena's --out"
@@ -103,6 +101,8 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
         raise UsageError(f"{len(models)} models; an arena takes at most {MODELS_LIMIT}")
     names = "-".join(map(label_of, models))
     place = folder or Path("runs") / f"arena-{names}"
+    with progress.loading("the arena"):
+        from limner.evaluate.votes import Votes
     return Votes(place / "arena.db")
 
 
@@ -117,8 +117,9 @@ def set_up(
     votes: Votes, models: list[str], prompts: list[str], seed: int | None, *, new: bool
 ) -> None:
     """Begin an arena, where `new` allows it, or see that the one there is what is asked for."""
-    from limner.evaluate.prompted import SEEDS
-    from limner.evaluate.votes import Setup, match
+    with progress.loading("the arena"):
+        from limner.evaluate.prompted import SEEDS
+        from limner.evaluate.votes import Setup, match
 
     if votes.exists():
         match(votes.setup(), models, prompts, seed)
@@ -140,8 +141,9 @@ def set_up(
 
 def draw_missing(votes: Votes, loading: Loading, request: Request, quiet: bool) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
-    from limner.evaluate.prompted import BATCH, seeds_of
-    from limner.images import encode_png, to_images
+    with progress.loading("the arena"):
+        from limner.evaluate.prompted import BATCH, seeds_of
+        from limner.images import encode_png, to_images
 
     setup = votes.setup()
     seeds = [each[0] for each in seeds_of(len(setup.prompts), setup.seed, 1)]
@@ -152,7 +154,7 @@ def draw_missing(votes: Votes, loading: Loading, request: Request, quiet: bool) 
         pipeline = loading.drawer(model).load()
         votes.keep_conditions(number, conditions_of(pipeline, request).to_json())
         draw = drawing(pipeline, request)
-        with watching(quiet) as watch:
+        with progress.showing() as watch:
             for first in range(0, len(missing), BATCH):
                 watch(f"drawing {number + 1} of {len(setup.models)}", first, len(missing))
                 places = missing[first : first + BATCH]
@@ -177,6 +179,7 @@ def serve(votes: Votes, host: str, port: int) -> None:
         say(f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
+    progress.clock().left = None  # Ctrl-C ended the serving alone
 
 
 def tell_standing(votes: Votes, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
+from limner.cli import complete, options, progress
 from limner.cli.command import Group
 from limner.cli.measuring import (
     Watch,
@@ -21,7 +21,6 @@ from limner.cli.measuring import (
     hardware_of,
     report_folder,
     tell,
-    watching,
 )
 from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import UsageError
@@ -104,9 +103,6 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     SOURCE of --on is what the model was trained on. 10 drawings of each caption or more show
     cliques.
     """
-    from limner.evaluate.audit_reports import render_memorisation, say_bound
-    from limner.evaluate.memorising import audit
-
     began = time.perf_counter()
     for name, value in (("--captions", captions), ("--count", count)):
         if not 1 <= value <= MOST:
@@ -117,7 +113,10 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     elif held_out is not None:
         raise UsageError("--held-out needs a model, whose losses tell; leave it out")
     folder = report_folder(out, "audit-memorisation", [target], as_json=as_json)
-    with watching(quiet) as watch:
+    with progress.loading(target):
+        from limner.evaluate.audit_reports import render_memorisation, say_bound
+        from limner.evaluate.memorising import audit
+    with progress.showing() as watch:
         material = from_model(target, plan, watch) if is_model(target) else from_folder(target, on)
         result = audit(material.drawn, material.trained, material.prompts)
     answer = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
+from limner.cli import complete, options, progress
 from limner.cli.audit import MOST, drawings
 from limner.cli.files import Place, read_prompts
 from limner.cli.measuring import (
@@ -24,9 +24,7 @@ from limner.cli.measuring import (
     read_asked,
     report_folder,
     tell,
-    watching,
 )
-from limner.cli.messages import say
 from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
@@ -106,8 +104,9 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     Without --json the pictures and a sheet of their labels are written too; correct the sheet by
     hand and audit it again. 10 pictures of each prompt are the fewest.
     """
-    from limner.evaluate.audit_reports import render_bias
-    from limner.evaluate.leaning import LEAST, audit, read_reference
+    with progress.loading(subject):
+        from limner.evaluate.audit_reports import render_bias
+        from limner.evaluate.leaning import LEAST, audit, read_reference
 
     began = time.perf_counter()
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
@@ -122,7 +121,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     if not is_sheet:
         asking = Asked(prompts_of(prompts), names, count, seed, sampled.request(), folder)
         judges = open_judges(clip)
-        with watching(quiet) as watch:
+        with progress.showing() as watch:
             given = from_model(loading.drawer(subject).load(), judges, asking, watch)
     found = audit(given.labels, expected, vendi=given.vendi, seed=seed)
     few = [each.prompt for each in found if each.pictures < LEAST]
@@ -143,8 +142,8 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     for each in found:
         told = ", ".join(f"{name} {score}" for name, score in each.shares.items())
         typer.echo(f"{each.prompt}: {told}")
-    for note in () if quiet else notes:
-        say(f"note: {note}")
+    for text in notes:
+        progress.note(text)
     typer.echo(str(path))
 
 

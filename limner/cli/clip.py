@@ -13,8 +13,8 @@ import typer
 from limner.cli import options
 from limner.cli.command import Command, Group
 from limner.cli.files import open_picture
-from limner.cli.messages import say
 from limner.cli.models import table
+from limner.cli.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
 
@@ -34,12 +34,13 @@ def rank(
     """Put IMAGES in order by how well they fit a prompt (100 x cosine), the best first."""
     request = Request(prompt)
     check(clip, device)
-    from limner.finish.rank import rank as rank_images
-    from limner.pipelines.requests import reading_of
-    from limner.registry import load_clip
-
     opened = [open_picture(path) for path in images]
-    loaded = load_clip(clip, device=device)
+    with loading(clip):
+        from limner.finish.rank import rank as rank_images
+        from limner.pipelines.requests import reading_of
+        from limner.registry import load_clip
+
+        loaded = load_clip(clip, device=device)
     began = time.perf_counter()
     reading = reading_of(request, loaded)
     ranked = rank_images(loaded, reading.text, opened)
@@ -70,16 +71,18 @@ def classify(
 ) -> None:
     """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
     check(clip, device)
-    from limner.pipelines.requests import reading_of
-    from limner.registry import load_clip
 
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
     opened = open_picture(image)
-    loaded = load_clip(clip, device=device)
+    with loading(clip):
+        from limner.pipelines.requests import reading_of
+        from limner.registry import load_clip
+
+        loaded = load_clip(clip, device=device)
     shares = loaded.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
     typed = [Request(name, verbatim=True) for name in names]
-    notes = [note for request in typed for note in reading_of(request, loaded).notes]
+    notes = [each for request in typed for each in reading_of(request, loaded).notes]
     report(
         {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
         | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
@@ -108,5 +111,5 @@ def report(
         )
         return
     typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
-    for note in () if quiet else notes:
-        say(f"note: {note}")
+    for each in notes:
+        note(str(each))

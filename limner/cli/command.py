@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from limner.cli.files import STANDARD, no_stream
 from limner.cli.options import OLD, STREAMS
+from limner.cli.progress import clock
 from limner.cli.settings import HANDED_ON, config_path, handed_on, of_parameters
 from limner.errors import UsageError, quote
 
@@ -79,6 +80,7 @@ class Command(TyperCommand):
         A value of a variable or the file that is wrong is told as such: a person may have forgotten
         that it is set.
         """
+        clock().quiet = bool(ctx.params.get("quiet"))
         try:
             with handed_on() as names:
                 ctx.meta[HANDED_ON] = names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
+from limner.cli import complete, options, progress
 from limner.cli.measuring import (
     Judges,
     Watch,
@@ -23,7 +23,6 @@ from limner.cli.measuring import (
     read_asked,
     report_folder,
     tell,
-    watching,
 )
 from limner.cli.options import Loading, Sampled, grouped
 from limner.types import Request
@@ -84,8 +83,6 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
-    from limner.evaluate.comparing import compare as compare_scores
-    from limner.evaluate.comparing import render_comparison
     from limner.evaluate.prompts import Plan, check_count
 
     began = time.perf_counter()
@@ -99,6 +96,9 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
         loading.check(each, clip)
     folder = report_folder(out, "compare", [a, b], as_json=as_json)
     judges = open_judges(clip) if on != "scenes" or tries != 1 else Judges()
+    with progress.loading(a):
+        from limner.evaluate.comparing import compare as compare_scores
+        from limner.evaluate.comparing import render_comparison
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     way = Way(loading, request, judges, tries, quiet)
     first, first_about = score(a, yardstick, way, shift=0)
@@ -172,7 +172,7 @@ def score(
         return plain(texts, [each + shift for each in seeds])
 
     draw = choose_best(shifted, way.judges.clip, way.best_of)
-    with watching(way.quiet) as watch:
+    with progress.showing() as watch:
         found = yardstick.judge(draw, pipeline.size, watch)
     used = way.judges if way.best_of > 1 or "CLIP" in yardstick.score else Judges()
     return found, conditions_of(pipeline, way.request, judges=used, best_of=way.best_of)

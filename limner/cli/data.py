@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated
+from contextlib import closing
+from typing import Annotated
 
 import typer
 
 from limner.cli import complete, options
 from limner.cli.command import Command, Group
-
-if TYPE_CHECKING:
-    from types import FrameType
+from limner.cli.progress import loading, showing
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Make, check and clean data to train on.")
 make = typer.Typer(cls=Group, no_args_is_help=True, help="Make pictures with captions.")
@@ -60,12 +55,14 @@ def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Make emoji scenes: PNG files and metadata.jsonl with captions, graphs and boxes."""
-    from limner.data.make import SceneFolder, make_scenes
+    with loading("scenes", tells=False):
+        from limner.data.make import SceneFolder, make_scenes
 
     settings = SceneFolder(split, count, size, level, seed, language, str(font) if font else None)
     began = time.perf_counter()
-    with leaving_on_termination(), closing(make_scenes(settings, out)) as done:
-        show_progress(done, count, quiet)
+    with closing(make_scenes(settings, out)) as steps, showing() as show:
+        for done in steps:
+            show("scenes", done, count)
     answer = {
         "out": str(out),
         "split": split,
@@ -77,32 +74,3 @@ def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(time.perf_counter() - began, 3),
     }
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else str(out))
-
-
-def show_progress(done: Iterator[int], total: int, quiet: bool) -> None:
-    """Run an iterator of counts to its end, with a bar on stderr where a person can see one."""
-    if quiet or not sys.stderr.isatty():
-        for _ in done:
-            pass
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("scenes", total=total)
-        for number in done:
-            progress.update(task, completed=number)
-
-
-@contextmanager
-def leaving_on_termination() -> Iterator[None]:
-    """Let SIGTERM leave as an exception does, so that what was begun is cleared away."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -10,6 +10,7 @@ import typer
 
 from limner.cli import options
 from limner.cli.models import shown, table
+from limner.cli.progress import loading
 from limner.cli.settings import HANDED_ON, effects, strangers
 
 
@@ -23,11 +24,13 @@ def doctor(
     The speed is that of drawing with MODEL.
     """
     from limner import registry
-    from limner.doctor import examine
 
     registry.check(model)
     held = effects(os.environ, ctx.meta.get(HANDED_ON, ()))
-    answer = examine(model)
+    with loading(model):
+        from limner.doctor import examine
+
+        answer = examine(model)
     answer["settings"] = [
         {"key": each.setting.key, "value": each.value, "from": each.source} for each in held
     ]

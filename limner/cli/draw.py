@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +11,9 @@ import typer
 from limner.cli import options
 from limner.cli.drawing import drawings
 from limner.cli.files import STANDARD, Place, read_prompts
-from limner.cli.messages import localised
+from limner.cli.messages import say
 from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.progress import with_progress
 from limner.cli.settings import is_set
 from limner.cli.writing import (
     Choice,
@@ -21,7 +21,7 @@ from limner.cli.writing import (
     Manner,
     command_line,
     report,
-    with_progress,
+    unusual,
     write_files,
 )
 from limner.errors import DataError, UsageError, quote
@@ -48,12 +48,6 @@ Metadata = Annotated[
         help="Write prompt, seed and model into the PNG.",
     ),
 ]  # fmt: skip
-Verbatim = Annotated[
-    bool,
-    typer.Option(
-        "--verbatim", help="Draw the prompt as typed, words the model never saw included."
-    ),
-]
 Strict = Annotated[
     bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
 ]
@@ -74,7 +68,6 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     ray: options.Ray = "",
     preview: Preview = True,
     metadata: Metadata = True,
-    verbatim: Verbatim = False,
     strict: Strict = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -84,7 +77,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     choice = Choice(count, best_of, clip)
 
     def ask(text: str) -> Request:
-        asked = {"seed": seed, "guidance": sampled.guidance, "verbatim": verbatim}
+        asked = {"seed": seed, "guidance": sampled.guidance, "verbatim": sampled.verbatim}
         return Request(text, choice.drawn, sampling=sampling, **asked)  # type: ignore[arg-type]
 
     if best_of is not None:
@@ -98,7 +91,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     loading.check(model, choice.name if best_of is not None else None)
     choice = choice.ready()
     drawer = loading.drawer(model)
-    all_drawn = drawings(drawer, requests, partial(with_progress, manner=manner), ray)
+    all_drawn = drawings(drawer, requests, with_progress, ray)
     for request, (pictures, seconds) in zip(requests, all_drawn, strict=True):
         drawn = write_files(request, pictures, seconds, place, manner, choice)
         again = repeat_command(request, model, out, drawn, choice, drawer.adapters)
@@ -134,7 +127,7 @@ def read_requests(
             message = f"{quote(str(path), 100)} line {number}: {error}"
             if strict:
                 raise DataError(message) from error
-            typer.echo(f"limner: {localised(message)}", err=True)
+            say(message, before="limner: ")
             bad.append(number)
     if not requests:
         raise DataError(f"{quote(str(path), 100)} has no prompt that can be drawn")
@@ -169,8 +162,8 @@ def repeat_command(
         "--guidance-schedule": sampling.guidance_schedule,
         "--steps": sampling.steps,
         "--sampler": sampling.sampler,
-        "--precision": drawn.pictures[0].settings.get("precision"),
-        "--device": drawn.pictures[0].settings.get("device"),
+        "--precision": unusual(drawn, "precision", "fp32"),
+        "--device": unusual(drawn, "device", "cpu"),
     }
     added = [word for each in adapters for word in ("--adapter", each)]
     added += ["--verbatim"] if request.verbatim else []

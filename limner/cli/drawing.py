@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from limner.cli.progress import loading
 from limner.types import Picture, Request, Step
 
 Shown = Callable[[Iterator[Step], str], Iterator[Step]]
@@ -23,16 +24,17 @@ class Drawer:
     device: str = "cpu"
 
     def load(self) -> Any:
-        """Return the pipeline."""
-        from limner.registry import load_to_draw
+        """Return the pipeline, and say on a terminal that it is being loaded."""
+        with loading(self.model):
+            from limner.registry import load_to_draw
 
-        return load_to_draw(
-            self.model,
-            allow_nonfinite=self.allow_nonfinite,
-            precision=self.precision,
-            device=self.device,
-            adapters=self.adapters,
-        )
+            return load_to_draw(
+                self.model,
+                allow_nonfinite=self.allow_nonfinite,
+                precision=self.precision,
+                device=self.device,
+                adapters=self.adapters,
+            )
 
 
 def drawings(
@@ -44,21 +46,23 @@ def drawings(
     nothing is shown. Raises what loading and drawing raise, and as `limner.data.on_ray.spread`.
     """
     if ray:
-        from limner.data.on_ray import spread
+        with loading("Ray"):
+            from limner.data.on_ray import spread
 
         yield from spread(ray, _remote, drawer, requests)
         return
     pipeline = drawer.load()
     for request in requests:
-        yield _draw(pipeline, request, show)
+        yield draw_one(pipeline, request, show)
 
 
 def _remote(drawer: Drawer) -> Callable[[Request], tuple[list[Picture], float]]:
     pipeline = drawer.load()
-    return lambda request: _draw(pipeline, request, lambda steps, prompt: steps)
+    return lambda request: draw_one(pipeline, request, lambda steps, prompt: steps)
 
 
-def _draw(pipeline: Any, request: Request, show: Shown) -> tuple[list[Picture], float]:
+def draw_one(pipeline: Any, request: Request, show: Shown) -> tuple[list[Picture], float]:
+    """Return the pictures of a request, and the seconds that drawing them took."""
     from limner.draw import finish
 
     began = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
+from limner.cli import complete, options, progress
 from limner.cli.measuring import (
     CHOSE_AND_JUDGED,
     Judges,
@@ -27,9 +27,7 @@ from limner.cli.measuring import (
     report_folder,
     tell,
     varying,
-    watching,
 )
-from limner.cli.messages import say
 from limner.cli.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
 from limner.types import Request
@@ -170,10 +168,11 @@ def sets_of(text: str | None) -> tuple[str, ...]:
 
 def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | None) -> None:
     """Load the model, score its scenes, and tell."""
-    from limner.data.sprites import find_font
-    from limner.evaluate.prompted import choose_best
-    from limner.evaluate.prompts import Plan
-    from limner.evaluate.scenes import score_scenes
+    with progress.loading(task.model):
+        from limner.data.sprites import find_font
+        from limner.evaluate.prompted import choose_best
+        from limner.evaluate.prompts import Plan
+        from limner.evaluate.scenes import score_scenes
 
     began = time.perf_counter()
     names = sets_of(sets)
@@ -190,7 +189,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
     plan = Plan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
-    with watching(task.quiet) as watch:
+    with progress.showing() as watch:
         result = score_scenes(
             draw, plan, codec=codec, vary=vary, prior=prior_of(pipeline), network=judges.network,
             font=face, watch=watch,
@@ -223,9 +222,10 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
 
 def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     """Load the model, draw prompts, compute all figures that can be had, and tell."""
-    from limner.evaluate.folder import captioned, pictures_in, reference_of
-    from limner.evaluate.prompted import Measurement, draw_prompts, measure
-    from limner.evaluate.resampling import LEAST, too_few
+    with progress.loading(task.model):
+        from limner.evaluate.folder import captioned, pictures_in, reference_of
+        from limner.evaluate.prompted import Measurement, draw_prompts, measure
+        from limner.evaluate.resampling import LEAST, too_few
 
     began = time.perf_counter()
     reference: Reference | None = None
@@ -245,7 +245,7 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     pipeline = task.loading.drawer(task.model).load()
     draw = drawing(pipeline, task.request)
     notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
-    with watching(task.quiet) as watch:
+    with progress.showing() as watch:
         shown = draw_prompts(
             draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch
         )
@@ -297,8 +297,8 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
         return
     rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.figures]
     typer.echo(table([*rows, *conditions.rows()]))
-    for note in () if task.quiet else result.notes:
-        say(f"note: {note}")
+    for each in result.notes:
+        progress.note(each)
     typer.echo(str(path))
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from limner.cli.files import STANDARD, Place, read_prompts, slug
+from limner.cli.progress import loading
 from limner.errors import UsageError, did_you_mean, quote
 from limner.types import PICTURES_LIMIT, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from limner.evaluate.conditions import Conditions, Reference
     from limner.evaluate.likelihood import TokenPrior
@@ -43,15 +43,16 @@ class Judges:
 
 def open_judges(clip: str, features: str | None = None, weights: Path | None = None) -> Judges:
     """Load the CLIP that is named, or that is embedded, and the feature network."""
-    from limner.evaluate.networks import clip_network, open_network
-    from limner.registry import load_clip
+    with loading(clip or "clip"):
+        from limner.evaluate.networks import clip_network, open_network
+        from limner.registry import load_clip
 
-    loaded = load_clip(clip)
-    seen = clip_network(loaded, "limner-clip")
-    if features is None and weights is None:
-        return Judges(loaded, seen, seen)
-    network = open_network(features or "limner-clip", clip=loaded, weights=weights)
-    return Judges(loaded, seen, network)
+        loaded = load_clip(clip)
+        seen = clip_network(loaded, "limner-clip")
+        if features is None and weights is None:
+            return Judges(loaded, seen, seen)
+        network = open_network(features or "limner-clip", clip=loaded, weights=weights)
+        return Judges(loaded, seen, network)
 
 
 def check_best_of(best_of: int) -> None:
@@ -145,9 +146,20 @@ def hardware_of(device: Any = None) -> str:
 
 
 def drawing(pipeline: Any, request: Request) -> Draw:
-    """Return how the pipeline draws prompts with the sampling that the request asks for."""
+    """Return how the pipeline draws prompts with the sampling that the request asks for.
+
+    They are read as `limner draw` reads them, unless the request is verbatim.
+    """
+    from limner.pipelines.requests import reading_of
+
     sampling = pipeline.settle(request)
-    return lambda prompts, seeds: pipeline.draw_many(prompts, seeds, sampling)
+
+    def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        read = [reading_of(replace(request, prompt=each), pipeline).text for each in prompts]
+        images: Tensor = pipeline.draw_many(read, seeds, sampling)
+        return images
+
+    return draw
 
 
 def varying(pipeline: Any, request: Request) -> Vary | None:
@@ -225,23 +237,3 @@ def _free_page(folder: Path) -> Path:
         if not any(os.path.lexists(each) for each in (path, path.with_suffix(".json"))):
             return path
         number += 1
-
-
-@contextmanager
-def watching(quiet: bool = False) -> Iterator[Watch]:
-    """Give a function that shows how far each set is, on stderr, where a person can see it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda name, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        tasks: dict[str, Any] = {}
-
-        def watch(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done)
-
-        yield watch

@@ -7,6 +7,7 @@ template stays English. The file is read only when the locale asks for Chinese.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -30,9 +31,13 @@ _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _PLACEHOLDER = re.compile(r"\{(\d+)(!o|!t)?\}")
 
 
-def say(text: str) -> None:
-    """Tell a person an English message on stderr, in the language of the locale."""
-    typer.echo(localised(text), err=True)
+def say(text: str, *, before: str = "") -> None:
+    """Tell a person an English message on stderr, in the language of the locale.
+
+    What is said `before` it stays as it is. Where stderr takes nothing, the command goes on.
+    """
+    with contextlib.suppress(OSError):
+        typer.echo(before + localised(text), err=True)
 
 
 def localised(text: str) -> str:

@@ -12,6 +12,7 @@ import typer
 
 from limner.cli import options
 from limner.cli.command import Command, Group
+from limner.cli.progress import loading
 from limner.errors import UsageError, quote
 
 app = typer.Typer(
@@ -24,7 +25,8 @@ Search = Annotated[str, typer.Option("--search", help="Only words that contain t
 @app.command("list", cls=Command)
 def list_models(as_json: options.AsJson = False) -> None:
     """List the models that can be drawn with by name."""
-    from limner import registry
+    with loading("the models", tells=False):
+        from limner import registry
 
     entries = [entry.to_json() for entry in registry.list_models()]
     if as_json:
@@ -48,9 +50,10 @@ def list_models(as_json: options.AsJson = False) -> None:
 @app.command("parts", cls=Command)
 def list_parts(as_json: options.AsJson = False) -> None:
     """List the parts that a model can be made of, by the names that configs take."""
-    from limner import registry
+    with loading("the parts", tells=False):
+        from limner import registry
 
-    parts = registry.list_parts()
+        parts = registry.list_parts()
     if as_json:
         typer.echo(json.dumps(parts, ensure_ascii=False))
         return
@@ -65,7 +68,8 @@ def list_parts(as_json: options.AsJson = False) -> None:
 @app.command("show", cls=Command)
 def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
     """Show what one model is made of and what its card says."""
-    from limner import registry
+    with loading(model, tells=False):
+        from limner import registry
 
     details = registry.details(model)
     if as_json:

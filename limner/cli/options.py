@@ -39,6 +39,7 @@ OLD = {
 STREAMS: Mapping[str, frozenset[str]] = {
     "draw": frozenset({"prompt", "prompts", "out"}),
     "vary": frozenset({"image", "out"}),
+    "again": frozenset({"out"}),
     "rank": frozenset({"images"}),
     "classify": frozenset({"image"}),
     "train": frozenset({"config"}),
@@ -261,6 +262,10 @@ Steps = Annotated[
         "--steps", show_default=_OWN, help="Denoising steps, of a model that draws from noise."
     ),
 ]
+Verbatim = Annotated[
+    bool,
+    typer.Option("--verbatim", help="Draw prompts as typed, words the model never saw included."),
+]
 Sampler = Annotated[
     str | None,
     typer.Option(
@@ -314,17 +319,20 @@ class Sampled:
     guidance_schedule: Schedule = None
     steps: Steps = None
     sampler: Sampler = None
+    verbatim: Verbatim = False
 
     @property
     def sampling(self) -> Sampling:
         """The same as the library takes it; UsageError for a value out of range."""
         values = dataclasses.asdict(self)
-        del values["guidance"]
+        del values["guidance"], values["verbatim"]
         return Sampling(**values)
 
     def request(self) -> Request:
         """Return a request that carries these settings, for drawings of many prompts."""
-        return Request("settings", guidance=self.guidance, sampling=self.sampling)
+        return Request(
+            "settings", guidance=self.guidance, sampling=self.sampling, verbatim=self.verbatim
+        )
 
 
 GROUPS = (Loading, Sampled)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from limner.cli import complete, options
-from limner.cli.data import leaving_on_termination
 from limner.cli.messages import localised
+from limner.cli.progress import loading, showing
 from limner.errors import quote, shorten
 from limner.types import check_device
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Validation = Annotated[
     str | None,
@@ -45,6 +40,12 @@ MostRatio = Annotated[
 ]
 Near = Annotated[
     bool, typer.Option("--near/--no-near", help="Drop near copies too, not only exact ones.")
+]
+Mirrors = Annotated[
+    bool,
+    typer.Option(
+        "--mirrors", help="Drop mirror images too where captions differ or tell left and right."
+    ),
 ]
 Codec = Annotated[
     str,
@@ -72,12 +73,13 @@ def check(
     quiet: options.Quiet = False,
 ) -> None:
     """Say what a source holds, what is wrong with it, and what to do about it."""
-    from limner.data.check import check, refusal
-    from limner.data.sources import open_source
+    with loading(source, tells=False):
+        from limner.data.check import check, refusal
+        from limner.data.sources import open_source
 
     began = time.perf_counter()
     report: dict[str, Any] = {}
-    with leaving_on_termination(), showing(quiet) as show:
+    with showing() as show:
         first = open_source(source, strict=False)
         second = open_source(validation, strict=False) if validation else None
         with closing(check(first, second, out)) as steps:
@@ -106,18 +108,20 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     least_side: LeastSide = 16,
     most_ratio: MostRatio = 0.0,
     near: Near = True,
+    mirrors: Mirrors = False,
     write: Write = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Find what to leave out of a source: bad samples and copies; delete nothing."""
-    from limner.data.clean import CleanConfig, clean
-    from limner.data.sources import open_source
+    with loading(source, tells=False):
+        from limner.data.clean import CleanConfig, clean
+        from limner.data.sources import open_source
 
-    config = CleanConfig(fit, size, least_side, most_ratio, near, write)
+    config = CleanConfig(fit, size, least_side, most_ratio, near, write, mirrors)
     began = time.perf_counter()
     report: dict[str, Any] = {}
-    with leaving_on_termination(), showing(quiet) as show:
+    with showing() as show:
         opened = open_source(source, strict=False)
         with closing(clean(opened, out, config)) as steps:
             for step in steps:
@@ -144,50 +148,37 @@ def encode(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
     from limner import registry
-    from limner.data.sources import open_source
 
     began = time.perf_counter()
     if not os.path.lexists(codec):
         registry.check(codec)
     check_device(device)
-    opened = open_source(source)
-    from limner.data.augment import AugmentConfig  # these import torch
-    from limner.data.encode import EncodeConfig, encode
-    from limner.nn.devices import find_device
-    from limner.train.caches import digest_of
-    from limner.train.parts import load_codec
+    with loading(str(codec)):
+        from limner.data.sources import open_source
+
+        opened = open_source(source)
+        from limner.data.augment import AugmentConfig  # these import torch
+        from limner.data.encode import EncodeConfig, encode
+        from limner.nn.devices import find_device
+        from limner.train.caches import digest_of
+        from limner.train.parts import load_codec
 
     config = EncodeConfig(crops, seed, AugmentConfig(flip=flip))
     manifest: dict[str, Any] = {}
-    with leaving_on_termination(), showing(quiet) as show:
+    with showing() as show:
         coder, _ = load_codec(codec)
         coder = coder.to(find_device("cpu" if ray else device))
         digest = digest_of(coder)
-        with closing(encode(opened, coder, digest, out, config, workers=1, ray=ray)) as steps:
-            for step in steps:
-                if isinstance(step, dict):
-                    manifest = step
-                else:
-                    show("encoding", step, opened.total)
+    made = encode(opened, coder, digest, out, config, workers=1, ray=ray)
+    with closing(made) as steps, showing() as show:
+        for step in steps:
+            if isinstance(step, dict):
+                manifest = step
+            else:
+                show("encoding", step, opened.total)
     answer = {**manifest, "out": str(out), "seconds": round(time.perf_counter() - began, 3)}
     summary = f"{out}: {manifest['pictures']} pictures, {crops} codes of each"
     typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else localised(summary))
-
-
-@contextmanager
-def showing(quiet: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Give a function that shows a stage's progress on stderr where a person can see it."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda stage, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=None)
-        yield lambda stage, done, total: progress.update(
-            task, description=stage, completed=done, total=total
-        )
 
 
 def describe(report: dict[str, Any]) -> str:

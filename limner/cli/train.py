@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,7 +18,8 @@ import typer
 from limner.cli import complete, options
 from limner.cli.exits import INTERRUPTED, STOPPED
 from limner.cli.files import STANDARD, no_stream, read_standard
-from limner.cli.messages import localised, say
+from limner.cli.messages import say
+from limner.cli.progress import clock, loading, showing
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def train(  # noqa: PLR0913  # typer reads the options off the signature
     --seed and --device overrule the file as --set does.
     """
     short = {"out": out, "data.source": on, "loop.seed": seed, "loop.device": device}
-    run = read_run(config, read_settings(settings or ()), short)
+    with loading(config.name):
+        run = read_run(config, read_settings(settings or ()), short)
     if plan:
         from limner.cli.plan import tell
 
@@ -139,22 +140,22 @@ def train(  # noqa: PLR0913  # typer reads the options off the signature
 
 def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> None:
     """Train to the end or to a signal, and tell; typer.Exit with the signal's code."""
-    from limner.train.generations import has_state
-    from limner.train.loop import train as train_steps
-    from limner.train.ranks import agreed, share_told, was_restarted
+    with loading(run.task):
+        from limner.train.generations import has_state
+        from limner.train.loop import train as train_steps
+        from limner.train.ranks import agreed, share_told, was_restarted
 
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
     first = share_told().first
-    quiet = quiet or not first
-
+    clock().quiet = quiet = quiet or not first
     last: Progress | None = None
     validation: dict[str, float] = {}
     began = time.perf_counter()
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
     with stopping() as stop:
         with closing(steps), hearing(quiet):
-            for progress in until(stop, with_progress(steps, run.task, quiet), agreed):
+            for progress in until(stop, with_progress(steps, run.task), agreed):
                 last, validation = progress, progress.validation or validation
         answer = {
             "task": run.task,
@@ -306,45 +307,20 @@ def until(
         # the signal went to the whole process group, and a worker died of it before its parent
 
 
-def with_progress(steps: Iterator[Progress], task: str, quiet: bool) -> Iterator[Progress]:
-    """Pass the steps on; tell validation on stderr, under a bar where a person can see one."""
-    if quiet or not sys.stderr.isatty():
+def with_progress(steps: Iterator[Progress], task: str) -> Iterator[Progress]:
+    """Pass the steps on; show how far the run is, and tell validation and notes."""
+    with showing() as show:
+        show(task, 0)  # before the first step data are prepared
         for progress in steps:
-            for note in () if quiet else progress.notes:
-                say(f"note: {note}")
-            if progress.validation and not quiet:
-                typer.echo(describe(progress), err=True)
-            if progress.ended and not quiet:
-                say(f"ended early: {progress.ended}")
-            yield progress
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn(task),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        shown = bar.add_task("", total=None)
-        for progress in steps:
-            text = (
-                f"loss {progress.numbers['loss']:.4f}, "
-                f"{progress.pictures_per_second:.0f} pictures/s, "
-                f"{spell(progress.seconds_left)} left"
-            )
-            bar.update(shown, completed=progress.step, total=progress.steps, description=text)
-            for note in progress.notes:
-                text = localised(f"note: {note}")
-                bar.console.print(text, markup=False, highlight=False)
+            speed = f"{progress.pictures_per_second:.0f} pictures/s"
+            about = f"loss {progress.numbers['loss']:.4f}, {speed}"
+            show(task, progress.step, progress.steps, about)
+            for text in progress.notes:
+                show.tell(f"note: {text}")
             if progress.validation:
-                bar.console.print(describe(progress), markup=False, highlight=False)
+                show.tell(describe(progress))
             if progress.ended:
-                text = localised(f"ended early: {progress.ended}")
-                bar.console.print(text, markup=False, highlight=False)
+                show.tell(f"ended early: {progress.ended}")
             yield progress
 
 
@@ -359,13 +335,3 @@ def describe(progress: Progress) -> str:
     numbers = {"loss": progress.numbers["loss"], **progress.validation}
     words = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
     return f"step {progress.step} of {progress.steps}: {words}"
-
-
-def spell(seconds: float) -> str:
-    """Return a duration as a person says it, in two units at most: "1 h 20 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

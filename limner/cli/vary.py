@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from limner.cli import options
-from limner.cli.draw import Metadata, Preview, Verbatim
+from limner.cli.draw import Metadata, Preview
 from limner.cli.drawing import Drawer, drawings
 from limner.cli.files import STANDARD, Place, open_picture, slug
+from limner.cli.progress import with_progress
 from limner.cli.writing import (
     Choice,
     Drawn,
     Manner,
     command_line,
     report,
-    with_progress,
+    unusual,
     write_files,
 )
 from limner.types import Request, Sampling
@@ -41,7 +41,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     steps: options.Steps = None,
     sampler: options.Sampler = None,
     device: options.Device = "cpu",
-    verbatim: Verbatim = False,
+    verbatim: options.Verbatim = False,
     preview: Preview = True,
     metadata: Metadata = True,
     allow_nonfinite: options.AllowNonfinite = False,
@@ -67,9 +67,8 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
         verbatim=verbatim,
     )
     drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
-    show = partial(with_progress, manner=manner)
     name = "" if str(image) == STANDARD else image.stem
-    for pictures, seconds in drawings(drawer, [request], show, ray=""):
+    for pictures, seconds in drawings(drawer, [request], with_progress, ray=""):
         stem = f"{slug(f'{name} {request.prompt}')}-varied"
         drawn = write_files(request, pictures, seconds, place, manner, Choice(count), stem)
         report(drawn, repeat_command(image, request, model, out, drawn), manner)
@@ -88,7 +87,7 @@ def repeat_command(
         "--guidance-schedule": request.sampling.guidance_schedule,
         "--steps": request.sampling.steps,
         "--sampler": request.sampling.sampler,
-        "--device": drawn.pictures[0].settings.get("device"),
+        "--device": unusual(drawn, "device", "cpu"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
     added = ["--verbatim"] if request.verbatim else []

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +15,9 @@ import typer
 from limner.cli.calling import called_as
 from limner.cli.files import STANDARD, Place, slug
 from limner.cli.messages import say
+from limner.cli.progress import clock, loading, shows_colours
 from limner.finish.rank import keep_best
-from limner.types import Picture, Request, Step
+from limner.types import Picture, Request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,9 +98,10 @@ class Choice:
         """Return the same with its CLIP loaded, where one is needed."""
         if self.best_of is None:
             return self
-        from limner.registry import load_clip
+        with loading(self.name):
+            from limner.registry import load_clip
 
-        return replace(self, clip=load_clip(self.name))
+            return replace(self, clip=load_clip(self.name))
 
 
 def write_files(
@@ -136,29 +136,17 @@ def write_files(
     return Drawn(request.seed, pictures, dropped, paths, together, sheet, seconds)
 
 
-def with_progress(steps: Iterator[Step], label: str, manner: Manner) -> Iterator[Step]:
-    """Pass the steps on, with a bar on stderr where a person can see one."""
-    if manner.quiet or not sys.stderr.isatty():
-        yield from steps
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
+def report(drawn: Drawn, again: str, manner: Manner, more: Mapping[str, Any] | None = None) -> None:
+    """Print where the files are: JSON or paths on stdout, everything else on stderr.
 
-    short = label if len(label) <= 40 else label[:39] + "…"
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(escape(short), total=None)
-        for step in steps:
-            progress.update(task, completed=step.index, total=step.total)
-            yield step
-
-
-def report(drawn: Drawn, again: str, manner: Manner) -> None:
-    """Print where the files are: JSON or paths on stdout, everything else on stderr."""
+    `more` are keys of the JSON besides those of the drawing.
+    """
+    clock().pictures += len(drawn.pictures)
+    clock().tells = manner.json
     if manner.json:
-        typer.echo(json.dumps(drawn.to_json(), ensure_ascii=False))
+        typer.echo(json.dumps(drawn.to_json() | dict(more or {}), ensure_ascii=False))
         return
-    if manner.preview and not manner.quiet and _shows_colours():
+    if manner.preview and not manner.quiet and shows_colours():
         from limner.images import terminal_preview
 
         columns = shutil.get_terminal_size().columns
@@ -175,11 +163,7 @@ def report(drawn: Drawn, again: str, manner: Manner) -> None:
         tried = len(drawn.pictures) + len(drawn.dropped)
         cost = f"{tried} were drawn and compared, {drawn.seconds / tried:.2f} s each"
         manner.say(f"note: {cost}")
-    manner.say(f"seed {drawn.seed}, {drawn.seconds:.1f} s; the same again: {again}")
-
-
-def _shows_colours() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    manner.say(f"seed {drawn.seed}, {clock().took()}; the same again: {again}")
 
 
 def command_line(
@@ -192,3 +176,9 @@ def command_line(
             words += [name, str(value)]
     dashes = ["--"] if any(each.startswith("-") for each in arguments) else []
     return shlex.join([*words, *added, *dashes, *arguments])
+
+
+def unusual(drawn: Drawn, setting: str, usual: str) -> str | None:
+    """Return what pictures were drawn with, where it is not what is usual."""
+    found = drawn.pictures[0].settings.get(setting, usual)
+    return None if found == usual else str(found)

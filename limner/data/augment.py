@@ -7,7 +7,6 @@ Pictures are (B, 3, H, W) in [-1, 1].
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,23 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.data.caption_words import tells_colours, tells_sides
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.nn.ranks import ALONE, Share
 
-# A caption with one of these is false once its picture is mirrored.
-_SIDES = re.compile(
-    r"\b(left|right|east|west|(counter|anti-?)?clockwise|mirror(ed)?|port|starboard)"
-    r"(s|most|wards?|ern|erly|-?hand(ed)?)?\b|[左右東东西]|順時|顺时|逆時|逆时",
-    re.IGNORECASE,
-)
-_COLOURS = re.compile(
-    r"\b(red|orange|yellow|green|blue|purple|pink|brown|black|white|gr[ae]y|gold|silver|violet|"
-    r"cyan|magenta|turquoise|teal|beige|crimson|scarlet|maroon|navy|indigo|lilac|lavender|ivory|"
-    r"khaki|olive|bronze|copper|blond|ginger|colou?r|pale|dark|bright|light|sepia|monochrome|neon|"
-    r"pastel|rainbow)(s|ed|en|dish|ish|y|er|est|ful|less|e)?\b"
-    r"|[红紅橙黄黃绿綠蓝藍紫粉棕褐黑白灰金银銀青彩色暗亮]",
-    re.IGNORECASE,
-)
 _DRAWS = 8  # random numbers a picture takes
 
 
@@ -54,19 +40,6 @@ class AugmentConfig:
             value = getattr(self, name)
             if not 0 <= value <= most:
                 raise ConfigError(f"{name} is {value}; give 0 to {most}", param=name)
-
-
-def tells_sides(captions: Sequence[str]) -> bool:
-    """Say whether a caption, in English or Chinese, would be wrong for the mirrored picture.
-
-    It goes by words, so "all right" and 西瓜 count too; it does not know of writing in the picture.
-    """
-    return any(_SIDES.search(caption) for caption in captions)
-
-
-def tells_colours(captions: Sequence[str]) -> bool:
-    """Say whether a caption, in English or Chinese, names a colour or how light something is."""
-    return any(_COLOURS.search(caption) for caption in captions)
 
 
 def augment(

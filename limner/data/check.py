@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from limner.data.copies import Likeness, Looks, find_copies
+from limner.data.copies import Likeness, Looks, as_captioned, find_copies
 from limner.data.new_folder import new_folder
 from limner.data.samples import LOST_AT_MOST, Losses
 from limner.data.sources import BAD_SAMPLES, CODES, Source
@@ -72,11 +72,12 @@ def _check(
 
 def _compare(first: Survey, second: Survey | None) -> list[Likeness]:
     """Return the likenesses within the first source and across both, the second's after it."""
-    looks = Looks()
+    looks, captions = Looks(), list[tuple[str, ...]]()
     for survey in (first, second):
         if survey is not None:
             looks.extend(survey.looks)
-    return find_copies(looks)
+            captions += survey.captions
+    return as_captioned(find_copies(looks), captions)
 
 
 def _report(first: Survey, second: Survey | None, likenesses: list[Likeness]) -> dict[str, Any]:

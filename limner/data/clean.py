@@ -55,7 +55,8 @@ class CleanConfig:
     `fit` says how a picture becomes `size` pixels square: "crop" (the middle of it), "pad" (white
     beside it), "squash", or "keep" (as it is; `size` 0). `least_side` is in pixels; `most_ratio` of
     the longer to the shorter side, 0 for any. `near` takes near copies out, not only exact ones.
-    `write` writes the pictures that are kept as an image folder.
+    `mirrors` takes mirror images out whatever their captions say; else they go where both have
+    one caption that tells no sides. `write` writes the pictures that are kept as an image folder.
     """
 
     fit: str = "keep"
@@ -64,6 +65,7 @@ class CleanConfig:
     most_ratio: float = 0.0
     near: bool = True
     write: bool = False
+    mirrors: bool = False
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
@@ -75,6 +77,10 @@ class CleanConfig:
             )
         if 0 < self.size < 16:
             raise ConfigError(f"size is {self.size}; at least 16 pixels are needed")
+        if self.mirrors and not self.near:
+            raise ConfigError(
+                "mirrors is on and near is off, but mirror images are near copies; leave one out"
+            )
         if self.least_side < 16:
             raise ConfigError(f"least_side is {self.least_side}; give at least 16 pixels")
         if self.most_ratio != 0 and not self.most_ratio >= 1:
@@ -187,20 +193,28 @@ def _judge(
 
 def _drop_copies(found: Verdicts, config: CleanConfig) -> None:
     survey = found.survey
-    likenesses = survey.find_copies() if config.near else survey.find_exact_copies()
-    near: dict[int, list[Likeness]] = {}
+    likenesses = survey.find_copies(config.mirrors) if config.near else survey.find_exact_copies()
+    near: dict[int, dict[int, Likeness]] = {}
+    firsts: dict[int, int] = {}  # equal pictures are named with their first alone
     for each in likenesses:
-        near.setdefault(each.first, []).append(each)
-        near.setdefault(each.second, []).append(each)
+        near.setdefault(each.first, {})[each.second] = each
+        near.setdefault(each.second, {})[each.first] = each
+        if each.how == "pixels":
+            firsts[each.second] = each.first
     for members in group(len(survey), likenesses):
-        # The largest is kept; of equal ones the first.
-        kept = max(members, key=lambda index: survey.sizes[index][0] * survey.sizes[index][1])
-        gone = []
-        for index in members:
-            if index != kept:
-                mine = sorted(near[index], key=lambda each: kept not in (each.first, each.second))
-                gone.append(_drop_copy(found, index, kept, mine[0]))
-        found.groups.append({"kept": survey.keys[kept], "dropped": gone})
+        # The largest is kept, of equal ones the first; so is what is like none that is kept: what
+        # is joined through others alone may be as unlike as the ends of a chain.
+        gone: dict[int, list[dict[str, Any]]] = {}
+        for index in sorted(members, key=lambda row: -survey.sizes[row][0] * survey.sizes[row][1]):
+            like = {**near[firsts.get(index, index)], **near[index]}
+            kept = next((row for row in gone if row in like), None)
+            if kept is None:
+                gone[index] = []
+            else:
+                gone[kept].append(_drop_copy(found, index, kept, like[kept]))
+        found.groups += [
+            {"kept": survey.keys[kept], "dropped": rows} for kept, rows in gone.items() if rows
+        ]
 
 
 def _drop_copy(found: Verdicts, index: int, kept: int, likeness: Likeness) -> dict[str, Any]:
@@ -270,6 +284,6 @@ def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
     (folder / KEEP).write_bytes(keep_lines(keys))
     (folder / DROP).write_bytes(json_lines(found.dropped))
     found.survey.source.losses.write(folder / BAD_SAMPLES)
-    thumbnails = dict(zip(found.survey.keys, found.survey.looks.thumbnails, strict=True))
+    thumbnails = {key: found.survey.looks.show(row) for row, key in enumerate(found.survey.keys)}
     shown = page(report, found.groups, found.dropped, thumbnails, REASONS)
     (folder / PAGE).write_bytes(shown.encode("utf-8", "backslashreplace"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from limner.data.hashes import Bytes
 from limner.images import encode_png
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 GROUPS, ROWS, MEMBERS = 200, 500, 12  # shown at most; report.json and drop.jsonl have all
 
@@ -30,7 +32,7 @@ def page(
     report: Mapping[str, Any],
     groups: Sequence[Mapping[str, Any]],
     dropped: Sequence[Mapping[str, Any]],
-    thumbnails: Mapping[str, Bytes],
+    thumbnails: Mapping[str, Image],
     reasons: Mapping[str, str],
 ) -> str:
     """Return the page: what was dropped by reason, groups of copies side by side, each sample."""
@@ -64,7 +66,7 @@ def _table(rows: Sequence[tuple[object, object]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _group(found: Mapping[str, Any], thumbnails: Mapping[str, Bytes]) -> str:
+def _group(found: Mapping[str, Any], thumbnails: Mapping[str, Image]) -> str:
     figures = [_figure(found["kept"], "kept", "", thumbnails)]
     for each in found["dropped"][:MEMBERS]:
         how = f"{each['how']}{', mirrored' if each['mirrored'] else ''}"
@@ -72,10 +74,8 @@ def _group(found: Mapping[str, Any], thumbnails: Mapping[str, Bytes]) -> str:
     return f"<div>{''.join(figures)}</div>"
 
 
-def _figure(key: str, kind: str, note: str, thumbnails: Mapping[str, Bytes]) -> str:
-    from PIL import Image
-
-    data = base64.b64encode(encode_png(Image.fromarray(thumbnails[key]))).decode("ascii")
+def _figure(key: str, kind: str, note: str, thumbnails: Mapping[str, Image]) -> str:
+    data = base64.b64encode(encode_png(thumbnails[key])).decode("ascii")
     told = html.escape(f"{key} {note}".strip())
     return (
         f'<figure class="{kind}"><img width="96" height="96" alt="" '

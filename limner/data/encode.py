@@ -26,7 +26,16 @@ from limner.data.samples import (
     json_lines,
     read_pictures,
 )
-from limner.data.shelf import BLOCK, Bad, Shelf, fitted, generator_of, note_bad, to_floats
+from limner.data.shelf import (
+    BLOCK,
+    Bad,
+    Shelf,
+    fitted,
+    generator_of,
+    hash_pixels,
+    note_bad,
+    to_floats,
+)
 from limner.errors import ConfigError, UsageError, quote
 from limner.nn.devices import bf16_where_fast, find_device
 
@@ -77,9 +86,12 @@ def encode(
     codes: list[Tensor] = []
     done = 0
     with new_folder(out) as folder:
-        for samples, found in _coded(source, codec, config, workers, ray):
+        for samples, found, hashes in _coded(source, codec, config, workers, ray):
             codes.append(found)
-            rows += [{"key": each.key, "captions": each.captions} for each in samples]
+            rows += [
+                {"key": each.key, "captions": each.captions, "pixels": pixels}
+                for each, pixels in zip(samples, hashes, strict=True)
+            ]
             done += len(samples)
             if len(codes) == SHARD:
                 files |= _write_shard(folder, len(files) // 2, codes, rows)
@@ -104,11 +116,12 @@ def encode(
 
 def _coded(
     source: Source, codec: Any, config: EncodeConfig, workers: int, ray: str
-) -> Iterator[tuple[Sequence[Sample], Tensor]]:
-    """Yield the samples of each block that can be read, and their codes, in their order."""
+) -> Iterator[tuple[Sequence[Sample], Tensor, list[str]]]:
+    """Yield the samples of each block that can be read, their codes and hashes, in their order."""
     if not ray:
         for number, samples, pictures in _blocks(source, codec.config.size, workers):
-            yield samples, _codes_of(codec, samples, pictures, config, number)
+            codes = _codes_of(codec, samples, pictures, config, number)
+            yield samples, codes, list(map(hash_pixels, pictures))
         return
     if not isinstance(source, IndexedSource):
         raise UsageError(
@@ -120,12 +133,13 @@ def _coded(
     shelf = Shelf(source, codec.config.size)
     starts = range(0, len(shelf), BLOCK)
     items = [(number, shelf.samples[row : row + BLOCK]) for number, row in enumerate(starts)]
-    for row, (good, codes, bad) in zip(
+    for row, (good, found, bad) in zip(
         starts, spread(ray, _RemoteCoder, (codec.cpu(), config), items), strict=True
     ):
         _note(source, shelf, [(row + place, reason) for place, reason in bad])
         if good:
-            yield [shelf.samples[row + place] for place in good], torch.from_numpy(codes)
+            samples = [shelf.samples[row + place] for place in good]
+            yield samples, torch.from_numpy(found[0]), found[1]
 
 
 class _RemoteCoder:
@@ -141,7 +155,8 @@ class _RemoteCoder:
         if not good:
             return [], None, bad
         read = [samples[place] for place in good]
-        return good, _codes_of(self.codec, read, pictures, self.config, number).numpy(), bad
+        codes = _codes_of(self.codec, read, pictures, self.config, number)
+        return good, (codes.numpy(), list(map(hash_pixels, pictures))), bad
 
 
 def _note(source: Source, shelf: Shelf, bad: Sequence[Bad]) -> None:

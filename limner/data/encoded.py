@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,26 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Encoded:
-    """N pictures: their keys and captions, and codes (N, C, S[, G]) of C crops of each."""
+    """N pictures: their keys and captions, codes (N, C, S[, G]) of C crops of each, and hashes.
+
+    A hash is of a picture's pixels at the codec's size, "" where it was not written.
+    """
 
     manifest: dict[str, Any]
     keys: list[str]
     captions: list[tuple[str, ...]]
     codes: Tensor
+    hashes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def contents(self) -> list[Hashable]:
+        """Return for each picture what is equal for equal ones: the hash of its pixels.
+
+        Folders that were written before hashes were do not tell which pictures are equal.
+        """
+        return [each or row for row, each in enumerate(self.hashes or [""] * len(self))]
 
     def part(self, rows: Sequence[int], tokenizer: Tokenizer, length: int) -> PictureCodes:
         """Return some of the pictures as a prior reads them, captions cut after `length` tokens."""
@@ -100,6 +111,7 @@ def read_encoded(folder: str | Path) -> Encoded:
     keys: list[str] = []
     captions: list[tuple[str, ...]] = []
     codes: list[Tensor] = []
+    hashes: list[str] = []
     for number in range(len(manifest["files"]) // 2):
         shard = Path(folder) / shard_name(number)
         try:
@@ -107,12 +119,13 @@ def read_encoded(folder: str | Path) -> Encoded:
                 row = json.loads(line)
                 keys.append(row["key"])
                 captions.append(tuple(row["captions"]))
+                hashes.append(row.get("pixels", ""))
             codes.append(_codes_of(_checked(shard, manifest)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _damaged(folder, f"{shard.name}: {error}") from error
     if not len(keys) == manifest["pictures"] == sum(map(len, codes)) or not codes:
         raise _damaged(folder, f"it does not hold {quote(manifest['pictures'])} pictures")
-    return Encoded(manifest, keys, captions, torch.cat(codes))
+    return Encoded(manifest, keys, captions, torch.cat(codes), hashes)
 
 
 def shard_name(number: int) -> str:

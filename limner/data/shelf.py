@@ -7,7 +7,8 @@ it, so that the batches of a run are the same however the pictures are held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -72,6 +73,22 @@ class Shelf:
     def blocks(self, workers: int = 0) -> Iterator[tuple[list[int], Tensor, list[Bad]]]:
         """Yield in order the rows that can be read, their pictures, and the bad ones between."""
         yield from stream(_Blocks(self), range(-(-len(self) // BLOCK)), workers)
+
+    def contents(self) -> list[Hashable]:
+        """Return for each picture what is equal for equal ones: a hash of its pixels.
+
+        Of pictures that are not held it is of the bytes of the file, and only files of one size are
+        read for it.
+        """
+        if self.pixels is not None:
+            hashes = map(hash_pixels, self.pixels)
+            return [row if row in self.bad else each for row, each in enumerate(hashes)]
+        counted = Counter(each.size for each in self.samples)
+        alone = {size for size, count in counted.items() if size != -1 and count == 1}
+        return [
+            row if each.size in alone else _hash_of(each, row)
+            for row, each in enumerate(self.samples)
+        ]
 
     def at(self, row: int) -> Tensor:
         """Return one picture; raises ImageError when it cannot be read."""
@@ -175,6 +192,13 @@ def open_shelf(source: Source, size: int, limit: int = MEMORY_LIMIT) -> Shelf:
     return Shelf(samples, size, torch.stack(pictures))
 
 
+def _hash_of(sample: Sample, otherwise: int) -> Hashable:
+    try:
+        return hashlib.sha256(sample.read()).digest()
+    except ImageError:
+        return otherwise
+
+
 def note_bad(losses: Losses, shelf: Shelf, bad: Sequence[Bad]) -> None:
     """Add a shelf's bad rows to the losses of its source."""
     for row, reason in bad:
@@ -189,6 +213,11 @@ def fitted(image: Image, size: int) -> Tensor:
 
     square = ImageOps.fit(image, (size, size), Resampling.LANCZOS)
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
+
+
+def hash_pixels(picture: Tensor) -> str:
+    """Return the SHA-256 of a picture (3, size, size) uint8."""
+    return hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
 
 
 def to_floats(pictures: Tensor) -> Tensor:

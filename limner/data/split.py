@@ -1,7 +1,7 @@
-"""Which pictures of a source are held out: decided by each one's key, whatever else is there."""
+"""Which pictures of a source are held out: decided by each one's key, its copies with it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 
 def place_of(key: str) -> float:
@@ -10,16 +10,21 @@ def place_of(key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def split(keys: Sequence[str], share: float) -> tuple[list[int], list[int]]:
+def split(
+    keys: Sequence[str], share: float, contents: Sequence[Hashable] = ()
+) -> tuple[list[int], list[int]]:
     """Return the rows of the keys to train on and of those held out, about `share` of them.
 
-    A picture that is held out stays so when others are added. Where chance would hold out none, the
-    one whose place comes first is. It does not know copies: the same picture under two keys may
-    come into both.
+    A picture that is held out stays so when others are added. Pictures whose `contents` are equal
+    go where the first of them goes. Where chance would hold out none, the one whose place comes
+    first is, with its like. It does not know near copies, whose contents differ.
     """
-    places = [place_of(key) for key in keys]
-    held = [row for row, place in enumerate(places) if place < share]
-    if not held and places:
-        held = [min(range(len(places)), key=places.__getitem__)]
+    firsts: dict[Hashable, float] = {}
+    places = [
+        firsts.setdefault(content, place_of(key))
+        for key, content in zip(keys, contents or range(len(keys)), strict=True)
+    ]
+    least = min(places, default=share)
+    held = [row for row, place in enumerate(places) if place < share or place == least >= share]
     out = set(held)
     return [row for row in range(len(keys)) if row not in out], held

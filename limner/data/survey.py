@@ -8,7 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limner.data.copies import Likeness, Looks, find_copies, find_exact_copies, group
+from limner.data.copies import (
+    Likeness,
+    Looks,
+    as_captioned,
+    find_copies,
+    find_exact_copies,
+    group,
+)
 from limner.data.sources import Sample, Source, read_pictures
 from limner.decoding import PIXELS_LIMIT, full_size
 
@@ -60,9 +67,9 @@ class Survey:
         self.sizes.append(full_size(image))
         self.looks.add(image)
 
-    def find_copies(self) -> list[Likeness]:
-        """Return every two pictures that are copies, in order."""
-        return find_copies(self.looks)
+    def find_copies(self, mirrors: bool = False) -> list[Likeness]:
+        """Return every two pictures that are copies by look and captions, in order."""
+        return as_captioned(find_copies(self.looks), self.captions, mirrors)
 
     def find_exact_copies(self) -> list[Likeness]:
         """Return every picture whose pixels an earlier one has."""

@@ -19,6 +19,7 @@ from limner.data.batches import graph_at, stream, to_tensor
 from limner.data.captions import LANGUAGES, caption
 from limner.data.scenes import Graph, render, scene_rng
 from limner.data.sprites import find_font
+from limner.errors import DataError
 from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer
 
@@ -153,10 +154,18 @@ def token_batches(
     """Yield (text (B, T'), codes (B, S)) for ever: a pure function of the step and the seed.
 
     Every epoch shuffles anew and takes a caption of each picture at random. Within a group of
-    `alike` batches pictures are sorted by caption length, and each batch is cut to its longest.
+    `alike` batches, or as many as there are, pictures are sorted by caption length, and each batch
+    is cut to its longest. What is over stays out, another part in each epoch. Raises DataError when
+    there is not one whole batch.
     """
-    group = min(batch * alike, len(cache) // alike * alike)
-    per_epoch = max(1, len(cache) // group) * alike
+    alike = min(alike, len(cache) // batch)
+    if not alike:
+        raise DataError(
+            f"there are {len(cache)} pictures to train on, and loop.batch is {batch}; give more "
+            "pictures, or make smaller batches"
+        )
+    group = batch * alike
+    per_epoch = len(cache) // group * alike
     step = first_step
     while True:
         epoch, place = divmod(step, per_epoch)

@@ -21,6 +21,7 @@ _SIDE = 32  # pixels of what is embedded
 _HALF = 0.44  # of a window; the rim is left out: a turned copy has filled corners there
 _LOW = 8
 _CHUNK = 1024
+_PER_LEVEL, _MOST = 0.003, 0.15  # of likeness, for mean colours that differ
 
 # An affine map (a, b, c, d, e, f): a place (x, y), both in -0.5 to 0.5, is looked up in the other
 # picture at (a x + b y + c, d x + e y + f).
@@ -32,6 +33,11 @@ def window(scale: float, x: float = 0.0, y: float = 0.0, degrees: float = 0.0) -
     angle = np.deg2rad(degrees)
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     return np.array([cosine, -sine, x, sine, cosine, y], np.float32)
+
+
+def unmoved(count: int) -> Maps:
+    """Return maps (count, 6) that leave every place where it is."""
+    return np.tile(window(1.0), (count, 1))
 
 
 @cache
@@ -92,13 +98,15 @@ def embed(thumbnails: Bytes, window_map: Maps) -> Floats:
     return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-3)
 
 
-def similar(thumbnails: Bytes) -> Iterator[tuple[int, int, bool, int]]:
+def similar(thumbnails: Bytes, colours: Bytes) -> Iterator[tuple[int, int, bool, int]]:
     """Yield (whole, piece, mirrored, window): in that window, `whole` looks like `piece`.
 
-    Of each picture's pieces at most the 8 most similar. The time grows with the square of the
+    Of each picture's pieces at most the 8 most similar, those of its mean colour first: a set may
+    have one form in many `colours` (N, S, S, 3). The time grows with the square of the
     number of pictures, memory with the number.
     """
     pieces = embed(thumbnails, windows()[0])
+    means = colours.mean(axis=(1, 2), dtype=np.float32)
     for mirrored in (False, True):
         targets = embed(thumbnails[:, :, ::-1], windows()[0]) if mirrored else pieces
         for first in range(0, len(thumbnails), _CHUNK):
@@ -109,15 +117,17 @@ def similar(thumbnails: Bytes) -> Iterator[tuple[int, int, bool, int]]:
                 np.maximum(best, vectors @ targets.T, out=best)
             rows = np.arange(len(chunk))
             best[rows, first + rows] = -1  # a picture is no copy of itself
-            for row, piece in _nearest(best):
+            for row, piece in _nearest(best, means[first : first + _CHUNK], means):
                 which = int((seen[:, row] @ targets[piece]).argmax())
                 yield first + row, piece, mirrored, which
 
 
-def _nearest(cosine: Floats) -> Iterator[tuple[int, int]]:
-    """Yield (row, column) of the largest cosines of each row, as many as are looked at."""
+def _nearest(cosine: Floats, here: Floats, there: Floats) -> Iterator[tuple[int, int]]:
+    """Yield (row, column) of each row's largest cosines, less for mean colours (N, 3) far apart."""
     rows, columns = np.nonzero(cosine >= LEAST_COSINE)
-    order = np.lexsort((columns, -cosine[rows, columns], rows))
+    apart = np.abs(here[rows] - there[columns]).max(axis=1)
+    likeness = cosine[rows, columns] - np.minimum(_PER_LEVEL * apart, _MOST)
+    order = np.lexsort((columns, -likeness, rows))
     rows, columns = rows[order], columns[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
     kept = rank < CANDIDATES

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 CLOSE = 0.15  # tiled l2, of luminance from 0 to 1, at which Carlini 2023 looks at a pair
 CLIQUE = 10  # samples of one prompt that are as close as that
 TILES = 4  # a side
-COLOUR = 20.0  # most difference of Cb and Cr, of 255, in any of 4 x 4 cells of a copy
-GREY = 6.0  # a picture whose cells have no more than this has lost its colours
 _CHUNK = 256
 _SHOWN = 96  # pixels of a picture in the report
 
@@ -34,12 +32,11 @@ Floats = npt.NDArray[np.float32]
 
 
 class Album:
-    """What is kept of a set of pictures: names, looks, colours, and small ones to be shown."""
+    """What is kept of a set of pictures: names, looks, and small ones to be shown."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
         self.looks = Looks()
-        self.colours: list[Floats] = []
         self.shown: list[Image] = []
 
     def __len__(self) -> int:
@@ -49,7 +46,6 @@ class Album:
         """Take in one RGB picture, the next of the set."""
         self.names.append(name)
         self.looks.add(image)
-        self.colours.append(colours_of(image))
         small = image.copy()
         small.thumbnail((_SHOWN, _SHOWN))
         self.shown.append(small)
@@ -98,36 +94,15 @@ def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> A
 
     With the prompt of each drawing, cliques are looked for too. The time grows with the square of
     the number of pictures. A copy must agree everywhere: a cut-out object on another ground is not
-    found. What two people could have made alike is taken for a copy: the same sign drawn larger on
-    the same ground, or in nearly its colours, or on a ground of another brightness.
+    found. A mirror image counts, for training may have mirrored the picture. What two people could
+    have made alike is taken for a copy: the same sign drawn larger on the same ground, or in nearly
+    its colours, or all of it lighter.
     """
     tiled = _tiles(drawn.looks.thumbnails)
     nearest, distances = _nearest(tiled, _tiles(train.looks.thumbnails))
     copies = _find_copies(drawn, train)
     cliques = [] if prompts is None else _cliques(tiled, prompts)
     return Audit(len(drawn), len(train), copies, nearest, distances, cliques)
-
-
-def same_colours(first: Floats, second: Floats, mirrored: bool) -> bool:
-    """Say whether two pictures of one form have one colouring too, or one of them has none.
-
-    Forms are compared in luminance, which can't tell a red apple from a green one.
-    """
-    if mirrored:
-        first = first[:, ::-1]
-    if min(np.abs(first).max(), np.abs(second).max()) <= GREY:
-        return True
-    power = float(np.square(second).sum())
-    strength = min(1.4, max(0.6, float((first * second).sum()) / power))  # of another brightness
-    return bool(np.abs(first - strength * second).max() <= COLOUR)
-
-
-def colours_of(image: Image) -> Floats:
-    """Return Cb and Cr of 4 x 4 cells (4, 4, 2), 0 where there is no colour."""
-    from PIL.Image import Resampling
-
-    cells = image.convert("RGB").resize((TILES, TILES), Resampling.BOX).convert("YCbCr")
-    return np.asarray(cells, np.float32)[..., 1:] - 128
 
 
 def upper_bound(found: int, tried: int) -> float:
@@ -175,12 +150,10 @@ def _find_copies(drawn: Album, train: Album) -> list[Copy]:
         for row in range(len(both))
         if spread[row] >= LEAST_SPREAD and row - len(train) not in found
     ]
-    for pair in near_copies(both[rest], rest):
+    colours = np.concatenate([train.looks.colours, drawn.looks.colours])
+    for pair in near_copies(both[rest], colours[rest], rest):
         row = pair.second - len(train)
-        if not pair.first < len(train) <= pair.second or row in found:
-            continue
-        # The same form in other colours may come first; the drawing's source is looked for on.
-        if same_colours(drawn.colours[row], train.colours[pair.first], pair.mirrored):
+        if pair.first < len(train) <= pair.second and row not in found:
             found[row] = Copy(row, pair.first, pair.how, pair.mirrored)
     return [found[row] for row in sorted(found)]
 

@@ -39,7 +39,10 @@ def keep_best(
     dropped.
     """
     ranked = [
-        replace(pictures[number], settings={**pictures[number].settings, "clip_score": score})
+        replace(
+            pictures[number],
+            settings={**pictures[number].settings, "clip_score": score, "best_of": len(pictures)},
+        )
         for number, score in rank(
             clip,
             pictures[0].revised_prompt or pictures[0].prompt,

@@ -7,11 +7,11 @@ longest phrases from left to right.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from limner.text import lexicon
-from limner.text.lexicon import STOPS, tokens
+from limner.text.lexicon import STOPS, join, tokens
 from limner.text.words import Grammar
 
 _COMMAS = {",", ";", "、"}
@@ -153,15 +153,6 @@ def _continues(items: Sequence[Item], phrase: str) -> bool:
     if phrase.isascii() or not items:
         return False
     return items[-1].kind == "unknown" and not items[-1].text.isascii()
-
-
-def join(words: Iterable[str]) -> str:
-    """Return words as text: with spaces between, but not between Han characters."""
-    text = ""
-    for word in filter(None, words):
-        glued = not text or (not text[-1].isascii() and not word.isascii())
-        text += word if glued else f" {word}"
-    return text
 
 
 def _other(phrase: str, typed: str) -> Item:

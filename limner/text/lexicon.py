@@ -59,6 +59,15 @@ def tokens(text: str) -> list[str]:
     return [found[0].replace("’", "'").lower() for found in _TOKEN.finditer(normal)]
 
 
+def join(words: Iterable[str]) -> str:
+    """Return words as text: with spaces between, but not between Han characters."""
+    text = ""
+    for word in filter(None, words):
+        glued = not text or (not text[-1].isascii() and not word.isascii())
+        text += word if glued else f" {word}"
+    return text
+
+
 @cache
 def synonyms() -> tuple[Synonyms, ...]:
     """Return the table of things, each with all its names."""

@@ -15,8 +15,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from limner.text import lexicon
-from limner.text.items import Item, Phrasebook, itemise, join
-from limner.text.lexicon import STOPS, tokens
+from limner.text.items import Item, Phrasebook, itemise
+from limner.text.lexicon import STOPS, join, tokens
 from limner.text.notes import Note
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
@@ -47,10 +47,7 @@ def read(prompt: str, words: Words) -> Reading:
     chinese = len(_HAN.findall(text)) > len(_LATIN.findall(lexicon.spell_emoji(prompt)[0])) - len(
         emoji
     )
-    if set(words.taught) & set(tokens(text)):
-        # What an adapter taught stands in no phrase of the grammar, so the prompt stays whole.
-        reading = _read_taught(text, words)
-    elif words.grammar is not None:
+    if words.grammar is not None:
         reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
     else:
         reading = _read_plain(text, words)
@@ -88,12 +85,6 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     if not notes and _in_order(items, grammar):
         return Reading(_plain(text))
     return Reading(_compose(found, grammar, language), tuple(notes))
-
-
-def _read_taught(text: str, words: Words) -> Reading:
-    typed = dict.fromkeys(word for word in tokens(text) if word not in _COMMAS)
-    unseen = tuple(word for word in typed if word not in words and word not in STOPS)
-    return Reading(_plain(text), (Note("unseen", unseen),) if unseen else ())
 
 
 def _in_order(items: Sequence[Item], grammar: Grammar) -> bool:
@@ -201,6 +192,8 @@ def _chinese(thing: Asked, grammar: Grammar) -> str:
     classifier = grammar.classifiers.get(thing.name, "个")
     colour = grammar.named("colour", "zh")[thing.colour] if thing.colour else ""
     size = grammar.named("size", "zh").get(thing.size or "", "")
+    if name in grammar.uncounted:  # what an adapter taught has no measure word
+        return f"{colour}{size}{name}"
     return f"{number}{classifier}{colour}{size}{name}"
 
 

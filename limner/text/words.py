@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limner.errors import CheckpointError, quote
-from limner.text.lexicon import tokens
+from limner.text.lexicon import join, tokens
 
 FORMAT = 1
 KEY = "limner_words"
@@ -146,9 +146,16 @@ class Words:
         return Words(self.captions + older.captions, dict(counts), None, self.taught)
 
     def with_taught(self, texts: Iterable[str]) -> Words:
-        """Return the table with the words of `texts` counted as seen."""
-        new = dict.fromkeys(word for text in texts for word in tokens(text))
-        return Words(self.captions, self.counts, self.grammar, (*self.taught, *new))
+        """Return the table with the words of `texts` counted as seen, each text naming a thing."""
+        names = [join(tokens(text)) for text in texts if tokens(text)]
+        new = dict.fromkeys(word for name in names for word in tokens(name))
+        grammar = self.grammar
+        if grammar:
+            kinds = [("thing", "en"), ("many", "en"), ("thing", "zh")]
+            things = [Phrase(kind, name, lang, name, 0) for name in names for kind, lang in kinds]
+            phrases, uncounted = (*grammar.phrases, *things), grammar.uncounted | set(names)
+            grammar = Grammar(phrases, grammar.classifiers, uncounted, grammar.order)
+        return Words(self.captions, self.counts, grammar, (*self.taught, *new))
 
     def to_json(self) -> str:
         """Return the table as the text of a `words.json`; taught words are not part of it."""

@@ -74,14 +74,19 @@ class OwnPictures:
 
     def __init__(self, config: TrainConfig, size: int, data: OwnData) -> None:
         self.config, self.data = config, data
-        self.made_of = {"data": data.fingerprint}
         self.first, *others = [source for source in data.sources if source is not None]
         self.validation = others[0] if others else self.first
         whole = open_shelf(self.first, size)
-        train, held = data.split([each.key for each in whole.samples])
+        whole.hold(config.data.workers, MEMORY_LIMIT)
+        contents = whole.contents()
+        train, held = data.split([each.key for each in whole.samples], contents)
+        self.made_of = data.made_of
         self.train, self.held = whole.part(train), whole.part(held)
         if others:
             self.held = open_shelf(self.validation, size)
+            self.held.hold(config.data.workers, MEMORY_LIMIT)
+            if whole.pixels is not None and self.held.pixels is not None:
+                data.compare(contents, self.held.contents())
         most = config.data.held_for_validation
         self.held = self.held.part(range(min(most, len(self.held))))
 

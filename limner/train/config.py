@@ -104,6 +104,12 @@ class TrainConfig(Checked):
                 "or pictures of your own in data.source",
                 param="data.cached",
             )
+        if self.task == "prior" and not self.data.source and self.data.cached < self.loop.batch:
+            raise ConfigError(
+                f"data.cached is {self.data.cached} scenes, fewer than one batch, {self.loop.batch}"
+                "; cache more scenes, or make smaller batches",
+                param="data.cached",
+            )
         if self.codec_training.perceptual and not self.codec_training.perceptual_weights:
             raise ConfigError(
                 f"codec_training.perceptual is {self.codec_training.perceptual:g}, but "

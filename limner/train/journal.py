@@ -16,10 +16,10 @@ Item = TypeVar("Item")
 
 
 class Waiting(Generic[Item]):
-    """Pass batches on, and count the seconds that the run waited for them."""
+    """Pass batches on, and count their rows and the seconds that the run waited for them."""
 
     def __init__(self, batches: Iterator[Item]) -> None:
-        self.batches, self.seconds = batches, 0.0
+        self.batches, self.seconds, self.rows = batches, 0.0, 0
 
     def __iter__(self) -> Iterator[Item]:
         return self
@@ -27,9 +27,12 @@ class Waiting(Generic[Item]):
     def __next__(self) -> Item:
         began = time.monotonic()
         try:
-            return next(self.batches)
+            found = next(self.batches)
         finally:
             self.seconds += time.monotonic() - began
+        first: Any = found[0] if isinstance(found, tuple) else found
+        self.rows += len(first)
+        return found
 
 
 class Journal:

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,12 +74,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
 
 def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress]:
     out = Path(config.out)
-    _make_folder(out)
-    torch.manual_seed(config.loop.seed)
-    data = open_data(config)
-    if resume and data is not None:
-        data.check_unchanged()
-    run = Run(create_step(config, data), config, out)
+    with _new_folder(out):
+        torch.manual_seed(config.loop.seed)
+        data = open_data(config)
+        if resume and data is not None:
+            data.check_unchanged()
+        run = Run(create_step(config, data), config, out)
+        run.step_object.notes += data.notes if data is not None else []
     scatter_noise(share)
     first = run.resume() if resume else 0
     if share.first:
@@ -167,7 +168,7 @@ class Run:
                     count,
                     loop.steps,
                     numbers,
-                    rate * loop.batch,
+                    self._pictures(count - first, waiting.rows) / seconds,
                     (loop.steps - count) / rate,
                     validation,
                     tuple(notes),
@@ -178,6 +179,10 @@ class Run:
                 _write_down(journal, progress, seconds)
                 notes = []
                 yield progress
+
+    def _pictures(self, steps: int, rows: int) -> int:
+        """Return how many pictures some steps saw: the rows that came, or by the batch on ranks."""
+        return rows if share_here().ranks == 1 else steps * self.config.loop.batch
 
     def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
         """Do one step and return its numbers, or those before where its batch is left out."""
@@ -258,6 +263,20 @@ def _no_memory(config: TrainConfig) -> ResourceError:
         f"there is not enough memory for {loop.batch // loop.accumulate} pictures at once; go on "
         f"with --resume --set {less}, which needs less"
     )
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[None]:
+    """Make a run's folder for what is inside, which may fail; an empty one is not left behind."""
+    made = [each for each in (out, *out.parents) if not each.exists()]
+    try:
+        _make_folder(out)
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
+        raise
 
 
 def _make_folder(out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class OwnData:
             self.sources.append(None)
             self.described.append(read_manifest(place)["source"])
         self.counts: dict[str, int] = {}
+        self.copies, self._held = 0, ""
+        self.notes: list[str] = []
 
     @property
     def fingerprint(self) -> str:
@@ -50,6 +52,14 @@ class OwnData:
         told = [each["fingerprint"] for each in self.described]
         held = f"{data.validation_share}" if len(told) == 1 else ""
         return hashlib.sha256(json.dumps([*told, held]).encode()).hexdigest()
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """Hashes of what must be the same to resume: the data and, where copies move it, the split.
+
+        A run that began before copies were kept together goes on only where there are none.
+        """
+        return {"data": self.fingerprint, **({"split": self._held} if self.copies else {})}
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the run in the folder began with other data."""
@@ -64,30 +74,55 @@ class OwnData:
                 "back, or start anew in another folder"
             )
 
-    def split(self, keys: Sequence[str]) -> tuple[list[int], list[int]]:
+    def split(
+        self, keys: Sequence[str], contents: Sequence[Hashable]
+    ) -> tuple[list[int], list[int]]:
         """Return the rows to train on, and those held out of the same place (none of two places).
 
-        Raises DataError when those to train on are fewer than one batch; an adapter is learnt from
-        few pictures, and one is enough.
+        Pictures of equal contents are all trained on or all held out; `notes` tells of them. Raises
+        DataError when those to train on are fewer than one batch; an adapter is learnt from few
+        pictures, and one is enough.
         """
         share, batch = self.config.data.validation_share, self.config.loop.batch
         batch = 1 if self.config.task == "adapt" else batch
         rows = range(len(keys))
-        train, held = (list(rows), []) if len(self.places) == 2 else split(keys, share)
+        two = len(self.places) == 2
+        train, held = (list(rows), []) if two else split(keys, share, contents)
         if len(train) < batch:
             apart = f" and {len(held)} held out" if held else ""
             raise DataError(
                 f"{quote(self.places[0], 120)} has {len(train)} pictures to train on{apart}, and "
                 f"loop.batch is {batch}; give more pictures, or make smaller batches"
             )
+        self.copies = 0 if two else len(keys) - len(set(contents))
+        if self.copies:
+            self._held = hashlib.sha256(json.dumps(held).encode()).hexdigest()
+            self._note(
+                f"{self.copies} of {len(keys)} pictures repeat another one; these are held out "
+                "together or not at all"
+            )
         return train, held
+
+    def compare(self, contents: Sequence[Hashable], others: Sequence[Hashable]) -> None:
+        """Note how many pictures of the validation source are in the source, by their contents."""
+        known = set(contents)
+        if found := sum(each in known for each in others):
+            self._note(
+                f"{found} of {len(others)} validation pictures are trained on too, so that "
+                "validation flatters; take them out of one"
+            )
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
     def begin(self, train: int, held: int, fresh: bool) -> None:
         """Write what the run trains on, and its bad samples, into its folder."""
         self.counts = {"train": train, "held_out": held}
         if not share_here().first:
             return
-        record = {"fingerprint": self.fingerprint, **self.counts, "sources": self.described}
+        told = {**self.counts, "copies": self.copies}
+        record = {"fingerprint": self.fingerprint, **told, "sources": self.described}
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, ensure_ascii=False, indent=1)
         write_atomically(self.out / RECORD, text.encode("utf-8", "backslashreplace"))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limner.data.batches import graph_at
 from limner.data.scene_words import scene_words
-from limner.data.tokens import ALIKE, Codes, captions_of, token_batches
+from limner.data.tokens import Codes, captions_of, token_batches
 from limner.text.tokenizer import Tokenizer
 from limner.text.words import Words, count_words
 from limner.train.caches import Caches
@@ -112,15 +112,18 @@ class OwnCodes:
 
     def __init__(self, config: TrainConfig, caches: Caches, data: OwnData, codec: Any) -> None:
         self.config, self.caches, self.data = config, caches, data
-        self.made_of = {"data": data.fingerprint}
         self.encoded = [
             caches.encoded(name, place, source, codec)
             for name, place, source in zip(
                 ("codes", "validation-codes"), data.places, data.sources, strict=False
             )
         ]
-        self.rows, held = data.split(self.encoded[0].keys)
+        contents = self.encoded[0].contents()
+        self.rows, held = data.split(self.encoded[0].keys, contents)
+        self.made_of = data.made_of
         self.held_in = self.encoded[-1]
+        if len(self.encoded) == 2:
+            data.compare(contents, self.held_in.contents())
         held = held if len(self.encoded) == 1 else list(range(len(self.held_in)))
         self.held = held[: config.data.held_for_validation]
         self.validation: dict[str, Codes] = {}
@@ -154,8 +157,7 @@ class OwnCodes:
         """Yield text (B, T) and codes (B, S[, G]) from `step` on; whole batches only."""
         loop = self.config.loop
         self.data.begin(len(self.rows), len(self.held), fresh=step == 0)
-        alike = min(ALIKE, len(self.rows) // loop.batch)
-        return token_batches(self.train, loop.batch, step, loop.seed, alike)
+        return token_batches(self.train, loop.batch, step, loop.seed)
 
     def prompts(self) -> list[str]:
         """Return captions of held-out pictures, the first of each, then the second, and so on."""

@@ -1,12 +1,14 @@
 """The prompts of strangers name what the table of nouns knows, and true scenes are all right."""
 
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.strangers import Answer, Row, mark, read_rows, share, table
-from benchmarks.strangers_make import write
+from benchmarks.strangers import TABLE, Answer, Row, mark, read_rows, share, table
+from benchmarks.strangers_make import misspell, write
 from limner.data.backgrounds import BACKGROUNDS
 from limner.data.nouns import noun_index
 from limner.data.scenes import Graph, Thing
@@ -14,16 +16,21 @@ from limner.data.sprites import COLOURS
 from limner.evaluate.reading import Reader, Reading
 from limner.evaluate.scenes import true_pictures
 
+FIRST = TABLE.with_name("strangers_first.tsv")
+
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, Row]:
-    return {row.prompt: row for row in read_rows()}
+    return {row.prompt: row for path in (TABLE, FIRST) for row in read_rows(path)}
 
 
-def test_the_table_is_well_formed(rows: dict[str, Row]) -> None:
-    assert len(rows) == len(read_rows()) == 300
-    kinds = [row.kind for row in rows.values()]
-    assert kinds.count("free") == 60
+@pytest.mark.parametrize("path", [TABLE, FIRST], ids=lambda path: path.stem)
+def test_a_table_is_well_formed(path: Path) -> None:
+    rows = {row.prompt: row for row in read_rows(path)}
+    assert len(rows) == len(read_rows(path)) == 300
+    kinds = Counter(row.kind for row in rows.values())
+    assert kinds == Counter(row.kind for row in read_rows())
+    assert kinds["free"] == 60
     assert 90 <= sum(row.language == "zh" for row in rows.values()) <= 110
     for row in rows.values():
         named = frozenset[str]().union(*row.objects) | row.without
@@ -31,16 +38,30 @@ def test_the_table_is_well_formed(rows: dict[str, Row]) -> None:
         assert named <= set(noun_index()), row
         assert frozenset[str]().union(*row.colours) <= set(COLOURS), row
         assert row.backgrounds <= set(BACKGROUNDS), row
-        assert all(count == "many" or int(count) > 1 for count in row.counts), row
+        assert all(count in ("", "many") or int(count) > 1 for count in row.counts), row
         assert len(row.counts) <= len(row.objects), row
         assert not any(row.colours) or len(row.colours) <= len(row.objects), row
 
 
+def test_no_prompt_is_in_both_tables() -> None:
+    assert not {row.prompt.lower() for row in read_rows()} & {
+        row.prompt.lower() for row in read_rows(FIRST)
+    }
+
+
 def test_the_script_writes_the_table_that_is_there(tmp_path: Path) -> None:
     write(tmp_path / "table.tsv")
-    assert {row.prompt for row in read_rows(tmp_path / "table.tsv")} == {
-        row.prompt for row in read_rows()
-    }
+    assert read_rows(tmp_path / "table.tsv") == read_rows()
+
+
+def test_a_misspelt_name_is_no_noun() -> None:
+    rng = random.Random(0)
+    names = [name for name in noun_index() if name.isalpha() and len(name) > 3]
+    for name in names:
+        found = misspell(name, rng)
+        assert found[0] in name[:2]
+        assert found not in noun_index()
+        assert abs(len(found) - len(name)) <= 1
 
 
 def test_true_pictures_of_what_was_asked_are_right(rows: dict[str, Row], emoji_font: Path) -> None:
@@ -51,6 +72,12 @@ def test_true_pictures_of_what_was_asked_are_right(rows: dict[str, Row], emoji_f
         ),
         "a gold car on the beach": Graph((Thing("car", "yellow"),), "beach"),
         "the beach": Graph((Thing("dog"),), "beach"),
+        "minimalist poster, single red balloon, white background --no text": Graph(
+            (Thing("balloon", "red"),), "plain:white"
+        ),
+        "绿色的恐龙和紫色的篮球": Graph(
+            (Thing("dinosaur", "green"), Thing("basketball", "purple")), "beach", "above"
+        ),
         "大白兔": Graph((Thing("rabbit", "white"),), "plain:green"),
     }
     for prompt, shown in zip(asked, read(list(asked.values()), emoji_font), strict=True):
@@ -83,6 +110,11 @@ def test_what_must_not_be_there_and_what_no_picture_shows(rows: dict[str, Row]) 
     ten = rows["10 rabbits"]
     assert ten.beyond
     assert not mark(ten, Reading("beach", (Thing("rabbit", count=5),)))["whole"]
+    wolf = rows["three little pigs and the big bad wolf"]
+    assert wolf.counts == ("3", "")
+    shown = Reading("beach", (Thing("pig", count=3), Thing("wolf")))
+    assert mark(wolf, shown)["count"]
+    assert not mark(wolf, shown)["whole"]
     places = next(row for row in rows.values() if row.prompt.endswith("at the beach at night"))
     (noun,) = places.objects[0]
     marks = mark(places, shows(noun, ground="night"))

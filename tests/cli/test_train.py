@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.cli.train import hearing, read_settings, spell, stopping, until, with_progress
+from limner.cli.progress import clock, spell, start_clock
+from limner.cli.train import hearing, read_settings, stopping, until, with_progress
 from limner.errors import UsageError
 from limner.train.loop import Progress
 from tests.waiting import PATIENCE, ended, wait_until
@@ -59,7 +60,8 @@ def test_a_run_tells_validation_and_where_it_is(
     told = capsys.readouterr()
     assert told.out == f"{config.parent / 'out'}\n"
     assert told.err.startswith("step 2 of 2: loss ") and "psnr" in told.err
-    assert re.search(r"\nwaited for data \d+\.\d% of the time(, .+ kWh)?\n$", told.err)
+    waited = r"\nwaited for data \d+\.\d% of the time(, .+ kWh)?\n"
+    assert re.search(waited + r"done in \d+\.\d s \(loading \d+\.\d s\)\n$", told.err)
     assert (config.parent / "out" / "codec.safetensors").exists()
     assert ran(config) == 2
     assert (
@@ -140,12 +142,16 @@ def test_a_signal_saves_the_state(
     assert b"go on with --resume" in error
 
 
-def test_notes_are_told_once_and_not_to_the_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_are_told_once_and_not_to_the_quiet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps = [Progress(1, 2, {"loss": 1.0}, 9.0, 1.0, notes=("codes are made anew",))]
     steps.append(Progress(2, 2, {"loss": 0.5}, 9.0, 0.0))
-    assert list(with_progress(iter(steps), "prior", quiet=False)) == steps
+    start_clock(whole_process=False)
+    assert list(with_progress(iter(steps), "prior")) == steps
     assert capsys.readouterr().err == "note: codes are made anew\n"
-    assert list(with_progress(iter(steps), "prior", quiet=True)) == steps
+    monkeypatch.setattr(clock(), "quiet", True)
+    assert list(with_progress(iter(steps), "prior")) == steps
     assert capsys.readouterr().err == ""
 
 

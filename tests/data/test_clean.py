@@ -38,7 +38,7 @@ def messy(tmp_path: Path) -> Path:
     (folder / "6.txt").write_text("another name for one")
     large = ImageOps.mirror(picture(2)).resize((80, 64), Image.Resampling.BICUBIC)
     (folder / "7.png").write_bytes(encoded(large))
-    (folder / "7.txt").write_text("mirrored and larger")
+    (folder / "7.txt").write_text("Thing 2.")
     (folder / "8.png").write_bytes(b"junk")
     (folder / "8.txt").write_text("junk")
     (folder / "9.png").write_bytes(encoded(picture(9)))
@@ -95,6 +95,63 @@ def test_what_is_written_is_a_source_of_what_is_kept(messy: Path, tmp_path: Path
     assert len(samples) == 6
     assert samples[1].captions == ("thing 1", "第1个东西", "another name for one")
     assert samples[1].image.tobytes() == picture(1).tobytes()
+
+
+def test_things_that_differ_in_colour_alone_are_kept(tmp_path: Path) -> None:
+    folder, colours = tmp_path / "cups", ("red", "orange", "gold", "green", "blue", "gray", "black")
+    folder.mkdir()
+    for each in colours:
+        cup = Image.new("RGB", (96, 96), (250, 250, 250))
+        cup.paste(each, (20, 30, 60, 80))
+        (folder / f"{each}.png").write_bytes(encoded(cup))
+        (folder / f"{each}.txt").write_text(f"a {each} cup")
+    assert cleaned(folder, tmp_path / "out")["kept"] == len(colours)
+
+
+def test_what_is_like_none_that_is_kept_stays(tmp_path: Path) -> None:
+    folder, whole = tmp_path / "chain", picture(3, 160, 160)
+    folder.mkdir()
+    for number, cut in enumerate((0, 14, 26)):  # the last is a part of the second alone
+        part = whole.crop((cut, cut, 160 - cut, 160 - cut))
+        for name in (f"{number}a", f"{number}b"):
+            (folder / f"{name}.png").write_bytes(encoded(part))
+            (folder / f"{name}.txt").write_text("a thing")
+    report = cleaned(folder, tmp_path / "out")
+    assert kept(tmp_path / "out") == ["0a.png", "2a.png"]
+    assert report["groups"] == 2
+    assert dropped(tmp_path / "out") == {
+        "0b.png": "exact_copy",
+        "1a.png": "near_copy",
+        "1b.png": "near_copy",
+        "2b.png": "exact_copy",
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept_then"),
+    [
+        ("a square left of a ball", "a square right of a ball", 2),
+        ("a square left of a ball", "a square left of a ball", 2),  # one of them is wrong
+        ("the letter b", "the letter d", 2),
+        ("a square and a ball", "A square  and a ball.", 1),
+    ],
+)
+def test_a_mirror_image_goes_where_captions_agree_or_when_asked(
+    tmp_path: Path, first: str, second: str, kept_then: int
+) -> None:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    shapes = Image.new("RGB", (96, 96), "white")
+    shapes.paste((40, 40, 40), (10, 35, 40, 65))
+    shapes.paste((40, 40, 40), (60, 40, 70, 80))
+    for name, image, caption in (("a", shapes, first), ("b", ImageOps.mirror(shapes), second)):
+        (folder / f"{name}.png").write_bytes(encoded(image))
+        (folder / f"{name}.txt").write_text(caption)
+    assert cleaned(folder, tmp_path / "out")["kept"] == kept_then
+    asked = CleanConfig(mirrors=True)
+    assert cleaned(folder, tmp_path / "asked", asked)["kept"] == 1
+    with pytest.raises(ConfigError, match="mirrors is on and near is off"):
+        CleanConfig(near=False, mirrors=True)
 
 
 def test_near_copies_can_stay(messy: Path, tmp_path: Path) -> None:

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
-from limner.data.copies import Likeness, Looks, find_copies, find_exact_copies, group
+from limner.data.copies import (
+    Likeness,
+    Looks,
+    as_captioned,
+    find_copies,
+    find_exact_copies,
+    group,
+)
 from limner.data.hashes import thumbnail
 from limner.data.registration import compare, fit
 from limner.data.views import look_up, places, similar, window, windows
@@ -94,7 +101,35 @@ def test_looks_grow_and_join_as_lists_do() -> None:
     joined.add(picture(999))
     assert len(joined) == len(whole) + 1 == 131
     assert np.array_equal(joined.thumbnails[:130], whole.thumbnails)
+    assert np.array_equal(joined.colours[:130], whole.colours)
     assert joined.digests[:130] == whole.digests
+
+
+def test_captions_have_a_word_in_what_is_a_copy() -> None:
+    captions = [["a red cup"], ["a grey cup"], ["A red cup."], ["a cup"], ["a cup on the left"]]
+    mirrored = [Likeness(0, 2, "hash", True), Likeness(0, 3, "hash", True)]
+    mirrored += [Likeness(4, 4, "hash", True)]
+    unsure = [Likeness(*pair, "hash", unsure=True) for pair in ((0, 1), (0, 2), (0, 3))]
+    others = [Likeness(0, 1, "pixels"), Likeness(3, 4, "windows")]
+    assert as_captioned(mirrored, captions) == mirrored[:1]
+    assert as_captioned(mirrored, captions, mirrors=True) == mirrored
+    assert as_captioned(unsure, captions) == unsure[1:]
+    assert as_captioned(others, captions) == others
+    told = [["a grey cup on grey"], ["a red cup on grey"], ["a red cup on a grey tray on grey"]]
+    pairs = [Likeness(*pair, "hash", unsure=True) for pair in ((0, 1), (1, 2))]
+    assert as_captioned(pairs, told) == pairs[1:]
+
+
+def test_a_set_where_all_that_is_alike_is_a_copy() -> None:
+    image = picture(4, 64, 64)
+    (found,) = find_copies(looks_of([image, image.resize((128, 128))]))
+    assert (found.first, found.second, found.unsure) == (0, 1, False)
+
+
+def test_a_picture_is_shown_in_its_colours() -> None:
+    image = picture(2, 64, 64)
+    apart = np.asarray(looks_of([image]).show(0), int) - np.asarray(image, int)
+    assert np.abs(apart).mean() < 8
 
 
 def test_groups_join_what_is_joined_through_others() -> None:
@@ -135,5 +170,7 @@ def test_windows_are_within_the_picture() -> None:
 def test_likely_pairs_name_the_whole_and_its_piece() -> None:
     image = picture(3, 128, 128)
     looks = looks_of([picture(1), cropped(image, 0.08), image])
-    found = {(whole, piece) for whole, piece, mirrored, _ in similar(looks.thumbnails)}
+    found = {
+        (whole, piece) for whole, piece, mirrored, _ in similar(looks.thumbnails, looks.colours)
+    }
     assert (2, 1) in found and all(0 not in pair for pair in found)

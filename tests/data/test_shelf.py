@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from limner.data.augment import AugmentConfig
@@ -124,6 +125,19 @@ def test_a_source_that_is_read_in_order_is_held(tmp_path: Path) -> None:
     assert [each.captions for each in held.samples] == [each.captions for each in inner]
     with pytest.raises(DataError, match="more than 4 pictures of 16 pixels do not fit"):
         open_shelf(InOrder(inner), 16, limit=4 * 3 * 16 * 16)
+
+
+def test_contents_are_equal_for_equal_pictures(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 4)
+    (tmp_path / "001.png").write_bytes((tmp_path / "003.png").read_bytes())
+    with Image.open(tmp_path / "000.png") as image:
+        image.save(tmp_path / "002.png", compress_level=1)  # the same pixels in other bytes
+    shelf = open_shelf(open_source(tmp_path), 16)
+    read = shelf.contents()
+    shelf.hold()
+    held = shelf.contents()
+    assert read[1] == read[3] and len(set(read)) == 3
+    assert held[1] == held[3] and held[0] == held[2] and len(set(held)) == 2
 
 
 def test_a_part_keeps_what_was_read(source: IndexedSource) -> None:

@@ -27,6 +27,24 @@ def test_every_row_is_in_one_part_and_more_pictures_move_none(
     assert by_hash == later & set(keys)
 
 
+@given(st.lists(st.integers(0, 8), min_size=1, max_size=40), st.floats(0.01, 0.5))
+def test_copies_are_on_one_side(contents: list[int], share: float) -> None:
+    keys = KEYS[: len(contents)]
+    train, held = split(keys, share, contents)
+    assert sorted(train + held) == list(range(len(keys))) and held
+    assert {contents[row] for row in train}.isdisjoint(contents[row] for row in held)
+    assert split(keys, share, range(len(keys))) == split(keys, share)
+
+
+def test_copies_go_where_the_first_of_them_goes() -> None:
+    first_trained = [place_of(key) >= 0.05 for key in KEYS]
+    contents = [row // 2 for row in range(len(KEYS))]
+    train, held = split(KEYS, 0.05, contents)
+    assert all(first_trained[row - row % 2] for row in train)
+    assert not any(first_trained[row - row % 2] for row in held)
+    assert 100 < len(held) < 300
+
+
 def test_a_place_is_the_same_for_ever() -> None:
     assert place_of("a.png") == 0.49620164686382306
     assert 0 <= place_of("\udc80") < 1  # a file name that is no UTF-8

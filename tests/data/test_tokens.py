@@ -16,6 +16,7 @@ from limner.data.tokens import (
     origin_of,
     token_batches,
 )
+from limner.errors import DataError
 
 
 def cache_of(count: int, groups: int = 1) -> CodeCache:
@@ -75,10 +76,19 @@ def test_batches_are_of_captions_alike_in_length() -> None:
     assert max(spread) <= 2
 
 
-@pytest.mark.parametrize("count", [16, 17, 31])
-def test_few_scenes_make_small_batches(count: int) -> None:
-    for text, codes in islice(token_batches(cache_of(count), 64, 0, seed=0), 20):
-        assert len(text) == len(codes) == 1
+@pytest.mark.parametrize("count", [64, 65, 100, 200, 1000, 1100])
+def test_batches_are_as_large_as_was_asked_however_few_scenes_there_are(count: int) -> None:
+    whole = count // 64
+    for text, codes in islice(token_batches(cache_of(count), 64, 0, seed=0), 40):
+        assert len(text) == len(codes) == 64
+    epoch = islice(token_batches(cache_of(count), 64, 0, seed=0), min(whole, 16))
+    seen = torch.cat([codes[:, 0] for _, codes in epoch])
+    assert len(seen.unique()) == len(seen)
+
+
+def test_fewer_scenes_than_a_batch_are_refused() -> None:
+    with pytest.raises(DataError, match=r"there are 63 pictures to train on, and loop.batch is 64"):
+        next(token_batches(cache_of(63), 64, 0, seed=0))
 
 
 def test_a_cache_comes_back_with_its_origin(tmp_path: Path) -> None:

@@ -322,4 +322,6 @@ def test_own_pictures_and_other_tasks(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"or pictures of your own in data\.source"):
         read_config(written(tmp_path, prior))
     scenes = read_config(written(tmp_path, f"{prior}[data]\ncached = 99"))
+    with pytest.raises(ConfigError, match=r"data.cached is 99 scenes, fewer than one batch, 100"):
+        read_config(written(tmp_path, f"{prior}[data]\ncached = 99\n[loop]\nbatch = 100"))
     assert scenes.model_licence == "Apache-2.0"

@@ -25,20 +25,24 @@ def test_lines_are_json_and_are_added(tmp_path: Path) -> None:
     ]
 
 
-def test_waiting_counts_the_seconds_of_slow_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_counts_the_rows_and_the_seconds_of_slow_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [0.0]
     monkeypatch.setattr("limner.train.journal.time.monotonic", lambda: now[0])
 
-    def slow() -> Iterator[int]:
+    def slow() -> Iterator[list[int]]:
         for number in range(3):
             now[0] += 2.0
-            yield number
+            yield [number] * 4
 
     waiting = Waiting(slow())
     for number in range(3):
-        assert next(waiting) == number
+        assert next(waiting) == [number] * 4
         now[0] += 5.0  # what is done with a batch is no waiting for it
-    assert waiting.seconds == 6.0
+    assert waiting.seconds == 6.0 and waiting.rows == 12
+    pairs = Waiting(iter([([1, 2], "both"), ([3], "one")]))
+    assert len(list(pairs)) == 2 and pairs.rows == 3
 
 
 @pytest.mark.skipif(find_spec("tensorboard") is not None, reason="tensorboard is installed")

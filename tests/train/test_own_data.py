@@ -21,6 +21,7 @@ from limner.train import caches, codec_data
 from limner.train.caches import digest_of
 from limner.train.config import AugmentTable, DataConfig, LoopConfig, TrainConfig, read_config
 from limner.train.loop import Progress, train
+from limner.train.own_data import OwnData
 from limner.train.parts import save_codec
 from limner.train.steps import create_step
 from tests.data.source_files import (
@@ -238,6 +239,63 @@ def test_what_is_too_little_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad" / "000.txt").unlink()
     with pytest.raises(DataError, match="1 of 30 samples are bad, more than 1 %"):
         run(codec_run(tmp_path / "run", str(tmp_path / "bad")))
+
+
+@pytest.mark.parametrize("limit", [0, 2**30], ids=["read", "held"])
+def test_copies_are_trained_on_or_held_out_together(
+    tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec_data, "MEMORY_LIMIT", limit)
+    place = tmp_path / "data"
+    write_pairs(place, COUNT)
+    for name in range(COUNT):
+        for kind in ("png", "txt"):
+            shutil.copy(place / f"{name:03d}.{kind}", place / f"again-{name}.{kind}")
+    config = codec_run(tmp_path / "codec", str(place), validation_share=0.3, workers=0)
+    (first, *_) = run(config, steps=1)
+    assert f"{COUNT} of {2 * COUNT} pictures repeat another one" in first.notes[0]
+    assert json.loads((tmp_path / "codec" / "data.json").read_text())["copies"] == COUNT
+    pictures = create_step(config).pictures  # type: ignore[attr-defined]
+    train, held = (
+        {hashlib.sha256(shelf.at(row).numpy().tobytes()).digest() for row in range(len(shelf))}
+        for shelf in (pictures.train, pictures.held)
+    )
+    assert len(held) > 1 and train.isdisjoint(held) and len(train | held) == COUNT
+    prior = create_step(prior_run(tmp_path, str(place), validation_share=0.3, workers=0))
+    codes, keys = prior.codes, prior.codes.encoded[0].keys  # type: ignore[attr-defined]
+    trained = {keys[row].removeprefix("again-").lstrip("0") for row in codes.rows}
+    assert len(codes.held) > 1
+    assert trained.isdisjoint(keys[row].removeprefix("again-").lstrip("0") for row in codes.held)
+
+
+def test_validation_pictures_that_are_trained_on_are_told(tmp_path: Path) -> None:
+    place = write_source("pairs", tmp_path / "data")
+    write_image_folder(tmp_path / "held", 3)  # the same pictures in other files
+    write_pictures(tmp_path / "held", ["other.png"])
+    (tmp_path / "held" / "other.png").write_bytes(encoded(picture(99)))
+    with (tmp_path / "held" / "metadata.jsonl").open("a") as table:
+        table.write(json.dumps({"file_name": "other.png", "text": "a thing"}) + "\n")
+    config = codec_run(tmp_path / "codec", place, validation_source=str(tmp_path / "held"))
+    (first, *_) = run(config, steps=1)
+    assert any("3 of 4 validation pictures are trained on too" in note for note in first.notes)
+
+
+def test_a_run_goes_on_only_with_the_split_that_it_began_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "data"
+    write_pairs(place, COUNT)
+    shutil.copy(place / "000.png", place / "z.png")
+    shutil.copy(place / "000.txt", place / "z.txt")
+    config = codec_run(tmp_path / "codec", str(place), workers=0)
+    run(config, steps=5)
+    assert run(config, resume=True)[-1].step == LOOP.steps
+    with monkeypatch.context() as before:  # as it was when copies were not kept together
+        before.setattr(OwnData, "made_of", property(lambda data: {"data": data.fingerprint}))
+        run(dataclasses.replace(config, out=str(tmp_path / "older")), steps=5)
+    config = dataclasses.replace(config, out=str(tmp_path / "older"))
+    with pytest.raises(CheckpointError, match="trained on another split"):
+        run(config, resume=True)
 
 
 def test_other_pictures_can_be_held_out(tmp_path: Path) -> None:

@@ -1,0 +1,249 @@
+"""`limner again`: a picture of limner's drawn again as it says, and compared with what it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli import options
+from limner.cli.draw import Metadata as Written
+from limner.cli.draw import Preview
+from limner.cli.drawing import Drawer, draw_one
+from limner.cli.files import Place, slug
+from limner.cli.progress import loading, with_progress
+from limner.cli.writing import Choice, Manner, command_line, report, write_files
+from limner.errors import DataError, UsageError, quote
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from limner.metadata import Metadata
+
+PictureFile = Annotated[
+    Path, typer.Argument(metavar="PICTURE", help="A PNG that limner drew, under any name.")
+]
+Source = Annotated[
+    Path | None, typer.Option("--image", help="What limner vary was given, for its pictures.")
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", metavar="FILE", help="An adapter that it was drawn with."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help=options.MODEL, show_default="the one that drew it"),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help=options.DEVICE, show_default="the picture's own, if it is here"),
+]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A picture and its file, and the picture that it varies, where it does."""
+
+    path: Path
+    said: Metadata
+    image: Image | None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the file says of how it was drawn."""
+        return dict(self.said.settings)
+
+
+def again(  # noqa: PLR0913  # typer reads the options off the signature
+    picture: PictureFile,
+    image: Source = None,
+    adapter: Files = None,
+    model: Model = None,
+    count: options.Count = 1,
+    seed: options.FirstSeed = None,
+    out: options.Out = None,
+    device: Device = None,
+    preview: Preview = True,
+    metadata: Written = True,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw PICTURE again as its file says, and say whether the pixels are the same."""
+    origin = open_origin(picture, image)
+    place = Place.parse(out, count, as_json=as_json)
+    place.prepare()
+    drawer = Drawer(
+        find_model(origin, model),
+        precision=_text(origin, "precision", "fp32"),
+        adapters=find_adapters(origin, adapter or ()),
+        device=device or find_device(_text(origin, "device", "cpu")),
+    )
+    pipeline = drawer.load()
+    first = origin.said.seed if seed is None else seed
+    request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
+    changed = list(changes(origin, pipeline, request))
+    pictures, seconds = draw_one(pipeline, request, with_progress)
+    manner = Manner(preview, metadata, as_json, quiet)
+    stem = slug(origin.said.prompt or picture.stem)
+    drawn = write_files(request, pictures, seconds, place, manner, Choice(count), stem)
+    verdict = compare(origin, {each.seed: each.image for each in pictures}, changed)
+    given = {"--image": image, "--model": model, "--seed": seed, "--out": out}
+    given |= {"-n": count if count > 1 else None, "--device": device}
+    added = [word for each in adapter or () for word in ("--adapter", each)]
+    words = command_line("again", given, added, [str(picture)])
+    report(drawn, words, manner, {"again": {"of": str(picture), **verdict}})
+    if not as_json:
+        manner.say(sentence(str(picture), verdict))
+
+
+def open_origin(path: Path, image: Path | None) -> Origin:
+    """Return a picture and what it says, and the picture that it varies.
+
+    Raises DataError where it says nothing, UsageError where it varies one that is not given, or
+    none and one is given.
+    """
+    from limner.images import open_image
+    from limner.metadata import read_metadata
+
+    said, shown = read_metadata(path), quote(str(path), 200)
+    if said is None:
+        raise DataError(
+            f"{shown} says nothing of how it was drawn; give a PNG of limner's that was written "
+            "with its metadata"
+        )
+    varies = "image_sha256" in said.settings
+    if varies and image is None:
+        raise UsageError(f"{shown} varies another picture; give that one with --image")
+    if not varies and image is not None:
+        raise UsageError(f"{shown} varies no other picture; leave --image out")
+    return Origin(path, said, None if image is None else open_image(image))
+
+
+def find_model(origin: Origin, given: str | None) -> str:
+    """Return the model that is given, or else the one of limner's that drew the picture.
+
+    That is the one whose weights have the picture's hash, or else its name, or the one of the Hub
+    that it names; UsageError for another.
+    """
+    if given is not None:
+        return given
+    with loading(origin.said.model):
+        from limner import hub, registry
+
+        wanted = origin.said.settings.get("model_hash")
+        for name in registry.PRESETS:
+            if registry.details(name)["sha256"] == wanted:
+                return name
+    if origin.said.model in registry.PRESETS:
+        return origin.said.model
+    source = origin.said.settings.get("source")
+    if isinstance(source, str) and source.startswith(hub.PREFIX):
+        return source
+    raise UsageError(
+        f"{quote(str(origin.path), 200)} was drawn by {quote(origin.said.model)}, which is none of "
+        "limner's own models; give its folder with --model"
+    )
+
+
+def find_adapters(origin: Origin, given: Sequence[str]) -> list[str]:
+    """Return the adapters as FILE:WEIGHT, in the picture's order and with its weights.
+
+    Raises UsageError for one that is lacking, and for one that it was not drawn with.
+    """
+    told, shown = origin.said.adapters, quote(str(origin.path), 200)
+    if not given and not told:
+        return []
+    with loading("adapters"):
+        from limner.adapters import Choice as File
+        from limner.adapters import read_adapter
+
+        chosen = [File.parse(each) for each in given]
+        files = {read_adapter(each.path).sha256: each for each in chosen}
+    found = list[str]()
+    for name, sha256, weight in told:
+        file = files.pop(sha256, None)
+        if file is None:
+            raise UsageError(
+                f"{shown} was drawn with the adapter {quote(name)}; give its file with --adapter"
+            )
+        if file.weight not in (1.0, weight):
+            raise UsageError(
+                f"{shown} was drawn with the weight {weight:g} of the adapter {quote(name)}; give "
+                "its file alone"
+            )
+        found.append(f"{file.path}:{weight!r}")
+    for file in files.values():
+        raise UsageError(
+            f"{shown} was not drawn with the adapter {quote(str(file.path), 100)}; leave it out"
+        )
+    return found
+
+
+def find_device(wanted: str) -> str:
+    """Return the device that drew the picture where it is here, else cpu."""
+    if wanted == "cpu":
+        return wanted
+    with loading("torch"):
+        import torch
+    return wanted if wanted == "cuda" and torch.cuda.is_available() else "cpu"
+
+
+def changes(origin: Origin, pipeline: Any, request: Any) -> Iterator[str]:
+    """Yield in words what is another now than when the picture was drawn."""
+    import torch
+
+    from limner.draw import image_hash, info_of
+
+    said = origin.settings
+    now = {
+        "model_hash": info_of(pipeline).sha256,
+        "precision": pipeline.precision,
+        "device": pipeline.device.type,
+        "torch": str(torch.__version__),
+        **json.loads(json.dumps(asdict(pipeline.settle(request)))),
+    }
+    if request.image is not None:
+        now["image_sha256"] = image_hash(request.image)
+    words = {"model_hash": "the model's weights", "image_sha256": "the varied picture"}
+    for name, value in now.items():
+        if name in said and said[name] != value:
+            before, after = (_short(each) for each in (said[name], value))
+            yield f"{words.get(name, name)}: {before} then, {after} now"
+
+
+def compare(origin: Origin, drawn: dict[int, Image], changed: list[str]) -> dict[str, Any]:
+    """Return whether the picture's own seed gave the same pixels, None where it was not drawn."""
+    image = drawn.get(origin.said.seed)
+    before = origin.said.image
+    same = None
+    if image is not None:
+        same = image.size == before.size and image.tobytes() == before.tobytes()
+    return {"same": same, "differs": changed}
+
+
+def sentence(name: str, verdict: dict[str, Any]) -> str:
+    """Return a verdict in words."""
+    if verdict["same"]:
+        return f"the same pixels as {quote(name, 100)}"
+    why = "; ".join(verdict["differs"])
+    if verdict["same"] is None:
+        said = f"other seeds than that of {quote(name, 100)}"
+        return f"{said}; {why}" if why else said
+    if not why:
+        why = (
+            "all that it says of itself is the same, so another processor drew it, or it was edited"
+        )
+    return f"not the same pixels as {quote(name, 100)}; {why}"
+
+
+def _short(value: object) -> str:
+    return quote(value[:12]) if isinstance(value, str) else quote(value)
+
+
+def _text(origin: Origin, name: str, usual: str) -> str:
+    found = origin.said.settings.get(name, usual)
+    return found if isinstance(found, str) else usual

@@ -1,0 +1,86 @@
+"""`limner info`: what pictures say of how they were drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli import options
+from limner.cli.models import shown, table
+
+Pictures = Annotated[
+    list[Path], typer.Argument(metavar="PICTURES...", help="PNG files; JPEG and WebP say nothing.")
+]
+_SHOWN_APART = ("family", "model_hash", "revised_prompt", "adapters")
+
+
+def info(pictures: Pictures, as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:
+    """Say what PICTURES say of how they were drawn, whatever their files are called now."""
+    answers = [examine(path) for path in pictures]
+    if as_json:
+        typer.echo(json.dumps({"pictures": answers}, ensure_ascii=False))
+        return
+    typer.echo("\n\n".join(map(as_text, answers)))
+
+
+def examine(path: Path) -> dict[str, Any]:
+    """Return the documented answer for one picture; LimnerError where it cannot be read."""
+    from limner.metadata import OTHERS, read_metadata, texts_of
+
+    found = read_metadata(path)
+    if found is None:
+        from limner.images import open_image
+
+        width, height = open_image(path).size
+        told = {"drawn": False, "parameters": texts_of(path).get(OTHERS)}
+        return {"path": str(path), "width": width, "height": height, **told}
+    settings = dict(found.settings)
+    return {
+        "path": str(path),
+        "width": found.image.width,
+        "height": found.image.height,
+        "drawn": True,
+        "prompt": found.prompt,
+        "revised_prompt": settings.pop("revised_prompt", None),
+        "seed": found.seed,
+        "model": found.model,
+        "model_hash": settings.pop("model_hash", None),
+        "family": settings.pop("family", None),
+        "settings": settings,
+        "notes": list(found.notes),
+    }
+
+
+def as_text(answer: dict[str, Any]) -> str:
+    """Return an answer as a person reads it."""
+    path = printable(answer["path"])
+    if not answer["drawn"]:
+        said = f"{path}: it says nothing of how it was drawn"
+        other = answer["parameters"]
+        return f"{said} by limner; other tools' words:\n{printable(other)}" if other else said
+    settings = dict(answer["settings"])
+    adapters = settings.pop("adapters", [])
+    rows = [
+        ("prompt", answer["prompt"]),
+        ("revised", answer["revised_prompt"] or ""),
+        ("seed", str(answer["seed"])),
+        ("model", f"{answer['model']} ({answer['family']}, {str(answer['model_hash'])[:10]})"),
+        ("size", f"{answer['width']} x {answer['height']}"),
+        ("settings", ", ".join(f"{key} {shown(settings[key])}" for key in sorted(settings))),
+        ("adapters", ", ".join(map(_adapter, adapters)) if isinstance(adapters, list) else ""),
+        *(("note", each) for each in answer["notes"]),
+    ]
+    kept = [(f"  {name}", printable(text)) for name, text in rows if text]
+    return f"{path}\n{table(kept)}"
+
+
+def _adapter(told: Any) -> str:
+    return f"{told.get('name')}:{told.get('weight')}" if isinstance(told, dict) else str(told)
+
+
+def printable(text: str) -> str:
+    """Return text that moves no cursor: what cannot be printed is shown as Python writes it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -1,0 +1,104 @@
+"""What a PNG of limner's says of itself, read strictly: anybody may have written it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import DataError, quote
+from limner.images import open_image, read_png_texts
+from limner.types import SEED_LIMIT, Request, Sampling
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OWN, OTHERS = "limner", "parameters"  # the text chunks of `limner.images.png_texts`
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The `image` of a file, and what the file says of how it was drawn.
+
+    `settings` are plain JSON values, as of a Picture.
+    """
+
+    image: Image
+    prompt: str
+    seed: int
+    model: str
+    settings: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    adapters: tuple[tuple[str, str, float], ...] = ()  # name, SHA-256 and weight of each
+
+    def request(self, accepted: object, *, n: int, seed: int, image: Image | None) -> Request:
+        """Return what was asked for, with the sampling values that a model has in `accepted`.
+
+        UsageError for a value out of range.
+        """
+        names = [each.name for each in fields(Sampling) if hasattr(accepted, each.name)]
+        values = {name: self.settings.get(name) for name in names}
+        guidance = self.settings.get("guidance") if hasattr(accepted, "guidance") else None
+        known = {each.name for each in fields(Request)}
+        more: dict[str, Any] = {"verbatim": True} if self.settings.get("verbatim") is True else {}
+        return Request(
+            self.prompt,
+            n=n,
+            seed=seed,
+            guidance=guidance,
+            sampling=Sampling(**values),
+            image=image,
+            **{name: value for name, value in more.items() if name in known},
+        )
+
+
+def read_metadata(path: str | Path) -> Metadata | None:
+    """Return what a picture's file says of itself, None where limner wrote nothing into it.
+
+    Raises ImageError for what is no picture, DataError where what it says makes no sense.
+    """
+    image = open_image(path)
+    text = texts_of(path).get(OWN)
+    if text is None:
+        return None
+    try:
+        stated = json.loads(text)
+    except (ValueError, RecursionError):
+        stated = None
+    seed = stated.get("seed") if isinstance(stated, dict) else None
+    if (
+        not isinstance(stated, dict)
+        or not all(isinstance(stated.get(name), str) for name in ("prompt", "model"))
+        or type(seed) is not int
+        or not 0 <= seed < SEED_LIMIT
+    ):
+        raise DataError(
+            f"what {quote(str(path), 200)} says of how it was drawn is damaged; it names no "
+            "prompt, seed and model"
+        )
+    about = {"prompt", "seed", "model", "notes"}
+    notes = stated.get("notes")
+    return Metadata(
+        image,
+        stated["prompt"],
+        seed,
+        stated["model"],
+        {name: value for name, value in stated.items() if name not in about},
+        tuple(map(str, notes)) if isinstance(notes, list) else (),
+        tuple(_adapters(stated.get("adapters"))),
+    )
+
+
+def _adapters(stated: object) -> Iterator[tuple[str, str, float]]:
+    for each in stated if isinstance(stated, list) else []:
+        if isinstance(each, dict) and isinstance(each.get("weight"), int | float):
+            yield str(each.get("name")), str(each.get("sha256")), float(each["weight"])
+
+
+def texts_of(path: str | Path) -> dict[str, str]:
+    """Return the text chunks of a picture's file; a JPEG or WebP has none that limner reads."""
+    with open(path, "rb") as file:
+        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
+    return read_png_texts(path) if is_png else {}
