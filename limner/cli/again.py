@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import options
+from limner.cli import complete, options
 from limner.cli.draw import Metadata as Written
 from limner.cli.draw import Preview
 from limner.cli.drawing import Drawer, draw_one
@@ -36,11 +36,29 @@ Files = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", help=options.MODEL, show_default="the one that drew it"),
+    typer.Option(
+        "--model",
+        help=options.MODEL,
+        show_default="the one that drew it",
+        autocompletion=complete.drawing,
+    ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help=options.DEVICE, show_default="the picture's own, if it is here"),
+    typer.Option(
+        "--device",
+        help=options.DEVICE,
+        show_default="the picture's own, if it is here",
+        autocompletion=complete.devices,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        show_default="the picture's own",
+        help="Seed of the first picture; the next ones count up.",
+    ),
 ]
 
 
@@ -64,7 +82,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     adapter: Files = None,
     model: Model = None,
     count: options.Count = 1,
-    seed: options.FirstSeed = None,
+    seed: Seed = None,
     out: options.Out = None,
     device: Device = None,
     preview: Preview = True,

@@ -17,13 +17,13 @@ HELP = "--help"
 OPTIONS: dict[str, dict[str, str]] = {
     MAIN: {
         "--prompts": "FILE", "--prompt": "TEXT", "--set": "KEY=VALUE", "--on": "SOURCE",
-        "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N", "--best-of": "N",
-        "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
+        "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
+        "--best-of": "N", "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",
-        "--most-ratio": "RATIO", "--near": "", "--write": "", "--codec": "RUN|MODEL",
-        "--crops": "N", "--flip": "CHANCE", "--rank": "N", "--learning-rate": "RATE",
-        "--preserve": "SHARE", "--decoder": "", "--plan": "", "--ranks": "N,...",
+        "--most-ratio": "RATIO", "--near": "", "--mirrors": "", "--write": "",
+        "--codec": "RUN|MODEL", "--crops": "N", "--flip": "CHANCE", "--rank": "N",
+        "--learning-rate": "RATE", "--preserve": "SHARE", "--decoder": "", "--plan": "", "--ranks": "N,...",
         "--price": "NAME=PRICE", "--sets": "LIST", "--captions": "N", "--held-out": "SOURCE",
         "--shares": "LIST", "--features": "NAME", "--weights": "FILE", "--reference": "DIR",
         "--font": "FILE", "--host": "ADDRESS", "--port": "PORT", "--report": "",
