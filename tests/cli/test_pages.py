@@ -16,11 +16,11 @@ from limner.cli import app, main
 from limner.cli.examples import EXAMPLES
 from limner.cli.measuring import report_folder
 from limner.cli.options import Sampled
-from limner.cli.pages import MAIN, OPTIONS, OUTPUT, Page, page_of, pages
+from limner.cli.pages import MAIN, OPTIONS, OUTPUT, Page, Row, page_of, pages
 from limner.data.sprites import find_font
 from limner.errors import LimnerError
 from limner.evaluate.leaning import COLUMNS
-from limner.types import Request
+from limner.types import Request, Sampling
 from tests.data.source_files import write_pictures
 from tests.tiny_model import save_tiny_model
 
@@ -82,56 +82,44 @@ def test_what_is_usual_comes_first_and_each_option_is_in_its_panel() -> None:
     assert rows["Model and device"][0] == "--model"
 
 
+def options_of(path: str) -> Iterator[tuple[Any, Row]]:
+    """Yield the options of a command with their rows."""
+    rows = [row for panel in PAGES[path].panels for row in panel.rows]
+    for each in COMMANDS[path].params:
+        if each.param_type_name == "option" and not each.hidden:
+            (row,) = [row for row in rows if each.opts[-1] in row.names.split(", ")]
+            yield each, row
+
+
 @pytest.mark.parametrize("path", LEAVES)
 def test_an_option_is_in_one_panel_and_says_what_it_takes(path: str) -> None:
-    page, known = PAGES[path], {name for names in OPTIONS.values() for name in names}
-    rows = [row for panel in page.panels for row in panel.rows]
-    shown = [name for row in rows for name in row.names.split(", ") if name.startswith("--")]
-    declared = [
-        name
-        for each in COMMANDS[path].params
-        if each.param_type_name == "option" and not each.hidden
-        for name in (*each.opts, *each.secondary_opts)
-        if name.startswith("--")
-    ]
-    assert sorted(shown) == sorted(declared)
-    assert {name for name in declared if not name.startswith("--no-")} <= known
-    values = {row.names.split(", ")[-1]: row.value for row in rows}
-    for each in COMMANDS[path].params:
-        if each.param_type_name == "option":
-            name = max(each.opts, key=len)
-            assert bool(values.get(name, "flag" if each.secondary_opts else "")) != (
-                each.is_flag and not each.secondary_opts
-            ), name
-    assert titles(page).count(OUTPUT) == 1
-    required = [row.names for row in rows if row.required]
-    assert all(name.split(", ")[-1] in page.usage for name in required)
+    known = {name for names in OPTIONS.values() for name in names}
+    for each, row in options_of(path):
+        assert set(row.names.split(", ")) == {*each.opts, *each.secondary_opts}
+        assert known & set(row.names.split(", ")), "give it a panel in limner/cli/pages.py"
+        assert bool(row.value) == (not each.is_flag), row.names
+        assert not each.required or row.names.split(", ")[-1] in PAGES[path].usage
+    assert titles(PAGES[path]).count(OUTPUT) == 1
 
 
-def test_a_default_is_told_or_there_is_none() -> None:
-    sampling = {each.name for each in dataclasses.fields(Sampled)}
-    for path, command in COMMANDS.items():
-        rows = {row.names: row for panel in PAGES[path].panels for row in panel.rows}
-        for each in command.params:
-            row = next(row for names, row in rows.items() if max(each.opts) in names.split(", ")) \
-                if each.param_type_name == "option" else None  # fmt: skip
-            if row is None:
-                continue
-            own = row.default == "the model's own"
-            assert own == (each.name in sampling and path != "adapt"), (path, row.names)
-            if each.default is None and not each.required and row.names not in OFF:
-                told = isinstance(each.show_default, str)
-                assert told or (path, row.names) == ("data check", "-o, --out"), (path, row.names)
-            elif isinstance(each.default, int | float | str) and not isinstance(each.default, bool):
-                kind = type(each.default)
-                assert each.default == "" or kind(row.default) == each.default, (path, row.names)
+@pytest.mark.parametrize("path", LEAVES)
+def test_a_default_is_told_or_there_is_none(path: str) -> None:
+    sampling = {each.name for each in dataclasses.fields(Sampled) if each.default is None}
+    for each, row in options_of(path):
+        own = each.name in sampling and path != "adapt"
+        assert (row.default == "the model's own") == own, row.names
+        if each.default is None and not each.required and row.names not in OFF:
+            told = isinstance(each.show_default, str)
+            assert told or (path, row.names) == ("data check", "-o, --out"), row.names
+        elif isinstance(each.default, int | float | str) and not isinstance(each.default, bool):
+            assert each.default == "" or type(each.default)(row.default) == each.default, row.names
 
 
 def test_defaults_in_words_are_what_happens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert all(value is None for value in dataclasses.asdict(Sampled()).values())
+    assert Sampled().sampling == Sampling(), "what is not given is the model's own"
     made = report_folder(None, "eval", ["default"], as_json=False)
     rows = {row.names: row for panel in PAGES["eval"].panels for row in panel.rows}
     told = rows["-o, --out"].default.replace("COMMAND", "eval").replace("MODEL", "default")
