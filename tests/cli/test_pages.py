@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
+from limner import draw
 from limner.cli import app, main
 from limner.cli.examples import EXAMPLES
 from limner.cli.measuring import report_folder
@@ -33,6 +34,7 @@ LEAVES = sorted(PAGES.keys() - GROUPS)
 OFF = {
     "--prompts", "--best-of", "--sets", "--features", "--weights", "--reference", "--held-out",
     "--validation", "--adapter", "--set", "--price",
+    "--image",
 }  # fmt: skip
 LONG = {  # minutes with the real models, or they serve a page until all is judged
     *("adapt", "arena", "audit bias", "audit memorisation", "compare", "eval", "train", "vary"),
@@ -134,8 +136,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     for name in ("photos", "held", "pictures"):
         write_pictures(folder / name / "red_apple", [f"{number}.png" for number in range(8)])
-    for name in ("photo.png", "apple.png"):
-        Image.effect_noise((40, 32), 60).convert("RGB").save(folder / name)
+    Image.effect_noise((40, 32), 60).convert("RGB").save(folder / "photo.png")
+    draw("a red apple", seed=7)[0].save(folder / "apple.png")
     (folder / "prompts.txt").write_text("a red apple\na cat\n", encoding="utf-8")
     rows = "".join(f"{number}.png,a cup,{('red', 'blue')[number % 2]}\n" for number in range(12))
     (folder / "sheet.csv").write_text(f"{','.join(COLUMNS)}\n{rows}", encoding="utf-8")
