@@ -26,8 +26,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--learning-rate": "RATE", "--preserve": "SHARE", "--decoder": "", "--plan": "",
         "--ranks": "N,...", "--price": "NAME=PRICE", "--sets": "LIST", "--captions": "N",
         "--held-out": "SOURCE", "--shares": "LIST", "--features": "NAME", "--weights": "FILE",
-        "--reference": "DIR", "--font": "FILE", "--host": "ADDRESS", "--port": "PORT", "--report": "",
-        "--version": "", "--debug": "", "--man": "", "--install-completion": "",
+        "--reference": "DIR", "--font": "FILE", "--host": "ADDRESS", "--port": "PORT",
+        "--report": "", "--version": "", "--debug": "", "--man": "", "--install-completion": "",
         "--show-completion": "",
     },
     MODEL: {
