@@ -11,6 +11,7 @@ import json
 import math
 import os
 import secrets
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -43,12 +44,32 @@ def open_image(path: str | Path) -> Image:
 
 def decode_image(data: bytes, name: str) -> Image:
     """Return the picture in the bytes of a file, as `open_image` does; errors say `name`."""
+    return _to_rgb(_decode(data, name))
+
+
+def decode_with_alpha(data: bytes, name: str) -> Image:
+    """Return the picture in the bytes of a file as upright 8-bit RGBA, else as `decode_image`."""
+    upright = _decode(data, name)
+    if has_alpha(upright) and not upright.mode.startswith("I"):
+        return upright.convert("RGBA")
+    return _to_rgb(upright).convert("RGBA")
+
+
+def has_alpha(image: Image) -> bool:
+    """Say whether a picture can be transparent somewhere."""
+    return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+
+
+def _decode(data: bytes, name: str) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not data or len(data) > BYTES_LIMIT:
         _refuse_length(len(data), name)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        with warnings.catch_warnings():  # the size is judged below, more strictly
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
+        with opened:
             _check_size(name, *opened.size)
             if getattr(opened, "n_frames", 1) > 1:
                 raise ImageError(f"{quote(name)} is animated; give a still picture")
@@ -58,9 +79,13 @@ def decode_image(data: bytes, name: str) -> Image:
         raise ImageError(
             f"{quote(name)} is not a picture that limner reads; give PNG, JPEG or WebP"
         ) from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"cannot read the picture {quote(name)}: {error}", code="image_too_large"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"cannot read the picture {quote(name)}: {error}") from error
-    return _to_rgb(upright)
+    return upright
 
 
 def to_tensor(images: Sequence[Image]) -> Tensor:
@@ -288,7 +313,7 @@ def _to_rgb(image: Image) -> Image:
     if image.mode.startswith("I"):  # 16 bits: 65535 is white, so scale where PIL would clip
         grey = numpy.asarray(image).astype(numpy.float64) / 257
         image = Image.fromarray(grey.round().clip(0, 255).astype(numpy.uint8))
-    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
+    if has_alpha(image):
         coloured = image.convert("RGBA")
         white = Image.new("RGBA", coloured.size, "white")
         return Image.alpha_composite(white, coloured).convert("RGB")

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from limner import __version__
-from limner.cli import audit, clip, data, models, sources
+from limner.cli import audit, clip, collections, data, models, sources
 from limner.cli.adapt import adapt
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
@@ -77,6 +77,8 @@ def options(
 app.command("draw")(draw)
 app.command("vary")(vary)
 app.add_typer(models.app, name="models")
+data.make.command("stamps")(collections.stamps)
+data.make.command("clipart")(collections.clipart)
 data.app.command("check")(sources.check)
 data.app.command("clean")(sources.clean)
 data.app.command("encode")(sources.encode)

@@ -75,7 +75,7 @@ def show_progress(done: Iterator[int], total: int) -> None:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("scenes", total=total)
+        task = progress.add_task("pictures", total=total)
         for number in done:
             progress.update(task, completed=number)
 

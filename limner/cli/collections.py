@@ -1,0 +1,83 @@
+"""`limner data make stamps` and `clipart`: collections that anyone can install, to train on."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limner.cli.data import AsJson, Out, leaving_on_termination, show_progress
+from limner.cli.messages import say
+
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="PATH", help="The installed folder, or the unpacked package above it."
+    ),
+]
+Languages = Annotated[
+    str, typer.Option(help="Languages of the captions, as en,zh,zh-hant,de: one caption in each.")
+]
+Size = Annotated[int, typer.Option(help="Side of the pictures in pixels, 16 to 1024.")]
+Count = Annotated[int, typer.Option(help="At most so many pictures, from all over; 0 for all.")]
+Background = Annotated[str, typer.Option(help="The colour behind cut-outs, as white or #f0e0d0.")]
+
+
+def stamps(
+    out: Out,
+    source: From = None,
+    languages: Languages = "en,zh",
+    size: Size = 128,
+    count: Count = 0,
+    background: Background = "white",
+    as_json: AsJson = False,
+) -> None:
+    """Make captioned pictures of Tux Paint's stamps (Debian: tuxpaint-stamps-default)."""
+    _make("stamps", out, source, languages, size, count, background, as_json)
+
+
+def clipart(
+    out: Out,
+    source: From = None,
+    languages: Languages = "en",
+    size: Size = 128,
+    count: Count = 0,
+    background: Background = "white",
+    as_json: AsJson = False,
+) -> None:
+    """Make captioned pictures of clip art (Debian: openclipart-png and openclipart-svg)."""
+    _make("clipart", out, source, languages, size, count, background, as_json)
+
+
+def _make(
+    name: str,
+    out: Path,
+    source: Path | None,
+    languages: str,
+    size: int,
+    count: int,
+    background: str,
+    as_json: bool,
+) -> None:
+    from limner.data.collections.make import CollectionFolder, MadeCollection
+
+    began = time.perf_counter()
+    codes = tuple(each.strip() for each in languages.split(","))
+    made = MadeCollection(CollectionFolder(name, source, codes, size, count, background))
+    with leaving_on_termination(), closing(made.write(out)) as done:
+        show_progress(done, len(made.entries))
+    report = made.report()
+    for reason, left in report["skipped"].items():
+        others = left["count"] - len(left["first"])
+        more = f" and {others} more" if others else ""
+        say(f"left out {left['count']}, {reason}: {', '.join(left['first'])}{more}")
+    say(f"{made.collection.name}: {made.collection.notice}")
+    if as_json:
+        answer = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        typer.echo(f"{out}: {made.written} pictures")
