@@ -11,7 +11,6 @@ import json
 import math
 import os
 import secrets
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -44,32 +43,12 @@ def open_image(path: str | Path) -> Image:
 
 def decode_image(data: bytes, name: str) -> Image:
     """Return the picture in the bytes of a file, as `open_image` does; errors say `name`."""
-    return _to_rgb(_decode(data, name))
-
-
-def decode_with_alpha(data: bytes, name: str) -> Image:
-    """Return the picture in the bytes of a file as upright 8-bit RGBA, else as `decode_image`."""
-    upright = _decode(data, name)
-    if has_alpha(upright) and not upright.mode.startswith("I"):
-        return upright.convert("RGBA")
-    return _to_rgb(upright).convert("RGBA")
-
-
-def has_alpha(image: Image) -> bool:
-    """Say whether a picture can be transparent somewhere."""
-    return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-
-
-def _decode(data: bytes, name: str) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not data or len(data) > BYTES_LIMIT:
         _refuse_length(len(data), name)
     try:
-        with warnings.catch_warnings():  # the size is judged below, more strictly
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(data), formats=FORMATS)
-        with opened:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(name, *opened.size)
             if getattr(opened, "n_frames", 1) > 1:
                 raise ImageError(f"{quote(name)} is animated; give a still picture")
@@ -79,13 +58,9 @@ def _decode(data: bytes, name: str) -> Image:
         raise ImageError(
             f"{quote(name)} is not a picture that limner reads; give PNG, JPEG or WebP"
         ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"cannot read the picture {quote(name)}: {error}", code="image_too_large"
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ImageError(f"cannot read the picture {quote(name)}: {error}") from error
-    return upright
+    return _to_rgb(upright)
 
 
 def to_tensor(images: Sequence[Image]) -> Tensor:
@@ -187,6 +162,18 @@ def encode_png(image: Image, texts: Mapping[str, str] | None = None) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", pnginfo=chunks, optimize=False)
     return buffer.getvalue()
+
+
+def decode_cut_out(data: bytes, name: str) -> Image:
+    """Return the picture in the bytes of a file as RGBA; limits and errors are `decode_image`'s."""
+    from PIL import Image, ImageOps
+
+    plain = decode_image(data, name)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        clear = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
+        if not clear or opened.mode.startswith("I"):
+            return plain.convert("RGBA")
+        return ImageOps.exif_transpose(opened).convert("RGBA")
 
 
 def read_png_texts(path: str | Path) -> dict[str, str]:
@@ -313,7 +300,7 @@ def _to_rgb(image: Image) -> Image:
     if image.mode.startswith("I"):  # 16 bits: 65535 is white, so scale where PIL would clip
         grey = numpy.asarray(image).astype(numpy.float64) / 257
         image = Image.fromarray(grey.round().clip(0, 255).astype(numpy.uint8))
-    if has_alpha(image):
+    if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         coloured = image.convert("RGBA")
         white = Image.new("RGBA", coloured.size, "white")
         return Image.alpha_composite(white, coloured).convert("RGB")

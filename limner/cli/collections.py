@@ -75,7 +75,7 @@ def _make(
         others = left["count"] - len(left["first"])
         more = f" and {others} more" if others else ""
         say(f"left out {left['count']}, {reason}: {', '.join(left['first'])}{more}")
-    say(f"{made.collection.name}: {made.collection.notice}")
+    say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
     if as_json:
         answer = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
         typer.echo(json.dumps(answer, ensure_ascii=False))

@@ -20,11 +20,11 @@ from limner.data.folders import read_bytes
 from limner.data.new_folder import new_folder
 from limner.data.tables import METADATA
 from limner.errors import DataError, ImageError, UsageError, quote
-from limner.images import decode_with_alpha, encode_png
+from limner.images import decode_cut_out, encode_png
 
 SIZES = (16, 1024)
 FIRST = 3  # names that stand for the files that were left out
-BROKEN = "a picture that cannot be read"
+BROKEN = "a picture that is broken"
 UNUSABLE = {  # the codes of an ImageError
     "image_too_large": "larger than limner reads",
     "image_too_small": "too small, or empty",
@@ -98,7 +98,7 @@ class MadeCollection:
             if not self.written:
                 raise DataError(
                     f"none of the {len(self.entries)} pictures in {quote(str(self.root), 160)} "
-                    f"could be read, as {quote(self.entries[0].name)}; is the package whole?"
+                    f"could be read, as {quote(self.entries[0].name)}; unpack the package again"
                 )
             (partial / "README.md").write_text(self.readme(), encoding="utf-8")
 
@@ -124,7 +124,7 @@ class MadeCollection:
             if entry.path.suffix == ".svg":
                 image = render(entry.path, 4 * size)
             else:
-                image = decode_with_alpha(read_bytes(entry.path), entry.name)
+                image = decode_cut_out(read_bytes(entry.path), entry.name)
             return encode_png(to_square(image, size, background, entry.name))
         except ImageError as error:
             self.catalogue.skip(entry.name, UNUSABLE.get(error.code or "", BROKEN))

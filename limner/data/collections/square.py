@@ -17,19 +17,20 @@ CLEAR = 8  # of 255: alpha below it is not seen
 def to_square(image: Image, size: int, background: str, name: str) -> Image:
     """Return an RGBA picture as RGB, `size` pixels square, its empty border cut off.
 
-    A picture that is transparent, or white, at its border is cut to what is seen and gets a margin;
-    one that fills its frame fills the square from side to side. Raises ImageError for a picture in
-    which nothing is seen, and for one of fewer than 16 pixels.
+    A picture that is transparent somewhere is cut to what is seen and gets a margin; one that is
+    opaque keeps its border and fills the square from side to side. Raises ImageError for a picture
+    in which nothing is seen, and for one of fewer than 16 pixels.
     """
     from PIL import Image
 
-    box = _seen(image)
+    alpha = image.getchannel("A")
+    box = alpha.point(lambda value: 255 * (value >= CLEAR)).getbbox()
     if box is None:
         raise ImageError(
             f"nothing is seen in {quote(name)}; give a picture that is not empty",
             code="image_too_small",
         )
-    framed = box != (0, 0, *image.size) or _is_cut_out(image)
+    framed = alpha.histogram()[0] > 0
     image = image.crop(box)
     if max(image.size) < LEAST_SIDE:
         raise ImageError(
@@ -46,19 +47,3 @@ def to_square(image: Image, size: int, background: str, name: str) -> Image:
     square = Image.new("RGB", (size, size), background)
     square.paste(drawn, ((size - across) // 2, (size - down) // 2))
     return square
-
-
-def _is_cut_out(image: Image) -> bool:
-    lowest = image.getchannel("A").getextrema()[0]
-    return isinstance(lowest, int | float) and lowest < CLEAR
-
-
-def _seen(image: Image) -> tuple[int, int, int, int] | None:
-    """Return the box of what is not transparent or, of a picture that is opaque, not white."""
-    from PIL import Image, ImageChops
-
-    if _is_cut_out(image):
-        return image.getchannel("A").point(lambda alpha: 255 * (alpha >= CLEAR)).getbbox()
-    white = Image.new("RGB", image.size, "white")
-    apart = ImageChops.difference(image.convert("RGB"), white).convert("L")
-    return apart.point(lambda value: 255 * (value >= CLEAR)).getbbox()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from limner.data.folders import read_bytes
 from limner.errors import ImageError, MissingExtraError, quote
-from limner.images import BYTES_LIMIT, decode_with_alpha
+from limner.images import BYTES_LIMIT, decode_cut_out
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -89,7 +89,9 @@ def render(path: Path, side: int) -> Image:
     shown = str(path)
     try:
         if path.stat().st_size > BYTES_LIMIT:
-            raise ImageError(f"{quote(shown)} is larger than {BYTES_LIMIT // 2**20} MiB")
+            raise ImageError(
+                f"{quote(shown)} is larger than {BYTES_LIMIT // 2**20} MiB; give a smaller picture"
+            )
         text = path.read_text(encoding="utf-8")
         for element in ElementTree.fromstring(text).iter():
             hrefs = [element.get(name) or "" for name in _HREF]
@@ -100,4 +102,4 @@ def render(path: Path, side: int) -> Image:
         data = svg_to_bytes(svg_string=text, width=side, dpi=DPI, skip_system_fonts=True)
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise ImageError(f"cannot draw {quote(shown)}: {error}") from error
-    return decode_with_alpha(bytes(data), shown)
+    return decode_cut_out(bytes(data), shown)
