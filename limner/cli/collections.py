@@ -71,10 +71,10 @@ def _make(
     with leaving_on_termination(), closing(made.write(out)) as done:
         show_progress(done, len(made.entries))
     report = made.report()
-    for reason, left in report["skipped"].items():
-        others = left["count"] - len(left["first"])
-        more = f" and {others} more" if others else ""
-        say(f"left out {left['count']}, {reason}: {', '.join(left['first'])}{more}")
+    for each in report["left_out"]:
+        count, reason, first = each["count"], each["reason"], each["first"]
+        more = f" and {count - len(first)} more" if count > len(first) else ""
+        say(f"left out {count}, {reason}: {', '.join(first)}{more}")
     say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
     if as_json:
         answer = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}

@@ -7,6 +7,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from limner import registry
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.codecs import CODECS, create_autoencoder
 from limner.errors import CheckpointError, ConfigError, shorten
@@ -43,8 +44,10 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
 def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """Return a codec and its config: from a file or run of `save_codec`, or a whole model's folder.
 
-    Raises CheckpointError when there is none, or it is damaged.
+    An embedded model's name works too. Raises CheckpointError when there is none, or it is
+    damaged.
     """
+    path = registry.PRESETS.get(str(path), path)
     if (Path(path) / MANIFEST).exists():
         found = inspect_checkpoint(path).config
         if not found.codec:
@@ -81,7 +84,7 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
 
 def inspect_family(source: str, family: str, key: str) -> ModelConfig:
     """Return what a model folder states; ConfigError names `key` where it is of another family."""
-    found = inspect_checkpoint(source).config
+    found = inspect_checkpoint(registry.PRESETS.get(source, source)).config
     if found.family != family:
         raise ConfigError(
             f"{key} holds a model of the family {found.family!r}; expected one of {family!r}",

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner import registry
+from limner.checkpoint import save_checkpoint
 from limner.data.tokens import Codes
 from limner.errors import ConfigError
 from limner.nn.ranks import share_here
@@ -53,7 +54,7 @@ class PriorStep:
         trained: Dalle | None = None
         if config.start_from:
             found = inspect_family(config.start_from, "dalle", "start_from")
-            trained = load_checkpoint(config.start_from)
+            trained = registry.load(config.start_from)
             self.codec, self.codec_config = trained.codec, dict(found.codec)
         if config.codec_from:
             self.codec, self.codec_config = load_codec(config.codec_from)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from limner import registry
 from limner.checkpoint import inspect_checkpoint
 from limner.errors import ConfigError
 from limner.text.importing import import_encoder
@@ -42,7 +43,8 @@ def text_side_of(config: TrainConfig, captions: HasTokenizer, trained: Any = Non
     positions than text_length.
     """
     if trained is not None:
-        held = inspect_checkpoint(config.start_from).config.prior.get("text_encoder", {})
+        found = inspect_checkpoint(registry.find(config.start_from)).config
+        held = found.prior.get("text_encoder", {})
         if held.get("name") in PRETRAINED:
             held = {**held, "trainable": config.text.trainable}
         return TextSide(trained.tokenizer, held)

@@ -44,9 +44,10 @@ def test_json_tells_what_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert ran(*words.split()) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["out"] == str(out) and answer["pictures"] == 2
-    assert answer["captions"] == {"text": 2, "text_keywords": 2}
-    links = answer["skipped"]["a link to another picture of it"]
-    assert links == {"count": 1, "first": ["food/again.png"]}
+    columns = {each["column"]: each["count"] for each in answer["captions"]}
+    assert columns == {"text": 2, "text_keywords": 2}
+    links = {"reason": "a link to another picture of it", "count": 1, "first": ["food/again.png"]}
+    assert links in answer["left_out"]
 
 
 @pytest.mark.parametrize(

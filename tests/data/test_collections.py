@@ -51,7 +51,11 @@ def test_stamps_come_with_their_captions_and_the_others_are_named(tmp_path: Path
     }
     report = found.report()
     assert report["pictures"] == 2 and report["licence"] == "GPL-2.0-or-later"
-    assert report["captions"] == {"text": 2, "text_zh": 2, "text_zh_hant": 1}
+    assert report["captions"] == [
+        {"column": "text", "count": 2},
+        {"column": "text_zh", "count": 2},
+        {"column": "text_zh_hant", "count": 1},
+    ]
     readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "GPL-2.0-or-later" in readme and "- food/onion.png" in readme
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from limner.checkpoint import load_checkpoint
 from limner.codecs import create_codec
 from limner.errors import CheckpointError
-from limner.train.parts import CODEC_FILE, load_codec, save_codec
+from limner.train.parts import CODEC_FILE, inspect_family, load_codec, save_codec
 from tests.tiny_model import save_tiny_model
 
 CONFIG: dict[str, Any] = {
@@ -40,6 +40,12 @@ def test_a_codec_comes_back(file: Path) -> None:
         for name, tensor in load_file(file).items():
             assert torch.equal(codec.state_dict()[name], tensor)
     assert [path.name for path in file.parent.iterdir()] == [CODEC_FILE]
+
+
+def test_an_embedded_model_is_called_by_its_name() -> None:
+    codec, config = load_codec("default")
+    assert config["name"] == "fsq" and codec.config.size == 64
+    assert inspect_family("default", "dalle", "start_from").name == "default"
 
 
 def test_a_whole_model_has_a_codec_too(tmp_path: Path) -> None:

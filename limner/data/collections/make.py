@@ -137,11 +137,13 @@ class MadeCollection:
             "collection": self.collection.name,
             "from": str(self.root),
             "pictures": self.written,
-            "captions": dict(self.captions),
-            "skipped": {
-                reason: {"count": len(names), "first": names[:FIRST]}
+            "captions": [
+                {"column": column, "count": count} for column, count in self.captions.items()
+            ],
+            "left_out": [
+                {"reason": reason, "count": len(names), "first": names[:FIRST]}
                 for reason, names in skipped.items()
-            },
+            ],
             "licence": self.collection.licence,
             "notice": self.collection.notice,
         }
