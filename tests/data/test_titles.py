@@ -77,6 +77,7 @@ def test_the_title_of_a_set_is_the_title_of_no_picture() -> None:
             About("card"),
             "playing card, queen of diamonds",
         ),
+        ("bordered_jk_b", "games/cards/bordered", About("card"), "playing card, joker"),
         ("cigno_01", "animals/birds", About("Cigno", "F. Rollandin", ["bird"]), "bird"),
         ("cigno_01", "animals/birds", About("Cigno", "F. Rollandin"), "bird"),
         ("cosa_01", "unsorted", About("Cosa", "F. Rollandin", ["unsorted"]), ""),

@@ -38,7 +38,7 @@ VAGUE = frozenset(
         *("sign", "symbol", "tool", "tools", "transport", "transportation"),
     ]
 )
-_CARD = re.compile(r".*_([cdhs])_(10|[2-9ajqk])")
+_CARD = re.compile(r".*_(?:([cdhs])_(10|[2-9ajqk])|jk_[br])")
 _ADDRESS = re.compile(r"\S*(@|://|www\.)\S*|\[[^\]]*\]")
 _SET = re.compile(r"clip\s?art by [^-]* - ", re.IGNORECASE)
 _BLACK_AND_WHITE = re.compile(r"\(?\bb ?(and|&|n) ?w\b\)?|\bbwh?\b", re.IGNORECASE)
@@ -68,8 +68,8 @@ def caption_of(stem: str, folder: str, about: About, sets: Iterable[str]) -> str
     `stem` is the file's name without its suffix, `folder` its place in the collection with slashes.
     """
     if "cards" in folder and (card := _CARD.fullmatch(stem)):
-        rank = RANKS.get(card[2], card[2])
-        return f"playing card, {rank} of {SUITS[card[1]]}"
+        suit, rank = card[1], RANKS.get(card[2], card[2])
+        return f"playing card, {rank} of {SUITS[suit]}" if suit else "playing card, joker"
     if any(each in about.author.lower() for each in OTHER_LANGUAGE):
         return said_by_keywords(about) or category_of(folder)
     title = about.title
