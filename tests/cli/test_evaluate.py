@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from limner.checkpoint import save_checkpoint
+from limner.cli.command import Command
 from limner.cli.evaluate import evaluate
 from limner.cli.measuring import label_of
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
@@ -25,7 +26,7 @@ from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
 from tests.tiny_unclip import save_tiny_unclip
 
 app = typer.Typer()
-app.command("eval")(evaluate)
+app.command("eval", cls=Command)(evaluate)
 
 
 def run(*words: str) -> Result:
