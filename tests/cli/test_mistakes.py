@@ -115,7 +115,7 @@ ROWS = {
     "data make stamps": Row(
         "--from {in}/packages --size 16 --out made",
         NO_MODEL,
-        Case("--from absent --out made", 3, "absent"),
+        Case("--from absent --out made", 2, "is not in 'absent'"),
         Case("--from {in}/packages --size 0 --out made", 2, "size"),
         Case("--from {in}/packages --size 16 --out made", FULL, "cannot write"),
         Case("--from {in}/packages --size 16 --out /proc/nowhere", 5, "/proc/nowhere"),
@@ -123,7 +123,7 @@ ROWS = {
     "data make clipart": Row(
         "--from {in}/packages --size 16 --out made",
         NO_MODEL,
-        Case("--from absent --out made", 3, "absent"),
+        Case("--from absent --out made", 2, "is not in 'absent'"),
         Case("--from {in}/packages --count -1 --out made", 2, "count"),
         Case("--from {in}/packages --size 16 --out made", FULL, "cannot write"),
         Case("--from {in}/packages --size 16 --out /proc/nowhere", 5, "/proc/nowhere"),
