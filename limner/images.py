@@ -221,6 +221,18 @@ def encode_png(image: Image, texts: Mapping[str, str] | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def decode_cut_out(data: bytes, name: str) -> Image:
+    """Return the picture in the bytes of a file as RGBA; limits and errors are `decode_image`'s."""
+    from PIL import Image, ImageOps
+
+    plain = decode_image(data, name)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        clear = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
+        if not clear or opened.mode.startswith("I"):
+            return plain.convert("RGBA")
+        return ImageOps.exif_transpose(opened).convert("RGBA")
+
+
 def read_png_texts(path: str | Path) -> dict[str, str]:
     """Return the text chunks of a PNG file; raises ImageError when it is no PNG."""
     from PIL import Image, UnidentifiedImageError

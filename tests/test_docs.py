@@ -18,6 +18,7 @@ from limner.evaluate.conditions import Conditions, Reference
 from limner.evaluate.networks import Network
 from limner.server.arena import ArenaServer
 from limner.train import caches
+from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
@@ -111,6 +112,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],
     "models words": [["gan"], ["gan", "--search", "apple"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
+    "data make stamps": [["--from", "packages", "--size", "16", "--out", "stamps"]],
+    "data make clipart": [["--from", "packages", "--size", "16", "--out", "clipart"]],
     "data check": [["held"], ["photos", "--validation", "held", "--out", "checked"]],
     "data clean": [["photos", "--out", "cleaned"]],
     "data encode": [["held", "--codec", "tiny", "--out", "codes"]],
@@ -229,6 +232,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
     write_photos(folder)
     limner.draw("a red apple", model=folder / "tiny", seed=7)[0].save(folder / "old.png")
+    write_stamps(folder / "packages")
+    write_clipart(folder / "packages")
     found: dict[str, list[Any]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

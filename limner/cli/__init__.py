@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from limner import __version__
-from limner.cli import audit, clip, data, models, sources
+from limner.cli import audit, clip, collections, data, models, sources
 from limner.cli.adapt import adapt
 from limner.cli.again import again
 from limner.cli.arena import arena
@@ -105,6 +105,8 @@ app.command("vary", cls=Command)(vary)
 app.command("again", cls=Command)(again)
 app.command("info", cls=Command)(info)
 app.add_typer(models.app, name="models")
+data.make.command("stamps", cls=Command)(collections.stamps)
+data.make.command("clipart", cls=Command)(collections.clipart)
 data.app.command("check", cls=Command)(sources.check)
 data.app.command("clean", cls=Command)(sources.clean)
 data.app.command("encode", cls=Command)(sources.encode)

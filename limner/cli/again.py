@@ -30,10 +30,6 @@ PictureFile = Annotated[
 Source = Annotated[
     Path | None, typer.Option("--image", help="What limner vary was given, for its pictures.")
 ]
-Files = Annotated[
-    list[str] | None,
-    typer.Option("--adapter", metavar="FILE", help="An adapter that it was drawn with."),
-]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -79,7 +75,7 @@ class Origin:
 def again(  # noqa: PLR0913  # typer reads the options off the signature
     picture: PictureFile,
     image: Source = None,
-    adapter: Files = None,
+    adapter: options.Adapters = None,
     model: Model = None,
     count: options.Count = 1,
     seed: Seed = None,

@@ -155,5 +155,5 @@ def jackknife(
 def too_few(count: int) -> UsageError:
     """Return the error for so few pictures that nothing says how sure a figure is."""
     return UsageError(
-        f"{count} prompts or pictures are too few to say how sure a figure is; give {LEAST} or more"
+        f"{count} are too few prompts or pictures to say how sure a figure is; give {LEAST} or more"
     )

@@ -143,7 +143,7 @@ def correct(word: str, known: Iterable[str]) -> str | None:
     """
     if len(word) < 3 or not word.isalpha() or not word.isascii() or word in english_words():
         return None
-    best: tuple[int, int, str] | None = None
+    best: tuple[int, int, int, str] | None = None
     for candidate in known:
         if len(candidate) < 3 or abs(len(candidate) - len(word)) > 2:
             continue
@@ -151,10 +151,11 @@ def correct(word: str, known: Iterable[str]) -> str | None:
         slips = _slips(word, candidate, limit)
         if slips > limit or (len(word) == 3 and sorted(word) != sorted(candidate)):
             continue
-        rank = (slips, int(candidate[0] != word[0]), candidate)
+        # Of words that are as near, letters are forgotten more often than added: thre is three.
+        rank = (slips, int(candidate[0] != word[0]), -len(candidate), candidate)
         if best is None or rank < best:
             best = rank
-    return best[2] if best else None
+    return best[3] if best else None
 
 
 def _slips(a: str, b: str, limit: int) -> int:

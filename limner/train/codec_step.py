@@ -47,6 +47,7 @@ class CodecStep:
         self.config = config
         if config.start_from:
             self.codec, self.codec_config = load_autoencoder(config.start_from)
+            self.codec.requires_grad_(True)  # a whole model comes frozen, as it is drawn with
         else:
             self.codec_config = dict(config.codec)
             self.codec = create_autoencoder(self.codec_config)

@@ -92,10 +92,10 @@ class TrainConfig(Checked):
         super().__post_init__()
         if not self.out or "\0" in self.out:
             raise ConfigError(f"out is {quote(self.out)}; expected a folder", param="out")
-        if self.task == "prior" and bool(self.codec_from) == bool(self.start_from):
+        if self.task == "prior" and not (self.codec_from or self.start_from):
             raise ConfigError(
-                "a prior needs a trained codec: give either codec_from, the codec's run, or "
-                "start_from, a whole model to go on from",
+                "a prior needs a trained codec: give codec_from, the codec's run, or start_from, a "
+                "whole model to go on from, or both",
                 param="codec_from",
             )
         if self.task == "prior" and not self.data.source and self.data.cached < CACHED_LEAST:

@@ -42,7 +42,8 @@ class PriorStep:
     """Next-code prediction with dropped captions (classifier-free guidance, arXiv 2207.12598).
 
     With `start_from`, a model folder, the prior goes on from its weights, codec, tokenizer and text
-    encoder. An encoder that is not `trainable` stays as it was read.
+    encoder; with `codec_from` too, over that codec in place of its own. An encoder that is not
+    `trainable` stays as it was read.
     For the first `random_order_until` of the run the order of codes is random for a share of
     pictures that falls from one to zero (RAR, arXiv 2411.00776); after that it is raster.
     """
@@ -55,7 +56,7 @@ class PriorStep:
             found = inspect_family(config.start_from, "dalle", "start_from")
             trained = registry.load(config.start_from)
             self.codec, self.codec_config = trained.codec, dict(found.codec)
-        else:
+        if config.codec_from:
             self.codec, self.codec_config = load_codec(config.codec_from)
         self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)

@@ -156,9 +156,9 @@ def test_a_config_comes_from_standard_input(
 def test_prompts_that_are_measured_come_from_standard_input(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gives(monkeypatch, b"a red apple\n")
+    gives(monkeypatch, b"a red apple\nan apple\nthe sky\n")
     assert run("eval", "tiny", "--on", "-", "--clip", "sees", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["prompts"] == 1
+    assert json.loads(capsys.readouterr().out)["prompts"] == 3
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from limner.checkpoint import save_checkpoint
+from limner.cli.command import Command
 from limner.cli.evaluate import evaluate
 from limner.cli.measuring import label_of
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
@@ -25,11 +26,14 @@ from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
 from tests.tiny_unclip import save_tiny_unclip
 
 app = typer.Typer()
-app.command("eval")(evaluate)
+app.command("eval", cls=Command)(evaluate)
 
 
 def run(*words: str) -> Result:
     return CliRunner().invoke(app, list(words))
+
+
+PROMPTS = "a red apple\nan apple\nthe sky\n"
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +228,7 @@ def test_no_report_is_lost(
 ) -> None:
     """Two runs whose models both lie in a folder called model, and the same one measured again."""
     monkeypatch.chdir(tmp_path)
-    Path("p.txt").write_text("a red apple\n", encoding="utf-8")
+    Path("p.txt").write_text(PROMPTS, encoding="utf-8")
     for run_name in ("one", "two"):
         shutil.copytree(model, f"{run_name}/model")
     pages = []
@@ -247,7 +251,7 @@ def test_no_report_is_lost(
 
 
 def test_what_draw_takes_to_sample_is_taken(model: str, clip: str, tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("a red apple\n", encoding="utf-8")
+    (tmp_path / "p.txt").write_text(PROMPTS, encoding="utf-8")
     words = [model, "--on", str(tmp_path / "p.txt"), "--clip", clip, "--json"]
     given = ["--min-p", "0.1", "--typical-p", "0.9", "--guidance", "2", "--top-k", "5"]
     given += ["--guidance-schedule", "cosine", "--device", "cpu", "--precision", "bf16"]
@@ -261,7 +265,7 @@ def test_what_draw_takes_to_sample_is_taken(model: str, clip: str, tmp_path: Pat
 
 
 def test_quiet_keeps_notes_back(model: str, clip: str, tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("a red apple\n", encoding="utf-8")
+    (tmp_path / "p.txt").write_text(PROMPTS, encoding="utf-8")
     words = [model, "--on", str(tmp_path / "p.txt"), "--clip", clip, "--best-of", "2"]
     assert "flatter" in run(*words, "--out", str(tmp_path)).stderr
     assert run(*words, "--out", str(tmp_path), "--quiet").stderr == ""
@@ -275,14 +279,18 @@ def test_the_embedded_clip_scores_prompts(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_so_few_prompts_are_refused_before_a_model_is_loaded(count: int, tmp_path: Path) -> None:
+def test_so_few_prompts_are_refused_before_a_model_is_loaded(
+    count: int, model: str, tmp_path: Path
+) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(["a red apple", "a cat"][:count]), encoding="utf-8")
-    ran = run("no such model", "--on", str(path), "--json")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(model, damaged)
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")  # told only when weights are read
+    ran = run(str(damaged), "--on", str(path), "--json")
     assert isinstance(ran.exception, UsageError)
-    assert f"{count} prompts or pictures are too few to say how sure a figure is" in str(
-        ran.exception
-    )
+    assert "too few prompts or pictures to say how sure a figure is" in str(ran.exception)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +299,11 @@ def test_so_few_prompts_are_refused_before_a_model_is_loaded(count: int, tmp_pat
         (["--on", "scene"], UsageError, "did you mean 'scenes'"),
         (["--on", ".", "--sets", "seen"], UsageError, "are for --on scenes"),
         (["--reference", "."], UsageError, "for other prompts than scenes"),
-        (["--on", ".", "--features", "inception"], UsageError, "limner does not download"),
+        (
+            ["--on", "tests/tiny_model.py", "--features", "inception"],
+            UsageError,
+            "limner does not download",
+        ),
         (["--on", ".", "--best-of", "0"], UsageError, "--best-of 0 is out of range"),
         (["--count", "3"], UsageError, "10 to 10000"),
         (["--seed", "-1"], UsageError, "seed is -1"),

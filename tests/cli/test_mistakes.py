@@ -18,6 +18,7 @@ import typer
 from limner import cli, registry
 from limner.data import encode
 from limner.server.arena import ArenaServer
+from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_image_folder
 from tests.test_docs import CONFIG
 from tests.tiny_clip import save_tiny_clip
@@ -102,6 +103,30 @@ ROWS = {
         NO_NUMBER,
         NO_WRITING,
         Case("/proc/self/mem", 4, "/proc/self/mem"),
+    ),
+    "models words": Row(
+        "gan",
+        Case("nosuch", 2, UNKNOWN),
+        Case("./nosuch", 2, "there is no model folder at './nosuch'"),
+        NO_NUMBER,
+        NO_WRITING,
+        Case("/proc/self/mem", 4, "/proc/self/mem"),
+    ),
+    "data make stamps": Row(
+        "--from {in}/packages --size 16 --out made",
+        NO_MODEL,
+        Case("--from absent --out made", 2, "is not in 'absent'"),
+        Case("--from {in}/packages --size 0 --out made", 2, "size"),
+        Case("--from {in}/packages --size 16 --out made", FULL, "cannot write"),
+        Case("--from {in}/packages --size 16 --out /proc/nowhere", 5, "/proc/nowhere"),
+    ),
+    "data make clipart": Row(
+        "--from {in}/packages --size 16 --out made",
+        NO_MODEL,
+        Case("--from absent --out made", 2, "is not in 'absent'"),
+        Case("--from {in}/packages --count -1 --out made", 2, "count"),
+        Case("--from {in}/packages --size 16 --out made", FULL, "cannot write"),
+        Case("--from {in}/packages --size 16 --out /proc/nowhere", 5, "/proc/nowhere"),
     ),
     "data make scenes": Row(
         "--count 1 --size 16 --out made",
@@ -241,6 +266,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save(folder / name)
     save_tiny_unclip(folder / "unclip")
     write_image_folder(folder / "photos", 6)
+    write_stamps(folder / "packages")
+    write_clipart(folder / "packages")
     (picture, *_) = sorted((folder / "photos").rglob("*.png"))
     (folder / "photo.png").write_bytes(picture.read_bytes())
     (folder / "p.txt").write_text("\n".join(f"{each} apples" for each in range(10)))

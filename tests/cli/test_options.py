@@ -18,7 +18,7 @@ SAMPLING = {
     "--guidance-schedule", "--steps", "--sampler",
 }  # fmt: skip
 DRAWING = ("draw", "eval", "compare", "arena", "audit memorisation", "audit bias")
-WITHOUT_PROGRESS = {"doctor", "models list", "models parts", "models show"}
+WITHOUT_PROGRESS = {"doctor", "models list", "models parts", "models show", "models words"}
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

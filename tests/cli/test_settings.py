@@ -59,7 +59,7 @@ def test_an_option_comes_before_a_variable_and_that_before_the_file(
     path, settings, _ = drawn(capsys)
     assert path.parent == Path("of-variable") and settings["precision"] == "bf16"
     path, settings, _ = drawn(capsys, "--precision", "fp32", "--out", "of-option")
-    assert path.parent == Path("of-option") and "precision" not in settings
+    assert path.parent == Path("of-option") and settings["precision"] == "fp32"
     monkeypatch.setenv("LIMNER_PRECISION", "")  # an empty one counts as not set
     assert drawn(capsys)[1]["precision"] == "int8"
 

@@ -170,7 +170,7 @@ temperature = 0.9
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"codec_from": '""'}, "a prior needs a trained codec: give either codec_from"),
+        ({"codec_from": '""'}, "a prior needs a trained codec: give codec_from"),
         ({"data.cached": "15"}, r"data\.cached is 15; a prior needs at least 16 scenes"),
         ({"prior.width": "60"}, "width is 60 for 4 heads; expected a multiple of 4 x heads, as 64"),
         ({"prior.heads": "3"}, "width is 64 for 3 heads"),

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from limner.checkpoint import load_checkpoint
 from limner.data.batches import stream
 from limner.errors import CheckpointError, ConfigError, NonFiniteError, ResourceError
 from limner.train import caches, codec_data
@@ -25,6 +26,7 @@ from limner.train.config import (
 )
 from limner.train.energy import EnergyMeter
 from limner.train.loop import Progress, train
+from limner.train.parts import load_codec
 from limner.train.steps import TrainingStep, create_step
 from tests.tiny_model import CODEC
 
@@ -123,6 +125,21 @@ def test_a_prior_goes_on_from_a_whole_model(tmp_path: Path, codec_folder: Path) 
         assert second[-1].validation[name] == pytest.approx(value, abs=1e-4)
 
 
+def test_a_prior_goes_on_over_another_codec(tmp_path: Path, codec_folder: Path) -> None:
+    run(prior_run(tmp_path / "first", codec_folder))
+    run(codec_run(tmp_path / "codec", start_from=str(codec_folder)))
+    config = prior_run(tmp_path / "second", tmp_path / "codec")
+    still = dataclasses.replace(config.loop, learning_rate=1e-12)
+    first = str(tmp_path / "first" / "model")
+    run(dataclasses.replace(config, start_from=first, loop=still))
+    theirs, ours = (load_checkpoint(tmp_path / each / "model") for each in ("first", "second"))
+    trained = load_codec(tmp_path / "codec")[0].state_dict()
+    for name, value in ours.codec.state_dict().items():
+        assert torch.equal(value, trained[name]), name
+    for name, value in theirs.prior.state_dict().items():
+        assert torch.allclose(value, ours.prior.state_dict()[name], atol=1e-4), name
+
+
 def test_a_prior_of_another_size_does_not_go_on(tmp_path: Path, codec_folder: Path) -> None:
     run(prior_run(tmp_path / "first", codec_folder))
     config = prior_run(tmp_path / "second", codec_folder)
@@ -184,6 +201,17 @@ def test_starting_from_a_codec_takes_its_weights(codec_folder: Path, tmp_path: P
     before, after = (load_file(f / "codec.safetensors") for f in (codec_folder, tmp_path))
     for name in before:
         assert torch.equal(before[name], after[name]) == (not name.startswith("decoder")), name
+
+
+def test_a_codec_goes_on_from_a_whole_model(codec_folder: Path, tmp_path: Path) -> None:
+    run(prior_run(tmp_path / "first", codec_folder))
+    run(codec_run(tmp_path / "second", start_from=str(tmp_path / "first" / "model")))
+    before, after = (
+        load_file(folder / "codec.safetensors") for folder in (codec_folder, tmp_path / "second")
+    )
+    assert any(name.startswith("encoder") for name in before)
+    for name in before:
+        assert not torch.equal(before[name], after[name]), name
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def test_a_codec_comes_back(file: Path) -> None:
     assert [path.name for path in file.parent.iterdir()] == [CODEC_FILE]
 
 
+def test_an_embedded_model_is_called_by_its_name() -> None:
+    codec, config = load_codec("default")
+    assert config["name"] == "fsq" and codec.config.size == 64
+    assert inspect_family("default", "dalle", "start_from").name == "default"
+
+
 def test_a_whole_model_has_a_codec_too(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
     codec, config = load_codec(tmp_path / "model")

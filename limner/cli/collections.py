@@ -1,0 +1,92 @@
+"""`limner data make stamps` and `clipart`: collections that anyone can install, to train on."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from limner.cli import options
+from limner.cli.messages import say
+from limner.cli.progress import clock, loading, showing
+
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="PATH", help="The installed folder, or the unpacked package above it."
+    ),
+]
+Languages = Annotated[
+    str,
+    typer.Option("--languages", help="Languages of captions, as en,zh,zh-hant,de: one of each."),
+]
+Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 1024.")]
+Count = Annotated[
+    int, typer.Option("-n", "--count", help="At most so many pictures, from all over; 0 for all.")
+]
+Background = Annotated[
+    str, typer.Option("--background", help="The colour behind cut-outs, as white or #f0e0d0.")
+]
+
+
+def stamps(
+    out: options.NewFolder,
+    source: From = None,
+    languages: Languages = "en,zh",
+    size: Size = 128,
+    count: Count = 0,
+    background: Background = "white",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make captioned pictures of Tux Paint's stamps (Debian: tuxpaint-stamps-default)."""
+    _make("stamps", out, source, languages, size, count, background, as_json)
+
+
+def clipart(
+    out: options.NewFolder,
+    source: From = None,
+    languages: Languages = "en",
+    size: Size = 128,
+    count: Count = 0,
+    background: Background = "white",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make captioned pictures of clip art (Debian: openclipart-png and openclipart-svg)."""
+    _make("clipart", out, source, languages, size, count, background, as_json)
+
+
+def _make(
+    name: str,
+    out: Path,
+    source: Path | None,
+    languages: str,
+    size: int,
+    count: int,
+    background: str,
+    as_json: bool,
+) -> None:
+    began = time.perf_counter()
+    with loading(name, tells=False):
+        from limner.data.collections.make import CollectionFolder, MadeCollection
+    codes = tuple(each.strip() for each in languages.split(","))
+    made = MadeCollection(CollectionFolder(name, source, codes, size, count, background))
+    with closing(made.write(out)) as steps, showing() as show:
+        for done in steps:
+            show("pictures", done, len(made.entries))
+    report = made.report()
+    for each in () if clock().quiet else report["left_out"]:
+        count, reason, first = each["count"], each["reason"], each["first"]
+        more = f" and {count - len(first)} more" if count > len(first) else ""
+        say(f"left out {count}, {reason}: {', '.join(first)}{more}")
+    say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
+    if as_json:
+        answer = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    else:
+        typer.echo(f"{out}: {made.written} pictures")

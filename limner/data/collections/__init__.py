@@ -1,0 +1,1 @@
+"""Picture collections that anyone can install, read as captioned pictures."""
