@@ -17,7 +17,10 @@ from limner.cli.progress import clock, loading, showing
 From = Annotated[
     Path | None,
     typer.Option(
-        "--from", metavar="PATH", help="The installed folder, or the unpacked package above it."
+        "--from",
+        metavar="PATH",
+        show_default="where Debian installs it",
+        help="The installed folder, or the unpacked package above it.",
     ),
 ]
 Languages = Annotated[

@@ -48,6 +48,20 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
             "Scenes that training never shows, captioned in Chinese.",
         ),
     ),
+    "data make stamps": (
+        ("limner data make stamps --out stamps", "All stamps, captioned in English and Chinese."),
+        (
+            "limner data make stamps --out few --count 100 --size 64 --languages de",
+            "A hundred small ones, captioned in German.",
+        ),
+    ),
+    "data make clipart": (
+        ("limner data make clipart --out clipart --count 1000", "A thousand from all over."),
+        (
+            "limner data make clipart --out grey --background gray",
+            "All of it, on grey.",
+        ),
+    ),
     "data check": (
         ("limner data check photos", "What is in a folder, and what is wrong with it."),
         (

@@ -20,6 +20,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
         "--best-of": "N", "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
+        "--languages": "LIST", "--from": "PATH", "--background": "COLOUR",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",
         "--most-ratio": "RATIO", "--near": "", "--mirrors": "", "--write": "",
         "--codec": "RUN|MODEL", "--crops": "N", "--flip": "CHANCE", "--rank": "N",

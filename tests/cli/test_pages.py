@@ -38,7 +38,7 @@ OFF = {
 }  # fmt: skip
 LONG = {  # minutes with the real models, or they serve a page until all is judged
     *("adapt", "arena", "audit bias", "audit memorisation", "compare", "eval", "train", "vary"),
-    *("data encode", "doctor"),
+    *("data encode", "data make stamps", "data make clipart", "doctor"),
 }
 CHEAP = {
     "limner train configs/codec.toml --plan",
