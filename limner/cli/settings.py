@@ -61,6 +61,10 @@ SETTINGS = (
         "graphs", "1", "on a GPU: 0 draws without graphs, compiled fuses each layer first",
         choices=("0", "1", "compiled"), python=True,
     ),
+    Setting(
+        "parts", "none", "modules, commas between, whose parts a model folder may name",
+        python=True,
+    ),
 )  # fmt: skip
 
 # Variables of others that limner heeds; every one that the package reads is here.
@@ -74,6 +78,7 @@ OTHERS = {
     "XDG_CONFIG_HOME": "the folder of limner/config.toml; ~/.config without",
     "XDG_CACHE_HOME": "the folder of the compiled kernel; ~/.cache without",
     "HF_HOME": "where models from the Hub are kept; ~/.cache/huggingface without",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1: downloads from the Hub show no bars",
     "CC": "the C compiler of the kernel; cc, gcc or clang without",
     "OMP_WAIT_POLICY": "passive: threads of torch sleep while they wait, on a machine of several",
     "RANK": "which of several training processes this is; torchrun sets it",
