@@ -11,7 +11,7 @@ import pytest
 from limner import registry
 from limner.cli import main
 from limner.data.collections import stamps
-from tests.data.collection_files import STAMPS, cut_out, put, write_clipart
+from tests.data.collection_files import STAMPS, about, cut_out, put, write_clipart
 from tests.data.source_files import encoded, picture
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
@@ -21,6 +21,15 @@ TEXT = (ROOT / "docs" / "stamps.md").read_text(encoding="utf-8")
 LESS = {
     "stamps-codec.toml": {"loop.steps": "2", "loop.batch": "4"},
     "stamps-prior.toml": {
+        "loop.steps": "2",
+        "loop.batch": "4",
+        "prior.width": "32",
+        "prior.layers": "2",
+        "prior.heads": "2",
+        "prior.hidden": "32",
+        "text_length": "8",
+    },
+    "clipart-prior.toml": {
         "loop.steps": "2",
         "loop.batch": "4",
         "prior.width": "32",
@@ -43,7 +52,10 @@ def write_packages(folder: Path) -> None:
         image = picture(index, 40, 40) if index % 3 else cut_out(index)
         put(stem.with_suffix(".png"), encoded(image))
         put(stem.with_suffix(".txt"), f"A thing of kind {index}.\nzh_CN.utf8=第{index}种东西。\n")
-    write_clipart(folder)
+    clipart = write_clipart(folder)
+    for index in range(60, 90):
+        put(clipart / f"png/food/dish{index}_01.png", encoded(picture(index, 40, 40)))
+        put(clipart / f"svg/food/dish{index}_01.svg", about(f"Dish of kind {index}", "food"))
 
 
 def run(words: list[str]) -> None:
@@ -67,13 +79,16 @@ def test_every_command_works_in_its_order(tmp_path: Path, monkeypatch: pytest.Mo
     save_tiny_clip(tmp_path / "tiny-clip")
     monkeypatch.setitem(registry.PRESETS, "default", tmp_path / "tiny")
     write_packages(tmp_path / "unpacked")
-    names = re.findall("^Save this as `(.*)`:$", TEXT, re.M)
+    names = re.findall("[Ss]ave this as `([^`]*)`:$", TEXT, re.M)
     for name, text in zip(names, blocks("toml"), strict=True):
         put(tmp_path / name, text)
     for words in map(shlex.split, "".join(blocks("sh")).splitlines()):
         match words:
             case ["limner", *rest]:
                 run(rest)
+            case ["grep", "-E", pattern, place, ">", out]:
+                lines = Path(place).read_text(encoding="utf-8").splitlines()
+                put(tmp_path / out, "".join(f"{x}\n" for x in lines if re.search(pattern, x)))
             case ["apt-get" | "pip" | "dpkg-deb", *_]:
                 pass  # what they bring lies there already
             case _:

@@ -87,10 +87,15 @@ def test_a_drawing_is_rendered_where_resvg_is_installed(tmp_path: Path) -> None:
     body = '<image href="/etc/passwd.png" width="9" height="9"/>'
     put(folder / "town/linked.svg", f'<svg xmlns="http://www.w3.org/2000/svg">{body}</svg>')
     put(folder / "town/linked.txt", "A spy.")
+    endless = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1000000"/>'
+    put(folder / "town/endless.svg", endless)
+    put(folder / "town/endless.txt", "A road.")
     found = made("stamps", tmp_path, tmp_path / "out")
     with Image.open(tmp_path / "out/town/tower.png") as image:
         middle, side = image.getpixel((16, 16)), image.getpixel((2, 16))
     assert (middle, side) == ((255, 0, 0), (255, 255, 255))
+    left_out = [name for names in found.catalogue.skipped.values() for name in names]
+    assert "town/endless.svg" in left_out
     assert "town/linked.svg" in found.catalogue.skipped["a picture that is broken"]
 
 

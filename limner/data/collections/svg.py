@@ -77,7 +77,7 @@ def can_render() -> bool:
 
 
 def render(path: Path, side: int) -> Image:
-    """Return an SVG file as RGBA, its width `side` pixels; raises ImageError when it cannot be.
+    """Return an SVG file as RGBA, its longer side `side` pixels; ImageError when it cannot be.
 
     A file that names others, such as a linked photograph, is refused. Text is not drawn: no font
     is read.
@@ -99,7 +99,9 @@ def render(path: Path, side: int) -> Image:
                 each.strip().startswith(("#", "data:")) or not each for each in hrefs
             ):
                 raise ImageError(f"{quote(shown)} links to another file; give one that is whole")
-        data = svg_to_bytes(svg_string=text, width=side, dpi=DPI, skip_system_fonts=True)
+        # Both sides are given, and the shape is kept: one alone would let the other be any length.
+        box = {"width": side, "height": side}
+        data = svg_to_bytes(svg_string=text, dpi=DPI, skip_system_fonts=True, **box)
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise ImageError(f"cannot draw {quote(shown)}: {error}") from error
     return decode_cut_out(bytes(data), shown)
