@@ -67,7 +67,7 @@ def test_runs_are_measured_and_shown(tmp_path: Path, emoji_font: Path) -> None:
 def test_what_is_no_codec_is_told_in_a_line(tmp_path: Path, emoji_font: Path) -> None:
     ran = run("nowhere", font=emoji_font, folder=tmp_path)
     assert ran.returncode == 4 and ran.stderr.count("\n") == 1
-    assert "is not a trained codec" in ran.stderr
+    assert "there is no codec or model at" in ran.stderr
 
 
 def test_tiles_join_to_the_picture_they_were_cut_from(script: Any) -> None:

@@ -231,7 +231,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> dict[
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
     write_photos(folder)
-    limner.draw("a red apple", model=folder / "tiny", seed=7)[0].save(folder / "old.png")
+    limner.draw("a red zebra", model=folder / "tiny", seed=7)[0].save(folder / "old.png")
     write_stamps(folder / "packages")
     write_clipart(folder / "packages")
     found: dict[str, list[Any]] = {}

@@ -116,9 +116,8 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     with progress.loading(target):
         from limner.evaluate.audit_reports import render_memorisation, say_bound
         from limner.evaluate.memorising import audit
-    with progress.showing() as watch:
-        material = from_model(target, plan, watch) if is_model(target) else from_folder(target, on)
-        result = audit(material.drawn, material.trained, material.prompts)
+    material = from_model(target, plan) if is_model(target) else from_folder(target, on)
+    result = audit(material.drawn, material.trained, material.prompts)
     answer = {
         "of": target,
         "train": {"place": on, "pictures": result.trained},
@@ -160,23 +159,23 @@ def is_model(target: str) -> bool:
     return not path.is_dir() or (path / "config.json").is_file()
 
 
-def from_model(model: str, plan: Plan, watch: Watch) -> Material:
+def from_model(model: str, plan: Plan) -> Material:
     """Draw captions of the training data, and look at both."""
     from limner.evaluate.memorising import Album
 
     known = source_samples(plan.train)
     pipeline = plan.loading.drawer(model).load()
-    drawn, trained = Album(), Album()
-    for place, sample in enumerate(known):
-        watch("training pictures", place, len(known))
-        trained.add(sample.key, sample.image)
-    captions = captions_to_try(known, plan.captions, plan.seed)
-    asked = [each for each in captions for _ in range(plan.samples)]
-    for name, image in drawings(pipeline, plan.request, asked, plan.samples, plan.seed, watch):
-        drawn.add(name, image)
-    membership = None
-    if plan.held_out is not None:
-        membership = membership_of(pipeline, known, plan.held_out, plan.seed, watch)
+    drawn, trained, membership = Album(), Album(), None
+    with progress.showing() as watch:
+        for place, sample in enumerate(known):
+            watch("training pictures", place, len(known))
+            trained.add(sample.key, sample.image)
+        captions = captions_to_try(known, plan.captions, plan.seed)
+        asked = [each for each in captions for _ in range(plan.samples)]
+        for name, image in drawings(pipeline, plan.request, asked, plan.samples, plan.seed, watch):
+            drawn.add(name, image)
+        if plan.held_out is not None:
+            membership = membership_of(pipeline, known, plan.held_out, plan.seed, watch)
     about = conditions_of(pipeline, plan.request)
     return Material(drawn, trained, asked, about.to_json(), about.rows(), membership)
 

@@ -154,7 +154,7 @@ ROWS = {
     ),
     "data encode": Row(
         "{in}/photos --codec {in}/dalle --out codes",
-        Case("{in}/photos --codec nosuch --out codes", 4, "nosuch is not a trained codec"),
+        Case("{in}/photos --codec nosuch --out codes", 2, UNKNOWN),
         Case("absent --codec {in}/dalle --out codes", 3, "'absent' is not there"),
         Case("{in}/photos --codec {in}/dalle --out codes --crops 0", 2, "crops is 0"),
         Case("{in}/photos --codec {in}/dalle --out codes", FULL, "cannot write"),
@@ -162,7 +162,9 @@ ROWS = {
     ),
     "train": Row(
         "{in}/run.toml -q",
-        Case('{in}/run.toml --set start_from="nosuch"', 4, "nosuch is not a trained codec"),
+        Case(
+            '{in}/run.toml --set start_from="nosuch"', 4, "there is no codec or model at 'nosuch'"
+        ),
         Case("absent.toml", 2, "no config file at"),
         Case("{in}/run.toml --set loop.steps=0", 2, "steps is 0"),
         Case("{in}/run.toml", FULL, "cannot write"),
@@ -220,7 +222,7 @@ ROWS = {
         "{in}/photos --train {in}/photos --json",
         Case("nosuch --train {in}/photos", 2, UNKNOWN),
         Case("default --train absent", 3, "'absent' is not there"),
-        Case("default --train {in}/photos --prompts 0", 2, "--prompts 0 is out of range"),
+        Case("default --train {in}/photos --prompts 0", 2, "--captions 0 is out of range"),
         Case("{in}/photos --train {in}/photos", FULL, "cannot write"),
         Case("{in}/photos --train {in}/photos --html /proc/nowhere", 5, PROC),
     ),

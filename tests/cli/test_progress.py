@@ -13,6 +13,7 @@ from limner.cli import main, progress
 from limner.cli.progress import clock, loading, process_age, showing, start_clock, with_progress
 from limner.types import Step
 from tests.data.source_files import write_image_folder
+from tests.test_docs import CONFIG
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     picture.save(folder / "photo.png", metadata=False)
     write_image_folder(folder / "photos", 2)
     (folder / "p.txt").write_text("a red apple\n")
+    (folder / "run.toml").write_text(CONFIG)
     return folder
 
 

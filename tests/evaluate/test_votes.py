@@ -96,7 +96,7 @@ def test_only_what_it_is_about_is_asked_of_it() -> None:
     match(SETUP, [], [], None)
     match(SETUP, SETUP.models, SETUP.prompts, 3)
     for models, prompts, seed in ((["two", "one"], [], 3), ([], ["a dog"], 3), ([], [], 4)):
-        with pytest.raises(UsageError, match="begin another with --folder"):
+        with pytest.raises(UsageError, match="begin another with --out"):
             match(SETUP, models, prompts, seed)
 
 

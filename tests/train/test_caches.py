@@ -14,7 +14,7 @@ from limner.data.tokens import CodeCache, origin_of
 from limner.text.tokenizer import Tokenizer
 from limner.train import caches
 from limner.train.caches import Caches, digest_of, tokenizer_digest
-from limner.train.config import DataConfig, TrainConfig
+from limner.train.config import DataConfig, LoopConfig, TrainConfig
 from tests.tiny_model import CODEC
 
 
@@ -28,7 +28,8 @@ def small(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
     data = DataConfig(cached=16, captions=2)
-    return TrainConfig("prior", str(tmp_path), codec_from="x", text_length=12, data=data)
+    loop = LoopConfig(steps=1, batch=8)
+    return TrainConfig("prior", str(tmp_path), codec_from="x", text_length=12, data=data, loop=loop)
 
 
 @pytest.fixture

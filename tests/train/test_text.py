@@ -162,7 +162,7 @@ def test_a_changed_folder_is_refused(tmp_path: Path) -> None:
         load(model)
 
 
-HEAD = 'task = "prior"\nout = "x"\ncodec_from = "y"\ndata.cached = 16\nprior.name = "gpt"\n'
+HEAD = 'task = "prior"\nout = "x"\ncodec_from = "y"\ndata.cached = 64\nprior.name = "gpt"\n'
 
 
 @pytest.mark.parametrize(
