@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from limner.data import captions as say
-from limner.data.backgrounds import BACKGROUNDS
+from limner.data.backgrounds import PATTERNS, PLACES, TINTS
 from limner.data.nouns import nouns
 from limner.data.scenes import COUNTS, sample_graph, scene_rng
 from limner.text.items import Phrasebook, itemise
@@ -117,7 +117,8 @@ def _relations() -> Iterator[Phrase]:
 
 
 def _places() -> Iterator[Phrase]:
-    for key in BACKGROUNDS:
+    # Every pattern in every tint: a prompt may ask for one that no scene has, and models compose.
+    for key in (*(f"{pattern}:{tint}" for pattern in PATTERNS for tint in TINTS), *PLACES):
         pattern, _, tint = key.partition(":")
         if not tint:
             for text in say.PLACES_EN[pattern]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from limner.errors import CheckpointError, quote
@@ -128,7 +128,8 @@ class Words:
             return {"words": list(self)}
         found = {}
         for kind, title in LISTED.items():
-            english, chinese = (self.grammar.named(kind, language) for language in LANGUAGES)
+            shown = replace(self.grammar, phrases=tuple(p for p in self.grammar.phrases if p.count))
+            english, chinese = (shown.named(kind, language) for language in LANGUAGES)
             found[title] = [
                 " ".join(
                     dict.fromkeys((text.replace("{}", "").strip(), chinese.get(name, "")))

@@ -80,6 +80,8 @@ def test_captions_are_drawn_as_they_are(split: str, language: str) -> None:
         ("the beach", "on the beach"),
         ("a cat on stripes", "a cat on a red striped background"),
         ("an elephant on a striped red wall", "an elephant on a red striped background"),
+        ("a hamburger on orange stripes", "a hamburger on orange stripes"),  # no scene has them
+        ("a cat on black polka dots", "a cat on black polka dots"),
         # W6: words that mean the same
         ("a crimson car", "a red car"),
         ("a teal fish", "a blue fish"),

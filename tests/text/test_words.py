@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from limner import registry
+from limner.data.backgrounds import BACKGROUNDS
 from limner.data.scene_words import scene_words
 from limner.errors import CheckpointError
 from limner.text.words import Words, count_words, read_words
@@ -63,7 +65,8 @@ def test_older_captions_and_taught_words_are_known_too() -> None:
 
 
 def test_scenes_are_listed_by_kind_in_both_languages() -> None:
-    kinds = scene_words(4, count=200).by_kind()
+    kinds = registry.words_of("default").by_kind()
     assert "apple 苹果" in kinds["things"] and len(kinds["things"]) == 278
+    assert len(kinds["places"]) == len(BACKGROUNDS)
     assert "red 红色的" in kinds["colours"] and "to the left of 左边" in kinds["relations"]
     assert count_words(["a cat"]).by_kind() == {"words": ["a", "cat"]}
