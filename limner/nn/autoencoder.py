@@ -13,7 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample
+from limner.nn.conv import (
+    Downsample,
+    ResidualBlock,
+    SpatialAttention,
+    Upsample,
+    normaliser,
+)
 
 
 def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
@@ -95,6 +101,7 @@ class Decoder(nn.Module):
         attention: bool = False,
     ) -> None:
         super().__init__()
+        self.dimensions = dimensions
         layers: list[nn.Module] = [nn.Conv2d(dimensions, channels[0], 3, padding=1)]
         for index, (width, count) in enumerate(zip(channels, blocks, strict=True)):
             if index:
@@ -111,3 +118,48 @@ class Decoder(nn.Module):
         h = self.body(z.contiguous(memory_format=torch.channels_last))
         images: Tensor = self.out(F.silu(self.norm(h)))
         return images
+
+
+class FinerDecoder(Decoder):
+    """A decoder that draws a small picture and adds what a larger one has beside it.
+
+    The small picture is that of `Decoder`, under the same names of weights, enlarged by `factor`. A
+    second way goes on from what stands before the last coarse stage: `fine_channels` and
+    `fine_blocks` are of stages that double height and width; the last one's pixels are added. They
+    begin as nothing, so the weights of a decoder of small pictures draw at once as they did.
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        blocks: Sequence[int],
+        dimensions: int,
+        fine_channels: Sequence[int],
+        fine_blocks: Sequence[int],
+        factor: int,
+    ) -> None:
+        super().__init__(channels, blocks, dimensions)
+        self.factor = factor
+        last = sum(blocks[-1:]) + 1  # the modules of the last coarse stage
+        self.split = len(self.body) - last
+        layers: list[nn.Module] = []
+        previous = channels[-2]
+        for width, count in zip(fine_channels, fine_blocks, strict=True):
+            layers.append(Upsample(previous, width))
+            # One group: many are slow on a processor where pictures are this large.
+            layers.extend(ResidualBlock(width, groups=1) for _ in range(count))
+            previous = width
+        self.fine = nn.Sequential(*layers)
+        self.fine_norm = normaliser(previous, groups=1)
+        rest = 4 * factor // 2 ** len(fine_channels)
+        self.fine_out = Upsample(previous, self.out.conv.out_channels // 4, factor=rest)
+        nn.init.zeros_(self.fine_out.conv.weight)
+        nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map vectors to images, nominally in [-1, 1]."""
+        shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
+        small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
+        large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)
+        added: Tensor = self.fine_out(F.silu(self.fine_norm(self.fine(shared))))
+        return large + added

@@ -70,6 +70,16 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
 
 
+def centred_cosine(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Return the cosine in [-1, 1] of each of `vectors` (B, D) and its target, about their mean.
+
+    The targets' mean is taken off both, as what all pictures share says nothing of any: a picture
+    that shows the same thing for all has about 0.
+    """
+    middle = targets.mean(0)
+    return F.cosine_similarity(vectors - middle, targets - middle)
+
+
 def psnr(reconstruction: Tensor, images: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio in dB of each picture (B,)."""
     error = (reconstruction.float() - images.float()).square().flatten(1).mean(1)

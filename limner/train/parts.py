@@ -6,6 +6,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from limner.checkpoint import inspect_checkpoint, load_checkpoint
 from limner.codecs import CODECS, create_autoencoder
@@ -77,6 +78,33 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
             "limner train configs/codec.toml"
         ) from error
     return codec.eval(), config
+
+
+def fits(fresh: Tensor, given: Tensor) -> bool:
+    """Say whether a trained tensor is one of the same or fewer outputs and inputs."""
+    return (
+        fresh.ndim == given.ndim
+        and fresh.shape[2:] == given.shape[2:]
+        and all(ours >= theirs for ours, theirs in zip(fresh.shape, given.shape, strict=True))
+    )
+
+
+def begun(fresh: Tensor, given: Tensor) -> Tensor:
+    """Return weights that begin as the `given` ones, which `fits` them: (outputs, inputs, ...).
+
+    The first outputs are what they were: they make nothing of inputs that are new. New outputs
+    begin by chance, as `fresh` has them.
+    """
+    if fresh.shape == given.shape:
+        return given
+    weights = fresh.clone()
+    outputs = len(given)
+    if given.ndim > 1:
+        weights[:outputs] = 0
+        weights[:outputs, : given.shape[1]] = given
+    else:
+        weights[:outputs] = given
+    return weights
 
 
 def inspect_family(source: str, family: str, key: str) -> ModelConfig:

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Decoder, Encoder, check_stages
+from limner.nn.autoencoder import Decoder, Encoder, FinerDecoder, check_stages
 from limner.nn.conv import SpatialAttention
 
 
@@ -29,6 +30,20 @@ def test_attention_stands_at_the_coarsest_stage() -> None:
     assert places == [3]
     images = torch.randn(2, 3, 16, 24)
     assert decoder(seeing(images)).shape == images.shape
+
+
+@pytest.mark.parametrize(("stages", "factor"), [(1, 2), (1, 3), (2, 4), (3, 4)])
+def test_a_finer_decoder_begins_as_the_small_one_enlarged(stages: int, factor: int) -> None:
+    large = FinerDecoder((16, 12, 8), (1, 0, 2), 5, [8] * stages, [1] * stages, factor)
+    first = Decoder((16, 12, 8), (1, 0, 2), 5)
+    large.load_state_dict(first.state_dict(), strict=False)
+    z = torch.randn(2, 5, 4, 3)
+    wanted = F.interpolate(first(z), scale_factor=factor, mode="bilinear")
+    torch.testing.assert_close(large(z), wanted)
+    assert large(z).shape == (2, 3, 4 * 8 * factor, 3 * 8 * factor)
+    large(z).square().sum().backward()
+    assert large.fine_out.conv.weight.grad is not None
+    assert large.fine_out.conv.weight.grad.abs().sum() > 0
 
 
 def test_every_weight_has_a_gradient_but_those_behind_zeros() -> None:
