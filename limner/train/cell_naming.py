@@ -4,7 +4,7 @@ Pixels alone let a codec give back any shape that is near; a small head that mus
 and style from the codes asks for the thing itself. The head is used in training alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,19 @@ class CellNames(nn.Module):
         """
         logits: Tensor = self.body(z)
         return logits.split(ANSWERS, dim=1)
+
+
+def keep_inputs(given: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """Return a hook that keeps in `given` what a module gets, where it has a gradient.
+
+    It knows the list alone: one that knew a training step would keep the step, and the workers of
+    its data, from being freed.
+    """
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given[:] = [inputs[0]] if inputs[0].requires_grad else []
+
+    return keep
 
 
 def naming_loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:

@@ -4,14 +4,13 @@ One step for every codec: `codec.likelihood` chooses the reconstruction loss, an
 follows the codec's own schedules.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from limner.codecs import create_autoencoder
 from limner.codecs.discriminator import PatchDiscriminator
@@ -19,7 +18,7 @@ from limner.codecs.features import FeatureNetwork
 from limner.errors import shorten
 from limner.evaluate.codes import code_use
 from limner.nn.efficientnet import EfficientNetLite
-from limner.train.cell_naming import CellNames, named_rightly, naming_loss
+from limner.train.cell_naming import CellNames, keep_inputs, named_rightly, naming_loss
 from limner.train.codec_data import ScenePictures, pictures_of
 from limner.train.config import CodecTraining, TrainConfig
 from limner.train.losses import (
@@ -29,6 +28,7 @@ from limner.train.losses import (
     discriminator_loss,
     perceptual_loss,
     psnr,
+    shrunk,
     ssim,
 )
 from limner.train.own_data import OwnData, open_data
@@ -92,7 +92,7 @@ class CodecStep:
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
         if self.names is None:
-            self.batches = ((images, None) for images in self.pictures.batches(step))
+            self.batches = self.pictures.batches(step)
         else:
             assert isinstance(self.pictures, ScenePictures)  # the config says so
             self.batches = self.pictures.named_batches(step, self.codec.grid[0])
@@ -100,7 +100,8 @@ class CodecStep:
     def __call__(self, step: int) -> dict[str, float]:
         """Update the codec once, and the discriminator once it has joined."""
         self.codec.advance(step / self.config.loop.steps)
-        images, labels = next(self.batches)
+        batch = next(self.batches)
+        images, labels = (batch, None) if self.names is None else batch
         images = images.to(self.device)
         judge = self.discriminator if step >= self.weights.adversarial_from else None
         if judge is not None:
@@ -231,7 +232,7 @@ class CodecStep:
         self.naming_of_all = copies_that_agree(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
-        self.codec.decoder.register_forward_pre_hook(_keep_in(self.given))
+        self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))
 
     def _naming(self, labels: Tensor, share: float, numbers: dict[str, float]) -> Tensor:
         logits = self.naming_of_all(self.given.pop())
@@ -244,8 +245,8 @@ class CodecStep:
         self, drawn: Tensor, images: Tensor, share: float, numbers: dict[str, float]
     ) -> Tensor:
         assert self.features is not None
-        if side := self.weights.perceptual_size:
-            drawn, images = (F.interpolate(each, side, mode="area") for each in (drawn, images))
+        side = self.weights.perceptual_size
+        drawn, images = shrunk(drawn, side), shrunk(images, side)
         with torch.no_grad():
             targets = self.features(images)
         loss = perceptual_loss(self.features(drawn), targets)
@@ -269,18 +270,6 @@ def _filled(row: Tensor) -> Tensor:
     """Return a row of the sheet at its full length, with white pictures after the last."""
     white = row.new_ones((ACROSS - len(row), *row.shape[1:]))
     return torch.cat((row, white))
-
-
-def _keep_in(given: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    """Return a hook that keeps what a module gets; of the step it knows the list alone.
-
-    A hook that knew the step would keep it, and the workers of its data, from being freed.
-    """
-
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        given[:] = [inputs[0]] if inputs[0].requires_grad else []
-
-    return keep
 
 
 def _note(numbers: dict[str, float], values: dict[str, float], share: float) -> None:

@@ -53,6 +53,11 @@ def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     return torch.stack(terms).mean()
 
 
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Return images (B, 3, side, side) by the mean of each area; as they are for a side of 0."""
+    return F.interpolate(images, side, mode="area") if side else images
+
+
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Return the hinge loss of a discriminator's scores (Lim 2017, arXiv 1705.02894)."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
