@@ -42,7 +42,7 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-SEEN = (1, 2, 4)  # the stages whose features a loss compares: at quarters, eighths and sixteenths
+SEEN = (1, 2, 4, 6)  # whose features a loss compares: at quarters, eighths, sixteenths and 32nds
 
 
 class SameConv(nn.Conv2d):
