@@ -9,12 +9,17 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Decoder, Encoder, FinerDecoder, check_stages
+from limner.nn.autoencoder import (
+    Encoder,
+    Enlarging,
+    check_enlarging,
+    check_stages,
+    decoder_of,
+)
 
 STAGES = 3  # each halves height and width
 CELL = 2**STAGES
@@ -22,17 +27,12 @@ VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
-class FSQConfig:
+class FSQConfig(Enlarging):
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
     Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
     bits of one code without a vocabulary of their product. Without encoder channels the codec only
     decodes, which is all that drawing needs.
-
-    With `encode_size` the codec is one of pictures of that side, which are shrunk to it, and draws
-    them larger: with 64, a picture of 256 pixels has 8x8 cells. `fine_channels` and `fine_blocks`
-    are of the stages that add what the large picture has beside the small one
-    (`limner.nn.autoencoder.FinerDecoder`).
     """
 
     size: int = 64
@@ -42,24 +42,11 @@ class FSQConfig:
     decoder_channels: tuple[int, ...] = (256, 128, 64)
     encoder_blocks: tuple[int, ...] = (0, 1, 1)
     decoder_blocks: tuple[int, ...] = (2, 1, 1)
-    encode_size: int = 0
-    fine_channels: tuple[int, ...] = ()
-    fine_blocks: tuple[int, ...] = ()
-
-    @property
-    def seen(self) -> int:
-        """The side in pixels of the picture that the encoder sees."""
-        return self.encode_size or self.size
-
-    @property
-    def factor(self) -> int:
-        """How many times larger the codec draws than its encoder sees."""
-        return self.size // self.seen
 
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 8:
             raise ConfigError(f"size is {self.size}; expected a multiple of 8, at least 16")
-        self._check_fine()
+        check_enlarging(self)
         if not self.levels or min(self.levels) < 2:
             raise ConfigError(f"levels is {list(self.levels)}; expected some, each at least 2")
         if prod(self.levels) > VOCABULARY_LIMIT:
@@ -73,27 +60,6 @@ class FSQConfig:
             channels, blocks = getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks")
             check_stages(part, channels, blocks, STAGES)
 
-    def _check_fine(self) -> None:
-        seen, stages = self.encode_size, len(self.fine_channels)
-        if bool(seen) != bool(stages):
-            raise ConfigError(
-                f"encode_size is {seen} and fine_channels {list(self.fine_channels)}; a picture "
-                "drawn larger than it is seen needs both, and any other neither"
-            )
-        if not seen:
-            return
-        if seen < 16 or seen % 8 or self.size % seen or self.size == seen:
-            raise ConfigError(
-                f"encode_size is {seen}; expected a multiple of 8, at least 16, that divides the "
-                f"size {self.size} and is less"
-            )
-        check_stages("fine", self.fine_channels, self.fine_blocks, stages)
-        if 2 * self.factor % 2**stages:
-            raise ConfigError(
-                f"fine_channels is {list(self.fine_channels)}; each stage doubles the picture, and "
-                f"{stages} of them do not lead from {seen} to {self.size} pixels"
-            )
-
 
 class FSQCodec(CodecBase):
     """Convolutional autoencoder with finite scalar quantisation (arXiv 2309.15505)."""
@@ -103,8 +69,10 @@ class FSQCodec(CodecBase):
         self.config = config
         dimensions = config.groups * len(config.levels)
         if config.encoder_channels:
-            self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
-        self.decoder = self._decoder(dimensions)
+            self.encoder = Encoder(
+                config.encoder_channels, config.encoder_blocks, dimensions, shrink=config.factor
+            )
+        self.decoder = decoder_of(config, dimensions)
         self.quantizer = FiniteScalar(config.levels)
 
     @property
@@ -159,21 +127,13 @@ class FSQCodec(CodecBase):
         codec.decoder = self.decoder
         return codec
 
-    def _decoder(self, dimensions: int) -> Decoder:
-        config = self.config
-        shape = (config.decoder_channels, config.decoder_blocks, dimensions)
-        if not config.encode_size:
-            return Decoder(*shape)
-        return FinerDecoder(*shape, config.fine_channels, config.fine_blocks, config.factor)
-
     def _encoded(self, images: Tensor) -> Tensor:
         if not self.config.encoder_channels:
             raise ConfigError(
                 "this codec has no encoder, because it was kept to draw alone; give the codec that "
                 "it was made from"
             )
-        factor = self.config.factor
-        z: Tensor = self.encoder(F.avg_pool2d(images, factor) if factor > 1 else images)
+        z: Tensor = self.encoder(images)
         return z
 
     def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
