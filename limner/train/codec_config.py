@@ -1,16 +1,14 @@
 """What of `[codec_training]` does not go with the rest of a run's file."""
 
-from typing import TYPE_CHECKING
-
 from limner.errors import ConfigError
-
-if TYPE_CHECKING:
-    from limner.train.config import TrainConfig
+from limner.train.tables import CodecTraining
 
 
-def check_codec_training(config: "TrainConfig") -> None:
-    """Raise ConfigError when a loss lacks what it needs; it names the key."""
-    weights = config.codec_training
+def check_codec_training(weights: CodecTraining, start_from: str, source: str) -> None:
+    """Raise ConfigError when a loss lacks what it needs; it names the key.
+
+    `start_from` and `source` are those of the run and of its data.
+    """
     if weights.features and weights.perceptual_weights:
         raise ConfigError(
             "codec_training.features and codec_training.perceptual_weights are both given, and "
@@ -23,13 +21,13 @@ def check_codec_training(config: "TrainConfig") -> None:
             "codec_training.perceptual_weights names no file; give both or neither",
             param="codec_training.perceptual",
         )
-    if weights.decoder_only and not config.start_from:
+    if weights.decoder_only and not start_from:
         raise ConfigError(
             "codec_training.decoder_only trains on top of a codec, but start_from names none; "
             "give both or neither",
             param="codec_training.decoder_only",
         )
-    if weights.naming and config.data.source:
+    if weights.naming and source:
         raise ConfigError(
             "codec_training.naming and data.source are both given, and what stands in each cell is "
             "known of emoji scenes alone; leave one of them out",

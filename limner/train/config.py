@@ -105,7 +105,7 @@ class TrainConfig(Checked):
                 "or pictures of your own in data.source",
                 param="data.cached",
             )
-        check_codec_training(self)
+        check_codec_training(self.codec_training, self.start_from, self.data.source)
         self._check_adapt()
         if self.loop.parallel == "fsdp" and self.task != "prior":
             raise ConfigError(
