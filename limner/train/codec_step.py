@@ -187,7 +187,8 @@ class CodecStep:
 
     def export(self, out: Path) -> None:
         """Write `codec.safetensors` with the averaged weights."""
-        save_codec(self.codec, self.codec_config, out / CODEC_FILE)
+        half = self.weights.half
+        save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=half)
 
     def _built(self) -> tuple[Any, dict[str, Any]]:
         """Return a codec and its config: new, that of `start_from`, or new with weights of that."""

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -17,11 +18,13 @@ from limner.pipelines.families import ModelConfig
 CODEC_FILE = "codec.safetensors"
 
 
-def save_codec(codec: Any, config: dict[str, Any], path: Path) -> None:
-    """Write a codec's weights and its config (with `name`) whole or not at all."""
+def save_codec(codec: Any, config: dict[str, Any], path: Path, *, half: bool = False) -> None:
+    """Write a codec's weights, with `half` in fp16, and its config (with `name`), or nothing."""
     tensors = {
-        key: value.detach().contiguous().clone() for key, value in codec.state_dict().items()
+        key: value.detach().to(torch.half if half and value.is_floating_point() else value.dtype)
+        for key, value in codec.state_dict().items()
     }
+    tensors = {key: value.contiguous().clone() for key, value in tensors.items()}
     staged = path.with_suffix(".new")
     save_file(tensors, staged, metadata={"codec": json.dumps(config)})
     staged.replace(path)

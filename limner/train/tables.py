@@ -78,7 +78,7 @@ class CodecTraining(Checked):
     The perceptual loss compares the features of the network whose file is `perceptual_weights`, or
     those of `features`, a pretrained one; of pictures shrunk to `perceptual_size`, 0 for as they
     are. `naming` weighs naming what stands in each cell of the grid, of emoji scenes
-    (`limner.train.cell_naming`).
+    (`limner.train.cell_naming`). `half` exports weights in fp16.
     """
 
     perceptual: float = number(0.0, least=0)
@@ -90,6 +90,7 @@ class CodecTraining(Checked):
     adversarial_from: int = number(0, least=0)
     adaptive: bool = False
     decoder_only: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from limner.checkpoint import load_checkpoint
 from limner.codecs import create_codec
 from limner.errors import CheckpointError
-from limner.train.parts import CODEC_FILE, load_codec, save_codec
+from limner.train.parts import CODEC_FILE, begun, fits, load_codec, save_codec
 from tests.tiny_model import save_tiny_model
 
 CONFIG: dict[str, Any] = {
@@ -40,6 +40,30 @@ def test_a_codec_comes_back(file: Path) -> None:
         for name, tensor in load_file(file).items():
             assert torch.equal(codec.state_dict()[name], tensor)
     assert [path.name for path in file.parent.iterdir()] == [CODEC_FILE]
+
+
+def test_a_codec_in_half_the_bytes_is_nearly_the_same(file: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codec, small = create_codec(CONFIG).eval(), tmp_path / "half.safetensors"
+    save_codec(codec, CONFIG, small, half=True)
+    tensors = load_file(small)
+    assert all(tensor.dtype == torch.half for tensor in tensors.values())
+    assert small.stat().st_size < 0.75 * file.stat().st_size
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    again = load_codec(small)[0]
+    assert next(again.parameters()).dtype == torch.float32
+    with torch.no_grad():
+        codes = codec.encode(images)
+        torch.testing.assert_close(again.decode(codes), codec.decode(codes), atol=0.01, rtol=0)
+
+
+def test_what_fits_begins_as_it_was_given() -> None:
+    fresh, given = torch.ones(4, 3, 1, 1), torch.full((2, 2, 1, 1), 5.0)
+    assert fits(fresh, given) and not fits(given, fresh)
+    assert not fits(fresh, given[..., 0]) and not fits(fresh, given.expand(2, 2, 3, 3))
+    assert begun(fresh, given)[..., 0, 0].tolist() == [[5, 5, 0], [5, 5, 0], [1, 1, 1], [1, 1, 1]]
+    assert begun(torch.ones(3), torch.full((2,), 5.0)).tolist() == [5, 5, 1]
+    assert begun(torch.tensor(1), torch.tensor(7)) == 7
 
 
 def test_a_whole_model_has_a_codec_too(tmp_path: Path) -> None:
