@@ -33,3 +33,9 @@ def check_codec_training(weights: CodecTraining, start_from: str, source: str) -
             "known of emoji scenes alone; leave one of them out",
             param="codec_training.naming",
         )
+    if weights.naming and weights.decoder_only:
+        raise ConfigError(
+            "codec_training.naming and codec_training.decoder_only are both given, and the one "
+            "teaches the codes that the other keeps as they are; leave one of them out",
+            param="codec_training.naming",
+        )
