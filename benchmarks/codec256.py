@@ -111,8 +111,8 @@ def measure(
     for true, given in zip(scenes(side, count), scenes(subject.side, count), strict=True):
         drawn = enlarged(subject.through(given), side)
         pairs = list(zip(drawn.split(1), true.split(1), strict=True))
-        decibels += [psnr(ours, theirs) for ours, theirs in pairs]
-        similarities += [ssim(ours, theirs) for ours, theirs in pairs]
+        decibels += [float(psnr(ours, theirs)) for ours, theirs in pairs]
+        similarities += [float(ssim(ours, theirs)) for ours, theirs in pairs]
         if network is not None:
             seen.append(torch.stack([network.vectors(each) for each in (drawn, true)]))
         if sheet is not None and len(decibels) <= SHOWN:

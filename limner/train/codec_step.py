@@ -197,6 +197,7 @@ class CodecStep:
             return create_autoencoder(values), values
         given, given_config = load_autoencoder(config.start_from)
         if not values:
+            given.requires_grad_(True)  # a whole model comes frozen, as it is drawn with
             return given, given_config
         codec, tensors = create_autoencoder(values), given.state_dict()
         wanted = codec.state_dict()

@@ -21,6 +21,7 @@ from limner.train.loop import Progress, train
 from limner.train.losses import psnr
 from limner.train.parts import load_autoencoder
 from tests.codecs.tiny import SIZE, TINY
+from tests.tiny_model import save_tiny_model
 
 STEPS = 4
 LOOP = LoopConfig(
@@ -194,6 +195,19 @@ def test_pretrained_features_without_a_weight_are_only_measured() -> None:
     step = step_of("fsq", codec_training=CodecTraining(features="efficientnet-lite0"))
     step.start(0)
     assert "perceptual" not in step(0) and "feature_cosine" in step.validate()
+
+
+def test_the_codec_of_a_whole_model_is_trained_on(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    step = step_of("fsq", codec={}, start_from=str(tmp_path / "model"))
+    before = {name: value.clone() for name, value in step.codec.state_dict().items()}
+    step.start(0)
+    step(0)
+    changed = {
+        n for n, value in step.codec.state_dict().items() if not torch.equal(before[n], value)
+    }
+    assert any(name.startswith("encoder.") for name in changed)
+    assert any(name.startswith("decoder.") for name in changed)
 
 
 def test_a_codec_begins_with_the_weights_that_fit(tmp_path: Path) -> None:
