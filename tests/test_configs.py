@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from limner.checkpoint import inspect_checkpoint
 from limner.codecs import autoencoders, create_autoencoder
 from limner.train.config import TrainConfig, read_config
 
@@ -30,3 +31,17 @@ def test_every_codec_has_a_config_that_builds_it(name: str) -> None:
 def test_the_budget_is_the_same_for_all(name: str) -> None:
     ours, reference = config_of(name), config_of("fsq")
     assert (ours.loop, ours.data) == (reference.loop, reference.data)
+
+
+def test_the_codec_of_256_pixels_goes_on_from_that_of_64() -> None:
+    """Its cells and codes are the default's, so that a prior costs what it costs now."""
+    small, large = (read_config(FOLDER.parent / f"codec-256{part}.toml") for part in ("-small", ""))
+    assert large.start_from == small.out and small.start_from == "limner/zoo/default"
+    assert {config.codec_training.features for config in (small, large)} == {"efficientnet-lite0"}
+    given = inspect_checkpoint(FOLDER.parents[1] / small.start_from).config.tables["codec"]
+    with torch.device("meta"):
+        codec, default = create_autoencoder(large.codec), create_autoencoder(given)
+    assert codec.maps == default.maps == ((8, 8),) and codec.config.size == 256
+    assert (codec.vocabulary, codec.groups) == (default.vocabulary, default.groups)
+    shapes = {name: tensor.shape for name, tensor in codec.state_dict().items()}
+    assert {name: t.shape for name, t in default.state_dict().items()}.items() <= shapes.items()

@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
+from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
 
 MARGIN = 0.1  # the paper's epsilon: pixels keep so far from 0 and 1, where a logit has no end
 VOCABULARY_LIMIT = 2**16  # the encoder has one output channel for each
 
 
 @dataclass(frozen=True)
-class DVAEConfig:
+class DVAEConfig(Enlarging):
     """Shape and schedules; each number of encoder channels is a halving of height and width.
 
     The temperature falls from 1 to `temperature` until that share of the training, and the weight
@@ -70,11 +70,14 @@ class DVAECodec(CodecBase):
     def __init__(self, config: DVAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, config.vocabulary)
-        self.codebook = nn.Embedding(config.vocabulary, config.dimensions)
-        self.decoder = Decoder(
-            config.decoder_channels, config.decoder_blocks, config.dimensions, pixels=6
+        self.encoder = Encoder(
+            config.encoder_channels,
+            config.encoder_blocks,
+            config.vocabulary,
+            shrink=config.factor,
         )
+        self.codebook = nn.Embedding(config.vocabulary, config.dimensions)
+        self.decoder = decoder_of(config, config.dimensions, pixels=6)
         self._start_at_the_codebook()
         self.advance(0.0)
 
@@ -98,7 +101,7 @@ class DVAECodec(CodecBase):
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of codes of one picture."""
-        side = self.config.size // 2 ** len(self.config.encoder_channels)
+        side = self.config.seen // 2 ** len(self.config.encoder_channels)
         return ((side, side),)
 
     @property

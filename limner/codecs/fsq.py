@@ -1,7 +1,7 @@
 """The small convolutional codec of the default model: picture -> grid of codes -> picture.
 
-Shapes: B batch, H and W the picture's height and width, h = H / 8 and w = W / 8 the grid's, G codes
-a cell.
+Shapes: B batch, H and W the picture's height and width, h and w the grid's, G codes a cell: h is
+H / 8 and w is W / 8, of the small picture where the encoder sees it shrunk.
 """
 
 from dataclasses import dataclass, replace
@@ -13,14 +13,21 @@ from torch import Tensor
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Decoder, Encoder, check_stages
+from limner.nn.autoencoder import (
+    Encoder,
+    Enlarging,
+    check_enlarging,
+    check_stages,
+    decoder_of,
+)
 
 STAGES = 3  # each halves height and width
+CELL = 2**STAGES
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
-class FSQConfig:
+class FSQConfig(Enlarging):
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
     Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
@@ -39,6 +46,7 @@ class FSQConfig:
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 8:
             raise ConfigError(f"size is {self.size}; expected a multiple of 8, at least 16")
+        check_enlarging(self)
         if not self.levels or min(self.levels) < 2:
             raise ConfigError(f"levels is {list(self.levels)}; expected some, each at least 2")
         if prod(self.levels) > VOCABULARY_LIMIT:
@@ -61,14 +69,16 @@ class FSQCodec(CodecBase):
         self.config = config
         dimensions = config.groups * len(config.levels)
         if config.encoder_channels:
-            self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
-        self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, dimensions)
+            self.encoder = Encoder(
+                config.encoder_channels, config.encoder_blocks, dimensions, shrink=config.factor
+            )
+        self.decoder = decoder_of(config, dimensions)
         self.quantizer = FiniteScalar(config.levels)
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of codes of one picture."""
-        return ((self.config.size // 8, self.config.size // 8),)
+        return ((self.config.seen // CELL, self.config.seen // CELL),)
 
     @property
     def encodes(self) -> bool:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from limner.codecs.base import CodecBase
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
+from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
 
 LOG_VARIANCE = (-30.0, 20.0)  # beyond these an exponential is 0 or endless in half precision
 
 
 @dataclass(frozen=True)
-class KLConfig:
+class KLConfig(Enlarging):
     """Shape of the codec; each number of encoder channels is a halving of height and width.
 
     `kl_weight` is that of the divergence from a standard normal, beside a loss per pixel value.
@@ -51,13 +51,18 @@ class KLCodec(CodecBase):
     def __init__(self, config: KLConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, 2 * config.channels)
-        self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, config.channels)
+        self.encoder = Encoder(
+            config.encoder_channels,
+            config.encoder_blocks,
+            2 * config.channels,
+            shrink=config.factor,
+        )
+        self.decoder = decoder_of(config, config.channels)
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the latent."""
-        side = self.config.size // 2 ** len(self.config.encoder_channels)
+        side = self.config.seen // 2 ** len(self.config.encoder_channels)
         return side, side
 
     def latent(self, images: Tensor) -> tuple[Tensor, Tensor]:

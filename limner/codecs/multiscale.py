@@ -16,13 +16,13 @@ from limner.codecs.base import CodecBase
 from limner.codecs.codebook import VectorQuantizer
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError, UsageError
-from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
+from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
 
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
-class MultiscaleConfig:
+class MultiscaleConfig(Enlarging):
     """Shape of the codec; each number of encoder channels is a halving of height and width.
 
     `scales` are the sides of the square token maps, coarse to fine. `levels` are those of finite
@@ -41,7 +41,7 @@ class MultiscaleConfig:
 
     def __post_init__(self) -> None:
         check_autoencoder(self)
-        finest = self.size // 2 ** len(self.encoder_channels)
+        finest = self.seen // 2 ** len(self.encoder_channels)
         rising = all(a < b for a, b in pairwise(self.scales))
         if not self.scales or self.scales[0] < 1 or not rising or self.scales[-1] != finest:
             raise ConfigError(
@@ -85,8 +85,10 @@ class MultiscaleCodec(CodecBase):
         super().__init__()
         self.config = config
         dimensions = len(config.levels)
-        self.encoder = Encoder(config.encoder_channels, config.encoder_blocks, dimensions)
-        self.decoder = Decoder(config.decoder_channels, config.decoder_blocks, dimensions)
+        self.encoder = Encoder(
+            config.encoder_channels, config.encoder_blocks, dimensions, shrink=config.factor
+        )
+        self.decoder = decoder_of(config, dimensions)
         self.quantizer: FiniteScalar | VectorQuantizer = (
             VectorQuantizer(config.codebook, dimensions)
             if config.codebook

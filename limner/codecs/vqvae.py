@@ -10,11 +10,11 @@ from torch import Tensor
 
 from limner.codecs.base import CodecBase
 from limner.codecs.codebook import CodebookOptions, VectorQuantizer, check_codebook
-from limner.nn.autoencoder import Decoder, Encoder, check_autoencoder
+from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
 
 
 @dataclass(frozen=True)
-class VQVAEConfig(CodebookOptions):
+class VQVAEConfig(Enlarging, CodebookOptions):
     """Shape of the codec; each number of encoder channels is a halving of height and width.
 
     `codebook` vectors of `dimensions` each; how they are learnt is said by the options.
@@ -51,19 +51,15 @@ class VQVAECodec(CodecBase):
             config.encoder_blocks,
             config.dimensions,
             attention=self.attention,
+            shrink=config.factor,
         )
         self.quantizer = VectorQuantizer(config.codebook, config.dimensions, config)
-        self.decoder = Decoder(
-            config.decoder_channels,
-            config.decoder_blocks,
-            config.dimensions,
-            attention=self.attention,
-        )
+        self.decoder = decoder_of(config, config.dimensions, attention=self.attention)
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of codes of one picture."""
-        side = self.config.size // 2 ** len(self.config.encoder_channels)
+        side = self.config.seen // 2 ** len(self.config.encoder_channels)
         return ((side, side),)
 
     @property

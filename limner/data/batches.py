@@ -15,6 +15,7 @@ from limner.data.sprites import find_font
 from limner.nn.ranks import ALONE, Share
 
 Item = TypeVar("Item")
+PlacedScene = tuple[Graph, tuple[float, float]]  # moved right and down, in shares of the side
 
 
 def to_tensor(pixels: "np.typing.NDArray[np.uint8]") -> Tensor:
@@ -39,15 +40,33 @@ def picture_batch(
     share: Share = ALONE,
 ) -> Tensor:
     """Return a share of scenes `first` to `first + count - 1` as a tensor (B, 3, size, size)."""
+    return scene_batch(
+        split, first, count, size=size, seed=seed, level=level, jitter=jitter, share=share
+    )[0]
+
+
+def scene_batch(
+    split: str,
+    first: int,
+    count: int,
+    *,
+    size: int = 64,
+    seed: int = 0,
+    level: int = 4,
+    jitter: int = 0,
+    share: Share = ALONE,
+) -> tuple[Tensor, list[PlacedScene]]:
+    """Return the pictures of `picture_batch`, and what each shows and how far it was moved."""
     font = find_font()
-    pictures = []
+    pictures, scenes = [], []
     for index in range(first, first + count)[share.of(count)]:
         rng = scene_rng(split, index, seed, level)
         graph = sample_graph(split, rng, level)
         moves = range(-jitter, jitter + 1)
         shift = (pick(rng, moves), pick(rng, moves)) if jitter else (0, 0)
         pictures.append(render(graph, size, font=font, shift=shift))
-    return to_tensor(np.stack(pictures))
+        scenes.append((graph, (shift[0] / size, shift[1] / size)))
+    return to_tensor(np.stack(pictures)), scenes
 
 
 class PictureBatches(Dataset[Tensor]):

@@ -6,6 +6,7 @@ at one another.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample
+from limner.nn.conv import (
+    Downsample,
+    ResidualBlock,
+    SpatialAttention,
+    Upsample,
+    normaliser,
+)
 
 
 def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
@@ -32,24 +39,77 @@ def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stag
         raise ConfigError(f"{part}_blocks is {list(blocks)}; expected numbers of at least 0")
 
 
+@dataclass(frozen=True)
+class Enlarging:
+    """What codecs share that draw pictures larger than their encoder sees them.
+
+    With `encode_size` a codec is one of pictures of that side, which are shrunk to it, and draws
+    them larger: with 64, a picture of 256 pixels has 8x8 cells. `fine_channels` and `fine_blocks`
+    are of the stages that add what the large picture has beside the small one (`FinerDecoder`).
+    """
+
+    size: int = 64
+    encode_size: int = 0
+    fine_channels: tuple[int, ...] = ()
+    fine_blocks: tuple[int, ...] = ()
+
+    @property
+    def seen(self) -> int:
+        """The side in pixels of the picture that the encoder sees."""
+        return self.encode_size or self.size
+
+    @property
+    def factor(self) -> int:
+        """How many times larger the codec draws than its encoder sees."""
+        return self.size // self.seen
+
+
+def check_enlarging(config: Enlarging) -> None:
+    """Raise ConfigError when the fine stages do not lead from what is seen to the size."""
+    seen, stages = config.encode_size, len(config.fine_channels)
+    if bool(seen) != bool(stages):
+        raise ConfigError(
+            f"encode_size is {seen} and fine_channels {list(config.fine_channels)}; a picture "
+            "drawn larger than it is seen needs both, and any other neither"
+        )
+    if not seen:
+        return
+    if seen < 16 or seen % 8 or config.size % seen or config.size == seen:
+        raise ConfigError(
+            f"encode_size is {seen}; expected a multiple of 8, at least 16, that divides the "
+            f"size {config.size} and is less"
+        )
+    check_stages("fine", config.fine_channels, config.fine_blocks, stages)
+    if 2 * config.factor % 2**stages:
+        raise ConfigError(
+            f"fine_channels is {list(config.fine_channels)}; each stage doubles the picture, and "
+            f"{stages} of them do not lead from {seen} to {config.size} pixels"
+        )
+
+
 def check_autoencoder(config: Any) -> None:
     """Raise ConfigError unless a codec config's size and its stages, one or more, fit one another.
 
-    It reads `size` and `encoder_` and `decoder_` `channels` and `blocks`.
+    It reads `size` and `encoder_` and `decoder_` `channels` and `blocks`, and what an `Enlarging`
+    one has.
     """
     stages = max(1, len(config.encoder_channels))
     for part in ("encoder", "decoder"):
         channels, blocks = getattr(config, f"{part}_channels"), getattr(config, f"{part}_blocks")
         check_stages(part, channels, blocks, stages)
-    cell = 2**stages
-    if config.size < 2 * cell or config.size % cell:
-        raise ConfigError(
-            f"size is {config.size}; expected a multiple of {cell}, at least {2 * cell}"
-        )
+    cell, side = 2**stages, config.size
+    if isinstance(config, Enlarging):
+        check_enlarging(config)
+        side = config.seen
+    if side < 2 * cell or side % cell:
+        raise ConfigError(f"size is {side}; expected a multiple of {cell}, at least {2 * cell}")
 
 
 class Encoder(nn.Module):
-    """Pixels (B, 3, H, W) to vectors (B, D, h, w); `channels` and `blocks` from fine to coarse."""
+    """Pixels (B, 3, H, W) to vectors (B, D, h, w); `channels` and `blocks` from fine to coarse.
+
+    Pictures are shrunk first by a whole number `shrink`.
+    """
 
     def __init__(
         self,
@@ -58,8 +118,10 @@ class Encoder(nn.Module):
         dimensions: int,
         pixels: int = 3,
         attention: bool = False,
+        shrink: int = 1,
     ) -> None:
         super().__init__()
+        self.shrink = shrink
         layers: list[nn.Module] = []
         previous = pixels
         for index, (width, count) in enumerate(zip(channels, blocks, strict=True)):
@@ -79,6 +141,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images in [-1, 1] to vectors."""
+        if self.shrink > 1:
+            images = F.avg_pool2d(images, self.shrink)
         z: Tensor = self.head(self.body(images.contiguous(memory_format=torch.channels_last)))
         return z
 
@@ -95,6 +159,7 @@ class Decoder(nn.Module):
         attention: bool = False,
     ) -> None:
         super().__init__()
+        self.dimensions = dimensions
         layers: list[nn.Module] = [nn.Conv2d(dimensions, channels[0], 3, padding=1)]
         for index, (width, count) in enumerate(zip(channels, blocks, strict=True)):
             if index:
@@ -111,3 +176,49 @@ class Decoder(nn.Module):
         h = self.body(z.contiguous(memory_format=torch.channels_last))
         images: Tensor = self.out(F.silu(self.norm(h)))
         return images
+
+
+class FinerDecoder(Decoder):
+    """A decoder that draws a small picture and adds what a larger one has beside it.
+
+    The small picture is that of `Decoder`, under the same names of weights, enlarged by `factor`. A
+    second way goes on from what stands before the last coarse stage: `fine_channels` and
+    `fine_blocks` are of stages that double height and width; the last one's pixels are added. They
+    begin as nothing, so the weights of a decoder of small pictures draw at once as they did.
+    """
+
+    def __init__(self, config: Any, dimensions: int, **options: Any) -> None:
+        channels, blocks = config.decoder_channels, config.decoder_blocks
+        super().__init__(channels, blocks, dimensions, **options)
+        self.factor = config.factor
+        # The modules of the last coarse stage: none before it where there is but one.
+        last = blocks[-1] + 1 if len(channels) > 1 else 0
+        self.split = len(self.body) - last
+        layers: list[nn.Module] = []
+        previous = channels[-2] if last else channels[-1]
+        for width, count in zip(config.fine_channels, config.fine_blocks, strict=True):
+            layers.append(Upsample(previous, width))
+            # One group: many are slow on a processor where pictures are this large.
+            layers.extend(ResidualBlock(width, groups=1) for _ in range(count))
+            previous = width
+        self.fine = nn.Sequential(*layers)
+        self.fine_norm = normaliser(previous, groups=1)
+        rest = (4 if last else 2) * config.factor // 2 ** len(config.fine_channels)
+        self.fine_out = Upsample(previous, options.get("pixels", 3), factor=rest)
+        nn.init.zeros_(self.fine_out.conv.weight)
+        nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map vectors to images, nominally in [-1, 1]."""
+        shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
+        small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
+        large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)
+        added: Tensor = self.fine_out(F.silu(self.fine_norm(self.fine(shared))))
+        return large + added
+
+
+def decoder_of(config: Any, dimensions: int, **options: Any) -> Decoder:
+    """Return the decoder of a codec's config, `Enlarging` or not; `options` are `Decoder`'s."""
+    if isinstance(config, Enlarging) and config.encode_size:
+        return FinerDecoder(config, dimensions, **options)
+    return Decoder(config.decoder_channels, config.decoder_blocks, dimensions, **options)

@@ -4,14 +4,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def normaliser(channels: int, groups: int = 0) -> nn.GroupNorm:
+    """Return the normalisation of `groups` groups of channels; 0 is of four channels or more each.
+
+    One group costs a processor a fifth of the time of many: their channels lie side by side.
+    """
+    return nn.GroupNorm(groups or min(32, channels // 4), channels)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip, pre-normalised (He 2016, arXiv 1603.05027)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int = 0) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(min(32, channels // 4), channels)
+        self.norm1 = normaliser(channels, groups)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(min(32, channels // 4), channels)
+        self.norm2 = normaliser(channels, groups)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
 
@@ -56,12 +64,13 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double height and width: a convolution, then channels into 2x2 pixels (arXiv 1609.05158)."""
+    """Multiply height and width: a convolution, then channels into pixels (arXiv 1609.05158)."""
 
-    def __init__(self, channels: int, out_channels: int, kernel: int = 3) -> None:
+    def __init__(self, channels: int, out_channels: int, kernel: int = 3, factor: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, out_channels * 4, kernel, padding=kernel // 2)
+        self.factor = factor
+        self.conv = nn.Conv2d(channels, out_channels * factor**2, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, out_channels, 2H, 2W)."""
-        return F.pixel_shuffle(self.conv(x), 2)
+        """Map (B, C, H, W) to (B, out_channels, factor * H, factor * W)."""
+        return F.pixel_shuffle(self.conv(x), self.factor)

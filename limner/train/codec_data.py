@@ -18,6 +18,7 @@ from limner.data.shelf import (
 )
 from limner.data.sources import Source
 from limner.nn.ranks import share_here
+from limner.train.cell_naming import NamedScenes
 from limner.train.config import TrainConfig
 from limner.train.own_data import OwnData
 
@@ -53,6 +54,20 @@ class ScenePictures:
         data, loop = self.config.data, self.config.loop
         dataset = PictureBatches(
             loop.batch,
+            size=self.size,
+            seed=data.seed,
+            level=data.level,
+            jitter=data.jitter,
+            share=share_here(),
+        )
+        return stream(dataset, range(step, loop.steps), data.workers)
+
+    def named_batches(self, step: int, side: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the same batches with the labels (B, 4, side, side) of their cells."""
+        data, loop = self.config.data, self.config.loop
+        dataset = NamedScenes(
+            loop.batch,
+            side,
             size=self.size,
             seed=data.seed,
             level=data.level,

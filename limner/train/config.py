@@ -14,6 +14,7 @@ from typing import Any
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, import_parts, settle
 from limner.train.checks import Checked, default_of, number, read_text
+from limner.train.codec_config import check_codec_training
 from limner.train.data_config import AugmentTable, DataConfig
 from limner.train.gan_config import check_gan
 from limner.train.tables import (
@@ -110,18 +111,7 @@ class TrainConfig(Checked):
                 "; cache more scenes, or make smaller batches",
                 param="data.cached",
             )
-        if self.codec_training.perceptual and not self.codec_training.perceptual_weights:
-            raise ConfigError(
-                f"codec_training.perceptual is {self.codec_training.perceptual:g}, but "
-                "codec_training.perceptual_weights names no file; give both or neither",
-                param="codec_training.perceptual",
-            )
-        if self.codec_training.decoder_only and not self.start_from:
-            raise ConfigError(
-                "codec_training.decoder_only trains on top of a codec, but start_from names none; "
-                "give both or neither",
-                param="codec_training.decoder_only",
-            )
+        check_codec_training(self.codec_training, self.start_from, self.data.source)
         self._check_adapt()
         if self.loop.parallel == "fsdp" and self.task != "prior":
             raise ConfigError(
@@ -205,7 +195,7 @@ class TrainConfig(Checked):
         from limner.types import Request, Sampling
 
         import_parts(self.to_json())
-        if self.task == "codec" and not self.start_from:
+        if self.task == "codec" and (self.codec or not self.start_from):
             _check_part("codec", autoencoders(), self.codec)
         if self.task == "clip":
             self._check_clip()

@@ -18,9 +18,11 @@ from limner.codecs import create_autoencoder
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.errors import ConfigError
+from limner.nn.efficientnet import EfficientNetLite
 from limner.priors import create_prior
+from limner.train.cell_naming import CellNames, keep_inputs
 from limner.train.config import TrainConfig
-from limner.train.losses import RECONSTRUCTION, discriminator_loss, perceptual_loss
+from limner.train.losses import RECONSTRUCTION, discriminator_loss, perceptual_loss, shrunk
 from limner.train.optimizer import create_optimizers
 
 PAIR = (2, 4)  # batches whose difference is the cost of two more pictures
@@ -84,19 +86,27 @@ def cost_of_codec(config: TrainConfig) -> Cost:
         if weights.adversarial:
             parts["discriminator"] = PatchDiscriminator()
         if weights.perceptual:
-            parts["features"] = FeatureNetwork(2, 2).requires_grad_(False)
+            network = EfficientNetLite() if weights.features else FeatureNetwork(2, 2)
+            parts["features"] = network.requires_grad_(False)
+        if weights.naming:
+            parts["names"] = CellNames(parts["codec"].decoder.dimensions)
         return nn.ModuleDict(parts)
 
     def loss(parts: Any, batch: int) -> Tensor:
-        codec = parts["codec"]
+        codec, given = parts["codec"], list[Tensor]()
+        kept = codec.decoder.register_forward_pre_hook(keep_inputs(given))
         images = torch.zeros(batch, 3, codec.config.size, codec.config.size)
         output, _, auxiliary = codec(images)
+        kept.remove()
         drawn = codec.picture(output)
         total = RECONSTRUCTION[codec.likelihood](output.float(), images) + auxiliary
         if weights.perceptual:
+            side = weights.perceptual_size
             with torch.no_grad():
-                targets = parts["features"](images)
-            total = total + perceptual_loss(parts["features"](drawn), targets)
+                targets = parts["features"](shrunk(images, side))
+            total = total + perceptual_loss(parts["features"](shrunk(drawn, side)), targets)
+        if weights.naming:
+            total = total + sum(each.float().mean() for each in parts["names"](given[0]))
         if weights.adversarial:
             judge = parts["discriminator"].requires_grad_(False)
             total = total - judge(drawn).mean()

@@ -53,6 +53,11 @@ def perceptual_loss(features: list[Tensor], targets: list[Tensor]) -> Tensor:
     return torch.stack(terms).mean()
 
 
+def shrunk(images: Tensor, side: int) -> Tensor:
+    """Return images (B, 3, side, side) by the mean of each area; as they are for a side of 0."""
+    return F.interpolate(images, side, mode="area") if side else images
+
+
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Return the hinge loss of a discriminator's scores (Lim 2017, arXiv 1705.02894)."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
@@ -68,3 +73,13 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     ours = mean_of(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
     theirs = mean_of(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
     return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
+
+
+def centred_cosine(vectors: Tensor, targets: Tensor) -> Tensor:
+    """Return the cosine in [-1, 1] of each of `vectors` (B, D) and its target, about their mean.
+
+    The targets' mean is taken off both, as what all pictures share says nothing of any: a picture
+    that shows the same thing for all has about 0.
+    """
+    middle = targets.mean(0)
+    return F.cosine_similarity(vectors - middle, targets - middle)

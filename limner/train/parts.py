@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from limner import hub, registry
 from limner.codecs import CODECS, create_autoencoder
@@ -26,11 +28,13 @@ from limner.pipelines.families import ModelConfig
 CODEC_FILE = "codec.safetensors"
 
 
-def save_codec(codec: Any, config: dict[str, Any], path: Path) -> None:
-    """Write a codec's weights and its config (with `name`) whole or not at all."""
+def save_codec(codec: Any, config: dict[str, Any], path: Path, *, half: bool = False) -> None:
+    """Write a codec's weights, with `half` in fp16, and its config (with `name`), or nothing."""
     tensors = {
-        key: value.detach().contiguous().clone() for key, value in codec.state_dict().items()
+        key: value.detach().to(torch.half if half and value.is_floating_point() else value.dtype)
+        for key, value in codec.state_dict().items()
     }
+    tensors = {key: value.contiguous().clone() for key, value in tensors.items()}
     staged = path.with_suffix(".new")
     save_file(tensors, staged, metadata={"codec": json.dumps(config)})
     staged.replace(path)
@@ -137,6 +141,33 @@ def find_codec(path: str | Path) -> Path | None:
     if not os.path.lexists(folder / MANIFEST):
         return file  # to be told what is wrong with it
     return None
+
+
+def fits(fresh: Tensor, given: Tensor) -> bool:
+    """Say whether a trained tensor is one of the same or fewer outputs and inputs."""
+    return (
+        fresh.ndim == given.ndim
+        and fresh.shape[2:] == given.shape[2:]
+        and all(ours >= theirs for ours, theirs in zip(fresh.shape, given.shape, strict=True))
+    )
+
+
+def begun(fresh: Tensor, given: Tensor) -> Tensor:
+    """Return weights that begin as the `given` ones, which `fits` them: (outputs, inputs, ...).
+
+    The first outputs are what they were: they make nothing of inputs that are new. New outputs
+    begin by chance, as `fresh` has them.
+    """
+    if fresh.shape == given.shape:
+        return given
+    weights = fresh.clone()
+    outputs = len(given)
+    if given.ndim > 1:
+        weights[:outputs] = 0
+        weights[:outputs, : given.shape[1]] = given
+    else:
+        weights[:outputs] = given
+    return weights
 
 
 def inspect_family(source: str, family: str, key: str) -> ModelConfig:

@@ -8,6 +8,8 @@ from limner.gan.losses import ADVERSARIAL, PENALTIES
 from limner.train.checks import Checked, choice, number
 from limner.types import check_device
 
+PRETRAINED = ("efficientnet-lite0",)  # networks whose features a codec's loss may compare
+
 
 @dataclass(frozen=True)
 class LoopConfig(Checked):
@@ -77,14 +79,23 @@ class CodecTraining(Checked):
 
     With `adaptive`, `adversarial` is a share of the weight at which the discriminator's gradient is
     as large as the reconstruction's (arXiv 2012.09841, equation 7).
+
+    The perceptual loss compares the features of the network whose file is `perceptual_weights`, or
+    those of `features`, a pretrained one; of pictures shrunk to `perceptual_size`, 0 for as they
+    are. `naming` weighs naming what stands in each cell of the grid, of emoji scenes
+    (`limner.train.cell_naming`). `half` exports weights in fp16.
     """
 
     perceptual: float = number(0.0, least=0)
     perceptual_weights: str = ""
+    features: str = choice("", "", *PRETRAINED)
+    perceptual_size: int = number(0, least=0, most=4096)
+    naming: float = number(0.0, least=0)
     adversarial: float = number(0.0, least=0)
     adversarial_from: int = number(0, least=0)
     adaptive: bool = False
     decoder_only: bool = False
+    half: bool = False
 
 
 @dataclass(frozen=True)

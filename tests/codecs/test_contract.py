@@ -56,6 +56,24 @@ def training_loss(codec: Any, images: Tensor) -> Tensor:
     return loss
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", sorted(set(autoencoders()) - {"vqvae2"}))
+def test_a_codec_may_draw_larger_than_it_sees(name: str) -> None:
+    changes = {"size": 2 * SIZE, "encode_size": SIZE, "fine_channels": [8], "fine_blocks": [1]}
+    small, large = build(name), create_autoencoder(TINY[name] | changes).eval()
+    assert set(small.state_dict()) < set(large.state_dict())
+    large.load_state_dict(small.state_dict(), strict=False)
+    images = pictures()
+    enlarged = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    latent = to_latent(large, enlarged)
+    torch.testing.assert_close(latent, to_latent(small, images))
+    assert large.grid == small.grid
+    output = large(enlarged)[0]
+    wanted = nn.functional.interpolate(small(images)[0], scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(output, wanted)
+    assert large.reconstruct(enlarged).shape == enlarged.shape
+
+
 def test_every_codec_has_a_tiny_config_of_its_name() -> None:
     assert set(TINY) == set(autoencoders())
     assert all(config["name"] == name for name, config in TINY.items())

@@ -50,6 +50,21 @@ def pictures(count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, 32, 32, generator=generator) * 2 - 1
 
 
+LARGE: dict[str, Any] = CASES[1] | {"size": 128, "encode_size": 32}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_the_picture_may_be_larger_than_what_the_encoder_sees(stages: int) -> None:
+    codec = build(LARGE | {"fine_channels": [8] * stages, "fine_blocks": [1] * stages})
+    images = pictures().repeat_interleave(4, 2).repeat_interleave(4, 3)
+    codes = codec.encode(images)
+    assert codec.config.factor == 4 and codec.grid == (4, 4)
+    assert codes.shape == (2, 4, 4, 2) and codec.decode(codes).shape == (2, 3, 128, 128)
+    assert torch.equal(codes, build(CASES[1]).encode(pictures()))
+    assert torch.equal(codec.without_encoder().decode(codes), codec.decode(codes))
+
+
 @torch.no_grad()
 def test_shapes_and_ranges(case: dict[str, Any]) -> None:
     codec = build(case)
@@ -170,6 +185,9 @@ def test_unknown_names_and_settings_are_refused() -> None:
         create_codec({"name": "fsq", "sise": 64})
 
 
+FINE = {"size": 64, "encode_size": 32, "fine_channels": [8], "fine_blocks": [0]}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -188,6 +206,18 @@ def test_unknown_names_and_settings_are_refused() -> None:
         ({"encoder_channels": [8, 8, 132]}, "encoder_channels has 132; .*of 32 from 128 on"),
         ({"encoder_blocks": [0, -1, 0]}, r"encoder_blocks is \[0, -1, 0\]; expected .* at least 0"),
         ({"size": True}, "size is True, a bool; expected an int"),
+        ({"encode_size": 32}, r"encode_size is 32 and fine_channels \[\]; .* needs both"),
+        ({"fine_channels": [8]}, r"encode_size is 0 and fine_channels \[8\]; .* needs both"),
+        (FINE | {"encode_size": 20}, "encode_size is 20; expected a multiple of 8, at least 16"),
+        (FINE | {"encode_size": 8}, "encode_size is 8; expected a multiple of 8, at least 16"),
+        (FINE | {"encode_size": 24}, "encode_size is 24; .*divides the size 64 and is less"),
+        (FINE | {"encode_size": 64}, "encode_size is 64; .*divides the size 64 and is less"),
+        (FINE | {"fine_channels": [6]}, "fine_channels has 6; expected a multiple of 4"),
+        (FINE | {"fine_blocks": [1, 1]}, r"fine_blocks is \[1, 1\]; expected 1 numbers"),
+        (
+            FINE | {"fine_channels": [8] * 3, "fine_blocks": [0] * 3},
+            r"fine_channels is \[8, 8, 8\]; .*3 of them do not lead from 32 to 64 pixels",
+        ),
     ],
 )
 def test_wrong_settings_are_told(changes: dict[str, Any], words: str) -> None:

@@ -1,10 +1,20 @@
 """The shared encoder and decoder: shapes for any number of stages, and a stage's mistakes told."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Decoder, Encoder, check_stages
+from limner.nn.autoencoder import (
+    Decoder,
+    Encoder,
+    Enlarging,
+    FinerDecoder,
+    check_stages,
+    decoder_of,
+)
 from limner.nn.conv import SpatialAttention
 
 
@@ -29,6 +39,41 @@ def test_attention_stands_at_the_coarsest_stage() -> None:
     assert places == [3]
     images = torch.randn(2, 3, 16, 24)
     assert decoder(seeing(images)).shape == images.shape
+
+
+@dataclass(frozen=True)
+class Shape(Enlarging):
+    """What a decoder reads of a codec's config."""
+
+    decoder_channels: tuple[int, ...] = (16, 12, 8)
+    decoder_blocks: tuple[int, ...] = (1, 0, 2)
+
+
+@pytest.mark.parametrize(("stages", "factor"), [(1, 2), (1, 3), (2, 4), (3, 4)])
+@pytest.mark.parametrize("coarse", [1, 2, 3])
+def test_a_finer_decoder_begins_as_the_small_one_enlarged(
+    stages: int, factor: int, coarse: int
+) -> None:
+    seen = 4 * 2**coarse
+    channels, blocks = (16, 12, 8)[:coarse], (1, 0, 2)[:coarse]
+    shape = Shape(seen * factor, seen, (8,) * stages, (1,) * stages, channels, blocks)
+    small, large = Decoder(channels, blocks, 5), decoder_of(shape, 5)
+    assert isinstance(large, FinerDecoder)
+    large.load_state_dict(small.state_dict(), strict=False)
+    z = torch.randn(2, 5, 4, 3)
+    wanted = F.interpolate(small(z), scale_factor=factor, mode="bilinear")
+    torch.testing.assert_close(large(z), wanted)
+    large(z).square().sum().backward()
+    assert large.fine_out.conv.weight.grad is not None
+    assert large.fine_out.conv.weight.grad.abs().sum() > 0
+
+
+def test_an_encoder_may_shrink_its_pictures_first() -> None:
+    torch.manual_seed(0)
+    plain, shrinking = Encoder((8, 12), (0, 1), 5), Encoder((8, 12), (0, 1), 5, shrink=3)
+    shrinking.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, 24, 36)
+    torch.testing.assert_close(shrinking(images), plain(F.avg_pool2d(images, 3)))
 
 
 def test_every_weight_has_a_gradient_but_those_behind_zeros() -> None:

@@ -45,6 +45,21 @@ def test_down_halves_and_up_doubles() -> None:
         assert Upsample(6, 5, kernel)(x).shape == (2, 5, 16, 24)
 
 
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_up_multiplies_by_any_factor(factor: int) -> None:
+    x = torch.randn(2, 6, 4, 5)
+    assert Upsample(6, 3, factor=factor)(x).shape == (2, 3, 4 * factor, 5 * factor)
+
+
+def test_one_group_has_the_weights_of_many() -> None:
+    many, one = ResidualBlock(16), ResidualBlock(16, groups=1)
+    assert (many.norm1.num_groups, one.norm1.num_groups) == (4, 1)
+    one.load_state_dict(many.state_dict())
+    x = torch.randn(2, 16, 5, 5) * torch.arange(1.0, 17).view(1, -1, 1, 1)
+    assert one.norm1(x).mean((1, 2, 3)).abs().max() < 1e-5
+    assert not torch.allclose(one.norm1(x), many.norm1(x), atol=0.1)
+
+
 def test_down_sees_its_own_four_pixels_alone() -> None:
     layer = Downsample(1, 3)
     x = torch.randn(1, 1, 6, 6)

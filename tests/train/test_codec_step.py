@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 
 from limner.codecs import CODECS, CONTINUOUS, autoencoders
 from limner.data.batches import picture_batch
 from limner.errors import CheckpointError
 from limner.evaluate.metrics import psnr
+from limner.nn.efficientnet import EfficientNetLite
 from limner.train.codec_step import CodecStep
 from limner.train.config import CodecTraining, DataConfig, LoopConfig, TrainConfig
 from limner.train.loop import Progress, train
 from limner.train.parts import load_autoencoder
 from tests.codecs.tiny import SIZE, TINY
+from tests.tiny_model import save_tiny_model
 
 STEPS = 4
 LOOP = LoopConfig(
@@ -158,6 +161,116 @@ def test_the_decoder_alone_learns_and_codes_stay(name: str, tmp_path: Path) -> N
     )
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert changed and all(key.startswith("decoder.") for key in changed)
+
+
+@every_autoencoder
+def test_cells_are_named_from_the_codes_of_every_codec(name: str) -> None:
+    step = step_of(name, codec_training=CodecTraining(naming=0.5))
+    step.start(0)
+    assert step.names is not None
+    head = next(step.names.parameters())
+    learnt = head.detach().clone()
+    numbers = step(0)
+    assert numbers["naming"] > 1 and 0 <= numbers["noun"] <= 1
+    assert not torch.equal(head, learnt)
+    assert "names" in step.modules and not step.given
+
+
+def test_naming_teaches_the_encoder() -> None:
+    step = step_of("fsq", codec_training=CodecTraining(naming=1e4))
+    step.codec.encoder.requires_grad_(True)
+    step.start(0)
+    step(0)
+    gradients = [each.grad for each in step.codec.encoder.parameters()]
+    assert all(each is not None and each.abs().sum() > 0 for each in gradients[-2:])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_named_run_resumes(accumulate: int, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "codec_training": CodecTraining(naming=0.5),
+        "loop": dataclasses.replace(LOOP, accumulate=accumulate),
+    }
+    run(config_of("fsq", tmp_path / "whole", **changes))
+    run(config_of("fsq", tmp_path / "parts", **changes), steps=2)
+    run(config_of("fsq", tmp_path / "parts", **changes), resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts")
+
+
+@pytest.fixture
+def pretrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EfficientNet-lite0 as if its weights were installed, with weights of chance."""
+    torch.manual_seed(5)
+    network = EfficientNetLite().eval().requires_grad_(False)
+    monkeypatch.setattr(EfficientNetLite, "installed", lambda: network)
+
+
+@pytest.mark.usefixtures("pretrained")
+@pytest.mark.parametrize("side", [0, 16])
+def test_pretrained_features_are_compared_and_measured(side: int) -> None:
+    losses = CodecTraining(features="efficientnet-lite0", perceptual=0.5, perceptual_size=side)
+    step = step_of("fsq", codec_training=losses)
+    step.start(0)
+    numbers = step(0)
+    assert 0 < numbers["perceptual"] < 4 and numbers["loss"] > 0.5 * numbers["perceptual"]
+    assert -1 <= step.validate()["feature_cosine"] <= 1
+
+
+@pytest.mark.usefixtures("pretrained")
+def test_pretrained_features_without_a_weight_are_only_measured() -> None:
+    step = step_of("fsq", codec_training=CodecTraining(features="efficientnet-lite0"))
+    step.start(0)
+    assert "perceptual" not in step(0) and "feature_cosine" in step.validate()
+
+
+def test_the_codec_of_a_whole_model_is_trained_on(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model")
+    step = step_of("fsq", codec={}, start_from=str(tmp_path / "model"))
+    before = {name: value.clone() for name, value in step.codec.state_dict().items()}
+    step.start(0)
+    step(0)
+    changed = {
+        n for n, value in step.codec.state_dict().items() if not torch.equal(before[n], value)
+    }
+    assert any(name.startswith("encoder.") for name in changed)
+    assert any(name.startswith("decoder.") for name in changed)
+
+
+def test_a_codec_begins_with_the_weights_that_fit(tmp_path: Path) -> None:
+    run(config_of("fsq", tmp_path / "first"), steps=1)
+    larger = TINY["fsq"] | {
+        "size": 64,
+        "encode_size": 32,
+        "fine_channels": [8, 4],
+        "fine_blocks": [1, 0],
+    }
+    step = step_of("fsq", codec=larger, start_from=str(tmp_path / "first"))
+    first = load_file(tmp_path / "first" / "codec.safetensors")
+    ours = step.codec.state_dict()
+    same = {name for name in first if torch.equal(first[name], ours.get(name, torch.zeros(0)))}
+    assert {name for name in first if name.startswith("encoder.")} <= same
+    assert set(first) == same and len(ours) > len(first)
+    assert step.size == 64 and step.codec_config == larger
+    (note,) = step.notes
+    assert note.startswith(f"{len(same)} of the {len(ours)} tensors of the codec begin as those")
+    images = picture_batch("held_out", 0, 2, size=SIZE)
+    small = load_autoencoder(tmp_path / "first")[0]
+    with torch.no_grad():
+        drawn = step.codec.eval().decode(small.encode(images))
+        wanted = F.interpolate(
+            small.decoder(small.embed(small.encode(images))), None, 2, "bilinear"
+        )
+    torch.testing.assert_close(drawn, wanted.clamp(-1, 1), atol=1e-5, rtol=1e-5)
+
+
+def test_more_codes_a_cell_draw_at_first_as_the_fewer_did(tmp_path: Path) -> None:
+    run(config_of("fsq", tmp_path / "first"), steps=1)
+    step = step_of("fsq", codec=TINY["fsq"] | {"groups": 2}, start_from=str(tmp_path / "first"))
+    images = picture_batch("held_out", 0, 2, size=SIZE)
+    small, large = load_autoencoder(tmp_path / "first")[0], step.codec.eval()
+    with torch.no_grad():
+        assert torch.equal(large.encode(images)[..., 0], small.encode(images))
+        torch.testing.assert_close(large.reconstruct(images), small.reconstruct(images))
 
 
 @every_autoencoder

@@ -130,6 +130,22 @@ def test_mistakes_are_told_by_their_key(tmp_path: Path, text: str, words: str) -
         ("[prior_training]\nrandom_order_until = -1", "random_order_until is .*at least 0"),
         ("[codec_training]\nperceptual = 0.5", "perceptual is 0.5, but .*perceptual_weights"),
         ("[codec_training]\ndecoder_only = true", "decoder_only .*start_from names none"),
+        (
+            "[codec_training]\nfeatures = 'lite0'",
+            "features is 'lite0'; expected one of .*net-lite0",
+        ),
+        (
+            "[codec_training]\nfeatures = 'efficientnet-lite0'\nperceptual_weights = 'x'",
+            "features and codec_training.perceptual_weights are both given",
+        ),
+        (
+            "[codec_training]\nnaming = 0.1\n[data]\nsource = 'pictures'",
+            "naming and data.source are both given",
+        ),
+        (
+            "start_from = 'runs/codec'\n[codec_training]\nnaming = 0.1\ndecoder_only = true",
+            "naming and codec_training.decoder_only are both given",
+        ),
         ("text_length = 3", "text_length is 3; expected an int at least 4 and at most 1024"),
         ("text_length = 1025", "text_length is 1025; expected"),
         ("loop = 3", "loop is 3, an int; expected a table, as \\[loop\\]"),

@@ -12,7 +12,15 @@ from limner import registry
 from limner.checkpoint import load_checkpoint
 from limner.codecs import create_codec
 from limner.errors import CheckpointError, ConfigError
-from limner.train.parts import CODEC_FILE, codec_table, inspect_family, load_codec, save_codec
+from limner.train.parts import (
+    CODEC_FILE,
+    begun,
+    codec_table,
+    fits,
+    inspect_family,
+    load_codec,
+    save_codec,
+)
 from tests.tiny_model import CODEC, save_tiny_model
 
 CONFIG: dict[str, Any] = {
@@ -47,6 +55,30 @@ def test_an_embedded_model_is_called_by_its_name() -> None:
     codec, config = load_codec("default")
     assert config["name"] == "fsq" and codec.config.size == 64
     assert inspect_family("default", "dalle", "start_from").name == "default"
+
+
+def test_a_codec_in_half_the_bytes_is_nearly_the_same(file: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codec, small = create_codec(CONFIG).eval(), tmp_path / "half.safetensors"
+    save_codec(codec, CONFIG, small, half=True)
+    tensors = load_file(small)
+    assert all(tensor.dtype == torch.half for tensor in tensors.values())
+    assert small.stat().st_size < 0.75 * file.stat().st_size
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    again = load_codec(small)[0]
+    assert next(again.parameters()).dtype == torch.float32
+    with torch.no_grad():
+        codes = codec.encode(images)
+        torch.testing.assert_close(again.decode(codes), codec.decode(codes), atol=0.01, rtol=0)
+
+
+def test_what_fits_begins_as_it_was_given() -> None:
+    fresh, given = torch.ones(4, 3, 1, 1), torch.full((2, 2, 1, 1), 5.0)
+    assert fits(fresh, given) and not fits(given, fresh)
+    assert not fits(fresh, given[..., 0]) and not fits(fresh, given.expand(2, 2, 3, 3))
+    assert begun(fresh, given)[..., 0, 0].tolist() == [[5, 5, 0], [5, 5, 0], [1, 1, 1], [1, 1, 1]]
+    assert begun(torch.ones(3), torch.full((2,), 5.0)).tolist() == [5, 5, 1]
+    assert begun(torch.tensor(1), torch.tensor(7)) == 7
 
 
 def test_a_whole_model_has_a_codec_too(tmp_path: Path) -> None:

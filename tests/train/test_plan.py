@@ -56,13 +56,14 @@ def flops_of(step: Any, number: int = 0) -> int:
 
 @pytest.mark.parametrize(
     ("codec", "training"),
-    [(CODEC, {}), (CODEC, {"adversarial": 0.1}), (VQ, {})],
-    ids=["plain", "adversarial", "vqvae"],
+    [(CODEC, {}), (CODEC, {"adversarial": 0.1}), (VQ, {}), (CODEC, {"naming": 0.1})],
+    ids=["plain", "adversarial", "vqvae", "naming"],
 )
 def test_a_codecs_plan_is_its_step(codec: dict[str, Any], training: dict[str, Any]) -> None:
     config = codec_run(codec, **training)
     step, cost = CodecStep(config), cost_of_codec(config)
-    step.batches = itertools.repeat(torch.zeros(8, 3, 16, 16))
+    images, labels = torch.zeros(8, 3, 16, 16), torch.zeros(8, 4, 2, 2, dtype=torch.long)
+    step.batches = itertools.repeat((images, labels) if step.names else images)
     real = [p for module in step.modules.values() for p in module.parameters()]
     assert sum(cost.parts.values()) == cost.trained == sum(p.numel() for p in real)
     counted = 8 * cost.per_picture + cost.per_step
