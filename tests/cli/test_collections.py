@@ -45,7 +45,7 @@ def test_json_tells_what_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[
     answer = json.loads(capsys.readouterr().out)
     assert answer["out"] == str(out) and answer["pictures"] == 2
     columns = {each["column"]: each["count"] for each in answer["captions"]}
-    assert columns == {"text": 2, "text_keywords": 2}
+    assert columns == {"text": 2, "caption": 2}
     links = {"reason": "a link to another picture of it", "count": 1, "first": ["food/again.png"]}
     assert links in answer["left_out"]
 

@@ -105,11 +105,11 @@ def test_clip_art_comes_with_titles_and_the_others_are_named(tmp_path: Path) -> 
     assert rows(tmp_path / "out") == {
         "animals/birds/owl_on_branch_ann_exam_01.png": {
             "text": "owl on branch",
-            "text_keywords": "owl on branch, bird",
+            "caption": "owl on branch, bird",
             "title": "Owl on branch",
             "author": "Ann Example",
         },
-        "food/pear2.png": {"text": "pear", "text_keywords": "pear, food", "title": "Pear2"},
+        "food/pear2.png": {"text": "pear", "caption": "pear, food", "title": "Pear2"},
     }
     assert found.catalogue.skipped == {
         "a link to another picture of it": ["food/again.png"],

@@ -84,7 +84,7 @@ def test_sentences_that_are_all_found_are_not_certain() -> None:
 def test_two_prompts_are_too_few() -> None:
     network = clip_network(tiny_clip())
     shown = draw_prompts(draw, ASKED[:2])
-    with pytest.raises(UsageError, match="2 prompts or pictures are too few"):
+    with pytest.raises(UsageError, match="2 are too few prompts or pictures"):
         measure(shown, network=network)
 
 

@@ -82,5 +82,5 @@ def test_what_leaves_the_range_is_clipped() -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_so_few_pictures_are_refused(count: int) -> None:
-    with pytest.raises(UsageError, match=f"{count} prompts or pictures are too few"):
+    with pytest.raises(UsageError, match=f"{count} are too few prompts or pictures"):
         distance(Change(), pictures(count))

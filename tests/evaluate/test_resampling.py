@@ -80,7 +80,7 @@ def test_students_quantiles_are_those_of_scipy(free: int) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_pictures_are_refused_in_words(count: int) -> None:
-    with pytest.raises(UsageError, match=f"{count} prompts or pictures are too few .* give 3"):
+    with pytest.raises(UsageError, match=f"{count} are too few prompts or pictures .* give 3"):
         jackknife(lambda rows: float(len(rows)), count)
 
 

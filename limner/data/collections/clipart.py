@@ -27,7 +27,7 @@ PUBLIC_DOMAIN = ("publicdomain", "licenses/publicdomain", "publicdomain/zero")
 def list_clipart(root: Path, languages: Sequence[str]) -> Catalogue:
     """Return the clip art below `root`/png with English captions; UsageError for another language.
 
-    Its captions stand under text, and with the keywords under text_keywords.
+    Its captions stand under text, and with the keywords under caption.
     """
     for language in languages:
         if language.lower() != "en":
@@ -57,7 +57,7 @@ def list_clipart(root: Path, languages: Sequence[str]) -> Catalogue:
             continue
         captions = {"text": caption}
         if (longer := with_keywords(caption, about)) != caption:
-            captions["text_keywords"] = longer
+            captions["caption"] = longer
         told = {"title": about.title, "author": about.author}
         catalogue.entries.append(
             Entry(
