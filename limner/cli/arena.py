@@ -86,7 +86,7 @@ def arena(  # noqa: PLR0913  # typer reads the options off the signature
     asked = [each for text in prompts or [] for each in read_prompt(text)]
     set_up(votes, named, list(dict.fromkeys(asked)), seed, new=not report)
     if not report:
-        draw_missing(votes, loading, request, quiet)
+        draw_missing(votes, loading, request)
         serve(votes, host, port)
     tell_standing(votes, as_json)
 
@@ -139,7 +139,7 @@ def set_up(
     votes.create(Setup(tuple(models), tuple(prompts), first), random.SystemRandom())
 
 
-def draw_missing(votes: Votes, loading: Loading, request: Request, quiet: bool) -> None:
+def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
     with progress.loading("the arena"):
         from limner.evaluate.prompted import BATCH, seeds_of

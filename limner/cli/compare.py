@@ -63,7 +63,6 @@ class Way:
     request: Request
     judges: Judges
     best_of: int = 1
-    quiet: bool = False
 
 
 @grouped
@@ -100,7 +99,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
         from limner.evaluate.comparing import compare as compare_scores
         from limner.evaluate.comparing import render_comparison
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
-    way = Way(loading, request, judges, tries, quiet)
+    way = Way(loading, request, judges, tries)
     first, first_about = score(a, yardstick, way, shift=0)
     second, second_about = score(b, yardstick, way, shift=OTHER_SEEDS)
     result = compare_scores(first, second, yardstick.kinds, yardstick.score, seed=seed)

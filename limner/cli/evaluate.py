@@ -77,7 +77,6 @@ class Task:
     loading: Loading = field(default_factory=Loading)
     folder: Path | None = None
     as_json: bool = False
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     request = sampled.request()
     loading.check(model, clip)
     folder = report_folder(out, "eval", [model], as_json=as_json)
-    task = Task(model, on, request, count, seed, tries, loading, folder, as_json, quiet)
+    task = Task(model, on, request, count, seed, tries, loading, folder, as_json)
     if on == "scenes":
         measure_scenes(task, Wanted(clip, features, weights), sets, font)
     else:

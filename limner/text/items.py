@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from limner.text import lexicon
-from limner.text.lexicon import STOPS, join, tokens
+from limner.text.lexicon import COMMAS, STOPS, join, tokens
 from limner.text.words import Grammar
 
-_COMMAS = {",", ";", "、"}
 _NAMING = {"thing", "many"}  # kinds that name a thing
 # What may stand between a colour and the thing that it belongs to.
 _AFTER_COLOUR = _NAMING | {"pattern", "ground", "size", "colour", "bare"}
@@ -88,7 +87,7 @@ class Phrasebook:
         best: list[tuple[float, int, list[Entry]]] = [(0.0, 0, [])] * (len(words) + 1)
         for at in range(len(words) - 1, -1, -1):
             word = words[at]
-            plain = word in STOPS or word in _COMMAS or word.isdigit()
+            plain = word in STOPS or word in COMMAS or word.isdigit()
             best[at] = (best[at + 1][0] + (_PLAIN if plain else _UNKNOWN), 1, [])
             for length, entries in self.matches(words, at):
                 cost = best[at + length][0] + (_EXACT if entries[0].exact else _USUAL)
@@ -156,7 +155,7 @@ def _continues(items: Sequence[Item], phrase: str) -> bool:
 
 
 def _other(phrase: str, typed: str) -> Item:
-    if phrase in _COMMAS:
+    if phrase in COMMAS:
         return Item("comma", "", typed, ",", exact=True)
     if phrase.isdigit():
         return Item("number", phrase, typed, phrase)
@@ -173,7 +172,7 @@ def _choose(
     if "classifier" in kinds and before and before[-1].kind == "number":
         return kinds["classifier"]
     describes = any(entry.kind in _AFTER_COLOUR for entry in following)
-    describes = describes or not (following or after in STOPS | _COMMAS | {""})
+    describes = describes or not (following or after in STOPS | COMMAS | {""})
     described = bool(before) and before[-1].text in _IS  # "the car is orange"
     if "colour" in kinds and (describes or described):
         return kinds["colour"]

@@ -18,6 +18,7 @@ from limner.text.keywords import STOP_WORDS
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # A word may hold apostrophes and hyphens; a Han character is a token of its own.
 _TOKEN = re.compile(rf"[{_HAN}]|[^\W\d_{_HAN}]+(?:['’-]+[^\W\d_{_HAN}]+)*|\d+[a-z]*|[,;、&+]")
+COMMAS = frozenset(",;、")
 _EMOJI_JOINTS = "\ufe0f\u200d"
 _MORE_STOP_WORDS = (
     "both against across among around along before after outside through toward towards off out up "

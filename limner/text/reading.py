@@ -16,14 +16,13 @@ from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
-from limner.text.lexicon import STOPS, join, tokens
+from limner.text.lexicon import COMMAS, STOPS, join, tokens
 from limner.text.notes import Note
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 _LATIN = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff]+")
-_COMMAS = frozenset(",;、")
 _QUOTES = frozenset('"“”„‘’«»()[]{}<>《》〈〉「」『』【】`*#_~|\\')
 _EDGES = " .!?…\"'`“”‘’«»()[]{}<>《》〈〉「」『』【】。！？~*#_-:;,、/\\|=+"
 _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -44,9 +43,7 @@ def read(prompt: str, words: Words) -> Reading:
     prompt the model reads.
     """
     text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt))
-    chinese = len(_HAN.findall(text)) > len(_LATIN.findall(lexicon.spell_emoji(prompt)[0])) - len(
-        emoji
-    )
+    chinese = len(_HAN.findall(prompt)) > len(_LATIN.findall(prompt))
     if words.grammar is not None:
         reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
     else:
@@ -75,7 +72,7 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     items = itemise(text.strip(_EDGES), book)
     numbers = [int(name) for name in grammar.named("number", language)]
     found = understand(items, max(numbers, default=1))
-    _fit(found, grammar, words)
+    _fit(found, grammar)
     notes = _notes(found, items, words, book)
     if not (found.things or found.place):
         return Reading(text, (Note("nothing_known", (text,)),))
@@ -102,7 +99,7 @@ def _plain(text: str) -> str:
     return " ".join(inside.split()).strip(_EDGES)
 
 
-def _fit(found: Understood, grammar: Grammar, words: Words) -> None:
+def _fit(found: Understood, grammar: Grammar) -> None:
     """Leave out what the grammar has no words for, or no pictures: such a ground, such a style."""
     place = found.place
     if place is not None and place.name not in (known := grammar.named("place", "en")):
@@ -216,10 +213,10 @@ def _read_plain(text: str, words: Words) -> Reading:
     dropped = False
     for word in tokens(text):
         known = _known(word, words)
-        if known is None and word not in STOPS and word not in _COMMAS:
+        if known is None and word not in STOPS and word not in COMMAS:
             left.append(word)
             dropped = True
-        elif known is None or word in STOPS or word in _COMMAS:
+        elif known is None or word in STOPS or word in COMMAS:
             if dropped and waiting:
                 waiting = []
             dropped = False

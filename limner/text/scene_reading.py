@@ -132,8 +132,8 @@ def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Ite
     while end < len(items):
         kind = items[end].kind
         following = items[end + 1] if end + 1 < len(items) else None
-        joins = kind == "and" and end > at and following is not None
-        goes_on = joins and following is not None and following.kind in ("colour", "place", "bare")
+        coloured = following is not None and following.kind in ("colour", "place", "bare")
+        goes_on = kind == "and" and end > at and coloured
         if kind not in ("colour", "pattern", "ground") and not goes_on:
             break
         end += 1
@@ -181,10 +181,8 @@ def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
             _settle_colour(waiting, found)
         elif item.kind in ("unknown", "pattern", "ground"):
             found.left_out.append(item.said)
-            rest = [each.kind for each in items[index + 1 :] if each.text != "的"]
-            if (
-                rest[0] if rest else ""
-            ) not in _DESCRIBED:  # "orange spots": the colour was that of the unknown word
+            after = next((each.kind for each in items[index + 1 :] if each.text != "的"), "")
+            if after not in _DESCRIBED:  # "orange spots": the colour was of the unknown word
                 found.left_out += _told(waiting)
                 waiting = {}
     _settle_colour(waiting, found)
@@ -282,7 +280,7 @@ def _check_counts(found: Understood, most: int) -> None:
         (thing,) = found.things
         count = 2 if thing.count is None else thing.count
         if count > most:
-            found.notes.append(Note("count", (thing.told[0],), (str(most),)))
+            found.notes.append(Note("count", thing.told[:1] or (thing.said,), (str(most),)))
         if count > 1 and thing.size:
             found.left_out.append(thing.told[-1])
         size = thing.size if count == 1 else None

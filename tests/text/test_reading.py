@@ -89,6 +89,7 @@ def test_captions_are_drawn_as_they_are(split: str, language: str) -> None:
         ("🐱", "cat"),
         ("a 🐱 and a 🐶", "a cat to the left of a dog"),
         ("貓", "猫"),
+        ("🌭和🍔", "左边是一个热狗，右边是一个汉堡"),  # its language is that of what is typed
         ("紅色的蘋果", "红色的苹果"),
         ("a dgo on the baech", "a dog on the beach"),
         ("an ice-cream", "ice cream"),
