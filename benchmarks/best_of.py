@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.evaluate.judging import ASPECTS, Judgements, judge
-from limner.evaluate.prompts import collect_prompts
-from limner.evaluate.reading import Reader
 from limner.evaluate.resampling import Estimate, bootstrap_mean, share_of
+from limner.evaluate.scenes.detection import Reader
+from limner.evaluate.scenes.judging import ASPECTS, Judgements, judge
+from limner.evaluate.scenes.prompts import collect_prompts
 from limner.images import to_images
 from limner.registry import load, load_clip
 from limner.types import Request, Sampling

@@ -24,10 +24,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.data.batches import picture_batch
+from limner.data.batches.batches import picture_batch
 from limner.errors import LimnerError
-from limner.evaluate.codes import bits_of, code_use, code_use_by_map
-from limner.evaluate.metrics import psnr, ssim
+from limner.evaluate.metrics.codes import bits_of, code_use, code_use_by_map
+from limner.evaluate.metrics.pictures import psnr, ssim
 from limner.images import grid, to_images, to_tensor
 from limner.train.parts import load_autoencoder
 

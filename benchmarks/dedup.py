@@ -27,14 +27,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from limner.data.caption_words import tells_sides
-from limner.data.captions import caption
-from limner.data.copies import group, near_copies
-from limner.data.hashes import join
-from limner.data.scenes import COLOURLESS, Graph, render, sample_graph, scene_rng
-from limner.data.sources import open_source
-from limner.data.sprites import COLOURS
-from limner.data.survey import Survey
+from limner.data.batches.caption_words import tells_sides
+from limner.data.cleaning.survey import Survey
+from limner.data.copies.copies import group, near_copies
+from limner.data.copies.hashes import join
+from limner.data.scenes.captions import caption
+from limner.data.scenes.scene import COLOURLESS, Graph, render, sample_graph, scene_rng
+from limner.data.scenes.sprites import COLOURS
+from limner.data.sources.opening import open_source
 from limner.evaluate.intervals import wilson
 
 SEED = 11

@@ -31,10 +31,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from limner.train.config import AugmentTable, DataConfig, LoopConfig, TrainConfig
-from limner.train.generations import has_state
+from limner.train.config.run import AugmentTable, DataConfig, LoopConfig, TrainConfig
 from limner.train.loop import train
-from limner.train.state import load_state, save_state
+from limner.train.state.checkpoint_dirs import has_state
+from limner.train.state.state import load_state, save_state
 
 PICTURES = 48
 CODEC = {

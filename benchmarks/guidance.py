@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from limner.evaluate.intervals import Score
-from limner.evaluate.judging import judge
-from limner.evaluate.prompts import Prompt, collect_prompts
-from limner.evaluate.reading import Reader
+from limner.evaluate.scenes.detection import Reader
+from limner.evaluate.scenes.judging import judge
+from limner.evaluate.scenes.prompts import Prompt, collect_prompts
 from limner.images import to_images
 from limner.registry import load_clip, load_to_draw
 from limner.types import Request

@@ -27,8 +27,8 @@ from typing import Any
 import limner
 from limner.errors import LimnerError
 from limner.evaluate.intervals import wilson
-from limner.evaluate.judging import colour_of
-from limner.evaluate.reading import Reader, Reading
+from limner.evaluate.scenes.detection import Reader, Reading
+from limner.evaluate.scenes.judging import colour_of
 from limner.images import to_tensor
 
 TABLE = Path(__file__).with_suffix(".tsv")

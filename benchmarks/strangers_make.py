@@ -2,7 +2,7 @@
 
 python benchmarks/strangers_make.py
 
-240 prompts are templates filled with nouns of limner/data/nouns.tsv, drawn at random by a fixed
+240 prompts are templates filled with nouns of data/scenes/nouns.tsv, drawn at random by a fixed
 seed; 60 were written by hand (benchmarks/strangers_free.tsv). They measure how the words of people
 who never saw the captions are understood: change no reading of prompts because of a row, and no
 row because of a reading. The reading was mended with the failures of an earlier table in view;
@@ -21,8 +21,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from limner.data.captions import WITHOUT_ARTICLE
-from limner.data.nouns import Noun, noun_index, nouns
+from limner.data.scenes.captions import WITHOUT_ARTICLE
+from limner.data.scenes.nouns import Noun, noun_index, nouns
 
 HERE = Path(__file__).parent
 COLUMNS = (

@@ -1,7 +1,7 @@
 """What `limner.load` returns: a pipeline that also draws, saves itself, and goes to the Hub.
 
 The pipelines stand below and know no file, no name and no network; here each gets the methods that
-need them, thin names of what `limner.draw`, `limner.registry` and `limner.checkpoint` do.
+need them, thin names of what `limner.draw`, `limner.registry` and `limner.checkpoint.model` do.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner import hub, registry
+from limner import registry
 from limner.arguments import AdapterLike
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint.model import save_checkpoint
 from limner.draw import draw, vary
 from limner.errors import UsageError, did_you_mean, quote
+from limner.files import hub
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.dalle import Dalle
 from limner.pipelines.families import ModelConfig
@@ -89,7 +90,7 @@ class Model:
 
         What is left out is as the model was loaded: its name, licence and card, and whether weights
         are stored in fp16. Merged adapters are in the weights, so that the folder is another model.
-        Raises UsageError and ResourceError as `limner.checkpoint.save_checkpoint`.
+        Raises UsageError and ResourceError as `limner.checkpoint.model.save_checkpoint`.
         """
         save_checkpoint(
             folder,

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner import hub
-from limner.adapters import Choice, merge_adapters
 from limner.arguments import AdapterLike
-from limner.checkpoint import Inspection, inspect_checkpoint, load_checkpoint
+from limner.checkpoint.adapters import Choice, merge_adapters
+from limner.checkpoint.model import Inspection, inspect_checkpoint, load_checkpoint
 from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
-from limner.folder_check import MANIFEST
+from limner.files import hub
+from limner.files.folder import MANIFEST
 from limner.parts import describe_parts
 from limner.pipelines.families import FAMILIES
 from limner.text.words import Words

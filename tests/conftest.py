@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.cli.settings import SETTINGS
+from limner.cli.shared.settings import SETTINGS
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent

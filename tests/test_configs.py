@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner.checkpoint import inspect_checkpoint
+from limner.checkpoint.model import inspect_checkpoint
 from limner.codecs import autoencoders, create_autoencoder
-from limner.train.config import TrainConfig, read_config
+from limner.train.config.run import TrainConfig, read_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "codecs"
 

@@ -14,10 +14,10 @@ import torch
 import limner
 from limner import registry
 from limner.cli import main
-from limner.evaluate.conditions import Conditions, Reference
-from limner.evaluate.networks import Network
+from limner.evaluate.metrics.networks import Network
+from limner.evaluate.prompts.conditions import Conditions, Reference
 from limner.server.arena import ArenaServer
-from limner.train import caches
+from limner.train.inputs import caches
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import limner
 from limner import errors
-from limner.cli.exits import EXITS, INTERRUPTED, STOPPED, TERMINATED
-from limner.cli.options import STREAMS
-from limner.cli.settings import OTHERS, SETTINGS
+from limner.cli.shared.exits import EXITS, INTERRUPTED, STOPPED, TERMINATED
+from limner.cli.shared.options import STREAMS
+from limner.cli.shared.settings import OTHERS, SETTINGS
 from limner.cli.train import EXIT_CODES
 from limner.errors import LimnerError
 
@@ -52,7 +52,7 @@ def test_every_variable_that_the_package_reads_is_in_a_table() -> None:
     known = {each.variable for each in SETTINGS} | set(OTHERS)
     read = {name for path in sorted(ROOT.rglob("*.py")) for name in variables_read(path)}
     assert {"LIMNER_FONT", "LIMNER_GRAPHS", "XDG_CACHE_HOME", "RANK"} <= read
-    assert read <= known, f"not in limner/cli/settings.py: {sorted(read - known)}"
+    assert read <= known, f"not in limner/cli/shared/settings.py: {sorted(read - known)}"
     by_option = {each.variable for each in SETTINGS if not each.python} - {"LIMNER_LANG"}
     assert {each.variable for each in SETTINGS} - read <= by_option
 

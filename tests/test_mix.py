@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner.checkpoint import inspect_checkpoint, load_checkpoint, save_checkpoint
+from limner.checkpoint.model import inspect_checkpoint, load_checkpoint, save_checkpoint
 from tests.tiny_model import save_tiny_model
 
 SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "mix"

@@ -10,14 +10,14 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.test_adapters import tensors_of
 
 import limner
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint.model import save_checkpoint
 from limner.codecs import create_codec
 from limner.errors import ResourceError, UsageError
 from limner.model import MODELS, ClipModel
 from limner.pipelines.families import FAMILIES
-from tests.test_adapters import tensors_of
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import CODEC, save_tiny_model
@@ -80,7 +80,7 @@ def test_what_is_given_to_save_counts(model: Any, tmp_path: Path) -> None:
 def test_a_saved_model_has_its_adapters_in_it(
     model: Any, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    from limner.adapters import AdapterInfo, save_adapter
+    from limner.checkpoint.adapters import AdapterInfo, save_adapter
 
     info = AdapterInfo(model.info.sha256, "tiny", 2, 2.0)
     save_adapter(tmp_path / "a.safetensors", tensors_of(0), info)

@@ -11,11 +11,11 @@ import pytest
 
 from limner import registry
 from limner.cli import main
-from limner.data.backgrounds import BACKGROUNDS
-from limner.data.nouns import nouns
-from limner.data.sprites import COLOURS
-from limner.train import caches
-from limner.train.config import read_config
+from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.nouns import nouns
+from limner.data.scenes.sprites import COLOURS
+from limner.train.config.run import read_config
+from limner.train.inputs import caches
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent

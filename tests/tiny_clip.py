@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint.model import save_checkpoint
 from limner.clip.model import create_clip
 from limner.pipelines.clip import ClipPipeline
 from limner.text.tokenizer import Tokenizer

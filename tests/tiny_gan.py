@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint.model import save_checkpoint
 from limner.gan import create_generator
 from limner.gan.drawing import GanSampling
 from limner.pipelines.gan import Gan

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint.model import save_checkpoint
 from limner.codecs import create_codec
 from limner.codecs.base import CodecBase
 from limner.pipelines.dalle import Dalle

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from limner.checkpoint import save_checkpoint
+from limner.checkpoint.model import save_checkpoint
 from limner.clip.model import create_clip
 from limner.codecs import create_codec
 from limner.decoders import create_decoder, create_upsampler

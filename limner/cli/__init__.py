@@ -19,21 +19,21 @@ from limner.cli.adapt import adapt
 from limner.cli.again import again
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
-from limner.cli.command import Command, Group
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
-from limner.cli.endings import (
+from limner.cli.evaluate import evaluate
+from limner.cli.info import info
+from limner.cli.shared.command import Command, Group
+from limner.cli.shared.endings import (
     answering,
     came_of_a_signal,
     leaving_on_signals,
     sentence_of,
 )
-from limner.cli.evaluate import evaluate
-from limner.cli.exits import INTERRUPTED
-from limner.cli.info import info
-from limner.cli.messages import say, usage_localised
-from limner.cli.progress import clock, start_clock, tell_time
+from limner.cli.shared.exits import INTERRUPTED
+from limner.cli.shared.messages import say, usage_localised
+from limner.cli.shared.progress import clock, start_clock, tell_time
 from limner.cli.train import train
 from limner.cli.vary import vary
 
@@ -73,7 +73,7 @@ def _print_version(wanted: bool) -> None:
 
 def _print_man(wanted: bool) -> None:
     if wanted:
-        from limner.cli.man import man_page
+        from limner.cli.shared.man import man_page
 
         typer.echo(man_page(typer.main.get_command(app)), nl=False)
         raise typer.Exit

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from limner.cli import options
-from limner.cli.messages import say
-from limner.cli.progress import loading
+from limner.cli.shared import options
+from limner.cli.shared.messages import say
+from limner.cli.shared.progress import loading
 from limner.cli.train import (
     EXIT_CODES,
     refuse_older_state,
@@ -27,7 +27,7 @@ from limner.types import check_device
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from limner.train.config import AdaptTraining, LoopConfig, TrainConfig
+    from limner.train.config.run import AdaptTraining, LoopConfig, TrainConfig
     from limner.train.loop import Progress
 
 SUFFIX = ".safetensors"
@@ -88,7 +88,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     registry.check(model)
     check_device(device)
     with loading(model):
-        from limner.train.config import AdaptTraining
+        from limner.train.config.run import AdaptTraining
     changes = AdaptTraining(
         rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )
@@ -119,7 +119,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
 def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfig) -> TrainConfig:
     """Return the run of a few pictures, in a folder beside the adapter's file."""
-    from limner.train.config import AugmentTable, DataConfig, TrainConfig
+    from limner.train.config.run import AugmentTable, DataConfig, TrainConfig
 
     return TrainConfig(
         "adapt",
@@ -133,7 +133,7 @@ def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfi
 
 
 def _loop(steps: int, learning_rate: float, seed: int, device: str) -> LoopConfig:
-    from limner.train.config import LoopConfig
+    from limner.train.config.run import LoopConfig
 
     return LoopConfig(
         steps=steps,
@@ -167,6 +167,6 @@ def _train(config: TrainConfig, resume: bool) -> tuple[Progress | None, int | No
 def _place(config: TrainConfig, out: Path) -> None:
     """Put the adapter of the run's last save where it was asked for."""
     from limner.images import write_atomically
-    from limner.train.adapt_step import ADAPTER_FILE
+    from limner.train.adapter.step import ADAPTER_FILE
 
     write_atomically(out, (Path(config.out) / ADAPTER_FILE).read_bytes())

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
 from limner.cli.draw import Metadata as Written
 from limner.cli.draw import Preview
-from limner.cli.drawing import Drawer, draw_one
-from limner.cli.files import Place, slug
-from limner.cli.progress import loading, with_progress
-from limner.cli.writing import Choice, Manner, command_line, report, write_files
+from limner.cli.shared import complete, options
+from limner.cli.shared.drawing import Drawer, draw_one
+from limner.cli.shared.files import Place, slug
+from limner.cli.shared.output import Choice, Manner, command_line, report, write_files
+from limner.cli.shared.progress import loading, with_progress
 from limner.errors import DataError, UsageError, quote
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ def find_model(origin: Origin, given: str | None) -> str:
     if given is not None:
         return given
     with loading(origin.said.model):
-        from limner import hub, registry
+        from limner import registry
+        from limner.files import hub
 
         wanted = origin.said.settings.get("model_hash")
         for name in registry.PRESETS:
@@ -172,8 +173,8 @@ def find_adapters(origin: Origin, given: Sequence[str]) -> list[str]:
     if not given and not told:
         return []
     with loading("adapters"):
-        from limner.adapters import Choice as File
-        from limner.adapters import read_adapter
+        from limner.checkpoint.adapters import Choice as File
+        from limner.checkpoint.adapters import read_adapter
 
         chosen = [File.parse(each) for each in given]
         files = {read_adapter(each.path).sha256: each for each in chosen}

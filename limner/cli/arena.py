@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options, progress
-from limner.cli.files import STANDARD, Place
-from limner.cli.measuring import conditions_of, drawing, label_of, read_asked
-from limner.cli.messages import say
-from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.shared import complete, options, progress
+from limner.cli.shared.files import STANDARD, Place
+from limner.cli.shared.judges import conditions_of, drawing, label_of, read_asked
+from limner.cli.shared.messages import say
+from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
 from limner.types import Request
 
 if TYPE_CHECKING:
-    from limner.evaluate.votes import Votes
+    from limner.evaluate.arena.votes import Votes
 
 MODELS_LIMIT, PROMPTS_LIMIT = 8, 1000
 # Added to the seeds of each further model: copies of a model must draw other pictures. The seeds of
@@ -102,7 +102,7 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
     names = "-".join(map(label_of, models))
     place = folder or Path("runs") / f"arena-{names}"
     with progress.loading("the arena"):
-        from limner.evaluate.votes import Votes
+        from limner.evaluate.arena.votes import Votes
     return Votes(place / "arena.db")
 
 
@@ -118,8 +118,8 @@ def set_up(
 ) -> None:
     """Begin an arena, where `new` allows it, or see that the one there is what is asked for."""
     with progress.loading("the arena"):
-        from limner.evaluate.prompted import SEEDS
-        from limner.evaluate.votes import Setup, match
+        from limner.evaluate.arena.votes import Setup, match
+        from limner.evaluate.prompts.prompted import SEEDS
 
     if votes.exists():
         match(votes.setup(), models, prompts, seed)
@@ -142,7 +142,7 @@ def set_up(
 def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
     with progress.loading("the arena"):
-        from limner.evaluate.prompted import BATCH, seeds_of
+        from limner.evaluate.prompts.prompted import BATCH, seeds_of
         from limner.images import encode_png, to_images
 
     setup = votes.setup()
@@ -184,7 +184,7 @@ def serve(votes: Votes, host: str, port: int) -> None:
 
 def tell_standing(votes: Votes, as_json: bool) -> None:
     """Print what the votes say: in words, or as JSON."""
-    from limner.evaluate.arena import judge
+    from limner.evaluate.arena.standings import judge
 
     setup = votes.setup()
     standing = judge(votes.votes(), len(setup.models))

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options, progress
-from limner.cli.command import Group
-from limner.cli.measuring import (
+from limner.cli.shared import complete, options, progress
+from limner.cli.shared.command import Group
+from limner.cli.shared.judges import (
     Watch,
     conditions_of,
     drawing,
@@ -22,15 +22,15 @@ from limner.cli.measuring import (
     report_folder,
     tell,
 )
-from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.errors import UsageError
 from limner.types import Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.data.sources import Sample
-    from limner.evaluate.memorising import Album, Audit, Copy
+    from limner.data.sources.opening import Sample
+    from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
 
@@ -114,8 +114,8 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         raise UsageError("--held-out needs a model, whose losses tell; leave it out")
     folder = report_folder(out, "audit-memorisation", [target], as_json=as_json)
     with progress.loading(target):
-        from limner.evaluate.audit_reports import render_memorisation, say_bound
-        from limner.evaluate.memorising import audit
+        from limner.evaluate.audits.memorisation import audit
+        from limner.evaluate.audits.report import render_memorisation, say_bound
     material = from_model(target, plan) if is_model(target) else from_folder(target, on)
     result = audit(material.drawn, material.trained, material.prompts)
     answer = {
@@ -161,7 +161,7 @@ def is_model(target: str) -> bool:
 
 def from_model(model: str, plan: Plan) -> Material:
     """Draw captions of the training data, and look at both."""
-    from limner.evaluate.memorising import Album
+    from limner.evaluate.audits.memorisation import Album
 
     known = source_samples(plan.train)
     pipeline = plan.loading.drawer(model).load()
@@ -182,8 +182,8 @@ def from_model(model: str, plan: Plan) -> Material:
 
 def from_folder(folder: str, train: str) -> Material:
     """Look at two folders of pictures, which need no captions."""
-    from limner.evaluate.folder import picture_files
-    from limner.evaluate.memorising import Album
+    from limner.evaluate.audits.memorisation import Album
+    from limner.evaluate.prompts.folder import picture_files
     from limner.images import open_image
 
     drawn, trained = Album(), Album()
@@ -196,7 +196,7 @@ def from_folder(folder: str, train: str) -> Material:
 
 def source_samples(place: str) -> list[Sample]:
     """Return the samples of a source of captioned pictures."""
-    from limner.data.sources import open_source
+    from limner.data.sources.opening import open_source
 
     return list(open_source(place))
 
@@ -220,7 +220,7 @@ def drawings(
     pipeline: Any, request: Request, asked: Sequence[str], samples: int, seed: int, watch: Watch
 ) -> Iterator[tuple[str, Image]]:
     """Yield "prompt, seed" and picture for each prompt of a list, some at a time."""
-    from limner.evaluate.prompted import BATCH, SEEDS
+    from limner.evaluate.prompts.prompted import BATCH, SEEDS
     from limner.images import to_images
 
     draw = drawing(pipeline, request)
@@ -241,7 +241,7 @@ def membership_of(
     pipeline: Any, known: Sequence[Sample], held_out: str, seed: int, watch: Watch
 ) -> dict[str, Any]:
     """Return how well the loss tells training pictures from held-out ones, of 1,000 at most."""
-    from limner.evaluate.membership import losses_of, membership
+    from limner.evaluate.audits.membership import losses_of, membership
 
     if pipeline.codec is None:
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options, progress
 from limner.cli.audit import MOST, drawings
-from limner.cli.files import Place, read_prompts
-from limner.cli.measuring import (
+from limner.cli.shared import complete, options, progress
+from limner.cli.shared.files import Place, read_prompts
+from limner.cli.shared.judges import (
     Judges,
     Watch,
     conditions_of,
@@ -25,7 +25,7 @@ from limner.cli.measuring import (
     report_folder,
     tell,
 )
-from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
@@ -105,8 +105,8 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     hand and audit it again. 10 pictures of each prompt are the fewest.
     """
     with progress.loading(subject):
-        from limner.evaluate.audit_reports import render_bias
-        from limner.evaluate.leaning import LEAST, audit, read_reference
+        from limner.evaluate.audits.bias import LEAST, audit, read_reference
+        from limner.evaluate.audits.report import render_bias
 
     began = time.perf_counter()
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
@@ -149,7 +149,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
 
 def prompts_of(text: str) -> list[str]:
     """Return neutral prompts: those of a file, or the professions that limner has."""
-    from limner.evaluate.leaning import PROFESSIONS
+    from limner.evaluate.audits.bias import PROFESSIONS
 
     named = {"professions": "en", "professions-zh": "zh"}
     if text in named and not Path(text).exists():
@@ -163,7 +163,7 @@ def prompts_of(text: str) -> list[str]:
 
 def from_sheet(path: str) -> Labelled:
     """Return the labels of a sheet that a person has filled in."""
-    from limner.evaluate.leaning import read_sheet
+    from limner.evaluate.audits.bias import read_sheet
 
     labels = read_sheet(read_prompts(Path(path)), path)
     conditions = {"labelled_by": "sheet", "hardware": hardware_of()}
@@ -175,8 +175,8 @@ def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Lab
 
     With a folder, pictures and a sheet of their labels are written into it, for a person to mend.
     """
-    from limner.evaluate.audit_reports import SAMPLES
-    from limner.evaluate.distributions import vendi_score
+    from limner.evaluate.audits.report import SAMPLES
+    from limner.evaluate.metrics.distributions import vendi_score
 
     vectors = judges.clip.label_vectors(asked.labels)
     about = conditions_of(pipeline, asked.request, judges=judges)
@@ -214,7 +214,7 @@ def write_pictures(folder: Path, number: int, images: Sequence[Image]) -> list[s
 
 def write_labels(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     """Write the sheet of labels beside the pictures, under a number where there is one."""
-    from limner.evaluate.leaning import write_sheet
+    from limner.evaluate.audits.bias import write_sheet
     from limner.images import write_new
 
     write_new(folder / SHEET, write_sheet(rows))

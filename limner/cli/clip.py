@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli import options
-from limner.cli.command import Command, Group
-from limner.cli.files import open_picture
 from limner.cli.models import table
-from limner.cli.progress import loading, note
+from limner.cli.shared import options
+from limner.cli.shared.command import Command, Group
+from limner.cli.shared.files import open_picture
+from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
 

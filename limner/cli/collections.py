@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from limner.cli import options
-from limner.cli.messages import say
-from limner.cli.progress import clock, loading, showing
+from limner.cli.shared import options
+from limner.cli.shared.messages import say
+from limner.cli.shared.progress import clock, loading, showing
 
 From = Annotated[
     Path | None,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options, progress
-from limner.cli.measuring import (
+from limner.cli.shared import complete, options, progress
+from limner.cli.shared.judges import (
     Judges,
     Watch,
     check_best_of,
@@ -24,12 +24,12 @@ from limner.cli.measuring import (
     report_folder,
     tell,
 )
-from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.types import Request
 
 if TYPE_CHECKING:
-    from limner.evaluate.conditions import Conditions
-    from limner.evaluate.scenes import Draw
+    from limner.evaluate.prompts.conditions import Conditions
+    from limner.evaluate.scenes.score import Draw
 
 First = Annotated[
     str, typer.Argument(metavar="A", help=options.MODEL, autocompletion=complete.drawing)
@@ -82,7 +82,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
-    from limner.evaluate.prompts import Plan, check_count
+    from limner.evaluate.scenes.prompts import Plan, check_count
 
     began = time.perf_counter()
     check_on(on)
@@ -96,8 +96,8 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     folder = report_folder(out, "compare", [a, b], as_json=as_json)
     judges = open_judges(clip) if on != "scenes" or tries != 1 else Judges()
     with progress.loading(a):
-        from limner.evaluate.comparing import compare as compare_scores
-        from limner.evaluate.comparing import render_comparison
+        from limner.evaluate.prompts.comparing import compare as compare_scores
+        from limner.evaluate.prompts.comparing import render_comparison
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     way = Way(loading, request, judges, tries)
     first, first_about = score(a, yardstick, way, shift=0)
@@ -127,9 +127,9 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
 
 def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
     """Return the yardstick of scenes: which share of what a picture should show it shows."""
-    from limner.data.sprites import find_font
-    from limner.evaluate.prompts import Plan, collect_prompts, kind_of
-    from limner.evaluate.scenes import score_scenes
+    from limner.data.scenes.sprites import find_font
+    from limner.evaluate.scenes.prompts import Plan, collect_prompts, kind_of
+    from limner.evaluate.scenes.score import score_scenes
 
     kinds = [kind_of(each.graph) for each in collect_prompts("validation", count, seed)]
     face = find_font(font)
@@ -145,8 +145,8 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
 
 def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
     """Return the yardstick of other prompts: the CLIP score."""
-    from limner.evaluate.folder import captioned
-    from limner.evaluate.prompted import draw_prompts
+    from limner.evaluate.prompts.folder import captioned
+    from limner.evaluate.prompts.prompted import draw_prompts
 
     assert judges.clip is not None and judges.clip_network is not None
     asked = captioned(on, count, seed)[0] if is_folder(on) else read_asked(Path(on))[:count]
@@ -162,7 +162,7 @@ def score(
     model: str, yardstick: Yardstick, way: Way, *, shift: int
 ) -> tuple[list[float], Conditions]:
     """Return a model's score on each prompt, and its conditions; `shift` moves all its seeds."""
-    from limner.evaluate.prompted import choose_best
+    from limner.evaluate.prompts.prompted import choose_best
 
     pipeline = way.loading.drawer(model).load()
     plain = drawing(pipeline, way.request)

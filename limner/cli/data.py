@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from limner.cli import complete, options
-from limner.cli.command import Command, Group
-from limner.cli.progress import loading, showing
+from limner.cli.shared import complete, options
+from limner.cli.shared.command import Command, Group
+from limner.cli.shared.progress import loading, showing
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Make, check and clean data to train on.")
 make = typer.Typer(cls=Group, no_args_is_help=True, help="Make pictures with captions.")
@@ -56,7 +56,7 @@ def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Make emoji scenes: PNG files and metadata.jsonl with captions, graphs and boxes."""
     with loading("scenes", tells=False):
-        from limner.data.make import SceneFolder, make_scenes
+        from limner.data.scenes.make import SceneFolder, make_scenes
 
     settings = SceneFolder(split, count, size, level, seed, language, str(font) if font else None)
     began = time.perf_counter()

@@ -8,10 +8,10 @@ from typing import Any
 
 import typer
 
-from limner.cli import options
 from limner.cli.models import shown, table
-from limner.cli.progress import loading
-from limner.cli.settings import HANDED_ON, effects, strangers
+from limner.cli.shared import options
+from limner.cli.shared.progress import loading
+from limner.cli.shared.settings import HANDED_ON, effects, strangers
 
 
 def doctor(
@@ -28,7 +28,7 @@ def doctor(
     registry.check(model)
     held = effects(os.environ, ctx.meta.get(HANDED_ON, ()))
     with loading(model):
-        from limner.doctor import examine
+        from limner.evaluate.machine import examine
 
         answer = examine(model)
     answer["settings"] = [

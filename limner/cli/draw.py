@@ -8,14 +8,12 @@ from typing import Annotated
 
 import typer
 
-from limner.cli import options
-from limner.cli.drawing import drawings
-from limner.cli.files import STANDARD, Place, read_prompts
-from limner.cli.messages import say
-from limner.cli.options import Loading, Sampled, grouped
-from limner.cli.progress import with_progress
-from limner.cli.settings import is_set
-from limner.cli.writing import (
+from limner.cli.shared import options
+from limner.cli.shared.drawing import drawings
+from limner.cli.shared.files import STANDARD, Place, read_prompts
+from limner.cli.shared.messages import say
+from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.output import (
     Choice,
     Drawn,
     Manner,
@@ -24,6 +22,8 @@ from limner.cli.writing import (
     unusual,
     write_files,
 )
+from limner.cli.shared.progress import with_progress
+from limner.cli.shared.settings import is_set
 from limner.errors import DataError, UsageError, quote
 from limner.finish.rank import check_best_of
 from limner.types import Request

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli import complete, options, progress
-from limner.cli.measuring import (
+from limner.cli.shared import complete, options, progress
+from limner.cli.shared.judges import (
     CHOSE_AND_JUDGED,
     Judges,
     check_best_of,
@@ -28,16 +28,16 @@ from limner.cli.measuring import (
     tell,
     varying,
 )
-from limner.cli.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
 from limner.types import Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.evaluate.conditions import Conditions, Reference
-    from limner.evaluate.prompted import Measurement
-    from limner.evaluate.scenes import SceneScores
+    from limner.evaluate.prompts.conditions import Conditions, Reference
+    from limner.evaluate.prompts.prompted import Measurement
+    from limner.evaluate.scenes.score import SceneScores
 
 Sets = Annotated[
     str | None,
@@ -125,7 +125,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
-    from limner.evaluate.prompts import Plan, check_count
+    from limner.evaluate.scenes.prompts import Plan, check_count
 
     check_on(on)
     check_count(count)
@@ -160,7 +160,7 @@ def check_kind(on: str, sets: str | None, font: Path | None, reference: Path | N
 
 def sets_of(text: str | None) -> tuple[str, ...]:
     """Return the sets that `--sets` names, all of them without it."""
-    from limner.evaluate.prompts import SETS
+    from limner.evaluate.scenes.prompts import SETS
 
     return SETS if text is None else tuple(each.strip() for each in text.split(","))
 
@@ -168,10 +168,10 @@ def sets_of(text: str | None) -> tuple[str, ...]:
 def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | None) -> None:
     """Load the model, score its scenes, and tell."""
     with progress.loading(task.model):
-        from limner.data.sprites import find_font
-        from limner.evaluate.prompted import choose_best
-        from limner.evaluate.prompts import Plan
-        from limner.evaluate.scenes import score_scenes
+        from limner.data.scenes.sprites import find_font
+        from limner.evaluate.prompts.prompted import choose_best
+        from limner.evaluate.scenes.prompts import Plan
+        from limner.evaluate.scenes.score import score_scenes
 
     began = time.perf_counter()
     names = sets_of(sets)
@@ -199,7 +199,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
 
 def report_scenes(result: SceneScores, conditions: Conditions, task: Task, seconds: float) -> None:
     """Write the HTML page where one is wanted; print JSON, or a table and where the page is."""
-    from limner.evaluate.report import render_report
+    from limner.evaluate.scenes.report import render_report
 
     answer: dict[str, Any] = {"scores": result.to_json(), "model": task.model, "seed": result.seed}
     answer["seconds"] = round(seconds, 1)
@@ -222,8 +222,8 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
 def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     """Load the model, draw prompts, compute all figures that can be had, and tell."""
     with progress.loading(task.model):
-        from limner.evaluate.folder import captioned, pictures_in, reference_of
-        from limner.evaluate.prompted import Measurement, draw_prompts, measure
+        from limner.evaluate.prompts.folder import captioned, pictures_in, reference_of
+        from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure
         from limner.evaluate.resampling import LEAST, too_few
 
     began = time.perf_counter()
@@ -267,8 +267,8 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
 def report_prompts(result: Measurement, conditions: Conditions, task: Task, seconds: float) -> None:
     """Write the page where one is wanted; print JSON, or the figures and where the page is."""
     from limner.cli.models import table
-    from limner.evaluate.pages import can_plot
-    from limner.evaluate.prompted_report import EXTREMES, render_measurement
+    from limner.evaluate.prompts.report import EXTREMES, render_measurement
+    from limner.html import can_plot
 
     if task.folder is not None and not can_plot():
         lacking = "there are no plots without matplotlib; pip install 'limner[eval]'"
@@ -306,8 +306,8 @@ def show(result: SceneScores) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from limner.evaluate.judging import ASPECTS, DETAILS
-    from limner.evaluate.report import LABELS
+    from limner.evaluate.scenes.judging import ASPECTS, DETAILS
+    from limner.evaluate.scenes.report import LABELS
 
     console = Console(width=None if sys.stdout.isatty() else 120)
     for aspects in (ASPECTS, DETAILS):
@@ -316,7 +316,7 @@ def show(result: SceneScores) -> None:
             table.add_row(name, *(str(row[aspect]) for aspect in aspects))
         console.print(table)
     if result.likelihoods:
-        from limner.evaluate.report import likelihood_rows
+        from limner.evaluate.scenes.report import likelihood_rows
 
         head, *rows = likelihood_rows(result.likelihoods)
         table = Table(*head)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli import options
 from limner.cli.models import shown, table
+from limner.cli.shared import options
 
 Pictures = Annotated[
     list[Path], typer.Argument(metavar="PICTURES...", help="PNG files; JPEG and WebP say nothing.")

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli import options
-from limner.cli.command import Command, Group
-from limner.cli.progress import loading
+from limner.cli.shared import options
+from limner.cli.shared.command import Command, Group
+from limner.cli.shared.progress import loading
 from limner.errors import UsageError, quote
 
 app = typer.Typer(

@@ -13,14 +13,14 @@ import typer
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
-    from limner.train.config import TrainConfig
+    from limner.train.config.run import TrainConfig
 
 
 def tell(
     run: TrainConfig, ranks: str, prices: Sequence[str], *, beside: Path, as_json: bool
 ) -> None:
     """Print the plan of a run; UsageError for words that name no ranks or prices."""
-    from limner.train.plan import make_plan
+    from limner.train.plan.plan import make_plan
 
     found = make_plan(run, read_ranks(ranks), read_prices(prices), beside=beside)
     typer.echo(json.dumps(found, ensure_ascii=False) if as_json else describe(found))

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli import complete, options
-from limner.cli.messages import localised
-from limner.cli.progress import loading, showing
+from limner.cli.shared import complete, options
+from limner.cli.shared.messages import localised
+from limner.cli.shared.progress import loading, showing
 from limner.errors import quote, shorten
 from limner.types import check_device
 
@@ -74,8 +74,8 @@ def check(
 ) -> None:
     """Say what a source holds, what is wrong with it, and what to do about it."""
     with loading(source, tells=False):
-        from limner.data.check import check, refusal
-        from limner.data.sources import open_source
+        from limner.data.cleaning.check import check, refusal
+        from limner.data.sources.opening import open_source
 
     began = time.perf_counter()
     report: dict[str, Any] = {}
@@ -115,8 +115,8 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Find what to leave out of a source: bad samples and copies; delete nothing."""
     with loading(source, tells=False):
-        from limner.data.clean import CleanConfig, clean
-        from limner.data.sources import open_source
+        from limner.data.cleaning.clean import CleanConfig, clean
+        from limner.data.sources.opening import open_source
 
     config = CleanConfig(fit, size, least_side, most_ratio, near, write, mirrors)
     began = time.perf_counter()
@@ -154,13 +154,13 @@ def encode(  # noqa: PLR0913  # typer reads the options off the signature
         registry.check(codec)
     check_device(device)
     with loading(str(codec)):
-        from limner.data.sources import open_source
+        from limner.data.sources.opening import open_source
 
         opened = open_source(source)
-        from limner.data.augment import AugmentConfig  # these import torch
-        from limner.data.encode import EncodeConfig, encode
+        from limner.data.batches.augment import AugmentConfig  # these import torch
+        from limner.data.batches.encode import EncodeConfig, encode
         from limner.nn.devices import find_device
-        from limner.train.caches import digest_of
+        from limner.train.inputs.caches import digest_of
         from limner.train.parts import load_codec
 
     config = EncodeConfig(crops, seed, AugmentConfig(flip=flip))

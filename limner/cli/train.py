@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limner.cli import complete, options
-from limner.cli.exits import INTERRUPTED, STOPPED
-from limner.cli.files import STANDARD, no_stream, read_standard
-from limner.cli.messages import say
-from limner.cli.progress import clock, loading, showing
+from limner.cli.shared import complete, options
+from limner.cli.shared.exits import INTERRUPTED, STOPPED
+from limner.cli.shared.files import STANDARD, no_stream, read_standard
+from limner.cli.shared.messages import say
+from limner.cli.shared.progress import clock, loading, showing
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
-    from limner.train.config import TrainConfig
+    from limner.train.config.run import TrainConfig
     from limner.train.loop import Progress
 
 OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.device": "device"}
@@ -141,9 +141,9 @@ def train(  # noqa: PLR0913  # typer reads the options off the signature
 def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> None:
     """Train to the end or to a signal, and tell; typer.Exit with the signal's code."""
     with loading(run.task):
-        from limner.train.generations import has_state
         from limner.train.loop import train as train_steps
-        from limner.train.ranks import agreed, share_told, was_restarted
+        from limner.train.ranks.group import agreed, share_told, was_restarted
+        from limner.train.state.checkpoint_dirs import has_state
 
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
@@ -217,7 +217,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
 
     Raises ConfigError as `read_config`, and UsageError for a key that is given in both ways.
     """
-    from limner.train.checks import read_text
+    from limner.train.config.fields import read_text
 
     standard = str(config) == STANDARD
     text = read_standard() if standard else read_text(config)
@@ -227,7 +227,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
         if key in told:
             raise UsageError(f"--set {key} and --{OPTION_OF[key]} are both given; give one of them")
         told[key] = json.dumps(value, ensure_ascii=False)
-    from limner.train.config import read_config  # imports torch
+    from limner.train.config.run import read_config  # imports torch
 
     run = read_config("standard input" if standard else config, told, text=text)
     places = {"out": run.out, "data.source": run.data.source, "start_from": run.start_from}
@@ -254,7 +254,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, str]:
 
 def refuse_older_state(out: Path, resume: bool) -> None:
     """Raise UsageError when a new run would write over the state of an older one."""
-    from limner.train.generations import has_state
+    from limner.train.state.checkpoint_dirs import has_state
 
     if not resume and has_state(out):
         raise UsageError(

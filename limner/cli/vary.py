@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from limner.cli import options
 from limner.cli.draw import Metadata, Preview
-from limner.cli.drawing import Drawer, drawings
-from limner.cli.files import STANDARD, Place, open_picture, slug
-from limner.cli.progress import with_progress
-from limner.cli.writing import (
+from limner.cli.shared import options
+from limner.cli.shared.drawing import Drawer, drawings
+from limner.cli.shared.files import STANDARD, Place, open_picture, slug
+from limner.cli.shared.output import (
     Choice,
     Drawn,
     Manner,
@@ -21,6 +20,7 @@ from limner.cli.writing import (
     unusual,
     write_files,
 )
+from limner.cli.shared.progress import with_progress
 from limner.types import Request, Sampling
 
 Prompt = Annotated[

@@ -31,7 +31,7 @@ def import_image_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor]
     `source` is a folder or `hf:owner/name`. Where it does not state how pictures are prepared, it
     is as for the first models of its architecture. Raises CheckpointError for one that lacks a
     file, is damaged or of another architecture, ConfigError for sizes that describe no model, and
-    for the Hub as `limner.hub.download`.
+    for the Hub as `limner.files.hub.download`.
     """
     folder = find_folder(source, (_SEEN, _PROCESSOR))
     known = {name: encoder.architecture for name, encoder in PRETRAINED_IMAGE.items()}

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner import hub
 from limner.errors import CheckpointError, quote
+from limner.files import hub
 from limner.nn.foreign import Architecture
 
 _CONFIG, _WEIGHTS = "config.json", "model.safetensors"
@@ -24,7 +24,7 @@ _FILES = (_CONFIG, _WEIGHTS, f"{_WEIGHTS}.index.json", "model-*.safetensors")
 def find_folder(source: str, more: tuple[str, ...]) -> Path:
     """Return a folder, or where `hf:owner/name` was fetched to with the files `more` besides.
 
-    Raises as `limner.hub.download`.
+    Raises as `limner.files.hub.download`.
     """
     if source.startswith(hub.PREFIX):
         return hub.download(source, (*_FILES, *more))[0]

@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from limner.errors import LimnerError, UsageError, quote
-from limner.evaluate.votes import Duel, Votes
+from limner.evaluate.arena.votes import Duel, Votes
 from limner.images import decode_image, encode_png
 
 BODY_LIMIT = 1024  # bytes of a vote

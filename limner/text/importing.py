@@ -24,7 +24,7 @@ def import_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor], Pret
 
     `source` is a folder or `hf:owner/name`. Raises CheckpointError for one that lacks a file, is
     damaged or of another architecture, ConfigError for sizes that describe no model, and for the
-    Hub as `limner.hub.download`.
+    Hub as `limner.files.hub.download`.
     """
     folder = find_folder(source, (_TOKENIZER,))
     known = {name: encoder.architecture for name, encoder in PRETRAINED.items()}

@@ -19,15 +19,15 @@ from limner.errors import (
 )
 from limner.images import grid, to_images, write_atomically
 from limner.nn.ranks import Share, share_here
-from limner.train.config import TrainConfig
-from limner.train.energy import EnergyMeter
-from limner.train.journal import Journal, Waiting, check_tensorboard
-from limner.train.own_data import open_data
-from limner.train.ranks import by_the_first, joined, mean_numbers, scatter_noise
-from limner.train.state import load_state, save_state
+from limner.train.config.run import TrainConfig
+from limner.train.inputs.own import open_data
+from limner.train.ranks.group import by_the_first, joined, mean_numbers, scatter_noise
+from limner.train.record.energy import EnergyMeter
+from limner.train.record.log import Journal, Waiting, check_tensorboard
+from limner.train.record.watch import Watch
+from limner.train.state.state import load_state, save_state
 from limner.train.steps import Reacting, Remembering, TrainingStep, create_step
 from limner.train.update import device_of, notes_on_precision
-from limner.train.watch import Watch
 
 LOG_EVERY = 50  # steps
 
@@ -63,7 +63,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     error saves nothing, and the last state stands.
 
     Where the environment says so, this process is one of several ranks that train together
-    (`limner.train.ranks`): all of them must iterate, and stop after the same step.
+    (`limner.train.ranks.group`): all of them must iterate, and stop after the same step.
     """
     config.check_parts()
     if config.loop.tensorboard:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from limner import hub, registry
+from limner import registry
 from limner.codecs import CODECS, create_autoencoder
 from limner.errors import (
     CheckpointError,
@@ -22,7 +22,8 @@ from limner.errors import (
     quote,
     shorten,
 )
-from limner.folder_check import MANIFEST
+from limner.files import hub
+from limner.files.folder import MANIFEST
 from limner.pipelines.families import ModelConfig
 
 CODEC_FILE = "codec.safetensors"

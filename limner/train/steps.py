@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from limner.train.config import TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.inputs.own import OwnData
 from limner.train.optimizer import Average
-from limner.train.own_data import OwnData
 
 
 class TrainingStep(Protocol):
@@ -81,13 +81,13 @@ class Remembering(Protocol):
 
 def create_step(config: TrainConfig, data: OwnData | None = None) -> TrainingStep:
     """Return the training step of a config's task; `data` where its pictures are opened already."""
-    from limner.train.adapt_step import AdaptStep
-    from limner.train.clip_step import ClipStep
-    from limner.train.codec_step import CodecStep
-    from limner.train.features_step import FeaturesStep
-    from limner.train.gan_step import GanStep
-    from limner.train.prior_step import PriorStep
-    from limner.train.unclip_step import DecoderStep, EmbeddingPriorStep, UpsamplerStep
+    from limner.train.adapter.step import AdaptStep
+    from limner.train.clip.step import ClipStep
+    from limner.train.codec.step import CodecStep
+    from limner.train.features.step import FeaturesStep
+    from limner.train.gan.step import GanStep
+    from limner.train.prior.step import PriorStep
+    from limner.train.unclip.step import DecoderStep, EmbeddingPriorStep, UpsamplerStep
 
     unclip = {
         "decoder": DecoderStep, "embedding_prior": EmbeddingPriorStep, "upsampler": UpsamplerStep,

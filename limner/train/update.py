@@ -15,10 +15,10 @@ from limner.errors import ConfigError, NonFiniteError
 from limner.nn.conv import ResidualBlock
 from limner.nn.devices import computes_bf16, find_device
 from limner.nn.transformer import Block
-from limner.train.config import TrainConfig
+from limner.train.config.run import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
-from limner.train.ranks import local_rank, mean_numbers, share_told
-from limner.train.slices import whole
+from limner.train.ranks.group import local_rank, mean_numbers, share_told
+from limner.train.ranks.shards import whole
 from limner.types import check_device
 
 

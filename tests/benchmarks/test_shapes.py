@@ -14,7 +14,7 @@ from benchmarks.shapes import (
     split,
     write_folder,
 )
-from limner.data.sources import open_source
+from limner.data.sources.opening import open_source
 
 
 def test_captions_name_every_drawing_once_in_known_words() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.adapters import read_adapter
+from limner.checkpoint.adapters import read_adapter
 from limner.cli import main
 from limner.images import read_png_texts
 from tests.data.source_files import write_image_folder

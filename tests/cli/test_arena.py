@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from limner.cli import app
 from limner.errors import DataError, LimnerError, ResourceError, UnknownModelError, UsageError
-from limner.evaluate.votes import Votes
+from limner.evaluate.arena.votes import Votes
 from limner.server.arena import ArenaServer
 from tests.tiny_model import save_tiny_model
 from tests.waiting import PATIENCE

@@ -10,15 +10,15 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from limner.checkpoint import save_checkpoint
-from limner.cli.command import Command
+from limner.checkpoint.model import save_checkpoint
 from limner.cli.evaluate import evaluate
-from limner.cli.measuring import label_of
+from limner.cli.shared.command import Command
+from limner.cli.shared.judges import label_of
 from limner.errors import DataError, LimnerError, UnknownModelError, UsageError
-from limner.evaluate.judging import ASPECTS
-from limner.evaluate.pages import can_plot
-from limner.evaluate.prompts import SETS
-from limner.evaluate.scenes import DRAWN
+from limner.evaluate.scenes.judging import ASPECTS
+from limner.evaluate.scenes.prompts import SETS
+from limner.evaluate.scenes.score import DRAWN
+from limner.html import can_plot
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan

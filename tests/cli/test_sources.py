@@ -9,7 +9,7 @@ import pytest
 
 from limner import draw
 from limner.cli import main
-from limner.data.encoded import read_encoded
+from limner.data.batches.encoded import read_encoded
 from tests.data.source_files import encoded, picture, write_image_folder, write_pairs
 from tests.tiny_model import SIZE, save_tiny_model
 

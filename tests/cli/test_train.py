@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.cli.progress import clock, spell, start_clock
+from limner.cli.shared.progress import clock, spell, start_clock
 from limner.cli.train import hearing, read_settings, stopping, until, with_progress
 from limner.errors import UsageError
 from limner.train.loop import Progress
@@ -158,7 +158,7 @@ def test_notes_are_told_once_and_not_to_the_quiet(
 def test_what_the_library_logs_is_said_but_to_the_quiet(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    log = logging.getLogger("limner.train.preparing")
+    log = logging.getLogger("limner.train.inputs.preparing")
     for quiet, told in ((False, "making codes: 5%\n"), (True, "")):
         with hearing(quiet):
             log.info("making codes: 5%")

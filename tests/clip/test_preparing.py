@@ -104,8 +104,8 @@ def test_a_picture_of_the_right_size_stays_as_it_is() -> None:
 
 
 def test_another_size_in_training_keeps_the_margin(tmp_path: Path) -> None:
-    from limner.train.config import TrainConfig, VisionConfig
-    from limner.train.vision import image_side_of
+    from limner.train.clip.vision import image_side_of
+    from limner.train.config.run import TrainConfig, VisionConfig
 
     save_tiny_vision(tmp_path, "pretrained_clip")
     processor_of("CLIP", size=20, crop_size=16).save_pretrained(tmp_path)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from limner.data.collections import stamps
 from limner.data.collections.make import CollectionFolder, MadeCollection
-from limner.data.sources import open_source
+from limner.data.sources.opening import open_source
 from limner.errors import DataError, UsageError
 from tests.data.collection_files import CLIPART, STAMPS, cut_out, put, write_clipart, write_stamps
 from tests.data.source_files import encoded

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from limner.codecs import create_codec
-from limner.data import encode as encoding
-from limner.data.augment import AugmentConfig
-from limner.data.encode import EncodeConfig, encode
-from limner.data.encoded import read_manifest
+from limner.data.batches.augment import AugmentConfig
+from limner.data.batches.batches import encode as encoding
+from limner.data.batches.encode import EncodeConfig, encode
+from limner.data.batches.encoded import read_manifest
 from limner.data.on_ray import connected, spread
-from limner.data.samples import Losses, Sample, Source
-from limner.data.sources import open_source
+from limner.data.sources.base import Losses, Sample, Source
+from limner.data.sources.opening import open_source
 from limner.errors import DataError, MissingExtraError, ResourceError, UsageError
 from tests.data.source_files import write_pairs
 from tests.tiny_model import CODEC

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.evaluate.reading import Reader
+from limner.evaluate.scenes.detection import Reader
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from PIL import Image
 
 import limner
 from limner.errors import UsageError
-from limner.evaluate.agreement import clip_scores
+from limner.evaluate.metrics.agreement import clip_scores
 from limner.finish.rank import check_best_of, keep_best, rank
 from limner.text.notes import Note
 from limner.types import Picture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.codecs import create_codec
 from limner.errors import UsageError
 from limner.pipelines.dalle import Dalle

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 import limner
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.cli import main
 from limner.errors import CheckpointError, UsageError
 from limner.gan import GENERATORS

@@ -7,8 +7,8 @@ import pytest
 
 import limner
 from limner import registry
-from limner.checkpoint import load_checkpoint, save_checkpoint
-from limner.data.scene_words import scene_words
+from limner.checkpoint.model import load_checkpoint, save_checkpoint
+from limner.data.scenes.words import scene_words
 from limner.errors import CheckpointError
 from limner.images import read_png_texts
 from limner.pipelines.requests import reading_of

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 import limner
-from limner.checkpoint import load_checkpoint, save_checkpoint
+from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.errors import CheckpointError, UsageError
 from limner.pipelines.unclip import UnClip, slerp
 from limner.sampling.diffusion import DIFFUSION_SAMPLERS, DiffusionSampling

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from limner.evaluate.votes import Setup, Votes
+from limner.evaluate.arena.votes import Setup, Votes
 from limner.images import encode_png
 from limner.server.arena import ArenaServer
 from tests.waiting import PATIENCE

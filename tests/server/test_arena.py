@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from limner.errors import UsageError
-from limner.evaluate.votes import Votes
+from limner.evaluate.arena.votes import Votes
 from limner.server.arena import BODY_LIMIT, ArenaServer
 from tests.server.arenas import COLOURS, PROMPTS, make_arena, serving
 from tests.waiting import PATIENCE

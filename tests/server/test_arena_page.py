@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limner.evaluate.arena import judge
+from limner.evaluate.arena.standings import judge
 from tests.server.arenas import PROMPTS, make_arena, serving
 from tests.waiting import PATIENCE
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from limner.data.nouns import nouns
-from limner.data.sprites import COLOURS
+from limner.data.scenes.nouns import nouns
+from limner.data.scenes.sprites import COLOURS
 from limner.text import lexicon
 from limner.text.lexicon import correct, plurals, simplify, spell_emoji, tokens
 

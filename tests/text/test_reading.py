@@ -4,9 +4,9 @@ from functools import cache
 
 import pytest
 
-from limner.data.captions import caption
-from limner.data.scene_words import scene_words
-from limner.data.scenes import sample_graph, scene_rng
+from limner.data.scenes.captions import caption
+from limner.data.scenes.scene import sample_graph, scene_rng
+from limner.data.scenes.words import scene_words
 from limner.text.normalise import normalise_prompt
 from limner.text.reading import Reading, near_words, read
 from limner.text.words import Words, count_words

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from limner import registry
-from limner.data.backgrounds import BACKGROUNDS
-from limner.data.scene_words import scene_words
+from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.words import scene_words
 from limner.errors import CheckpointError
 from limner.text.words import Words, count_words, read_words
 

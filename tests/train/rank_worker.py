@@ -13,8 +13,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
-from limner.train import caches
-from limner.train.config import read_config
+from limner.train.config.run import read_config
+from limner.train.inputs import caches
 from limner.train.loop import Progress, train
 
 

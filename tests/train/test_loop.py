@@ -13,20 +13,21 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from limner.checkpoint import load_checkpoint
-from limner.data.batches import stream
+from limner.checkpoint.model import load_checkpoint
+from limner.data.batches.batches import stream
 from limner.errors import CheckpointError, ConfigError, NonFiniteError, ResourceError
-from limner.train import caches, codec_data
-from limner.train.config import (
+from limner.train.config.run import (
     CodecTraining,
     DataConfig,
     LoopConfig,
     PriorTraining,
     TrainConfig,
 )
-from limner.train.energy import EnergyMeter
+from limner.train.inputs import caches
+from limner.train.inputs import pictures as codec_data
 from limner.train.loop import Progress, train
 from limner.train.parts import load_codec
+from limner.train.record.energy import EnergyMeter
 from limner.train.steps import TrainingStep, create_step
 from tests.tiny_model import CODEC
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limner import registry
-from limner.checkpoint import load_checkpoint
+from limner.checkpoint.model import load_checkpoint
 from limner.codecs import create_codec
 from limner.errors import CheckpointError, ConfigError
 from limner.train.parts import (

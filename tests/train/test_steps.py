@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from limner.train import features_step
-from limner.train.codec_step import CodecStep
-from limner.train.config import CodecTraining, DataConfig, LoopConfig, TrainConfig
+from limner.train.codec.step import CodecStep
+from limner.train.config.run import CodecTraining, DataConfig, LoopConfig, TrainConfig
+from limner.train.features import step as features_step
 from limner.train.steps import create_step
 
 CODEC: dict[str, Any] = {

@@ -9,7 +9,7 @@ from torch import nn
 
 from limner.errors import ConfigError, NonFiniteError, UsageError
 from limner.nn.conv import ResidualBlock
-from limner.train.config import LoopConfig, TrainConfig
+from limner.train.config.run import LoopConfig, TrainConfig
 from limner.train.update import (
     device_of,
     notes_on_precision,

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from limner.data.collections.entries import Catalogue, Collection, Entry, files_below
 from limner.data.collections.svg import About, links_to_a_picture, read_about
 from limner.data.collections.titles import caption_of, sets_of, with_keywords
-from limner.data.folders import Found
+from limner.data.sources.folders import Found
 from limner.errors import ImageError, UsageError, quote
 
 # Icon themes and buttons, 1,378 stars of lines, patterns and gradients: drawings of no thing.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from limner.data.folders import Found, walk
-from limner.data.samples import Losses
+from limner.data.sources.base import Losses
+from limner.data.sources.folders import Found, walk
 from limner.errors import UsageError, quote
 
 

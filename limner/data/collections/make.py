@@ -15,11 +15,11 @@ from limner.data.collections.entries import Catalogue, Collection, Entry
 from limner.data.collections.registry import COLLECTIONS
 from limner.data.collections.square import to_square
 from limner.data.collections.svg import render
-from limner.data.columns import is_caption
-from limner.data.folders import read_bytes
-from limner.data.new_folder import new_folder
-from limner.data.tables import METADATA
+from limner.data.sources.columns import is_caption
+from limner.data.sources.folders import read_bytes
+from limner.data.sources.tables import METADATA
 from limner.errors import DataError, ImageError, UsageError, quote
+from limner.files.new_folder import new_folder
 from limner.images import decode_cut_out, encode_png
 
 SIZES = (16, 1024)

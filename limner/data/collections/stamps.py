@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from limner.data.caption_text import FILE_LIMIT
 from limner.data.collections.entries import Catalogue, Collection, Entry, columns_of, files_below
 from limner.data.collections.svg import EXTRA, can_render
-from limner.data.folders import Found, read_bytes
+from limner.data.sources.caption_text import FILE_LIMIT
+from limner.data.sources.folders import Found, read_bytes
 from limner.errors import ImageError, UsageError, did_you_mean, quote
 
 ALIASES = {"zh": "zh_cn", "zh_hans": "zh_cn", "zh_hant": "zh_tw"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.data.folders import read_bytes
+from limner.data.sources.folders import read_bytes
 from limner.errors import ImageError, MissingExtraError, quote
 from limner.images import BYTES_LIMIT, decode_cut_out
 

@@ -1,0 +1,394 @@
+"""A model folder and the pipeline in it: config.json, model.safetensors, tokenizer.json, manifest.
+
+`limner.pipelines.families` names every family that a folder can hold. A folder is read strictly:
+what it holds is what its config describes, byte for byte as its manifest states, or it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import (
+    CheckpointError,
+    LimnerError,
+    ResourceError,
+    UsageError,
+    did_you_mean,
+    quote,
+)
+from limner.files.folder import MANIFEST, ModelFolder, digest_bytes, digest_file
+from limner.files.safetensors import TensorEntry, read_header, strict_json
+from limner.images import stage, sync_folder
+from limner.pipelines.families import FAMILIES, Family, ModelConfig
+from limner.text.words import Words, read_words
+from limner.types import ModelInfo
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from limner.text.tokenizer import Tokenizer
+
+FORMAT = 1
+CONFIG, WEIGHTS, TOKENIZER, WORDS, CARD = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "words.json",
+    "README.md",
+)
+_REAL = {"F32", "F16", "BF16"}
+_SHOWN = 5  # names of tensors in one message
+_NUMBER_LIMIT = 2**24  # no width, length or vocabulary of a config is larger
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a folder states of its model, read without building it; weights are not hashed."""
+
+    config: ModelConfig
+    tensors: dict[str, TensorEntry]
+    info: ModelInfo
+    bytes: int
+    card: str
+    words: Words | None = None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(tensor.count for tensor in self.tensors.values())
+
+
+def save_checkpoint(
+    folder: str | Path,
+    pipeline: Any,
+    *,
+    name: str,
+    licence: str,
+    card: str = "",
+    half: bool = False,
+    **tables: Mapping[str, Any],
+) -> None:
+    """Write a pipeline as a model folder that `load_checkpoint` reads.
+
+    `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; a pipeline
+    that was loaded remembers its own. Sampling, and the table of words where there is one, are what
+    the pipeline has. `half` stores weights in fp16, in half the bytes. Every file is complete
+    on the disk before the first takes its place, and the manifest comes last, so a folder that was
+    being replaced when the power went is refused rather than misread. Raises ResourceError when the
+    disk refuses; the folder then is as it was; UsageError for a table that is neither given nor
+    remembered, and where a remembered one does not describe the weights. It does not check that the
+    model draws well.
+    """
+    from safetensors.torch import save
+
+    tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    config = {
+        "limner_format": FORMAT,
+        "family": pipeline.family,
+        "name": name,
+        "licence": licence,
+        "size": pipeline.size,
+        "text_length": pipeline.text_length,
+    }
+    config |= _tables_of(pipeline, tables)
+    files = {
+        CONFIG: _to_json(config),
+        WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
+        TOKENIZER: pipeline.tokenizer.to_json().encode(),
+    }
+    if pipeline.words is not None:
+        files[WORDS] = pipeline.words.to_json().encode()
+    files[MANIFEST] = _to_json({"files": {key: digest_bytes(data) for key, data in files.items()}})
+    if card:
+        files = {CARD: card.encode(), **files}
+    _replace_files(Path(folder), files)
+
+
+def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return every table of a pipeline's family: given, remembered, or its sampling."""
+    held = getattr(pipeline, "config", None)
+    remembered = held.tables if isinstance(held, ModelConfig) else {}
+    known: dict[str, Mapping[str, Any]] = {**remembered, **given}
+    family, tables = FAMILIES[pipeline.family], dict[str, Any]()
+    for name in family.tables:
+        if name == "sampling":
+            tables[name] = asdict(pipeline.defaults)
+        elif name in known:
+            tables[name] = dict(known[name])
+        else:
+            raise UsageError(
+                f"the config of the pipeline's {name} is not known; give it as {name}=, a table of "
+                "its name and settings",
+                param=name,
+            )
+    if isinstance(held, ModelConfig) and not given:
+        _check_remembered(replace(held, tables=tables), pipeline)
+    return tables
+
+
+def _check_remembered(config: ModelConfig, pipeline: Any) -> None:
+    """Raise UsageError where a loaded pipeline got parts that its tables do not describe."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            outline = FAMILIES[config.family].build(config, pipeline.tokenizer)
+        shapes = [
+            {key: value.shape for key, value in built.state_dict().items()}
+            for built in (outline, pipeline)
+        ]
+        fits = shapes[0] == shapes[1]
+    except LimnerError:
+        fits = False
+    if not fits:
+        raise UsageError(
+            f"the pipeline is no longer what {quote(config.name)} was loaded as; save it with the "
+            f"tables that describe it: {', '.join(FAMILIES[config.family].tables)}"
+        )
+
+
+def load_checkpoint(
+    folder: str | Path, *, allow_nonfinite: bool = False, root: Path | None = None
+) -> Any:
+    """Return the pipeline in a model folder, ready to draw on the CPU, with its `info`.
+
+    It keeps what it was made of as `config`, the `card`, and whether weights were `in_half`, all of
+    which saving it needs. Only safetensors are read. NaN and infinity are refused unless
+    `allow_nonfinite`; links may lead only into `root`, by default the folder. Raises
+    CheckpointError for everything else that is not exactly a model folder; nothing is repaired or
+    guessed.
+    """
+    opened = ModelFolder(folder, root=root)
+    config, manifest = _read_config(opened)
+    source = opened.source(WEIGHTS)
+    with opened.open(WEIGHTS) as weights:
+        entries = read_header(weights.read, os.fstat(weights.fileno()).st_size, source)
+        sha256 = digest_file(weights)
+    opened.check_digest(WEIGHTS, sha256, manifest)
+    tokenizer = _read_tokenizer(opened, manifest)
+    pipeline = _build(config, tokenizer, entries, opened)
+    tensors = _read_tensors(opened.path / WEIGHTS, source)
+    if not allow_nonfinite:
+        _check_finite(tensors, source)
+    pipeline.load_state_dict(tensors, strict=True)
+    pipeline.eval().requires_grad_(False)
+    pipeline.info = _info(config, sha256)
+    pipeline.words = _read_words(opened, manifest)
+    pipeline.config = config
+    pipeline.in_half = any(entry.dtype == "F16" for entry in entries.values())
+    pipeline.card = _read_card(opened)
+    return pipeline
+
+
+def inspect_checkpoint(folder: str | Path, *, root: Path | None = None) -> Inspection:
+    """Return what a model folder states of itself, without torch; CheckpointError as in loading."""
+    opened = ModelFolder(folder, root=root)
+    config, manifest = _read_config(opened)
+    with opened.open(WEIGHTS) as weights:
+        size = os.fstat(weights.fileno()).st_size
+        entries = read_header(weights.read, size, opened.source(WEIGHTS))
+    info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
+    return Inspection(config, entries, info, size, _read_card(opened), words)
+
+
+def _read_card(opened: ModelFolder) -> str:
+    if not os.path.lexists(opened.path / CARD):
+        return ""
+    return opened.read(CARD).decode("utf-8", "replace")
+
+
+def _info(config: ModelConfig, sha256: str) -> ModelInfo:
+    return ModelInfo(config.name, config.family, config.licence, config.size, sha256)
+
+
+def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
+    source = opened.source(CONFIG)
+    data = opened.read(CONFIG)
+    values = strict_json(data, source)
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{source} holds a {type(values).__name__}; expected a table of keys")
+    _check_format(values.get("limner_format"), source)
+    family = _family_of(values, source)
+    known = {field.name: field.type for field in fields(ModelConfig) if field.name != "tables"}
+    common = list(known)
+    known |= dict.fromkeys(family.tables, "dict")
+    for key in values:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise CheckpointError(f"{source} has the unknown key {quote(key)}{hint}")
+    if missing := [key for key in known if key not in values]:
+        raise CheckpointError(f"{source} lacks {', '.join(missing)}")
+    for key, wanted in known.items():
+        _check_type(source, key, values[key], str(wanted))
+    tables = {table: values[table] for table in family.tables}
+    built_from = [table for name, table in tables.items() if name != "sampling"]
+    _check_numbers(source, [values["size"], values["text_length"], *built_from])
+    manifest = opened.manifest()
+    opened.check_digest(CONFIG, digest_bytes(data), manifest)
+    return ModelConfig(**{key: values[key] for key in common}, tables=tables), manifest
+
+
+def _family_of(values: Mapping[str, Any], source: str) -> Family:
+    name = values.get("family", "dalle")  # that the key is missing is told with the others
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise CheckpointError(
+            f"{source} has the family {quote(name)}; expected {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[name]
+
+
+def _check_format(version: Any, source: str) -> None:
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise CheckpointError(
+            f"{source} has the limner_format {quote(version)}; expected a whole number from 1 to "
+            f"{FORMAT}"
+        )
+    if version > FORMAT:
+        raise CheckpointError(
+            f"{source} was made by a newer limner ({version} > {FORMAT}); upgrade limner to read it"
+        )
+    if version < 1:
+        raise CheckpointError(f"{source} has the limner_format {version}; formats start at 1")
+
+
+def _check_type(source: str, key: str, value: Any, wanted: str) -> None:
+    expected = {"int": int, "str": str}.get(wanted, dict)
+    if not isinstance(value, expected) or isinstance(value, bool):
+        raise CheckpointError(
+            f"{source}: {key} is {quote(value)}; expected {expected.__name__}, not "
+            f"{type(value).__name__}"
+        )
+
+
+def _check_numbers(source: str, values: list[Any]) -> None:
+    """Refuse sizes that would fill the memory before any shape could be compared."""
+    for value in values:
+        if isinstance(value, dict | list):
+            _check_numbers(source, list(value.values()) if isinstance(value, dict) else value)
+        elif isinstance(value, int | float) and not 0 <= value <= _NUMBER_LIMIT:
+            raise CheckpointError(
+                f"{source} has the number {quote(value)}; expected 0 to {_NUMBER_LIMIT}"
+            )
+
+
+def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
+    from limner.text.pretrained_tokenizer import tokenizer_from_json
+
+    data = opened.read(TOKENIZER)
+    opened.check_digest(TOKENIZER, digest_bytes(data), manifest)
+    source = opened.source(TOKENIZER)
+    strict_json(data, source)
+    return tokenizer_from_json(data.decode("utf-8"), source=source)
+
+
+def _read_words(opened: ModelFolder, manifest: dict[str, str]) -> Words | None:
+    """Return the table of words, which models of before it and imported ones do not have."""
+    if WORDS not in manifest:
+        return None
+    data = opened.read(WORDS)
+    opened.check_digest(WORDS, digest_bytes(data), manifest)
+    source = opened.source(WORDS)
+    return read_words(strict_json(data, source), source)
+
+
+def _build(
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    entries: dict[str, TensorEntry],
+    opened: ModelFolder,
+) -> Any:
+    """Build the pipeline twice: without memory to compare shapes, then for real."""
+    import torch
+
+    build = FAMILIES[config.family].build
+    source = opened.source(CONFIG)
+    try:
+        with torch.device("meta"):
+            outline = build(config, tokenizer)
+        _check_fit(outline.state_dict(), entries, opened.source(WEIGHTS))
+        return build(config, tokenizer)
+    except CheckpointError:
+        raise
+    except (
+        LimnerError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+    ) as error:
+        raise CheckpointError(f"{source} describes no model that can be built: {error}") from error
+
+
+def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], source: str) -> None:
+    missing = [key for key in wanted if key not in found]
+    extra = [key for key in found if key not in wanted]
+    other = [
+        f"{key} {found[key].dtype} {found[key].shape} for {tuple(tensor.shape)}"
+        for key, tensor in wanted.items()
+        if key in found
+        and (
+            found[key].shape != tuple(tensor.shape)
+            or (found[key].dtype in _REAL) != tensor.is_floating_point()
+        )
+    ]
+    if not (missing or extra or other):
+        return
+    first = next(names for names in (missing, extra, other) if names)
+    raise CheckpointError(
+        f"{source} does not fit its config.json: {len(missing)} tensors missing, {len(extra)} too "
+        f"many, {len(other)} of another shape or kind; the first are "
+        f"{', '.join(name[:60] for name in first[:_SHOWN])}"
+    )
+
+
+def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{source} cannot be read: {error}") from error
+
+
+def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            bad = int((~torch.isfinite(tensor.float())).sum())
+            raise CheckpointError(
+                f"{source}: tensor {quote(name)} holds {bad} NaN or infinite values of "
+                f"{tensor.numel()}; allow_nonfinite=True or --allow-nonfinite reads it"
+            )
+
+
+def _to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    staged: dict[Path, Path] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            staged[folder / name] = stage(folder / name, data)
+        for target, temporary in staged.items():
+            os.replace(temporary, target)
+        sync_folder(folder)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write the model folder {quote(str(folder), 200)}: {error.strerror or error}; "
+            "free space or choose another place"
+        ) from error
+    finally:
+        for temporary in staged.values():
+            temporary.unlink(missing_ok=True)

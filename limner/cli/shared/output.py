@@ -1,0 +1,184 @@
+"""What drawing commands share: how they speak, the files they write, and what they tell of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from limner.cli.shared.calling import called_as
+from limner.cli.shared.files import STANDARD, Place, slug
+from limner.cli.shared.messages import say
+from limner.cli.shared.progress import clock, loading, shows_colours
+from limner.finish.rank import keep_best
+from limner.types import Picture, Request
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How the command speaks: what is printed, and what goes into the files."""
+
+    preview: bool
+    metadata: bool
+    json: bool
+    quiet: bool
+
+    def say(self, text: str) -> None:
+        """Tell the person something on stderr, unless --quiet."""
+        if not self.quiet:
+            say(text)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The files of one prompt, and the seconds that drawing took without loading the model.
+
+    `seed` is that of the first picture tried; `dropped` are those that --best-of did not keep.
+    """
+
+    seed: int
+    pictures: list[Picture]
+    dropped: list[Picture]
+    paths: list[Path]
+    grid: Path | None
+    sheet: Image
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the documented answer of `limner draw --json`."""
+        first = self.pictures[0]
+        return {
+            "prompt": first.prompt,
+            "revised_prompt": first.revised_prompt,
+            "model": first.model,
+            "model_hash": first.settings["model_hash"],
+            "seed": self.seed,
+            "seconds": round(self.seconds, 3),
+            "pictures": [
+                {"path": str(path), "seed": picture.seed, **_score(picture)}
+                for path, picture in zip(self.paths, self.pictures, strict=True)
+            ],
+            "dropped": [{"seed": each.seed, **_score(each)} for each in self.dropped],
+            "grid": str(self.grid) if self.grid else None,
+            "notes": [note.to_json() for note in first.notes],
+        }
+
+
+def _score(picture: Picture) -> dict[str, float]:
+    score = picture.settings.get("clip_score")
+    return {} if score is None else {"score": round(score, 4)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How many pictures are kept of how many, and the CLIP that chooses; None keeps all."""
+
+    keep: int
+    best_of: int | None = None
+    name: str = "clip"
+    clip: Any = None
+
+    @property
+    def drawn(self) -> int:
+        """How many pictures are drawn of each prompt."""
+        return self.keep if self.best_of is None else self.best_of
+
+    def ready(self) -> Choice:
+        """Return the same with its CLIP loaded, where one is needed."""
+        if self.best_of is None:
+            return self
+        with loading(self.name):
+            from limner.registry import load_clip
+
+            return replace(self, clip=load_clip(self.name))
+
+
+def write_files(
+    request: Request,
+    pictures: list[Picture],
+    seconds: float,
+    place: Place,
+    manner: Manner,
+    choice: Choice,
+    stem: str = "",
+) -> Drawn:
+    """Write a file for each picture of a request that is kept, and a grid of several.
+
+    Their names begin with `stem`, or with the prompt.
+    """
+    from limner.images import encode_png, grid
+
+    dropped = list[Picture]()
+    if choice.best_of is not None:
+        began = time.perf_counter()
+        pictures, dropped = keep_best(choice.clip, pictures, choice.keep)
+        seconds += time.perf_counter() - began
+    stem = stem or slug(request.prompt)
+    paths = [
+        place.write(f"{stem}-{picture.seed}.png", picture.to_png(metadata=manner.metadata))
+        for picture in pictures
+    ]
+    sheet = grid([picture.image for picture in pictures])
+    together = None
+    if len(pictures) > 1:
+        together = place.write(f"{stem}-{request.seed}-grid.png", encode_png(sheet))
+    return Drawn(request.seed, pictures, dropped, paths, together, sheet, seconds)
+
+
+def report(drawn: Drawn, again: str, manner: Manner, more: Mapping[str, Any] | None = None) -> None:
+    """Print where the files are: JSON or paths on stdout, everything else on stderr.
+
+    `more` are keys of the JSON besides those of the drawing.
+    """
+    clock().pictures += len(drawn.pictures)
+    clock().tells = manner.json
+    if manner.json:
+        typer.echo(json.dumps(drawn.to_json() | dict(more or {}), ensure_ascii=False))
+        return
+    if manner.preview and not manner.quiet and shows_colours():
+        from limner.images import terminal_preview
+
+        columns = shutil.get_terminal_size().columns
+        typer.echo(terminal_preview(drawn.sheet, columns=columns))
+    for path in [*drawn.paths, *([drawn.grid] if drawn.grid else [])]:
+        if str(path) != STANDARD:  # there the picture itself was printed
+            typer.echo(str(path))
+    first = drawn.pictures[0]
+    if first.revised_prompt != first.prompt:
+        manner.say(f"drew: {first.revised_prompt}")
+    for note in first.notes:
+        manner.say(f"note: {note}")
+    if drawn.dropped:
+        tried = len(drawn.pictures) + len(drawn.dropped)
+        cost = f"{tried} were drawn and compared, {drawn.seconds / tried:.2f} s each"
+        manner.say(f"note: {cost}")
+    manner.say(f"seed {drawn.seed}, {clock().took()}; the same again: {again}")
+
+
+def command_line(
+    command: str, options: Mapping[str, Any], added: Sequence[str], arguments: Sequence[str]
+) -> str:
+    """Return a command line to copy, without the options that are None."""
+    words = [*called_as(), command]
+    for name, value in options.items():
+        if value is not None:
+            words += [name, str(value)]
+    dashes = ["--"] if any(each.startswith("-") for each in arguments) else []
+    return shlex.join([*words, *added, *dashes, *arguments])
+
+
+def unusual(drawn: Drawn, setting: str, usual: str) -> str | None:
+    """Return what pictures were drawn with, where it is not what is usual."""
+    found = drawn.pictures[0].settings.get(setting, usual)
+    return None if found == usual else str(found)

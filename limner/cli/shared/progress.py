@@ -1,0 +1,288 @@
+"""How a command shows that it works: the first sign of life, how far it is, and what it took.
+
+All of it is on stderr. A terminal has a bar; what is no terminal, or one without a cursor to move
+(TERM=dumb), has a plain line every 20 seconds, so that a log tells that the command still lives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from limner.cli.shared.messages import localised, say
+from limner.errors import shorten
+from limner.types import Step
+
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", help="Print the answer alone: no progress, no notes.")
+]
+
+SILENCE = 20.0  # seconds between two plain lines
+_LABEL = 40  # characters of a stage that are shown
+_BARS_OF_THE_HUB = "HF_HUB_DISABLE_PROGRESS_BARS"
+
+
+@dataclass
+class Clock:
+    """When the command began, how many seconds of it were loading, and whether it is quiet.
+
+    `tells` is whether it says at its end what it took, `pictures` how many it has drawn. `told` is
+    when the last sign of life was given; all moments are of `time.perf_counter`. `left` is the exit
+    code of the signal that ends the command, None while none came.
+    """
+
+    began: float = field(default_factory=time.perf_counter)
+    loading: float = 0.0
+    loads: bool = False
+    tells: bool = False
+    pictures: int = 0
+    quiet: bool = False
+    told: float = 0.0
+    left: int | None = None
+
+    def __post_init__(self) -> None:
+        self.told = self.told or time.perf_counter()
+
+    def took(self) -> str:
+        """Return in words what was done, and how long it took up to now."""
+        done = counted(self.pictures) if self.pictures else "done"
+        seconds = time.perf_counter() - self.began
+        return f"{done} in {seconds:.1f} s (loading {self.loading:.1f} s)"
+
+
+_CLOCK: ContextVar[Clock] = ContextVar("clock")
+
+
+def clock() -> Clock:
+    """Return the clock of the command that runs."""
+    found = _CLOCK.get(None)
+    if found is None:
+        found = Clock()
+        _CLOCK.set(found)
+    return found
+
+
+def start_clock(*, whole_process: bool) -> None:
+    """Begin to count, from now or from the start of this process."""
+    now = time.perf_counter()
+    _CLOCK.set(Clock(now - (process_age() if whole_process else 0.0)))
+
+
+def process_age() -> float:
+    """Return the seconds since this process started; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
+            started = int(file.read().rpartition(")")[2].split()[19])  # field 22, in clock ticks
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+    return age if 0 <= age < 3600 else 0.0
+
+
+def is_live() -> bool:
+    """Say whether a person sees stderr, on a terminal whose cursor can be moved."""
+    return _is_terminal() and os.environ.get("TERM") != "dumb"
+
+
+def shows_colours() -> bool:
+    """Say whether stdout is a terminal that shows colours, to a person who did not refuse them."""
+    plain = os.environ.get("TERM") == "dumb" or bool(os.environ.get("NO_COLOR"))
+    return sys.stdout is not None and sys.stdout.isatty() and not plain
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def note(text: str) -> None:
+    """Tell a person what is worth knowing, unless they want it quiet."""
+    if not clock().quiet:
+        say(f"note: {text}")
+
+
+@contextmanager
+def loading(what: str, *, tells: bool = True) -> Iterator[None]:
+    """Say on a terminal that `what` is being loaded, at once, and count how long that takes.
+
+    What imports torch belongs inside. Everything before the first loading counts as loading too.
+    The command says at its end what it took, unless nothing that it loads `tells`.
+    """
+    current, now = clock(), time.perf_counter()
+    began = now if current.loads else current.began
+    current.loads, current.tells = True, current.tells or tells
+    name = shorten(what, _LABEL)
+    text = f"loading {name}…"
+    live = not current.quiet and is_live()
+    if live:
+        _write(f"\r{localised(text)}")
+    elif not current.quiet and _is_terminal():
+        say(text)
+    try:
+        with _plain_downloads(shown=live):
+            yield
+    except Exception:
+        if current.left is None:
+            raise
+    finally:
+        current.loading += time.perf_counter() - began
+        if live:
+            _write("\r\x1b[K")
+    if (
+        current.left is not None
+    ):  # modules that were being imported made another error of it, or none
+        raise SystemExit(current.left)
+
+
+def _write(text: str) -> None:
+    with suppress(OSError):  # a terminal that is gone ends no command
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+@contextmanager
+def _plain_downloads(*, shown: bool) -> Iterator[None]:
+    """Keep the Hub's bars off a stderr that shows none."""
+    before = os.environ.get(_BARS_OF_THE_HUB)
+    if shown or before is not None:
+        yield
+        return
+    os.environ[_BARS_OF_THE_HUB] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(_BARS_OF_THE_HUB, None)
+
+
+def tell_time() -> None:
+    """Say what the whole command took, where it has not said so and may speak."""
+    if clock().tells and not clock().quiet:
+        say(clock().took())
+
+
+def counted(pictures: int) -> str:
+    """Return a number of pictures in words."""
+    return "1 picture" if pictures == 1 else f"{pictures} pictures"
+
+
+class Show(Protocol):
+    """Shows how far a stage of the command is; `tell` says a line besides."""
+
+    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
+        """Show that `done` of `total` are done, which may be unknown, and something `about` it."""
+
+    def tell(self, text: str) -> None:
+        """Say an English message, in the language of the locale, without spoiling the bar."""
+
+
+class Silence:
+    """Shows and says nothing."""
+
+    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
+        """Show nothing."""
+
+    def tell(self, text: str) -> None:
+        """Say nothing."""
+
+
+class Lines:
+    """A plain line when 20 seconds have passed without one."""
+
+    def __init__(self) -> None:
+        self.stages: dict[str, tuple[float, int]] = {}  # when each began, and at how many
+
+    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
+        """Say a line where it is time for one."""
+        now, current = time.perf_counter(), clock()
+        began, first = self.stages.setdefault(stage, (now, done))
+        if now - current.told < SILENCE:
+            return
+        current.told = now
+        said = shorten(stage, _LABEL)
+        so_far = spell(now - current.began)
+        if total is None:
+            say(f"{said}: {done} done, {so_far} so far")
+            return
+        rest = [about] if about else []
+        if done > first:
+            rest.append(f"{spell((now - began) / (done - first) * (total - done))} left")
+        tail = "".join(f", {each}" for each in rest)
+        say(f"{said}: {done} of {total}, {so_far} so far{tail}")
+
+    def tell(self, text: str) -> None:
+        """Say a line."""
+        clock().told = time.perf_counter()
+        say(text)
+
+
+class Bars:
+    """A bar of rich for each stage."""
+
+    def __init__(self, progress: Any) -> None:
+        self.progress = progress
+        self.tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
+        """Move the bar of a stage."""
+        if stage not in self.tasks:
+            self.tasks[stage] = self.progress.add_task(
+                shorten(stage, _LABEL), total=total, completed=done, about=about
+            )
+        self.progress.update(self.tasks[stage], completed=done, total=total, about=about)
+
+    def tell(self, text: str) -> None:
+        """Say a line above the bars."""
+        self.progress.console.print(localised(text), markup=False, highlight=False)
+
+
+@contextmanager
+def showing() -> Iterator[Show]:
+    """Give what shows how far each stage is: bars, plain lines, or to the quiet nothing."""
+    if clock().quiet or not is_live():
+        yield Silence() if clock().quiet else Lines()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[about]}", markup=False),
+    )
+    console = Console(stderr=True)
+    # Answers stay on stdout: with a bar, rich would send them to the console's stderr.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        yield Bars(progress)
+
+
+def with_progress(steps: Iterator[Step], label: str) -> Iterator[Step]:
+    """Pass the steps of a drawing on, and show how far it is."""
+    with showing() as show:
+        for step in steps:
+            show(label or "drawing", step.index, step.total)
+            yield step
+
+
+def spell(seconds: float) -> str:
+    """Return a duration as a person says it, in two units at most: "1 h 20 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

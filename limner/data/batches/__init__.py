@@ -1,0 +1,1 @@
+"""Pictures and codes by batches, for training."""

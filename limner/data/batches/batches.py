@@ -1,0 +1,109 @@
+"""Batches of scenes: a pure function of (config, step), so that a run can resume anywhere."""
+
+import signal
+import warnings
+from collections.abc import Iterator
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from limner.data.scenes.scene import Graph, pick, render, sample_graph, scene_rng
+from limner.data.scenes.sprites import find_font
+from limner.nn.ranks import ALONE, Share
+
+Item = TypeVar("Item")
+PlacedScene = tuple[Graph, tuple[float, float]]  # moved right and down, in shares of the side
+
+
+def to_tensor(pixels: "np.typing.NDArray[np.uint8]") -> Tensor:
+    """Turn RGB pixels (..., H, W, 3) uint8 into a tensor (..., 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, -3).float() / 127.5 - 1
+
+
+def graph_at(split: str, index: int, seed: int = 0, level: int = 4) -> Graph:
+    """Return the scene graph that `scene(split, index, ...)` draws, without painting it."""
+    return sample_graph(split, scene_rng(split, index, seed, level), level)
+
+
+def picture_batch(
+    split: str,
+    first: int,
+    count: int,
+    *,
+    size: int = 64,
+    seed: int = 0,
+    level: int = 4,
+    jitter: int = 0,
+    share: Share = ALONE,
+) -> Tensor:
+    """Return a share of scenes `first` to `first + count - 1` as a tensor (B, 3, size, size)."""
+    return scene_batch(
+        split, first, count, size=size, seed=seed, level=level, jitter=jitter, share=share
+    )[0]
+
+
+def scene_batch(
+    split: str,
+    first: int,
+    count: int,
+    *,
+    size: int = 64,
+    seed: int = 0,
+    level: int = 4,
+    jitter: int = 0,
+    share: Share = ALONE,
+) -> tuple[Tensor, list[PlacedScene]]:
+    """Return the pictures of `picture_batch`, and what each shows and how far it was moved."""
+    font = find_font()
+    pictures, scenes = [], []
+    for index in range(first, first + count)[share.of(count)]:
+        rng = scene_rng(split, index, seed, level)
+        graph = sample_graph(split, rng, level)
+        moves = range(-jitter, jitter + 1)
+        shift = (pick(rng, moves), pick(rng, moves)) if jitter else (0, 0)
+        pictures.append(render(graph, size, font=font, shift=shift))
+        scenes.append((graph, (shift[0] / size, shift[1] / size)))
+    return to_tensor(np.stack(pictures)), scenes
+
+
+class PictureBatches(Dataset[Tensor]):
+    """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
+
+    def __init__(
+        self, batch: int, *, size: int, seed: int, level: int, jitter: int, share: Share = ALONE
+    ) -> None:
+        self.batch, self.share = batch, share
+        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
+
+    def __getitem__(self, step: int) -> Tensor:
+        """Return this rank's share (B, 3, size, size) of the batch of one step."""
+        first = step * self.batch
+        return picture_batch("train", first, self.batch, **self.settings, share=self.share)
+
+
+def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:
+    """Yield the items of `steps` in order, made ahead of time by worker processes."""
+    with warnings.catch_warnings():
+        # More workers than processors are the user's own choice; on slow disks it is a good one.
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+        loader = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=steps,
+            num_workers=workers,
+            prefetch_factor=8 if workers else None,
+            # A loader draws a seed when it starts. Drawn from torch's own source, it would move a
+            # resumed run off the random numbers of the unbroken one.
+            generator=torch.Generator(),
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+        return iter(loader)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; a worker that died of it would fail the parent's step.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

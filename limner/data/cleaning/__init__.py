@@ -1,0 +1,1 @@
+"""What a source holds, and which of its pictures to keep."""

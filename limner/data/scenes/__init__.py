@@ -1,0 +1,1 @@
+"""Emoji scenes: a deterministic world of captioned pictures."""

@@ -1,0 +1,252 @@
+"""Captions: a scene graph as a person would type it, in English or Chinese.
+
+Each caption is drawn with an explicit random source, so one graph has many paraphrases, from full
+phrases ("three red apples under the night sky") to bare prompts ("cat, snow").
+"""
+
+import random
+
+from limner.data.scenes.nouns import Noun
+from limner.data.scenes.scene import COLOURLESS, Graph, Thing, hides, pick
+from limner.errors import UsageError
+from limner.text.reading import indefinite
+
+LANGUAGES = ("en", "zh")
+_UNCOUNTED = (
+    "glasses|sunglasses|jeans|gloves|socks|headphones|scissors|noodles|popcorn|bread|broccoli|corn|"
+    "sushi|milk|coffee|tea|cheese|cabbage|french fries|ice cream|maize|lettuce|bok choy|ramen|"
+    "noodle soup|corn on the cob|matcha|green tea|boba|honey|soft serve|yarn|cattle|luggage|grapes|"
+    "fries|chips|mittens|trousers|pants|shades|spectacles|eyeglasses|piano keys|tennis|lightning"
+)
+WITHOUT_ARTICLE = frozenset(_UNCOUNTED.split("|"))
+NUMBERS = {"en": ("", "a", "two", "three", "four", "five"), "zh": "零一两三四五"}
+COLOURS_ZH = {
+    "red": "红",
+    "orange": "橙",
+    "yellow": "黄",
+    "green": "绿",
+    "blue": "蓝",
+    "purple": "紫",
+    "pink": "粉",
+    "brown": "棕",
+    "black": "黑",
+    "white": "白",
+    "gray": "灰",
+}
+# An alias such as "red rose" is left out where a colour is told: nobody says "a blue red rose".
+COLOUR_WORDS_EN = frozenset({*COLOURS_ZH, "gold"})
+COLOUR_WORDS_ZH = frozenset({*COLOURS_ZH.values(), "金"})
+SIZES_EN = {"small": ("small", "little", "tiny"), "normal": ("",), "big": ("big", "large", "huge")}
+PLACES_EN = {
+    "meadow": ("in a meadow", "on the grass", "in a green meadow", "on a meadow"),
+    "night": ("under the night sky", "at night", "under the stars", "in the night"),
+    "beach": ("on the beach", "at the beach", "on a sandy beach"),
+    "snow": ("in the snow", "on the snow", "in a snowy field"),
+    "desert": ("in the desert", "in a desert", "on the sand dunes"),
+    "sea": ("under the sea", "underwater", "in the sea", "under water"),
+    "sunset": ("at sunset", "in the sunset", "at dusk"),
+}
+BARE_PLACES_EN = {
+    "meadow": "meadow",
+    "night": "night sky",
+    "beach": "beach",
+    "snow": "snow",
+    "desert": "desert",
+    "sea": "underwater",
+    "sunset": "sunset",
+}
+PLACES_ZH = {
+    "meadow": ("草地上", "草坪上", "绿草地上"),
+    "night": ("夜空下", "星空下", "夜里"),
+    "beach": ("沙滩上", "海滩上"),
+    "snow": ("雪地里", "雪地上", "雪中"),
+    "desert": ("沙漠里", "沙漠中"),
+    "sea": ("海底", "海里", "水下"),
+    "sunset": ("夕阳下", "日落时", "黄昏时"),
+}
+PATTERNS_EN = {
+    "plain": ("on {a} {} background", "on a plain {} background", "against {a} {} background"),
+    "gradient": ("on {a} {} gradient background", "on a background fading from {} to white"),
+    "striped": ("on {a} {} striped background", "on {} stripes"),
+    "dotted": ("on {a} {} polka dot background", "on {} polka dots"),
+    "checkered": ("on {a} {} checkered background", "on {a} {} checkerboard"),
+}
+PATTERNS_ZH = {
+    "plain": ("{}色背景上", "{}色的背景上", "{}底上"),
+    "gradient": ("{}色渐变背景上", "{}色渐变到白色的背景上"),
+    "striped": ("{}色条纹背景上", "{}条纹背景上"),
+    "dotted": ("{}色圆点背景上", "{}色波点背景上"),
+    "checkered": ("{}色格子背景上", "{}色棋盘格背景上"),
+}
+RELATIONS_EN = {
+    "left": (("to the left of", "left of", "on the left of"), ("to the right of", "right of")),
+    "above": (("above", "on top of", "over"), ("below", "under", "beneath")),
+}
+RELATIONS_ZH = {"left": ("左边", "右边"), "above": ("上面", "下面")}
+STYLES_EN = {
+    "sticker": ("a sticker of {}", "{} sticker style", "{} as a sticker"),
+    "pixel art": ("{} in pixel art", "pixel art of {}", "{} as pixel art"),
+    "silhouette": ("a silhouette of {}", "the silhouette of {}", "{} as a silhouette"),
+    "line art": ("a line drawing of {}", "{} as line art", "line art of {}"),
+}
+STYLES_ZH = {
+    "sticker": ("{}的贴纸", "贴纸风格的{}"),
+    "pixel art": ("{}的像素画", "像素风格的{}"),
+    "silhouette": ("{}的剪影",),
+    "line art": ("{}的线稿", "{}的线条画"),
+}
+
+
+def caption(graph: Graph, language: str, rng: random.Random) -> str:
+    """Return one caption of a graph in "en" or "zh", chosen by `rng`."""
+    if language == "en":
+        return _english(graph, rng)
+    if language == "zh":
+        return _chinese(graph, rng)
+    raise UsageError(f"unknown caption language {language!r}; choose en or zh")
+
+
+def _english(graph: Graph, rng: random.Random) -> str:
+    bare = graph.kind != "pair" and rng.random() < 0.2
+    told = rng.random() < 0.88 or hides(graph)
+    if graph.kind == "pair":
+        subject = _pair_english(graph, rng)
+    else:
+        subject = _thing_english(graph.things[0], rng, graph.style, article=not bare)
+    if graph.style != "plain":
+        subject = pick(rng, STYLES_EN[graph.style]).format(subject)
+    if not told:
+        return subject
+    if bare:
+        return f"{subject}, {bare_ground_english(graph.background)}"
+    ground = _ground_english(graph.background, rng)
+    roll = rng.random()
+    if roll < 0.1:
+        return f"{ground}, {subject}"
+    if roll < 0.16:
+        return f"a picture of {subject} {ground}"
+    return f"{subject} {ground}"
+
+
+def _thing_english(
+    thing: Thing, rng: random.Random, style: str = "plain", article: bool = True
+) -> str:
+    noun = thing.entry
+    size = pick(rng, SIZES_EN[thing.size])
+    colour = _colour_to_tell(thing, rng, style) or ""
+    name = _name_english(noun, thing.count, rng, bool(colour))
+    phrase = " ".join(part for part in (size, colour, name) if part)
+    if thing.count > 1:
+        digits = rng.random() < 0.15
+        return f"{thing.count if digits else NUMBERS['en'][thing.count]} {phrase}"
+    if not article or name in WITHOUT_ARTICLE:
+        return phrase
+    return f"{indefinite(phrase)} {phrase}"
+
+
+def _name_english(noun: Noun, count: int, rng: random.Random, coloured: bool) -> str:
+    if count > 1:
+        return noun.plural
+    aliases = [
+        alias
+        for alias in noun.aliases
+        if not (coloured and COLOUR_WORDS_EN & set(alias.replace("-", " ").split()))
+    ]
+    return pick(rng, aliases) if aliases and rng.random() < 0.12 else noun.singular
+
+
+def _pair_english(graph: Graph, rng: random.Random) -> str:
+    first = _thing_english(graph.things[0], rng)
+    second = _thing_english(graph.things[1], rng)
+    forward, backward = RELATIONS_EN[graph.relation or "left"]
+    if rng.random() < 0.3:
+        return f"{second} {pick(rng, backward)} {first}"
+    return f"{first} {pick(rng, forward)} {second}"
+
+
+def _ground_english(key: str, rng: random.Random) -> str:
+    pattern, _, tint = key.partition(":")
+    if not tint:
+        return pick(rng, PLACES_EN[pattern])
+    return pick(rng, PATTERNS_EN[pattern]).format(tint, a=indefinite(tint))
+
+
+def bare_ground_english(key: str) -> str:
+    """Return a background as a bare prompt names it: "night sky", "red striped background"."""
+    pattern, _, tint = key.partition(":")
+    if not tint:
+        return BARE_PLACES_EN[pattern]
+    words = {"plain": "", "gradient": "gradient ", "striped": "striped "}
+    words |= {"dotted": "polka dot ", "checkered": "checkered "}
+    return f"{tint} {words[pattern]}background"
+
+
+def _colour_to_tell(thing: Thing, rng: random.Random, style: str) -> str | None:
+    if style in COLOURLESS:
+        return None
+    if thing.colour is not None:
+        return thing.colour
+    natural = thing.entry.colour
+    return natural if natural != "mixed" and rng.random() < 0.2 else None
+
+
+def _chinese(graph: Graph, rng: random.Random) -> str:
+    bare = graph.kind != "pair" and rng.random() < 0.25
+    told = rng.random() < 0.88 or hides(graph)
+    if graph.kind == "pair":
+        subject = _pair_chinese(graph, rng)
+    else:
+        subject = _thing_chinese(graph.things[0], rng, graph.style, counted=not bare)
+    if graph.style != "plain":
+        subject = pick(rng, STYLES_ZH[graph.style]).format(subject)
+    if not told:
+        return subject
+    pattern, _, tint = graph.background.partition(":")
+    ground = pick(rng, PATTERNS_ZH[pattern] if tint else PLACES_ZH[pattern])
+    ground = ground.format(COLOURS_ZH[tint]) if tint else ground
+    if graph.kind == "pair":
+        return f"{ground}，{subject}" if rng.random() < 0.7 else f"{subject}，{ground}"
+    roll = rng.random()
+    if roll < 0.5:
+        return f"{ground}的{subject}"
+    if roll < 0.75:
+        return f"{subject}，{ground}"
+    return f"{ground}，{subject}"
+
+
+def _thing_chinese(
+    thing: Thing, rng: random.Random, style: str = "plain", counted: bool = True
+) -> str:
+    noun = thing.entry
+    colour = _colour_to_tell(thing, rng, style)
+    painted = ""
+    if colour:
+        short = rng.random() < 0.4 and len(noun.chinese) <= 2 and thing.size == "normal"
+        painted = COLOURS_ZH[colour] if short else f"{COLOURS_ZH[colour]}色的"
+    size = {"small": "小", "normal": "", "big": "大"}[thing.size]
+    name = _name_chinese(noun, thing, rng, bool(colour))
+    if not counted and thing.count == 1:
+        return f"{painted}{size}{name}"
+    return f"{NUMBERS['zh'][thing.count]}{noun.classifier}{painted}{size}{name}"
+
+
+def _name_chinese(noun: Noun, thing: Thing, rng: random.Random, coloured: bool) -> str:
+    said = COLOUR_WORDS_ZH if coloured else frozenset()
+    if thing.size != "normal":
+        said = said | {"大", "小"}
+    aliases = [alias for alias in noun.chinese_aliases if not said & set(alias)]
+    if aliases and thing.count == 1 and rng.random() < 0.12:
+        return pick(rng, aliases)
+    return noun.chinese
+
+
+def _pair_chinese(graph: Graph, rng: random.Random) -> str:
+    first = _thing_chinese(graph.things[0], rng)
+    second = _thing_chinese(graph.things[1], rng)
+    ahead, behind = RELATIONS_ZH[graph.relation or "left"]
+    roll = rng.random()
+    if roll < 0.5:
+        return f"{ahead}是{first}，{behind}是{second}"
+    if roll < 0.8:
+        return f"{first}在{second}{ahead}"
+    return f"{second}在{first}{behind}"

@@ -1,0 +1,85 @@
+"""Twins: a scene graph with one thing wrong, whose caption nearly fits the picture.
+
+They are the hard negatives of contrastive training (arXiv 2210.01936), and the test of whether a
+model binds colours to objects. A twin for training never has a combination that is held out: it
+would be met as a wrong answer alone.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from limner.data.scenes.nouns import nouns
+from limner.data.scenes.scene import COLOURLESS, COUNTS, Graph, Thing, new_combinations, pick
+from limner.data.scenes.sprites import COLOURS
+
+
+def twin(graph: Graph, rng: random.Random) -> Graph:
+    """Return the graph with one change that shows.
+
+    Another object, colour or count of one thing; a pair in eight of ten cases exchanges its colours
+    or its places: other captions of a batch tell another object or colour anyway, and only these
+    teach what belongs to what.
+    """
+    ways: list[Callable[[Graph, random.Random], Graph | None]] = [_rename]
+    ways += [_exchange_colours, _exchange_places] * 4 if graph.kind == "pair" else []
+    ways += [] if graph.style in COLOURLESS else [_recolour]
+    ways += [_recount] if graph.kind == "count" else []
+    while True:
+        found = pick(rng, ways)(graph, rng)
+        if found is not None and not new_combinations(found):
+            return found
+
+
+def swap_colours(graph: Graph) -> Graph | None:
+    """Return a pair with its colours exchanged; None where both are not told, or are the same."""
+    if graph.kind != "pair":
+        return None
+    first, second = graph.things
+    if None in (first.colour, second.colour) or first.colour == second.colour:
+        return None
+    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
+    return replace(graph, things=things)
+
+
+def _exchange_colours(graph: Graph, rng: random.Random) -> Graph | None:
+    first, second = graph.things
+    if first.colour == second.colour or second.colour == _shown(first):
+        return None
+    if first.colour == _shown(second):
+        return None
+    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
+    return replace(graph, things=things)
+
+
+def _exchange_places(graph: Graph, rng: random.Random) -> Graph:
+    return replace(graph, things=graph.things[::-1])
+
+
+def _recolour(graph: Graph, rng: random.Random) -> Graph:
+    number = pick(rng, range(len(graph.things)))
+    thing = graph.things[number]
+    colour = pick(rng, [each for each in COLOURS if each != _shown(thing)])
+    return _with(graph, number, replace(thing, colour=colour))
+
+
+def _recount(graph: Graph, rng: random.Random) -> Graph:
+    thing = graph.things[0]
+    return _with(graph, 0, replace(thing, count=pick(rng, [n for n in COUNTS if n != thing.count])))
+
+
+def _rename(graph: Graph, rng: random.Random) -> Graph:
+    number = pick(rng, range(len(graph.things)))
+    taken = {thing.noun for thing in graph.things}
+    noun = pick(rng, [each.singular for each in nouns() if each.singular not in taken])
+    return _with(graph, number, replace(graph.things[number], noun=noun))
+
+
+def _shown(thing: Thing) -> str:
+    return thing.colour or thing.entry.colour
+
+
+def _with(graph: Graph, number: int, thing: Thing) -> Graph:
+    things = list(graph.things)
+    things[number] = thing
+    return replace(graph, things=tuple(things))

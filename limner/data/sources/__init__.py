@@ -1,0 +1,1 @@
+"""Captioned pictures from folders, tables, shards and the hub."""

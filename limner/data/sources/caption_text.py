@@ -1,0 +1,175 @@
+"""Captions as files and tables give them: strict UTF-8, one or several for a picture.
+
+It cleans nothing: what is no text is refused with the place of the fault, and everything else stays
+as it was written.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from limner.data.sources.columns import is_caption, looks_like_caption
+from limner.errors import DataError, quote
+
+FILE_LIMIT = 2**20  # bytes of one caption file
+CAPTION_LIMIT = 64 * 2**10  # bytes of one caption
+COUNT_LIMIT = 64  # captions of one picture
+TEXTS = (".txt", ".text", ".caption")  # of several beside one picture the first of these is read
+
+_BOM = b"\xef\xbb\xbf"
+_NOTHING = frozenset(
+    ("nan", "NaN", "NAN", "None", "none", "null", "NULL", "N/A", "n/a", "NA", "<NA>", "#N/A")
+)
+_BOXES = re.compile(r"\d+(?:\s+-?\d*\.\d+(?:[eE][-+]?\d+)?){4,}")  # of a detector's labels
+_BETWEEN = re.compile(r"[\s!-/:-@\[-`{-~]+")  # words
+
+Tell = Callable[[str, str], None]  # of what kind something unused is, and its name
+NO_CAPTION_COLUMN = "columns that look like captions by their names and are not read"
+NO_TEXT_COLUMN = "columns of captions with a value that is no text, which is not read"
+SECOND_TEXT = "caption files of a picture that has another, which is read"
+
+
+def decode_caption_file(data: bytes) -> tuple[str, ...]:
+    """Return the captions of a file, one a line; raises DataError that says which byte is bad."""
+    if len(data) > FILE_LIMIT:
+        raise DataError(f"the caption file is larger than {FILE_LIMIT // 2**20} MiB")
+    skipped = len(_BOM) if data.startswith(_BOM) else 0
+    try:
+        text = data[skipped:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = skipped + error.start
+        if seems := _encoding_of(data):
+            raise DataError(
+                f"the caption is not UTF-8 at byte offset {at} and seems to be {seems}; save it as "
+                "UTF-8"
+            ) from error
+        raise DataError(f"the caption is not UTF-8 at byte offset {at}") from error
+    if b"\0" in data:
+        raise DataError(f"the caption has a NUL at byte offset {data.index(0)}")
+    captions = check_captions(text.splitlines())
+    if all(_BOXES.fullmatch(each) for each in captions):
+        raise DataError("the caption file holds the boxes of a detector; give words")
+    return captions
+
+
+def first_text(names: Sequence[str], tell: Tell) -> str:
+    """Return which of the caption files of one picture is read; the others are told.
+
+    Raises DataError when two differ in the case of their suffixes alone.
+    """
+    suffixes = [PurePosixPath(name).suffix.lower() for name in names]
+    chosen = min(suffixes, key=TEXTS.index)
+    best = [name for name, suffix in zip(names, suffixes, strict=True) if suffix == chosen]
+    if len(best) > 1:
+        raise DataError(
+            f"the picture has {len(best)} caption files; keep one of "
+            f"{', '.join(map(quote, best[:3]))}"
+        )
+    for name in names:
+        if name != best[0]:
+            tell(SECOND_TEXT, name)
+    return best[0]
+
+
+def captions_of(row: Mapping[str, Any], tell: Tell) -> tuple[str, ...]:
+    """Return the captions of a table's row: its text, caption, text_zh columns, or lists of them.
+
+    Columns that only look like it are told, and those that hold no text. Raises DataError when
+    there is no caption.
+    """
+    found: list[str] = []
+    refusal = ""
+    for key, value in row.items():
+        if looks_like_caption(key):
+            tell(NO_CAPTION_COLUMN, key)
+        if not is_caption(key) or value is None:
+            continue
+        texts = value if isinstance(value, list) else [value]
+        wrong = [each for each in texts if not isinstance(each, str)]
+        if not wrong:
+            found += texts
+        elif wrong[0] == wrong[0]:  # a NaN is an empty cell
+            refusal = f"the caption under {key!r} is {type(wrong[0]).__name__}, not text"
+            tell(NO_TEXT_COLUMN, key)
+    if refusal and not found:
+        raise DataError(refusal)
+    return check_captions(found)
+
+
+def check_captions(texts: list[str]) -> tuple[str, ...]:
+    """Return the texts without white space around them and without empty or repeated ones.
+
+    Words that programs write for an empty cell, such as nan and None, count as empty. Raises
+    DataError when none is left, and for NUL, half surrogate pairs, GBK and wrong lengths.
+    """
+    written = tuple(dict.fromkeys(filter(None, (text.strip() for text in texts))))
+    captions = tuple(text for text in written if text not in _NOTHING)
+    if written and not captions:
+        raise DataError(
+            f"the caption is {quote(written[0])}, which programs write for an empty cell",
+            code="no_caption",
+        )
+    if not captions:
+        raise DataError("the caption is empty", code="no_caption")
+    if len(captions) > COUNT_LIMIT:
+        raise DataError(f"the picture has {len(captions)} captions; at most {COUNT_LIMIT}")
+    for caption in captions:
+        if "\0" in caption:
+            raise DataError(f"the caption has a NUL at character {caption.index(chr(0))}")
+        try:
+            length = len(caption.encode("utf-8"))
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"the caption is not valid Unicode at character {error.start}; save it as UTF-8"
+            ) from error
+        if meant := _gbk_by_chance(caption):
+            raise DataError(
+                f"the caption is UTF-8 only by chance and seems to be GBK, {quote(meant)}; save it "
+                "as UTF-8"
+            )
+        if length > CAPTION_LIMIT:
+            raise DataError(
+                f"the caption has {length} bytes; at most {CAPTION_LIMIT // 1024} KiB are read"
+            )
+    return captions
+
+
+def _encoding_of(data: bytes) -> str:
+    """Return what bytes that are no UTF-8 may be, or nothing."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    try:
+        text = data.decode("gbk")
+    except UnicodeDecodeError:
+        return ""
+    strange = [each for each in text if not each.isascii()]
+    chinese = [each for each in strange if "\u4e00" <= each <= "\u9fff"]
+    return "GBK" if len(chinese) * 2 > len(strange) else ""
+
+
+def _gbk_by_chance(caption: str) -> str | None:
+    """Return what a caption is in GBK where its UTF-8 makes no sense, else None.
+
+    Two bytes of GBK may be one letter of UTF-8 from Latin to N'Ko. It makes no sense where one word
+    mixes such scripts, and every pair of bytes is one of the 3,755 commonest Chinese characters. A
+    single character, or a word in one script by chance, is not told from a foreign word.
+    """
+    if caption.isascii() or max(caption) >= "\u0800":
+        return None
+    strange = [each for each in caption if not each.isascii()]
+    pairs = [each.encode("utf-8") for each in strange]
+    if not all(0xB0 <= pair[0] <= 0xD7 and pair[1] >= 0xA1 for pair in pairs):
+        return None
+    for word in _BETWEEN.split(caption):
+        letters = [each for each in word if not each.isascii() and _is_letter(each)]
+        if len({unicodedata.name(each, "").split(" ")[0] for each in letters} - {"COMBINING"}) > 1:
+            return caption.encode("utf-8").decode("gbk", "replace")
+    return None
+
+
+def _is_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LM" and character not in "ªº"

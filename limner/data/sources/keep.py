@@ -1,0 +1,100 @@
+"""A list of samples to keep, one key a line: the `keep.txt` of `limner data clean`.
+
+A key that a line of text cannot hold, with a line break or with bytes that are no UTF-8, is written
+as JSON writes a text, in double quotes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from limner.data.sources.base import IndexedSource, Losses, Sample, Source
+from limner.errors import DataError, quote
+
+SHOWN = 3  # missing keys in a message
+
+
+def keep_only(source: Source, path: str | Path) -> Source:
+    """Return the samples of a source that a list names, in the source's order.
+
+    Bad samples that the list leaves out are forgotten: leaving them out is what it is for. Raises
+    DataError when the list cannot be read, or names what a source whose samples are known has not.
+    """
+    wanted = _read(path)
+    if not isinstance(source, IndexedSource):
+        return _Stream(source, wanted)
+    samples = [each for each in source if each.key in wanted]
+    lost = [each for each in source.losses.samples if each.key in wanted]
+    known = {each.key for each in samples} | {each.key for each in lost}
+    if missing := [key for key in wanted if key not in known]:
+        raise DataError(
+            f"{quote(str(path), 120)} keeps {len(missing)} of {len(wanted)} samples that "
+            f"{quote(source.place, 120)} does not have, as "
+            f"{', '.join(quote(key) for key in missing[:SHOWN])}; clean the data again"
+        )
+    kept = _Kept(source.place, Losses(), samples)
+    kept.kind = source.kind
+    kept.losses.unused, kept.losses.remarks = source.losses.unused, source.losses.remarks
+    for each in lost:
+        kept.losses.add(each.key, each.where, each.code, each.reason)
+    return kept
+
+
+class _Kept(IndexedSource):
+    """Some of the samples of another source, whose kind it has."""
+
+    kind = "kept"
+
+
+class _Stream(Source):
+    """A source that is read in its own order only, without the samples that a list lacks."""
+
+    def __init__(self, source: Source, wanted: dict[str, None]) -> None:
+        self.kind = source.kind
+        told = "\n".join([source.fingerprint, *wanted])
+        digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+        super().__init__(source.place, source.losses, digest, None)
+        self.source, self.wanted = source, wanted
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (each for each in self.source if each.key in self.wanted)
+
+
+def _read(path: str | Path) -> dict[str, None]:
+    try:
+        lines = Path(path).read_bytes().decode("utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the list of samples to keep, {quote(str(path), 120)}, cannot be read ({error}); give "
+            "the keep.txt of limner data clean"
+        ) from error
+    wanted = dict.fromkeys(_key_of(line.removesuffix("\r")) for line in lines if line.strip())
+    if not wanted:
+        raise DataError(f"{quote(str(path), 120)} keeps no sample; clean the data again")
+    return wanted
+
+
+def keep_lines(keys: Iterable[str]) -> bytes:
+    """Return the file that keeps samples of these keys; `keep_only` reads back these very keys."""
+    return "".join(f"{_written(key)}\n" for key in keys).encode("utf-8")
+
+
+def _written(key: str) -> str:
+    harmless = all(character >= " " and not _is_half(character) for character in key)
+    return key if harmless and key.strip() and key[0] != '"' else json.dumps(key)
+
+
+def _is_half(character: str) -> bool:
+    """Say whether a character is half of a surrogate pair: a byte of a name that is no UTF-8."""
+    return "\ud800" <= character <= "\udfff"
+
+
+def _key_of(line: str) -> str:
+    if line.startswith('"'):
+        try:
+            key = json.loads(line)
+        except ValueError:
+            return line
+        return key if isinstance(key, str) else line
+    return line

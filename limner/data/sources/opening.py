@@ -1,0 +1,276 @@
+"""Captioned pictures from wherever they are: one function that opens every kind of source.
+
+`open_source(place)` looks at what is there and chooses; `kind:place` forces a kind. See KINDS.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from limner.data.sources.base import (
+    BAD_SAMPLES,
+    CODES,
+    BadSample,
+    IndexedSource,
+    Losses,
+    Sample,
+    Source,
+    read_pictures,
+)
+from limner.data.sources.caption_text import TEXTS
+from limner.data.sources.classes import ClassesSource
+from limner.data.sources.folders import (
+    ARCHIVES,
+    OTHER_PICTURES,
+    PICTURES,
+    TABLES,
+    UNREAD_ARCHIVE,
+    PairsSource,
+    is_hidden,
+    is_notice,
+    pair_captions,
+)
+from limner.data.sources.hub import open_hub, open_saved
+from limner.data.sources.shards import RemoteSource, WebDatasetSource, expand
+from limner.data.sources.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
+from limner.errors import DataError, UsageError, did_you_mean, quote
+
+__all__ = [
+    "BAD_SAMPLES",
+    "CODES",
+    "KINDS",
+    "BadSample",
+    "IndexedSource",
+    "Losses",
+    "Sample",
+    "Source",
+    "open_source",
+    "read_pictures",
+]
+
+KINDS = {
+    "imagefolder": "a folder of pictures with metadata.jsonl, metadata.csv or a table like these",
+    "pairs": "a folder of pictures, each with a .txt of the same stem, beside it or in captions/",
+    "classes": "a folder with a folder of pictures for each class",
+    "table": "a .jsonl, .csv, .tsv or .txt file that names pictures beside or below it",
+    "webdataset": "tar files: one, a folder of them, a pattern {0000..0099}.tar, or http addresses",
+    "datasets": "a folder that Hugging Face datasets saved; #NAME chooses a split",
+    "hub": "owner/name of a dataset on the hub; #NAME chooses a split",
+}
+_SAVED = ("dataset_info.json", "dataset_dict.json")
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_TABLE_NAME = re.compile(r"caption|prompt|annotation|metadata|descri", re.IGNORECASE)
+_PICTURE_NAME = re.compile(rb"\.(png|jpe?g|jfif|webp)\b", re.IGNORECASE)
+_TABLES_LIMIT = 200  # files of which the beginning is looked at
+
+
+def open_source(place: str | os.PathLike[str], *, least: int = 1, strict: bool = True) -> Source:
+    """Open the captioned pictures at a place; the order of its samples is always the same.
+
+    Raises UsageError for an unknown kind, DataError when there is nothing of the kind and, with
+    `strict`, when there are fewer than `least` samples or more than 1 % of them are bad.
+    """
+    text = os.fspath(place)
+    prefix, colon, rest = text.partition(":")
+    forced = prefix if colon and prefix in KINDS else None
+    if colon and not forced and re.fullmatch(r"[a-z]{2,}", prefix) and not rest.startswith("//"):
+        hint = did_you_mean(prefix, KINDS) or f"; choose one of {', '.join(KINDS)}"
+        raise UsageError(f"{quote(prefix)} is no kind of source{hint}")
+    source = _open(forced or look(text), rest if forced else text, text)
+    if not strict or source.total is None:
+        return source
+    source.losses.check(source.total, text)
+    if source.total < least:
+        raise DataError(
+            f"{quote(text, 120)} has {source.total} samples and {least} are needed; "
+            "give more pictures, or make smaller batches"
+        )
+    return source
+
+
+def look(place: str) -> str:
+    """Return the kind of what is at a place; raises DataError when nothing known is there."""
+    path = Path(place)
+    if "://" in place:
+        return "webdataset"
+    if path.is_dir():
+        return _look_into(path, place)
+    if path.suffix.lower() == ".tar" or "{" in place:
+        return "webdataset"
+    if path.exists() and place.lower().endswith(ARCHIVES):
+        raise DataError(
+            f"{quote(place, 120)} is an archive that cannot be read in place; unpack it and give "
+            "the folder, or the .tar"
+        )
+    if path.suffix.lower() in READABLE:
+        return "table"
+    hint = ""
+    if not path.exists() and _HUB_NAME.fullmatch(place):
+        hint = f"; for the hub write hub:{place}"
+    raise DataError(
+        f"{quote(place, 120)} is {'no source' if path.exists() else 'not there'}; give a folder, "
+        f"a .jsonl, a .csv or a .tar{hint}"
+    )
+
+
+def _look_into(folder: Path, place: str) -> str:
+    if any((folder / name).is_file() for name in METADATA):
+        return "imagefolder"
+    if any((folder / name).is_file() for name in _SAVED):
+        return "datasets"
+    names = list(_names(folder))
+    pictures, texts = _with(names, PICTURES), _with(names, TEXTS)
+    for name in names:
+        if os.path.basename(name) in METADATA:
+            raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
+    if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
+        return "pairs"
+    if not pictures and _with(names, [".tar"]):
+        return "webdataset"
+    if pictures and _has_table(folder, names, place):
+        return "imagefolder"
+    _refuse_loose_texts(texts, pictures, place)
+    if any("/" in name for name in pictures):
+        return "classes"
+    if pictures:
+        raise DataError(
+            f"{quote(place, 120)} has pictures and no captions; write metadata.jsonl with "
+            "file_name and text, or a .txt beside each picture"
+        )
+    _refuse_others(names, place)
+    raise DataError(f"{quote(place, 120)} has no captioned picture; give a folder with pictures")
+
+
+def _with(names: list[str], suffixes: Collection[str]) -> list[str]:
+    return [name for name in names if os.path.splitext(name)[1].lower() in suffixes]
+
+
+def _refuse_others(names: list[str], place: str) -> None:
+    """Raise DataError for archives and pictures that are there and cannot be read."""
+    if archives := [name for name in names if name.lower().endswith(ARCHIVES)]:
+        raise DataError(
+            f"{quote(place, 120)} has {len(archives)} archives that cannot be read in place, as "
+            f"{quote(archives[0])}; unpack them and give the folder, or the .tar"
+        )
+    if others := _with(names, OTHER_PICTURES):
+        raise DataError(
+            f"{quote(place, 120)} has {len(others)} pictures in formats that limner does not read, "
+            f"as {quote(others[0])}; give PNG, JPEG or WebP"
+        )
+
+
+def _has_table(folder: Path, names: list[str], place: str) -> bool:
+    """Say whether one table of a folder names its pictures and captions.
+
+    Raises DataError for several, for one in another folder, and for a file that seems to hold
+    captions and cannot be read: else folders' names would be taken instead.
+    """
+    candidates = [name for name in _with(names, (*TABLES, ".txt")) if not is_notice(name)]
+    candidates = candidates[:_TABLES_LIMIT]
+    plain = [name for name in _with(candidates, READABLE) if is_plain(folder / name)]
+    here = [name for name in plain if "/" not in name]
+    if len(here) == 1:
+        return True
+    if here:
+        raise DataError(
+            f"{quote(place, 120)} has {len(here)} tables of captions, "
+            f"{', '.join(quote(name) for name in here[:4])}; give one of them as the source"
+        )
+    if plain:
+        raise DataError(
+            f"{quote(place, 120)} has {quote(plain[0])}; give the folder that it is in, or this "
+            "table as the source"
+        )
+    for name in candidates:
+        if not ("/" in name and name.lower().endswith(".txt")) and _seems_captions(folder / name):
+            raise DataError(
+                f"{quote(place, 120)} has {quote(name)}, which seems to hold captions and is not "
+                "plain; write a table such as metadata.csv with the columns file_name and text, or "
+                "give classes:FOLDER to take the folders' names as captions"
+            )
+    return False
+
+
+def _seems_captions(table: Path) -> bool:
+    """Say whether a file tells of pictures: by its name, or because its beginning names one."""
+    if _TABLE_NAME.search(table.stem):
+        return True
+    try:
+        with table.open("rb") as file:
+            return bool(_PICTURE_NAME.search(file.read(4096)))
+    except OSError:
+        return False
+
+
+def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> None:
+    """Raise DataError for caption files, in folders or beside pictures, of no picture's name."""
+    flat = any("/" not in name for name in pictures)
+    loose = [name for name in texts if (flat or "/" in name) and not is_notice(name)]
+    if pictures and loose:
+        raise DataError(
+            f"{quote(place, 120)} has {len(loose)} text files that have no picture's name, as "
+            f"{quote(loose[0])}; name each like its picture and lay it beside it, or give "
+            "classes:FOLDER to take the folders' names as captions"
+        )
+
+
+def _names(folder: Path, prefix: str = "") -> Iterator[str]:
+    """Yield the names of files below a folder; hidden ones and linked folders are left out."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
+    for entry in entries:
+        if is_hidden(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _names(folder / entry.name, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name
+
+
+def _open(kind: str, place: str, shown: str) -> Source:
+    name, _, split = place.partition("#")
+    if kind == "hub":
+        return open_hub(name, shown, split)
+    if kind == "datasets":
+        return open_saved(_existing(name, True), shown, split)
+    if kind == "webdataset":
+        return _open_shards(place, shown)
+    if kind == "table":
+        return TableSource(_existing(place, False), shown)
+    kinds = {"imagefolder": ImageFolderSource, "pairs": PairsSource, "classes": ClassesSource}
+    return kinds[kind](_existing(place, True), shown)
+
+
+def _existing(place: str, folder: bool) -> Path:
+    path = Path(place)
+    if not (path.is_dir() if folder else path.is_file()):
+        raise DataError(f"{quote(place, 120)} is no {'folder' if folder else 'regular file'}")
+    return path
+
+
+def _open_shards(place: str, shown: str) -> Source:
+    names = [each for pattern in place.split("::") for each in expand(pattern)]
+    if "://" in place:
+        for address in names:
+            if not address.startswith(("http://", "https://")):
+                raise DataError(f"{quote(address, 160)} is no http or https address")
+        return RemoteSource(names, shown)
+    shards: list[Path] = []
+    packed: list[str] = []
+    for name in names:
+        path = Path(name)
+        below = list(_names(path)) if path.is_dir() else []
+        shards += [path / each for each in below if each.lower().endswith(".tar")]
+        packed += [each for each in below if each.lower().endswith(ARCHIVES)]
+        shards += [] if path.is_dir() else [path]
+    source = WebDatasetSource(shards, shown)
+    for name in packed:
+        if not name.lower().endswith(".tar"):
+            source.losses.pass_over(UNREAD_ARCHIVE, name)
+    return source

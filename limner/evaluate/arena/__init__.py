@@ -1,0 +1,1 @@
+"""Votes between pictures: their store, and what they say."""

@@ -1,0 +1,1 @@
+"""Audits: memorisation, membership and bias."""

@@ -1,0 +1,210 @@
+"""The memorisation audit: which drawn pictures are copies of training pictures, and a bound.
+
+Three looks, as in Carlini 2023 (arXiv 2301.13188, sections 4 and 5): copies, found as
+`limner.data.copies` finds them within a set; the nearest training picture by tiled l2; and cliques,
+samples of one prompt that are all alike, which tell of a memory whose source is not at hand. That
+none was found is a bound on their share, never a proof that there are none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from limner.data.copies.copies import LEAST_SPREAD, Looks, near_copies
+from limner.data.copies.hashes import SIDE, Bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CLOSE = 0.15  # tiled l2, of luminance from 0 to 1, at which Carlini 2023 looks at a pair
+CLIQUE = 10  # samples of one prompt that are as close as that
+TILES = 4  # a side
+_CHUNK = 256
+_SHOWN = 96  # pixels of a picture in the report
+
+Floats = npt.NDArray[np.float32]
+
+
+class Album:
+    """What is kept of a set of pictures: names, looks, and small ones to be shown."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.looks = Looks()
+        self.shown: list[Image] = []
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, name: str, image: Image) -> None:
+        """Take in one RGB picture, the next of the set."""
+        self.names.append(name)
+        self.looks.add(image)
+        small = image.copy()
+        small.thumbnail((_SHOWN, _SHOWN))
+        self.shown.append(small)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Drawing `drawn` shows training picture `trained`; `how` is the pass that found it."""
+
+    drawn: int
+    trained: int
+    how: str
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found among `drawn` drawings and `trained` training pictures.
+
+    `nearest` and `distances` (N,) are each drawing's nearest training picture and how far it is;
+    `cliques` are lists of drawings of one prompt.
+    """
+
+    drawn: int
+    trained: int
+    copies: list[Copy]
+    nearest: npt.NDArray[np.int64]
+    distances: Floats
+    cliques: list[list[int]] = field(default_factory=list)
+
+    @property
+    def close(self) -> list[int]:
+        """Drawings nearer than CLOSE to a training picture that are no copies, nearest first."""
+        copied = {each.drawn for each in self.copies}
+        order = np.argsort(self.distances, kind="stable").tolist()
+        return [each for each in order if self.distances[each] <= CLOSE and each not in copied]
+
+    @property
+    def bound(self) -> float:
+        """The most of all drawings like these that may be copies, with 95 % confidence."""
+        return upper_bound(len({each.drawn for each in self.copies}), self.drawn)
+
+
+def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> Audit:
+    """Return which drawings are copies of training pictures.
+
+    With the prompt of each drawing, cliques are looked for too. The time grows with the square of
+    the number of pictures. A copy must agree everywhere: a cut-out object on another ground is not
+    found. A mirror image counts, for training may have mirrored the picture. What two people could
+    have made alike is taken for a copy: the same sign drawn larger on the same ground, or in nearly
+    its colours, or all of it lighter.
+    """
+    tiled = _tiles(drawn.looks.thumbnails)
+    nearest, distances = _nearest(tiled, _tiles(train.looks.thumbnails))
+    copies = _find_copies(drawn, train)
+    cliques = [] if prompts is None else _cliques(tiled, prompts)
+    return Audit(len(drawn), len(train), copies, nearest, distances, cliques)
+
+
+def upper_bound(found: int, tried: int) -> float:
+    """Return the one-sided 95 % upper limit of a share of which `found` of `tried` were seen.
+
+    Clopper and Pearson 1934, Biometrika 26: exact for independent trials; about 3 / tried where
+    none was found.
+    """
+    if found >= tried:
+        return 1.0
+    low, high = found / tried, 1.0
+    for _ in range(60):  # bisection halves the error each time
+        middle = (low + high) / 2
+        low, high = (middle, high) if _at_most(found, tried, middle) > 0.05 else (low, middle)
+    return high
+
+
+def _at_most(found: int, tried: int, share: float) -> float:
+    """Return the chance of at most `found` successes in `tried` trials."""
+    if share >= 1:
+        return 0.0
+    terms = (
+        math.lgamma(tried + 1)
+        - math.lgamma(count + 1)
+        - math.lgamma(tried - count + 1)
+        + count * math.log(share or 1e-300)
+        + (tried - count) * math.log1p(-share)
+        for count in range(found + 1)
+    )
+    return math.fsum(map(math.exp, terms))
+
+
+def _find_copies(drawn: Album, train: Album) -> list[Copy]:
+    """Return a copy for each drawing that has one, its most certain."""
+    firsts = {digest: row for row, digest in reversed(list(enumerate(train.looks.digests)))}
+    found = {
+        row: Copy(row, firsts[digest], "pixels")
+        for row, digest in enumerate(drawn.looks.digests)
+        if digest in firsts
+    }
+    both = np.concatenate([train.looks.thumbnails, drawn.looks.thumbnails])
+    spread = both.std(axis=(1, 2), dtype=np.float32)
+    rest = [
+        row
+        for row in range(len(both))
+        if spread[row] >= LEAST_SPREAD and row - len(train) not in found
+    ]
+    colours = np.concatenate([train.looks.colours, drawn.looks.colours])
+    for pair in near_copies(both[rest], colours[rest], rest):
+        row = pair.second - len(train)
+        if pair.first < len(train) <= pair.second and row not in found:
+            found[row] = Copy(row, pair.first, pair.how, pair.mirrored)
+    return [found[row] for row in sorted(found)]
+
+
+def _tiles(thumbnails: Bytes) -> Floats:
+    """Return thumbnails (N, 64, 64) as tiles (N, 16, 256) of luminance from 0 to 1."""
+    side = SIDE // TILES
+    parts = thumbnails.reshape(-1, TILES, side, TILES, side).swapaxes(2, 3)
+    tiles = parts.reshape(len(thumbnails), TILES**2, side**2).astype(np.float32)
+    return tiles / np.float32(255)
+
+
+def _distances(one: Floats, other: Floats) -> Floats:
+    """Return the root mean square difference of the worst tile (M, N) of tiles (M|N, 16, 256)."""
+    squares = np.einsum("mtp,mtp->mt", one, one)[:, None] + np.einsum("ntp,ntp->nt", other, other)
+    products = np.matmul(one.swapaxes(0, 1), other.transpose(1, 2, 0)).transpose(1, 2, 0)
+    worst = (squares - 2 * products).max(2) / one.shape[2]
+    return np.asarray(np.sqrt(worst.clip(0)), np.float32)
+
+
+def _nearest(drawn: Floats, train: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
+    best = np.full(len(drawn), np.inf, np.float32)
+    where = np.zeros(len(drawn), np.int64)
+    for first in range(0, len(train), _CHUNK):
+        for start in range(0, len(drawn), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            apart = _distances(drawn[rows], train[first : first + _CHUNK])
+            place, least = apart.argmin(1), apart.min(1)
+            nearer = least < best[rows]
+            where[rows] = np.where(nearer, first + place, where[rows])
+            best[rows] = np.where(nearer, least, best[rows])
+    return where, best
+
+
+def _cliques(tiles: Floats, prompts: Sequence[str]) -> list[list[int]]:
+    """Return, of each prompt, a largest found set of at least CLIQUE drawings that are all close.
+
+    It grows greedily from the drawing with the most close ones, so that it may miss a larger one.
+    """
+    rows: dict[str, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        rows.setdefault(prompt, []).append(row)
+    found = []
+    for members in rows.values():
+        if len(members) < CLIQUE:
+            continue
+        near = _distances(tiles[members], tiles[members]) <= CLOSE
+        kept: list[int] = []
+        for each in np.argsort(-near.sum(1), kind="stable").tolist():
+            if all(near[each, other] for other in kept):
+                kept.append(each)
+        if len(kept) >= CLIQUE:
+            found.append(sorted(members[each] for each in kept))
+    return found

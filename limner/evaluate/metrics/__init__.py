@@ -1,0 +1,1 @@
+"""Metrics of pictures, and the networks whose features they compare."""

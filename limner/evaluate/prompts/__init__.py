@@ -1,0 +1,1 @@
+"""Measuring a model by prompts of any kind."""

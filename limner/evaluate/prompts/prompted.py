@@ -1,0 +1,290 @@
+"""MAIN PATH of a measurement by prompts: prompts -> pictures -> features -> figures.
+
+A figure carries its network in its name and its interval beside it; the Conditions say the rest of
+what a number depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from limner.evaluate.intervals import Z, wilson
+from limner.evaluate.metrics.agreement import clip_scores, r_precision
+from limner.evaluate.metrics.networks import Network
+from limner.evaluate.metrics.pictures import distributions
+from limner.evaluate.prompts.prompt_files import Asked
+from limner.evaluate.resampling import LEAST, Estimate, bootstrap_mean, jackknife, share_of, too_few
+from limner.finish.rank import SCORE
+from limner.images import to_images
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH = 32
+SEEDS = 10_000_000  # between the seeds of two measurements: 10,000 prompts of 1,000 tries
+TRIES = 1000
+NEIGHBOURS_NEED = 6  # pictures of each set, for the five neighbours of density and coverage
+
+Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
+Watch = Callable[[str, int, int], None]  # stage, done, in all
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture and what was asked for; `score` is 100 times the cosine, None without a CLIP."""
+
+    asked: Asked
+    seed: int
+    image: Image
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number with its interval; `better` is "higher" or "lower", `about` what it says."""
+
+    name: str
+    estimate: Estimate
+    better: str
+    about: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the name, the estimate's fields and which way is better."""
+        return {"name": self.name, **self.estimate.to_json(), "better": self.better}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All pictures in the order of their prompts, the figures, and CLIP scores by kind."""
+
+    shown: list[Shown]
+    figures: list[Figure]
+    kinds: dict[str, Estimate]
+    notes: tuple[str, ...] = ()
+
+    def by_score(self) -> list[Shown]:
+        """Return the pictures with a score, the best first."""
+        scored = [each for each in self.shown if each.score is not None]
+        return sorted(scored, key=lambda each: -_rank(each.score))
+
+
+def seeds_of(count: int, seed: int, best_of: int) -> list[list[int]]:
+    """Return the seeds of each prompt's tries; no two prompts or measurements share any."""
+    return [
+        [seed * SEEDS + place * TRIES + attempt for attempt in range(best_of)]
+        for place in range(count)
+    ]
+
+
+def draw_prompts(
+    draw: Draw,
+    asked: Sequence[Asked],
+    *,
+    seed: int = 0,
+    best_of: int = 1,
+    clip: Any = None,
+    watch: Watch = lambda stage, done, total: None,
+) -> list[Shown]:
+    """Draw each prompt `best_of` times and keep what `clip` finds to fit best, with its score.
+
+    Pictures are drawn BATCH at a time. Without a CLIP there is no score, and best_of must be 1.
+    """
+    tries = [
+        (place, each)
+        for place, seeds in enumerate(seeds_of(len(asked), seed, best_of))
+        for each in seeds
+    ]
+    kept: dict[int, Shown] = {}
+    for first in range(0, len(tries), BATCH):
+        watch("drawing", first, len(tries))
+        group = tries[first : first + BATCH]
+        texts = [asked[place].text for place, _ in group]
+        images = to_images(draw(texts, [each for _, each in group]))
+        scores = _scores(clip, images, texts)
+        for (place, each), image, score in zip(group, images, scores, strict=True):
+            before = kept.get(place)
+            if before is None or _rank(score) > _rank(before.score):
+                kept[place] = Shown(asked[place], each, image, score)
+    watch("drawing", len(tries), len(tries))
+    return [kept[place] for place in range(len(asked))]
+
+
+def choose_best(draw: Draw, clip: Any, best_of: int) -> Draw:
+    """Return how to draw each prompt `best_of` times and keep what `clip` finds to fit best.
+
+    The tries of a seed have seeds of their own, which other seeds of a measurement do not.
+    """
+    if best_of == 1:
+        return draw
+
+    def drawing(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
+        kept = []
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            tries = [seed * TRIES + attempt for attempt in range(best_of)]
+            images = draw([prompt] * best_of, tries)
+            cosines = clip.compare(to_images(images), [prompt])[:, 0]
+            kept.append(images[int(cosines.argmax())])
+        return torch.stack(kept)
+
+    return drawing
+
+
+def measure(
+    shown: Sequence[Shown],
+    *,
+    network: Network | None = None,
+    clip: Network | None = None,
+    texts: Tensor | None = None,
+    reference: Tensor | None = None,
+    watch: Watch = lambda stage, done, total: None,
+) -> tuple[list[Figure], dict[str, Estimate]]:
+    """Return the figures that can be had, and the CLIP score by kind of prompt.
+
+    `clip` and `texts` (N, D), the sentences' vectors, give CLIP score and R-precision; `network`
+    gives the Vendi score and, where it knows classes, the Inception Score; with `reference`, the
+    features of real pictures, the distances to them. Raises UsageError for fewer than LEAST.
+    """
+    if len(shown) < LEAST:
+        raise too_few(len(shown))
+    figures: list[Figure] = []
+    kinds: dict[str, Estimate] = {}
+    pictures = [each.image for each in shown]
+    seen: dict[str, Tensor] = {}
+    if clip is not None and texts is not None:
+        seen[clip.sha256] = clip.features(pictures, lambda *at: watch("features", *at))
+        figures += _agreement(seen[clip.sha256], texts, shown, clip)
+        kinds = _by_kind(clip_scores(seen[clip.sha256], texts), shown)
+    if network is not None:
+        features = seen.get(network.sha256)
+        if features is None:
+            features = network.features(pictures, lambda *at: watch("features", *at))
+        figures += variety(features, network)
+        if reference is not None:
+            figures += distances(features, reference, network)
+    return figures, kinds
+
+
+def variety(features: Tensor, network: Network) -> list[Figure]:
+    """Return the Vendi score and, of a network that knows classes, the Inception Score."""
+    count = len(features)
+    found = [
+        Figure(
+            network.title("Vendi score"),
+            jackknife(lambda rows: distributions.vendi_score(features[rows]), count),
+            "higher",
+            "how many quite different pictures the set is worth",
+        )
+    ]
+    if network.classify is not None:
+        with torch.inference_mode():
+            shares = network.classify(features)
+        found.append(
+            Figure(
+                network.title("Inception Score"),
+                jackknife(lambda rows: distributions.inception_score(shares[rows]), count),
+                "higher",
+                "sure and varied classes, over all pictures at once",
+            )
+        )
+    return found
+
+
+def distances(features: Tensor, reference: Tensor, network: Network) -> list[Figure]:
+    """Return FID, KID and, of enough pictures, precision, recall, density and coverage."""
+    count = len(features)
+
+    def estimate(statistic: Callable[[Tensor], float]) -> Estimate:
+        return jackknife(lambda rows: statistic(features[rows]), count)
+
+    def frechet(drawn: Tensor) -> float:
+        return distributions.frechet_distance(drawn, reference)
+
+    found = [
+        Figure(network.title("FID"), estimate(frechet), "lower", "distance of fitted Gaussians"),
+        Figure(
+            network.title("KID"),
+            _kernel_distance(features, reference),
+            "lower",
+            "squared distance by a kernel, without bias; the interval is that of its subsets",
+        ),
+    ]
+    if min(count - count // 10 - 1, len(reference)) < NEIGHBOURS_NEED:
+        return found
+    near = distributions.Neighbours(reference, features)
+
+    def share(method: Callable[[Tensor], tuple[float, float]], part: int) -> Estimate:
+        return jackknife(lambda rows: method(torch.from_numpy(rows))[part], count)
+
+    real = len(reference)
+    precision, recall = (share(near.precision_recall, part) for part in (0, 1))
+    density, coverage = (share(near.density_coverage, part) for part in (0, 1))
+    shares = (
+        ("precision", _widened(precision, count), "drawn pictures that look real"),
+        ("recall", _widened(recall, real), "real pictures that could be drawn"),
+        ("coverage", _widened(coverage, real), "real pictures with a drawn one near"),
+        ("density", density, "how densely drawn ones lie among real; can pass 1"),
+    )
+    return [*found, *(Figure(network.title(name), value, "higher", about)
+                      for name, value, about in shares)]  # fmt: skip
+
+
+def _kernel_distance(features: Tensor, reference: Tensor) -> Estimate:
+    """Return KID; its subsets are halves, which spread as the whole does, where both have two."""
+    kernel, spread = distributions.kernel_distance(features, reference)
+    half = Z * spread if min(len(features), len(reference)) >= 4 else math.inf
+    return Estimate(kernel, kernel - half, kernel + half, len(features))
+
+
+def _widened(share: Estimate, judged: int) -> Estimate:
+    """Return the share with the wider of its own interval and Wilson's for `judged` pictures.
+
+    A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
+    """
+    low, high = wilson(round(share.value * judged), judged)
+    return Estimate(
+        share.value, max(0.0, min(low, share.low)), min(1.0, max(high, share.high)), share.n
+    )
+
+
+def _agreement(
+    pictures: Tensor, texts: Tensor, shown: Sequence[Shown], clip: Network
+) -> list[Figure]:
+    sentences = [each.asked.text for each in shown]
+    scores = bootstrap_mean(clip_scores(pictures, texts).numpy())
+    found = [Figure(clip.title("CLIP score"), scores, "higher", "100 x cosine, not below 0")]
+    if len(set(sentences)) > 1:
+        right = share_of(r_precision(pictures, texts, sentences).numpy())
+        about = f"own sentence nearest of {min(100, len(set(sentences)))}"
+        found.append(Figure(clip.title("R-precision"), right, "higher", about))
+    return found
+
+
+def _by_kind(scores: Tensor, shown: Sequence[Shown]) -> dict[str, Estimate]:
+    kinds = list(dict.fromkeys(each.asked.kind for each in shown))
+    return {
+        kind: bootstrap_mean(
+            [
+                float(score)
+                for score, each in zip(scores, shown, strict=True)
+                if each.asked.kind == kind
+            ]
+        )
+        for kind in kinds
+    }
+
+
+def _scores(clip: Any, images: Sequence[Image], texts: Sequence[str]) -> list[float | None]:
+    if clip is None:
+        return [None] * len(images)
+    cosines: Tensor = (clip.see(images) * clip.encode_texts(texts)).sum(1)
+    return (SCORE * cosines.double()).tolist()
+
+
+def _rank(score: float | None) -> float:
+    return -math.inf if score is None else score

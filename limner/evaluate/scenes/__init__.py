@@ -1,0 +1,1 @@
+"""The scene score: what drawn scenes show, read without a trained judge."""

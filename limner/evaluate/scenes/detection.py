@@ -1,0 +1,172 @@
+"""Reading a picture: the scene that explains it best, found by analysis by synthesis.
+
+No trained judge: grounds, sprites, colours and places form a closed set, so every one is tried.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.nouns import nouns
+from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT, Thing
+from limner.data.scenes.sprites import find_font
+from limner.errors import UsageError
+from limner.evaluate.scenes.matching import PAINTS, SLOTS, sprite_bank
+
+FAIR = 0.1  # an object is there when its gain reaches this share of what a perfect one gains
+MISSING = 0.5  # share of that perfect gain which a place without its object costs a hypothesis
+BATCH = 128
+_GROUNDS = 3  # likely grounds that are tried in full
+_NEAR = 1.5  # a ground is likely when its error is below this many times the least
+_TOLERANCE = 0.1  # differences well above this are taken for an object in front of the ground
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a picture shows: a ground and no, one or two things.
+
+    `relation` says how the first of two things stands to the second; `explained` in [0, 1] is the
+    share of the difference from the bare ground that the things account for.
+    """
+
+    background: str
+    things: tuple[Thing, ...] = ()
+    relation: str | None = None
+    explained: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Hypothesis:
+    """One layout's best things for one picture; higher totals explain more."""
+
+    total: float
+    things: tuple[Thing, ...]
+    relation: str | None = None
+
+
+class Reader:
+    """Reads pictures; those over 64 pixels wide are averaged down to 64 first.
+
+    Raises DataError without the font.
+    """
+
+    def __init__(self, font: str | None = None, size: int = UNIT) -> None:
+        self.bank = sprite_bank(find_font(font), min(size, UNIT))
+
+    def read(self, images: Tensor) -> list[Reading]:
+        """Return what each of the images (N, 3, H, H) in [-1, 1] shows.
+
+        Raises UsageError for other shapes and for pictures smaller than the bank's size.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
+            raise UsageError(
+                f"pictures have the shape {tuple(images.shape)}; expected (N, 3, H, H)"
+            )
+        if images.shape[-1] < self.bank.size:
+            raise UsageError(
+                f"pictures are {images.shape[-1]} pixels wide; expected {self.bank.size} or more"
+            )
+        return [reading for part in images.split(BATCH) for reading in self._read(part)]
+
+    @torch.inference_mode()
+    def _read(self, images: Tensor) -> list[Reading]:
+        pictures = (images.float().clamp(-1, 1) + 1) / 2
+        pictures = F.interpolate(pictures, size=(self.bank.size,) * 2, mode="area")
+        owners, grounds = self.find_grounds(pictures)
+        gains = self.bank.gains(pictures[owners], grounds)
+        differences = (pictures[owners] - self.bank.grounds[grounds]).square().sum((1, 2, 3))
+        found: list[tuple[float, Reading]] = [(math.inf, Reading(""))] * len(pictures)
+        for index, (owner, ground) in enumerate(
+            zip(owners.tolist(), grounds.tolist(), strict=True)
+        ):
+            best = _explain(gains[index], self.bank.energies[ground])
+            difference = float(differences[index])
+            error = difference - best.total
+            if error < found[owner][0]:
+                explained = min(max(best.total / max(difference, 1e-6), 0.0), 1.0)
+                reading = Reading(BACKGROUNDS[ground], best.things, best.relation, explained)
+                found[owner] = (error, reading)
+        return [reading for _, reading in found]
+
+    def find_grounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the likely grounds of pictures (N, 3, size, size) in [0, 1].
+
+        Two tensors (M,) int64, M from N to 3 N: which picture, and a ground it may stand on. The
+        error of a pixel saturates, since objects cover a part of the ground.
+        """
+        errors = []
+        for ground in self.bank.grounds:
+            square = (pictures - ground).square().mean(1)
+            errors.append((square / (square + _TOLERANCE**2)).mean((1, 2)))
+        best = torch.stack(errors, dim=1).topk(_GROUNDS, dim=1, largest=False)
+        owners, ranks = (best.values <= best.values[:, :1] * _NEAR + 1e-3).nonzero(as_tuple=True)
+        return owners, best.indices[owners, ranks]
+
+
+def _explain(gains: Tensor, energies: Tensor) -> _Hypothesis:
+    """Choose the layout with the greatest total gain; both tensors are (slots, nouns, paints)."""
+    costs = torch.maximum(gains, -MISSING * energies)
+    there = gains >= FAIR * energies
+    hypotheses = [
+        *_single_hypotheses(gains, there),
+        *_group_hypotheses(costs, there),
+        *_pair_hypotheses(costs, there),
+    ]
+    return max(hypotheses, key=lambda each: each.total)
+
+
+def _single_hypotheses(gains: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
+    for size, place in SINGLE.items():
+        slot = SLOTS.index(place)
+        best = int(gains[slot].argmax())
+        seen = bool(there[slot].flatten()[best])
+        things = (_thing(best, size=size),) if seen else ()
+        yield _Hypothesis(float(gains[slot].max()), things)
+
+
+def _group_hypotheses(costs: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
+    for places in GROUP.values():
+        slots = [SLOTS.index(place) for place in places]
+        total = costs[slots].sum(0)
+        best = int(total.argmax())
+        seen = int(there[slots].flatten(1)[:, best].sum())
+        yield _Hypothesis(float(total.max()), (_thing(best, count=seen),) if seen else ())
+
+
+def _pair_hypotheses(costs: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
+    for relation, places in PAIR.items():
+        slots = [SLOTS.index(place) for place in places]
+        top = costs[slots].amax(-1).topk(2, dim=1)  # the two things are never the same noun
+        options = [
+            (
+                float(top.values[0, i] + top.values[1, j]),
+                int(top.indices[0, i]),
+                int(top.indices[1, j]),
+            )
+            for i in range(2)
+            for j in range(2)
+            if top.indices[0, i] != top.indices[1, j]
+        ]
+        total, *chosen = max(options)
+        flat = [
+            noun * len(PAINTS) + int(costs[slot, noun].argmax())
+            for slot, noun in zip(slots, chosen, strict=True)
+        ]
+        things = tuple(
+            _thing(best)
+            for slot, best in zip(slots, flat, strict=True)
+            if there[slot].flatten()[best]
+        )
+        yield _Hypothesis(total, things, relation if len(things) == 2 else None)
+
+
+def _thing(candidate: int, *, size: str = "normal", count: int = 1) -> Thing:
+    noun, paint = divmod(candidate, len(PAINTS))
+    return Thing(nouns()[noun].singular, PAINTS[paint], size=size, count=count)

@@ -1,0 +1,125 @@
+"""The prompts of the scene score: a fixed mixture of scenes whose captions tell the background."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count as count_up
+
+from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.captions import caption
+from limner.data.scenes.scene import Graph, new_combinations, sample_graph, scene_rng
+from limner.errors import UsageError, did_you_mean, quote
+
+LEVEL = 3  # counts and pairs, no drawing styles
+SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance")
+SEED_LIMIT = 2**32
+LEAST, MOST = 10, 10_000
+_NEW = {"coloured": "colour", "count": "count", "pair": "relation"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A scene to ask for and how it is asked for in two languages."""
+
+    graph: Graph
+    english: str
+    chinese: str
+
+
+def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
+    """Return `count` prompts of a split: 20 % counts, 20 % pairs, the rest single objects.
+
+    Half of the single objects are coloured. In "held_out" every one is, in a colour the object
+    never has in training; its counts are held-out (object, count) pairs and its pairs held-out
+    relations. The same arguments give the same prompts. UsageError for a count out of range.
+    """
+    check_count(count)
+    open_places = _quotas(count, split == "held_out")
+    prompts = []
+    for index in count_up():
+        rng = scene_rng(split, index, seed, LEVEL)
+        graph = sample_graph(split, rng, LEVEL)
+        kind = kind_of(graph)
+        if not open_places[kind] or not _is_wanted(graph, kind, split):
+            continue
+        open_places[kind] -= 1
+        prompts.append(Prompt(graph, _tell(graph, "en", rng), _tell(graph, "zh", rng)))
+        if len(prompts) == count:
+            break
+    return prompts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
+
+    Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
+    """
+
+    count: int = 300
+    seed: int = 0
+    size: int = 64
+    sets: tuple[str, ...] = SETS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise UsageError(
+                f"seed is {self.seed}; expected a whole number from 0 to {SEED_LIMIT - 1}",
+                param="seed",
+            )
+        for name in self.sets:
+            if name not in SETS:
+                hint = did_you_mean(name, SETS)
+                raise UsageError(f"unknown set {quote(name)}; expected {', '.join(SETS)}{hint}")
+
+
+def check_count(count: int) -> None:
+    """Raise UsageError when a set can't have this many prompts."""
+    if not LEAST <= count <= MOST:
+        raise UsageError(
+            f"count {count} is out of range; give {LEAST} to {MOST} prompts", param="count"
+        )
+
+
+def shuffle(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts with each one replaced by another of its kind: the floor's questions."""
+    places: dict[str, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        places.setdefault(kind_of(prompt.graph), []).append(index)
+    moved = list(prompts)
+    for indices in places.values():
+        half = len(indices) // 2
+        for place, source in zip(indices, indices[half:] + indices[:half], strict=True):
+            moved[place] = prompts[source]
+    return moved
+
+
+def _quotas(count: int, held_out: bool) -> dict[str, int]:
+    counts = pairs = count // 5
+    singles = count - counts - pairs
+    coloured = singles if held_out else singles // 2
+    return {"natural": singles - coloured, "coloured": coloured, "count": counts, "pair": pairs}
+
+
+def kind_of(graph: Graph) -> str:
+    """Return the kind of a scene's prompt: natural, coloured, count or pair."""
+    if graph.kind != "single":
+        return graph.kind
+    return "coloured" if graph.things[0].colour else "natural"
+
+
+def _is_wanted(graph: Graph, kind: str, split: str) -> bool:
+    return split != "held_out" or _NEW[kind] in new_combinations(graph)
+
+
+def _tell(graph: Graph, language: str, rng: random.Random) -> str:
+    """Return a caption that names the background: one that another background would change."""
+    other = replace(graph, background=BACKGROUNDS[graph.background == BACKGROUNDS[0]])
+    twin = random.Random()
+    while True:
+        twin.setstate(rng.getstate())
+        text = caption(graph, language, rng)
+        if caption(other, language, twin) != text:
+            return text

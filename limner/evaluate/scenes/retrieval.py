@@ -1,0 +1,121 @@
+"""What a CLIP knows of scenes: retrieval, swapped twins and zero-shot objects, in both languages.
+
+Every trial is made of held-out combinations, which training never shows; all are pure functions of
+the settings. Numbers are shares of right answers, 0 to 1.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limner.data.batches.batches import graph_at, to_tensor
+from limner.data.scenes.captions import LANGUAGES, caption
+from limner.data.scenes.hard_negatives import swap_colours
+from limner.data.scenes.nouns import noun_index, nouns
+from limner.data.scenes.scene import (
+    COLOURLESS,
+    Graph,
+    is_held_out_colour,
+    render,
+)
+from limner.data.scenes.sprites import find_font
+
+AMONG = 100  # pictures that a caption chooses from
+NAMES = {"en": "english", "zh": "chinese"}
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Graphs to be judged: rows of `retrieval` in groups, pairs with `twins`, single `objects`."""
+
+    retrieval: tuple[tuple[Graph, ...], ...]
+    pairs: tuple[Graph, ...]
+    objects: tuple[Graph, ...]
+
+    @classmethod
+    def make(cls, number: int, *, seed: int = 0, level: int = 4) -> "Trials":
+        """Draw `number` scenes of each kind; retrieval takes whole groups of AMONG, or all."""
+        among = min(AMONG, number)
+        different = _different(seed, level)
+        groups = [[next(different) for _ in range(among)] for _ in range(number // among)]
+        pairs = _pairs(seed)
+        single = (graph_at("held_out", index, seed, 1) for index in count())
+        shown = (graph for graph in single if graph.style not in COLOURLESS)
+        return cls(
+            tuple(tuple(group) for group in groups),
+            tuple(next(pairs) for _ in range(number)),
+            tuple(next(shown) for _ in range(number)),
+        )
+
+
+def judge(clip: Any, trials: Trials) -> dict[str, float]:
+    """Return how often a CLIP pipeline is right, by kind of trial and language.
+
+    `retrieval_*`: a caption finds its picture among up to AMONG different ones; `twins_*`: a
+    picture is nearer to its caption than to the same with colours exchanged; `objects_*`: the
+    noun among all nouns, without a caption.
+    """
+    found = {f"retrieval_{NAMES[language]}": 0.0 for language in LANGUAGES}
+    for group in trials.retrieval:
+        pictures = _see(clip, group)
+        for language in LANGUAGES:
+            texts = clip.encode_texts(_captions(group, language))
+            right = (texts @ pictures.T).argmax(1).cpu() == torch.arange(len(group))
+            found[f"retrieval_{NAMES[language]}"] += float(right.float().mean())
+    for name in found:
+        found[name] /= len(trials.retrieval)
+    pictures = _see(clip, trials.pairs)
+    wrong = [swapped for graph in trials.pairs if (swapped := swap_colours(graph))]
+    for language in LANGUAGES:
+        true, false = (
+            (clip.encode_texts(_captions(graphs, language)) * pictures).sum(1)
+            for graphs in (trials.pairs, wrong)
+        )
+        found[f"twins_{NAMES[language]}"] = float((true > false).float().mean())
+    pictures = _see(clip, trials.objects)
+    wanted = torch.tensor([noun_index()[graph.things[0].noun] for graph in trials.objects])
+    for language in LANGUAGES:
+        names = [noun.singular if language == "en" else noun.chinese for noun in nouns()]
+        named = (pictures @ clip.label_vectors(names).T).argmax(1).cpu()
+        found[f"objects_{NAMES[language]}"] = float((named == wanted).float().mean())
+    return found
+
+
+def _see(clip: Any, graphs: tuple[Graph, ...]) -> Tensor:
+    font = find_font()
+    pictures = np.stack([render(graph, clip.size, font=font) for graph in graphs])
+    vectors: Tensor = clip.encode_images(to_tensor(pictures))
+    return vectors
+
+
+def _captions(graphs: Sequence[Graph], language: str) -> list[str]:
+    # The same choices for a graph and its twin: only what differs is told otherwise.
+    return [
+        caption(graph, language, random.Random(f"{language}/{number}"))
+        for number, graph in enumerate(graphs)
+    ]
+
+
+def _different(seed: int, level: int) -> Iterator[Graph]:
+    met = set()
+    for index in count():
+        graph = graph_at("held_out", index, seed, level)
+        if graph not in met:
+            met.add(graph)
+            yield graph
+
+
+def _pairs(seed: int) -> Iterator[Graph]:
+    """Yield pairs in two told colours, one of them held out for its object."""
+    for index in count():
+        graph = graph_at("held_out", index, seed, 5)
+        if swap_colours(graph) and any(
+            is_held_out_colour(thing.noun, thing.colour) for thing in graph.things
+        ):
+            yield graph

@@ -1,0 +1,250 @@
+"""MAIN PATH of the scene score: prompts -> pictures -> readings -> judgements -> scores.
+
+| set      | pictures                                     | judged against          |
+|----------|----------------------------------------------|-------------------------|
+| seen     | drawn, English, combinations of the training | their own scenes        |
+| held_out | drawn, English, combinations never trained   | their own scenes        |
+| chinese  | drawn, the scenes of `seen` in Chinese       | their own scenes        |
+| ceiling  | the true pictures of `seen`                  | their own scenes        |
+| codec    | the same, through the codec and back         | their own scenes        |
+| varied   | drawn like the true pictures of `seen`       | their own scenes        |
+| shuffled | those of `seen`                              | other scenes, same kind |
+| chance   | none: what guessing scores                   |                         |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from limner.data.scenes.scene import Graph, render
+from limner.evaluate.intervals import Score
+from limner.evaluate.metrics.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
+from limner.evaluate.metrics.pictures import psnr, ssim
+from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
+from limner.evaluate.scenes.detection import Reader, Reading
+from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
+from limner.evaluate.scenes.prompts import MOST, SETS, Plan, Prompt, collect_prompts, shuffle
+from limner.images import to_images, to_tensor
+from limner.types import Codec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from limner.evaluate.metrics.networks import Network
+    from limner.evaluate.prompts.prompted import Figure
+
+DRAWN = ("seen", "held_out", "chinese")  # of prompts
+BATCH = 32
+
+Vary = Callable[[Sequence["Image"], Sequence[int]], Tensor]  # pictures, seeds -> as Draw
+Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
+Watch = Callable[[str, int, int], None]  # set, pictures done, pictures in all
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture, what was asked for, what it shows, and whether that is right.
+
+    `image` is (3, H, W) uint8.
+    """
+
+    prompt: str
+    asked: Graph
+    shown: Reading
+    judgements: Judgements
+    image: Tensor
+
+    @property
+    def share(self) -> float:
+        """Which share of all judgements of the picture is right."""
+        marks = [right for answers in self.judgements.values() for right in answers]
+        return sum(marks) / len(marks)
+
+
+@dataclass(frozen=True)
+class SceneScores:
+    """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured.
+
+    `differs` is how far pixels of `varied` are from their pictures, the mean of absolute
+    differences in [0, 1]; `rfid` how far features are through the codec, and `likelihoods` how
+    unlikely the prior finds the true pictures of what was drawn, each None where not measured.
+    """
+
+    answers: dict[str, list[Answer]]
+    codec: dict[str, float] | None
+    seed: int
+    differs: float | None = None
+    rfid: Figure | None = None
+    likelihoods: Likelihoods | None = None
+
+    @property
+    def scores(self) -> dict[str, dict[str, Score]]:
+        """The scores by set and aspect, `chance` last."""
+        measured = {
+            name: tally(answer.judgements for answer in answers)
+            for name, answers in self.answers.items()
+        }
+        return measured | {"chance": chance()}
+
+    @property
+    def kept(self) -> Score | None:
+        """In which share of `varied` single objects both object and background are kept."""
+        single = [each.judgements for each in self.answers.get("varied", ())]
+        marks = [(*each["object"], *each["background"]) for each in single if each.get("object")]
+        return Score.measured(sum(map(all, marks)), len(marks)) if marks else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as plain JSON values."""
+        return {
+            name: {aspect: score.to_json() for aspect, score in row.items()}
+            for name, row in self.scores.items()
+        }
+
+
+def score_scenes(
+    draw: Draw,
+    plan: Plan,
+    *,
+    codec: Codec | None = None,
+    vary: Vary | None = None,
+    prior: TokenPrior | None = None,
+    network: Network | None = None,
+    font: str | None = None,
+    watch: Watch = lambda name, done, total: None,
+) -> SceneScores:
+    """Draw the plan's prompts with `draw`, read the pictures and score them.
+
+    Without a codec there is no set `codec`, without `vary` no set `varied`, without `prior` no
+    likelihood, without `network` no rFID. Picture i of a set is drawn with the seed
+    plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
+    """
+    scenes = _Scenes(plan, font)
+    seen = scenes.seen
+    scorer = _Scorer(draw, plan, Reader(font, plan.size), watch)
+    drawn = [name for name in DRAWN if name in plan.sets]
+    wanted = ["seen", *drawn] if "shuffled" in plan.sets else drawn
+    answers = {name: scorer.drawn(name, scenes.prompts(name)) for name in dict.fromkeys(wanted)}
+    quality: dict[str, float] | None = None
+    differs: float | None = None
+    rfid: Figure | None = None
+    if {"ceiling", "codec", "varied"} & set(plan.sets):
+        answers["ceiling"] = scorer.judged(seen, scenes.truth)
+        if codec is not None and "codec" in plan.sets:
+            copies = reconstruct(codec, scenes.truth)
+            answers["codec"] = scorer.judged(seen, copies)
+            measures = {"psnr": psnr, "ssim": ssim}
+            quality = {
+                name: float(measure(copies, scenes.truth).mean())
+                for name, measure in measures.items()
+            }
+            if network is not None:
+                rfid = reconstruction_distance(network, copies, scenes.truth)
+        if vary is not None and "varied" in plan.sets:
+            varied = scorer.varied(scenes.truth, vary)
+            answers["varied"] = scorer.judged(seen, varied)
+            differs = float((varied - scenes.truth).abs().mean()) / 2
+    if "shuffled" in plan.sets:
+        answers["shuffled"] = _rejudge(answers["seen"], shuffle(seen))
+    likelihoods = None
+    if prior is not None and drawn:
+        sets = {name: scenes.asked(name) for name in drawn}
+        likelihoods = measure_prior(prior, sets, watch=watch)
+    kept = {name: answers[name] for name in SETS if name in plan.sets and name in answers}
+    return SceneScores(kept, quality, plan.seed, differs, rfid, likelihoods)
+
+
+def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -> Tensor:
+    """Return the pictures that the graphs stand for as (N, 3, size, size) in [-1, 1]."""
+    from PIL import Image
+
+    return to_tensor([Image.fromarray(render(graph, size, font=font)) for graph in graphs])
+
+
+@dataclass(frozen=True)
+class _Scenes:
+    """The prompts of a plan and their true pictures, made when they are first asked for."""
+
+    plan: Plan
+    font: str | None
+
+    @cached_property
+    def seen(self) -> list[Prompt]:
+        return collect_prompts("validation", self.plan.count, self.plan.seed)
+
+    @cached_property
+    def held_out(self) -> list[Prompt]:
+        return collect_prompts("held_out", self.plan.count, self.plan.seed)
+
+    @cached_property
+    def truth(self) -> Tensor:
+        return self._pictures(self.seen)
+
+    def prompts(self, name: str) -> list[Prompt]:
+        return self.held_out if name == "held_out" else self.seen
+
+    def asked(self, name: str) -> Asked:
+        prompts = self.prompts(name)
+        pictures = self._pictures(prompts) if name == "held_out" else self.truth
+        return _texts(name, prompts), pictures
+
+    def _pictures(self, prompts: list[Prompt]) -> Tensor:
+        return true_pictures([each.graph for each in prompts], self.plan.size, self.font)
+
+
+@dataclass(frozen=True)
+class _Scorer:
+    draw: Draw
+    plan: Plan
+    reader: Reader
+    watch: Watch
+
+    def drawn(self, name: str, prompts: list[Prompt]) -> list[Answer]:
+        texts = _texts(name, prompts)
+        return self.judged(prompts, self._all(name, texts, self.draw), texts)
+
+    def varied(self, truth: Tensor, vary: Vary) -> Tensor:
+        return self._all("varied", to_images(truth), vary)
+
+    def _all(self, name: str, asked: Sequence[Any], draw: Callable[..., Tensor]) -> Tensor:
+        seeds = [self.plan.seed * MOST + index for index in range(len(asked))]
+        parts = []
+        for first in range(0, len(asked), BATCH):
+            self.watch(name, first, len(asked))
+            group = slice(first, first + BATCH)
+            parts.append(draw(asked[group], seeds[group]).float().clamp(-1, 1))
+        self.watch(name, len(asked), len(asked))
+        return torch.cat(parts)
+
+    def judged(
+        self, prompts: list[Prompt], images: Tensor, texts: list[str] | None = None
+    ) -> list[Answer]:
+        texts = texts or [prompt.english for prompt in prompts]
+        pixels = images.add(1).mul(127.5).round().to(torch.uint8)
+        return [
+            Answer(text, prompt.graph, shown, judge(prompt.graph, shown), image)
+            for text, prompt, shown, image in zip(
+                texts, prompts, self.reader.read(images), pixels, strict=True
+            )
+        ]
+
+
+def _texts(name: str, prompts: list[Prompt]) -> list[str]:
+    return [prompt.chinese if name == "chinese" else prompt.english for prompt in prompts]
+
+
+def _rejudge(answers: list[Answer], others: list[Prompt]) -> list[Answer]:
+    return [
+        replace(
+            each,
+            prompt=other.english,
+            asked=other.graph,
+            judgements=judge(other.graph, each.shown),
+        )
+        for each, other in zip(answers, others, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Files: atomic writes, checked folders, safetensors, the hub."""

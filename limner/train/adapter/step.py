@@ -1,0 +1,252 @@
+"""The adapter's training step: a few captioned pictures, and what the model itself draws.
+
+The model is frozen; low-rank changes of its prior are learnt (LoRA, arXiv 2106.09685) and, if
+asked, of its codec's decoder.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.checkpoint.adapters import AdapterInfo, save_adapter
+from limner.data.batches.tokens import CodeCache, Codes, origin_of
+from limner.errors import ConfigError
+from limner.nn.lora import adaptable, attach
+from limner.registry import load_to_draw
+from limner.train.config.run import TrainConfig
+from limner.train.inputs.caches import Caches
+from limner.train.inputs.codes import OwnCodes
+from limner.train.inputs.own import OwnData
+from limner.train.inputs.pictures import pictures_of
+from limner.train.losses import RECONSTRUCTION
+from limner.train.optimizer import Average
+from limner.train.prior.memorised import Memory
+from limner.train.update import (
+    device_of,
+    optimizers_for,
+    parts_of,
+    precision,
+    save_memory,
+    scaler_of,
+    update,
+)
+
+ADAPTER_FILE = "adapter.safetensors"
+DRAWN_FILE = "drawn.safetensors"
+SHOWN = 8  # captions that are drawn to look at
+
+
+class AdaptStep:
+    """Next-code prediction of the new pictures, beside pictures that the model drew before.
+
+    The latter keep what it could (prior preservation, DreamBooth, Ruiz 2022, arXiv 2208.12242,
+    section 3.2). Half of them, or without a `word` all, were drawn without a caption: guidance
+    subtracts what the model draws without one, and must go on subtracting the old. The others were
+    drawn from the captions without the word, so that the word alone comes to mean the new. A
+    caption of the new pictures is never dropped.
+    """
+
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        self.config, self.adapt = config, config.adapt
+        self.pipeline: Any = load_to_draw(config.start_from)
+        if self.pipeline.family != "dalle":
+            raise ConfigError(
+                f"{config.start_from} is of the family {self.pipeline.family!r}, and adapters are "
+                "made for 'dalle'; give another model",
+                param="start_from",
+            )
+        self.device = device_of(config)
+        self.pipeline.to(self.device)
+        caches, self.own = Caches(config), data or OwnData(config)
+        as_the_model = replace(config, text_length=self.pipeline.text_length)
+        self.codes = OwnCodes(as_the_model, caches, self.own, self.pipeline.codec)
+        self.codes.rewrite(lambda captions: named(captions, self.adapt.word))
+        self.codes.read(self.pipeline.codec, self.pipeline.tokenizer)
+        self.notes = caches.notes
+        self.made_of = {**self.codes.made_of, "model": self.pipeline.info.sha256}
+        self.made_of["word"] = self.adapt.word
+        self.drawn = self._draw(Path(config.out) / DRAWN_FILE, caches)
+        parts = {"prior": self.pipeline.prior}
+        if self.adapt.decoder:
+            parts["codec.decoder"] = self.pipeline.codec.decoder
+        layers = {
+            f"{part}.{name}": layer
+            for part, module in parts.items()
+            for name, layer in adaptable(module, without=["text.body"]).items()
+        }
+        save_memory(self.pipeline, config)
+        self.changes = attach(layers, self.adapt.rank, self.adapt.alpha)
+        self.modules: dict[str, nn.Module] = {"adapter": self.changes}
+        self.averages = {"adapter": Average(self.changes.parameters(), config.loop.average)}
+        self.optimizers = optimizers_for(self.changes, config)
+        self.scaler = scaler_of(config)
+        self.judged = ("validation", -1)
+        self.pictures = None
+        if self.adapt.decoder:
+            self.pictures = pictures_of(config, self.pipeline.size, self.own)
+        self.batches: Iterator[tuple[Tensor, Tensor, Tensor | None]] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        pictures = self.pictures.batches(step) if self.pictures else None
+        self.own.begin(len(self.codes.rows), len(self.codes.held), fresh=step == 0)
+        self.batches = self._batches(step, pictures)
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update the changes once."""
+        text, codes, images = next(self.batches)
+        generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
+        codes = codes.to(self.device)
+        view = self.pipeline.prior.training_view(codes, generator, 0.0)
+        losses = self._losses(text.to(self.device), codes, view, images)
+        numbers = update(losses, self.optimizers, self.changes, step, self.config, self.scaler)
+        self.averages["adapter"].update(step)
+        return numbers
+
+    def _losses(
+        self, text: Tensor, codes: Tensor, view: Tensor | None, images: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Yield the loss of each part of a batch, weighted by its share."""
+        for rows, share in parts_of(len(text), self.config):
+            with precision(self.config):
+                seen = None if view is None else view[rows]
+                yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
+        if images is None:
+            return
+        codec = self.pipeline.codec
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                shown = images[rows].to(self.device)
+                output, _, _ = codec(shown)
+                yield RECONSTRUCTION[codec.likelihood](output.float(), shown) * share
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return the mean nats a code: of held-out pictures, and of what the model drew before.
+
+        The second rises as the adapter makes the model forget.
+        """
+        held, drawn = self.codes.validation["validation"], self.drawn
+        return {"validation": self._loss(held), "preserved": self._loss(drawn)}
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Return pictures of up to 8 captions, held-out ones first."""
+        prompts = self.codes.prompts()[:SHOWN]
+        for row in self.codes.rows[: SHOWN - len(prompts)]:
+            prompts.append(self.codes.encoded[0].captions[row][0])
+        return self.pipeline.draw_many(prompts, range(len(prompts)))
+
+    @torch.no_grad()
+    def repeated(self, samples: Tensor) -> list[str]:
+        """Return what to tell of samples that repeat the new pictures."""
+        return self._memory.repeated(samples)
+
+    @cached_property
+    def _memory(self) -> Memory:
+        return Memory(self.pipeline.codec, self.codes.train)
+
+    def export(self, out: Path) -> None:
+        """Write the averaged changes as `adapter.safetensors`."""
+        info = self.pipeline.info
+        stated = AdapterInfo(
+            info.sha256, info.name, self.adapt.rank, self.adapt.alpha, self.adapt.word
+        )
+        save_adapter(out / ADAPTER_FILE, self.changes.tensors(), stated)
+
+    def _batches(
+        self, step: int, pictures: Iterator[Tensor] | None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """Yield text, codes and pictures: a pure function of the step, as of every training."""
+        batch, seed = self.config.loop.batch, self.config.loop.seed
+        old = min(round(batch * self.adapt.preserve), batch - 1)
+        while True:
+            text, codes = taken(self.codes.train, step * (batch - old), batch - old, seed)
+            if old:
+                other, drawn = taken(self.drawn, step * old, old, seed)
+                text, codes = torch.cat([text, other]), torch.cat([codes, drawn])
+            width = max(1, int((text != 0).sum(1).max()))
+            yield text[:, -width:], codes, None if pictures is None else next(pictures)
+            step += 1
+
+    @torch.no_grad()
+    def _draw(self, path: Path, caches: Caches) -> CodeCache:
+        """Return pictures that the frozen model draws, as codes: those of the file, or anew."""
+        pipeline, seed = self.pipeline, self.config.loop.seed
+        captions = self._old_captions()
+        ids = torch.zeros(self.adapt.drawn, pipeline.text_length, dtype=torch.long)
+        if captions:
+            ids[: len(captions)] = pipeline.tokenizer.batch(captions, pipeline.text_length)
+        origin = {**self.made_of, "drawn": len(ids), "seed": seed}
+        if path.exists() and not caches.outdated(path, origin_of(path), origin):
+            return CodeCache.load(path)
+        found = []
+        for rows in torch.arange(len(ids)).split(pipeline.prior.rows_at_once):
+            text = ids[rows].to(self.device)
+            sampling = replace(pipeline.defaults, guidance=0.0)
+            if text.any():  # a picture without a caption is drawn the same with guidance
+                sampling = pipeline.defaults
+            seeds = [seed * 1_000_003 + row for row in rows.tolist()]
+            *_, codes = pipeline.prior.stream(text, sampling, seeds)
+            found.append(codes.cpu())
+        cache = CodeCache(torch.cat(found).int(), ids[:, None].int())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cache.save(path, origin)
+        return cache
+
+    def _old_captions(self) -> list[str]:
+        """Return captions without the word, for half of the pictures; without a word none."""
+        if not self.adapt.word:
+            return []
+        captions = [
+            unnamed(text, self.adapt.word)
+            for row in self.codes.rows
+            for text in self.codes.encoded[0].captions[row]
+        ]
+        old = [text for text in dict.fromkeys(captions) if text]
+        return [old[number % len(old)] for number in range(self.adapt.drawn // 2)] if old else []
+
+    def _loss(self, cache: Codes) -> float:
+        total = 0.0
+        for first in range(0, len(cache), 64):
+            text, held = cache.read(torch.arange(first, min(first + 64, len(cache))))
+            with precision(self.config):
+                codes = held.long().to(self.device)
+                loss = self.pipeline.prior.loss(text.long().to(self.device), codes)
+            total += float(loss) * len(text)
+        return total / len(cache)
+
+
+def taken(cache: Codes, first: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return text (count, T) and codes of the next pictures: each comes once before any again."""
+    rows, chosen = [], []
+    for place in range(first, first + count):
+        epoch, index = divmod(place, len(cache))
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        rows.append(int(torch.randperm(len(cache), generator=generator)[index]))
+        chosen.append(cache.choose(generator)[rows[-1]])
+    text, codes = cache.read(torch.tensor(rows), torch.stack(chosen))
+    return text.long(), codes.long()
+
+
+def named(captions: Sequence[str], word: str) -> tuple[str, ...]:
+    """Return captions that all hold `word`: it comes first in those that lack it."""
+    if not word:
+        return tuple(captions)
+    return tuple(text if _standing(word).search(text) else f"{word}, {text}" for text in captions)
+
+
+def unnamed(caption: str, word: str) -> str:
+    """Return a caption without `word`; "" when nothing is left."""
+    return " ".join(_standing(word).sub(" ", caption, count=1).split()).strip(" ,")
+
+
+def _standing(word: str) -> re.Pattern[str]:
+    """Return what finds `word`, in any case, where it is no part of a longer English word."""
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", re.IGNORECASE)

@@ -1,0 +1,128 @@
+"""Naming what stands in each cell of a codec's grid: the codes are to say what a thing is.
+
+Pixels alone let a codec give back any shape that is near; a small head that must name noun, colour
+and style from the codes asks for the thing itself. The head is used in training alone.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from limner.data.batches.batches import PlacedScene, scene_batch
+from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.nouns import noun_index, nouns
+from limner.data.scenes.scene import COLOURLESS, UNIT, layout
+from limner.data.scenes.sprites import COLOURS, STYLES
+from limner.nn.ranks import ALONE, Share
+
+COLOUR_NAMES = (*COLOURS, "mixed")
+ANSWERS = (1 + len(nouns()), 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS))
+UNASKED = -100  # of no cell: the background behind an object, a silhouette's colour
+WIDTH = 256
+
+
+class CellNames(nn.Module):
+    """The decoder's vectors (B, D, h, w) to logits of noun, colour, style and background."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(dimensions, WIDTH, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(WIDTH, sum(ANSWERS), 1),
+        )
+
+    def forward(self, z: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits (B, answers, h, w) of each question; number 0 is that nothing stands.
+
+        A cell is asked with its neighbours, because an object's edge alone has no name.
+        """
+        logits: Tensor = self.body(z)
+        return logits.split(ANSWERS, dim=1)
+
+
+def keep_inputs(given: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """Return a hook that keeps in `given` what a module gets, where it has a gradient.
+
+    It knows the list alone: one that knew a training step would keep the step, and the workers of
+    its data, from being freed.
+    """
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given[:] = [inputs[0]] if inputs[0].requires_grad else []
+
+    return keep
+
+
+def naming_loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats of the questions, over the cells that they ask.
+
+    `labels` is (B, 4, h, w) as `cell_labels` makes them.
+    """
+    losses = [
+        F.cross_entropy(each.float(), labels[:, number], ignore_index=UNASKED)
+        for number, each in enumerate(logits)
+        if bool((labels[:, number] != UNASKED).any())
+    ]
+    return torch.stack(losses).mean()
+
+
+def named_rightly(logits: Sequence[Tensor], labels: Tensor) -> list[float]:
+    """Return the share of cells with an object whose noun, colour and style are named rightly."""
+    found = []
+    for number, each in enumerate(logits[:3]):
+        asked = labels[:, number] > 0
+        found.append(float((each.argmax(1) == labels[:, number])[asked].float().mean()))
+    return found
+
+
+def cell_labels(scenes: Sequence[PlacedScene], side: int) -> Tensor:
+    """Return int64 (B, 4, side, side): noun, colour, style and background of each cell.
+
+    A cell belongs to the last object painted over its middle. 0 is no object, UNASKED what the cell
+    does not show.
+    """
+    labels = torch.zeros(len(scenes), len(ANSWERS), side, side, dtype=torch.long)
+    middles = (torch.arange(side) + 0.5) * UNIT / side
+    for row, (graph, (right, down)) in enumerate(scenes):
+        labels[row, 3] = BACKGROUNDS.index(graph.background)
+        style = 1 + STYLES.index(graph.style)
+        for box in layout(graph, UNIT):
+            thing = graph.things[box.thing]
+            left, top = box.left + right * UNIT, box.top + down * UNIT
+            columns = (middles >= left) & (middles < left + box.side)
+            rows = (middles >= top) & (middles < top + box.side)
+            colour = 1 + COLOUR_NAMES.index(thing.colour or thing.entry.colour)
+            if graph.style in COLOURLESS:
+                colour = UNASKED
+            values = (1 + noun_index()[thing.noun], colour, style, UNASKED)
+            where = rows[:, None] & columns
+            labels[row][:, where] = torch.tensor(values)[:, None]
+    return labels
+
+
+class NamedScenes(Dataset[tuple[Tensor, Tensor]]):
+    """Training batches by step with the labels of their cells, for a DataLoader."""
+
+    def __init__(
+        self,
+        batch: int,
+        side: int,
+        *,
+        size: int,
+        seed: int,
+        level: int,
+        jitter: int,
+        share: Share = ALONE,
+    ) -> None:
+        self.batch, self.side, self.share = batch, side, share
+        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return this rank's share of one step: (B, 3, size, size) and (B, 4, side, side)."""
+        first = step * self.batch
+        images, scenes = scene_batch("train", first, self.batch, **self.settings, share=self.share)
+        return images, cell_labels(scenes, self.side)

@@ -1,0 +1,294 @@
+"""The codec's training step: reconstruction, perceptual and, late, adversarial losses.
+
+One step for every codec: `codec.likelihood` chooses the reconstruction loss, and `codec.advance`
+follows the codec's own schedules.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.codecs import create_autoencoder
+from limner.codecs.discriminator import PatchDiscriminator
+from limner.codecs.features import FeatureNetwork
+from limner.errors import shorten
+from limner.evaluate.metrics.codes import code_use
+from limner.evaluate.metrics.pictures import WINDOW, psnr, ssim
+from limner.nn.efficientnet import EfficientNetLite
+from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
+from limner.train.config.run import CodecTraining, TrainConfig
+from limner.train.inputs.own import OwnData, open_data
+from limner.train.inputs.pictures import ScenePictures, pictures_of
+from limner.train.losses import (
+    RECONSTRUCTION,
+    adaptive_weight,
+    centred_cosine,
+    discriminator_loss,
+    perceptual_loss,
+    shrunk,
+)
+from limner.train.parts import CODEC_FILE, begun, fits, load_autoencoder, save_codec
+from limner.train.ranks.parallel import copies_that_agree, spread
+from limner.train.update import (
+    compiled,
+    device_of,
+    optimizers_for,
+    parts_of,
+    precision,
+    save_memory,
+    scaler_of,
+    update,
+)
+
+ACROSS = 16  # pictures in a row of the sheet of samples
+
+
+class CodecStep:
+    """Autoencoder step: pixel, perceptual and, late, adversarial loss (arXiv 2012.09841)."""
+
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        self.config = config
+        self.notes: list[str] = []
+        self.codec, self.codec_config = self._built()
+        self.device = device_of(config)
+        self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
+        self.size: int = self.codec.config.size
+        self.weights = config.codec_training
+        self.pictures = pictures_of(config, self.size, data or open_data(config))
+        self.made_of = dict(self.pictures.made_of)
+        self.modules: dict[str, nn.Module] = {"codec": self.codec}
+        if self.weights.decoder_only:
+            self.codec.requires_grad_(False)
+            self.codec.decoder.requires_grad_(True)
+        self._be_trained()
+        save_memory(self.codec, config)
+        self.spread = spread(self.codec, self.codec.forward, config)
+        self.averages = {"codec": self.spread.average(config.loop.average)}
+        self.optimizers = optimizers_for(self.codec, config)
+        self.features = frozen_features(self.weights, self.device)
+        self.discriminator: PatchDiscriminator | None = None
+        self.discriminator_optimizers: list[torch.optim.Optimizer] = []
+        self.reconstruction_loss = compiled(RECONSTRUCTION[self.codec.likelihood], config)
+        self.names: CellNames | None = None
+        self.given: list[Tensor] = []  # what the decoder got last, for the names
+        if self.weights.naming:
+            self._name()
+        self.codec_optimizers = list(self.optimizers)
+        self.scaler = scaler_of(config)
+        self.judged = ("psnr", 1)
+        if self.weights.adversarial:
+            self.discriminator = PatchDiscriminator().to(self.device)
+            self.judge_of_all = copies_that_agree(self.discriminator)
+            self.modules["discriminator"] = self.discriminator
+            self.discriminator_optimizers = optimizers_for(self.discriminator, config)
+            self.optimizers += self.discriminator_optimizers
+        self.batches: Iterator[Any] = iter(())
+
+    def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
+        if self.names is None:
+            self.batches = self.pictures.batches(step)
+        else:
+            assert isinstance(self.pictures, ScenePictures)  # the config says so
+            self.batches = self.pictures.named_batches(step, self.codec.grid[0])
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Update the codec once, and the discriminator once it has joined."""
+        self.codec.advance(step / self.config.loop.steps)
+        batch = next(self.batches)
+        images, labels = (batch, None) if self.names is None else batch
+        images = images.to(self.device)
+        judge = self.discriminator if step >= self.weights.adversarial_from else None
+        if judge is not None:
+            judge.requires_grad_(False)
+        numbers: dict[str, float] = {}
+        drawn: list[Tensor] = []
+        labels = None if labels is None else labels.to(self.device)
+        losses = self._losses(images, labels, judge, numbers, drawn)
+        numbers |= update(losses, self.codec_optimizers, self.codec, step, self.config, self.scaler)
+        self.averages["codec"].update(step)
+        if judge is not None:
+            numbers["discriminator"] = self._judge(judge, images, torch.cat(drawn), step)
+        return numbers
+
+    def _losses(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        judge: nn.Module | None,
+        numbers: dict[str, float],
+        drawn: list[Tensor],
+    ) -> Iterator[Tensor]:
+        """Yield the loss of each part of a batch, weighted by its share; note what was drawn."""
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                part = images[rows]
+                output, _, auxiliary = self.spread.run(part)
+                drawn.append(self.codec.picture(output))
+                loss = self.reconstruction_loss(output.float(), part)
+                if self.weights.perceptual:
+                    loss = loss + self._perceptual(drawn[-1], part, share, numbers)
+                if labels is not None:
+                    loss = loss + self._naming(labels[rows], share, numbers)
+                if judge is not None:
+                    adversarial = -judge(drawn[-1]).mean()
+                    weight = torch.tensor(self.weights.adversarial)
+                    if self.weights.adaptive:
+                        last = self.codec.last_layer
+                        weight = weight * adaptive_weight(loss, adversarial, last)
+                        numbers["adversarial_weight"] = float(weight)
+                    loss = loss + weight * adversarial
+                drawn[-1] = drawn[-1].detach()
+                yield (loss + auxiliary) * share
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Return PSNR and SSIM on held-out pictures, and how codes are used, or the latent's scale.
+
+        Shares of codes used and perplexities are means over token maps and groups. Pictures smaller
+        than a window of SSIM have none.
+        """
+        codec, coded, seen = self.codec, [], []
+        measures = {"psnr": psnr} | ({"ssim": ssim} if codec.config.size >= WINDOW else {})
+        numbers: dict[str, list[Tensor]] = {name: [] for name in measures}
+        with self._measured():
+            for held in self.pictures.held_out(self.config.data.held_for_validation):
+                images = held.to(self.device)
+                coded.append(codec.latent(images)[0] if codec.continuous else codec.encode(images))
+                if codec.continuous:
+                    reconstruction = codec.decode_latent(coded[-1])
+                else:
+                    reconstruction = codec.decode(coded[-1])
+                for name, measure in measures.items():
+                    numbers[name].append(measure(reconstruction, images))
+                if isinstance(self.features, EfficientNetLite):
+                    pair = (self.features.vectors(each) for each in (reconstruction, images))
+                    seen.append(torch.stack([each.float() for each in pair]))
+        found = {name: float(torch.cat(values).mean()) for name, values in numbers.items()}
+        if seen:
+            ours, theirs = torch.cat(seen, dim=1)
+            found["feature_cosine"] = float(centred_cosine(ours, theirs).mean())
+        if codec.continuous:
+            return found | {"latent_deviation": float(torch.cat(coded).std())}
+        use = code_use(torch.cat(coded), codec)
+        return found | {"codes_used": use.used, "perplexity": use.perplexity}
+
+    @torch.no_grad()
+    def samples(self) -> Tensor:
+        """Return 32 held-out pictures, or all of fewer, above their reconstructions."""
+        images = torch.cat(list(self.pictures.held_out(2 * ACROSS))).to(self.device)
+        with self._measured():
+            reconstruction = self.codec.reconstruct(images)
+        rows = zip(images.split(ACROSS), reconstruction.split(ACROSS), strict=True)
+        return torch.cat([_filled(part) for pair in rows for part in pair])
+
+    def export(self, out: Path) -> None:
+        """Write `codec.safetensors` with the averaged weights."""
+        half = self.weights.half
+        save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=half)
+
+    def _built(self) -> tuple[Any, dict[str, Any]]:
+        """Return a codec and its config: new, that of `start_from`, or new with weights of that."""
+        config, values = self.config, dict(self.config.codec)
+        if not config.start_from:
+            return create_autoencoder(values), values
+        given, given_config = load_autoencoder(config.start_from)
+        if not values:
+            given.requires_grad_(True)  # a whole model comes frozen, as it is drawn with
+            return given, given_config
+        codec, tensors = create_autoencoder(values), given.state_dict()
+        wanted = codec.state_dict()
+        fitting = {
+            name: begun(value, tensors[name])
+            for name, value in wanted.items()
+            if name in tensors and fits(value, tensors[name])
+        }
+        codec.load_state_dict(fitting, strict=False)
+        self.notes.append(
+            f"{len(fitting)} of the {len(wanted)} tensors of the codec begin as those of "
+            f"{shorten(config.start_from, 120)}, which have their names and shapes, or smaller "
+            "ones; the others are new"
+        )
+        return codec, values
+
+    def _be_trained(self) -> None:
+        # A codec whose codes may not change makes them as it will when it is used.
+        self.codec.train(not self.weights.decoder_only)
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        self.codec.eval()
+        try:
+            with precision(self.config):
+                yield
+        finally:
+            self._be_trained()
+
+    def _name(self) -> None:
+        """Set up the head that names what the codes of a cell stand for, and learns with them."""
+        self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
+        self.naming_of_all = copies_that_agree(self.names)
+        self.modules["names"] = self.names
+        self.optimizers += optimizers_for(self.names, self.config)
+        self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))
+
+    def _naming(self, labels: Tensor, share: float, numbers: dict[str, float]) -> Tensor:
+        logits = self.naming_of_all(self.given.pop())
+        loss = naming_loss(logits, labels)
+        told = dict(zip(("noun", "colour", "style"), named_rightly(logits, labels), strict=True))
+        _note(numbers, told | {"naming": float(loss.detach())}, share)
+        return self.weights.naming * loss
+
+    def _perceptual(
+        self, drawn: Tensor, images: Tensor, share: float, numbers: dict[str, float]
+    ) -> Tensor:
+        assert self.features is not None
+        side = self.weights.perceptual_size
+        drawn, images = shrunk(drawn, side), shrunk(images, side)
+        with torch.no_grad():
+            targets = self.features(images)
+        loss = perceptual_loss(self.features(drawn), targets)
+        _note(numbers, {"perceptual": float(loss.detach())}, share)
+        return self.weights.perceptual * loss
+
+    def _judge(self, judge: nn.Module, images: Tensor, drawn: Tensor, step: int) -> float:
+        judge.requires_grad_(True)
+        losses = self._judgements(images, drawn)
+        ours = self.discriminator_optimizers
+        return update(losses, ours, judge, step, self.config, self.scaler)["loss"]
+
+    def _judgements(self, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
+        for rows, share in parts_of(len(images), self.config):
+            with precision(self.config):
+                real, fake = self.judge_of_all(images[rows]), self.judge_of_all(drawn[rows])
+                yield discriminator_loss(real.float(), fake.float()) * share
+
+
+def _filled(row: Tensor) -> Tensor:
+    """Return a row of the sheet at its full length, with white pictures after the last."""
+    white = row.new_ones((ACROSS - len(row), *row.shape[1:]))
+    return torch.cat((row, white))
+
+
+def _note(numbers: dict[str, float], values: dict[str, float], share: float) -> None:
+    """Add a part's share of the means of a batch."""
+    for name, value in values.items():
+        numbers[name] = numbers.get(name, 0.0) + share * value
+
+
+def frozen_features(
+    weights: CodecTraining, device: torch.device
+) -> FeatureNetwork | EfficientNetLite | None:
+    """Return the network whose features the perceptual loss compares; None where there is none."""
+    network: FeatureNetwork | EfficientNetLite
+    if weights.features:
+        network = EfficientNetLite.installed()
+    elif weights.perceptual_weights:
+        network = FeatureNetwork.load(weights.perceptual_weights)
+    else:
+        return None
+    return network.requires_grad_(False).eval().to(device)

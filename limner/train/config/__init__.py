@@ -1,0 +1,1 @@
+"""A run's file as checked dataclasses."""

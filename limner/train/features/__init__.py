@@ -1,0 +1,1 @@
+"""The perceptual features, trained."""

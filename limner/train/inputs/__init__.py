@@ -1,0 +1,1 @@
+"""What runs learn from: pictures, codes, captions and caches of them."""

@@ -1,0 +1,146 @@
+"""The pictures that a codec's run sees: emoji scenes, or pictures of one's own."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+from limner.data.batches.batches import PictureBatches, picture_batch, stream
+from limner.data.batches.picture_store import (
+    MEMORY_LIMIT,
+    Bad,
+    Shelf,
+    ShelfBatches,
+    note_bad,
+    open_shelf,
+    to_floats,
+)
+from limner.data.sources.base import IndexedSource
+from limner.data.sources.opening import Source
+from limner.nn.ranks import share_here
+from limner.train.codec.naming import NamedScenes
+from limner.train.config.run import TrainConfig
+from limner.train.inputs.own import OwnData
+
+AT_ONCE = 64  # pictures measured together
+
+
+class CodecPictures(Protocol):
+    """Pictures (B, 3, size, size) in [-1, 1], as the codec's step asks for them.
+
+    `made_of` holds hashes of what must be the same to resume.
+    """
+
+    made_of: dict[str, str]
+
+    def batches(self, step: int) -> Iterator[Tensor]:
+        """Yield the batches of training from `step` on."""
+        ...
+
+    def held_out(self, count: int) -> Iterator[Tensor]:
+        """Yield the first `count` held-out pictures, or all where there are fewer, by batches."""
+        ...
+
+
+class ScenePictures:
+    """Emoji scenes, drawn as they are asked for."""
+
+    def __init__(self, config: TrainConfig, size: int) -> None:
+        self.config, self.size = config, size
+        self.made_of: dict[str, str] = {}
+
+    def batches(self, step: int) -> Iterator[Tensor]:
+        """Yield the batches of training from `step` on."""
+        data, loop = self.config.data, self.config.loop
+        dataset = PictureBatches(
+            loop.batch,
+            size=self.size,
+            seed=data.seed,
+            level=data.level,
+            jitter=data.jitter,
+            share=share_here(),
+        )
+        return stream(dataset, range(step, loop.steps), data.workers)
+
+    def named_batches(self, step: int, side: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the same batches with the labels (B, 4, side, side) of their cells."""
+        data, loop = self.config.data, self.config.loop
+        dataset = NamedScenes(
+            loop.batch,
+            side,
+            size=self.size,
+            seed=data.seed,
+            level=data.level,
+            jitter=data.jitter,
+            share=share_here(),
+        )
+        return stream(dataset, range(step, loop.steps), data.workers)
+
+    def held_out(self, count: int) -> Iterator[Tensor]:
+        """Yield `count` scenes of held-out combinations."""
+        level = self.config.data.level
+        for first in range(0, count, AT_ONCE):
+            rows = min(AT_ONCE, count - first)
+            yield picture_batch("held_out", first, rows, size=self.size, level=level)
+
+
+class OwnPictures:
+    """Pictures of one's own; those that fit in memory are read once, at the start of the run."""
+
+    def __init__(self, config: TrainConfig, size: int, data: OwnData) -> None:
+        self.config, self.data = config, data
+        self.first, *others = [source for source in data.sources if source is not None]
+        self.validation = others[0] if others else self.first
+        whole = open_shelf(self.first, size)
+        whole.hold(config.data.workers, MEMORY_LIMIT)
+        contents = whole.contents()
+        train, held = data.split([each.key for each in whole.samples], contents)
+        self.made_of = data.made_of
+        self.train, self.held = whole.part(train), whole.part(held)
+        if others:
+            self.held = open_shelf(self.validation, size)
+            self.held.hold(config.data.workers, MEMORY_LIMIT)
+            if whole.pixels is not None and self.held.pixels is not None:
+                data.compare(contents, self.held.contents())
+        most = config.data.held_for_validation
+        self.held = self.held.part(range(min(most, len(self.held))))
+
+    def batches(self, step: int) -> Iterator[Tensor]:
+        """Yield the batches of training from `step` on; DataError when more than 1 % is bad."""
+        workers, loop = self.config.data.workers, self.config.loop
+        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
+        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
+        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
+        batch = min(loop.batch, len(self.train))
+        seed, augment = self.config.data.seed, self.config.augment
+        dataset = ShelfBatches(self.train, batch, seed, augment, share_here())
+        return self._noted(stream(dataset, range(step, loop.steps), workers))
+
+    def held_out(self, count: int) -> Iterator[Tensor]:
+        """Yield the first `count` held-out pictures as they are, or all where there are fewer."""
+        for first in range(0, min(count, len(self.held)), AT_ONCE):
+            rows = range(first, min(first + AT_ONCE, count, len(self.held)))
+            pictures, _, bad = self.held.read(rows)
+            self._note(self.held, self.validation, bad)
+            yield to_floats(pictures)
+
+    def _noted(self, batches: Iterator[tuple[Tensor, list[Bad]]]) -> Iterator[Tensor]:
+        for images, bad in batches:
+            self._note(self.train, self.first, bad)
+            yield images
+
+    def _note(self, shelf: Shelf, source: Source, bad: list[Bad]) -> None:
+        """List pictures that could not be read; DataError when more than 1 % of a source is bad."""
+        before = len(source.losses)
+        note_bad(source.losses, shelf, bad)
+        if len(source.losses) == before:
+            return
+        self.data.list_bad()
+        if isinstance(source, IndexedSource):
+            lost = sum(each.code == "bad_picture" for each in source.losses.samples)
+            source.losses.check(len(source) - lost, source.place)
+
+
+def pictures_of(config: TrainConfig, size: int, data: OwnData | None) -> CodecPictures:
+    """Return what a codec's run learns from."""
+    return ScenePictures(config, size) if data is None else OwnPictures(config, size, data)

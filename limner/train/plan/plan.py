@@ -1,0 +1,143 @@
+"""What a run would need before it begins: memory on one or several ranks, FLOPs, time and cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from limner.codecs import create_autoencoder
+from limner.errors import ConfigError
+from limner.nn.devices import computes_bf16
+from limner.nn.ranks import Share
+from limner.text.tokenizer import Tokenizer
+from limner.train.config.run import TrainConfig
+from limner.train.inputs.caches import TOKENIZER_VOCABULARY
+from limner.train.plan.cost import Cost, cost_of_codec, cost_of_prior
+from limner.train.plan.hardware import GPUS, Hardware, this_processor
+from limner.train.plan.outline import outline_of
+
+FLOAT = 4  # bytes: weights, gradients and averages are kept in fp32
+
+
+def make_plan(
+    config: TrainConfig,
+    ranks: Sequence[int] = (1,),
+    prices: Mapping[str, float] | None = None,
+    hardware: Sequence[Hardware] | None = None,
+    *,
+    beside: Path | None = None,
+) -> dict[str, Any]:
+    """Return what a run of a codec or a prior needs, as plain values; nothing is trained or made.
+
+    `ranks` are numbers of processes to plan for, and `prices` what an hour of a piece of hardware
+    costs, by its name. A part that is yet to be trained is as the config says that makes it, looked
+    for near `beside`, the folder of this one. Raises ConfigError for another task or a batch that
+    ranks cannot share.
+    """
+    for count in ranks:
+        Share(0, count).of(config.loop.batch)
+    machines = (
+        [this_processor(config.loop.bf16 and computes_bf16("cpu")), *GPUS]
+        if hardware is None
+        else hardware
+    )
+    known = [each.name for each in machines]
+    for name in prices or ():
+        if name not in known:
+            raise ConfigError(f"a price is given for {name!r}; expected one of {', '.join(known)}")
+    cost, assumed = _cost_of(config, beside)
+    batch, steps = config.loop.batch, config.loop.steps
+    step = cost.per_picture * batch + cost.per_step
+    return {
+        "task": config.task,
+        "parameters": {**cost.parts, "trained": cost.trained, "frozen": cost.frozen},
+        "flops": {
+            "picture": cost.per_picture,
+            "optimizer": cost.per_step,
+            "step": step,
+            "run": step * steps,
+        },
+        "steps": steps,
+        "batch": batch,
+        "memory": [
+            {"ranks": count, "parallel": way, **memory(cost, config, count, way)}
+            for count in ranks
+            for way in (("ddp", "fsdp") if count > 1 and config.task == "prior" else ("ddp",))
+        ],
+        "hardware": [
+            _told(machine, count, cost, config, (prices or {}).get(machine.name))
+            for machine in machines
+            for count in ([1] if machine.alone else ranks)
+        ],
+        "assumed": assumed,
+    }
+
+
+def memory(cost: Cost, config: TrainConfig, ranks: int, parallel: str) -> dict[str, int]:
+    """Return the bytes that a step takes on the rank that needs most, which is the first.
+
+    With "fsdp" that rank also holds the whole averaged model, which it measures and writes.
+    """
+    every, loop = cost.trained + cost.frozen, config.loop
+    parts = ranks if parallel == "fsdp" else 1
+    found = {
+        "weights": FLOAT * (cost.frozen + -(-cost.trained // parts)),
+        "gradients": FLOAT * -(-cost.trained // parts),
+        "optimizer": -(-cost.optimizer // parts),
+        "average": FLOAT * -(-cost.trained // parts),
+        "activations": cost.activations * -(-loop.batch // (ranks * loop.accumulate)),
+        "half_copies": 2 * every if loop.bf16 or loop.fp16 else 0,
+        "exchange": FLOAT * cost.trained if ranks > 1 and parallel == "ddp" else 0,
+        "whole_model": FLOAT * cost.trained if parallel == "fsdp" else 0,
+    }
+    return found | {"total": sum(found.values())}
+
+
+def _told(
+    machine: Hardware, ranks: int, cost: Cost, config: TrainConfig, price: float | None
+) -> dict[str, Any]:
+    """Return the time and cost of a run; every rank does the whole of the optimiser's work."""
+    flops = cost.per_picture * config.loop.batch / ranks + cost.per_step
+    seconds = flops / (machine.rate * machine.utilisation)
+    hours = seconds * config.loop.steps / 3600
+    return {
+        "name": machine.name,
+        "ranks": ranks,
+        "peak_flops": machine.rate,
+        "utilisation": machine.utilisation,
+        "memory": machine.memory,
+        "source": machine.source,
+        "step_seconds": seconds,
+        "hours": hours,
+        "price_per_hour": price,
+        "cost": None if price is None else hours * ranks * price,
+    }
+
+
+def _cost_of(config: TrainConfig, beside: Path | None) -> tuple[Cost, list[str]]:
+    assumed = [
+        "activations are what the forward pass keeps; workspaces of kernels come on top",
+        "exchange between ranks, reading, validation and saves take no time",
+        "activations are kept, as without loop.checkpointing",
+    ]
+    if config.task not in ("codec", "prior"):
+        raise ConfigError(f"a plan is made of a codec or a prior, and this is a {config.task}")
+    if config.text.encoder:
+        raise ConfigError(
+            "a plan is made of a prior with its own text encoder; leave text.encoder out"
+        )
+    outline = outline_of(config, beside)
+    assumed += outline.assumed
+    if config.task == "codec":
+        return cost_of_codec(replace(config, codec=outline.codec)), assumed
+    held = Path(config.out) / "tokenizer.json"
+    if told := outline.prior.get("text_vocabulary"):
+        vocabulary = int(told)
+    elif held.exists():
+        vocabulary = Tokenizer.load(held).vocabulary
+    else:
+        vocabulary = TOKENIZER_VOCABULARY
+        assumed.append(f"the tokenizer will have {vocabulary} entries, the most it can")
+    assumed.append(f"every caption is {config.text_length} ids long; most are shorter")
+    as_new = replace(config, prior=outline.prior)
+    return cost_of_prior(as_new, create_autoencoder(dict(outline.codec)), vocabulary), assumed

@@ -1,0 +1,113 @@
+"""One module trained by all ranks: copies that agree (DDP), or one copy in slices (FSDP2)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.nn.ranks import as_the_first, share_here
+from limner.nn.transformer import Block
+from limner.train.config.run import TrainConfig
+from limner.train.optimizer import Average
+
+
+class Spread:
+    """A module as this rank trains it.
+
+    `run` computes with it so that gradients become those of the whole batch; `shown` is the plain
+    module that is measured, drawn from and written, by rank 0, while the averages stand in place.
+    Make optimisers after this: with FSDP the module has other parameters then.
+    """
+
+    def __init__(
+        self, module: nn.Module, run: Callable[..., Any], shown: nn.Module | None = None
+    ) -> None:
+        self.module, self.run = module, run
+        self.shown: Any = module if shown is None else shown
+
+    def average(self, decay: float) -> Average:
+        """Return the average of what is learnt of the module."""
+        learnt = [each for each in self.module.parameters() if each.requires_grad]
+        if self.shown is self.module:
+            return Average(learnt, decay)
+        return SlicedAverage(learnt, decay, self.module, self.shown)
+
+
+def spread(module: nn.Module, run: Callable[..., Any], config: TrainConfig) -> Spread:
+    """Return `module`, with which the function `run` computes, as the ranks of this run share it.
+
+    On one rank it is left as it is. Weights start as rank 0 has them.
+    """
+    if share_here().ranks == 1:
+        return Spread(module, run)
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.copy_(as_the_first(tensor.detach().clone()))
+    called = _Called(module, run)
+    if config.loop.parallel == "ddp":
+        return Spread(module, copies_that_agree(called))
+    shown = deepcopy(module)
+    if not share_here().first:
+        shown = shown.to("meta")
+    return Spread(module, _in_slices(called), shown)
+
+
+def copies_that_agree(module: nn.Module) -> nn.Module:
+    """Return a module whose backward pass leaves the mean gradient of all ranks on each of them."""
+    if share_here().ranks == 1 or not any(each.requires_grad for each in module.parameters()):
+        return module
+    return nn.parallel.DistributedDataParallel(module)
+
+
+class SlicedAverage(Average):
+    """The average of a module in slices; in place, it stands whole in rank 0's plain module."""
+
+    def __init__(
+        self, parameters: Iterable[Tensor], decay: float, module: nn.Module, shown: nn.Module
+    ) -> None:
+        super().__init__(parameters, decay)
+        self.module, self.shown = module, shown
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Gather the average into the module that is shown; all ranks must come here."""
+        first = share_here().first
+        learnt = [each for each in self.shown.parameters() if each.requires_grad]
+        with torch.no_grad():
+            for parameter, value in zip(learnt, self.values, strict=True):
+                whole = value.full_tensor()  # type: ignore[attr-defined]
+                if first:
+                    parameter.copy_(whole)
+            if first:
+                pairs = zip(self.shown.buffers(), self.module.buffers(), strict=True)
+                for theirs, ours in pairs:
+                    theirs.copy_(ours)
+        yield
+
+
+class _Called(nn.Module):
+    """A function of a module as a module's forward, which DDP and FSDP2 watch."""
+
+    def __init__(self, module: nn.Module, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.function(*inputs)
+
+
+def _in_slices(called: nn.Module) -> nn.Module:
+    """Slice every transformer block by itself, and what is left as one."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    device = next(called.parameters()).device.type
+    mesh = init_device_mesh(device, (share_here().ranks,))
+    for each in called.modules():
+        if isinstance(each, Block):
+            fully_shard(each, mesh=mesh)
+    fully_shard(called, mesh=mesh)
+    return called

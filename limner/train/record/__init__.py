@@ -1,0 +1,1 @@
+"""What a run writes down and watches: log, energy, signs of trouble."""

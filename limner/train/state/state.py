@@ -1,0 +1,217 @@
+"""Training state on disk: everything to go on exactly, as safetensors and JSON, never pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from limner.errors import CheckpointError, quote, shorten
+from limner.nn.ranks import share_here
+from limner.train.optimizer import Average
+from limner.train.ranks.group import by_the_first, wait_for_all
+from limner.train.ranks.shards import read_shards, write_shards
+from limner.train.state.checkpoint_dirs import (
+    STAGED,
+    damaged,
+    finish_generation,
+    newest_sound,
+    shown,
+    stage_generation,
+    write_generation,
+)
+
+FORMAT = 2
+TENSORS = "tensors.safetensors"
+INFORMATION = "state.json"
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    modules: dict[str, nn.Module],
+    averages: dict[str, Average],
+    optimizers: list[torch.optim.Optimizer],
+    extra: dict[str, Any],
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """Write `folder`/state whole or not at all; the state before stays as `state.old`.
+
+    One rank writes one file of tensors, several write shards; any number of ranks reads either.
+    Raises ResourceError when the disk refuses.
+    """
+    share = share_here()
+    random = "random" if share.ranks == 1 else f"random.{share.rank}"
+    tensors = {random: torch.get_rng_state(), **_tensors_of(modules, averages)}
+    for number, optimizer in enumerate(optimizers):
+        for index, entries in optimizer.state_dict()["state"].items():
+            for key, value in entries.items():
+                tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
+    information = {"limner_state": FORMAT, "step": step, "optimizers": _kinds(optimizers), **extra}
+    if scaler is not None:
+        information["scaler"] = scaler.state_dict()
+    if share.ranks > 1:
+        _save_together(folder, tensors, information | {"ranks": share.ranks})
+        return
+    files = {
+        TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
+        INFORMATION: json.dumps(information, indent=1).encode(),
+    }
+    write_generation(folder, files)
+
+
+def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[str, Any]) -> None:
+    first = share_here().first
+    if first:
+        stage_generation(folder)
+    wait_for_all()
+    write_shards(folder / STAGED, tensors)
+    if first:
+        finish_generation(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
+    wait_for_all()
+
+
+def load_state(
+    folder: Path,
+    modules: dict[str, nn.Module],
+    averages: dict[str, Average],
+    optimizers: list[torch.optim.Optimizer],
+    scaler: torch.amp.GradScaler | None = None,
+) -> dict[str, Any]:
+    """Put the newest sound state of `folder` back in place; return its JSON part, with the `step`.
+
+    `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
+    none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
+    """
+    kept, told = by_the_first(lambda: newest_sound(folder))
+    tensors, information = _read(kept, _known(modules, averages, optimizers))
+    kinds = _kinds(optimizers)
+    if (saved := information.get("optimizers", kinds)) != kinds:
+        raise _foreign(folder, f"optimizer ({quote(saved)}, and this run has {kinds})")
+    for name, module in modules.items():
+        try:
+            module.load_state_dict(_under(tensors, f"module.{name}."))
+        except RuntimeError as error:
+            first = shorten(" ".join(str(error).split()), 120)
+            raise _foreign(folder, f"model ({first})") from error
+    for name, average in averages.items():
+        values = _under(tensors, f"average.{name}.")
+        wanted = {str(index): value for index, value in enumerate(average.values)}
+        if not _alike(values, wanted):
+            raise _foreign(folder, f"set of trained weights ({name})")
+        for index, value in wanted.items():
+            value.copy_(values[index])
+    if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):
+        raise _foreign(folder, "number of optimizers")
+    for number, optimizer in enumerate(optimizers):
+        if not _restore(optimizer, _under(tensors, f"optimizer.{number}.")):
+            raise _foreign(folder, f"optimizer than this run's {kinds[number]}")
+    if scaler is not None:
+        if not isinstance(information.get("scaler"), dict):
+            raise _foreign(folder, "precision (it has no scale of fp16)")
+        scaler.load_state_dict(information["scaler"])
+    rank = share_here().rank
+    mine = tensors.get(f"random.{rank}", None if rank else tensors.get("random"))
+    if mine is None:  # more ranks than wrote it: chance of its own, not that of the first step
+        torch.manual_seed(torch.initial_seed() + int(information["step"]))
+    else:
+        torch.set_rng_state(mine)
+    return information | {"set_aside": told}
+
+
+def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, Average]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, average in averages.items():
+        tensors |= {f"average.{name}.{i}": value for i, value in enumerate(average.values)}
+    return tensors
+
+
+def _known(
+    modules: dict[str, nn.Module],
+    averages: dict[str, Average],
+    optimizers: list[torch.optim.Optimizer],
+) -> dict[str, Tensor]:
+    """Return tensors that lie as those of a state should, by their names; their values say nothing.
+
+    A moment lies as its parameter does.
+    """
+    known = _tensors_of(modules, averages)
+    for number, optimizer in enumerate(optimizers):
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        for index, parameter in enumerate(parameters):
+            for key in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+                known[f"optimizer.{number}.{index}.{key}"] = parameter.detach()
+    return known
+
+
+def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and the JSON of a state, with what every state has checked."""
+    fault = ""
+    try:
+        alone = share_here().ranks == 1 and not any(kept.glob("shard-*"))
+        tensors = load_file(kept / TENSORS) if alone else read_shards(kept, known)
+        information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        fault = shorten(" ".join(str(error).split()), 120)
+        raise damaged(kept, fault) from error
+    here = torch.get_rng_state()
+    found = tensors.get("random", tensors.get("random.0", torch.zeros(0)))
+    step = information.get("step") if isinstance(information, dict) else None
+    if type(step) is not int or step < 0:
+        fault = f"{INFORMATION} has no step"
+    elif (found.shape, found.dtype) != (here.shape, here.dtype):
+        fault = f"{TENSORS} has no random source of this torch"
+    if fault:
+        raise damaged(kept, fault)
+    return tensors, information
+
+
+def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> bool:
+    """Give an optimiser its moments back; false when they are not those of its parameters."""
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    muon = isinstance(optimizer, torch.optim.Muon)
+    moments = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            return False
+        if value.ndim and value.shape != parameters[int(index)].shape:
+            return False
+        entries.setdefault(int(index), {})[key] = value
+    if any(set(held) != moments for held in entries.values()):
+        return False
+    optimizer.load_state_dict(
+        {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    # Fused optimisers walk raw memory: a moment must lie in memory as its parameter does.
+    for parameter, held in optimizer.state.items():
+        for key, value in held.items():
+            if value.shape == parameter.shape:
+                held[key] = torch.empty_like(parameter).copy_(value)
+    return True
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _alike(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return found.keys() == wanted.keys() and all(
+        found[key].shape == wanted[key].shape for key in wanted
+    )
+
+
+def _kinds(optimizers: list[torch.optim.Optimizer]) -> list[str]:
+    return [type(optimizer).__name__ for optimizer in optimizers]
+
+
+def _foreign(folder: Path, what: str) -> CheckpointError:
+    return CheckpointError(
+        f"the state in {shown(folder)} belongs to another {what}; use the config it was made with"
+    )

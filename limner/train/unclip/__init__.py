@@ -1,0 +1,1 @@
+"""unCLIP's decoder, prior and upsampler, trained."""

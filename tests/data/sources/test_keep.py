@@ -1,0 +1,92 @@
+"""The list of `limner data clean` decides what training sees."""
+
+from pathlib import Path
+
+import pytest
+
+from limner.data.cleaning.clean import CleanConfig, clean
+from limner.data.sources.base import Losses, Sample, Source
+from limner.data.sources.keep import keep_lines, keep_only
+from limner.data.sources.opening import open_source
+from limner.errors import DataError
+from limner.train.config.run import DataConfig, LoopConfig, TrainConfig
+from limner.train.inputs.own import OwnData
+from tests.data.source_files import encoded, picture, write_image_folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Eight pictures, of which one is damaged and one is a copy of another."""
+    folder = tmp_path / "photos"
+    write_image_folder(folder, 8)
+    (folder / "003.png").write_bytes(b"no picture")
+    (folder / "005.png").write_bytes((folder / "004.png").read_bytes())
+    list(clean(open_source(str(folder), strict=False), tmp_path / "cleaned", CleanConfig()))
+    return folder
+
+
+def config_of(photos: Path, keep: str = "") -> TrainConfig:
+    data = DataConfig(source=str(photos), keep=keep)
+    return TrainConfig("codec", "run", data=data, loop=LoopConfig(batch=2))
+
+
+def test_what_clean_keeps_is_what_training_sees(photos: Path) -> None:
+    keep = photos.parent / "cleaned" / "keep.txt"
+    data = OwnData(config_of(photos, keep=str(keep)))
+    (source,) = data.sources
+    assert source is not None and source.total == 6
+    assert [sample.key for sample in source] == keep.read_text().splitlines()
+    assert {"003.png", "005.png"}.isdisjoint(sample.key for sample in source)
+    assert source.kind == "imagefolder" and len(source.losses) == 0
+    whole = OwnData(config_of(photos))
+    assert data.fingerprint != whole.fingerprint
+
+
+def test_a_list_of_other_data_is_refused(photos: Path, tmp_path: Path) -> None:
+    keep = tmp_path / "keep.txt"
+    keep.write_text("000.png\n900.png\r\n901.png\n")
+    with pytest.raises(DataError, match=r"keeps 2 of 3 samples that .* as '900.png', '901.png'"):
+        keep_only(open_source(str(photos), strict=False), keep)
+    keep.write_text("\n")
+    with pytest.raises(DataError, match="keeps no sample"):
+        keep_only(open_source(str(photos), strict=False), keep)
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            keep_only(open_source(str(photos), strict=False), path)
+
+
+ODD = ["a\nb.png", " c .png", "d\r.png", '"e".png', "f\udce9.png", "g\\n.png", "猫.png", "\t.png"]
+
+
+def test_any_name_that_clean_writes_is_read_back(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, name in enumerate([*ODD, "ok.png"]):
+        (folder / name).write_bytes(encoded(picture(seed)))
+        (folder / name).with_suffix(".txt").write_text(f"thing {seed}")
+    (folder / "bad\n.png").write_bytes(b"no picture")
+    (folder / "bad\n.txt").write_text("nothing")
+    config = CleanConfig(write=True)
+    list(clean(open_source(folder, strict=False), tmp_path / "cleaned", config))
+    data = OwnData(config_of(folder, keep=str(tmp_path / "cleaned" / "keep.txt")))
+    (source,) = data.sources
+    assert source is not None and {each.key for each in source} == {*ODD, "ok.png"}
+    assert open_source(tmp_path / "cleaned" / "pictures").total == len(ODD) + 1
+
+
+def test_a_list_holds_a_key_a_line() -> None:
+    assert keep_lines(["000.png", "x.tar/猫 1.png"]) == "000.png\nx.tar/猫 1.png\n".encode()
+    assert keep_lines(ODD).count(b"\n") == len(ODD)
+
+
+def test_a_stream_is_kept_as_it_comes(tmp_path: Path) -> None:
+    class Numbers(Source):
+        kind = "numbers"
+
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            return (Sample(f"{n}", ("x",), f"{n}", bytes) for n in range(5))
+
+    (tmp_path / "keep.txt").write_text("1\n3\n")
+    source = keep_only(Numbers("here", Losses(), "f", None), tmp_path / "keep.txt")
+    assert [sample.key for sample in source] == ["1", "3"]
+    assert source.fingerprint != "f" and source.describe()["kind"] == "numbers"

@@ -1,0 +1,67 @@
+"""Prompt files of three forms, and what is no prompt."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limner.errors import DataError
+from limner.evaluate.prompts.prompt_files import ANY, Asked, parse_prompts
+
+PARTI = [
+    "Prompt\tCategory\tChallenge\tNote",
+    "bond\tAbstract\tBasic\tBiology-inspired concepts",
+    '"a sign that says ""Hello"""\tWorld Knowledge\tWriting & Symbols\t',
+    "a cat",
+]
+
+
+def lines(*texts: str) -> list[tuple[int, str]]:
+    return list(enumerate(texts, 1))
+
+
+def test_a_line_is_a_prompt() -> None:
+    assert parse_prompts(lines("a red  apple", "红苹果"), "p.txt") == [
+        Asked("a red apple"), Asked("红苹果"),
+    ]  # fmt: skip
+
+
+def test_partiprompts() -> None:
+    assert parse_prompts(lines(*PARTI), "PartiPrompts.TSV") == [
+        Asked("bond", "Abstract"),
+        Asked('a sign that says "Hello"', "World Knowledge"),
+        Asked("a cat", ANY),
+    ]
+
+
+def test_geneval() -> None:
+    row = {"tag": "two_object", "include": [{"class": "bench", "count": 1}], "prompt": "a bench"}
+    found = parse_prompts(lines(json.dumps(row), '{"prompt": "x"}'), "geneval.jsonl")
+    assert found == [Asked("a bench", "two_object"), Asked("x", ANY)]
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "told"),
+    [
+        ("a.tsv", ["Text\tCategory", "x\ty"], "no column Prompt"),
+        ("a.tsv", ["Prompt"], "holds no prompt"),
+        ("a.tsv", ["Category\tPrompt", "x"], "line 2: the prompt is empty"),
+        ("a.jsonl", ['{"prompt": "x"}', "{"], "line 2 is no prompt"),
+        ("a.jsonl", ['{"text": "x"}'], "line 1 is no prompt"),
+        ("a.jsonl", ["[" * 100_000], "line 1 is no prompt"),
+        ("a.txt", ["\u200b"], "line 1: the prompt is empty"),
+    ],
+)
+def test_what_is_no_prompt_is_told_with_its_line(name: str, texts: list[str], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        parse_prompts(lines(*texts), name)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=4), st.sampled_from(["tsv", "jsonl", "txt"]))
+def test_any_text_is_prompts_or_refused(texts: list[str], suffix: str) -> None:
+    try:
+        found = parse_prompts(lines(*texts), f"p.{suffix}")
+    except DataError:
+        return
+    assert all(each.text.strip() and each.kind for each in found)

@@ -1,0 +1,95 @@
+"""Judgements: what counts as right and wrong."""
+
+import pytest
+
+from limner.data.scenes.scene import Graph, Thing
+from limner.evaluate.scenes.detection import Reading
+from limner.evaluate.scenes.judging import ASPECTS, DETAILS, chance, judge, tally
+
+RED_CAR = Thing("car", "red")
+
+
+def shown(*things: Thing, background: str = "snow", relation: str | None = None) -> Reading:
+    return Reading(background, things, relation)
+
+
+@pytest.mark.parametrize(
+    ("reading", "found", "painted", "ground"),
+    [
+        (shown(RED_CAR), True, True, True),
+        (shown(Thing("car", "red", size="small")), True, True, True),
+        (shown(Thing("car", "blue")), True, False, True),
+        (shown(Thing("bus", "red")), False, True, True),
+        (shown(Thing("strawberry")), False, True, True),  # naturally red
+        (shown(Thing("strawberry", "blue")), False, False, True),
+        (shown(Thing("car", "red", count=3), background="beach"), True, True, False),
+        (shown(), False, False, True),
+        (shown(RED_CAR, Thing("dog"), relation="left"), False, False, True),
+    ],
+)
+def test_single_objects(reading: Reading, found: bool, painted: bool, ground: bool) -> None:
+    assert judge(Graph((RED_CAR,), "snow"), reading) == {
+        "background": (ground,),
+        "object": (found,),
+        "colour": (painted,),
+    }
+
+
+def test_a_colour_that_was_not_asked_for_is_not_judged() -> None:
+    assert "colour" not in judge(Graph((Thing("car"),), "snow"), shown(RED_CAR))
+
+
+@pytest.mark.parametrize(
+    ("reading", "right"),
+    [
+        (shown(Thing("car", count=3)), True),
+        (shown(Thing("dog", count=3)), True),
+        (shown(Thing("car", count=2)), False),
+        (shown(Thing("car")), False),
+        (shown(), False),
+    ],
+)
+def test_counts(reading: Reading, right: bool) -> None:
+    judgements = judge(Graph((Thing("car", count=3),), "snow"), reading)
+    assert set(judgements) == {"background", "object_in_counts", "count"}
+    assert judgements["count"] == (right,)
+
+
+@pytest.mark.parametrize(
+    ("reading", "objects", "painted", "right"),
+    [
+        (shown(RED_CAR, Thing("dog"), relation="left"), (True, True), True, True),
+        (shown(Thing("car"), Thing("dog"), relation="left"), (True, True), True, True),
+        (shown(Thing("car", "blue"), Thing("dog"), relation="left"), (True, True), False, True),
+        (shown(Thing("dog"), RED_CAR, relation="left"), (True, True), True, False),
+        (shown(RED_CAR, Thing("dog"), relation="above"), (True, True), True, False),
+        (shown(RED_CAR, Thing("cat"), relation="left"), (True, False), True, False),
+        (shown(Thing("dog")), (False, True), False, False),
+        (shown(), (False, False), False, False),
+    ],
+)
+def test_pairs(reading: Reading, objects: tuple[bool, bool], painted: bool, right: bool) -> None:
+    if reading.things and reading.things[0] == Thing("car"):
+        assert Thing("car").entry.colour == "red", "the noun table says what a natural car shows"
+    assert judge(Graph((RED_CAR, Thing("dog")), "snow", relation="left"), reading) == {
+        "background": (True,),
+        "object_in_pairs": objects,
+        "colour_in_pairs": (painted,),
+        "relation": (right,),
+    }
+
+
+def test_a_tally_counts_judgements() -> None:
+    pair = Graph((RED_CAR, Thing("dog")), "snow", relation="left")
+    scores = tally([judge(pair, shown(Thing("dog"))), judge(Graph((RED_CAR,), "snow"), shown())])
+    assert (scores["object_in_pairs"].value, scores["object_in_pairs"].n) == (0.5, 2)
+    assert (scores["object"].value, scores["object"].n) == (0.0, 1)
+    assert (scores["count"].value, scores["count"].n) == (None, 0)
+    assert set(scores) == {*ASPECTS, *DETAILS}
+
+
+def test_chance_is_small_and_complete() -> None:
+    scores = chance()
+    assert set(scores) == {*ASPECTS, *DETAILS}
+    assert scores["count"].value == 0.25
+    assert all(0 < (score.value or 0) <= 0.25 for score in scores.values())
