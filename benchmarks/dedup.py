@@ -32,10 +32,11 @@ from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import group, near_copies
 from limner.data.copies.hashes import join
 from limner.data.scenes.captions import caption
-from limner.data.scenes.scene import COLOURLESS, Graph, render, sample_graph, scene_rng
+from limner.data.scenes.graph import COLOURLESS, Graph, sample_graph, scene_rng
+from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import COLOURS
 from limner.data.sources.opening import open_source
-from limner.evaluate.intervals import wilson
+from limner.evaluate.resampling import wilson
 
 SEED = 11
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.evaluate.intervals import Score
+from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.detection import Reader
 from limner.evaluate.scenes.judging import judge
 from limner.evaluate.scenes.prompts import Prompt, collect_prompts

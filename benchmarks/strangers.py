@@ -26,7 +26,7 @@ from typing import Any
 
 import limner
 from limner.errors import LimnerError
-from limner.evaluate.intervals import wilson
+from limner.evaluate.resampling import wilson
 from limner.evaluate.scenes.detection import Reader, Reading
 from limner.evaluate.scenes.judging import colour_of
 from limner.images import to_tensor

@@ -12,7 +12,8 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from limner.errors import ResourceError, quote
-from limner.images import encode_png, write_new
+from limner.files.atomic import write_new
+from limner.images import encode_png
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -191,7 +191,7 @@ class Picture:
 
     def save(self, path: str | Path, *, metadata: bool = True) -> None:
         """Write a PNG whole or not at all, replacing `path`; ResourceError when that fails."""
-        from limner.images import write_atomically
+        from limner.files.atomic import write_atomically
 
         write_atomically(path, self.to_png(metadata=metadata))
 

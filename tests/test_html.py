@@ -8,9 +8,10 @@ from PIL import Image
 
 from limner import html as pages
 from limner.errors import ResourceError
+from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.prompts.conditions import Conditions, Reference
 from limner.evaluate.prompts.prompt_files import Asked
-from limner.evaluate.prompts.prompted import Figure, Measurement, Shown
+from limner.evaluate.prompts.prompted import Measurement, Shown
 from limner.evaluate.prompts.report import render_measurement
 from limner.evaluate.resampling import Estimate
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from limner.decoding import full_size
 from limner.errors import ImageError, NonFiniteError, ResourceError
+from limner.files.atomic import write_atomically, write_new
 from limner.images import (
     UPLOAD,
     decode_image,
@@ -24,8 +25,6 @@ from limner.images import (
     terminal_preview,
     to_images,
     to_tensor,
-    write_atomically,
-    write_new,
 )
 
 

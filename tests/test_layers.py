@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # its folder.
 GROUPS = (
     (
-        *("errors", "parts", "types", "arguments", "decoding", "images", "hub"),
+        *("errors", "parts", "types", "arguments", "decoding", "images"),
+        *("files.atomic", "files.hub", "files.new_folder", "html"),
         *("text.normalise", "text.notes"),
     ),
     ("text", "nn", "sampling"),
@@ -33,13 +34,11 @@ GROUPS = (
         "metadata",
         "convert",
         "checkpoint",
-        "adapters",
-        "folder_check",
-        "safetensors_check",
+        "files",
     ),
     ("registry", "draw", "model", "explain"),
     ("data", "train", "evaluate"),
-    ("limner", "doctor"),  # limner/__init__.py: it hands out the names of every group before it
+    ("limner",),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),
 )
 LEVEL = {unit: level for level, group in enumerate(GROUPS) for unit in group}

@@ -10,7 +10,6 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.test_adapters import tensors_of
 
 import limner
 from limner.checkpoint.model import save_checkpoint
@@ -18,6 +17,7 @@ from limner.codecs import create_codec
 from limner.errors import ResourceError, UsageError
 from limner.model import MODELS, ClipModel
 from limner.pipelines.families import FAMILIES
+from tests.checkpoint.test_adapters import tensors_of
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import CODEC, save_tiny_model

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import CheckpointError, UsageError, quote, shorten
+from limner.files.atomic import write_atomically
 from limner.files.safetensors import read_header, strict_json
-from limner.images import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor

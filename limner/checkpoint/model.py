@@ -21,9 +21,9 @@ from limner.errors import (
     did_you_mean,
     quote,
 )
+from limner.files.atomic import stage, sync_folder
 from limner.files.folder import MANIFEST, ModelFolder, digest_bytes, digest_file
 from limner.files.safetensors import TensorEntry, read_header, strict_json
-from limner.images import stage, sync_folder
 from limner.pipelines.families import FAMILIES, Family, ModelConfig
 from limner.text.words import Words, read_words
 from limner.types import ModelInfo

@@ -166,7 +166,7 @@ def _train(config: TrainConfig, resume: bool) -> tuple[Progress | None, int | No
 
 def _place(config: TrainConfig, out: Path) -> None:
     """Put the adapter of the run's last save where it was asked for."""
-    from limner.images import write_atomically
+    from limner.files.atomic import write_atomically
     from limner.train.adapter.step import ADAPTER_FILE
 
     write_atomically(out, (Path(config.out) / ADAPTER_FILE).read_bytes())

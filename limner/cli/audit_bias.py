@@ -215,6 +215,6 @@ def write_pictures(folder: Path, number: int, images: Sequence[Image]) -> list[s
 def write_labels(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     """Write the sheet of labels beside the pictures, under a number where there is one."""
     from limner.evaluate.audits.bias import write_sheet
-    from limner.images import write_new
+    from limner.files.atomic import write_new
 
     write_new(folder / SHEET, write_sheet(rows))

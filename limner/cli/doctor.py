@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from limner import __version__
 from limner.cli.models import shown, table
 from limner.cli.shared import options
 from limner.cli.shared.progress import loading
@@ -30,7 +31,7 @@ def doctor(
     with loading(model):
         from limner.evaluate.machine import examine
 
-        answer = examine(model)
+        answer = {"limner": __version__, **examine(model)}
     answer["settings"] = [
         {"key": each.setting.key, "value": each.value, "from": each.source} for each in held
     ]

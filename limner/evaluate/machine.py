@@ -27,13 +27,12 @@ WANTED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_til
 
 
 def examine(model: str = "default") -> dict[str, Any]:
-    """Return everything that `limner doctor --json` answers; docs/json.md describes each key.
+    """Return what `limner doctor --json` answers besides its own version; docs/json.md describes each key.
 
     Raises UsageError for a model that draws no tokens, whose least time is not that of reading.
     """
     import torch
 
-    from limner import __version__
     from limner.registry import load_to_draw
 
     pipeline = load_to_draw(model)
@@ -45,7 +44,6 @@ def examine(model: str = "default") -> dict[str, Any]:
         )
     rates = measure_rates()
     answer = {
-        "limner": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": {

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from limner.errors import ResourceError, UsageError, quote
-from limner.images import sync_folder
+from limner.files.atomic import sync_folder
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from limner.errors import (
     is_out_of_memory,
     quote,
 )
-from limner.images import grid, to_images, write_atomically
+from limner.files.atomic import write_atomically
+from limner.images import grid, to_images
 from limner.nn.ranks import Share, share_here
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import open_data

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import limner
+from limner.checkpoint import adapters
 from limner.checkpoint.adapters import METADATA, AdapterInfo, Choice, read_adapter, save_adapter
-from limner.checkpoint.model import adapters
 from limner.errors import CheckpointError, UsageError
 from limner.registry import load
 from limner.text.words import count_words

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.evaluate.test_memorising import drawing
 from typer.testing import CliRunner, Result
 
 from limner.cli import app
 from limner.cli.audit import captions_to_try, source_samples
 from limner.errors import LimnerError, UsageError
+from tests.evaluate.audits.test_memorisation import drawing
 from tests.tiny_model import save_tiny_model
 
 

@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from limner import cli, registry
-from limner.data.batches.batches import encode
+from limner.data.batches import encode
 from limner.server.arena import ArenaServer
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_image_folder

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from limner.codecs import create_codec
+from limner.data.batches import encode as encoding
 from limner.data.batches.augment import AugmentConfig
-from limner.data.batches.batches import encode as encoding
 from limner.data.batches.encode import EncodeConfig, encode
 from limner.data.batches.encoded import read_manifest
 from limner.data.on_ray import connected, spread

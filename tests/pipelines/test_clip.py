@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from tests.test_checkpoint import change_config, refused
 
 import limner
 from limner.checkpoint.model import load_checkpoint
 from limner.errors import CheckpointError, UsageError
 from limner.pipelines.clip import label_sentences
 from limner.registry import details, load_clip, load_to_draw
+from tests.checkpoint.test_model import change_config, refused
 from tests.tiny_clip import RESNET, VIT, save_tiny_clip, tiny_clip
 from tests.tiny_model import save_tiny_model
 

@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from limner.data.scenes.captions import caption
-from limner.data.scenes.scene import sample_graph, scene_rng
+from limner.data.scenes.graph import sample_graph, scene_rng
 from limner.data.scenes.words import scene_words
 from limner.text.normalise import normalise_prompt
 from limner.text.reading import Reading, near_words, read

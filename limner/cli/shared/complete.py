@@ -122,7 +122,7 @@ def neutral() -> Candidates:
 
 def splits() -> Candidates:
     """Return the splits of the emoji scenes."""
-    from limner.data.scenes.scene import SPLITS
+    from limner.data.scenes.graph import SPLITS
 
     return list(SPLITS)
 

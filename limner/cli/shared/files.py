@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from limner.errors import DataError, ResourceError, UsageError, quote
-from limner.images import write_new
+from limner.files.atomic import write_new
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from limner.evaluate.metrics.figure import Figure
     from limner.evaluate.metrics.likelihood import TokenPrior
     from limner.evaluate.metrics.networks import Network
     from limner.evaluate.prompts.conditions import Conditions, Reference
     from limner.evaluate.prompts.prompt_files import Asked
-    from limner.evaluate.prompts.prompted import Figure
     from limner.evaluate.scenes.score import Draw, Vary
     from limner.types import Codec
 
@@ -217,8 +217,8 @@ def tell(answer: dict[str, Any], folder: Path | None, page: str, *, as_json: boo
 
     Where a report is there already, the new one gets a number. Returns the page's path.
     """
+    from limner.files.atomic import write_new
     from limner.html import write_page
-    from limner.images import write_new
 
     text = json.dumps(answer, ensure_ascii=False)
     path = None if folder is None else write_page(_free_page(folder), page)

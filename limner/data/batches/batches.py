@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from limner.data.scenes.scene import Graph, pick, render, sample_graph, scene_rng
+from limner.data.scenes.graph import Graph, pick, sample_graph, scene_rng
+from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 from limner.nn.ranks import ALONE, Share
 

@@ -11,8 +11,9 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import graph_at
 from limner.data.scenes.captions import LANGUAGES, caption
+from limner.data.scenes.graph import Graph, scene_rng
 from limner.data.scenes.hard_negatives import twin
-from limner.data.scenes.scene import Graph, render, scene_rng
+from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 from limner.nn.ranks import ALONE, Share
 from limner.text.tokenizer import Tokenizer

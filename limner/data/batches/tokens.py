@@ -17,13 +17,22 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import graph_at, stream, to_tensor
 from limner.data.scenes.captions import LANGUAGES, caption
-from limner.data.scenes.scene import Graph, render, scene_rng
+from limner.data.scenes.graph import Graph, scene_rng
+from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 from limner.errors import DataError
 from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer
 
-SOURCES = ("nouns.tsv", "nouns.py", "graph.py", "scene.py", "backgrounds.py", "sprites.py", "captions.py")
+SOURCES = (
+    "nouns.tsv",
+    "nouns.py",
+    "graph.py",
+    "scene.py",
+    "backgrounds.py",
+    "sprites.py",
+    "captions.py",
+)
 ALIKE = 16  # batches among which pictures are sorted by the length of their captions
 Origin = Mapping[str, str | int]
 

@@ -194,3 +194,15 @@ _PAINTERS = {
     "sea": _sea,
     "sunset": _sunset,
 }
+
+
+# The colours that objects are lost in, by place; a background of a tint hides that colour.
+NEAR_COLOURS = {
+    "meadow": {"green"},
+    "night": {"black"},
+    "beach": {"blue"},
+    "snow": {"white", "gray"},
+    "desert": {"orange", "yellow"},
+    "sea": {"blue"},
+    "sunset": {"orange"},
+}

@@ -6,8 +6,8 @@ phrases ("three red apples under the night sky") to bare prompts ("cat, snow").
 
 import random
 
+from limner.data.scenes.graph import COLOURLESS, Graph, Thing, hides, pick
 from limner.data.scenes.nouns import Noun
-from limner.data.scenes.scene import COLOURLESS, Graph, Thing, hides, pick
 from limner.errors import UsageError
 from limner.text.reading import indefinite
 

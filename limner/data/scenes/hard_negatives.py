@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from limner.data.scenes.graph import COLOURLESS, COUNTS, Graph, Thing, new_combinations, pick
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import COLOURLESS, COUNTS, Graph, Thing, new_combinations, pick
 from limner.data.scenes.sprites import COLOURS
 
 

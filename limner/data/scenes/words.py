@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
+from limner.data.scenes import captions as say
 from limner.data.scenes.backgrounds import PATTERNS, PLACES, TINTS
+from limner.data.scenes.graph import COUNTS, sample_graph, scene_rng
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import COUNTS, sample_graph, scene_rng
-from limner.data.scenes.scene import captions as say
 from limner.text.items import Phrasebook, itemise
 from limner.text.lexicon import tokens
 from limner.text.reading import indefinite

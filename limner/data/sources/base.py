@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from limner.errors import DataError, ImageError, quote
-from limner.images import PHOTO, decode_image, write_atomically
+from limner.files.atomic import write_atomically
+from limner.images import PHOTO, decode_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from limner.evaluate.intervals import Score, Z
-from limner.evaluate.resampling import Estimate
+from limner.evaluate.resampling import Estimate, Score, Z
 
 CHOICES = ("left", "right", "equal", "neither")
 PRIOR = 0.5  # of a win each way for every pair, so that a model that always won is not infinite

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from limner.errors import DataError, UsageError, quote
-from limner.evaluate.intervals import Score
+from limner.evaluate.resampling import Score
 
 LEAST = 100  # pictures a prompt, below which shares are told to be coarse
 _DRAWS = 2000

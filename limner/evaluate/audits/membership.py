@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from limner.data.batches.picture_store import fitted, to_floats
-from limner.evaluate.intervals import Z
+from limner.evaluate.resampling import Z
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.evaluate.prompts.prompted import Figure
+from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.resampling import Estimate, bootstrap_mean
 
 AT_ONCE = 32  # pictures in one pass, at most

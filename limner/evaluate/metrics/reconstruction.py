@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from limner.evaluate.metrics.distributions import frechet_distance
+from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.metrics.networks import Network
-from limner.evaluate.prompts.prompted import Figure
 from limner.evaluate.resampling import jackknife
 from limner.images import to_images
 from limner.types import Codec

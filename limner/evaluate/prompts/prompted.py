@@ -14,12 +14,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from limner.evaluate.intervals import Z, wilson
+from limner.evaluate.metrics import distributions
 from limner.evaluate.metrics.agreement import clip_scores, r_precision
+from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.metrics.networks import Network
-from limner.evaluate.metrics.pictures import distributions
 from limner.evaluate.prompts.prompt_files import Asked
-from limner.evaluate.resampling import LEAST, Estimate, bootstrap_mean, jackknife, share_of, too_few
+from limner.evaluate.resampling import (
+    LEAST,
+    Estimate,
+    Z,
+    bootstrap_mean,
+    jackknife,
+    share_of,
+    too_few,
+    wilson,
+)
 from limner.finish.rank import SCORE
 from limner.images import to_images
 
@@ -43,20 +52,6 @@ class Shown:
     seed: int
     image: Image
     score: float | None = None
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number with its interval; `better` is "higher" or "lower", `about` what it says."""
-
-    name: str
-    estimate: Estimate
-    better: str
-    about: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the name, the estimate's fields and which way is better."""
-        return {"name": self.name, **self.estimate.to_json(), "better": self.better}
 
 
 @dataclass(frozen=True)

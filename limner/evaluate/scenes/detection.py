@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.graph import Thing
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT, Thing
+from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT
 from limner.data.scenes.sprites import find_font
 from limner.errors import UsageError
 from limner.evaluate.scenes.matching import PAINTS, SLOTS, sprite_bank

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.graph import COUNTS, RELATIONS, Graph, Thing
 from limner.data.scenes.nouns import noun_index
-from limner.data.scenes.scene import COUNTS, RELATIONS, Graph, Thing
 from limner.data.scenes.sprites import COLOURS
-from limner.evaluate.intervals import Score
+from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.detection import Reading
 
 ASPECTS = ("object", "colour", "background", "count", "relation")

@@ -9,7 +9,7 @@ from itertools import count as count_up
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.captions import caption
-from limner.data.scenes.scene import Graph, new_combinations, sample_graph, scene_rng
+from limner.data.scenes.graph import Graph, new_combinations, sample_graph, scene_rng
 from limner.errors import UsageError, did_you_mean, quote
 
 LEVEL = 3  # counts and pairs, no drawing styles

@@ -9,15 +9,15 @@ from html import escape
 from string import Template
 from typing import TYPE_CHECKING
 
-from limner.data.scenes.scene import Thing
+from limner.data.scenes.graph import Thing
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS
 from limner.html import paragraph, table
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from limner.evaluate.intervals import Score
     from limner.evaluate.metrics.likelihood import Likelihoods
+    from limner.evaluate.resampling import Score
     from limner.evaluate.scenes.detection import Reading
     from limner.evaluate.scenes.score import Answer, SceneScores
 

@@ -16,14 +16,10 @@ from torch import Tensor
 
 from limner.data.batches.batches import graph_at, to_tensor
 from limner.data.scenes.captions import LANGUAGES, caption
+from limner.data.scenes.graph import COLOURLESS, Graph, is_held_out_colour
 from limner.data.scenes.hard_negatives import swap_colours
 from limner.data.scenes.nouns import noun_index, nouns
-from limner.data.scenes.scene import (
-    COLOURLESS,
-    Graph,
-    is_held_out_colour,
-    render,
-)
+from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 
 AMONG = 100  # pictures that a caption chooses from

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from limner.data.scenes.scene import Graph, render
-from limner.evaluate.intervals import Score
+from limner.data.scenes.graph import Graph
+from limner.data.scenes.scene import render
 from limner.evaluate.metrics.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
 from limner.evaluate.metrics.pictures import psnr, ssim
 from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
+from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.detection import Reader, Reading
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
 from limner.evaluate.scenes.prompts import MOST, SETS, Plan, Prompt, collect_prompts, shuffle
@@ -36,8 +37,8 @@ from limner.types import Codec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from limner.evaluate.metrics.figure import Figure
     from limner.evaluate.metrics.networks import Network
-    from limner.evaluate.prompts.prompted import Figure
 
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
 BATCH = 32

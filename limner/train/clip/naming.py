@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes.captions import COLOURS_ZH
+from limner.data.scenes.graph import COLOURLESS, Graph, Thing
 from limner.data.scenes.nouns import noun_index, nouns
-from limner.data.scenes.scene import COLOURLESS, Graph, Thing
 from limner.data.scenes.sprites import COLOURS
 from limner.pipelines.clip import article_of, label_sentences
 from limner.text.tokenizer import Tokenizer

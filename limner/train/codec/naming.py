@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import PlacedScene, scene_batch
 from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.graph import COLOURLESS
 from limner.data.scenes.nouns import noun_index, nouns
-from limner.data.scenes.scene import COLOURLESS, UNIT, layout
+from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.nn.ranks import ALONE, Share
 

@@ -32,7 +32,7 @@ from limner.data.batches.tokens import (
 )
 from limner.data.sources.base import BAD_SAMPLES, Source, read_json_lines
 from limner.errors import DataError, quote
-from limner.images import write_atomically
+from limner.files.atomic import write_atomically
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.preparing import telling

@@ -12,7 +12,7 @@ from limner.data.sources.keep import keep_only
 from limner.data.sources.opening import Source, open_source
 from limner.data.sources.split import split
 from limner.errors import CheckpointError, ConfigError, DataError, quote
-from limner.images import write_atomically
+from limner.files.atomic import write_atomically
 from limner.nn.ranks import share_here
 from limner.train.config.run import TrainConfig
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from limner.errors import CheckpointError, ResourceError, shorten
-from limner.images import sync_folder
+from limner.files.atomic import sync_folder
 
 NEWEST, BEFORE, STAGED = "state", "state.old", "state.new"
 MANIFEST = "manifest.json"

@@ -8,7 +8,8 @@ import torch
 
 from limner.data.batches.batches import graph_at
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.scenes.scene import Graph, render
+from limner.data.scenes.graph import Graph
+from limner.data.scenes.scene import render
 from limner.text.tokenizer import Tokenizer
 from tests.tiny_model import SENTENCES
 

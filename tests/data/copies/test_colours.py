@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from limner.data.copies.colours import colour_thumbnail, compare_colours, look_at
 from limner.data.copies.copies import Likeness, Looks, find_copies
-from limner.data.scenes.scene import render, sample_graph, scene_rng
+from limner.data.scenes.graph import sample_graph, scene_rng
+from limner.data.scenes.scene import render
 from tests.data.source_files import picture
 
 COLOURS = {

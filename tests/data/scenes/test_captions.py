@@ -6,13 +6,11 @@ import re
 
 import pytest
 
-from limner.data.scenes.backgrounds import BACKGROUNDS, PLACES
+from limner.data.scenes.backgrounds import BACKGROUNDS, NEAR_COLOURS, PLACES
 from limner.data.scenes.captions import COLOURS_ZH, LANGUAGES, WITHOUT_ARTICLE, caption
-from limner.data.scenes.nouns import Noun, noun_index, nouns
-from limner.data.scenes.scene import (
+from limner.data.scenes.graph import (
     COLOURLESS,
     COUNTS,
-    NEAR_COLOURS,
     SIZES,
     SPLITS,
     Graph,
@@ -21,6 +19,7 @@ from limner.data.scenes.scene import (
     sample_graph,
     scene_rng,
 )
+from limner.data.scenes.nouns import Noun, noun_index, nouns
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.errors import UsageError
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from limner.data.batches.batches import graph_at
 from limner.data.scenes.captions import LANGUAGES, caption
+from limner.data.scenes.graph import COLOURLESS, Graph, Thing, new_combinations
 from limner.data.scenes.hard_negatives import swap_colours, twin
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import COLOURLESS, Graph, Thing, new_combinations
 
 PAIR = Graph((Thing("cat", "red"), Thing("dog", "blue")), "snow", "left")
 

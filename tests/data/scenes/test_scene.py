@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import (
+from limner.data.scenes.graph import (
     COUNTS,
     RELATIONS,
     SPLITS,
@@ -22,15 +21,12 @@ from limner.data.scenes.scene import (
     is_held_out_colour,
     is_held_out_count,
     is_held_out_relation,
-    layout,
     new_combinations,
-    paint,
-    paste,
-    render,
     sample_graph,
-    scene,
     scene_rng,
 )
+from limner.data.scenes.nouns import nouns
+from limner.data.scenes.scene import layout, paint, paste, render, scene
 from limner.data.scenes.sprites import COLOURS
 from limner.errors import UsageError
 

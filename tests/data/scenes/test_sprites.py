@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pytest
 from PIL import ImageFont
 
+from limner.data.scenes import sprites
 from limner.data.scenes.nouns import Noun, nouns
-from limner.data.scenes.scene import sprites
 from limner.data.scenes.sprites import COLOURS, EMOJI_STYLE, STYLES, find_font, recolour, sprite
 from limner.errors import DataError
 

@@ -15,7 +15,7 @@ from limner.evaluate.arena.standings import (
     strengths_covariance,
     win_table,
 )
-from limner.evaluate.intervals import wilson
+from limner.evaluate.resampling import wilson
 
 
 def chances(strengths: np.ndarray) -> np.ndarray:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance, ImageOps
 
+from limner.data.scenes.graph import sample_graph, scene_rng
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import render, sample_graph, scene_rng
+from limner.data.scenes.scene import render
 from limner.evaluate.audits.memorisation import (
     Album,
     Audit,

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from limner.codecs.features import FeatureNetwork
 from limner.errors import CheckpointError, UsageError
+from limner.evaluate.metrics import inception as inception_file
 from limner.evaluate.metrics.inception import AT_ONCE, Inception
 from limner.evaluate.metrics.networks import NAMES, clip_network, open_network
-from limner.evaluate.metrics.pictures import inception as inception_file
 from limner.images import to_tensor
 from limner.registry import load
 from tests.tiny_clip import save_tiny_clip, tiny_clip

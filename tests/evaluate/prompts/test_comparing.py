@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.evaluate.test_pages import check
 
 from limner.errors import UsageError
 from limner.evaluate.prompts.comparing import LEAST, Comparison, Floats, compare, render_comparison
+from tests.test_html import check
 
 KINDS = ["single", "pair"]
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
-from limner.data.scenes.scene import Graph, Thing
+from limner.data.scenes.graph import Graph, Thing
 from limner.errors import UsageError
 from limner.evaluate.scenes.detection import Reader, Reading
 from limner.evaluate.scenes.judging import ASPECTS, judge, tally

@@ -2,7 +2,7 @@
 
 import pytest
 
-from limner.data.scenes.scene import Graph, Thing
+from limner.data.scenes.graph import Graph, Thing
 from limner.evaluate.scenes.detection import Reading
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS, chance, judge, tally
 

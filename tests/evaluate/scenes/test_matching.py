@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import SINGLE, Graph, Thing, render
+from limner.data.scenes.scene import SINGLE, render
 from limner.data.scenes.sprites import COLOURS, sprite
 from limner.evaluate.scenes.detection import Reader
 from limner.evaluate.scenes.matching import PAINTS, SLOTS

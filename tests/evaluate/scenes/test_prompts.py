@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from limner.data.scenes.captions import caption
-from limner.data.scenes.scene import new_combinations
+from limner.data.scenes.graph import new_combinations
 from limner.errors import UsageError
 from limner.evaluate.scenes.prompts import collect_prompts, shuffle
 

@@ -7,9 +7,9 @@ from math import log
 
 import torch
 
-from limner.data.scenes.scene import Graph, Thing
+from limner.data.scenes.graph import Graph, Thing
+from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.metrics.likelihood import Likelihoods
-from limner.evaluate.prompts.prompted import Figure
 from limner.evaluate.resampling import Estimate
 from limner.evaluate.scenes.detection import Reading
 from limner.evaluate.scenes.judging import judge

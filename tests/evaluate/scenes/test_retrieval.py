@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.data.scenes.graph import is_held_out_colour, new_combinations
 from limner.data.scenes.hard_negatives import swap_colours
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import is_held_out_colour, new_combinations
+from limner.evaluate.scenes import retrieval
 from limner.evaluate.scenes.retrieval import Trials, judge
-from limner.evaluate.scenes.score import retrieval
 from tests.tiny_clip import tiny_clip
 
 

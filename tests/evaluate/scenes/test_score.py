@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.data.scenes.scene import Graph
+from limner.data.scenes.graph import Graph
 from limner.errors import UsageError
-from limner.evaluate.intervals import Score
 from limner.evaluate.metrics.distributions import frechet_distance
 from limner.evaluate.metrics.likelihood import TokenPrior
 from limner.evaluate.metrics.networks import Network
+from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS
 from limner.evaluate.scenes.prompts import SETS, Plan, collect_prompts
 from limner.evaluate.scenes.score import SceneScores, score_scenes, true_pictures

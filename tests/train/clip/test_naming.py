@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import Graph, Thing
 from limner.data.scenes.sprites import COLOURS
 from limner.text.tokenizer import Tokenizer
 from limner.train.clip.naming import questions, shown_in

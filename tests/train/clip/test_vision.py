@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.train.test_gan_step import gan_run
 
 import limner
 from limner.clip.importing import import_image_encoder
@@ -34,6 +33,7 @@ from tests.tiny_encoders import save_tiny_encoder
 from tests.tiny_model import SIZE
 from tests.tiny_unclip import DECODER
 from tests.tiny_vision import save_tiny_vision
+from tests.train.gan.test_step import gan_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOP = LoopConfig(steps=2, batch=4, warmup=1, learning_rate=0.01, validate_every=2)

@@ -7,8 +7,8 @@ import torch
 
 from limner.data.batches.batches import PictureBatches
 from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import Graph, Thing
 from limner.data.scenes.sprites import STYLES
 from limner.train.codec.naming import (
     ANSWERS,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from limner.codecs import create_codec
-from limner.data.batches.batches import tokens
+from limner.data.batches import tokens
 from limner.data.batches.tokens import CodeCache, origin_of
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import DataConfig, LoopConfig, TrainConfig

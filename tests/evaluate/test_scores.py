@@ -2,7 +2,7 @@
 
 import pytest
 
-from limner.evaluate.intervals import Score, wilson
+from limner.evaluate.resampling import Score, wilson
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""Scene graphs: what stands in a scene and how, drawn at random; no pixels."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+from limner.data.scenes.backgrounds import BACKGROUNDS, NEAR_COLOURS, PLACES
+from limner.data.scenes.nouns import Noun, noun_index, nouns
+from limner.data.scenes.sprites import COLOURS, STYLES
+from limner.errors import UsageError
+
+Choice = TypeVar("Choice")
+
+
+SPLITS = ("train", "validation", "held_out")
+RELATIONS = ("left", "above")
+COUNTS = (2, 3, 4, 5)
+SIZES = ("small", "normal", "big")
+COLOURLESS = ("silhouette", "line art")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One kind of object in a scene; `colour` None is its natural colour."""
+
+    noun: str
+    colour: str | None = None
+    size: str = "normal"
+    count: int = 1
+
+    @property
+    def entry(self) -> Noun:
+        """The noun's row of the table."""
+        return nouns()[noun_index()[self.noun]]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What a scene shows: things, how they stand to each other, ground and drawing style.
+
+    `relation` says how the first thing stands to the second: "left" or "above", None for one thing.
+    """
+
+    things: tuple[Thing, ...]
+    background: str
+    relation: str | None = None
+    style: str = "plain"
+
+    @property
+    def kind(self) -> str:
+        """Return "single", "count" or "pair"."""
+        if len(self.things) == 2:
+            return "pair"
+        return "count" if self.things[0].count > 1 else "single"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the graph as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often each kind of scene is drawn; the rest are single objects."""
+
+    counts: float = 0.0
+    pairs: float = 0.0
+    styles: float = 0.0
+    coloured: float = 0.5
+    resized: float = 0.12
+
+
+LEVELS = {
+    1: Mix(),
+    2: Mix(counts=0.3),
+    3: Mix(counts=0.22, pairs=0.25),
+    4: Mix(counts=0.18, pairs=0.22, styles=0.06),
+    5: Mix(counts=0.15, pairs=0.55, styles=0.06),
+}
+
+
+def scene_rng(split: str, index: int, seed: int = 0, level: int = 4) -> random.Random:
+    """Return the source of every choice made for one scene."""
+    if split not in SPLITS:
+        raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if level not in LEVELS:
+        raise UsageError(f"level {level} is not one of 1 to 5; give --level 1, 2, 3, 4 or 5")
+    return random.Random(_digest(f"{split}/{seed}/{level}/{index}"))
+
+
+def sample_graph(split: str, rng: random.Random, level: int = 4) -> Graph:
+    """Draw a scene graph; "held_out" graphs have a new combination, the others have none."""
+    wanted = split == "held_out"
+    while True:
+        graph = _propose(rng, LEVELS[level], wanted)
+        if bool(new_combinations(graph)) == wanted:
+            return graph
+
+
+def new_combinations(graph: Graph) -> tuple[str, ...]:
+    """Return the held-out combinations that a graph contains: "colour", "count", "relation"."""
+    found = []
+    if any(is_held_out_colour(thing.noun, thing.colour) for thing in graph.things):
+        found.append("colour")
+    if any(is_held_out_count(thing.noun, thing.count) for thing in graph.things):
+        found.append("count")
+    if graph.relation and is_held_out_relation(
+        graph.things[0].noun, graph.relation, graph.things[1].noun
+    ):
+        found.append("relation")
+    return tuple(found)
+
+
+@cache
+def is_held_out_colour(noun: str, colour: str | None) -> bool:
+    """Say whether this object never appears in this colour in training; natural ones do."""
+    if colour is None or nouns()[noun_index()[noun]].colour == colour:
+        return False
+    return _digest(f"colour/{noun}/{colour}") % 10 == 0
+
+
+@cache
+def is_held_out_count(noun: str, count: int) -> bool:
+    """Say whether this many of this object never appear in training."""
+    return count > 1 and _digest(f"count/{noun}/{count}") % 10 == 0
+
+
+def is_held_out_relation(first: str, relation: str, second: str) -> bool:
+    """Say whether `first` never stands `relation` of `second` in training."""
+    return _digest(f"relation/{first}/{relation}/{second}") % 10 == 0
+
+
+def pick(rng: random.Random, choices: Sequence[Choice]) -> Choice:
+    """Choose one with equal chances; uses `random()` alone, which no Python version changes."""
+    return choices[int(rng.random() * len(choices))]
+
+
+def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
+    ground = _sample_background(rng)
+    roll = rng.random()
+    if roll < mix.pairs:
+        first, second = _sample_thing(rng, mix), _sample_thing(rng, mix)
+        if first.noun == second.noun:
+            return _propose(rng, mix, held_out)
+        return Graph((first, second), ground, relation=pick(rng, RELATIONS))
+    if roll < mix.pairs + mix.counts:
+        thing = _sample_thing(rng, mix)
+        return Graph((Thing(thing.noun, thing.colour, count=pick(rng, COUNTS)),), ground)
+    thing = _sample_thing(rng, mix)
+    if rng.random() < mix.resized:
+        thing = Thing(thing.noun, thing.colour, size=pick(rng, ("small", "big")))
+    if rng.random() >= mix.styles:
+        return Graph((thing,), ground)
+    style = pick(rng, STYLES[1:])
+    if style in COLOURLESS:
+        thing = Thing(thing.noun, None, thing.size)
+    return Graph((thing,), ground, style=style)
+
+
+def _sample_thing(rng: random.Random, mix: Mix) -> Thing:
+    noun = pick(rng, nouns())
+    colour = pick(rng, tuple(COLOURS)) if rng.random() < mix.coloured else None
+    return Thing(noun.singular, colour)
+
+
+def _sample_background(rng: random.Random) -> str:
+    roll = rng.random()
+    if roll < 0.45:
+        return pick(rng, PLACES)
+    if roll < 0.75:
+        return pick(rng, _grounds("plain"))
+    if roll < 0.87:
+        return pick(rng, _grounds("gradient"))
+    return pick(rng, _grounds("striped") + _grounds("dotted") + _grounds("checkered"))
+
+
+@cache
+def _grounds(pattern: str) -> tuple[str, ...]:
+    return tuple(key for key in BACKGROUNDS if key.startswith(pattern + ":"))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def hides(graph: Graph) -> bool:
+    """Say whether an object can hardly be seen, because its background has its colour.
+
+    Captions always tell such a background, so that no model learns to choose it by itself.
+    """
+    pattern, _, tint = graph.background.partition(":")
+    grounds = {tint} if tint else NEAR_COLOURS[pattern]
+    return any((thing.colour or thing.entry.colour) in grounds for thing in graph.things)
