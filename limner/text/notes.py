@@ -19,6 +19,8 @@ _SENTENCES = {
     "negation": "nothing is left out by saying no; not asked for, then: {0}",
     "no_object": "no thing is named, and the model has never drawn an empty place: {0}",
     "nothing_known": "the model was shown nothing of this, so its drawing means nothing: {0}",
+    "weak": "the model does not draw this surely, look at the picture: {0} (right when measured: "
+    "{1})",
     "unseen": "the model has never seen: {0}",
     "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "
     "first {1}",

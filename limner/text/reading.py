@@ -27,6 +27,8 @@ _QUOTES = frozenset('"“”„‘’«»()[]{}<>《》〈〉「」『』【】`
 _EDGES = " .!?…\"'`“”‘’«»()[]{}<>《》〈〉「」『』【】。！？~*#_-:;,、/\\|=+"
 _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
+SURE = 0.9  # accuracy as measured below which a note says that a thing may come out wrong
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -74,14 +76,26 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     found = understand(items, max(numbers, default=1))
     _fit(found, grammar)
     notes = _notes(found, items, words, book)
+    weak = _weak(found, words)
     if not (found.things or found.place):
         return Reading(text, (Note("nothing_known", (text,)),))
     if not found.things:
         assert found.place is not None
         notes.append(Note("no_object", (found.place.said,)))
     if not notes and _in_order(items, grammar):
-        return Reading(_plain(text))
-    return Reading(_compose(found, grammar, language), tuple(notes))
+        return Reading(_plain(text), weak)
+    return Reading(_compose(found, grammar, language), (*notes, *weak))
+
+
+def _weak(found: Understood, words: Words) -> tuple[Note, ...]:
+    """Return a note of each thing that the model, as measured, often draws wrong in this number."""
+    notes = []
+    for thing in found.things:
+        measured = words.accuracy and words.accuracy.of(thing.name, thing.count or 1)
+        if measured and measured[0] < SURE * measured[1]:
+            said = f"{thing.count} {thing.said}" if (thing.count or 1) > 1 else thing.said
+            notes.append(Note("weak", (said,), ("{} of {}".format(*measured),)))
+    return tuple(notes)
 
 
 def _in_order(items: Sequence[Item], grammar: Grammar) -> bool:

@@ -83,16 +83,35 @@ class Grammar:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """How many of `tried` pictures showed what was asked: of 1, 2, 3 ... of a thing.
+
+    `right` holds as many numbers for each thing that was measured, each by its own `tried`.
+    """
+
+    tried: tuple[int, ...]
+    right: Mapping[str, tuple[int, ...]]
+
+    def of(self, thing: str, count: int = 1) -> tuple[int, int] | None:
+        """Return (right, tried) of `count` of a thing; None where it was not measured."""
+        if thing not in self.right or not 1 <= count <= len(self.tried):
+            return None
+        return self.right[thing][count - 1], self.tried[count - 1]
+
+
+@dataclass(frozen=True)
 class Words:
     """How often each word stood in the `captions` that were counted, and their grammar if known.
 
-    `taught` are words that an adapter added; they count as seen.
+    `taught` are words that an adapter added; they count as seen. `accuracy` is how well the model
+    draws the things of the grammar, where that was measured.
     """
 
     captions: int
     counts: Mapping[str, int]
     grammar: Grammar | None = None
     taught: tuple[str, ...] = field(default=())
+    accuracy: Accuracy | None = None
 
     def __contains__(self, word: str) -> bool:
         return word in self.counts or word in self.taught
@@ -156,7 +175,7 @@ class Words:
             things = [Phrase(kind, name, lang, name, 0) for name in names for kind, lang in kinds]
             phrases, uncounted = (*grammar.phrases, *things), grammar.uncounted | set(names)
             grammar = Grammar(phrases, grammar.classifiers, uncounted, grammar.order)
-        return Words(self.captions, self.counts, grammar, (*self.taught, *new))
+        return replace(self, grammar=grammar, taught=(*self.taught, *new))
 
     def to_json(self) -> str:
         """Return the table as the text of a `words.json`; taught words are not part of it."""
@@ -169,6 +188,8 @@ class Words:
                 "uncounted": sorted(grammar.uncounted),
                 "order": sorted(grammar.order),
             }
+        if accuracy := self.accuracy:
+            table["accuracy"] = {"tried": accuracy.tried, "right": dict(accuracy.right)}
         return json.dumps(table, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
@@ -195,7 +216,8 @@ def read_words(parsed: Any, source: str) -> Words:
         raise wrong
     try:
         counts = {str(word): int(count) for word, count in parsed["counts"].items()}
-        return Words(int(parsed["captions"]), counts, _grammar(parsed.get("grammar")))
+        grammar, accuracy = _grammar(parsed.get("grammar")), _accuracy(parsed.get("accuracy"))
+        return Words(int(parsed["captions"]), counts, grammar, accuracy=accuracy)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise wrong from error
 
@@ -215,3 +237,13 @@ def _grammar(table: Any) -> Grammar | None:
         frozenset(map(str, table["uncounted"])),
         frozenset(map(str, table["order"])),
     )
+
+
+def _accuracy(parsed: Any) -> Accuracy | None:
+    if parsed is None:
+        return None
+    tried = tuple(map(int, parsed["tried"]))
+    right = {str(name): tuple(map(int, numbers)) for name, numbers in parsed["right"].items()}
+    if min(tried) < 1 or any(len(numbers) != len(tried) for numbers in right.values()):
+        raise ValueError("as many numbers as were tried")
+    return Accuracy(tried, right)

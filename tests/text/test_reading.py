@@ -1,5 +1,6 @@
 """What strangers type becomes what captions said; what is lost is told."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -9,7 +10,7 @@ from limner.data.scenes.graph import sample_graph, scene_rng
 from limner.data.scenes.words import scene_words
 from limner.text.normalise import normalise_prompt
 from limner.text.reading import Reading, near_words, read
-from limner.text.words import Words, count_words
+from limner.text.words import Accuracy, Words, count_words
 
 
 @cache
@@ -206,3 +207,14 @@ def test_words_of_an_adapter_count_as_seen() -> None:
     assert read("my dog and a cat, please", mine).text == "my dog to the left of a cat"
     assert read("a dog", mine) == Reading("a dog")
     assert read("沙滩上的my dog", mine).text == "沙滩上的my dog"
+
+
+def test_a_thing_that_is_often_drawn_wrong_has_a_note_and_stays_as_it_is() -> None:
+    right = {"cat": (24, 12, 12, 12, 4), "dog": (22, 12, 12, 12, 12)}
+    words = replace(scenes(), accuracy=Accuracy((24, 12, 12, 12, 12), right))
+    for prompt, drawn in (("five cats", "five cats"), ("5 kitties!", "five cats")):
+        found = read(normalise_prompt(prompt), words)
+        assert found.text == drawn
+        assert (found.notes[-1].code, found.notes[-1].suggestion) == ("weak", ("4 of 12",))
+    for prompt in ("a cat", "a dog", "two cats", "five dogs", "five birds on the beach"):
+        assert "weak" not in [note.code for note in read(normalise_prompt(prompt), words).notes]

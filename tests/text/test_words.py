@@ -1,6 +1,7 @@
 """The table of words of a model: counted, saved, read strictly."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from limner import registry
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.words import scene_words
 from limner.errors import CheckpointError
-from limner.text.words import Words, count_words, read_words
+from limner.text.words import Accuracy, Words, count_words, read_words
 
 
 def test_a_word_counts_once_a_caption() -> None:
@@ -52,6 +53,19 @@ def test_another_table_is_refused(broken: object) -> None:
 def test_a_newer_table_is_told() -> None:
     with pytest.raises(CheckpointError, match=r"made by a newer limner \(2 > 1\)"):
         read_words({"limner_words": 2}, "words.json")
+
+
+def test_accuracy_is_kept_and_found_by_thing_and_number() -> None:
+    measured = Accuracy((24, 12), {"cat": (24, 3)})
+    words = replace(scene_words(4, count=300), accuracy=measured).with_taught(["sks"])
+    assert words.accuracy == measured
+    table = json.loads(words.to_json())
+    assert read_words(table, "words.json").accuracy == measured
+    assert measured.of("cat") == (24, 24) and measured.of("cat", 2) == (3, 12)
+    assert measured.of("cat", 3) is None and measured.of("dog") is None
+    table["accuracy"]["right"]["cat"] = [24]
+    with pytest.raises(CheckpointError, match="not a table of words"):
+        read_words(table, "words.json")
 
 
 def test_older_captions_and_taught_words_are_known_too() -> None:

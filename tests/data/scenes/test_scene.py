@@ -30,7 +30,7 @@ from limner.data.scenes.scene import layout, paint, paste, render, scene
 from limner.data.scenes.sprites import COLOURS
 from limner.errors import UsageError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 INDICES = st.integers(min_value=0, max_value=10**9)
 DIGEST = """
 import hashlib

@@ -32,7 +32,7 @@ from limner.train.ranks.parallel import spread
 from tests.tiny_model import CODEC
 from tests.waiting import PATIENCE, ended, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LOOP = {
     "steps": 6,
     "batch": 12,
