@@ -1,9 +1,11 @@
-"""Sphinx: the pages beside this file, and an API reference of the docstrings. See scripts/build-docs."""
+"""Sphinx: the pages beside this file, and an API reference of docstrings (scripts/build-docs)."""
 
 import importlib
 import inspect
+import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +61,43 @@ def write_api(folder: Path) -> None:
                 lines += [f".. {directive}:: {module}.{each}"]
                 lines += ["   :members:"] * (directive == "autoclass") + [""]
         write_changed(folder / f"{name}.rst", lines)
-    about = "From the docstrings of public names, by topic. B stands for the number of pictures in shapes."
+    about = "The docstrings of public names, by topic. In shapes B is the number of pictures."
     index = ["API reference", "=============", "", about, "", ".. toctree::", "   :maxdepth: 1", ""]
-    write_changed(folder / "index.rst", index + [f"   {name}" for name in pages])
+    write_changed(folder / "index.rst", index + [f"   {name}" for name in [*pages, "json-keys"]])
+
+
+def write_json_keys(folder: Path) -> None:
+    """Write a page with a table of every key of every answer, from the files in schema."""
+    lines = ["Keys of JSON answers", "====================", ""]
+    lines += [
+        "What each command prints with ``--json``. ``a[].b`` is the key ``b`` of each item of"
+    ]
+    lines += ["the list ``a``; ``*`` stands for any key. Examples are in :doc:`/json`.", ""]
+    for path in sorted((HERE / "schema").glob("*.json")):
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        parts = schema.get("$defs", {schema["title"]: schema})
+        for title, part in parts.items():
+            title = plain_to_rst(re.sub(r"^The answer of (.*) --json`$", r"\1`", title))
+            lines += [title, "-" * len(title), "", ".. list-table::", ""]
+            for row in keys_of(part):
+                first, *others = row
+                lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+            lines.append("")
+    write_changed(folder / "json-keys.rst", lines)
+
+
+def keys_of(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield path, type and description of each key that a schema describes."""
+    for key, each in schema.get("properties", {}).items():
+        name = f"{path}.{key}" if path else key
+        kinds = each.get("type", "object")
+        told = kinds if isinstance(kinds, str) else " or ".join(kinds)
+        yield f"``{name}``", told, plain_to_rst(each["description"])
+        yield from keys_of(each, name)
+    if schema.get("additionalProperties"):
+        yield from keys_of(schema["additionalProperties"], f"{path}.*")
+    if "items" in schema:
+        yield from keys_of(schema["items"], f"{path}[]")
 
 
 def write_changed(path: Path, lines: list[str]) -> None:
@@ -89,4 +125,5 @@ def on_docstring(
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     write_api(HERE / "api")
+    write_json_keys(HERE / "api")
     app.connect("autodoc-process-docstring", on_docstring)
