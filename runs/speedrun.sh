@@ -5,6 +5,8 @@
 #   runs/speedrun.sh               the whole story, into runs/speedrun
 #   PERCENT=1 runs/speedrun.sh     the same with a hundredth of the work: it draws noise, in a minute
 #
+# What to expect: backgrounds, colours and numbers are mostly right, objects are blobs of the right
+# colour (docs/examples.md has the scores). Good objects take the hours of docs/experiments.md.
 # It needs the font Noto Color Emoji (Debian: fonts-noto-color-emoji; elsewhere set LIMNER_FONT).
 set -eu
 cd "$(dirname "$0")/.."
