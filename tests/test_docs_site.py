@@ -17,6 +17,8 @@ from tests.waiting import PATIENCE
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
+# A changelog names what was.
+READ_NOW = [*PAGES, *(path for path in sorted(ROOT.glob("*.md")) if path.stem != "CHANGELOG")]
 API = tomllib.loads((DOCS / "api.toml").read_text(encoding="utf-8"))
 NAMES = [
     (module, name)
@@ -49,11 +51,39 @@ def test_links_and_anchors_lead_somewhere(path: Path) -> None:
         assert not anchor or anchor in anchors(there), f"{path.name} links to {target}"
 
 
+@pytest.mark.parametrize("path", READ_NOW, ids=lambda path: path.name)
+def test_files_that_a_page_names_are_there(path: Path) -> None:
+    """A file that moved or has another name is found here: code, configs, scripts, benchmarks."""
+    folders = r"(?:tests|benchmarks|configs|examples|docs)/[\w./-]+\.(?:py|toml|md|tsv|json|png)"
+    named = rf"(?<![\w/.-])({folders}|limner/[\w/]+\.py|scripts/[\w-]+|runs/\w+\.sh)"
+    text = path.read_text(encoding="utf-8")
+    found = {each for each in re.findall(named, text) if "NAME" not in each}
+    assert [each for each in sorted(found) if not (ROOT / each).exists()] == []
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     entries = re.findall(r"^```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^```$", index, re.M | re.S)
     listed = "".join(entries).split()
     assert sorted([*listed, "index"]) == sorted(["api/index", *(page.stem for page in PAGES)])
+
+
+@pytest.mark.parametrize("name", ["index.md", "index.zh.md"])
+def test_the_code_of_the_index_works(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    shell, python = (
+        re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
+        for language in ("sh", "python")
+    )
+    readme = (ROOT / name.replace("index", "README")).read_text(encoding="utf-8")
+    lines = [line.partition("#")[0].strip() for line in "".join(shell).splitlines()]
+    assert lines and all(f"\n{line}" in readme for line in lines)  # which tests/test_readme.py runs
+    monkeypatch.chdir(tmp_path)
+    for block in python:
+        exec(compile(block, name, "exec", dont_inherit=True), {"__name__": "index"})
+    assert (tmp_path / "cat.png").is_file()
 
 
 def test_the_chinese_index_links_to_every_page() -> None:
