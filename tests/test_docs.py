@@ -144,7 +144,7 @@ def test_examples_are_as_the_schema_says(command: str) -> None:
     assert faults(read(schema_path(command)), json.loads(example)) == []
     name = schema_path(command).name
     assert re.search(
-        rf"^`limner {command}\b.*--json` \(\[{name}\]\(schema/{name}\)\):$", TEXT, re.M
+        rf"^`limner {command}\b.*--json`\s\(\[{name}\]\(schema/{name}\)\):$", TEXT, re.M
     )
 
 

@@ -110,6 +110,7 @@ def test_the_site_builds_without_a_warning_and_asks_no_other_machine(tmp_path: P
         pytest.importorskip(package, reason="it needs pip install 'limner[docs]'")
     docs = tmp_path / "docs"
     shutil.copytree(DOCS, docs, ignore=shutil.ignore_patterns("_build", "api"))
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")  # pages link to them
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", "-E"]
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     ran = subprocess.run(
