@@ -5,12 +5,13 @@ export prompt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help draw test check
+.PHONY: help draw test check docs
 
 help:
 	@echo 'make draw     draw a picture into pictures/   (make draw prompt="a blue cat on the beach")'
 	@echo 'make test     run the tests'
 	@echo 'make check    format, lint, types and tests: what must hold before a change lands'
+	@echo 'make docs     build the documentation into docs/_build/html'
 
 draw: .venv/.limner
 	@mkdir -p pictures
@@ -26,8 +27,14 @@ test: .venv/.limner-dev
 check: .venv/.limner-dev
 	@scripts/check
 
+docs: .venv/.limner-docs
+	@scripts/build-docs
+
 .venv/.limner: pyproject.toml scripts/make-venv
 	@scripts/make-venv
 
 .venv/.limner-dev: pyproject.toml scripts/make-venv
 	@scripts/make-venv dev
+
+.venv/.limner-docs: pyproject.toml scripts/make-venv
+	@scripts/make-venv docs

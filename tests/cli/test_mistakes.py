@@ -20,7 +20,7 @@ from limner.data.batches import encode
 from limner.server.arena import ArenaServer
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_image_folder
-from tests.test_docs import CONFIG
+from tests.json_answers import CONFIG
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip

@@ -21,7 +21,7 @@ from limner.cli.shared.progress import (
 )
 from limner.types import Step
 from tests.data.source_files import write_image_folder
-from tests.test_docs import CONFIG
+from tests.json_answers import CONFIG
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
