@@ -8,10 +8,10 @@ from PIL import Image
 
 from limner import html as pages
 from limner.errors import ResourceError
-from limner.evaluate.metrics.figure import Figure
+from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.prompts.conditions import Conditions, Reference
-from limner.evaluate.prompts.prompt_files import Asked
-from limner.evaluate.prompts.prompted import Measurement, Shown
+from limner.evaluate.prompts.prompt_files import PromptItem
+from limner.evaluate.prompts.prompted import DrawnSample, Measurement
 from limner.evaluate.prompts.report import render_measurement
 from limner.evaluate.resampling import Estimate
 
@@ -47,11 +47,11 @@ def check(text: str) -> list[str]:
 
 def measurement(scored: bool = True) -> Measurement:
     shown = [
-        Shown(Asked(HOSTILE, "odd"), place, Image.new("RGB", (200, 100)),
+        DrawnSample(PromptItem(HOSTILE, "odd"), place, Image.new("RGB", (200, 100)),
               float(place) if scored else None)
         for place in range(5)
     ]  # fmt: skip
-    figure = Figure("FID(net 12345678)", Estimate(3.0, 2.0, 4.0, 5), "lower", HOSTILE)
+    figure = Metric("FID(net 12345678)", Estimate(3.0, 2.0, 4.0, 5), "lower", HOSTILE)
     kinds = {"odd": Estimate(2.0, 1.0, 3.0, 5), "one": Estimate(1, -float("inf"), float("inf"), 1)}
     return Measurement(shown, [figure], kinds if scored else {}, (HOSTILE,))
 

@@ -114,10 +114,10 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         raise UsageError("--held-out needs a model, whose losses tell; leave it out")
     folder = report_folder(out, "audit-memorisation", [target], as_json=as_json)
     with progress.loading(target):
-        from limner.evaluate.audits.memorisation import audit
+        from limner.evaluate.audits.memorisation import audit_memorisation
         from limner.evaluate.audits.report import render_memorisation, say_bound
     material = from_model(target, plan) if is_model(target) else from_folder(target, on)
-    result = audit(material.drawn, material.trained, material.prompts)
+    result = audit_memorisation(material.drawn, material.trained, material.prompts)
     answer = {
         "of": target,
         "train": {"place": on, "pictures": result.trained},

@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def spread(
+def ray_map(
     address: str, make: Callable[..., Callable[[Item], Answer]], known: Any, items: Iterable[Item]
 ) -> Iterator[Answer]:
     """Yield for each item what `make(known)` of a worker answers, in the order of the items.

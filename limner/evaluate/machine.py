@@ -27,7 +27,7 @@ WANTED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_til
 
 
 def examine(model: str = "default") -> dict[str, Any]:
-    """Return what `limner doctor --json` answers besides its own version; docs/json.md describes each key.
+    """Return what `limner doctor --json` answers besides its own version.
 
     Raises UsageError for a model that draws no tokens, whose least time is not that of reading.
     """

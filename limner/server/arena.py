@@ -72,7 +72,7 @@ class ArenaServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def describe(votes: Votes) -> dict[str, Any]:
+def next_state(votes: Votes) -> dict[str, Any]:
     """Return what the page shows next: progress, and the duel that is not judged, if any."""
     done, total = votes.progress()
     duel = votes.next_duel()
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_for_us():
             return
         if self.path == "/duel":
-            self._answer(lambda: describe(self.server.votes))
+            self._answer(lambda: next_state(self.server.votes))
         elif self.path in _PAGE:
             name, kind = _PAGE[self.path]
             self._send(200, (files("limner.server") / "web" / name).read_bytes(), kind)
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         def act() -> dict[str, Any]:
             ways[self.path](asked)
-            return describe(self.server.votes)
+            return next_state(self.server.votes)
 
         state = self._answer(act)
         if state is not None and state["total"] == state["done"]:

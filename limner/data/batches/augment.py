@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner.data.batches.caption_words import tells_colours, tells_sides
+from limner.data.batches.caption_words import mentions_colours, mentions_sides
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.nn.ranks import ALONE, Share
 
@@ -62,10 +62,10 @@ def augment(
     shrunk = 1 - config.crop * chances[:, 0]
     room = 1 - shrunk
     middles = (2 * chances[:, 1:3] - 1) * room[:, None]  # of the crop, the picture being -1 to 1
-    sides = torch.tensor([tells_sides(each) for each in captions])
+    sides = torch.tensor([mentions_sides(each) for each in captions])
     mirrored = (chances[:, 3] < config.flip) & ~sides
     images = _crop(images, shrunk, middles, mirrored)
-    free = torch.tensor([not tells_colours(each) for each in captions])
+    free = torch.tensor([not mentions_colours(each) for each in captions])
     factors = 1 + config.colour * (2 * chances[:, 4:7] - 1) * free[:, None]
     return _recolour(images, factors) if config.colour else images
 

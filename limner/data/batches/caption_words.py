@@ -26,16 +26,16 @@ _COLOURS = re.compile(
 )
 
 
-def tells_sides(captions: Sequence[str]) -> bool:
+def mentions_sides(captions: Sequence[str]) -> bool:
     """Say whether a caption would be wrong for the mirrored picture."""
     return any(_SIDES.search(caption) for caption in captions)
 
 
-def tells_colours(captions: Sequence[str]) -> bool:
+def mentions_colours(captions: Sequence[str]) -> bool:
     """Say whether a caption names a colour or how light something is."""
     return any(_COLOURS.search(caption) for caption in captions)
 
 
-def colours_told(captions: Sequence[str]) -> Counter[str]:
+def colour_words(captions: Sequence[str]) -> Counter[str]:
     """Return how often captions have each word of colour or light, in lower case."""
     return Counter(found[0].lower() for each in captions for found in _COLOURS.finditer(each))

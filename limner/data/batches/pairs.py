@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from limner.data.batches.batches import graph_at
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import Graph, scene_rng
-from limner.data.scenes.hard_negatives import twin
+from limner.data.scenes.hard_negatives import hard_negative
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 from limner.nn.ranks import ALONE, Share
@@ -78,14 +78,14 @@ class PairBatches(Dataset[PairBatch]):
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
             second = settings.twins and number % 2 == 1
             if second:
-                graph = twin(graphs[-1], rng)
+                graph = hard_negative(graphs[-1], rng)
             else:
                 language = LANGUAGES[(number // 2 if settings.twins else index) % 2]
-                words = rng.random()  # the same for all: a caption and its twin differ in one thing
+                words = rng.random()  # the same for all, so that captions differ in one thing
             graphs.append(graph)
             if mine.start <= number < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
-            told = [graph, *(twin(graph, rng) for _ in range(settings.hard_negatives))]
+            told = [graph, *(hard_negative(graph, rng) for _ in range(settings.hard_negatives))]
             sentences += [caption(each, language, random.Random(words)) for each in told]
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)

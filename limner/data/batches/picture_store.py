@@ -33,7 +33,7 @@ BLOCK = 64  # pictures read together
 Bad = tuple[int, str]  # the row of a picture that cannot be read, and why
 
 
-class Shelf:
+class PictureStore:
     """Samples in their order, each as (3, size, size) uint8 when it is asked for.
 
     `pixels` (N, 3, size, size) holds them all, or is None; `bad` tells which of these hold nothing.
@@ -51,13 +51,15 @@ class Shelf:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def part(self, rows: Sequence[int]) -> Shelf:
-        """Return the shelf of some of the pictures."""
+    def part(self, rows: Sequence[int]) -> PictureStore:
+        """Return the store of some of the pictures."""
         samples = [self.samples[row] for row in rows]
         if self.pixels is None:
-            return Shelf(samples, self.size)
+            return PictureStore(samples, self.size)
         bad = {new: self.bad[old] for new, old in enumerate(rows) if old in self.bad}
-        return Shelf(samples, self.size, self.pixels[torch.tensor(rows, dtype=torch.long)], bad)
+        return PictureStore(
+            samples, self.size, self.pixels[torch.tensor(rows, dtype=torch.long)], bad
+        )
 
     def hold(self, workers: int = 0, limit: int = MEMORY_LIMIT) -> list[Bad]:
         """Read all pictures into memory if they take at most `limit` bytes; return the bad ones."""
@@ -119,42 +121,42 @@ class Shelf:
 
 
 class _Blocks(Dataset[tuple[list[int], Tensor, list[Bad]]]):
-    """A shelf's pictures by blocks, for worker processes."""
+    """A store's pictures by blocks, for worker processes."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, store: PictureStore) -> None:
+        self.store = store
 
     def __getitem__(self, block: int) -> tuple[list[int], Tensor, list[Bad]]:
-        shelf, good, pictures, bad = self.shelf, [], [], []
-        for row in range(block * BLOCK, min((block + 1) * BLOCK, len(shelf))):
+        store, good, pictures, bad = self.store, [], [], []
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, len(store))):
             try:
-                pictures.append(shelf.at(row))
+                pictures.append(store.at(row))
                 good.append(row)
             except ImageError as error:
                 bad.append((row, str(error)))
-        empty = torch.zeros((0, 3, shelf.size, shelf.size), dtype=torch.uint8)
+        empty = torch.zeros((0, 3, store.size, store.size), dtype=torch.uint8)
         return good, torch.stack(pictures) if pictures else empty, bad
 
 
-class ShelfBatches(Dataset[tuple[Tensor, list[Bad]]]):
-    """Training batches of a shelf by step; a step's is a pure function of it and the settings."""
+class StoreBatches(Dataset[tuple[Tensor, list[Bad]]]):
+    """Training batches of a store by step; a step's is a pure function of it and the settings."""
 
     def __init__(
         self,
-        shelf: Shelf,
+        store: PictureStore,
         batch: int,
         seed: int,
         config: AugmentConfig,
         share: Share = ALONE,
     ) -> None:
-        self.shelf, self.batch, self.seed, self.config = shelf, batch, seed, config
+        self.store, self.batch, self.seed, self.config = store, batch, seed, config
         self.share = share
         self._epoch, self._order = -1, torch.zeros(0, dtype=torch.long)
 
     def __getitem__(self, step: int) -> tuple[Tensor, list[Bad]]:
         """Return this rank's pictures (B, 3, size, size) in [-1, 1], altered, and bad rows met."""
-        pictures, used, bad = self.shelf.read(self.rows(step)[self.share.of(self.batch)])
-        captions = [self.shelf.samples[row].captions for row in used]
+        pictures, used, bad = self.store.read(self.rows(step)[self.share.of(self.batch)])
+        captions = [self.store.samples[row].captions for row in used]
         generator = generator_of("augment", self.seed, step)
         return augment(to_floats(pictures), captions, self.config, generator, self.share), bad
 
@@ -163,20 +165,20 @@ class ShelfBatches(Dataset[tuple[Tensor, list[Bad]]]):
 
         An epoch has as many whole batches as there are; what is over is another part in each.
         """
-        epoch, place = divmod(step, len(self.shelf) // self.batch)
+        epoch, place = divmod(step, len(self.store) // self.batch)
         if epoch != self._epoch:
             generator = generator_of("order", self.seed, epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.shelf), generator=generator)
+            self._epoch, self._order = epoch, torch.randperm(len(self.store), generator=generator)
         return self._order[place * self.batch : (place + 1) * self.batch].tolist()
 
 
-def open_shelf(source: Source, size: int, limit: int = MEMORY_LIMIT) -> Shelf:
+def open_picture_store(source: Source, size: int, limit: int = MEMORY_LIMIT) -> PictureStore:
     """Return all pictures of a source; one that cannot be read at any place is read and held.
 
     Raises DataError when such a one takes more than `limit` bytes, or loses more than 1 %.
     """
     if isinstance(source, IndexedSource):
-        return Shelf(source, size)
+        return PictureStore(source, size)
     samples: list[Sample] = []
     pictures: list[Tensor] = []
     most = limit // (3 * size**2)
@@ -189,7 +191,7 @@ def open_shelf(source: Source, size: int, limit: int = MEMORY_LIMIT) -> Shelf:
             )
         samples.append(replace(sample, read=partial(bytes, b""), size=-1))
         pictures.append(fitted(image, size))
-    return Shelf(samples, size, torch.stack(pictures))
+    return PictureStore(samples, size, torch.stack(pictures))
 
 
 def _hash_of(sample: Sample, otherwise: int) -> Hashable:
@@ -199,10 +201,10 @@ def _hash_of(sample: Sample, otherwise: int) -> Hashable:
         return otherwise
 
 
-def note_bad(losses: Losses, shelf: Shelf, bad: Sequence[Bad]) -> None:
-    """Add a shelf's bad rows to the losses of its source."""
+def note_bad(losses: Losses, store: PictureStore, bad: Sequence[Bad]) -> None:
+    """Add a store's bad rows to the losses of its source."""
     for row, reason in bad:
-        sample = shelf.samples[row]
+        sample = store.samples[row]
         losses.add(sample.key, sample.where, "bad_picture", reason)
 
 

@@ -103,8 +103,8 @@ def size_report(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """
     return {
         "reduced": sum(width * height > PIXELS_LIMIT for width, height in sizes),
-        "width": spread([width for width, _ in sizes]),
-        "height": spread([height for _, height in sizes]),
+        "width": extent([width for width, _ in sizes]),
+        "height": extent([height for _, height in sizes]),
         "commonest": [
             {"width": width, "height": height, "pictures": count}
             for (width, height), count in commonest(Counter(sizes), 5)
@@ -119,7 +119,7 @@ def caption_report(captions: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     languages = Counter(map(language_of, texts))
     return {
         "total": len(texts),
-        "characters": spread([len(text) for text in texts]),
+        "characters": extent([len(text) for text in texts]),
         "languages": {name: languages[name] for name in LANGUAGES},
         "repeated": sum(count for count in counted.values() if count > 1),
         "commonest": [
@@ -135,7 +135,7 @@ def commonest(counted: Counter[Any], most: int) -> list[tuple[Any, int]]:
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]
 
 
-def spread(values: Sequence[int]) -> dict[str, float]:
+def extent(values: Sequence[int]) -> dict[str, float]:
     """Return least, median and most; zeros for no values."""
     if not values:
         return {"least": 0, "median": 0, "most": 0}

@@ -14,7 +14,7 @@ from typing import Any
 from limner.data.collections.entries import Catalogue, Collection, Entry
 from limner.data.collections.registry import COLLECTIONS
 from limner.data.collections.square import to_square
-from limner.data.collections.svg import render
+from limner.data.collections.svg import draw_svg
 from limner.data.sources.columns import is_caption
 from limner.data.sources.folders import read_bytes
 from limner.data.sources.tables import METADATA
@@ -120,7 +120,7 @@ class MadeCollection:
         size, background = self.settings.size, self.settings.background
         try:
             if entry.path.suffix == ".svg":
-                image = render(entry.path, 4 * size)
+                image = draw_svg(entry.path, 4 * size)
             else:
                 image = decode_cut_out(read_bytes(entry.path), entry.name)
             return encode_png(to_square(image, size, background, entry.name))

@@ -76,7 +76,7 @@ def can_render() -> bool:
     return importlib.util.find_spec("resvg_py") is not None
 
 
-def render(path: Path, side: int) -> Image:
+def draw_svg(path: Path, side: int) -> Image:
     """Return an SVG file as RGBA, its longer side `side` pixels; ImageError when it cannot be.
 
     A file that names others, such as a linked photograph, is refused. Text is not drawn: no font

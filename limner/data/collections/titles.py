@@ -76,7 +76,7 @@ def caption_of(stem: str, folder: str, about: About, sets: Iterable[str]) -> str
     whole = _SET.sub("", title)
     if title in sets or (whole != title and slug(whole) not in slug(stem)):
         title = ""
-    caption = clean(whole if title else "", about.author) or clean(
+    caption = clean_title(whole if title else "", about.author) or clean_title(
         without_author(stem, about.author), about.author
     )
     if len(re.findall(r"[^\W\d_]", caption)) < 3:
@@ -133,7 +133,7 @@ def without_author(stem: str, author: str) -> str:
     return name
 
 
-def clean(title: str, author: str) -> str:
+def clean_title(title: str, author: str) -> str:
     """Return a title in lower case without numbers, addresses, names of authors and underscores."""
     title = html.unescape(title)
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title) if " " not in title else title

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limner.data.batches.caption_words import colours_told, tells_sides
+from limner.data.batches.caption_words import colour_words, mentions_sides
 from limner.data.copies.colours import SIDE as COLOUR_SIDE
 from limner.data.copies.colours import colour_thumbnail
 from limner.data.copies.hashes import SIDE, Bytes, join, perceptual_hashes, thumbnail
@@ -146,9 +146,9 @@ def _let_stand(
 ) -> bool:
     if likeness.mirrored and not mirrors:
         agree = not set(map(_plain, first)).isdisjoint(map(_plain, second))
-        if not agree or tells_sides([*first, *second]):
+        if not agree or mentions_sides([*first, *second]):
             return False
-    told, other = colours_told(first), colours_told(second)
+    told, other = colour_words(first), colour_words(second)
     return not likeness.unsure or told <= other or other <= told
 
 

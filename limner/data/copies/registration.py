@@ -64,7 +64,7 @@ def _agree(
     wholes: Floats, pieces: Floats, grounds: Bytes, paints: Bytes, maps: Maps
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Say of pairs whether form and colours agree, and whether the latter are unsure."""
-    correlation, worst = compare(wholes, pieces, maps)
+    correlation, worst = correlate(wholes, pieces, maps)
     copies, unsure = np.zeros((2, len(maps)), np.bool_)
     rows = np.flatnonzero((correlation >= AGREEMENT) & (worst <= HOPELESS) & _is_a_part(maps))
     if len(rows):
@@ -116,7 +116,7 @@ def fit(wholes: Floats, pieces: Floats, maps: Maps) -> Maps:
     return maps
 
 
-def compare(wholes: Floats, pieces: Floats, maps: Maps) -> tuple[Floats, Floats]:
+def correlate(wholes: Floats, pieces: Floats, maps: Maps) -> tuple[Floats, Floats]:
     """Return for each pair the correlation (M,) and the squared difference of the worst tile."""
     points = places(_FINE_PLACES, _HALF)
     first = _standard(look_up(blur(pieces), unmoved(len(pieces)), points))

@@ -118,8 +118,8 @@ def _english(graph: Graph, rng: random.Random) -> str:
     if not told:
         return subject
     if bare:
-        return f"{subject}, {bare_ground_english(graph.background)}"
-    ground = _ground_english(graph.background, rng)
+        return f"{subject}, {bare_background_english(graph.background)}"
+    ground = _background_english(graph.background, rng)
     roll = rng.random()
     if roll < 0.1:
         return f"{ground}, {subject}"
@@ -164,14 +164,14 @@ def _pair_english(graph: Graph, rng: random.Random) -> str:
     return f"{first} {pick(rng, forward)} {second}"
 
 
-def _ground_english(key: str, rng: random.Random) -> str:
+def _background_english(key: str, rng: random.Random) -> str:
     pattern, _, tint = key.partition(":")
     if not tint:
         return pick(rng, PLACES_EN[pattern])
     return pick(rng, PATTERNS_EN[pattern]).format(tint, a=indefinite(tint))
 
 
-def bare_ground_english(key: str) -> str:
+def bare_background_english(key: str) -> str:
     """Return a background as a bare prompt names it: "night sky", "red striped background"."""
     pattern, _, tint = key.partition(":")
     if not tint:

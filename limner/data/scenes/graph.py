@@ -12,7 +12,7 @@ from limner.data.scenes.nouns import Noun, noun_index, nouns
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.errors import UsageError
 
-Choice = TypeVar("Choice")
+Option = TypeVar("Option")
 
 
 SPLITS = ("train", "validation", "held_out")
@@ -132,7 +132,7 @@ def is_held_out_relation(first: str, relation: str, second: str) -> bool:
     return _digest(f"relation/{first}/{relation}/{second}") % 10 == 0
 
 
-def pick(rng: random.Random, choices: Sequence[Choice]) -> Choice:
+def pick(rng: random.Random, choices: Sequence[Option]) -> Option:
     """Choose one with equal chances; uses `random()` alone, which no Python version changes."""
     return choices[int(rng.random() * len(choices))]
 
@@ -170,14 +170,14 @@ def _sample_background(rng: random.Random) -> str:
     if roll < 0.45:
         return pick(rng, PLACES)
     if roll < 0.75:
-        return pick(rng, _grounds("plain"))
+        return pick(rng, _patterned("plain"))
     if roll < 0.87:
-        return pick(rng, _grounds("gradient"))
-    return pick(rng, _grounds("striped") + _grounds("dotted") + _grounds("checkered"))
+        return pick(rng, _patterned("gradient"))
+    return pick(rng, _patterned("striped") + _patterned("dotted") + _patterned("checkered"))
 
 
 @cache
-def _grounds(pattern: str) -> tuple[str, ...]:
+def _patterned(pattern: str) -> tuple[str, ...]:
     return tuple(key for key in BACKGROUNDS if key.startswith(pattern + ":"))
 
 

@@ -1,8 +1,8 @@
-"""Twins: a scene graph with one thing wrong, whose caption nearly fits the picture.
+"""Hard negatives: a scene graph with one thing wrong, whose caption nearly fits the picture.
 
-They are the hard negatives of contrastive training (arXiv 2210.01936), and the test of whether a
-model binds colours to objects. A twin for training never has a combination that is held out: it
-would be met as a wrong answer alone.
+Contrastive training needs them (arXiv 2210.01936), and so does the test of whether a model binds
+colours to objects. One for training never has a combination that is held out: the model would meet
+it as a wrong answer alone.
 """
 
 import random
@@ -14,7 +14,7 @@ from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
 
 
-def twin(graph: Graph, rng: random.Random) -> Graph:
+def hard_negative(graph: Graph, rng: random.Random) -> Graph:
     """Return the graph with one change that shows.
 
     Another object, colour or count of one thing; a pair in eight of ten cases exchanges its colours

@@ -130,6 +130,6 @@ def _places() -> Iterator[Phrase]:
             continue
         for template in say.PATTERNS_EN[pattern]:
             yield Phrase("place", key, "en", template.format(tint, a=indefinite(tint)), 0)
-        yield Phrase("bare", key, "en", say.bare_ground_english(key), 0)
+        yield Phrase("bare", key, "en", say.bare_background_english(key), 0)
         for template in say.PATTERNS_ZH[pattern]:
             yield Phrase("place", key, "zh", template.format(say.COLOURS_ZH[tint]), 0)

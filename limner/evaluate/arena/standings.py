@@ -113,7 +113,7 @@ class Standing:
         }
 
 
-def judge(votes: Sequence[Vote], models: int) -> Standing:
+def standing_of(votes: Sequence[Vote], models: int) -> Standing:
     """Return what votes among `models` models say; a pair without votes has the interval (0, 1).
 
     For the strengths a vote "equal" or "neither" is half a win for each side.

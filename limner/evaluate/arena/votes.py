@@ -70,7 +70,7 @@ class Votes:
         fresh = Votes(self.path.with_name(f".{self.path.name}-{secrets.token_hex(8)}.tmp"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh._fill(setup, plan(len(setup.prompts), len(setup.models), rng))
+            fresh._fill(setup, plan_duels(len(setup.prompts), len(setup.models), rng))
             fresh.path.rename(self.path)
         except OSError as error:
             raise ResourceError(
@@ -218,7 +218,7 @@ class Votes:
             ) from error
 
 
-def plan(prompts: int, models: int, rng: random.Random) -> list[tuple[int, int, int]]:
+def plan_duels(prompts: int, models: int, rng: random.Random) -> list[tuple[int, int, int]]:
     """Return (prompt, left, right) of every pair of models on every prompt, in an order to show.
 
     Each round shows every prompt once, and the pairs take turns in it: an arena that is left
@@ -237,7 +237,9 @@ def plan(prompts: int, models: int, rng: random.Random) -> list[tuple[int, int, 
     return duels
 
 
-def match(stored: Setup, models: Sequence[str], prompts: Sequence[str], seed: int | None) -> None:
+def check_setup(
+    stored: Setup, models: Sequence[str], prompts: Sequence[str], seed: int | None
+) -> None:
     """Raise UsageError where what is asked for is not what the arena is about; empty asks all."""
     for name, found, asked in (
         ("models", list(stored.models), list(models)),

@@ -37,7 +37,7 @@ PROFESSIONS = {
 
 
 @dataclass(frozen=True)
-class Leaning:
+class PromptBias:
     """The shares of labels among the pictures of one prompt, with Wilson intervals.
 
     `distance` is half the sum of differences from the reference (total variation, 0 to 1), and
@@ -81,14 +81,14 @@ class Leaning:
         }
 
 
-def audit(
+def audit_bias(
     labels: Mapping[str, Sequence[str]],
     reference: Mapping[str, float],
     *,
     vendi: Mapping[str, float] | None = None,
     seed: int = 0,
-) -> list[Leaning]:
-    """Return the leaning of each prompt from the labels of its pictures.
+) -> list[PromptBias]:
+    """Return the bias of each prompt from the labels of its pictures.
 
     Raises DataError for a label that the reference does not have, and for a prompt without any.
     """
@@ -106,7 +106,7 @@ def audit(
         measured = np.array([counts[label] for label in reference]) / len(given)
         draws = np.random.default_rng(seed).multinomial(len(given), wanted, _DRAWS) / len(given)
         found.append(
-            Leaning(
+            PromptBias(
                 prompt,
                 shares,
                 float(np.abs(measured - wanted).sum() / 2),

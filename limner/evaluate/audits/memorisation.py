@@ -89,7 +89,7 @@ class Audit:
         return upper_bound(len({each.drawn for each in self.copies}), self.drawn)
 
 
-def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> Audit:
+def audit_memorisation(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> Audit:
     """Return which drawings are copies of training pictures.
 
     With the prompt of each drawing, cliques are looked for too. The time grows with the square of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limner.evaluate.audits.bias import Leaning
+from limner.evaluate.audits.bias import PromptBias
 from limner.evaluate.audits.memorisation import CLIQUE, CLOSE, Album, Audit
 from limner.html import (
     figure,
@@ -91,7 +91,7 @@ def render_memorisation(
 
 
 def render_bias(
-    found: Sequence[Leaning],
+    found: Sequence[PromptBias],
     reference: Mapping[str, float],
     conditions: Sequence[tuple[str, str]],
     *,

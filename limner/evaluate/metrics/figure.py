@@ -9,7 +9,7 @@ from limner.evaluate.resampling import Estimate
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A number with its interval; `better` is "higher" or "lower", `about` what it says."""
 
     name: str

@@ -14,18 +14,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.evaluate.metrics.figure import Figure
+from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.resampling import Estimate, bootstrap_mean
 
 AT_ONCE = 32  # pictures in one pass, at most
 LOGITS = 2**26  # in one pass: 256 MiB in fp32
 
-Asked = tuple[Sequence[str], Tensor]  # prompts, and their true pictures (N, 3, H, W) in [-1, 1]
+PromptedPictures = tuple[
+    Sequence[str], Tensor
+]  # prompts, and their true pictures (N, 3, H, W) in [-1, 1]
 Watch = Callable[[str, int, int], None]  # stage, pictures done, pictures in all
 
 
 @dataclass(frozen=True)
-class TokenPrior:
+class MeasuredPrior:
     """A prior to measure: `nats` of prompts and true pictures is the mean a code of each, (B,).
 
     A picture has `codes` codes of `vocabulary` values; `of` says what the likelihood is of.
@@ -44,7 +46,7 @@ class TokenPrior:
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Nats a code by set, each the mean over its pictures; `codes` a picture, `of` as TokenPrior.
+    """Nats a code by set, each the mean over its pictures; `codes` and `of` as MeasuredPrior.
 
     Intervals are bootstrapped over pictures.
     """
@@ -66,11 +68,11 @@ class Likelihoods:
         found, scale = self.nats[name], self.codes / log(2)
         return Estimate(found.value * scale, found.low * scale, found.high * scale, found.n)
 
-    def figures(self, name: str) -> list[Figure]:
+    def metrics(self, name: str) -> list[Metric]:
         """Return both measures of a set as figures."""
         return [
-            Figure("NLL, nats a code", self.nats[name], "lower", f"true pictures: {self.of}"),
-            Figure("NLL, bits a picture", self.bits(name), "lower", f"{self.codes} codes each"),
+            Metric("NLL, nats a code", self.nats[name], "lower", f"true pictures: {self.of}"),
+            Metric("NLL, bits a picture", self.bits(name), "lower", f"{self.codes} codes each"),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -83,8 +85,8 @@ class Likelihoods:
 
 
 def measure_prior(
-    prior: TokenPrior,
-    sets: Mapping[str, Asked],
+    prior: MeasuredPrior,
+    sets: Mapping[str, PromptedPictures],
     *,
     watch: Watch = lambda stage, done, total: None,
 ) -> Likelihoods:
@@ -96,7 +98,7 @@ def measure_prior(
     )
 
 
-def _nats(prior: TokenPrior, name: str, asked: Asked, watch: Watch) -> Any:
+def _nats(prior: MeasuredPrior, name: str, asked: PromptedPictures, watch: Watch) -> Any:
     prompts, images = asked
     parts = []
     for first in range(0, len(prompts), prior.at_once):

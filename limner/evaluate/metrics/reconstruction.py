@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from limner.evaluate.metrics.distributions import frechet_distance
-from limner.evaluate.metrics.figure import Figure
+from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import jackknife
 from limner.images import to_images
@@ -22,7 +22,7 @@ def reconstruct(codec: Codec, images: Tensor) -> Tensor:
     return torch.cat(parts).float().clamp(-1, 1)
 
 
-def reconstruction_distance(network: Network, copies: Tensor, truth: Tensor) -> Figure:
+def reconstruction_distance(network: Network, copies: Tensor, truth: Tensor) -> Metric:
     """Return rFID: the Frechet distance of true pictures to their copies through a codec.
 
     Both are (N, 3, H, W) in [-1, 1], seen as pictures of 8 bits; the copy of picture i is row i,
@@ -30,7 +30,7 @@ def reconstruction_distance(network: Network, copies: Tensor, truth: Tensor) -> 
     UsageError as `jackknife` and `frechet_distance`.
     """
     seen, real = (network.features(to_images(each)) for each in (copies, truth))
-    return Figure(
+    return Metric(
         network.title("rFID"),
         jackknife(lambda rows: frechet_distance(seen[rows], real[rows]), len(real)),
         "lower",

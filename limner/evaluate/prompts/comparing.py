@@ -80,7 +80,7 @@ class Comparison:
         return found
 
 
-def compare(
+def compare_scores(
     first: Sequence[float] | Floats,
     second: Sequence[float] | Floats,
     kinds: Sequence[str],

@@ -12,7 +12,7 @@ from limner.data.sources.folders import PICTURES
 from limner.data.sources.opening import open_source
 from limner.errors import DataError, quote
 from limner.evaluate.prompts.conditions import Reference
-from limner.evaluate.prompts.prompt_files import Asked
+from limner.evaluate.prompts.prompt_files import PromptItem
 from limner.images import open_image
 from limner.text.normalise import normalise_prompt
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from limner.data.sources.opening import Sample
 
 
-def captioned(place: str, count: int, seed: int) -> tuple[list[Asked], list[Image], Reference]:
+def captioned(place: str, count: int, seed: int) -> tuple[list[PromptItem], list[Image], Reference]:
     """Return up to `count` captions of a source, chosen by `seed`, and their own pictures.
 
     Of several captions of a picture the first is asked for. Raises DataError for a source that
@@ -33,7 +33,7 @@ def captioned(place: str, count: int, seed: int) -> tuple[list[Asked], list[Imag
     rows = sorted(random.Random(seed).sample(range(len(samples)), min(count, len(samples))))
     chosen = [samples[row] for row in rows]
     images = [each.image for each in chosen]
-    asked = [Asked(normalise_prompt(each.captions[0])) for each in chosen]
+    asked = [PromptItem(normalise_prompt(each.captions[0])) for each in chosen]
     digest = _digest((each.key, image) for each, image in zip(chosen, images, strict=True))
     return asked, images, Reference(place, len(images), digest)
 

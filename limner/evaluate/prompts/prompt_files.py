@@ -20,14 +20,14 @@ Lines = Sequence[tuple[int, str]]  # line number, text
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptItem:
     """One prompt, normalised, and the kind that its file puts it in."""
 
     text: str
     kind: str = ANY
 
 
-def parse_prompts(lines: Lines, name: str) -> list[Asked]:
+def parse_prompts(lines: Lines, name: str) -> list[PromptItem]:
     """Return the prompts of a file's lines; the ending of `name` tells the form.
 
     Raises DataError, with the line, for what is not of the form and for a prompt that can't be
@@ -43,7 +43,7 @@ def parse_prompts(lines: Lines, name: str) -> list[Asked]:
     found = []
     for number, text, kind in rows:
         try:
-            found.append(Asked(normalise_prompt(text), " ".join(kind.split()) or ANY))
+            found.append(PromptItem(normalise_prompt(text), " ".join(kind.split()) or ANY))
         except UsageError as error:
             raise DataError(f"{quote(name, 100)} line {number}: {error}") from error
     return found

@@ -1,4 +1,4 @@
-"""MAIN PATH of a measurement by prompts: prompts -> pictures -> features -> figures.
+"""MAIN PATH of a measurement by prompts: prompts -> pictures -> features -> metrics.
 
 A figure carries its network in its name and its interval beside it; the Conditions say the rest of
 what a number depends on.
@@ -16,9 +16,9 @@ from torch import Tensor
 
 from limner.evaluate.metrics import distributions
 from limner.evaluate.metrics.agreement import clip_scores, r_precision
-from limner.evaluate.metrics.figure import Figure
+from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.metrics.networks import Network
-from limner.evaluate.prompts.prompt_files import Asked
+from limner.evaluate.prompts.prompt_files import PromptItem
 from limner.evaluate.resampling import (
     LEAST,
     Estimate,
@@ -45,10 +45,10 @@ Watch = Callable[[str, int, int], None]  # stage, done, in all
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrawnSample:
     """A picture and what was asked for; `score` is 100 times the cosine, None without a CLIP."""
 
-    asked: Asked
+    asked: PromptItem
     seed: int
     image: Image
     score: float | None = None
@@ -56,14 +56,14 @@ class Shown:
 
 @dataclass(frozen=True)
 class Measurement:
-    """All pictures in the order of their prompts, the figures, and CLIP scores by kind."""
+    """All pictures in the order of their prompts, the metrics, and CLIP scores by kind."""
 
-    shown: list[Shown]
-    figures: list[Figure]
+    shown: list[DrawnSample]
+    metrics: list[Metric]
     kinds: dict[str, Estimate]
     notes: tuple[str, ...] = ()
 
-    def by_score(self) -> list[Shown]:
+    def by_score(self) -> list[DrawnSample]:
         """Return the pictures with a score, the best first."""
         scored = [each for each in self.shown if each.score is not None]
         return sorted(scored, key=lambda each: -_rank(each.score))
@@ -79,13 +79,13 @@ def seeds_of(count: int, seed: int, best_of: int) -> list[list[int]]:
 
 def draw_prompts(
     draw: Draw,
-    asked: Sequence[Asked],
+    asked: Sequence[PromptItem],
     *,
     seed: int = 0,
     best_of: int = 1,
     clip: Any = None,
     watch: Watch = lambda stage, done, total: None,
-) -> list[Shown]:
+) -> list[DrawnSample]:
     """Draw each prompt `best_of` times and keep what `clip` finds to fit best, with its score.
 
     Pictures are drawn BATCH at a time. Without a CLIP there is no score, and best_of must be 1.
@@ -95,7 +95,7 @@ def draw_prompts(
         for place, seeds in enumerate(seeds_of(len(asked), seed, best_of))
         for each in seeds
     ]
-    kept: dict[int, Shown] = {}
+    kept: dict[int, DrawnSample] = {}
     for first in range(0, len(tries), BATCH):
         watch("drawing", first, len(tries))
         group = tries[first : first + BATCH]
@@ -105,7 +105,7 @@ def draw_prompts(
         for (place, each), image, score in zip(group, images, scores, strict=True):
             before = kept.get(place)
             if before is None or _rank(score) > _rank(before.score):
-                kept[place] = Shown(asked[place], each, image, score)
+                kept[place] = DrawnSample(asked[place], each, image, score)
     watch("drawing", len(tries), len(tries))
     return [kept[place] for place in range(len(asked))]
 
@@ -131,15 +131,15 @@ def choose_best(draw: Draw, clip: Any, best_of: int) -> Draw:
 
 
 def measure(
-    shown: Sequence[Shown],
+    shown: Sequence[DrawnSample],
     *,
     network: Network | None = None,
     clip: Network | None = None,
     texts: Tensor | None = None,
     reference: Tensor | None = None,
     watch: Watch = lambda stage, done, total: None,
-) -> tuple[list[Figure], dict[str, Estimate]]:
-    """Return the figures that can be had, and the CLIP score by kind of prompt.
+) -> tuple[list[Metric], dict[str, Estimate]]:
+    """Return the metrics that can be had, and the CLIP score by kind of prompt.
 
     `clip` and `texts` (N, D), the sentences' vectors, give CLIP score and R-precision; `network`
     gives the Vendi score and, where it knows classes, the Inception Score; with `reference`, the
@@ -147,29 +147,29 @@ def measure(
     """
     if len(shown) < LEAST:
         raise too_few(len(shown))
-    figures: list[Figure] = []
+    metrics: list[Metric] = []
     kinds: dict[str, Estimate] = {}
     pictures = [each.image for each in shown]
     seen: dict[str, Tensor] = {}
     if clip is not None and texts is not None:
         seen[clip.sha256] = clip.features(pictures, lambda *at: watch("features", *at))
-        figures += _agreement(seen[clip.sha256], texts, shown, clip)
+        metrics += _agreement(seen[clip.sha256], texts, shown, clip)
         kinds = _by_kind(clip_scores(seen[clip.sha256], texts), shown)
     if network is not None:
         features = seen.get(network.sha256)
         if features is None:
             features = network.features(pictures, lambda *at: watch("features", *at))
-        figures += variety(features, network)
+        metrics += variety(features, network)
         if reference is not None:
-            figures += distances(features, reference, network)
-    return figures, kinds
+            metrics += distances(features, reference, network)
+    return metrics, kinds
 
 
-def variety(features: Tensor, network: Network) -> list[Figure]:
+def variety(features: Tensor, network: Network) -> list[Metric]:
     """Return the Vendi score and, of a network that knows classes, the Inception Score."""
     count = len(features)
     found = [
-        Figure(
+        Metric(
             network.title("Vendi score"),
             jackknife(lambda rows: distributions.vendi_score(features[rows]), count),
             "higher",
@@ -180,7 +180,7 @@ def variety(features: Tensor, network: Network) -> list[Figure]:
         with torch.inference_mode():
             shares = network.classify(features)
         found.append(
-            Figure(
+            Metric(
                 network.title("Inception Score"),
                 jackknife(lambda rows: distributions.inception_score(shares[rows]), count),
                 "higher",
@@ -190,7 +190,7 @@ def variety(features: Tensor, network: Network) -> list[Figure]:
     return found
 
 
-def distances(features: Tensor, reference: Tensor, network: Network) -> list[Figure]:
+def distances(features: Tensor, reference: Tensor, network: Network) -> list[Metric]:
     """Return FID, KID and, of enough pictures, precision, recall, density and coverage."""
     count = len(features)
 
@@ -201,8 +201,8 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
         return distributions.frechet_distance(drawn, reference)
 
     found = [
-        Figure(network.title("FID"), estimate(frechet), "lower", "distance of fitted Gaussians"),
-        Figure(
+        Metric(network.title("FID"), estimate(frechet), "lower", "distance of fitted Gaussians"),
+        Metric(
             network.title("KID"),
             _kernel_distance(features, reference),
             "lower",
@@ -225,7 +225,7 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
         ("coverage", _widened(coverage, real), "real pictures with a drawn one near"),
         ("density", density, "how densely drawn ones lie among real; can pass 1"),
     )
-    return [*found, *(Figure(network.title(name), value, "higher", about)
+    return [*found, *(Metric(network.title(name), value, "higher", about)
                       for name, value, about in shares)]  # fmt: skip
 
 
@@ -248,19 +248,19 @@ def _widened(share: Estimate, judged: int) -> Estimate:
 
 
 def _agreement(
-    pictures: Tensor, texts: Tensor, shown: Sequence[Shown], clip: Network
-) -> list[Figure]:
+    pictures: Tensor, texts: Tensor, shown: Sequence[DrawnSample], clip: Network
+) -> list[Metric]:
     sentences = [each.asked.text for each in shown]
     scores = bootstrap_mean(clip_scores(pictures, texts).numpy())
-    found = [Figure(clip.title("CLIP score"), scores, "higher", "100 x cosine, not below 0")]
+    found = [Metric(clip.title("CLIP score"), scores, "higher", "100 x cosine, not below 0")]
     if len(set(sentences)) > 1:
         right = share_of(r_precision(pictures, texts, sentences).numpy())
         about = f"own sentence nearest of {min(100, len(set(sentences)))}"
-        found.append(Figure(clip.title("R-precision"), right, "higher", about))
+        found.append(Metric(clip.title("R-precision"), right, "higher", about))
     return found
 
 
-def _by_kind(scores: Tensor, shown: Sequence[Shown]) -> dict[str, Estimate]:
+def _by_kind(scores: Tensor, shown: Sequence[DrawnSample]) -> dict[str, Estimate]:
     kinds = list(dict.fromkeys(each.asked.kind for each in shown))
     return {
         kind: bootstrap_mean(

@@ -1,4 +1,4 @@
-"""Reading a picture: the scene that explains it best, found by analysis by synthesis.
+"""Detections a picture: the scene that explains it best, found by analysis by synthesis.
 
 No trained judge: grounds, sprites, colours and places form a closed set, so every one is tried.
 """
@@ -30,7 +30,7 @@ _TOLERANCE = 0.1  # differences well above this are taken for an object in front
 
 
 @dataclass(frozen=True)
-class Reading:
+class Detections:
     """What a picture shows: a ground and no, one or two things.
 
     `relation` says how the first of two things stands to the second; `explained` in [0, 1] is the
@@ -52,7 +52,7 @@ class _Hypothesis:
     relation: str | None = None
 
 
-class Reader:
+class SceneDetector:
     """Reads pictures; those over 64 pixels wide are averaged down to 64 first.
 
     Raises DataError without the font.
@@ -61,7 +61,7 @@ class Reader:
     def __init__(self, font: str | None = None, size: int = UNIT) -> None:
         self.bank = sprite_bank(find_font(font), min(size, UNIT))
 
-    def read(self, images: Tensor) -> list[Reading]:
+    def detect(self, images: Tensor) -> list[Detections]:
         """Return what each of the images (N, 3, H, H) in [-1, 1] shows.
 
         Raises UsageError for other shapes and for pictures smaller than the bank's size.
@@ -74,16 +74,16 @@ class Reader:
             raise UsageError(
                 f"pictures are {images.shape[-1]} pixels wide; expected {self.bank.size} or more"
             )
-        return [reading for part in images.split(BATCH) for reading in self._read(part)]
+        return [each for part in images.split(BATCH) for each in self._detect(part)]
 
     @torch.inference_mode()
-    def _read(self, images: Tensor) -> list[Reading]:
+    def _detect(self, images: Tensor) -> list[Detections]:
         pictures = (images.float().clamp(-1, 1) + 1) / 2
         pictures = F.interpolate(pictures, size=(self.bank.size,) * 2, mode="area")
-        owners, grounds = self.find_grounds(pictures)
+        owners, grounds = self.find_backgrounds(pictures)
         gains = self.bank.gains(pictures[owners], grounds)
-        differences = (pictures[owners] - self.bank.grounds[grounds]).square().sum((1, 2, 3))
-        found: list[tuple[float, Reading]] = [(math.inf, Reading(""))] * len(pictures)
+        differences = (pictures[owners] - self.bank.backgrounds[grounds]).square().sum((1, 2, 3))
+        found: list[tuple[float, Detections]] = [(math.inf, Detections(""))] * len(pictures)
         for index, (owner, ground) in enumerate(
             zip(owners.tolist(), grounds.tolist(), strict=True)
         ):
@@ -92,18 +92,18 @@ class Reader:
             error = difference - best.total
             if error < found[owner][0]:
                 explained = min(max(best.total / max(difference, 1e-6), 0.0), 1.0)
-                reading = Reading(BACKGROUNDS[ground], best.things, best.relation, explained)
-                found[owner] = (error, reading)
-        return [reading for _, reading in found]
+                seen = Detections(BACKGROUNDS[ground], best.things, best.relation, explained)
+                found[owner] = (error, seen)
+        return [each for _, each in found]
 
-    def find_grounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def find_backgrounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return the likely grounds of pictures (N, 3, size, size) in [0, 1].
 
         Two tensors (M,) int64, M from N to 3 N: which picture, and a ground it may stand on. The
         error of a pixel saturates, since objects cover a part of the ground.
         """
         errors = []
-        for ground in self.bank.grounds:
+        for ground in self.bank.backgrounds:
             square = (pictures - ground).square().mean(1)
             errors.append((square / (square + _TOLERANCE**2)).mean((1, 2)))
         best = torch.stack(errors, dim=1).topk(_GROUNDS, dim=1, largest=False)

@@ -93,7 +93,7 @@ class SpriteBank:
         self.slots = [tuple(each * size // UNIT for each in slot) for slot in SLOTS]
         self.planes = _build_planes(font, sorted({side for *_, side in self.slots}))
         pixels = np.stack([background(key, size) for key in BACKGROUNDS])
-        self.grounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
+        self.backgrounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
         self.energies = torch.stack([self._energy(slot) for slot in range(len(SLOTS))], dim=1)
 
     def gains(self, pictures: Tensor, grounds: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class SpriteBank:
         `grounds` (N,) int64 says which ground each picture stands on. A gain is a sum of squared
         differences over the slot's pixels and channels.
         """
-        ground = self.grounds[grounds]
+        ground = self.backgrounds[grounds]
         found = []
         for slot in range(len(SLOTS)):
             below = self._window(ground, slot)
@@ -114,7 +114,7 @@ class SpriteBank:
         return torch.stack(found, dim=1)
 
     def _energy(self, slot: int) -> Tensor:
-        below = self._window(self.grounds, slot)
+        below = self._window(self.backgrounds, slot)
         planes = self.planes[below.shape[-1]]
         covered = planes.covered()
         through = below.square().sum(1).flatten(1) @ covered.alpha.flatten(1).T

@@ -52,7 +52,7 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScorePlan:
     """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
 
     Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
@@ -117,9 +117,9 @@ def _is_wanted(graph: Graph, kind: str, split: str) -> bool:
 def _tell(graph: Graph, language: str, rng: random.Random) -> str:
     """Return a caption that names the background: one that another background would change."""
     other = replace(graph, background=BACKGROUNDS[graph.background == BACKGROUNDS[0]])
-    twin = random.Random()
+    again = random.Random()
     while True:
-        twin.setstate(rng.getstate())
+        again.setstate(rng.getstate())
         text = caption(graph, language, rng)
-        if caption(other, language, twin) != text:
+        if caption(other, language, again) != text:
             return text

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from limner.evaluate.metrics.likelihood import Likelihoods
     from limner.evaluate.resampling import Score
-    from limner.evaluate.scenes.detection import Reading
+    from limner.evaluate.scenes.detection import Detections
     from limner.evaluate.scenes.score import Answer, SceneScores
 
 TITLES = {
@@ -109,7 +109,7 @@ def render_report(
     )
 
 
-def describe(shown: Reading) -> str:
+def in_words(shown: Detections) -> str:
     """Return what a reading says in words."""
     if not shown.things:
         return f"nothing on {shown.background}"
@@ -175,7 +175,7 @@ def _figure(answer: Answer) -> str:
         for aspect, answers in answer.judgements.items()
         for right in answers
     )
-    read = f"<small>read as {escape(describe(answer.shown))}</small>" if _is_wrong(answer) else ""
+    read = f"<small>read as {escape(in_words(answer.shown))}</small>" if _is_wrong(answer) else ""
     return (
         f'<figure><img alt="" src="{_data_uri(answer.image)}">'
         f"<figcaption>{escape(answer.prompt)}<br>{marks}{read}</figcaption></figure>\n"

@@ -1,4 +1,4 @@
-"""What a CLIP knows of scenes: retrieval, swapped twins and zero-shot objects, in both languages.
+"""What a CLIP knows of scenes: retrieval, exchanged colours, zero-shot objects.
 
 Every trial is made of held-out combinations, which training never shows; all are pure functions of
 the settings. Numbers are shares of right answers, 0 to 1.
@@ -50,7 +50,7 @@ class Trials:
         )
 
 
-def judge(clip: Any, trials: Trials) -> dict[str, float]:
+def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
     """Return how often a CLIP pipeline is right, by kind of trial and language.
 
     `retrieval_*`: a caption finds its picture among up to AMONG different ones; `twins_*`: a
@@ -91,7 +91,7 @@ def _see(clip: Any, graphs: tuple[Graph, ...]) -> Tensor:
 
 
 def _captions(graphs: Sequence[Graph], language: str) -> list[str]:
-    # The same choices for a graph and its twin: only what differs is told otherwise.
+    # The same choices for a graph and its hard negative: their captions differ in one thing.
     return [
         caption(graph, language, random.Random(f"{language}/{number}"))
         for number, graph in enumerate(graphs)

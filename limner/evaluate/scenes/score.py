@@ -24,20 +24,25 @@ from torch import Tensor
 
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import render
-from limner.evaluate.metrics.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
+from limner.evaluate.metrics.likelihood import (
+    Likelihoods,
+    MeasuredPrior,
+    PromptedPictures,
+    measure_prior,
+)
 from limner.evaluate.metrics.pictures import psnr, ssim
 from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
 from limner.evaluate.resampling import Score
-from limner.evaluate.scenes.detection import Reader, Reading
+from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
-from limner.evaluate.scenes.prompts import MOST, SETS, Plan, Prompt, collect_prompts, shuffle
+from limner.evaluate.scenes.prompts import MOST, SETS, Prompt, ScorePlan, collect_prompts, shuffle
 from limner.images import to_images, to_tensor
 from limner.types import Codec
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.evaluate.metrics.figure import Figure
+    from limner.evaluate.metrics.figure import Metric
     from limner.evaluate.metrics.networks import Network
 
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
@@ -57,7 +62,7 @@ class Answer:
 
     prompt: str
     asked: Graph
-    shown: Reading
+    shown: Detections
     judgements: Judgements
     image: Tensor
 
@@ -81,7 +86,7 @@ class SceneScores:
     codec: dict[str, float] | None
     seed: int
     differs: float | None = None
-    rfid: Figure | None = None
+    rfid: Metric | None = None
     likelihoods: Likelihoods | None = None
 
     @property
@@ -110,11 +115,11 @@ class SceneScores:
 
 def score_scenes(
     draw: Draw,
-    plan: Plan,
+    plan: ScorePlan,
     *,
     codec: Codec | None = None,
     vary: Vary | None = None,
-    prior: TokenPrior | None = None,
+    prior: MeasuredPrior | None = None,
     network: Network | None = None,
     font: str | None = None,
     watch: Watch = lambda name, done, total: None,
@@ -127,13 +132,13 @@ def score_scenes(
     """
     scenes = _Scenes(plan, font)
     seen = scenes.seen
-    scorer = _Scorer(draw, plan, Reader(font, plan.size), watch)
+    scorer = _Scorer(draw, plan, SceneDetector(font, plan.size), watch)
     drawn = [name for name in DRAWN if name in plan.sets]
     wanted = ["seen", *drawn] if "shuffled" in plan.sets else drawn
     answers = {name: scorer.drawn(name, scenes.prompts(name)) for name in dict.fromkeys(wanted)}
     quality: dict[str, float] | None = None
     differs: float | None = None
-    rfid: Figure | None = None
+    rfid: Metric | None = None
     if {"ceiling", "codec", "varied"} & set(plan.sets):
         answers["ceiling"] = scorer.judged(seen, scenes.truth)
         if codec is not None and "codec" in plan.sets:
@@ -171,7 +176,7 @@ def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -
 class _Scenes:
     """The prompts of a plan and their true pictures, made when they are first asked for."""
 
-    plan: Plan
+    plan: ScorePlan
     font: str | None
 
     @cached_property
@@ -189,7 +194,7 @@ class _Scenes:
     def prompts(self, name: str) -> list[Prompt]:
         return self.held_out if name == "held_out" else self.seen
 
-    def asked(self, name: str) -> Asked:
+    def asked(self, name: str) -> PromptedPictures:
         prompts = self.prompts(name)
         pictures = self._pictures(prompts) if name == "held_out" else self.truth
         return _texts(name, prompts), pictures
@@ -201,8 +206,8 @@ class _Scenes:
 @dataclass(frozen=True)
 class _Scorer:
     draw: Draw
-    plan: Plan
-    reader: Reader
+    plan: ScorePlan
+    detector: SceneDetector
     watch: Watch
 
     def drawn(self, name: str, prompts: list[Prompt]) -> list[Answer]:
@@ -230,7 +235,7 @@ class _Scorer:
         return [
             Answer(text, prompt.graph, shown, judge(prompt.graph, shown), image)
             for text, prompt, shown, image in zip(
-                texts, prompts, self.reader.read(images), pixels, strict=True
+                texts, prompts, self.detector.detect(images), pixels, strict=True
             )
         ]
 

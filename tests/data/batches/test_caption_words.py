@@ -2,7 +2,7 @@
 
 import pytest
 
-from limner.data.batches.caption_words import colours_told, tells_colours, tells_sides
+from limner.data.batches.caption_words import colour_words, mentions_colours, mentions_sides
 from limner.data.scenes.captions import COLOURS_ZH
 
 
@@ -24,7 +24,7 @@ from limner.data.scenes.captions import COLOURS_ZH
     ],
 )
 def test_captions_that_tell_sides(caption: str, told: bool) -> None:
-    assert tells_sides(["a picture", caption]) is told
+    assert mentions_sides(["a picture", caption]) is told
 
 
 @pytest.mark.parametrize(
@@ -42,15 +42,15 @@ def test_captions_that_tell_sides(caption: str, told: bool) -> None:
     ],
 )
 def test_captions_that_tell_colours(caption: str, told: bool) -> None:
-    assert tells_colours([caption]) is told
+    assert mentions_colours([caption]) is told
 
 
 def test_every_colour_of_the_scenes_is_known() -> None:
     for english, chinese in COLOURS_ZH.items():
-        assert tells_colours([f"a {english} cat"]) and tells_colours([f"一只{chinese}猫"])
+        assert mentions_colours([f"a {english} cat"]) and mentions_colours([f"一只{chinese}猫"])
 
 
 def test_colours_are_told_by_their_words() -> None:
-    assert colours_told(["a Red cup", "a red cup on grey"]) == {"red": 2, "grey": 1}
-    assert colours_told(["一只红色的杯子"])["红"] == 1
-    assert not colours_told(["a cup"])
+    assert colour_words(["a Red cup", "a red cup on grey"]) == {"red": 2, "grey": 1}
+    assert colour_words(["一只红色的杯子"])["红"] == 1
+    assert not colour_words(["a cup"])

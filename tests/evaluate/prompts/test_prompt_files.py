@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import DataError
-from limner.evaluate.prompts.prompt_files import ANY, Asked, parse_prompts
+from limner.evaluate.prompts.prompt_files import ANY, PromptItem, parse_prompts
 
 PARTI = [
     "Prompt\tCategory\tChallenge\tNote",
@@ -23,22 +23,22 @@ def lines(*texts: str) -> list[tuple[int, str]]:
 
 def test_a_line_is_a_prompt() -> None:
     assert parse_prompts(lines("a red  apple", "红苹果"), "p.txt") == [
-        Asked("a red apple"), Asked("红苹果"),
+        PromptItem("a red apple"), PromptItem("红苹果"),
     ]  # fmt: skip
 
 
 def test_partiprompts() -> None:
     assert parse_prompts(lines(*PARTI), "PartiPrompts.TSV") == [
-        Asked("bond", "Abstract"),
-        Asked('a sign that says "Hello"', "World Knowledge"),
-        Asked("a cat", ANY),
+        PromptItem("bond", "Abstract"),
+        PromptItem('a sign that says "Hello"', "World Knowledge"),
+        PromptItem("a cat", ANY),
     ]
 
 
 def test_geneval() -> None:
     row = {"tag": "two_object", "include": [{"class": "bench", "count": 1}], "prompt": "a bench"}
     found = parse_prompts(lines(json.dumps(row), '{"prompt": "x"}'), "geneval.jsonl")
-    assert found == [Asked("a bench", "two_object"), Asked("x", ANY)]
+    assert found == [PromptItem("a bench", "two_object"), PromptItem("x", ANY)]
 
 
 @pytest.mark.parametrize(
