@@ -71,6 +71,19 @@ def test_a_report_holds_figures_conditions_and_pictures_escaped() -> None:
     assert text.count("<script") == 0 and "&lt;script&gt;" in text
 
 
+def test_every_part_of_a_page_is_escaped() -> None:
+    image = Image.new("RGB", (8, 8))
+    shown = pages.figure(image, HOSTILE, HOSTILE, marks=[(HOSTILE, True), (HOSTILE, False)])
+    rows = [((HOSTILE, HOSTILE), HOSTILE)]
+    text = pages.page(HOSTILE, [
+        pages.heading(HOSTILE), pages.paragraph(HOSTILE), pages.table((HOSTILE,), rows),
+        pages.together(shown, pages.figure(image, "kept", chosen=True)), pages.sheet([shown]),
+    ])  # fmt: skip
+    assert len(check(text)) == 3
+    assert text.count("&lt;script&gt;") == 2 + 2 + 1 + 3 + 2 * 4
+    assert text.count("Content-Security-Policy") == 1 and pages.POLICY in text
+
+
 def test_without_scores_there_are_pictures_alone() -> None:
     text = render_measurement(measurement(scored=False), CONDITIONS, "m")
     assert len(check(text)) == 5 and "Worst" not in text

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.data.cleaning.page import page
 from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import Likeness, group
 from limner.data.sources.base import json_lines
@@ -21,6 +20,7 @@ from limner.data.sources.keep import keep_lines
 from limner.data.sources.opening import BAD_SAMPLES, CODES, Sample, Source, read_pictures
 from limner.errors import ConfigError, DataError, UsageError, quote
 from limner.files.new_folder import new_folder
+from limner.html import figure, heading, page, paragraph, table, together
 from limner.images import SIDE_LIMIT, encode_png
 from limner.text.normalise import normalise_prompt
 
@@ -36,13 +36,9 @@ REASONS = {
     "exact_copy": "the same pixels as a picture that is kept",
     "near_copy": "nearly the same picture as one that is kept",
 }
-KEEP, DROP, REPORT, PAGE, PICTURES = (
-    "keep.txt",
-    "drop.jsonl",
-    "report.json",
-    "report.html",
-    "pictures",
-)
+KEEP, DROP, PICTURES = "keep.txt", "drop.jsonl", "pictures"
+REPORT, PAGE = "report.json", "report.html"
+GROUPS, ROWS, MEMBERS = 200, 500, 12  # on the page at most; report.json and drop.jsonl have all
 
 Filter = Callable[[Sample, "Image"], str | None]  # why to drop a sample, or None to keep it
 CaptionRule = Callable[[str], str | None]  # the caption to use, or None to leave it out
@@ -284,6 +280,39 @@ def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
     (folder / KEEP).write_bytes(keep_lines(keys))
     (folder / DROP).write_bytes(json_lines(found.dropped))
     found.survey.source.losses.write(folder / BAD_SAMPLES)
-    thumbnails = {key: found.survey.looks.show(row) for row, key in enumerate(found.survey.keys)}
-    shown = page(report, found.groups, found.dropped, thumbnails, REASONS)
-    (folder / PAGE).write_bytes(shown.encode("utf-8", "backslashreplace"))
+    (folder / PAGE).write_bytes(_page(found, report).encode("utf-8", "backslashreplace"))
+
+
+def _page(found: Verdicts, report: dict[str, Any]) -> str:
+    """Return the report as HTML: what was dropped and why, groups of copies, each sample."""
+    rows = {key: row for row, key in enumerate(found.survey.keys)}
+
+    def shown(key: str, note: str = "") -> str:
+        return figure(found.survey.looks.show(rows[key]), key, note, chosen=not note)
+
+    counts = [(meaning, found.counts[code]) for code, meaning in REASONS.items()]
+    first = found.dropped[:ROWS]
+    return page(
+        f"limner data clean: {report['source']['place']}",
+        [
+            paragraph(
+                f"{report['kept']} of {report['read']} samples are kept. Nothing was deleted."
+            ),
+            heading("Why samples are dropped"),
+            table(("reason", "samples"), [each for each in counts if each[1]]),
+            heading(f"{len(found.groups)} groups of copies"),
+            paragraph("The outlined one is kept."),
+            *(
+                together(
+                    shown(each["kept"]),
+                    *(
+                        shown(copy["key"], copy["how"] + ", mirrored" * copy["mirrored"])
+                        for copy in each["dropped"][:MEMBERS]
+                    ),
+                )
+                for each in found.groups[:GROUPS]
+            ),
+            heading(f"The first {len(first)} of {len(found.dropped)} dropped samples"),
+            table(("sample", "reason"), [(each["key"], each["reason"]) for each in first]),
+        ],
+    )

@@ -74,7 +74,7 @@ def test_the_page_is_whole_and_needs_no_other_file() -> None:
     detector.feed(page())
     assert detector.open == []
     assert len(detector.images) == 4
-    assert all(source.startswith("data:image/jpeg;base64,") for source in detector.images)
+    assert all(source.startswith("data:image/png;base64,") for source in detector.images)
 
 
 def test_marks_and_readings() -> None:
