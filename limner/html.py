@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 POLICY = "default-src 'none'; img-src data:"
 SIDE = 160  # pixels of a picture in a report, at most
 _INK = "#2a6f97"
-_MARKS = {
-    True: '<span class="right">✓ {}</span>',
-    False: '<span class="wrong">✗ {}</span>',
-}
+_MARKS = {True: '<span class="right">✓ {}</span>', False: '<span class="wrong">✗ {}</span>'}
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">

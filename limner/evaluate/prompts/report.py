@@ -5,16 +5,7 @@ from __future__ import annotations
 from limner.evaluate.prompts.conditions import Conditions
 from limner.evaluate.prompts.prompted import DrawnSample, Measurement
 from limner.evaluate.resampling import Estimate
-from limner.html import (
-    figure,
-    heading,
-    histogram,
-    intervals_plot,
-    page,
-    paragraph,
-    sheet,
-    table,
-)
+from limner.html import figure, heading, histogram, intervals_plot, page, paragraph, sheet, table
 
 EXTREMES = 8  # of the best and of the worst
 SHEET = 96  # pictures on the contact sheet, at most

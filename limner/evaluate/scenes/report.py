@@ -47,11 +47,7 @@ ABOUT = (
 
 
 def render_report(
-    result: SceneScores,
-    *,
-    model: str,
-    seconds: float,
-    conditions: Sequence[tuple[str, str]] = (),
+    result: SceneScores, *, model: str, seconds: float, conditions: Sequence[tuple[str, str]] = ()
 ) -> str:
     """Return the report as a page that needs no other file; `conditions` are (what, value)."""
     about = f"{seconds:.0f} s, seed {result.seed}"

@@ -247,10 +247,7 @@ def _texts(name: str, prompts: list[Prompt]) -> list[str]:
 def _rejudge(answers: list[Answer], others: list[Prompt]) -> list[Answer]:
     return [
         replace(
-            each,
-            prompt=other.english,
-            asked=other.graph,
-            judgements=judge(other.graph, each.shown),
+            each, prompt=other.english, asked=other.graph, judgements=judge(other.graph, each.shown)
         )
         for each, other in zip(answers, others, strict=True)
     ]
