@@ -8,12 +8,11 @@ from PIL import Image
 
 from limner import html as pages
 from limner.errors import ResourceError
-from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.prompts.conditions import Conditions, Reference
 from limner.evaluate.prompts.prompt_files import PromptItem
 from limner.evaluate.prompts.prompted import DrawnSample, Measurement
 from limner.evaluate.prompts.report import render_measurement
-from limner.evaluate.resampling import Estimate
+from limner.evaluate.resampling import Estimate, Metric
 
 HOSTILE = '<script>alert("x")</script> & co'
 

@@ -29,7 +29,7 @@ from limner.types import Request
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.data.sources.opening import Sample
+    from limner.data.sources.base import Sample
     from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
@@ -183,7 +183,7 @@ def from_model(model: str, plan: Plan) -> Material:
 def from_folder(folder: str, train: str) -> Material:
     """Look at two folders of pictures, which need no captions."""
     from limner.evaluate.audits.memorisation import Album
-    from limner.evaluate.prompts.folder import picture_files
+    from limner.evaluate.prompts.prompt_files import picture_files
     from limner.images import open_image
 
     drawn, trained = Album(), Album()

@@ -144,7 +144,7 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
 
 def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
     """Return the yardstick of other prompts: the CLIP score."""
-    from limner.evaluate.prompts.folder import captioned
+    from limner.evaluate.prompts.prompt_files import captioned
     from limner.evaluate.prompts.prompted import draw_prompts
 
     assert judges.clip is not None and judges.clip_network is not None

@@ -222,7 +222,7 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
 def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     """Load the model, draw prompts, compute all figures that can be had, and tell."""
     with progress.loading(task.model):
-        from limner.evaluate.prompts.folder import captioned, pictures_in, reference_of
+        from limner.evaluate.prompts.prompt_files import captioned, pictures_in, reference_of
         from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure
         from limner.evaluate.resampling import LEAST, too_few
 

@@ -1,4 +1,6 @@
-"""How sure a figure is: intervals by drawing its pictures again (bootstrap) or leaving some out."""
+"""How sure a number is: intervals by drawing its pictures again (bootstrap) or leaving some out."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable
@@ -174,13 +176,13 @@ class Score:
     n: int
 
     @classmethod
-    def measured(cls, right: int, n: int) -> "Score":
+    def measured(cls, right: int, n: int) -> Score:
         """Return the share right / n with its Wilson interval."""
         low, high = wilson(right, n)
         return cls(right / n if n else None, low, high, n)
 
     @classmethod
-    def computed(cls, value: float) -> "Score":
+    def computed(cls, value: float) -> Score:
         """Return a share known without measuring."""
         return cls(value, value, value, 0)
 
@@ -207,3 +209,17 @@ def wilson(right: float, n: int) -> tuple[float, float]:
     middle = (share + Z**2 / (2 * n)) / scale
     half = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / scale
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number with its interval; `better` is "higher" or "lower", `about` what it says."""
+
+    name: str
+    estimate: Estimate
+    better: str
+    about: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the name, the estimate's fields and which way is better."""
+        return {"name": self.name, **self.estimate.to_json(), "better": self.better}

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from limner.evaluate.metrics.figure import Metric
     from limner.evaluate.metrics.likelihood import MeasuredPrior
     from limner.evaluate.metrics.networks import Network
     from limner.evaluate.prompts.conditions import Conditions, Reference
     from limner.evaluate.prompts.prompt_files import PromptItem
+    from limner.evaluate.resampling import Metric
     from limner.evaluate.scenes.score import Draw, Vary
     from limner.types import Codec
 
@@ -201,8 +201,8 @@ def of_true_pictures(
     import torch
 
     from limner.data.batches.picture_store import fitted, to_floats
+    from limner.evaluate.metrics.codec import reconstruct, reconstruction_distance
     from limner.evaluate.metrics.likelihood import measure_prior
-    from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
 
     codec, prior = codec_of(pipeline), prior_of(pipeline)
     if not images or codec is None or prior is None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner.data.batches.caption_words import mentions_colours, mentions_sides
+from limner.data.sources.caption_text import mentions_colours, mentions_sides
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.nn.ranks import ALONE, Share
 

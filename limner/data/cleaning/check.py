@@ -9,8 +9,7 @@ from typing import Any
 
 from limner.data.cleaning.survey import Survey, caption_report, extra_pictures, size_report
 from limner.data.copies.copies import Likeness, Looks, as_captioned, find_copies
-from limner.data.sources.base import LOST_AT_MOST, Losses
-from limner.data.sources.opening import BAD_SAMPLES, CODES, Source
+from limner.data.sources.base import BAD_SAMPLES, CODES, LOST_AT_MOST, Losses, Source
 from limner.decoding import PIXELS_LIMIT
 from limner.errors import DataError, quote
 from limner.files.new_folder import new_folder

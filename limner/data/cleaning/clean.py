@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import Likeness, group
-from limner.data.sources.base import json_lines
+from limner.data.sources.base import BAD_SAMPLES, CODES, Sample, Source, json_lines, read_pictures
 from limner.data.sources.keep import keep_lines
-from limner.data.sources.opening import BAD_SAMPLES, CODES, Sample, Source, read_pictures
 from limner.errors import ConfigError, DataError, UsageError, quote
 from limner.files.new_folder import new_folder
 from limner.html import figure, heading, page, paragraph, table, together

@@ -16,7 +16,7 @@ from limner.data.copies.copies import (
     find_exact_copies,
     group,
 )
-from limner.data.sources.opening import Sample, Source, read_pictures
+from limner.data.sources.base import Sample, Source, read_pictures
 from limner.decoding import PIXELS_LIMIT, full_size
 
 if TYPE_CHECKING:

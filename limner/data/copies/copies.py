@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limner.data.batches.caption_words import colour_words, mentions_sides
 from limner.data.copies.colours import SIDE as COLOUR_SIDE
 from limner.data.copies.colours import colour_thumbnail
 from limner.data.copies.hashes import SIDE, Bytes, join, perceptual_hashes, thumbnail
 from limner.data.copies.registration import are_copies
 from limner.data.copies.views import similar, windows
+from limner.data.sources.caption_text import colour_words, mentions_sides
 
 if TYPE_CHECKING:
     from PIL.Image import Image

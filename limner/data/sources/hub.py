@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.sources.base import Losses, Sample, Source
-from limner.data.sources.caption_text import NO_CAPTION_COLUMN, captions_of
-from limner.data.sources.columns import is_caption, looks_like_caption
+from limner.data.sources.caption_text import (
+    NO_CAPTION_COLUMN,
+    captions_of,
+    is_caption,
+    looks_like_caption,
+)
 from limner.errors import DataError, MissingExtraError, quote
 
 SPLIT = "train"

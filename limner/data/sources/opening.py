@@ -11,23 +11,16 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from limner.data.sources.base import (
-    BAD_SAMPLES,
-    CODES,
-    BadSample,
-    IndexedSource,
-    Losses,
-    Sample,
     Source,
-    read_pictures,
 )
 from limner.data.sources.caption_text import TEXTS
-from limner.data.sources.classes import ClassesSource
 from limner.data.sources.folders import (
     ARCHIVES,
     OTHER_PICTURES,
     PICTURES,
     TABLES,
     UNREAD_ARCHIVE,
+    ClassesSource,
     PairsSource,
     is_hidden,
     is_notice,
@@ -37,19 +30,6 @@ from limner.data.sources.hub import open_hub, open_saved
 from limner.data.sources.shards import RemoteSource, WebDatasetSource, expand
 from limner.data.sources.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
 from limner.errors import DataError, UsageError, did_you_mean, quote
-
-__all__ = [
-    "BAD_SAMPLES",
-    "CODES",
-    "KINDS",
-    "BadSample",
-    "IndexedSource",
-    "Losses",
-    "Sample",
-    "Source",
-    "open_source",
-    "read_pictures",
-]
 
 KINDS = {
     "imagefolder": "a folder of pictures with metadata.jsonl, metadata.csv or a table like these",

@@ -17,8 +17,14 @@ from typing import Any
 from unicodedata import normalize
 
 from limner.data.sources.base import IndexedSource, Losses, Sample
-from limner.data.sources.caption_text import captions_of
-from limner.data.sources.columns import PICTURE_KEYS, is_caption, is_picture, plain, twice
+from limner.data.sources.caption_text import (
+    PICTURE_KEYS,
+    captions_of,
+    is_caption,
+    is_picture,
+    plain,
+    twice,
+)
 from limner.data.sources.folders import (
     Found,
     inspect_file,

@@ -71,25 +71,6 @@ def inception_score(probabilities: Tensor) -> float:
     return float(divergence.sum(1).mean().exp())
 
 
-def precision_recall(real: Tensor, drawn: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
-    """Return which share of the drawn pictures looks real, and of the real ones could be drawn.
-
-    Kynkäänniemi 2019, arXiv 1904.06991, equation 1: a picture belongs to a set when it is within
-    the distance of some member to its k-th nearest neighbour. Raises UsageError where a set has
-    not more than `neighbours` pictures, and as `frechet_distance`.
-    """
-    return Neighbours(real, drawn).precision_recall(neighbours=neighbours)
-
-
-def density_coverage(real: Tensor, drawn: Tensor, *, neighbours: int = 5) -> tuple[float, float]:
-    """Return how densely drawn pictures lie among real ones, and which share of those has one near.
-
-    Naeem 2020, arXiv 2002.09797, equations 3 and 4: density is no share and can pass 1; neither is
-    thrown by single pictures that lie apart. Raises UsageError as `precision_recall`.
-    """
-    return Neighbours(real, drawn).density_coverage(neighbours=neighbours)
-
-
 class Neighbours:
     """The distances within and between two sets of features, kept to measure subsets of `drawn`."""
 
@@ -101,7 +82,12 @@ class Neighbours:
     def precision_recall(
         self, rows: Tensor | None = None, *, neighbours: int = 3
     ) -> tuple[float, float]:
-        """Return precision and recall of the drawn pictures `rows`, by default of all."""
+        """Return which share of drawn pictures looks real, and of real ones could be drawn.
+
+        Kynkäänniemi 2019, arXiv 1904.06991, equation 1: a picture belongs to a set when it is
+        within the distance of some member to its k-th nearest neighbour. `rows` are the drawn
+        pictures to use, by default all. UsageError where a set has not more than `neighbours`.
+        """
         across, drawn = self._of(rows)
         precision = (across <= _radii(self.real, neighbours)).any(1)
         recall = (across.T.contiguous() <= _radii(drawn, neighbours)).any(1)
@@ -110,7 +96,11 @@ class Neighbours:
     def density_coverage(
         self, rows: Tensor | None = None, *, neighbours: int = 5
     ) -> tuple[float, float]:
-        """Return density and coverage of the drawn pictures `rows`, by default of all."""
+        """Return how densely drawn pictures lie among real ones, and the share of those near one.
+
+        Naeem 2020, arXiv 2002.09797, equations 3 and 4: density is no share and can pass 1;
+        neither is thrown by single pictures that lie apart. Raises as `precision_recall`.
+        """
         across, _ = self._of(rows)
         radii = _radii(self.real, neighbours)
         density = (across <= radii).double().sum() / (neighbours * len(across))

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.evaluate.metrics.figure import Metric
-from limner.evaluate.resampling import Estimate, bootstrap_mean
+from limner.evaluate.resampling import Estimate, Metric, bootstrap_mean
 
 AT_ONCE = 32  # pictures in one pass, at most
 LOGITS = 2**26  # in one pass: 256 MiB in fp32

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from limner.evaluate.metrics import distributions
 from limner.evaluate.metrics.agreement import clip_scores, r_precision
-from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.metrics.networks import Network
 from limner.evaluate.prompts.prompt_files import PromptItem
 from limner.evaluate.resampling import (
     LEAST,
     Estimate,
+    Metric,
     Z,
     bootstrap_mean,
     jackknife,

@@ -24,14 +24,13 @@ from torch import Tensor
 
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import render
+from limner.evaluate.metrics.codec import psnr, reconstruct, reconstruction_distance, ssim
 from limner.evaluate.metrics.likelihood import (
     Likelihoods,
     MeasuredPrior,
     PromptedPictures,
     measure_prior,
 )
-from limner.evaluate.metrics.pictures import psnr, ssim
-from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
 from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
@@ -42,8 +41,8 @@ from limner.types import Codec
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.evaluate.metrics.figure import Metric
     from limner.evaluate.metrics.networks import Network
+    from limner.evaluate.resampling import Metric
 
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
 BATCH = 32

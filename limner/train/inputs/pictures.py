@@ -15,8 +15,7 @@ from limner.data.batches.picture_store import (
     open_picture_store,
     to_floats,
 )
-from limner.data.sources.base import IndexedSource
-from limner.data.sources.opening import Source
+from limner.data.sources.base import IndexedSource, Source
 from limner.nn.ranks import share_here
 from limner.train.codec.naming import NamedScenes
 from limner.train.config.run import TrainConfig

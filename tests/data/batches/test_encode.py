@@ -21,7 +21,8 @@ from limner.data.batches.encoded import (
     read_manifest,
 )
 from limner.data.batches.picture_store import fitted, to_floats
-from limner.data.sources.opening import open_source, read_pictures
+from limner.data.sources.base import read_pictures
+from limner.data.sources.opening import open_source
 from limner.errors import ConfigError, DataError, UsageError
 from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer

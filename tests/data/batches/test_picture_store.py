@@ -17,7 +17,8 @@ from limner.data.batches.picture_store import (
     note_bad,
     open_picture_store,
 )
-from limner.data.sources.opening import IndexedSource, Source, open_source
+from limner.data.sources.base import IndexedSource, Source
+from limner.data.sources.opening import open_source
 from limner.errors import DataError
 from tests.data.source_files import picture, write_image_folder, write_pairs
 

@@ -8,9 +8,8 @@ from math import log
 import torch
 
 from limner.data.scenes.graph import Graph, Thing
-from limner.evaluate.metrics.figure import Metric
 from limner.evaluate.metrics.likelihood import Likelihoods
-from limner.evaluate.resampling import Estimate
+from limner.evaluate.resampling import Estimate, Metric
 from limner.evaluate.scenes.detection import Detections
 from limner.evaluate.scenes.judging import judge
 from limner.evaluate.scenes.report import render_report
