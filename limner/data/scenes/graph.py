@@ -39,7 +39,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a scene shows: things, how they stand to each other, ground and drawing style.
+    """What a scene shows: things, how they stand to each other, background and drawing style.
 
     `relation` says how the first thing stands to the second: "left" or "above", None for one thing.
     """
@@ -138,25 +138,25 @@ def pick(rng: random.Random, choices: Sequence[Option]) -> Option:
 
 
 def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
-    ground = _sample_background(rng)
+    background = _sample_background(rng)
     roll = rng.random()
     if roll < mix.pairs:
         first, second = _sample_thing(rng, mix), _sample_thing(rng, mix)
         if first.noun == second.noun:
             return _propose(rng, mix, held_out)
-        return Graph((first, second), ground, relation=pick(rng, RELATIONS))
+        return Graph((first, second), background, relation=pick(rng, RELATIONS))
     if roll < mix.pairs + mix.counts:
         thing = _sample_thing(rng, mix)
-        return Graph((Thing(thing.noun, thing.colour, count=pick(rng, COUNTS)),), ground)
+        return Graph((Thing(thing.noun, thing.colour, count=pick(rng, COUNTS)),), background)
     thing = _sample_thing(rng, mix)
     if rng.random() < mix.resized:
         thing = Thing(thing.noun, thing.colour, size=pick(rng, ("small", "big")))
     if rng.random() >= mix.styles:
-        return Graph((thing,), ground)
+        return Graph((thing,), background)
     style = pick(rng, STYLES[1:])
     if style in COLOURLESS:
         thing = Thing(thing.noun, None, thing.size)
-    return Graph((thing,), ground, style=style)
+    return Graph((thing,), background, style=style)
 
 
 def _sample_thing(rng: random.Random, mix: Mix) -> Thing:
@@ -191,5 +191,5 @@ def hides(graph: Graph) -> bool:
     Captions always tell such a background, so that no model learns to choose it by itself.
     """
     pattern, _, tint = graph.background.partition(":")
-    grounds = {tint} if tint else NEAR_COLOURS[pattern]
-    return any((thing.colour or thing.entry.colour) in grounds for thing in graph.things)
+    hiding = {tint} if tint else NEAR_COLOURS[pattern]
+    return any((thing.colour or thing.entry.colour) in hiding for thing in graph.things)

@@ -32,24 +32,27 @@ def hard_negative(graph: Graph, rng: random.Random) -> Graph:
 
 
 def swap_colours(graph: Graph) -> Graph | None:
-    """Return a pair with its colours exchanged; None where both are not told, or are the same."""
-    if graph.kind != "pair":
+    """Return a pair with its colours exchanged; None where one is natural, or both are the same."""
+    if graph.kind != "pair" or None in (colours := [each.colour for each in graph.things]):
         return None
-    first, second = graph.things
-    if None in (first.colour, second.colour) or first.colour == second.colour:
-        return None
-    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
-    return replace(graph, things=things)
+    return None if colours[0] == colours[1] else _with_colours(graph, colours[::-1])
 
 
 def _exchange_colours(graph: Graph, rng: random.Random) -> Graph | None:
     first, second = graph.things
+    # Beside a natural colour the exchange shows only where neither has the other's already.
     if first.colour == second.colour or second.colour == _shown(first):
         return None
-    if first.colour == _shown(second):
-        return None
-    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
-    return replace(graph, things=things)
+    return (
+        None
+        if first.colour == _shown(second)
+        else _with_colours(graph, [second.colour, first.colour])
+    )
+
+
+def _with_colours(graph: Graph, colours: list[str | None]) -> Graph:
+    both = zip(graph.things, colours, strict=True)
+    return replace(graph, things=tuple(replace(each, colour=colour) for each, colour in both))
 
 
 def _exchange_places(graph: Graph, rng: random.Random) -> Graph:

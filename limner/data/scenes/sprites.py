@@ -90,15 +90,6 @@ def _glyph(font: str, emoji: str) -> Floats:
     return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
-def recolour(picture: Floats, target: tuple[int, int, int]) -> Floats:
-    """Return the RGBA picture with its main colour turned into `target`, its shading kept.
-
-    Only pixels near the dominant hue change, so leaves, wheels and eyes stay; where that hue
-    covers too little of the drawing, all its coloured pixels change, and after that all pixels.
-    """
-    return _paint(_shading(picture), target)
-
-
 @dataclass(frozen=True)
 class _Shading:
     """A drawing as an affine function of its main colour: kept + colour * gain + lift."""
@@ -110,6 +101,7 @@ class _Shading:
 
 
 def _shading(picture: Floats) -> _Shading:
+    # Only pixels near the dominant hue take another colour, so that leaves, wheels and eyes stay.
     rgb, alpha = picture[..., :3], picture[..., 3]
     weight = _main_region(rgb, alpha)
     light = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -197,13 +189,7 @@ def _line_art(picture: Floats) -> Floats:
     return np.concatenate([paper, alpha], axis=-1).astype(np.float32)
 
 
-_RESTYLE = {
-    "plain": _plain,
-    "sticker": _sticker,
-    "pixel art": _pixel_art,
-    "silhouette": _silhouette,
-    "line art": _line_art,
-}
+_RESTYLE = dict(zip(STYLES, (_plain, _sticker, _pixel_art, _silhouette, _line_art), strict=True))
 
 
 def _image(picture: Floats) -> Image.Image:
