@@ -20,17 +20,10 @@ RANKS = {"a": "ace", "j": "jack", "q": "queen", "k": "king"}
 # Categories of the collection and names of its tools say nothing of what a picture shows; of vague
 # words alone no caption is made.
 BOOKKEEPING = frozenset(
-    (
-        "appicon",
-        "clip art",
-        "clipart",
-        "mapsym",
-        "subnational",
-        "unsorted",
-        "vector",
-        "webpage",
-        "hash",
-    )
+    [
+        *("appicon", "clip art", "clipart", "mapsym", "subnational", "unsorted", "vector"),
+        *("webpage", "hash"),
+    ]
 )
 VAGUE = frozenset(
     [

@@ -28,7 +28,7 @@ _NOTHING = frozenset(
 _BOXES = re.compile(r"\d+(?:\s+-?\d*\.\d+(?:[eE][-+]?\d+)?){4,}")  # of a detector's labels
 _BETWEEN = re.compile(r"[\s!-/:-@\[-`{-~]+")  # words
 
-Tell = Callable[[str, str], None]  # of what kind something unused is, and its name
+Note = Callable[[str, str], None]  # of what kind something unused is, and its name
 NO_CAPTION_COLUMN = "columns that look like captions by their names and are not read"
 NO_TEXT_COLUMN = "columns of captions with a value that is no text, which is not read"
 SECOND_TEXT = "caption files of a picture that has another, which is read"
@@ -57,8 +57,8 @@ def decode_caption_file(data: bytes) -> tuple[str, ...]:
     return captions
 
 
-def first_text(names: Sequence[str], tell: Tell) -> str:
-    """Return which of the caption files of one picture is read; the others are told.
+def first_text(names: Sequence[str], note: Note) -> str:
+    """Return which of the caption files of one picture is read; the others are noted.
 
     Raises DataError when two differ in the case of their suffixes alone.
     """
@@ -72,21 +72,21 @@ def first_text(names: Sequence[str], tell: Tell) -> str:
         )
     for name in names:
         if name != best[0]:
-            tell(SECOND_TEXT, name)
+            note(SECOND_TEXT, name)
     return best[0]
 
 
-def captions_of(row: Mapping[str, Any], tell: Tell) -> tuple[str, ...]:
+def captions_of(row: Mapping[str, Any], note: Note) -> tuple[str, ...]:
     """Return the captions of a table's row: its text, caption, text_zh columns, or lists of them.
 
-    Columns that only look like it are told, and those that hold no text. Raises DataError when
+    Columns that only look like it are noted, and those that hold no text. Raises DataError when
     there is no caption.
     """
     found: list[str] = []
     refusal = ""
     for key, value in row.items():
         if looks_like_caption(key):
-            tell(NO_CAPTION_COLUMN, key)
+            note(NO_CAPTION_COLUMN, key)
         if not is_caption(key) or value is None:
             continue
         texts = value if isinstance(value, list) else [value]
@@ -95,7 +95,7 @@ def captions_of(row: Mapping[str, Any], tell: Tell) -> tuple[str, ...]:
             found += texts
         elif wrong[0] == wrong[0]:  # a NaN is an empty cell
             refusal = f"the caption under {key!r} is {type(wrong[0]).__name__}, not text"
-            tell(NO_TEXT_COLUMN, key)
+            note(NO_TEXT_COLUMN, key)
     if refusal and not found:
         raise DataError(refusal)
     return check_captions(found)
@@ -157,7 +157,7 @@ def _gbk_by_chance(caption: str) -> str | None:
 
     Two bytes of GBK may be one letter of UTF-8 from Latin to N'Ko. It makes no sense where one word
     mixes such scripts, and every pair of bytes is one of the 3,755 commonest Chinese characters. A
-    single character, or a word in one script by chance, is not told from a foreign word.
+    single character, or a word in one script by chance, is not told apart from a foreign word.
     """
     if caption.isascii() or max(caption) >= "\u0800":
         return None

@@ -83,12 +83,7 @@ def walk(root: Path, losses: Losses) -> Iterator[Found]:
 
 
 def _walk(folder: Path, prefix: str, real: Path, losses: Losses) -> Iterator[Found]:
-    try:
-        with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
-    for entry in entries:
+    for entry in entries_of(folder):
         name = prefix + entry.name
         if is_hidden(entry.name):
             if entry.name[:2] != "._" and PurePosixPath(entry.name).suffix.lower() in PICTURES:
@@ -102,6 +97,15 @@ def _walk(folder: Path, prefix: str, real: Path, losses: Losses) -> Iterator[Fou
             losses.add(name, str(folder / entry.name), "unsafe", f"{quote(name, 120)} {reason}")
         else:
             yield Found(name, size)
+
+
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder by its names; raises DataError when it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
 
 
 def is_hidden(name: str) -> bool:

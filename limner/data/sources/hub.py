@@ -42,8 +42,8 @@ class DatasetsSource(Source):
             count = None
         # The library's own fingerprint changes with the data; a stream's, with every process.
         own = getattr(rows, "_fingerprint", "") if count is not None else ""
-        told = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
-        super().__init__(place, losses, hashlib.sha256(told.encode()).hexdigest(), count)
+        content = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
+        super().__init__(place, losses, hashlib.sha256(content.encode()).hexdigest(), count)
 
     def __iter__(self) -> Iterator[Sample]:
         for number, row in enumerate(self._rows):

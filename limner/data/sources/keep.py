@@ -52,8 +52,8 @@ class _Stream(Source):
 
     def __init__(self, source: Source, wanted: dict[str, None]) -> None:
         self.kind = source.kind
-        told = "\n".join([source.fingerprint, *wanted])
-        digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+        content = "\n".join([source.fingerprint, *wanted])
+        digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
         super().__init__(source.place, source.losses, digest, None)
         self.source, self.wanted = source, wanted
 

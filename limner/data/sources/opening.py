@@ -22,6 +22,7 @@ from limner.data.sources.folders import (
     UNREAD_ARCHIVE,
     ClassesSource,
     PairsSource,
+    entries_of,
     is_hidden,
     is_notice,
     pair_captions,
@@ -199,12 +200,7 @@ def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> No
 
 def _names(folder: Path, prefix: str = "") -> Iterator[str]:
     """Yield the names of files below a folder; hidden ones and linked folders are left out."""
-    try:
-        with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
-    for entry in entries:
+    for entry in entries_of(folder):
         if is_hidden(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):

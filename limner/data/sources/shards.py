@@ -8,11 +8,12 @@ nobody opens, and nothing is unpacked. What a shard says of itself is limited be
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
@@ -47,7 +48,7 @@ class GuardedTarInfo(tarfile.TarInfo):
     """A member's header; a damaged or a huge one ends the reading, where tarfile would go on.
 
     tarfile takes a damaged header after the first for the end of the archive, and reads a header
-    that announces gigabytes of file name as it is told.
+    that announces gigabytes of file name in full.
     """
 
     @classmethod
@@ -87,25 +88,10 @@ class WebDatasetSource(IndexedSource):
     kind = "webdataset"
 
     def __init__(self, shards: list[Path], place: str) -> None:
-        losses, keys = Losses(), set[str]()
-        samples: list[Sample] = []
-        missing: list[tuple[int, bool]] = []
-        names = _names_of(shards)
-        for shard, name in zip(shards, names, strict=True):
-            before = len(samples)
-            whole = True
-            try:
-                with _open_shard(shard) as file:
-                    for parts in read_shard(file, str(shard), losses):
-                        sample = _local_sample(shard, name, parts, losses)
-                        if sample and is_new(sample, keys, losses):
-                            samples.append(sample)
-            except _DAMAGE as error:
-                refuse_shard(losses, str(shard), error)
-                whole = False
-            missing.append((len(samples) - before, whole))
-        losses.hidden = _estimate_hidden(missing)
-        super().__init__(place, losses, samples)
+        losses = Losses()
+        named = zip(shards, _names_of(shards), strict=True)
+        parts = [(str(shard), name, partial(_open_shard, shard)) for shard, name in named]
+        super().__init__(place, losses, list(_samples(parts, losses)))
 
 
 class RemoteSource(Source):
@@ -114,8 +100,6 @@ class RemoteSource(Source):
     kind = "webdataset"
 
     def __init__(self, addresses: list[str], place: str) -> None:
-        import hashlib
-
         names = "\n".join(addresses)
         super().__init__(place, Losses(), hashlib.sha256(names.encode()).hexdigest(), None)
         self.addresses = addresses
@@ -123,22 +107,38 @@ class RemoteSource(Source):
     def __iter__(self) -> Iterator[Sample]:
         from urllib.request import urlopen
 
-        passed: list[tuple[int, bool]] = []
-        keys: set[str] = set()
-        for address in self.addresses:
-            count, whole = 0, True
-            try:
-                with urlopen(address, timeout=60) as answer:
-                    for parts in read_shard(answer, address, self.losses, keep=True):
-                        sample = _sample_of(address, _name_of(address), parts, self.losses)
-                        if sample and is_new(sample, keys, self.losses):
-                            count += 1
-                            yield sample
-            except _DAMAGE as error:
-                refuse_shard(self.losses, address, error)
-                whole = False
-            passed.append((count, whole))
-        self.losses.hidden = _estimate_hidden(passed)
+        parts = [
+            (address, PurePosixPath(address).name, partial(urlopen, address, timeout=60))
+            for address in self.addresses
+        ]
+        return _samples(parts, self.losses, keep=True)
+
+
+def _samples(
+    shards: Iterable[tuple[str, str, Callable[[], AbstractContextManager[IO[bytes]]]]],
+    losses: Losses,
+    *,
+    keep: bool = False,
+) -> Iterator[Sample]:
+    """Yield the samples of shards (place, name, how to open it); `keep` as in `read_shard`."""
+    keys: set[str] = set()
+    passed: list[tuple[int, bool]] = []  # samples of each shard, and whether it is whole
+    for shard, name, opened in shards:
+        count, whole = 0, True
+        try:
+            with opened() as file:
+                for parts in read_shard(file, shard, losses, keep=keep):
+                    sample = _sample_of(shard, name, parts, losses)
+                    if sample and is_new(sample, keys, losses):
+                        count += 1
+                        yield sample
+        except _DAMAGE as error:
+            # What came before the damage is used; the rest of the shard is lost as a whole.
+            reason = f"{quote(shard, 160)} is damaged or no plain tar file: {error}"
+            losses.add(PurePosixPath(shard).name, shard, "bad_archive", reason)
+            whole = False
+        passed.append((count, whole))
+    losses.hidden = _estimate_hidden(passed)
 
 
 def is_new(sample: Sample, keys: set[str], losses: Losses) -> bool:
@@ -149,12 +149,6 @@ def is_new(sample: Sample, keys: set[str], losses: Losses) -> bool:
         return False
     keys.add(sample.key)
     return True
-
-
-def refuse_shard(losses: Losses, shard: str, error: Exception) -> None:
-    """Note that a shard, or the rest of it, cannot be read."""
-    reason = f"{quote(shard, 160)} is damaged or no plain tar file: {error}"
-    losses.add(PurePosixPath(shard).name, shard, "bad_archive", reason)
 
 
 def expand(pattern: str) -> list[str]:
@@ -236,8 +230,8 @@ def _settle(name: str, pending: dict[str, Parts], losses: Losses) -> Iterator[Pa
     whole = pending.get(name)
     if whole is not None and whole not in halves:
         for each in halves:
-            for told in (*(picture for picture, _, _ in each.pictures), *each.texts):
-                losses.pass_over(PART, told)
+            for member in (*(picture for picture, _, _ in each.pictures), *each.texts):
+                losses.pass_over(PART, member)
         halves = []
     pictures = [each for each in halves if each.pictures]
     captions = [each for each in halves if each.captioned]
@@ -270,10 +264,6 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, limit: int = MEM
     return b"" if file is None else file.read(limit + 1)
 
 
-def _name_of(shard: str) -> str:
-    return PurePosixPath(shard).name
-
-
 def _names_of(shards: list[Path]) -> list[str]:
     """Return a name for each shard: its file's, and as much of its path as tells it from others."""
     for depth in range(1, 20):
@@ -281,16 +271,6 @@ def _names_of(shards: list[Path]) -> list[str]:
         if len(set(names)) == len(set(shards)):
             break
     return names
-
-
-def _local_sample(shard: Path, name: str, parts: Parts, losses: Losses) -> Sample | None:
-    sample = _sample_of(str(shard), name, parts, losses)
-    if sample is None:
-        return None
-    _, offset, size = parts.pictures[0]
-    return Sample(
-        sample.key, sample.captions, sample.where, partial(_read_part, shard, offset, size), size
-    )
 
 
 def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sample | None:
@@ -323,7 +303,10 @@ def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sam
     if not parts.pictures:
         losses.add(key, where, "no_picture", f"{quote(where, 200)} has a caption and no picture")
         return None
-    return Sample(key, captions, where, partial(bytes, parts.contents or b""), parts.pictures[0][2])
+    _, offset, size = parts.pictures[0]
+    if parts.contents is None:  # the shard is a file, where the picture can be read again
+        return Sample(key, captions, where, partial(_read_part, Path(shard), offset, size), size)
+    return Sample(key, captions, where, partial(bytes, parts.contents), size)
 
 
 def _captions(parts: Parts, losses: Losses) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -27,6 +26,7 @@ from limner.data.sources.caption_text import (
 )
 from limner.data.sources.folders import (
     Found,
+    entries_of,
     inspect_file,
     is_hidden,
     note,
@@ -77,10 +77,10 @@ class ImageFolderSource(IndexedSource):
             )
         losses = Losses()
         samples = list(read_table(tables[0], losses))
-        told = {each.key for each in samples} | {each.key for each in losses.samples}
+        named = {each.key for each in samples} | {each.key for each in losses.samples}
         files = list(walk(root, losses))
         for each in pictures_of(root, files, losses):
-            if each.name not in told:
+            if each.name not in named:
                 note(losses, root, each.name, "no_caption", f"is not in {tables[0].name}")
         pass_over_rest(files, losses, table=tables[0].name)
         super().__init__(place, losses, samples)
@@ -88,12 +88,8 @@ class ImageFolderSource(IndexedSource):
 
 def plain_tables(root: Path) -> list[Path]:
     """Return the tables in a folder whose columns name pictures and captions."""
-    try:
-        with os.scandir(root) as listed:
-            names = sorted(entry.name for entry in listed if not is_hidden(entry.name))
-    except OSError as error:
-        raise DataError(f"cannot read {quote(str(root), 200)}: {error.strerror}") from error
-    tables = [root / name for name in names if Path(name).suffix.lower() in READABLE]
+    found = [root / entry.name for entry in entries_of(root) if not is_hidden(entry.name)]
+    tables = [path for path in found if path.suffix.lower() in READABLE]
     return [table for table in tables if table.is_file() and is_plain(table)]
 
 
@@ -186,9 +182,11 @@ class Finder:
 
     def _below(self) -> list[str]:
         if self._folders is None:
-            with os.scandir(self.root) as listed:
-                entries = [entry for entry in listed if not is_hidden(entry.name)]
-            names = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
+            names = [
+                entry.name
+                for entry in entries_of(self.root)
+                if not is_hidden(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
             self._folders = names if len(names) <= _FOLDERS_LIMIT else []
         return self._folders
 
