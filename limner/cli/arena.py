@@ -119,7 +119,7 @@ def set_up(
     """Begin an arena, where `new` allows it, or see that the one there is what is asked for."""
     with progress.loading("the arena"):
         from limner.evaluate.arena.votes import Setup, check_setup
-        from limner.evaluate.prompts.prompted import SEEDS
+        from limner.evaluate.drawing import SEEDS
 
     if votes.exists():
         check_setup(votes.setup(), models, prompts, seed)
@@ -142,7 +142,7 @@ def set_up(
 def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
     with progress.loading("the arena"):
-        from limner.evaluate.prompts.prompted import BATCH, seeds_of
+        from limner.evaluate.drawing import BATCH, seeds_of
         from limner.images import encode_png, to_images
 
     setup = votes.setup()

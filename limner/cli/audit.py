@@ -220,7 +220,7 @@ def drawings(
     pipeline: Any, request: Request, asked: Sequence[str], samples: int, seed: int, watch: Watch
 ) -> Iterator[tuple[str, Image]]:
     """Yield "prompt, seed" and picture for each prompt of a list, some at a time."""
-    from limner.evaluate.prompts.prompted import BATCH, SEEDS
+    from limner.evaluate.drawing import BATCH, SEEDS
     from limner.images import to_images
 
     draw = drawing(pipeline, request)
@@ -249,5 +249,5 @@ def membership_of(
     for name, samples in (("trained", known), ("held out", source_samples(held_out))):
         rows = random.Random(seed).sample(range(len(samples)), min(len(samples), MOST))
         pairs = [(samples[row].captions[0], samples[row].image) for row in rows]
-        losses.append(losses_of(pipeline, pairs, lambda *at, name=name: watch(name, *at)))
+        losses.append(losses_of(pipeline, pairs, watch, name))
     return membership(*losses)

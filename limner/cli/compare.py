@@ -28,8 +28,8 @@ from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.types import Request
 
 if TYPE_CHECKING:
+    from limner.evaluate.drawing import Draw
     from limner.evaluate.prompts.conditions import Conditions
-    from limner.evaluate.scenes.score import Draw
 
 First = Annotated[
     str, typer.Argument(metavar="A", help=options.MODEL, autocompletion=complete.drawing)
@@ -161,7 +161,7 @@ def score(
     model: str, yardstick: Yardstick, way: Way, *, shift: int
 ) -> tuple[list[float], Conditions]:
     """Return a model's score on each prompt, and its conditions; `shift` moves all its seeds."""
-    from limner.evaluate.prompts.prompted import choose_best
+    from limner.evaluate.drawing import choose_best
 
     pipeline = way.loading.drawer(model).load()
     plain = drawing(pipeline, way.request)

@@ -169,7 +169,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     """Load the model, score its scenes, and tell."""
     with progress.loading(task.model):
         from limner.data.scenes.sprites import find_font
-        from limner.evaluate.prompts.prompted import choose_best
+        from limner.evaluate.drawing import choose_best
         from limner.evaluate.scenes.prompts import ScorePlan
         from limner.evaluate.scenes.score import score_scenes
 
@@ -250,7 +250,7 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
         )
         real = None
         if judges.network is not None and len(images) > 1:
-            real = judges.network.features(images, lambda *at: watch("reference", *at))
+            real = judges.network.features(images, watch, "reference")
         texts = judges.clip and judges.clip.encode_texts([each.text for each in asked]).cpu()
         figures, kinds = measure(
             shown, network=judges.network, clip=judges.clip_network, texts=texts, reference=real,

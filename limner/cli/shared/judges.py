@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from limner.evaluate.drawing import Draw, Vary
     from limner.evaluate.metrics.likelihood import MeasuredPrior
     from limner.evaluate.metrics.networks import Network
     from limner.evaluate.prompts.conditions import Conditions, Reference
     from limner.evaluate.prompts.prompt_files import PromptItem
     from limner.evaluate.resampling import Metric
-    from limner.evaluate.scenes.score import Draw, Vary
     from limner.types import Codec
 
 Watch = Callable[[str, int, int], None]

@@ -7,13 +7,14 @@ so that a low one clears nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from limner.data.batches.picture_store import fitted, to_floats
+from limner.evaluate.drawing import Watch, groups, quiet
 from limner.evaluate.resampling import Z
 
 if TYPE_CHECKING:
@@ -24,15 +25,16 @@ if TYPE_CHECKING:
 def losses_of(
     pipeline: Any,
     pairs: Sequence[tuple[str, Image]],
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = quiet,
+    stage: str = "membership",
 ) -> list[float]:
     """Return the training loss in nats a code of each (caption, picture) under a token prior.
 
     Pictures are cut to the square at their middle, with the pixels that training has.
     """
     found = []
-    for place, (caption, picture) in enumerate(pairs):
-        watch(place, len(pairs))
+    for part in groups(len(pairs), 1, watch, stage):
+        ((caption, picture),) = pairs[part]
         images = to_floats(fitted(picture, pipeline.size)[None])
         codes = pipeline.codec.encode(images.to(pipeline.device))
         codes = codes.flatten(1, len(pipeline.codec.layout))

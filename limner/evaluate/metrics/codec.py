@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.errors import UsageError
+from limner.evaluate.drawing import BATCH
 from limner.evaluate.metrics.distributions import frechet_distance
 from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import Metric, jackknife
@@ -61,13 +62,10 @@ def _blur(images: Tensor) -> Tensor:
     return F.conv2d(rows, line.transpose(2, 3).contiguous(), groups=images.shape[1])
 
 
-AT_ONCE = 32  # pictures in one pass
-
-
 @torch.inference_mode()
 def reconstruct(codec: Codec, images: Tensor) -> Tensor:
     """Return images (N, 3, H, W) in [-1, 1] after the codec and back, within [-1, 1]."""
-    parts = [codec.decode(codec.encode(part)) for part in images.split(AT_ONCE)]
+    parts = [codec.decode(codec.encode(part)) for part in images.split(BATCH)]
     return torch.cat(parts).float().clamp(-1, 1)
 
 

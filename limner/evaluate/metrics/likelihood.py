@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.evaluate.drawing import Watch, groups, quiet
 from limner.evaluate.resampling import Estimate, Metric, bootstrap_mean
 
 AT_ONCE = 32  # pictures in one pass, at most
@@ -22,7 +23,6 @@ LOGITS = 2**26  # in one pass: 256 MiB in fp32
 PromptedPictures = tuple[
     Sequence[str], Tensor
 ]  # prompts, and their true pictures (N, 3, H, W) in [-1, 1]
-Watch = Callable[[str, int, int], None]  # stage, pictures done, pictures in all
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,7 @@ class Likelihoods:
 
 
 def measure_prior(
-    prior: MeasuredPrior,
-    sets: Mapping[str, PromptedPictures],
-    *,
-    watch: Watch = lambda stage, done, total: None,
+    prior: MeasuredPrior, sets: Mapping[str, PromptedPictures], *, watch: Watch = quiet
 ) -> Likelihoods:
     """Return the negative log-likelihood of each set's true pictures, given their prompts."""
     return Likelihoods(
@@ -99,10 +96,8 @@ def measure_prior(
 
 def _nats(prior: MeasuredPrior, name: str, asked: PromptedPictures, watch: Watch) -> Any:
     prompts, images = asked
-    parts = []
-    for first in range(0, len(prompts), prior.at_once):
-        watch(f"NLL of {name}", first, len(prompts))
-        group = slice(first, first + prior.at_once)
-        parts.append(prior.nats(prompts[group], images[group]).double().cpu())
-    watch(f"NLL of {name}", len(prompts), len(prompts))
+    parts = [
+        prior.nats(prompts[group], images[group]).double().cpu()
+        for group in groups(len(prompts), prior.at_once, watch, f"NLL of {name}")
+    ]
     return torch.cat(parts).numpy()

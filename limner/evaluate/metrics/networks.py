@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from limner import registry
 from limner.errors import CheckpointError, UsageError, did_you_mean, quote
+from limner.evaluate.drawing import BATCH, Watch, groups, quiet
 from limner.files import hub
 from limner.images import to_tensor
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 NAMES = ("limner-clip", "inception")
-AT_ONCE = 32  # pictures in one pass
 OWN_SIZE = 64  # pixels at which limner's own features were trained
 
 
@@ -52,17 +52,11 @@ class Network:
 
     @torch.inference_mode()
     def features(
-        self,
-        pictures: Sequence[Image],
-        watch: Callable[[int, int], None] = lambda done, total: None,
+        self, pictures: Sequence[Image], watch: Watch = quiet, stage: str = "features"
     ) -> Tensor:
         """Return features (N, D) of pictures of any size, in float32 on the CPU."""
-        parts = []
-        for first in range(0, len(pictures), AT_ONCE):
-            watch(first, len(pictures))
-            parts.append(self.see(pictures[first : first + AT_ONCE]).float().cpu())
-        watch(len(pictures), len(pictures))
-        return torch.cat(parts)
+        rows = groups(len(pictures), BATCH, watch, stage)
+        return torch.cat([self.see(pictures[group]).float().cpu() for group in rows])
 
     def to_json(self) -> dict[str, str]:
         """Return the name and the whole hash."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from limner.evaluate.drawing import BATCH, Draw, Watch, groups, quiet, seeds_of
 from limner.evaluate.metrics import distributions
 from limner.evaluate.metrics.agreement import clip_scores, r_precision
 from limner.evaluate.metrics.networks import Network
@@ -35,13 +36,7 @@ from limner.images import to_images
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH = 32
-SEEDS = 10_000_000  # between the seeds of two measurements: 10,000 prompts of 1,000 tries
-TRIES = 1000
 NEIGHBOURS_NEED = 6  # pictures of each set, for the five neighbours of density and coverage
-
-Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
-Watch = Callable[[str, int, int], None]  # stage, done, in all
 
 
 @dataclass(frozen=True)
@@ -69,14 +64,6 @@ class Measurement:
         return sorted(scored, key=lambda each: -_rank(each.score))
 
 
-def seeds_of(count: int, seed: int, best_of: int) -> list[list[int]]:
-    """Return the seeds of each prompt's tries; no two prompts or measurements share any."""
-    return [
-        [seed * SEEDS + place * TRIES + attempt for attempt in range(best_of)]
-        for place in range(count)
-    ]
-
-
 def draw_prompts(
     draw: Draw,
     asked: Sequence[PromptItem],
@@ -84,7 +71,7 @@ def draw_prompts(
     seed: int = 0,
     best_of: int = 1,
     clip: Any = None,
-    watch: Watch = lambda stage, done, total: None,
+    watch: Watch = quiet,
 ) -> list[DrawnSample]:
     """Draw each prompt `best_of` times and keep what `clip` finds to fit best, with its score.
 
@@ -96,9 +83,8 @@ def draw_prompts(
         for each in seeds
     ]
     kept: dict[int, DrawnSample] = {}
-    for first in range(0, len(tries), BATCH):
-        watch("drawing", first, len(tries))
-        group = tries[first : first + BATCH]
+    for part in groups(len(tries), BATCH, watch, "drawing"):
+        group = tries[part]
         texts = [asked[place].text for place, _ in group]
         images = to_images(draw(texts, [each for _, each in group]))
         scores = _scores(clip, images, texts)
@@ -106,28 +92,7 @@ def draw_prompts(
             before = kept.get(place)
             if before is None or _rank(score) > _rank(before.score):
                 kept[place] = DrawnSample(asked[place], each, image, score)
-    watch("drawing", len(tries), len(tries))
     return [kept[place] for place in range(len(asked))]
-
-
-def choose_best(draw: Draw, clip: Any, best_of: int) -> Draw:
-    """Return how to draw each prompt `best_of` times and keep what `clip` finds to fit best.
-
-    The tries of a seed have seeds of their own, which other seeds of a measurement do not.
-    """
-    if best_of == 1:
-        return draw
-
-    def drawing(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        kept = []
-        for prompt, seed in zip(prompts, seeds, strict=True):
-            tries = [seed * TRIES + attempt for attempt in range(best_of)]
-            images = draw([prompt] * best_of, tries)
-            cosines = clip.compare(to_images(images), [prompt])[:, 0]
-            kept.append(images[int(cosines.argmax())])
-        return torch.stack(kept)
-
-    return drawing
 
 
 def measure(
@@ -137,7 +102,7 @@ def measure(
     clip: Network | None = None,
     texts: Tensor | None = None,
     reference: Tensor | None = None,
-    watch: Watch = lambda stage, done, total: None,
+    watch: Watch = quiet,
 ) -> tuple[list[Metric], dict[str, Estimate]]:
     """Return the metrics that can be had, and the CLIP score by kind of prompt.
 
@@ -152,13 +117,13 @@ def measure(
     pictures = [each.image for each in shown]
     seen: dict[str, Tensor] = {}
     if clip is not None and texts is not None:
-        seen[clip.sha256] = clip.features(pictures, lambda *at: watch("features", *at))
+        seen[clip.sha256] = clip.features(pictures, watch)
         metrics += _agreement(seen[clip.sha256], texts, shown, clip)
         kinds = _by_kind(clip_scores(seen[clip.sha256], texts), shown)
     if network is not None:
         features = seen.get(network.sha256)
         if features is None:
-            features = network.features(pictures, lambda *at: watch("features", *at))
+            features = network.features(pictures, watch)
         metrics += variety(features, network)
         if reference is not None:
             metrics += distances(features, reference, network)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import render
+from limner.evaluate.drawing import BATCH, Draw, Vary, Watch, groups, quiet
 from limner.evaluate.metrics.codec import psnr, reconstruct, reconstruction_distance, ssim
 from limner.evaluate.metrics.likelihood import (
     Likelihoods,
@@ -39,17 +40,10 @@ from limner.images import to_images, to_tensor
 from limner.types import Codec
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from limner.evaluate.metrics.networks import Network
     from limner.evaluate.resampling import Metric
 
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
-BATCH = 32
-
-Vary = Callable[[Sequence["Image"], Sequence[int]], Tensor]  # pictures, seeds -> as Draw
-Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
-Watch = Callable[[str, int, int], None]  # set, pictures done, pictures in all
 
 
 @dataclass(frozen=True)
@@ -121,7 +115,7 @@ def score_scenes(
     prior: MeasuredPrior | None = None,
     network: Network | None = None,
     font: str | None = None,
-    watch: Watch = lambda name, done, total: None,
+    watch: Watch = quiet,
 ) -> SceneScores:
     """Draw the plan's prompts with `draw`, read the pictures and score them.
 
@@ -218,13 +212,8 @@ class _Scorer:
 
     def _all(self, name: str, asked: Sequence[Any], draw: Callable[..., Tensor]) -> Tensor:
         seeds = [self.plan.seed * MOST + index for index in range(len(asked))]
-        parts = []
-        for first in range(0, len(asked), BATCH):
-            self.watch(name, first, len(asked))
-            group = slice(first, first + BATCH)
-            parts.append(draw(asked[group], seeds[group]).float().clamp(-1, 1))
-        self.watch(name, len(asked), len(asked))
-        return torch.cat(parts)
+        parts = groups(len(asked), BATCH, self.watch, name)
+        return torch.cat([draw(asked[at], seeds[at]).float().clamp(-1, 1) for at in parts])
 
     def judged(
         self, prompts: list[Prompt], images: Tensor, texts: list[str] | None = None

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError
+from limner.evaluate.drawing import seeds_of
 from limner.evaluate.metrics.networks import clip_network
 from limner.evaluate.prompts.prompt_files import PromptItem
-from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure, seeds_of
+from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure
 from tests.tiny_clip import tiny_clip
 
 ASKED = [
