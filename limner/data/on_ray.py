@@ -102,6 +102,7 @@ class _Worker(Generic[Item, Answer]):
             if self.work is None:
                 self.work = self.make(pickle.loads(self.known))
             return {"answer": pickle.dumps(self.work(pickle.loads(row["item"])))}
+        # An error that is raised here would come as a traceback of Ray: it goes as an answer.
         except LimnerError as error:
             return {"answer": pickle.dumps(error)}
 

@@ -75,16 +75,16 @@ def encode(
 ) -> Generator[int | dict[str, Any], None, None]:
     """Yield how many pictures are encoded, as the work goes on, and at last the manifest.
 
-    Writes the new folder `out`, whole or not at all: codes of each shard, captions beside them,
-    bad_samples.jsonl and codes.json; `digest` names the codec in it. With the address of a Ray
-    cluster the pictures are encoded there: the same bytes, where it computes as this machine does.
-    Raises DataError when more than 1 % of the pictures are bad, UsageError and ResourceError for
-    `out`, and as `limner.data.on_ray.ray_map` does.
+    Writes the new folder `out`, whole or not at all; `digest` names the codec in it. Raises
+    DataError when more than 1 % of the pictures are bad, UsageError and ResourceError for `out`,
+    and as `limner.data.on_ray.ray_map` does.
     """
     files: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     codes: list[Tensor] = []
     done = 0
+    # The folder gets the codes of each shard, captions beside them, bad_samples.jsonl and
+    # codes.json. A Ray cluster writes the same bytes, where it computes as this machine does.
     with new_folder(out) as folder:
         for samples, found, hashes in _coded(source, codec, config, workers, ray):
             codes.append(found)
@@ -132,6 +132,7 @@ def _coded(
 
     store = PictureStore(source, codec.config.size)
     starts = range(0, len(store), BLOCK)
+    # A cluster gets whole blocks: what chance alters in a block depends on its number alone.
     items = [(number, store.samples[row : row + BLOCK]) for number, row in enumerate(starts)]
     for row, (good, found, bad) in zip(
         starts, ray_map(ray, _RemoteCoder, (codec.cpu(), config), items), strict=True
@@ -196,10 +197,12 @@ def _codes_of(
     device = next(codec.parameters()).device
     images = to_floats(pictures)
     captions = [each.captions for each in samples]
+    # Most vocabularies fit into two bytes, which halves the folder.
     narrow = torch.int16 if codec.vocabulary <= 2**15 else torch.int32
     found = []
     for crop in range(config.crops):
         seen = images
+        # The first crop is the picture as it is, which validation looks at.
         if crop:
             generator = generator_of("crops", config.seed, block, crop)
             seen = augment(images, captions, config.augment, generator)

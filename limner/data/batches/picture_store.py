@@ -36,7 +36,7 @@ Bad = tuple[int, str]  # the row of a picture that cannot be read, and why
 class PictureStore:
     """Samples in their order, each as (3, size, size) uint8 when it is asked for.
 
-    `pixels` (N, 3, size, size) holds them all, or is None; `bad` tells which of these hold nothing.
+    `pixels` (N, 3, size, size) holds them all, or is None; `bad` says which of these hold nothing.
     """
 
     def __init__(
@@ -77,14 +77,12 @@ class PictureStore:
         yield from stream(_Blocks(self), range(-(-len(self) // BLOCK)), workers)
 
     def contents(self) -> list[Hashable]:
-        """Return for each picture what is equal for equal ones: a hash of its pixels.
-
-        Of pictures that are not held it is of the bytes of the file, and only files of one size are
-        read for it.
-        """
+        """Return for each picture what is equal for equal ones: a hash of its pixels."""
         if self.pixels is not None:
             hashes = map(hash_pixels, self.pixels)
             return [row if row in self.bad else each for row, each in enumerate(hashes)]
+        # Of pictures that are not held it is of the bytes of the file, and a file that is alone in
+        # its size has no equal: only the others are read.
         counted = Counter(each.size for each in self.samples)
         alone = {size for size, count in counted.items() if size != -1 and count == 1}
         return [
@@ -101,12 +99,11 @@ class PictureStore:
         )
 
     def read(self, rows: Sequence[int]) -> tuple[Tensor, list[int], list[Bad]]:
-        """Return pictures (B, 3, size, size) uint8, the rows they are of, and bad rows met.
-
-        Where none can be read at all, a picture is black; the caller is told of every bad row.
-        """
+        """Return pictures (B, 3, size, size) uint8, the rows they are of, and bad rows met."""
         pictures, used, bad = [], [], dict[int, str]()
         for wanted in rows:
+            # The next picture that can be read stands in for a bad one; where none can, a black one
+            # does. The batches of a run then have one size, and the caller hears of every bad row.
             for row in (*range(wanted, len(self)), *range(wanted)):
                 try:
                     picture = self.at(row)
@@ -161,10 +158,8 @@ class StoreBatches(Dataset[tuple[Tensor, list[Bad]]]):
         return augment(to_floats(pictures), captions, self.config, generator, self.share), bad
 
     def rows(self, step: int) -> list[int]:
-        """Return the rows of a step; within an epoch no picture comes twice.
-
-        An epoch has as many whole batches as there are; what is over is another part in each.
-        """
+        """Return the rows of a step; within an epoch no picture comes twice."""
+        # An epoch has as many whole batches as there are; what is over is another part in each.
         epoch, place = divmod(step, len(self.store) // self.batch)
         if epoch != self._epoch:
             generator = generator_of("order", self.seed, epoch)

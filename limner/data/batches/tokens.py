@@ -135,13 +135,11 @@ def encode_scenes(
     text_length: int,
     workers: int = 1,
 ) -> Iterator[CodeCache]:
-    """Yield `count` scenes of a source as caches of one block or less each.
-
-    Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
-    """
+    """Yield `count` scenes of a source as caches of one block or less each."""
     left, device = count, next(codec.parameters()).device
     ids_type = torch.int16 if tokenizer.vocabulary <= 2**15 else torch.int32
     for images, sentences in stream(source, range(-(-count // source.block)), workers):
+        # Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
         with torch.inference_mode(), bf16_where_fast(device):
             codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)
@@ -162,10 +160,7 @@ def token_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (text (B, T'), codes (B, S)) for ever: a pure function of the step and the seed.
 
-    Every epoch shuffles anew and takes a caption of each picture at random. Within a group of
-    `alike` batches, or as many as there are, pictures are sorted by caption length, and each batch
-    is cut to its longest. What is over stays out, another part in each epoch. Raises DataError when
-    there is not one whole batch.
+    Raises DataError when there is not one whole batch.
     """
     alike = min(alike, len(cache) // batch)
     if not alike:
@@ -177,15 +172,20 @@ def token_batches(
     per_epoch = len(cache) // group * alike
     step = first_step
     while True:
+        # 1. Each epoch has its own order, and takes one caption of each picture at random. What is
+        # over is another part in each epoch.
         epoch, place = divmod(step, per_epoch)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         order = torch.randperm(len(cache), generator=generator)
         chosen = cache.choose(generator)
         while place < per_epoch:
+            # 2. A group of `alike` batches is sorted by caption length, so that a batch is cut to
+            # about the length of all its captions.
             chunk, within = divmod(place, alike)
             rows = order[chunk * group : (chunk + 1) * group]
             text, codes = cache.read(rows, chosen[rows])
             by_length = (text != 0).sum(1).argsort(stable=True)
+            # 3. Its batches come in random order: else every group would begin with short captions.
             mixed = torch.randperm(alike, generator=torch.Generator().manual_seed(step // alike))
             part = by_length.tensor_split(alike)[int(mixed[within])]
             kept = text[part].long()

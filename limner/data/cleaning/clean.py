@@ -45,21 +45,18 @@ CaptionRule = Callable[[str], str | None]  # the caption to use, or None to leav
 
 @dataclass(frozen=True)
 class CleanConfig:
-    """What is kept and how it is written. Raises ConfigError for a wrong value.
+    """What is kept and how it is written. Raises ConfigError for a wrong value."""
 
-    `fit` says how a picture becomes `size` pixels square: "crop" (the middle of it), "pad" (white
-    beside it), "squash", or "keep" (as it is; `size` 0). `least_side` is in pixels; `most_ratio` of
-    the longer to the shorter side, 0 for any. `near` takes near copies out, not only exact ones.
-    `mirrors` takes mirror images out whatever their captions say; else they go where both have
-    one caption that tells no sides. `write` writes the pictures that are kept as an image folder.
-    """
-
+    # How a picture becomes `size` pixels square: by its middle (crop), with white beside it (pad),
+    # squashed, or not at all (keep, with size 0).
     fit: str = "keep"
     size: int = 0
-    least_side: int = 16
-    most_ratio: float = 0.0
-    near: bool = True
-    write: bool = False
+    least_side: int = 16  # pixels
+    most_ratio: float = 0.0  # of the longer to the shorter side; 0 for any
+    near: bool = True  # take out near copies, not only exact ones
+    write: bool = False  # write the pictures that are kept as an image folder
+    # Take out mirror images whatever their captions say; else only where both pictures have one
+    # caption, and that names no sides.
     mirrors: bool = False
 
     def __post_init__(self) -> None:
@@ -120,21 +117,25 @@ def clean(
 ) -> Generator[tuple[str, int] | dict[str, Any], None, None]:
     """Yield (stage, pictures done) as the work goes on, and at last the report as JSON values.
 
-    Writes the new folder `out`: keep.txt, drop.jsonl, bad_samples.jsonl, report.json, report.html
-    and, when asked, pictures/. Raises DataError when nothing is left to keep, UsageError and
+    Writes the new folder `out`. Raises DataError when nothing is left to keep, UsageError and
     ResourceError for `out`.
     """
     with new_folder(out) as folder:
+        # 1. Read everything once, and drop what one picture alone shows to be bad.
         found = Verdicts(Survey(source))
         for count, (sample, image) in enumerate(read_pictures(source, strict=False), 1):
             _judge(found, sample, image, config, filters, captions)
             yield "reading", count
+        # 2. Copies: all pictures must have been seen.
         yield "comparing", len(found.survey)
         _drop_copies(found, config)
         if not found.captions:
             source.losses.check(0, source.place)
+        # 3. What could not be read is dropped too, so that keep.txt and drop.jsonl have every
+        # sample.
         for each in source.losses.samples:
             found.drop(each.key, each.where, each.code, each.reason)
+        # 4. The pictures, read a second time: memory never holds them all.
         if config.write:
             for number in _write_pictures(found, folder / PICTURES, config):
                 yield "writing", number

@@ -145,13 +145,14 @@ def extent(values: Sequence[int]) -> dict[str, float]:
 def language_of(text: str) -> str:
     """Return the script that most letters of a text are in, one of LANGUAGES.
 
-    Chinese characters with any kana are Japanese. It cannot tell English from French.
+    It cannot tell English from French.
     """
     counted = Counter(
         _SCRIPTS.get(unicodedata.name(each, "").split(" ")[0].split("-")[0], "other")
         for each in text
         if each.isalpha()
     )
+    # Chinese characters with any kana are Japanese: no Chinese text has kana.
     if counted["japanese"]:
         return "japanese"
     return commonest(counted, 1)[0][0] if counted else "other"

@@ -36,19 +36,14 @@ UNUSABLE = {  # the codes of an ImageError
 
 @dataclass(frozen=True)
 class CollectionFolder:
-    """Which pictures go into a folder and how: those of the collection `name`, found at `source`.
+    """Which pictures go into a folder and how. Raises UsageError for a wrong value."""
 
-    `source` None looks where the package is installed. `languages` are those of the captions;
-    `size` is the side in pixels; of more than `count` pictures, 0 for all, those with the lowest
-    hash of their names; `background` is a colour as CSS names it. Raises UsageError.
-    """
-
-    name: str
-    source: Path | None = None
-    languages: tuple[str, ...] = ("en",)
-    size: int = 128
-    count: int = 0
-    background: str = "white"
+    name: str  # of the collection
+    source: Path | None = None  # None looks where the package is installed
+    languages: tuple[str, ...] = ("en",)  # of the captions
+    size: int = 128  # pixels of a side
+    count: int = 0  # 0 for all, else those with the lowest hash of their names
+    background: str = "white"  # a colour as CSS names it
 
     def __post_init__(self) -> None:
         from PIL import ImageColor
@@ -172,6 +167,7 @@ def chosen(entries: list[Entry], count: int) -> list[Entry]:
     """Return `count` entries, or all of them for 0, by the lowest hash of their names, in order."""
     if not count or count >= len(entries):
         return entries
+    # By hash, so that a larger count only adds pictures, and new ones in the package move few.
     ordered = sorted(entries, key=lambda each: hashlib.sha256(each.name.encode()).digest())
     kept = {each.name for each in ordered[:count]}
     return [each for each in entries if each.name in kept]
@@ -195,9 +191,7 @@ CLEAR = 8  # of 255: alpha below it is not seen
 def to_square(image: Image, size: int, background: str, name: str) -> Image:
     """Return an RGBA picture as RGB, `size` pixels square, its empty border cut off.
 
-    A picture that is transparent somewhere is cut to what is seen and gets a margin; one that is
-    opaque keeps its border and fills the square from side to side. Raises ImageError for a picture
-    in which nothing is seen, and for one of fewer than 16 pixels.
+    Raises ImageError for a picture in which nothing is seen, and for one of fewer than 16 pixels.
     """
     from PIL import Image
 
@@ -208,6 +202,8 @@ def to_square(image: Image, size: int, background: str, name: str) -> Image:
             f"nothing is seen in {quote(name)}; give a picture that is not empty",
             code="image_too_small",
         )
+    # A picture that is transparent somewhere is cut to what is seen and gets a margin; one that is
+    # opaque keeps its border and fills the square from side to side.
     framed = alpha.histogram()[0] > 0
     image = image.crop(box)
     if max(image.size) < LEAST_SIDE:
@@ -219,6 +215,8 @@ def to_square(image: Image, size: int, background: str, name: str) -> Image:
     room = size - 2 * (size // MARGIN) if framed else size
     scale = room / max(image.size)
     across, down = (max(1, round(side * scale)) for side in image.size)
+    # Laid on the background before it shrinks: else edges mix with the colour that transparent
+    # pixels happen to have.
     plain = Image.new("RGBA", image.size, background)
     drawn = Image.alpha_composite(plain, image).convert("RGB")
     drawn = drawn.resize((across, down), Image.Resampling.LANCZOS)

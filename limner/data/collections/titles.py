@@ -48,6 +48,7 @@ def slug(text: str) -> str:
 
 def sets_of(titles: Mapping[str, str]) -> frozenset[str]:
     """Return the titles that name a set of different things, of titles by stem of their file."""
+    # A title that its file's name does not have, above files of several names, is that of a set.
     heads: dict[str, set[str]] = {}
     for stem, title in titles.items():
         if slug(title) not in slug(stem):
@@ -60,15 +61,19 @@ def caption_of(stem: str, folder: str, about: About, sets: Iterable[str]) -> str
 
     `stem` is the file's name without its suffix, `folder` its place in the collection with slashes.
     """
+    # 1. Cards say what they are in their file's name alone.
     if "cards" in folder and (card := _CARD.fullmatch(stem)):
         suit, rank = card[1], RANKS.get(card[2], card[2])
         return f"playing card, {rank} of {SUITS[suit]}" if suit else "playing card, joker"
+    # 2. Titles that are not English: keywords, else the folder.
     if any(each in about.author.lower() for each in OTHER_LANGUAGE):
         return said_by_keywords(about) or category_of(folder)
+    # 3. The title without that of its set; a title that is the set's says nothing of one picture.
     title = about.title
     whole = _SET.sub("", title)
     if title in sets or (whole != title and slug(whole) not in slug(stem)):
         title = ""
+    # 4. The title, else the file's name, else keywords where hardly a letter is left.
     caption = clean_title(whole if title else "", about.author) or clean_title(
         without_author(stem, about.author), about.author
     )

@@ -39,14 +39,11 @@ class Thing:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a scene shows: things, how they stand to each other, background and drawing style.
-
-    `relation` says how the first thing stands to the second: "left" or "above", None for one thing.
-    """
+    """What a scene shows: things, how they stand to each other, background and drawing style."""
 
     things: tuple[Thing, ...]
     background: str
-    relation: str | None = None
+    relation: str | None = None  # of the first thing to the second: "left" or "above"; None for one
     style: str = "plain"
 
     @property
@@ -93,6 +90,7 @@ def scene_rng(split: str, index: int, seed: int = 0, level: int = 4) -> random.R
 def sample_graph(split: str, rng: random.Random, level: int = 4) -> Graph:
     """Draw a scene graph; "held_out" graphs have a new combination, the others have none."""
     wanted = split == "held_out"
+    # One tenth of what is drawn is of the other splits: drawn again.
     while True:
         graph = _propose(rng, LEVELS[level], wanted)
         if bool(new_combinations(graph)) == wanted:
@@ -142,6 +140,7 @@ def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
     roll = rng.random()
     if roll < mix.pairs:
         first, second = _sample_thing(rng, mix), _sample_thing(rng, mix)
+        # Two of one thing would be a count.
         if first.noun == second.noun:
             return _propose(rng, mix, held_out)
         return Graph((first, second), background, relation=pick(rng, RELATIONS))
@@ -154,6 +153,7 @@ def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
     if rng.random() >= mix.styles:
         return Graph((thing,), background)
     style = pick(rng, STYLES[1:])
+    # A silhouette or a line drawing shows no colour, so none is asked for.
     if style in COLOURLESS:
         thing = Thing(thing.noun, None, thing.size)
     return Graph((thing,), background, style=style)
@@ -186,10 +186,8 @@ def _digest(text: str) -> int:
 
 
 def hides(graph: Graph) -> bool:
-    """Say whether an object can hardly be seen, because its background has its colour.
-
-    Captions always tell such a background, so that no model learns to choose it by itself.
-    """
+    """Say whether an object can hardly be seen, because its background has its colour."""
+    # Captions always name such a background, so that no model learns to choose it by itself.
     pattern, _, tint = graph.background.partition(":")
     hiding = {tint} if tint else NEAR_COLOURS[pattern]
     return any((thing.colour or thing.entry.colour) in hiding for thing in graph.things)

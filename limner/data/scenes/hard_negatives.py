@@ -15,13 +15,10 @@ from limner.data.scenes.sprites import COLOURS
 
 
 def hard_negative(graph: Graph, rng: random.Random) -> Graph:
-    """Return the graph with one change that shows.
-
-    Another object, colour or count of one thing; a pair in eight of ten cases exchanges its colours
-    or its places: other captions of a batch tell another object or colour anyway, and only these
-    teach what belongs to what.
-    """
+    """Return the graph with one change that shows: another object, colour, count or place."""
     ways: list[Callable[[Graph, random.Random], Graph | None]] = [_rename]
+    # In eight of ten cases a pair exchanges its colours or places: other captions of a batch have
+    # another object or colour anyway, and only these teach what belongs to what.
     ways += [_exchange_colours, _exchange_places] * 4 if graph.kind == "pair" else []
     ways += [] if graph.style in COLOURLESS else [_recolour]
     ways += [_recount] if graph.kind == "count" else []

@@ -22,10 +22,8 @@ RARE = 2e-4  # of captions
 
 @lru_cache(maxsize=4)
 def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
-    """Return the table of words of scenes of `level`, counted over `count` training scenes.
-
-    More than SAMPLE are not looked at: every phrase and every order has then been met.
-    """
+    """Return the table of words of scenes of `level`, counted over `count` training scenes."""
+    # More than SAMPLE are not looked at: every phrase and every order has then been met.
     count = min(count, SAMPLE)
     texts = list(_captions(level, count, seed))
     counts = Counter(word for text in texts for word in set(tokens(text)))

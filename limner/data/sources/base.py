@@ -29,15 +29,14 @@ BAD_SAMPLES = "bad_samples.jsonl"
 class Sample:
     """One picture with its captions; `where` says to a person where it lies.
 
-    `key` is its name within the source, the same at every reading; `size` its bytes, -1 unknown. A
-    sample can be pickled, so that workers of a data loader can open it.
+    It can be pickled, so that workers of a data loader can open it.
     """
 
-    key: str
+    key: str  # its name within the source, the same at every reading
     captions: tuple[str, ...]
     where: str
     read: Callable[[], bytes]
-    size: int = -1
+    size: int = -1  # bytes; -1 unknown
 
     @property
     def image(self) -> Image:
@@ -82,18 +81,15 @@ CODES = {
 
 
 class Losses:
-    """The bad samples of a source, in the order in which they were met.
-
-    `unused` holds, by kinds, the names of files and columns that look like pictures or captions and
-    are no samples: they stand in nobody's way, and a person should know. `remarks` are sentences on
-    how the source was read.
-    """
+    """The bad samples of a source, in the order in which they were met."""
 
     def __init__(self) -> None:
         self.samples: list[BadSample] = []
         self.hidden = 0  # samples lost that nobody can name, in a tar file that is damaged
+        # What looks like pictures or captions by its name and is none, by kinds: it stands in
+        # nobody's way, and a person should know.
         self.unused: dict[str, dict[str, None]] = {}
-        self.remarks: list[str] = []
+        self.remarks: list[str] = []  # sentences on how the source was read
         self._met: set[tuple[str, str]] = set()
 
     def __len__(self) -> int:
@@ -101,6 +97,7 @@ class Losses:
 
     def add(self, key: str, where: str, code: str, reason: str) -> None:
         """Note one bad sample; the same one met again, at the next reading, is not counted."""
+        # A source is read several times; a loss is one however often it is met.
         if (where, code) not in self._met:
             self._met.add((where, code))
             self.samples.append(BadSample(key, where, code, reason))
@@ -224,6 +221,8 @@ def read_pictures(source: Source, *, strict: bool = True) -> Iterator[tuple[Samp
         except ImageError as error:
             source.losses.add(sample.key, sample.where, "bad_picture", str(error))
             if strict and source.total is not None:
+                # All that may still be good counts as good here: a run is not ended for what is not
+                # certain, and not carried on for hours where it is.
                 found = max(source.total - _bad_pictures(source.losses), good)
                 source.losses.check(max(found, 1), source.place)
             continue

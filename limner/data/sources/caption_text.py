@@ -51,6 +51,7 @@ def decode_caption_file(data: bytes) -> tuple[str, ...]:
         raise DataError(f"the caption is not UTF-8 at byte offset {at}") from error
     if b"\0" in data:
         raise DataError(f"the caption has a NUL at byte offset {data.index(0)}")
+    # A detector's labels lie beside pictures just as captions do.
     captions = check_captions(text.splitlines())
     if all(_BOXES.fullmatch(each) for each in captions):
         raise DataError("the caption file holds the boxes of a detector; give words")
@@ -104,10 +105,10 @@ def captions_of(row: Mapping[str, Any], note: Note) -> tuple[str, ...]:
 def check_captions(texts: list[str]) -> tuple[str, ...]:
     """Return the texts without white space around them and without empty or repeated ones.
 
-    Words that programs write for an empty cell, such as nan and None, count as empty. Raises
-    DataError when none is left, and for NUL, half surrogate pairs, GBK and wrong lengths.
+    Raises DataError when none is left, and for NUL, half surrogate pairs, GBK and wrong lengths.
     """
     written = tuple(dict.fromkeys(filter(None, (text.strip() for text in texts))))
+    # Words that programs write for an empty cell, such as nan and None, count as empty.
     captions = tuple(text for text in written if text not in _NOTHING)
     if written and not captions:
         raise DataError(
@@ -155,16 +156,17 @@ def _encoding_of(data: bytes) -> str:
 def _gbk_by_chance(caption: str) -> str | None:
     """Return what a caption is in GBK where its UTF-8 makes no sense, else None.
 
-    Two bytes of GBK may be one letter of UTF-8 from Latin to N'Ko. It makes no sense where one word
-    mixes such scripts, and every pair of bytes is one of the 3,755 commonest Chinese characters. A
-    single character, or a word in one script by chance, is not told apart from a foreign word.
+    A single character, or a word in one script by chance, is not told apart from a foreign word.
     """
+    # 1. Two bytes of GBK may be one letter of UTF-8, from Latin to N'Ko; no other letter can.
     if caption.isascii() or max(caption) >= "\u0800":
         return None
     strange = [each for each in caption if not each.isascii()]
     pairs = [each.encode("utf-8") for each in strange]
+    # 2. Each pair of bytes must be one of the 3,755 commonest Chinese characters.
     if not all(0xB0 <= pair[0] <= 0xD7 and pair[1] >= 0xA1 for pair in pairs):
         return None
+    # 3. No word of any language mixes two of these scripts.
     for word in _BETWEEN.split(caption):
         letters = [each for each in word if not each.isascii() and _is_letter(each)]
         if len({unicodedata.name(each, "").split(" ")[0] for each in letters} - {"COMBINING"}) > 1:

@@ -92,6 +92,7 @@ def _walk(folder: Path, prefix: str, real: Path, losses: Losses) -> Iterator[Fou
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder / entry.name, f"{name}/", real, losses)
             continue
+        # Links are followed by their names only, never opened before it is known where they lead.
         size, reason = _inspect(folder / entry.name, real)
         if reason:
             losses.add(name, str(folder / entry.name), "unsafe", f"{quote(name, 120)} {reason}")
@@ -168,6 +169,7 @@ class PairsSource(IndexedSource):
 
     def __init__(self, root: Path, place: str) -> None:
         losses = Losses()
+        # 1. All files, the captions among them by the stem of their names.
         files = list(walk(root, losses))
         texts: dict[str, list[str]] = {}
         for each in files:
@@ -176,6 +178,7 @@ class PairsSource(IndexedSource):
         pictures = list(pictures_of(root, files, losses))
         refuse_same_stems(pictures, place)
         pairs = pair_captions([each.name for each in pictures], texts)
+        # 2. Each picture with its captions; what has none, or bad ones, is noted.
         samples = []
         for each in pictures:
             if each.name not in pairs:
@@ -189,6 +192,7 @@ class PairsSource(IndexedSource):
                 note(losses, root, names[0], error.code or "bad_caption", f": {error}")
                 continue
             samples.append(picture_sample(root, each, captions))
+        # 3. Captions that no picture took.
         for name in (name for names in texts.values() for name in names):
             if not is_notice(name):
                 note(losses, root, name, "no_picture", "has no picture beside it")
@@ -197,21 +201,19 @@ class PairsSource(IndexedSource):
 
 
 def pair_captions(pictures: Iterable[str], texts: Collection[str]) -> dict[str, str]:
-    """Return for each picture that has one the stem of its caption file.
-
-    It is the one beside it, a.txt or a.png.txt for a.png; else the only one of its name once a
-    folder such as images/ is taken out of the one path or captions/ out of the other:
-    data/captions/cat/1.txt for data/images/cat/1.png.
-    """
+    """Return for each picture that has one the stem of its caption file."""
     found: dict[str, str] = {}
     others: list[str] = []
     for picture in pictures:
         stem = str(PurePosixPath(picture).with_suffix(""))
+        # 1. The one beside it: a.txt, or a.png.txt, for a.png.
         beside = [each for each in (stem, picture) if each in texts]
         if beside:
             found[picture] = beside[0]
         else:
             others.append(picture)
+    # 2. The others by what their paths have in common once a folder such as images/ is taken out of
+    # the one or captions/ out of the other: data/captions/cat/1.txt for data/images/cat/1.png.
     loose: dict[str, list[str]] = {}
     for text in set(texts).difference(found.values()):
         for short in _without(text, TEXT_FOLDERS):
@@ -222,6 +224,7 @@ def pair_captions(pictures: Iterable[str], texts: Collection[str]) -> dict[str, 
         near = {text for short in _without(stem, PICTURE_FOLDERS) for text in loose.get(short, ())}
         if len(near) == 1:
             claims.setdefault(near.pop(), []).append(picture)
+    # 3. Only where both choose each other: a caption under the wrong picture is worse than none.
     found |= {owners[0]: text for text, owners in claims.items() if len(owners) == 1}
     return found
 
@@ -298,11 +301,7 @@ _SPLIT = re.compile(
 
 
 class ClassesSource(IndexedSource):
-    """One folder for each class; its name, `_` read as a space, is the caption of its pictures.
-
-    It is the folder that a picture lies in, or the nearest above it whose name says something:
-    `train` and its like name a part of the data, and `images` and its like say nothing.
-    """
+    """One folder for each class; its name, `_` read as a space, is the caption of its pictures."""
 
     kind = "classes"
 
@@ -333,6 +332,8 @@ class ClassesSource(IndexedSource):
 
 def class_of(folders: list[str]) -> str:
     """Return the caption that the folders of a picture give, the nearest first; empty for none."""
+    # The folder that the picture lies in, or the nearest above whose name says something: `train`
+    # and its like name a part of the data, `images` and its like nothing.
     for folder in reversed(folders):
         caption = " ".join(folder.replace("_", " ").split())
         if caption and not is_split(folder) and folder.casefold() not in PICTURE_FOLDERS:

@@ -18,14 +18,15 @@ SHOWN = 3  # missing keys in a message
 def keep_only(source: Source, path: str | Path) -> Source:
     """Return the samples of a source that a list names, in the source's order.
 
-    Bad samples that the list leaves out are forgotten: leaving them out is what it is for. Raises
-    DataError when the list cannot be read, or names what a source whose samples are known has not.
+    Raises DataError when the list cannot be read, or names what a source whose samples are known
+    has not.
     """
     wanted = _read(path)
     if not isinstance(source, IndexedSource):
         return _Stream(source, wanted)
     samples = [each for each in source if each.key in wanted]
     lost = [each for each in source.losses.samples if each.key in wanted]
+    # Bad samples that the list leaves out are forgotten: leaving them out is what it is for.
     known = {each.key for each in samples} | {each.key for each in lost}
     if missing := [key for key in wanted if key not in known]:
         raise DataError(
@@ -111,15 +112,17 @@ def split(
 ) -> tuple[list[int], list[int]]:
     """Return the rows of the keys to train on and of those held out, about `share` of them.
 
-    A picture that is held out stays so when others are added. Pictures whose `contents` are equal
-    go where the first of them goes. Where chance would hold out none, the one whose place comes
-    first is, with its like. It does not know near copies, whose contents differ.
+    A picture that is held out stays so when others are added. It does not know near copies, whose
+    `contents` differ.
     """
     firsts: dict[Hashable, float] = {}
+    # 1. Equal pictures go where the first of them goes: else validation would be of what was
+    # trained.
     places = [
         firsts.setdefault(content, place_of(key))
         for key, content in zip(keys, contents or range(len(keys)), strict=True)
     ]
+    # 2. Where chance would hold out none, the one whose place comes first is, with its like.
     least = min(places, default=share)
     held = [row for row, place in enumerate(places) if place < share or place == least >= share]
     out = set(held)

@@ -57,6 +57,7 @@ def open_source(place: str | os.PathLike[str], *, least: int = 1, strict: bool =
     text = os.fspath(place)
     prefix, colon, rest = text.partition(":")
     forced = prefix if colon and prefix in KINDS else None
+    # A kind that is misspelt would be taken for the name of a folder that is not there.
     if colon and not forced and re.fullmatch(r"[a-z]{2,}", prefix) and not rest.startswith("//"):
         hint = did_you_mean(prefix, KINDS) or f"; choose one of {', '.join(KINDS)}"
         raise UsageError(f"{quote(prefix)} is no kind of source{hint}")
@@ -98,6 +99,7 @@ def look(place: str) -> str:
 
 
 def _look_into(folder: Path, place: str) -> str:
+    # 1. What names itself: a table of metadata, or what `datasets` saved.
     if any((folder / name).is_file() for name in METADATA):
         return "imagefolder"
     if any((folder / name).is_file() for name in _SAVED):
@@ -107,13 +109,16 @@ def _look_into(folder: Path, place: str) -> str:
     for name in names:
         if os.path.basename(name) in METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
+    # 2. What holds captions for certain: a file for a picture, tar files, one table.
     if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
         return "pairs"
     if not pictures and _with(names, [".tar"]):
         return "webdataset"
     if pictures and _has_table(folder, names, place):
         return "imagefolder"
+    # 3. Captions that nobody would read are an error: else folders' names would be taken.
     _refuse_loose_texts(texts, pictures, place)
+    # 4. Folders' names at last, which every folder has.
     if any("/" in name for name in pictures):
         return "classes"
     if pictures:

@@ -45,21 +45,20 @@ _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
 
 class GuardedTarInfo(tarfile.TarInfo):
-    """A member's header; a damaged or a huge one ends the reading, where tarfile would go on.
-
-    tarfile takes a damaged header after the first for the end of the archive, and reads a header
-    that announces gigabytes of file name in full.
-    """
+    """A member's header; a damaged or a huge one ends the reading, where tarfile would go on."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Return the header in 512 bytes; raises ReadError when it cannot be believed."""
         try:
             member = super().frombuf(buf, encoding, errors)
+        # These end an archive as they should.
         except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
+            # tarfile takes a damaged header after the first for the end of the archive.
             raise tarfile.ReadError(f"damaged header ({error})") from error
+        # It also reads a header that announces gigabytes of file name in full.
         if member.size < 0 or (member.type in _HEADERS and member.size > _HEADER_LIMIT):
             raise tarfile.ReadError(f"a header claims {member.size} bytes")
         return member
@@ -160,6 +159,7 @@ def expand(pattern: str) -> list[str]:
         first, last = int(found[1]), int(found[2])
         if abs(last - first) >= SHARDS_LIMIT:
             raise DataError(f"{quote(pattern, 160)} names more than {SHARDS_LIMIT} shards")
+        # Numbers that begin with 0 are padded, as a shell does it.
         width = max(len(found[1]), len(found[2])) if found[1][0] == "0" else 0
         step = 1 if last >= first else -1
         words = [f"{number:0{width}d}" for number in range(first, last + step, step)]
@@ -187,13 +187,17 @@ def read_shard(
             suffix = path.suffix.lower()
             if suffix not in _KNOWN:
                 continue
+            # 1. Members of one sample follow one another; all begin alike up to their first dot.
             begun = str(path.with_name(path.name.partition(".")[0]))
+            # 2. Another beginning: what was gathered is whole.
             if begun != name:
                 yield from _settle(name, pending, losses)
                 name, pending = begun, {}
             parts = pending.setdefault(key := str(path.with_suffix("")), Parts(key))
+            # 3. A shard whose names all begin alike must not be gathered in memory.
             if len(pending) > _KEYS_AT_ONCE:
                 yield pending.pop(next(iter(pending)))
+            # 4. Of a picture its place, or its bytes where the shard passes only once.
             if suffix in PICTURES:
                 parts.pictures.append((member.name, member.offset_data, member.size))
                 parts.contents = _read_member(tar, member) if keep else None
@@ -221,18 +225,17 @@ def _members(tar: tarfile.TarFile, shard: str, losses: Losses) -> Iterator[tarfi
 
 
 def _settle(name: str, pending: dict[str, Parts], losses: Losses) -> Iterator[Parts]:
-    """Yield what a shard has under one name up to its first dot: one sample, or several.
-
-    Beside the sample of just this name, such as 000, what has no other half is a part of it, such
-    as 000.mask.png.
-    """
+    """Yield what a shard has under one name up to its first dot: one sample, or several."""
     halves = [each for each in pending.values() if not (each.pictures and each.captioned)]
+    # Beside the sample of just this name, such as 000, what has no other half is a part of it, such
+    # as 000.mask.png.
     whole = pending.get(name)
     if whole is not None and whole not in halves:
         for each in halves:
             for member in (*(picture for picture, _, _ in each.pictures), *each.texts):
                 losses.pass_over(PART, member)
         halves = []
+    # One picture and one caption that are left belong together: 1.input.jpg, 1.outputs.txt.
     pictures = [each for each in halves if each.pictures]
     captions = [each for each in halves if each.captioned]
     if len(pictures) == len(captions) == 1:
@@ -339,10 +342,8 @@ def _read_part(shard: Path, offset: int, size: int) -> bytes:
 
 
 def _estimate_hidden(shards: list[tuple[int, bool]]) -> int:
-    """Return about how many samples damaged shards hid, beside the one already noted for each.
-
-    A damaged shard is taken to hold as many as the whole ones do on average.
-    """
+    """Return about how many samples damaged shards hid, beside the one already noted for each."""
+    # A damaged shard is taken to hold as many as the whole ones do on average.
     whole = [count for count, good in shards if good]
     mean = round(sum(whole) / len(whole)) if whole else 0
     return sum(max(mean - count - 1, 0) for count, good in shards if not good)

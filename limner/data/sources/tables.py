@@ -115,17 +115,18 @@ def columns_of(table: Path) -> list[str]:
 def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
     """Yield the samples of a JSONL or CSV file in its order; bad rows go to the losses.
 
-    A picture named twice gets the captions of both rows. Raises DataError when the table cannot be
-    read at all.
+    Raises DataError when the table cannot be read at all.
     """
     root, finder = table.parent, Finder(table.parent)
     merged: dict[str, tuple[int, tuple[str, ...]]] = {}
     read = _json_rows if table.suffix.lower() in _JSON else _csv_rows
     try:
         for row in read(table):
+            # 1. A row that is no row.
             if row.values is None:
                 losses.add(row.where, f"{table}: {row.where}", "bad_row", row.reason)
                 continue
+            # 2. Its picture, and its captions.
             name = _picture_name(row.values)
             if name is None:
                 reason = f"{table.name}, {row.where} names no picture under {PICTURE_KEYS[0]}"
@@ -137,11 +138,13 @@ def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
                 reason = f": {error} ({table.name}, {row.where})"
                 note(losses, root, name, error.code or "bad_caption", reason)
                 continue
+            # 3. The picture's file, which is looked for and not opened.
             name, size, refusal = finder.find(name)
             if refusal:
                 code = "no_picture" if _is_lack(refusal) else "unsafe"
                 note(losses, root, name, code, f"{refusal} ({table.name}, {row.where})")
                 continue
+            # 4. A picture that is named twice gets the captions of both rows.
             before = merged.get(name, (0, ()))[1]
             merged[name] = (size, tuple(dict.fromkeys((*before, *captions))))
     except OSError as error:
@@ -158,15 +161,13 @@ class Finder:
         self._folders: list[str] | None = None
 
     def find(self, name: str) -> tuple[str, int, str | None]:
-        """Return a picture's name below the root, its size and None, or why it is not read.
-
-        Names are tried as they are, with slashes for backslashes, without spaces around them, and
-        with accents as macOS writes them or as others do.
-        """
+        """Return a picture's name below the root, its size and None, or why it is not read."""
         tidy = str(PurePosixPath(name))
         size, refusal = inspect_file(self.root, tidy)
         if refusal is None or not _is_lack(refusal):
             return tidy, size, refusal
+        # Names as tables of other systems have them: with backslashes, with spaces around them,
+        # with accents as macOS writes them or as others do.
         slashed = str(PurePosixPath(name.replace("\\", "/")))
         near = dict.fromkeys([slashed, tidy.strip(), slashed.strip()])
         near |= dict.fromkeys(normalize(form, each) for form in ("NFC", "NFD") for each in [*near])
@@ -175,6 +176,7 @@ class Finder:
             good = [(each, size) for each, (size, reason) in found.items() if reason is None]
             if len(good) == 1:
                 return *good[0], None
+            # Several files of one name: any choice may be the wrong picture.
             if good:
                 places = ", ".join(quote(each) for each, _ in good[:3])
                 return tidy, -1, f"is there {len(good)} times, as {places}; write the whole name"
@@ -244,6 +246,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _csv_rows(table: Path) -> Iterator[Row]:
     with table.open("rb") as file:
+        # Bytes that are no UTF-8 stay as surrogates, and the caption is refused by its row.
         lines = (line.decode("utf-8", "surrogateescape") for line in file)
         first = next(lines, "")
         columns, separator = _cells(first)
@@ -269,6 +272,8 @@ def _csv_rows(table: Path) -> Iterator[Row]:
 
 def _cells(header: str) -> tuple[list[str], str]:
     """Return the columns of a header, and what separates them: what makes most sense of it."""
+    # A header in the wrong separator is one long cell; the right one names a picture, and most
+    # cells.
     found = []
     for separator in _SEPARATORS:
         line = header.removeprefix("\ufeff")
