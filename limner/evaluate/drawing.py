@@ -43,16 +43,14 @@ def seeds_of(count: int, seed: int, best_of: int) -> list[list[int]]:
 
 
 def choose_best(draw: Draw, clip: Any, best_of: int) -> Draw:
-    """Return how to draw each prompt `best_of` times and keep what `clip` finds to fit best.
-
-    The tries of a seed have seeds of their own, which other seeds of a measurement do not.
-    """
+    """Return how to draw each prompt `best_of` times and keep what fits best by `clip`."""
     if best_of == 1:
         return draw
 
     def drawing(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         kept = []
         for prompt, seed in zip(prompts, seeds, strict=True):
+            # Seeds of their own, which no other seed of a measurement has.
             tries = [seed * TRIES + attempt for attempt in range(best_of)]
             images = draw([prompt] * best_of, tries)
             cosines = clip.compare(to_images(images), [prompt])[:, 0]

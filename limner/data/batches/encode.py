@@ -6,7 +6,6 @@ The first crop of a picture is the picture as it is; the others are altered ones
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from limner.data.sources.base import (
     IndexedSource,
     Sample,
     Source,
+    json_document,
     json_lines,
     read_pictures,
 )
@@ -109,8 +109,7 @@ def encode(
             "pictures": done,
             "files": files,
         }
-        text = json.dumps(manifest, ensure_ascii=False, indent=1)
-        (folder / MANIFEST).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+        (folder / MANIFEST).write_bytes(json_document(manifest, indent=1, sort=False))
     yield manifest
 
 

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import Likeness, group
-from limner.data.sources.base import BAD_SAMPLES, CODES, Sample, Source, json_lines, read_pictures
+from limner.data.sources.base import (
+    BAD_SAMPLES,
+    CODES,
+    Sample,
+    Source,
+    json_document,
+    json_lines,
+    read_pictures,
+)
 from limner.data.sources.keep import keep_lines
 from limner.errors import ConfigError, DataError, UsageError, quote
 from limner.files.new_folder import new_folder
@@ -272,10 +280,7 @@ def _report(found: Verdicts, config: CleanConfig) -> dict[str, Any]:
 
 
 def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
-    text = json.dumps(
-        {**report, "copies": found.groups}, ensure_ascii=False, indent=2, sort_keys=True
-    )
-    (folder / REPORT).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+    (folder / REPORT).write_bytes(json_document({**report, "copies": found.groups}))
     keys = [key for key in found.survey.keys if key in found.captions]
     (folder / KEEP).write_bytes(keep_lines(keys))
     (folder / DROP).write_bytes(json_lines(found.dropped))

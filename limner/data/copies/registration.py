@@ -1,7 +1,7 @@
 """Whether one picture is a copy of another: lay them over one another and look everywhere.
 
 The fit is Lucas and Kanade's (1981) with an affine map, brightness and contrast taken out. A copy
-then agrees in every part; a picture with the same ground and another thing on it does not. Its
+then agrees in every part; a picture with the same background and another thing on it does not. Its
 colours must agree too, as `limner.data.copies.colours` says. M pairs.
 """
 
@@ -47,22 +47,20 @@ def are_copies(
         whole, piece = wholes[some], pieces[some]
         under = thumbnails[whole].astype(np.float32)
         over = _turned(thumbnails[piece], mirrored[some]).astype(np.float32)
-        grounds, paints = colours[whole], _turned(colours[piece], mirrored[some])
+        below, above = colours[whole], _turned(colours[piece], mirrored[some])
         # A fit may slide along plain ground, above all where brightening clips; most copies are of
         # the whole picture, and there is nothing to be fitted.
         for laid in (fit(under, over, maps[some]), unmoved(len(whole))):
             rows = np.flatnonzero(~copies[some])
             if not len(rows):
                 break
-            good, doubtful = _agree(
-                under[rows], over[rows], grounds[rows], paints[rows], laid[rows]
-            )
+            good, doubtful = _agree(under[rows], over[rows], below[rows], above[rows], laid[rows])
             copies[first + rows], unsure[first + rows] = good, doubtful
     return copies, unsure
 
 
 def _agree(
-    wholes: Floats, pieces: Floats, grounds: Bytes, paints: Bytes, maps: Maps
+    wholes: Floats, pieces: Floats, below: Bytes, above: Bytes, maps: Maps
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Say of pairs whether form and colours agree, and whether the latter are unsure."""
     # 1. Forms: alike as a whole, in no part hopelessly apart, and a part that a copy may be of.
@@ -71,7 +69,7 @@ def _agree(
     rows = np.flatnonzero((correlation >= AGREEMENT) & (worst <= HOPELESS) & _is_a_part(maps))
     if len(rows):
         # 2. Colours, of these alone: they cost more.
-        verdict = compare_colours(look_at(paints[rows]), look_at(grounds[rows], maps[rows]))
+        verdict = compare_colours(look_at(above[rows]), look_at(below[rows], maps[rows]))
         # 3. One light may explain a form that a parabola of the luminance does not.
         formed = np.minimum(worst[rows], np.where(verdict.same, verdict.form, np.inf))
         copies[rows] = (formed <= DISAGREEMENT) & (verdict.same | verdict.grey)

@@ -139,6 +139,12 @@ def json_lines(rows: Iterable[Any]) -> bytes:
     return "".join(lines).encode("utf-8", "backslashreplace")
 
 
+def json_document(value: Any, indent: int = 2, sort: bool = True) -> bytes:
+    """Return a value as JSON in UTF-8 for people, half surrogate pairs as in `json_lines`."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, sort_keys=sort)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
+
+
 def read_json_lines(path: Path) -> list[Any]:
     """Return the rows of a file that `json_lines` made."""
     return [json.loads(line) for line in path.read_bytes().decode("utf-8").split("\n")[:-1]]

@@ -38,18 +38,13 @@ PROFESSIONS = {
 
 @dataclass(frozen=True)
 class PromptBias:
-    """The shares of labels among the pictures of one prompt, with Wilson intervals.
-
-    `distance` is half the sum of differences from the reference (total variation, 0 to 1), and
-    `by_chance` its mean where pictures are drawn from the reference itself. `vendi` is the Vendi
-    score of the pictures, None where no network saw them.
-    """
+    """The shares of labels among the pictures of one prompt, with Wilson intervals."""
 
     prompt: str
     shares: dict[str, Score]
-    distance: float
-    by_chance: float
-    vendi: float | None = None
+    distance: float  # from the reference: half the sum of differences (total variation, 0 to 1)
+    by_chance: float  # its mean where pictures are drawn from the reference itself
+    vendi: float | None = None  # the Vendi score of the pictures; None where no network saw them
 
     @property
     def pictures(self) -> int:
@@ -104,6 +99,7 @@ def audit_bias(
         shares = {label: Score.measured(counts[label], len(given)) for label in reference}
         wanted = np.array(list(reference.values()))
         measured = np.array([counts[label] for label in reference]) / len(given)
+        # How far a fair model's few pictures are from the reference: no small distance means much.
         draws = np.random.default_rng(seed).multinomial(len(given), wanted, _DRAWS) / len(given)
         found.append(
             PromptBias(

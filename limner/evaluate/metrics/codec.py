@@ -34,13 +34,13 @@ def psnr(images: Tensor, truth: Tensor) -> Tensor:
 def ssim(images: Tensor, truth: Tensor) -> Tensor:
     """Return the structural similarity (Wang 2004) of each picture (N,), in [-1, 1].
 
-    Gaussian windows of 11 pixels and sigma 1.5 on each colour channel, without padding, black is 0:
-    scikit-image's with `gaussian_weights` and `use_sample_covariance=False`. Raises UsageError for
-    pictures smaller than a window.
+    Raises UsageError for pictures smaller than a window.
     """
     if min(images.shape[-2:]) < WINDOW:
         raise UsageError(f"pictures are {min(images.shape[-2:])} pixels; SSIM needs {WINDOW}")
     with torch.autocast(images.device.type, enabled=False):  # windows in fp32 whatever is measured
+        # Gaussian windows of 11 pixels and sigma 1.5 on each colour channel, without padding, black
+        # is 0: scikit-image's with `gaussian_weights` and `use_sample_covariance=False`.
         x, y = _unit(images, 1), _unit(truth, 1)
         mean_x, mean_y = _blur(x), _blur(y)
         spread_x, spread_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
@@ -72,13 +72,14 @@ def reconstruct(codec: Codec, images: Tensor) -> Tensor:
 def reconstruction_distance(network: Network, copies: Tensor, truth: Tensor) -> Metric:
     """Return rFID: the Frechet distance of true pictures to their copies through a codec.
 
-    Both are (N, 3, H, W) in [-1, 1], seen as pictures of 8 bits; the copy of picture i is row i,
-    and the interval leaves out both together. Like FID it is larger of fewer pictures. Raises
-    UsageError as `jackknife` and `frechet_distance`.
+    Both are (N, 3, H, W) in [-1, 1]. Like FID it is larger of fewer pictures. Raises UsageError as
+    `jackknife` and `frechet_distance`.
     """
+    # As pictures of 8 bits, which people see.
     seen, real = (network.features(to_images(each)) for each in (copies, truth))
     return Metric(
         network.title("rFID"),
+        # The copy of picture i is row i: both are left out together.
         jackknife(lambda rows: frechet_distance(seen[rows], real[rows]), len(real)),
         "lower",
         "true pictures through the codec against themselves",
@@ -110,8 +111,7 @@ def code_use(codes: Tensor, codec: Any) -> CodeUse:
 def code_use_by_map(codes: Tensor, codec: Any) -> list[CodeUse]:
     """Return the use of codes (N, *layout[, G]) of each token map, the mean over its groups.
 
-    A map can show no more codes than it has cells in N pictures: of few pictures, coarse maps look
-    worse than they are.
+    Of few pictures, coarse maps look worse than they are: they have few cells in all.
     """
     rows = codes.flatten(1, len(codec.layout))
     rows = rows.view(*rows.shape[:2], codec.groups)  # (N, S, G)

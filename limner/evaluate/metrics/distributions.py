@@ -13,14 +13,14 @@ KERNEL_SUBSETS, KERNEL_LIMIT = 100, 1000  # of the kernel distance: draws, and p
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Return the Frechet distance of the Gaussians that fit two sets of features: FID.
+    """Return the Frechet distance of the Gaussians that fit two sets of features: FID, at least 0.
 
-    Heusel 2017, arXiv 1706.08500, equation 6:
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0. It is biased: of fewer pictures it is
-    larger, so only figures of equal numbers can be compared. Raises UsageError for fewer than two
-    rows or other widths, NonFiniteError for features that are not finite.
+    Heusel 2017, arXiv 1706.08500, equation 6. It is biased: of fewer pictures it is larger, so only
+    figures of equal numbers can be compared. Raises UsageError for fewer than two rows or other
+    widths, NonFiniteError for features that are not finite.
     """
     first, second = _pair(first, second)
+    # |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), without a root of a matrix:
     one, other = _root(first), _root(second)
     # With C = R^T R, the eigenvalues of C1 C2 are the squares of the singular values of R1 R2^T.
     shared = torch.linalg.svdvals(one @ other.T).sum()
@@ -38,13 +38,13 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Return the mean and standard deviation over subsets of the squared MMD: KID.
 
-    Binkowski 2018, arXiv 1801.01401, section 4: unbiased, with the kernel (x y / D + 1)^3; it can
-    be below 0. Subsets have `size` pictures of each set, by default half the smaller set and at
-    most 1,000. Raises UsageError for fewer than two rows or a size out of range, and as
-    `frechet_distance`.
+    Binkowski 2018, arXiv 1801.01401, section 4: unbiased, so that it can be below 0. Subsets have
+    `size` pictures of each set. Raises as `frechet_distance`, and UsageError for a size out of
+    range.
     """
     first, second = _pair(first, second)
     least = min(len(first), len(second))
+    # Half the smaller set at most: subsets then differ as much as whole sets would.
     size = size or max(2, min(KERNEL_LIMIT, least // 2))
     if not 2 <= size <= least or subsets < 1:
         raise UsageError(f"subsets have {size} pictures; expected 2 to {least}, and one subset")
@@ -123,14 +123,14 @@ def vendi_score(features: Tensor) -> float:
     if bool((lengths == 0).any()):
         raise UsageError("vendi_score needs features with a direction; one of the rows is zero")
     rows = rows / lengths
+    # X^T X of unit rows X has the eigenvalues of X X^T: the smaller one is taken.
     return vendi_of(rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows)
 
 
 def vendi_of(similarities: Tensor) -> float:
     """Return the exponential of the entropy of a matrix's eigenvalues, as shares of their sum.
 
-    `similarities` (N, N) are symmetric, 1 of each with itself (arXiv 2210.02410, definition 3.1);
-    X^T X of unit rows X has the eigenvalues of X X^T.
+    `similarities` (N, N) are symmetric, 1 of each with itself.
     """
     values = torch.linalg.eigvalsh(similarities).clamp_min(0)
     shares = values / values.sum()
@@ -157,6 +157,7 @@ def _radii(within: Tensor, neighbours: int) -> Tensor:
             f"{len(within)} pictures are too few for {neighbours} neighbours of each; "
             f"give at least {neighbours + 1}"
         )
+    # The nearest of all is the row itself.
     return within.kthvalue(neighbours + 1, dim=1).values
 
 

@@ -27,15 +27,12 @@ PromptedPictures = tuple[
 
 @dataclass(frozen=True)
 class MeasuredPrior:
-    """A prior to measure: `nats` of prompts and true pictures is the mean a code of each, (B,).
+    """A prior to measure."""
 
-    A picture has `codes` codes of `vocabulary` values; `of` says what the likelihood is of.
-    """
-
-    nats: Callable[[Sequence[str], Tensor], Tensor]
-    codes: int
-    vocabulary: int
-    of: str
+    nats: Callable[[Sequence[str], Tensor], Tensor]  # prompts, pictures -> mean a code of each (B,)
+    codes: int  # of a picture
+    vocabulary: int  # values that a code may have
+    of: str  # what the likelihood is of, in words
 
     @property
     def at_once(self) -> int:
@@ -45,10 +42,7 @@ class MeasuredPrior:
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Nats a code by set, each the mean over its pictures; `codes` and `of` as MeasuredPrior.
-
-    Intervals are bootstrapped over pictures.
-    """
+    """Nats a code by set, each the mean over its pictures, bootstrapped over them."""
 
     of: str
     codes: int

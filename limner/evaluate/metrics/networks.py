@@ -31,15 +31,12 @@ OWN_SIZE = 64  # pixels at which limner's own features were trained
 
 @dataclass(frozen=True)
 class Network:
-    """A feature network: `see` turns pictures to features (B, D), the kind that FID compares.
-
-    `classify` turns features to probabilities (B, C); None where it knows no classes.
-    """
+    """A feature network; a metric is named with it."""
 
     name: str
     sha256: str
-    see: Callable[[Sequence[Image]], Tensor]
-    classify: Callable[[Tensor], Tensor] | None = None
+    see: Callable[[Sequence[Image]], Tensor]  # pictures to features (B, D), which FID compares
+    classify: Callable[[Tensor], Tensor] | None = None  # to probabilities (B, C), if it knows any
 
     @property
     def label(self) -> str:
@@ -64,12 +61,10 @@ class Network:
 
 
 def open_network(features: str, *, clip: Any = None, weights: Path | None = None) -> Network:
-    """Return the network that `features` names: limner-clip, inception, or a path.
+    """Return the network that `features` names: limner-clip (the `clip` given), inception, or a
+    path.
 
-    limner-clip is the CLIP given, `clip` being what `limner.load` returns; inception needs the file
-    of its `weights`; a path is the features.safetensors of a run of the task features, or its
-    folder; all else is a CLIP as `limner.load` names it. Raises UsageError, and CheckpointError for
-    damaged weights.
+    Raises UsageError, and CheckpointError for damaged weights.
     """
     if features != "inception" and weights is not None:
         raise UsageError("--weights is for --features inception; leave it out", param="weights")
@@ -79,6 +74,7 @@ def open_network(features: str, *, clip: Any = None, weights: Path | None = None
         if clip is None:
             raise UsageError("--features limner-clip needs a CLIP; give one with --clip")
         return clip_network(clip, "limner-clip")
+    # A path is that of a run of the task features, else all that `limner.load` knows is a CLIP.
     path = Path(features)
     if path.is_file() or (path / "features.safetensors").is_file():
         return _open_own(path if path.is_file() else path / "features.safetensors")

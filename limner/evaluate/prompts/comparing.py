@@ -90,8 +90,7 @@ def compare_scores(
 ) -> Comparison:
     """Return how B's scores (N,) differ from A's on the same prompts, of which `kinds` are sorts.
 
-    The interval of all prompts is 99 %; those of K kinds hold together at 95 % (Bonferroni:
-    1 - 0.05 / K each). Raises UsageError for other lengths or fewer than LEAST prompts.
+    Raises UsageError for other lengths or fewer than LEAST prompts.
     """
     if not len(first) == len(second) == len(kinds) or len(first) < LEAST:
         raise UsageError(
@@ -102,6 +101,7 @@ def compare_scores(
     sorts = list(dict.fromkeys(kinds))
     found = []
     if len(sorts) > 1:
+        # Intervals of K kinds hold together: 1 - 0.05 / K each (Bonferroni).
         level = 1 - (1 - OF_KINDS) / len(sorts)
         labels = np.array(kinds)
         found = [

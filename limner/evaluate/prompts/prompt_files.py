@@ -44,12 +44,13 @@ def parse_prompts(lines: Lines, name: str) -> list[PromptItem]:
     """Return the prompts of a file's lines; the ending of `name` tells the form.
 
     Raises DataError, with the line, for what is not of the form and for a prompt that can't be
-    read. What GenEval's detectors would judge is left out: limner has no such detector.
+    read.
     """
     suffix = name.lower().rpartition(".")[2]
     if suffix == "tsv":
         rows = _table_rows(lines, name)
     elif suffix == "jsonl":
+        # What GenEval's detectors would judge is left out: limner has no such detector.
         rows = [(number, *_object_row(number, line, name)) for number, line in lines]
     else:
         rows = [(number, line, ANY) for number, line in lines]
@@ -102,8 +103,7 @@ def _object_row(number: int, line: str, name: str) -> tuple[str, str]:
 def captioned(place: str, count: int, seed: int) -> tuple[list[PromptItem], list[Image], Reference]:
     """Return up to `count` captions of a source, chosen by `seed`, and their own pictures.
 
-    Of several captions of a picture the first is asked for. Raises DataError for a source that
-    can't be opened, and ImageError for a picture that can't be read.
+    Raises DataError for a source that can't be opened, ImageError for a bad picture.
     """
     source = open_source(place)
     samples: Sequence[Sample] = list(source)

@@ -73,15 +73,16 @@ def draw_prompts(
     clip: Any = None,
     watch: Watch = quiet,
 ) -> list[DrawnSample]:
-    """Draw each prompt `best_of` times and keep what `clip` finds to fit best, with its score.
+    """Draw each prompt `best_of` times and keep what fits best by `clip`, with its score.
 
-    Pictures are drawn BATCH at a time. Without a CLIP there is no score, and best_of must be 1.
+    Without a CLIP there is no score, and best_of must be 1.
     """
     tries = [
         (place, each)
         for place, seeds in enumerate(seeds_of(len(asked), seed, best_of))
         for each in seeds
     ]
+    # BATCH tries at a time, of whatever prompts: a prompt's tries may lie in two batches.
     kept: dict[int, DrawnSample] = {}
     for part in groups(len(tries), BATCH, watch, "drawing"):
         group = tries[part]
@@ -116,15 +117,18 @@ def measure(
     kinds: dict[str, Estimate] = {}
     pictures = [each.image for each in shown]
     seen: dict[str, Tensor] = {}
+    # 1. How well pictures fit their prompts.
     if clip is not None and texts is not None:
         seen[clip.sha256] = clip.features(pictures, watch)
         metrics += _agreement(seen[clip.sha256], texts, shown, clip)
         kinds = _by_kind(clip_scores(seen[clip.sha256], texts), shown)
+    # 2. How varied they are; a network that is the CLIP has seen them already.
     if network is not None:
         features = seen.get(network.sha256)
         if features is None:
             features = network.features(pictures, watch)
         metrics += variety(features, network)
+        # 3. How far they are from real pictures.
         if reference is not None:
             metrics += distances(features, reference, network)
     return metrics, kinds
@@ -195,17 +199,16 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Met
 
 
 def _kernel_distance(features: Tensor, reference: Tensor) -> Estimate:
-    """Return KID; its subsets are halves, which spread as the whole does, where both have two."""
+    """Return KID with its interval."""
     kernel, spread = distributions.kernel_distance(features, reference)
+    # Its subsets are halves, which spread as the whole does, where both sets have two.
     half = Z * spread if min(len(features), len(reference)) >= 4 else math.inf
     return Estimate(kernel, kernel - half, kernel + half, len(features))
 
 
 def _widened(share: Estimate, judged: int) -> Estimate:
-    """Return the share with the wider of its own interval and Wilson's for `judged` pictures.
-
-    A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
-    """
+    """Return the share with the wider of its own interval and Wilson's for `judged` pictures."""
+    # A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
     low, high = wilson(round(share.value * judged), judged)
     return Estimate(
         share.value, max(0.0, min(low, share.low)), min(1.0, max(high, share.high)), share.n

@@ -20,7 +20,7 @@ Judgements = Mapping[str, tuple[bool, ...]]
 def judge(asked: Graph, shown: Detections) -> Judgements:
     """Return the judgements of one picture by aspect; an aspect the scene does not have is absent.
 
-    - `background`: the ground shown is the one asked, of all scenes.
+    - `background`: the background shown is the one asked, of all scenes.
     - `object`: of single objects: one kind of thing is shown and it is the noun asked, whatever
       its number and size. In counts it is called `object_in_counts`.
     - `colour`: of single objects asked for in a colour (`colour_in_counts` in counts): one kind of
@@ -65,7 +65,7 @@ def tally(judgements: Iterable[Judgements]) -> dict[str, Score]:
 
 
 def chance() -> dict[str, Score]:
-    """Return what guessing among all nouns, colours, grounds, counts and relations would score."""
+    """Return the accuracy of a random guess among all nouns, colours, backgrounds, and so on."""
     noun, colour = 1 / len(noun_index()), 1 / len(COLOURS)
     pair = 2 * noun
     shares = {

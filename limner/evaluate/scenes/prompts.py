@@ -31,9 +31,8 @@ class Prompt:
 def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
     """Return `count` prompts of a split: 20 % counts, 20 % pairs, the rest single objects.
 
-    Half of the single objects are coloured. In "held_out" every one is, in a colour the object
-    never has in training; its counts are held-out (object, count) pairs and its pairs held-out
-    relations. The same arguments give the same prompts. UsageError for a count out of range.
+    Half of the single objects are coloured; in "held_out" every scene has a combination that is
+    never trained. The same arguments give the same prompts. UsageError for a count out of range.
     """
     check_count(count)
     open_places = _quotas(count, split == "held_out")
@@ -42,6 +41,7 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
         rng = scene_rng(split, index, seed, LEVEL)
         graph = sample_graph(split, rng, LEVEL)
         kind = kind_of(graph)
+        # Scenes are drawn until each kind has its number: chance would leave some kinds few.
         if not open_places[kind] or not _is_wanted(graph, kind, split):
             continue
         open_places[kind] -= 1
@@ -90,6 +90,7 @@ def shuffle(prompts: Sequence[Prompt]) -> list[Prompt]:
         places.setdefault(kind_of(prompt.graph), []).append(index)
     moved = list(prompts)
     for indices in places.values():
+        # By half a turn, so that no prompt of a kind keeps its place.
         half = len(indices) // 2
         for place, source in zip(indices, indices[half:] + indices[:half], strict=True):
             moved[place] = prompts[source]

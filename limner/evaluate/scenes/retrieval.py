@@ -58,6 +58,7 @@ def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
     noun among all nouns, without a caption.
     """
     found = {f"retrieval_{NAMES[language]}": 0.0 for language in LANGUAGES}
+    # 1. A caption among the pictures of its group.
     for group in trials.retrieval:
         pictures = _see(clip, group)
         for language in LANGUAGES:
@@ -67,6 +68,7 @@ def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
     for name in found:
         found[name] /= len(trials.retrieval)
     pictures = _see(clip, trials.pairs)
+    # 2. A picture's caption against the same with colours exchanged.
     wrong = [swapped for graph in trials.pairs if (swapped := swap_colours(graph))]
     for language in LANGUAGES:
         true, false = (
@@ -75,6 +77,7 @@ def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
         )
         found[f"twins_{NAMES[language]}"] = float((true > false).float().mean())
     pictures = _see(clip, trials.objects)
+    # 3. A noun among all nouns, without a caption.
     wanted = torch.tensor([noun_index()[graph.things[0].noun] for graph in trials.objects])
     for language in LANGUAGES:
         names = [noun.singular if language == "en" else noun.chinese for noun in nouns()]

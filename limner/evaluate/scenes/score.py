@@ -48,16 +48,13 @@ DRAWN = ("seen", "held_out", "chinese")  # of prompts
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture, what was asked for, what it shows, and whether that is right.
-
-    `image` is (3, H, W) uint8.
-    """
+    """One picture, what was asked for, what it shows, and whether that is right."""
 
     prompt: str
     asked: Graph
     shown: Detections
     judgements: Judgements
-    image: Tensor
+    image: Tensor  # (3, H, W) uint8
 
     @property
     def share(self) -> float:
@@ -68,19 +65,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class SceneScores:
-    """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured.
-
-    `differs` is how far pixels of `varied` are from their pictures, the mean of absolute
-    differences in [0, 1]; `rfid` how far features are through the codec, and `likelihoods` how
-    unlikely the prior finds the true pictures of what was drawn, each None where not measured.
-    """
+    """Every answer by set, and what was measured beside; None where it was not."""
 
     answers: dict[str, list[Answer]]
-    codec: dict[str, float] | None
+    codec: dict[str, float] | None  # `psnr` in dB and `ssim`
     seed: int
-    differs: float | None = None
-    rfid: Metric | None = None
-    likelihoods: Likelihoods | None = None
+    differs: float | None = None  # of pixels of `varied` from their pictures, mean absolute, 0 to 1
+    rfid: Metric | None = None  # how far features are through the codec
+    likelihoods: Likelihoods | None = None  # of the true pictures of what was drawn, by the prior
 
     @property
     def scores(self) -> dict[str, dict[str, Score]]:
@@ -117,21 +109,22 @@ def score_scenes(
     font: str | None = None,
     watch: Watch = quiet,
 ) -> SceneScores:
-    """Draw the plan's prompts with `draw`, read the pictures and score them.
+    """Draw the plan's prompts with `draw`, detect what the pictures show, and score them.
 
     Without a codec there is no set `codec`, without `vary` no set `varied`, without `prior` no
-    likelihood, without `network` no rFID. Picture i of a set is drawn with the seed
-    plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
+    likelihood, without `network` no rFID. Raises UsageError, and DataError without the font.
     """
     scenes = _Scenes(plan, font)
     seen = scenes.seen
     scorer = _Scorer(draw, plan, SceneDetector(font, plan.size), watch)
     drawn = [name for name in DRAWN if name in plan.sets]
     wanted = ["seen", *drawn] if "shuffled" in plan.sets else drawn
+    # 1. What is drawn of prompts; `shuffled` judges the drawings of `seen` anew.
     answers = {name: scorer.drawn(name, scenes.prompts(name)) for name in dict.fromkeys(wanted)}
     quality: dict[str, float] | None = None
     differs: float | None = None
     rfid: Metric | None = None
+    # 2. True pictures, as they are, through the codec, and varied: what can be reached.
     if {"ceiling", "codec", "varied"} & set(plan.sets):
         answers["ceiling"] = scorer.judged(seen, scenes.truth)
         if codec is not None and "codec" in plan.sets:
@@ -148,6 +141,7 @@ def score_scenes(
             varied = scorer.varied(scenes.truth, vary)
             answers["varied"] = scorer.judged(seen, varied)
             differs = float((varied - scenes.truth).abs().mean()) / 2
+    # 3. The floor, and how likely the prior finds true pictures.
     if "shuffled" in plan.sets:
         answers["shuffled"] = _rejudge(answers["seen"], shuffle(seen))
     likelihoods = None
