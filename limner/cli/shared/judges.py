@@ -200,7 +200,8 @@ def of_true_pictures(
     """
     import torch
 
-    from limner.data.batches.picture_store import fitted, to_floats
+    from limner.data.batches.batches import to_floats
+    from limner.data.batches.picture_store import fitted
     from limner.evaluate.metrics.codec import reconstruct, reconstruction_distance
     from limner.evaluate.metrics.likelihood import measure_prior
 

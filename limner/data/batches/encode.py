@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limner.data.batches.augment import AugmentConfig, augment
+from limner.data.batches.batches import to_floats
 from limner.data.batches.encoded import FORMAT, MANIFEST, shard_name
 from limner.data.batches.picture_store import (
     BLOCK,
@@ -24,7 +25,6 @@ from limner.data.batches.picture_store import (
     generator_of,
     hash_pixels,
     note_bad,
-    to_floats,
 )
 from limner.data.sources.base import (
     BAD_SAMPLES,

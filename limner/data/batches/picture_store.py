@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from limner.data.batches.augment import AugmentConfig, augment
-from limner.data.batches.batches import stream
+from limner.data.batches.batches import stream, to_floats
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source, read_pictures
 from limner.errors import DataError, ImageError, quote
 from limner.nn.ranks import ALONE, Share
@@ -215,11 +215,6 @@ def fitted(image: Image, size: int) -> Tensor:
 def hash_pixels(picture: Tensor) -> str:
     """Return the SHA-256 of a picture (3, size, size) uint8."""
     return hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
-
-
-def to_floats(pictures: Tensor) -> Tensor:
-    """Return pictures of uint8 in [-1, 1]."""
-    return pictures.float() / 127.5 - 1
 
 
 def generator_of(*words: str | int) -> torch.Generator:

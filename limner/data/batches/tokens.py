@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from limner.data.batches.batches import graph_at, stream, to_tensor
+from limner.data.batches.batches import graph_at, pixels_to_tensor, step_generator, stream
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import Graph, scene_rng
 from limner.data.scenes.scene import render
@@ -25,12 +25,7 @@ from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer
 
 SOURCES = (
-    "nouns.tsv",
-    "nouns.py",
-    "graph.py",
-    "scene.py",
-    "backgrounds.py",
-    "sprites.py",
+    *("nouns.tsv", "nouns.py", "graph.py", "scene.py", "backgrounds.py", "sprites.py"),
     "captions.py",
 )
 ALIKE = 16  # batches among which pictures are sorted by the length of their captions
@@ -124,7 +119,7 @@ class ScenePictures(Dataset[tuple[Tensor, list[str]]]):
             graph = graph_at(self.split, index, self.seed, self.level)
             pictures.append(render(graph, self.size, font=self.font))
             sentences += captions_of(graph, index, self.captions, self.split)
-        return to_tensor(np.stack(pictures)), sentences
+        return pixels_to_tensor(np.stack(pictures)), sentences
 
 
 def encode_scenes(
@@ -175,7 +170,7 @@ def token_batches(
         # 1. Each epoch has its own order, and takes one caption of each picture at random. What is
         # over is another part in each epoch.
         epoch, place = divmod(step, per_epoch)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        generator = step_generator(seed, epoch)
         order = torch.randperm(len(cache), generator=generator)
         chosen = cache.choose(generator)
         while place < per_epoch:

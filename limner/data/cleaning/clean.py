@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.data.cleaning.survey import Survey
-from limner.data.copies.copies import Likeness, group
+from limner.data.copies.copies import Likeness, find_exact_copies, group
 from limner.data.sources.base import (
     BAD_SAMPLES,
     CODES,
@@ -197,7 +197,9 @@ def _judge(
 
 def _drop_copies(found: Verdicts, config: CleanConfig) -> None:
     survey = found.survey
-    likenesses = survey.find_copies(config.mirrors) if config.near else survey.find_exact_copies()
+    likenesses = (
+        survey.find_copies(config.mirrors) if config.near else find_exact_copies(survey.looks)
+    )
     near: dict[int, dict[int, Likeness]] = {}
     firsts: dict[int, int] = {}  # equal pictures are named with their first alone
     for each in likenesses:

@@ -13,7 +13,6 @@ from limner.data.copies.copies import (
     Looks,
     as_captioned,
     find_copies,
-    find_exact_copies,
     group,
 )
 from limner.data.sources.base import Sample, Source, read_pictures
@@ -70,10 +69,6 @@ class Survey:
     def find_copies(self, mirrors: bool = False) -> list[Likeness]:
         """Return every two pictures that are copies by look and captions, in order."""
         return as_captioned(find_copies(self.looks), self.captions, mirrors)
-
-    def find_exact_copies(self) -> list[Likeness]:
-        """Return every picture whose pixels an earlier one has."""
-        return find_exact_copies(self.looks)
 
     def sheet(self) -> Image | None:
         """Return some pictures from the whole source side by side; None without any."""

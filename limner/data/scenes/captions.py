@@ -84,33 +84,34 @@ STYLES_ZH = {
 
 def caption(graph: Graph, language: str, rng: random.Random) -> str:
     """Return one caption of a graph in "en" or "zh", chosen by `rng`."""
-    if language == "en":
-        return _english(graph, rng)
-    if language == "zh":
-        return _chinese(graph, rng)
-    raise UsageError(f"unknown caption language {language!r}; choose en or zh")
-
-
-def _english(graph: Graph, rng: random.Random) -> str:
-    bare = graph.kind != "pair" and rng.random() < 0.2
+    if language not in LANGUAGES:
+        raise UsageError(f"unknown caption language {language!r}; choose en or zh")
+    english, pair = language == "en", graph.kind == "pair"
+    bare = not pair and rng.random() < (0.2 if english else 0.25)
     says_background = rng.random() < 0.88 or hides(graph)
-    if graph.kind == "pair":
-        subject = _pair_english(graph, rng)
+    if pair:
+        subject = _pair_english(graph, rng) if english else _pair_chinese(graph, rng)
     else:
-        subject = _thing_english(graph.things[0], rng, graph.style, article=not bare)
+        thing = _thing_english if english else _thing_chinese
+        subject = thing(graph.things[0], rng, graph.style, not bare)
     if graph.style != "plain":
-        subject = pick(rng, STYLES_EN[graph.style]).format(subject)
+        styles = STYLES_EN if english else STYLES_ZH
+        subject = pick(rng, styles[graph.style]).format(subject)
     if not says_background:
         return subject
+    if english:
+        return _with_background_english(subject, graph.background, bare, rng)
+    return _with_background_chinese(subject, graph, rng)
+
+
+def _with_background_english(subject: str, key: str, bare: bool, rng: random.Random) -> str:
     if bare:
-        return f"{subject}, {bare_background_english(graph.background)}"
-    where = _background_english(graph.background, rng)
+        return f"{subject}, {bare_background_english(key)}"
+    where = _background_english(key, rng)
     roll = rng.random()
     if roll < 0.1:
         return f"{where}, {subject}"
-    if roll < 0.16:
-        return f"a picture of {subject} {where}"
-    return f"{subject} {where}"
+    return f"a picture of {subject} {where}" if roll < 0.16 else f"{subject} {where}"
 
 
 def _thing_english(
@@ -175,17 +176,7 @@ def _colour_to_say(thing: Thing, rng: random.Random, style: str) -> str | None:
     return natural if natural != "mixed" and rng.random() < 0.2 else None
 
 
-def _chinese(graph: Graph, rng: random.Random) -> str:
-    bare = graph.kind != "pair" and rng.random() < 0.25
-    says_background = rng.random() < 0.88 or hides(graph)
-    if graph.kind == "pair":
-        subject = _pair_chinese(graph, rng)
-    else:
-        subject = _thing_chinese(graph.things[0], rng, graph.style, counted=not bare)
-    if graph.style != "plain":
-        subject = pick(rng, STYLES_ZH[graph.style]).format(subject)
-    if not says_background:
-        return subject
+def _with_background_chinese(subject: str, graph: Graph, rng: random.Random) -> str:
     pattern, _, tint = graph.background.partition(":")
     where = pick(rng, PATTERNS_ZH[pattern] if tint else PLACES_ZH[pattern])
     where = where.format(COLOURS_ZH[tint]) if tint else where
@@ -194,9 +185,7 @@ def _chinese(graph: Graph, rng: random.Random) -> str:
     roll = rng.random()
     if roll < 0.5:
         return f"{where}的{subject}"
-    if roll < 0.75:
-        return f"{subject}，{where}"
-    return f"{where}，{subject}"
+    return f"{subject}，{where}" if roll < 0.75 else f"{where}，{subject}"
 
 
 def _thing_chinese(

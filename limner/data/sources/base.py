@@ -227,16 +227,13 @@ def read_pictures(source: Source, *, strict: bool = True) -> Iterator[tuple[Samp
         except ImageError as error:
             source.losses.add(sample.key, sample.where, "bad_picture", str(error))
             if strict and source.total is not None:
+                lost = sum(each.code == "bad_picture" for each in source.losses.samples)
                 # All that may still be good counts as good here: a run is not ended for what is not
                 # certain, and not carried on for hours where it is.
-                found = max(source.total - _bad_pictures(source.losses), good)
+                found = max(source.total - lost, good)
                 source.losses.check(max(found, 1), source.place)
             continue
         good += 1
         yield sample, image
     if strict:
         source.losses.check(good, source.place)
-
-
-def _bad_pictures(losses: Losses) -> int:
-    return sum(each.code == "bad_picture" for each in losses.samples)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from limner.data.batches.picture_store import fitted, to_floats
+from limner.data.batches.batches import to_floats
+from limner.data.batches.picture_store import fitted
 from limner.evaluate.drawing import Watch, groups, quiet
 from limner.evaluate.resampling import Z
 

@@ -136,26 +136,18 @@ def measure(
 
 def variety(features: Tensor, network: Network) -> list[Metric]:
     """Return the Vendi score and, of a network that knows classes, the Inception Score."""
-    count = len(features)
-    found = [
-        Metric(
-            network.title("Vendi score"),
-            jackknife(lambda rows: distributions.vendi_score(features[rows]), count),
-            "higher",
-            "how many quite different pictures the set is worth",
-        )
-    ]
+
+    def metric(name: str, statistic: Callable[[Tensor], float], rows: Tensor, about: str) -> Metric:
+        estimate = jackknife(lambda kept: statistic(rows[kept]), len(rows))
+        return Metric(network.title(name), estimate, "higher", about)
+
+    worth = "how many quite different pictures the set is worth"
+    found = [metric("Vendi score", distributions.vendi_score, features, worth)]
     if network.classify is not None:
         with torch.inference_mode():
             shares = network.classify(features)
-        found.append(
-            Metric(
-                network.title("Inception Score"),
-                jackknife(lambda rows: distributions.inception_score(shares[rows]), count),
-                "higher",
-                "sure and varied classes, over all pictures at once",
-            )
-        )
+        about = "sure and varied classes, over all pictures at once"
+        found.append(metric("Inception Score", distributions.inception_score, shares, about))
     return found
 
 

@@ -35,14 +35,19 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
     never trained. The same arguments give the same prompts. UsageError for a count out of range.
     """
     check_count(count)
-    open_places = _quotas(count, split == "held_out")
+    held_out = split == "held_out"
+    counts = pairs = count // 5
+    singles = count - counts - pairs
+    coloured = singles if held_out else singles // 2
+    open_places = {"natural": singles - coloured, "coloured": coloured}
+    open_places |= {"count": counts, "pair": pairs}
     prompts = []
     for index in count_up():
         rng = scene_rng(split, index, seed, LEVEL)
         graph = sample_graph(split, rng, LEVEL)
         kind = kind_of(graph)
         # Scenes are drawn until each kind has its number: chance would leave some kinds few.
-        if not open_places[kind] or not _is_wanted(graph, kind, split):
+        if not open_places[kind] or (held_out and _NEW[kind] not in new_combinations(graph)):
             continue
         open_places[kind] -= 1
         prompts.append(Prompt(graph, _tell(graph, "en", rng), _tell(graph, "zh", rng)))
@@ -97,22 +102,11 @@ def shuffle(prompts: Sequence[Prompt]) -> list[Prompt]:
     return moved
 
 
-def _quotas(count: int, held_out: bool) -> dict[str, int]:
-    counts = pairs = count // 5
-    singles = count - counts - pairs
-    coloured = singles if held_out else singles // 2
-    return {"natural": singles - coloured, "coloured": coloured, "count": counts, "pair": pairs}
-
-
 def kind_of(graph: Graph) -> str:
     """Return the kind of a scene's prompt: natural, coloured, count or pair."""
     if graph.kind != "single":
         return graph.kind
     return "coloured" if graph.things[0].colour else "natural"
-
-
-def _is_wanted(graph: Graph, kind: str, split: str) -> bool:
-    return split != "held_out" or _NEW[kind] in new_combinations(graph)
 
 
 def _tell(graph: Graph, language: str, rng: random.Random) -> str:

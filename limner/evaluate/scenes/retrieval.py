@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limner.data.batches.batches import graph_at, to_tensor
+from limner.data.batches.batches import graph_at, pixels_to_tensor
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import COLOURLESS, Graph, is_held_out_colour
 from limner.data.scenes.hard_negatives import swap_colours
@@ -89,7 +89,7 @@ def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
 def _see(clip: Any, graphs: tuple[Graph, ...]) -> Tensor:
     font = find_font()
     pictures = np.stack([render(graph, clip.size, font=font) for graph in graphs])
-    vectors: Tensor = clip.encode_images(to_tensor(pictures))
+    vectors: Tensor = clip.encode_images(pixels_to_tensor(pictures))
     return vectors
 
 

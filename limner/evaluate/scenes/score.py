@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from limner.data.batches.batches import to_bytes
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import render
 from limner.evaluate.drawing import BATCH, Draw, Vary, Watch, groups, quiet
@@ -213,7 +214,7 @@ class _Scorer:
         self, prompts: list[Prompt], images: Tensor, texts: list[str] | None = None
     ) -> list[Answer]:
         texts = texts or [prompt.english for prompt in prompts]
-        pixels = images.add(1).mul(127.5).round().to(torch.uint8)
+        pixels = to_bytes(images)
         return [
             Answer(text, prompt.graph, shown, judge(prompt.graph, shown), image)
             for text, prompt, shown, image in zip(

@@ -7,15 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from limner.data.batches.batches import stream
+from limner.data.batches.batches import stream, to_floats
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.batches.picture_store import (
-    MEMORY_LIMIT,
-    Bad,
-    StoreBatches,
-    generator_of,
-    to_floats,
-)
+from limner.data.batches.picture_store import MEMORY_LIMIT, Bad, StoreBatches, generator_of
 from limner.data.batches.tokens import ScenePictures
 from limner.data.scenes.words import scene_words
 from limner.text.tokenizer import Tokenizer

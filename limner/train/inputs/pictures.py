@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from limner.data.batches.batches import PictureBatches, picture_batch, stream
+from limner.data.batches.batches import PictureBatches, picture_batch, stream, to_floats
 from limner.data.batches.picture_store import (
     MEMORY_LIMIT,
     Bad,
@@ -13,7 +13,6 @@ from limner.data.batches.picture_store import (
     StoreBatches,
     note_bad,
     open_picture_store,
-    to_floats,
 )
 from limner.data.sources.base import IndexedSource, Source
 from limner.nn.ranks import share_here
