@@ -70,7 +70,7 @@ WAYS: dict[str, Callable[[list[list[bool]], int], list[float]]] = {
 
 
 def shares(found: list[Tries], aspect: str) -> dict[str, Estimate]:
-    """Return the share right by each way, and the gain of picking."""
+    """Return the accuracy of each way, and the gain of picking."""
     rows = {
         name: [mark for each in found for mark in way(each.marks(aspect), each.picked)]
         for name, way in WAYS.items()

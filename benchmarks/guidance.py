@@ -77,7 +77,7 @@ def plot(rows: list[Row], path: Path) -> None:
     )  # fmt: skip
     axes.set_xticks(scales, [f"{row['guidance']:g}" for row in rows])
     axes.set_xlabel("guidance")
-    axes.set_ylabel("share right; mean cosine distance")
+    axes.set_ylabel("accuracy; mean cosine distance")
     axes.set_ylim(0, 1.02)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

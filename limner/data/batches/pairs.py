@@ -82,8 +82,8 @@ class PairBatches(Dataset[PairBatch]):
             graphs.append(graph)
             if mine.start <= number < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
-            told = [graph, *(hard_negative(graph, rng) for _ in range(settings.hard_negatives))]
-            sentences += [caption(each, language, random.Random(words)) for each in told]
+            variants = [graph, *(hard_negative(graph, rng) for _ in range(settings.hard_negatives))]
+            sentences += [caption(each, language, random.Random(words)) for each in variants]
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))

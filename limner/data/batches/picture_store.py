@@ -1,7 +1,7 @@
 """Pictures of one's own at the size that a model sees: held in memory, or read when asked for.
 
-A picture that cannot be read is told, never passed over in silence, and the next one stands in for
-it, so that the batches of a run are the same however the pictures are held.
+A picture that cannot be read is listed, never passed over in silence, and the next one stands in
+for it, so that the batches of a run are the same however the pictures are held.
 """
 
 from __future__ import annotations

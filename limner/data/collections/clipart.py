@@ -57,10 +57,10 @@ def list_clipart(root: Path, languages: Sequence[str]) -> Catalogue:
         captions = {"text": caption}
         if (longer := with_keywords(caption, about)) != caption:
             captions["caption"] = longer
-        told = {"title": about.title, "author": about.author}
+        known = {"title": about.title, "author": about.author}
         catalogue.entries.append(
             Entry(
-                each.name, root / "png" / each.name, captions, {k: v for k, v in told.items() if v}
+                each.name, root / "png" / each.name, captions, {k: v for k, v in known.items() if v}
             )
         )
     return catalogue

@@ -141,8 +141,8 @@ def _let_stand(
             return False
     # 2. A white and a grey crab at night look alike in another light: they are two where each one's
     # captions name a colour more often than the other's.
-    told, other = colour_words(first), colour_words(second)
-    return not likeness.unsure or told <= other or other <= told
+    words, other = colour_words(first), colour_words(second)
+    return not likeness.unsure or words <= other or other <= words
 
 
 def _plain(caption: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from limner.errors import DataError, UsageError, quote
 from limner.evaluate.resampling import Score
 
-LEAST = 100  # pictures a prompt, below which shares are told to be coarse
+LEAST = 100  # pictures a prompt, below which shares are called coarse
 _DRAWS = 2000
 COLUMNS = ("picture", "prompt", "label")
 PROFESSIONS = {

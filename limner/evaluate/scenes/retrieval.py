@@ -1,7 +1,7 @@
 """What a CLIP knows of scenes: retrieval, exchanged colours, zero-shot objects.
 
 Every trial is made of held-out combinations, which training never shows; all are pure functions of
-the settings. Numbers are shares of right answers, 0 to 1.
+the settings. Numbers are accuracies, 0 to 1.
 """
 
 import random
@@ -111,7 +111,7 @@ def _different(seed: int, level: int) -> Iterator[Graph]:
 
 
 def _pairs(seed: int) -> Iterator[Graph]:
-    """Yield pairs in two told colours, one of them held out for its object."""
+    """Yield pairs in two colours that captions name, one of them held out for its object."""
     for index in count():
         graph = graph_at("held_out", index, seed, 5)
         if swap_colours(graph) and any(
