@@ -48,8 +48,8 @@ def are_copies(
         under = thumbnails[whole].astype(np.float32)
         over = _turned(thumbnails[piece], mirrored[some]).astype(np.float32)
         below, above = colours[whole], _turned(colours[piece], mirrored[some])
-        # A fit may slide along a plain background, above all where brightening clips; most copies are of
-        # the whole picture, and there is nothing to be fitted.
+        # A fit may slide along a plain background, above all where brightening clips; most copies
+        # are of the whole picture, and there is nothing to be fitted.
         for laid in (fit(under, over, maps[some]), unmoved(len(whole))):
             rows = np.flatnonzero(~copies[some])
             if not len(rows):
