@@ -84,14 +84,12 @@ def _crop(images: Tensor, shrunk: Tensor, middles: Tensor, mirrored: Tensor) -> 
 
 def _recolour(images: Tensor, factors: Tensor) -> Tensor:
     """Scale brightness, contrast and saturation of each picture by factors (B, 3); 1 keeps them."""
-    light, contrast, saturation = (
-        factors[:, each].view(-1, 1, 1, 1).to(images) for each in range(3)
-    )
+    light, contrast, scale = (factors[:, each].view(-1, 1, 1, 1).to(images) for each in range(3))
     images = (images + 1) * light - 1
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = (images - mean) * contrast + mean
     grey = images.mean(dim=1, keepdim=True)
-    return ((images - grey) * saturation + grey).clamp(-1, 1)
+    return ((images - grey) * scale + grey).clamp(-1, 1)
 
 
 def diff_augment(

@@ -57,9 +57,8 @@ class PictureStore:
         if self.pixels is None:
             return PictureStore(samples, self.size)
         bad = {new: self.bad[old] for new, old in enumerate(rows) if old in self.bad}
-        return PictureStore(
-            samples, self.size, self.pixels[torch.tensor(rows, dtype=torch.long)], bad
-        )
+        pixels = self.pixels[torch.tensor(rows, dtype=torch.long)]
+        return PictureStore(samples, self.size, pixels, bad)
 
     def hold(self, workers: int = 0, limit: int = MEMORY_LIMIT) -> list[Bad]:
         """Read all pictures into memory if they take at most `limit` bytes; return the bad ones."""

@@ -197,9 +197,8 @@ def _judge(
 
 def _drop_copies(found: Verdicts, config: CleanConfig) -> None:
     survey = found.survey
-    likenesses = (
-        survey.find_copies(config.mirrors) if config.near else find_exact_copies(survey.looks)
-    )
+    looks = survey.looks
+    likenesses = survey.find_copies(config.mirrors) if config.near else find_exact_copies(looks)
     near: dict[int, dict[int, Likeness]] = {}
     firsts: dict[int, int] = {}  # equal pictures are named with their first alone
     for each in likenesses:

@@ -8,13 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limner.data.copies.copies import (
-    Likeness,
-    Looks,
-    as_captioned,
-    find_copies,
-    group,
-)
+from limner.data.copies.copies import Likeness, Looks, as_captioned, find_copies, group
 from limner.data.sources.base import Sample, Source, read_pictures
 from limner.decoding import PIXELS_LIMIT, full_size
 

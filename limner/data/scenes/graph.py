@@ -104,9 +104,8 @@ def new_combinations(graph: Graph) -> tuple[str, ...]:
         found.append("colour")
     if any(is_held_out_count(thing.noun, thing.count) for thing in graph.things):
         found.append("count")
-    if graph.relation and is_held_out_relation(
-        graph.things[0].noun, graph.relation, graph.things[1].noun
-    ):
+    nouns_here = [thing.noun for thing in graph.things]
+    if graph.relation and is_held_out_relation(nouns_here[0], graph.relation, nouns_here[1]):
         found.append("relation")
     return tuple(found)
 

@@ -10,9 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from limner.data.sources.base import (
-    Source,
-)
+from limner.data.sources.base import Source
 from limner.data.sources.caption_text import TEXTS
 from limner.data.sources.folders import (
     ARCHIVES,

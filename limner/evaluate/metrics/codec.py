@@ -5,7 +5,7 @@ Images are (N, 3, H, W) in [-1, 1]. Shapes: N pictures, S cells of all token map
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import log2
 from typing import Any
 
@@ -103,9 +103,8 @@ def bits_of(codec: Any) -> float:
 def code_use(codes: Tensor, codec: Any) -> CodeUse:
     """Return the mean use of codes (N, *layout[, G]) over token maps and groups."""
     each = code_use_by_map(codes, codec)
-    return CodeUse(
-        sum(use.used for use in each) / len(each), sum(use.perplexity for use in each) / len(each)
-    )
+    used, perplexity = (sum(parts) / len(each) for parts in zip(*map(astuple, each), strict=True))
+    return CodeUse(used, perplexity)
 
 
 def code_use_by_map(codes: Tensor, codec: Any) -> list[CodeUse]:

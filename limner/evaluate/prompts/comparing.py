@@ -104,9 +104,8 @@ def compare_scores(
         # Intervals of K kinds hold together: 1 - 0.05 / K each (Bonferroni).
         level = 1 - (1 - OF_KINDS) / len(sorts)
         labels = np.array(kinds)
-        found = [
-            _difference(kind, a[labels == kind], b[labels == kind], level, seed) for kind in sorts
-        ]
+        rows = [(kind, labels == kind) for kind in sorts]
+        found = [_difference(kind, a[at], b[at], level, seed) for kind, at in rows]
     return Comparison(_difference("all", a, b, CONFIDENCE, seed), found, score)
 
 

@@ -202,9 +202,8 @@ def _widened(share: Estimate, judged: int) -> Estimate:
     """Return the share with the wider of its own interval and Wilson's for `judged` pictures."""
     # A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
     low, high = wilson(round(share.value * judged), judged)
-    return Estimate(
-        share.value, max(0.0, min(low, share.low)), min(1.0, max(high, share.high)), share.n
-    )
+    low, high = max(0.0, min(low, share.low)), min(1.0, max(high, share.high))
+    return Estimate(share.value, low, high, share.n)
 
 
 def _agreement(

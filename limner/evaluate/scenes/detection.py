@@ -78,16 +78,13 @@ class SceneDetector:
         pictures = (images.float().clamp(-1, 1) + 1) / 2
         pictures = F.interpolate(pictures, size=(self.bank.size,) * 2, mode="area")
         # 1. Some likely backgrounds of each picture; the rest works on (picture, background).
-        owners, backgrounds = self.find_backgrounds(pictures)
+        owners, chosen = self.find_backgrounds(pictures)
         # 2. How much each sprite in each place explains.
-        gains = self.bank.gains(pictures[owners], backgrounds)
-        differences = (
-            (pictures[owners] - self.bank.backgrounds[backgrounds]).square().sum((1, 2, 3))
-        )
+        gains = self.bank.gains(pictures[owners], chosen)
+        differences = (pictures[owners] - self.bank.backgrounds[chosen]).square().sum((1, 2, 3))
         found: list[tuple[float, Detections]] = [(math.inf, Detections(""))] * len(pictures)
-        for index, (owner, background) in enumerate(
-            zip(owners.tolist(), backgrounds.tolist(), strict=True)
-        ):
+        pairs = zip(owners.tolist(), chosen.tolist(), strict=True)
+        for index, (owner, background) in enumerate(pairs):
             # 3. The best scene on this background, and what it leaves unexplained.
             best = _explain(gains[index], self.bank.energies[background])
             difference = float(differences[index])

@@ -114,7 +114,6 @@ def _pairs(seed: int) -> Iterator[Graph]:
     """Yield pairs in two colours that captions name, one of them held out for its object."""
     for index in count():
         graph = graph_at("held_out", index, seed, 5)
-        if swap_colours(graph) and any(
-            is_held_out_colour(thing.noun, thing.colour) for thing in graph.things
-        ):
+        new = (is_held_out_colour(thing.noun, thing.colour) for thing in graph.things)
+        if swap_colours(graph) and any(new):
             yield graph

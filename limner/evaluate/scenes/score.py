@@ -228,9 +228,8 @@ def _texts(name: str, prompts: list[Prompt]) -> list[str]:
 
 
 def _rejudge(answers: list[Answer], others: list[Prompt]) -> list[Answer]:
-    return [
-        replace(
-            each, prompt=other.english, asked=other.graph, judgements=judge(other.graph, each.shown)
-        )
-        for each, other in zip(answers, others, strict=True)
-    ]
+    found = []
+    for each, other in zip(answers, others, strict=True):
+        marks = judge(other.graph, each.shown)
+        found.append(replace(each, prompt=other.english, asked=other.graph, judgements=marks))
+    return found
