@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.evaluate.resampling import Estimate, bootstrap_mean, share_of
-from limner.evaluate.scenes.detection import Reader
+from limner.evaluate.scenes.detection import SceneDetector
 from limner.evaluate.scenes.judging import ASPECTS, Judgements, judge
 from limner.evaluate.scenes.prompts import collect_prompts
 from limner.images import to_images
@@ -46,7 +46,7 @@ class Tries:
 
 def draw_tries(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Tries]:
     """Draw and judge `count` held-out prompts `tries` times each."""
-    reader = Reader()
+    detector = SceneDetector()
     sampling = pipeline.settle(Request("any", sampling=Sampling(temperature=told.temperature)))
     found = []
     for number, prompt in enumerate(collect_prompts("held_out", told.count, told.seed)):
@@ -56,7 +56,7 @@ def draw_tries(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Tries
         images = drawn.float().clamp(-1, 1)
         scores = clip.compare(to_images(images), [prompt.english])[:, 0]
         seconds = time.perf_counter() - began
-        judged = [judge(prompt.graph, shown) for shown in reader.read(images)]
+        judged = [judge(prompt.graph, shown) for shown in detector.detect(images)]
         found.append(Tries(judged, int(scores.argmax()), seconds))
     return found
 
@@ -70,7 +70,7 @@ WAYS: dict[str, Callable[[list[list[bool]], int], list[float]]] = {
 
 
 def shares(found: list[Tries], aspect: str) -> dict[str, Estimate]:
-    """Return the share right by each way, and the gain of picking."""
+    """Return the accuracy of each way, and the gain of picking."""
     rows = {
         name: [mark for each in found for mark in way(each.marks(aspect), each.picked)]
         for name, way in WAYS.items()

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from limner.data.batches.batches import picture_batch
 from limner.errors import CheckpointError, LimnerError
-from limner.evaluate.metrics.pictures import psnr, ssim
+from limner.evaluate.metrics.codec import psnr, ssim
 from limner.images import grid, to_images, to_tensor
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.losses import centred_cosine
@@ -63,7 +63,7 @@ class Subject:
 
 def subject_of(path: str) -> Subject:
     """Return the codec of a run, a file or a model's folder."""
-    from limner.evaluate.metrics.codes import bits_of
+    from limner.evaluate.metrics.codec import bits_of
 
     codec, config = load_autoencoder(path)
     bits = None if codec.continuous else round(bits_of(codec))

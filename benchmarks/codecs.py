@@ -26,8 +26,7 @@ from torch import Tensor
 
 from limner.data.batches.batches import picture_batch
 from limner.errors import LimnerError
-from limner.evaluate.metrics.codes import bits_of, code_use, code_use_by_map
-from limner.evaluate.metrics.pictures import psnr, ssim
+from limner.evaluate.metrics.codec import bits_of, code_use, code_use_by_map, psnr, ssim
 from limner.images import grid, to_images, to_tensor
 from limner.train.parts import load_autoencoder
 

@@ -27,7 +27,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from limner.data.batches.caption_words import tells_sides
 from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import group, near_copies
 from limner.data.copies.hashes import join
@@ -35,6 +34,7 @@ from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import COLOURLESS, Graph, sample_graph, scene_rng
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import COLOURS
+from limner.data.sources.caption_text import mentions_sides
 from limner.data.sources.opening import open_source
 from limner.evaluate.resampling import wilson
 
@@ -162,7 +162,7 @@ def plant(folder: Path, pictures: list[Distinct], copies: int) -> dict[str, tupl
     turn = 0
     for number in range(copies * len(KINDS)):
         kind = list(KINDS)[number % len(KINDS)]
-        while kind == "mirror" and tells_sides([pictures[order[turn % len(order)]].caption]):
+        while kind == "mirror" and mentions_sides([pictures[order[turn % len(order)]].caption]):
             turn += 1
         original = order[turn % len(order)]
         turn += 1

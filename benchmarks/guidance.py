@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from limner.evaluate.resampling import Score
-from limner.evaluate.scenes.detection import Reader
+from limner.evaluate.scenes.detection import SceneDetector
 from limner.evaluate.scenes.judging import judge
 from limner.evaluate.scenes.prompts import Prompt, collect_prompts
 from limner.images import to_images
@@ -50,7 +50,7 @@ def row_of(pipeline: Any, clip: Any, prompts: list[Prompt], scale: float, each: 
         pipeline.draw_many([prompt.english] * each, range(each), sampling) for prompt in prompts
     ]
     images = torch.cat(drawn).float().clamp(-1, 1)
-    shown = Reader(size=pipeline.size).read(images)
+    shown = SceneDetector(size=pipeline.size).detect(images)
     judged = [judge(prompt.graph, seen) for prompt, seen in zip(asked, shown, strict=True)]
     row: Row = {"guidance": scale, "diversity": round(diversity(clip, images, each), 4)}
     for aspect in ASPECTS:
@@ -77,7 +77,7 @@ def plot(rows: list[Row], path: Path) -> None:
     )  # fmt: skip
     axes.set_xticks(scales, [f"{row['guidance']:g}" for row in rows])
     axes.set_xlabel("guidance")
-    axes.set_ylabel("share right; mean cosine distance")
+    axes.set_ylabel("accuracy; mean cosine distance")
     axes.set_ylim(0, 1.02)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)

@@ -27,7 +27,7 @@ from typing import Any
 import limner
 from limner.errors import LimnerError
 from limner.evaluate.resampling import wilson
-from limner.evaluate.scenes.detection import Reader, Reading
+from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import colour_of
 from limner.images import to_tensor
 
@@ -102,7 +102,7 @@ def _parts(cell: str) -> list[str]:
     return cell.split("+") if cell else []
 
 
-def mark(row: Row, shown: Reading) -> Marks:
+def mark(row: Row, shown: Detections) -> Marks:
     """Return what is right in a picture that shows this; an aspect not asked for is absent.
 
     "whole" says that all of it is there, of what a picture can show at all.
@@ -134,7 +134,11 @@ def mark(row: Row, shown: Reading) -> Marks:
 
 
 def answers_of(
-    rows: Iterable[Row], pipeline: Any, reader: Reader, seeds: int, options: Mapping[str, Any]
+    rows: Iterable[Row],
+    pipeline: Any,
+    detector: SceneDetector,
+    seeds: int,
+    options: Mapping[str, Any],
 ) -> Iterator[Answer]:
     """Yield the answer of every picture; a prompt that is refused in words is a note."""
     for row in rows:
@@ -142,9 +146,9 @@ def answers_of(
             pictures = limner.draw(row.prompt, model=pipeline, n=seeds, seed=0, **options)
         except LimnerError:
             for _ in range(seeds):
-                yield Answer(row, mark(row, Reading("")), noted=True, refused=True)
+                yield Answer(row, mark(row, Detections("")), noted=True, refused=True)
             continue
-        shown = reader.read(to_tensor([picture.image for picture in pictures]))
+        shown = detector.detect(to_tensor([picture.image for picture in pictures]))
         for picture, reading in zip(pictures, shown, strict=True):
             yield Answer(row, mark(row, reading), noted=bool(picture.notes))
 
@@ -223,7 +227,9 @@ def main() -> None:
     options: dict[str, Any] = {"verbatim": True} if told.verbatim else {}
     limner.draw("a red apple", model=pipeline, seed=0, **options)  # an unknown option ends it here
     found = []
-    for answer in answers_of(rows, pipeline, Reader(size=pipeline.size), told.seeds, options):
+    for answer in answers_of(
+        rows, pipeline, SceneDetector(size=pipeline.size), told.seeds, options
+    ):
         found.append(answer)
         if len(found) % (60 * told.seeds) == 0:
             print(f"{len(found)} of {len(rows) * told.seeds} pictures", flush=True)

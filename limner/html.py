@@ -18,26 +18,28 @@ from limner.images import encode_png
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Of every page, with what its own files need beside: nothing is loaded from anywhere else.
+POLICY = "default-src 'none'; img-src data:"
 SIDE = 160  # pixels of a picture in a report, at most
 _INK = "#2a6f97"
+_MARKS = {True: '<span class="right">✓ {}</span>', False: '<span class="wrong">✗ {}</span>'}
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="$policy; style-src 'unsafe-inline'">
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem;
   color: #222; background: #fafafa }
 table { border-collapse: collapse; margin: 1rem 0; background: #fff; font-size: .9rem }
 th, td { border: 1px solid #ddd; padding: .3rem .6rem; text-align: left; vertical-align: top }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .8rem }
-.pair { display: inline-flex; gap: .3rem; margin: .4rem; padding: .4rem; background: #fff;
-  border: 1px solid #ddd }
-figure { margin: 0; padding: .4rem; background: #fff }
+.together { display: inline-flex; flex-wrap: wrap; gap: .3rem; margin: .4rem; padding: .4rem;
+  background: #fff; border: 1px solid #ddd }
+figure { margin: 0; padding: .4rem; background: #fff } .chosen { outline: 3px solid #2a7 }
 figure img { width: 100%; min-width: 6rem; image-rendering: pixelated; display: block }
 figcaption { font-size: .8rem; overflow-wrap: anywhere; max-width: 12rem }
 .plot { max-width: 30rem; margin: .5rem 1rem .5rem 0 }
-small { color: #666 }
+small { color: #666; display: block } .right { color: #17702a } .wrong { color: #b3261e }
 </style></head><body>
 <h1>$title</h1>
 $body
@@ -47,7 +49,9 @@ $body
 
 def page(title: str, parts: Iterable[str]) -> str:
     """Return a whole page; `parts` are HTML."""
-    return _PAGE.substitute(title=escape(title), body="\n".join(each for each in parts if each))
+    return _PAGE.substitute(
+        policy=POLICY, title=escape(title), body="\n".join(each for each in parts if each)
+    )
 
 
 def write_page(path: Path, text: str) -> Path:
@@ -76,37 +80,63 @@ def paragraph(text: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; without a head its first column names the rows."""
-    top = "".join(f"<th>{escape(each)}</th>" for each in head)
-    lines = [top] if head else []
+    """Return a table; a cell that is a pair has its second part in small letters below.
+
+    The first column names the rows. Without a head there is no first line.
+    """
+    lines = ["".join(f"<th>{escape(each)}</th>" for each in head)] if head else []
     for row in rows:
-        first, *others = (escape(str(cell)) for cell in row)
+        first, *others = map(_cell, row)
         lines.append(f"<th>{first}</th>" + "".join(f"<td>{each}</td>" for each in others))
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
-def figure(image: Image, caption: str, note: str = "") -> str:
-    """Return one picture with what is said below it."""
-    small = image
+def _cell(cell: object) -> str:
+    text, note = cell if isinstance(cell, tuple) else (cell, "")
+    return escape(str(text)) + _small(note)
+
+
+def _small(note: str) -> str:
+    return f"<small>{escape(note)}</small>" if note else ""
+
+
+def figure(
+    image: Image,
+    caption: str,
+    note: str = "",
+    *,
+    marks: Iterable[tuple[str, bool]] = (),
+    chosen: bool = False,
+) -> str:
+    """Return one picture with its caption, `marks` of what is right in it, and a note below.
+
+    It is at most SIDE pixels on its longer side; one that is `chosen` has a frame.
+    """
     if max(image.size) > SIDE:
-        small = image.copy()
-        small.thumbnail((SIDE, SIDE))
-    data = base64.b64encode(encode_png(small)).decode("ascii")
-    told = escape(caption) + (f"<br><small>{escape(note)}</small>" if note else "")
+        image = image.copy()
+        image.thumbnail((SIDE, SIDE))
+    signs = " ".join(_MARKS[right].format(escape(word)) for word, right in marks)
+    below = escape(caption) + (f"<br>{signs}" if signs else "") + _small(note)
+    frame = ' class="chosen"' if chosen else ""
     return (
-        f'<figure><img alt="" src="data:image/png;base64,{data}">'
-        f"<figcaption>{told}</figcaption></figure>"
+        f'<figure{frame}><img alt="" src="{png_uri(encode_png(image))}">'
+        f"<figcaption>{below}</figcaption></figure>"
     )
 
 
+def png_uri(data: bytes) -> str:
+    """Return the bytes of a PNG file as an address, so that a page needs no other file."""
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
 def sheet(figures: Iterable[str]) -> str:
-    """Return figures side by side."""
+    """Return figures side by side, in columns."""
     return f'<div class="sheet">{"".join(figures)}</div>'
 
 
-def pair(first: str, second: str) -> str:
-    """Return two figures that belong together."""
-    return f'<div class="pair">{first}{second}</div>'
+def together(*figures: str) -> str:
+    """Return figures that belong together, in one frame."""
+    return f'<div class="together">{"".join(figures)}</div>'
 
 
 def can_plot() -> bool:
@@ -159,5 +189,4 @@ def _plain(text: str, number: int) -> str:
 def _plot(drawing: object) -> str:
     buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=110)  # type: ignore[attr-defined]
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img class="plot" alt="" src="data:image/png;base64,{data}">'
+    return f'<img class="plot" alt="" src="{png_uri(buffer.getvalue())}">'

@@ -8,12 +8,11 @@ from PIL import Image
 
 from limner import html as pages
 from limner.errors import ResourceError
-from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.prompts.conditions import Conditions, Reference
-from limner.evaluate.prompts.prompt_files import Asked
-from limner.evaluate.prompts.prompted import Measurement, Shown
+from limner.evaluate.prompts.prompt_files import PromptItem
+from limner.evaluate.prompts.prompted import DrawnSample, Measurement
 from limner.evaluate.prompts.report import render_measurement
-from limner.evaluate.resampling import Estimate
+from limner.evaluate.resampling import Estimate, Metric
 
 HOSTILE = '<script>alert("x")</script> & co'
 
@@ -47,11 +46,11 @@ def check(text: str) -> list[str]:
 
 def measurement(scored: bool = True) -> Measurement:
     shown = [
-        Shown(Asked(HOSTILE, "odd"), place, Image.new("RGB", (200, 100)),
+        DrawnSample(PromptItem(HOSTILE, "odd"), place, Image.new("RGB", (200, 100)),
               float(place) if scored else None)
         for place in range(5)
     ]  # fmt: skip
-    figure = Figure("FID(net 12345678)", Estimate(3.0, 2.0, 4.0, 5), "lower", HOSTILE)
+    figure = Metric("FID(net 12345678)", Estimate(3.0, 2.0, 4.0, 5), "lower", HOSTILE)
     kinds = {"odd": Estimate(2.0, 1.0, 3.0, 5), "one": Estimate(1, -float("inf"), float("inf"), 1)}
     return Measurement(shown, [figure], kinds if scored else {}, (HOSTILE,))
 
@@ -69,6 +68,19 @@ def test_a_report_holds_figures_conditions_and_pictures_escaped() -> None:
         assert told in text
     assert "no interval: 1 is too few" in text and "inf" not in text.replace("infinite", "")
     assert text.count("<script") == 0 and "&lt;script&gt;" in text
+
+
+def test_every_part_of_a_page_is_escaped() -> None:
+    image = Image.new("RGB", (8, 8))
+    shown = pages.figure(image, HOSTILE, HOSTILE, marks=[(HOSTILE, True), (HOSTILE, False)])
+    rows = [((HOSTILE, HOSTILE), HOSTILE)]
+    text = pages.page(HOSTILE, [
+        pages.heading(HOSTILE), pages.paragraph(HOSTILE), pages.table((HOSTILE,), rows),
+        pages.together(shown, pages.figure(image, "kept", chosen=True)), pages.sheet([shown]),
+    ])  # fmt: skip
+    assert len(check(text)) == 3
+    assert text.count("&lt;script&gt;") == 2 + 2 + 1 + 3 + 2 * 4
+    assert text.count("Content-Security-Policy") == 1 and pages.POLICY in text
 
 
 def test_without_scores_there_are_pictures_alone() -> None:

@@ -13,7 +13,7 @@ import typer
 
 from limner.cli.shared import complete, options, progress
 from limner.cli.shared.files import STANDARD, Place
-from limner.cli.shared.judges import conditions_of, drawing, label_of, read_asked
+from limner.cli.shared.judges import conditions_of, drawing, label_of, read_items
 from limner.cli.shared.messages import say
 from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
@@ -109,7 +109,7 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
 def read_prompt(text: str) -> list[str]:
     """Return the prompts of a file, or the one that `text` itself is."""
     if text == STANDARD or Path(text).suffix.lower() in _FILES or Path(text).is_file():
-        return [each.text for each in read_asked(Path(text))]
+        return [each.text for each in read_items(Path(text))]
     return [Request(text).prompt]
 
 
@@ -118,11 +118,11 @@ def set_up(
 ) -> None:
     """Begin an arena, where `new` allows it, or see that the one there is what is asked for."""
     with progress.loading("the arena"):
-        from limner.evaluate.arena.votes import Setup, match
-        from limner.evaluate.prompts.prompted import SEEDS
+        from limner.evaluate.arena.votes import Setup, check_setup
+        from limner.evaluate.drawing import SEEDS
 
     if votes.exists():
-        match(votes.setup(), models, prompts, seed)
+        check_setup(votes.setup(), models, prompts, seed)
         return
     where = quote(str(votes.path.parent), 200)
     if not new or not models:
@@ -142,7 +142,7 @@ def set_up(
 def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
     """Draw what is not drawn yet, model by model, and keep it batch by batch."""
     with progress.loading("the arena"):
-        from limner.evaluate.prompts.prompted import BATCH, seeds_of
+        from limner.evaluate.drawing import BATCH, seeds_of
         from limner.images import encode_png, to_images
 
     setup = votes.setup()
@@ -184,10 +184,10 @@ def serve(votes: Votes, host: str, port: int) -> None:
 
 def tell_standing(votes: Votes, as_json: bool) -> None:
     """Print what the votes say: in words, or as JSON."""
-    from limner.evaluate.arena.standings import judge
+    from limner.evaluate.arena.standings import standing_of
 
     setup = votes.setup()
-    standing = judge(votes.votes(), len(setup.models))
+    standing = standing_of(votes.votes(), len(setup.models))
     done, total = votes.progress()
     letters = string.ascii_uppercase[: len(setup.models)]
     names = [f"{letter} ({name})" for letter, name in zip(letters, setup.models, strict=True)]

@@ -29,7 +29,7 @@ from limner.types import Request
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.data.sources.opening import Sample
+    from limner.data.sources.base import Sample
     from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
@@ -114,10 +114,10 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
         raise UsageError("--held-out needs a model, whose losses tell; leave it out")
     folder = report_folder(out, "audit-memorisation", [target], as_json=as_json)
     with progress.loading(target):
-        from limner.evaluate.audits.memorisation import audit
+        from limner.evaluate.audits.memorisation import audit_memorisation
         from limner.evaluate.audits.report import render_memorisation, say_bound
     material = from_model(target, plan) if is_model(target) else from_folder(target, on)
-    result = audit(material.drawn, material.trained, material.prompts)
+    result = audit_memorisation(material.drawn, material.trained, material.prompts)
     answer = {
         "of": target,
         "train": {"place": on, "pictures": result.trained},
@@ -183,7 +183,7 @@ def from_model(model: str, plan: Plan) -> Material:
 def from_folder(folder: str, train: str) -> Material:
     """Look at two folders of pictures, which need no captions."""
     from limner.evaluate.audits.memorisation import Album
-    from limner.evaluate.prompts.folder import picture_files
+    from limner.evaluate.prompts.prompt_files import picture_files
     from limner.images import open_image
 
     drawn, trained = Album(), Album()
@@ -220,7 +220,7 @@ def drawings(
     pipeline: Any, request: Request, asked: Sequence[str], samples: int, seed: int, watch: Watch
 ) -> Iterator[tuple[str, Image]]:
     """Yield "prompt, seed" and picture for each prompt of a list, some at a time."""
-    from limner.evaluate.prompts.prompted import BATCH, SEEDS
+    from limner.evaluate.drawing import BATCH, SEEDS
     from limner.images import to_images
 
     draw = drawing(pipeline, request)
@@ -249,5 +249,5 @@ def membership_of(
     for name, samples in (("trained", known), ("held out", source_samples(held_out))):
         rows = random.Random(seed).sample(range(len(samples)), min(len(samples), MOST))
         pairs = [(samples[row].captions[0], samples[row].image) for row in rows]
-        losses.append(losses_of(pipeline, pairs, lambda *at, name=name: watch(name, *at)))
+        losses.append(losses_of(pipeline, pairs, watch, name))
     return membership(*losses)

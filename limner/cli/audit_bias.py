@@ -21,7 +21,7 @@ from limner.cli.shared.judges import (
     conditions_of,
     hardware_of,
     open_judges,
-    read_asked,
+    read_items,
     report_folder,
     tell,
 )
@@ -105,7 +105,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     hand and audit it again. 10 pictures of each prompt are the fewest.
     """
     with progress.loading(subject):
-        from limner.evaluate.audits.bias import LEAST, audit, read_reference
+        from limner.evaluate.audits.bias import LEAST, audit_bias, read_reference
         from limner.evaluate.audits.report import render_bias
 
     began = time.perf_counter()
@@ -123,7 +123,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         judges = open_judges(clip)
         with progress.showing() as watch:
             given = from_model(loading.drawer(subject).load(), judges, asking, watch)
-    found = audit(given.labels, expected, vendi=given.vendi, seed=seed)
+    found = audit_bias(given.labels, expected, vendi=given.vendi, seed=seed)
     few = [each.prompt for each in found if each.pictures < LEAST]
     notes = [f"{len(few)} prompts have fewer than {LEAST} pictures"] if few else []
     answer = {
@@ -154,7 +154,7 @@ def prompts_of(text: str) -> list[str]:
     named = {"professions": "en", "professions-zh": "zh"}
     if text in named and not Path(text).exists():
         return list(PROFESSIONS[named[text]])
-    found = [each.text for each in read_asked(Path(text))]
+    found = [each.text for each in read_items(Path(text))]
     repeated = sorted(each for each, times in Counter(found).items() if times > 1)
     if repeated:
         raise DataError(f"{quote(text, 100)} has {quote(repeated[0])} twice; give each prompt once")

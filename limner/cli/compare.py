@@ -20,7 +20,7 @@ from limner.cli.shared.judges import (
     drawing,
     is_folder,
     open_judges,
-    read_asked,
+    read_items,
     report_folder,
     tell,
 )
@@ -28,8 +28,8 @@ from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.types import Request
 
 if TYPE_CHECKING:
+    from limner.evaluate.drawing import Draw
     from limner.evaluate.prompts.conditions import Conditions
-    from limner.evaluate.scenes.score import Draw
 
 First = Annotated[
     str, typer.Argument(metavar="A", help=options.MODEL, autocompletion=complete.drawing)
@@ -82,12 +82,12 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
-    from limner.evaluate.scenes.prompts import Plan, check_count
+    from limner.evaluate.scenes.prompts import ScorePlan, check_count
 
     began = time.perf_counter()
     check_on(on)
     check_count(count)
-    Plan(count, seed)  # refuses before a model is loaded
+    ScorePlan(count, seed)  # refuses before a model is loaded
     tries = 1 if best_of is None else best_of
     check_best_of(tries)
     request = sampled.request()
@@ -96,8 +96,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     folder = report_folder(out, "compare", [a, b], as_json=as_json)
     judges = open_judges(clip) if on != "scenes" or tries != 1 else Judges()
     with progress.loading(a):
-        from limner.evaluate.prompts.comparing import compare as compare_scores
-        from limner.evaluate.prompts.comparing import render_comparison
+        from limner.evaluate.prompts.comparing import compare_scores, render_comparison
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     way = Way(loading, request, judges, tries)
     first, first_about = score(a, yardstick, way, shift=0)
@@ -128,14 +127,14 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
 def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
     """Return the yardstick of scenes: which share of what a picture should show it shows."""
     from limner.data.scenes.sprites import find_font
-    from limner.evaluate.scenes.prompts import Plan, collect_prompts, kind_of
+    from limner.evaluate.scenes.prompts import ScorePlan, collect_prompts, kind_of
     from limner.evaluate.scenes.score import score_scenes
 
     kinds = [kind_of(each.graph) for each in collect_prompts("validation", count, seed)]
     face = find_font(font)
 
     def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
-        plan = Plan(count, seed, size, ("seen",))
+        plan = ScorePlan(count, seed, size, ("seen",))
         return [
             each.share for each in score_scenes(draw, plan, font=face, watch=watch).answers["seen"]
         ]
@@ -145,11 +144,11 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
 
 def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
     """Return the yardstick of other prompts: the CLIP score."""
-    from limner.evaluate.prompts.folder import captioned
+    from limner.evaluate.prompts.prompt_files import captioned
     from limner.evaluate.prompts.prompted import draw_prompts
 
     assert judges.clip is not None and judges.clip_network is not None
-    asked = captioned(on, count, seed)[0] if is_folder(on) else read_asked(Path(on))[:count]
+    asked = captioned(on, count, seed)[0] if is_folder(on) else read_items(Path(on))[:count]
 
     def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
         shown = draw_prompts(draw, asked, seed=seed, clip=judges.clip, watch=watch)
@@ -162,7 +161,7 @@ def score(
     model: str, yardstick: Yardstick, way: Way, *, shift: int
 ) -> tuple[list[float], Conditions]:
     """Return a model's score on each prompt, and its conditions; `shift` moves all its seeds."""
-    from limner.evaluate.prompts.prompted import choose_best
+    from limner.evaluate.drawing import choose_best
 
     pipeline = way.loading.drawer(model).load()
     plain = drawing(pipeline, way.request)

@@ -23,7 +23,7 @@ from limner.cli.shared.judges import (
     of_true_pictures,
     open_judges,
     prior_of,
-    read_asked,
+    read_items,
     report_folder,
     tell,
     varying,
@@ -125,11 +125,11 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
-    from limner.evaluate.scenes.prompts import Plan, check_count
+    from limner.evaluate.scenes.prompts import ScorePlan, check_count
 
     check_on(on)
     check_count(count)
-    Plan(count, seed, sets=sets_of(sets))  # refuses before a model is loaded
+    ScorePlan(count, seed, sets=sets_of(sets))  # refuses before a model is loaded
     tries = 1 if best_of is None else best_of
     check_best_of(tries)
     check_kind(on, sets, font, reference)
@@ -169,8 +169,8 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     """Load the model, score its scenes, and tell."""
     with progress.loading(task.model):
         from limner.data.scenes.sprites import find_font
-        from limner.evaluate.prompts.prompted import choose_best
-        from limner.evaluate.scenes.prompts import Plan
+        from limner.evaluate.drawing import choose_best
+        from limner.evaluate.scenes.prompts import ScorePlan
         from limner.evaluate.scenes.score import score_scenes
 
     began = time.perf_counter()
@@ -186,7 +186,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
                 param="sets",
             )
     judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
-    plan = Plan(task.count, task.seed, pipeline.size, names)
+    plan = ScorePlan(task.count, task.seed, pipeline.size, names)
     draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
     with progress.showing() as watch:
         result = score_scenes(
@@ -222,7 +222,7 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
 def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     """Load the model, draw prompts, compute all figures that can be had, and tell."""
     with progress.loading(task.model):
-        from limner.evaluate.prompts.folder import captioned, pictures_in, reference_of
+        from limner.evaluate.prompts.prompt_files import captioned, pictures_in, reference_of
         from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure
         from limner.evaluate.resampling import LEAST, too_few
 
@@ -234,7 +234,7 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
         asked, images, reference = captioned(task.on, task.count, task.seed)
         own = images
     else:
-        asked = read_asked(Path(task.on))[: task.count]
+        asked = read_items(Path(task.on))[: task.count]
     if len(asked) < LEAST:
         raise too_few(len(asked))
     if against is not None:
@@ -250,7 +250,7 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
         )
         real = None
         if judges.network is not None and len(images) > 1:
-            real = judges.network.features(images, lambda *at: watch("reference", *at))
+            real = judges.network.features(images, watch, "reference")
         texts = judges.clip and judges.clip.encode_texts([each.text for each in asked]).cpu()
         figures, kinds = measure(
             shown, network=judges.network, clip=judges.clip_network, texts=texts, reference=real,
@@ -282,7 +282,7 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
         "on": task.on,
         "prompts": len(result.shown),
         "seed": task.seed,
-        "figures": [each.to_json() for each in result.figures],
+        "figures": [each.to_json() for each in result.metrics],
         "kinds": [{"kind": kind, **each.to_json()} for kind, each in result.kinds.items()],
         "best": ordered[:EXTREMES],
         "worst": ordered[::-1][:EXTREMES],
@@ -294,7 +294,7 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
     path = tell(answer, task.folder, page, as_json=task.as_json)
     if task.as_json:
         return
-    rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.figures]
+    rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.metrics]
     typer.echo(table([*rows, *conditions.rows()]))
     for each in result.notes:
         progress.note(each)

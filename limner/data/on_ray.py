@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def spread(
+def ray_map(
     address: str, make: Callable[..., Callable[[Item], Answer]], known: Any, items: Iterable[Item]
 ) -> Iterator[Answer]:
     """Yield for each item what `make(known)` of a worker answers, in the order of the items.
@@ -102,6 +102,7 @@ class _Worker(Generic[Item, Answer]):
             if self.work is None:
                 self.work = self.make(pickle.loads(self.known))
             return {"answer": pickle.dumps(self.work(pickle.loads(row["item"])))}
+        # An error that is raised here would come as a traceback of Ray: it goes as an answer.
         except LimnerError as error:
             return {"answer": pickle.dumps(error)}
 

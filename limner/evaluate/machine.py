@@ -27,7 +27,7 @@ WANTED_FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "amx_til
 
 
 def examine(model: str = "default") -> dict[str, Any]:
-    """Return what `limner doctor --json` answers besides its version; docs/json.md describes it.
+    """Return what `limner doctor --json` answers besides its own version.
 
     Raises UsageError for a model that draws no tokens, whose least time is not that of reading.
     """
@@ -67,13 +67,13 @@ def paths() -> dict[str, Any]:
     from limner.nn.fast import packed_products
     from limner.nn.native import find_library
 
-    library, told = find_library()
-    packed, packed_told = packed_products()
+    library, said = find_library()
+    packed, packed_why = packed_products()
     used = "native" if library is not None else "packed" if packed else "plain"
     return {
         "used": used,
-        "native": {"works": library is not None, "why": told},
-        "packed": {"works": packed, "why": packed_told},
+        "native": {"works": library is not None, "why": said},
+        "packed": {"works": packed, "why": packed_why},
     }
 
 
@@ -150,7 +150,7 @@ def font() -> str | None:
 
 
 def folders() -> dict[str, Any]:
-    """Return the folders that limner writes to beside what it is told, and the space there."""
+    """Return the folders that limner writes to unasked, and the space there."""
     from limner.nn.native import cache_folder
 
     cache = cache_folder()
@@ -161,23 +161,23 @@ def folders() -> dict[str, Any]:
 
 def advice(answer: dict[str, Any]) -> list[str]:
     """Return what to change, most important first; empty when all is well."""
-    told = []
+    found = []
     threads, cores = answer["torch"]["threads"], answer["cpu"]["cores"]
     if threads > cores:
-        told.append(
+        found.append(
             f"torch has {threads} threads for {cores} cores, which slows it; "
             f"set OMP_NUM_THREADS={cores}"
         )
     if answer["paths"]["used"] != "native":
-        told.append(
+        found.append(
             f"the native kernel is not in use ({answer['paths']['native']['why']}); "
             "with a C compiler drawing is several times faster"
         )
     if os.environ.get("OMP_WAIT_POLICY", "").lower() != "passive" and threads > 1:
-        told.append("on a machine that others use too, set OMP_WAIT_POLICY=passive for torch")
+        found.append("on a machine that others use too, set OMP_WAIT_POLICY=passive for torch")
     if answer["font"] is None:
-        told.append("scenes need Noto Color Emoji; scripts/get-font finds it, or set LIMNER_FONT")
-    return told
+        found.append("scenes need Noto Color Emoji; scripts/get-font finds it, or set LIMNER_FONT")
+    return found
 
 
 def _median_seconds(work: Callable[[], object], rounds: int = 5) -> float:

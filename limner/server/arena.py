@@ -6,7 +6,6 @@ order, headers, sizes or time tell which model drew which.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,14 +16,15 @@ from typing import Any
 
 from limner.errors import LimnerError, UsageError, quote
 from limner.evaluate.arena.votes import Duel, Votes
+from limner.html import POLICY, png_uri
 from limner.images import decode_image, encode_png
 
 BODY_LIMIT = 1024  # bytes of a vote
 PATIENCE = 10  # seconds for a request to arrive
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": f"{POLICY}; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -72,7 +72,7 @@ class ArenaServer(ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def describe(votes: Votes) -> dict[str, Any]:
+def next_state(votes: Votes) -> dict[str, Any]:
     """Return what the page shows next: progress, and the duel that is not judged, if any."""
     done, total = votes.progress()
     duel = votes.next_duel()
@@ -83,10 +83,7 @@ def describe(votes: Votes) -> dict[str, Any]:
 def _shown(duel: Duel) -> dict[str, Any]:
     pictures = [decode_image(each, "a drawing") for each in (duel.left, duel.right)]
     size = max(each.width for each in pictures), max(each.height for each in pictures)
-    left, right = (
-        "data:image/png;base64," + base64.b64encode(encode_png(each.resize(size))).decode("ascii")
-        for each in pictures
-    )
+    left, right = (png_uri(encode_png(each.resize(size))) for each in pictures)
     return {"place": duel.place, "prompt": duel.prompt, "left": left, "right": right}
 
 
@@ -98,7 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_for_us():
             return
         if self.path == "/duel":
-            self._answer(lambda: describe(self.server.votes))
+            self._answer(lambda: next_state(self.server.votes))
         elif self.path in _PAGE:
             name, kind = _PAGE[self.path]
             self._send(200, (files("limner.server") / "web" / name).read_bytes(), kind)
@@ -121,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
 
         def act() -> dict[str, Any]:
             ways[self.path](asked)
-            return describe(self.server.votes)
+            return next_state(self.server.votes)
 
         state = self._answer(act)
         if state is not None and state["total"] == state["done"]:

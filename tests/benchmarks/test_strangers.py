@@ -13,7 +13,7 @@ from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import noun_index
 from limner.data.scenes.sprites import COLOURS
-from limner.evaluate.scenes.detection import Reader, Reading
+from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.score import true_pictures
 
 FIRST = TABLE.with_name("strangers_first.tsv")
@@ -100,8 +100,8 @@ def test_other_pictures_are_wrong_where_they_differ(rows: dict[str, Row], emoji_
 
 
 def test_what_must_not_be_there_and_what_no_picture_shows(rows: dict[str, Row]) -> None:
-    def shows(*nouns: str, ground: str = "beach") -> Reading:
-        return Reading(ground, tuple(map(Thing, nouns)))
+    def shows(*nouns: str, ground: str = "beach") -> Detections:
+        return Detections(ground, tuple(map(Thing, nouns)))
 
     row = next(row for row in rows.values() if " without " in row.prompt)
     (noun,), (other,) = row.objects[0], row.without
@@ -109,10 +109,10 @@ def test_what_must_not_be_there_and_what_no_picture_shows(rows: dict[str, Row]) 
     assert not mark(row, shows(noun, other))["whole"]
     ten = rows["10 rabbits"]
     assert ten.beyond
-    assert not mark(ten, Reading("beach", (Thing("rabbit", count=5),)))["whole"]
+    assert not mark(ten, Detections("beach", (Thing("rabbit", count=5),)))["whole"]
     wolf = rows["three little pigs and the big bad wolf"]
     assert wolf.counts == ("3", "")
-    shown = Reading("beach", (Thing("pig", count=3), Thing("wolf")))
+    shown = Detections("beach", (Thing("pig", count=3), Thing("wolf")))
     assert mark(wolf, shown)["count"]
     assert not mark(wolf, shown)["whole"]
     places = next(row for row in rows.values() if row.prompt.endswith("at the beach at night"))
@@ -124,8 +124,8 @@ def test_what_must_not_be_there_and_what_no_picture_shows(rows: dict[str, Row]) 
 
 def test_a_prompt_is_one_trial_and_silence_counts(rows: dict[str, Row]) -> None:
     row = rows["my dog max"]
-    right = mark(row, Reading("beach", (Thing("dog"),)))
-    wrong = mark(row, Reading("beach"))
+    right = mark(row, Detections("beach", (Thing("dog"),)))
+    wrong = mark(row, Detections("beach"))
     answers = [Answer(row, right, False), Answer(row, wrong, True), Answer(row, wrong, False)]
     found = share(answers, "objects")
     assert found is not None
@@ -136,7 +136,7 @@ def test_a_prompt_is_one_trial_and_silence_counts(rows: dict[str, Row]) -> None:
     assert (everything["less"], everything["silent"], everything["pictures"]) == (2, 1, 3)
 
 
-def read(graphs: list[Graph], font: Path) -> list[Reading]:
+def read(graphs: list[Graph], font: Path) -> list[Detections]:
     pictures = true_pictures(graphs, 64, str(font))
     assert pictures.dtype == torch.float32
-    return Reader(str(font)).read(pictures)
+    return SceneDetector(str(font)).detect(pictures)

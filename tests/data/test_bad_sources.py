@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from limner.data.sources import shards
-from limner.data.sources.base import Losses
-from limner.data.sources.opening import Sample, Source, open_source, read_pictures
+from limner.data.sources.base import Losses, Sample, Source, read_pictures
+from limner.data.sources.opening import open_source
 from limner.errors import DataError, ImageError
 from tests.data.source_files import (
     encoded,

@@ -15,7 +15,7 @@ from limner.data.batches import encode as encoding
 from limner.data.batches.augment import AugmentConfig
 from limner.data.batches.encode import EncodeConfig, encode
 from limner.data.batches.encoded import read_manifest
-from limner.data.on_ray import connected, spread
+from limner.data.on_ray import connected, ray_map
 from limner.data.sources.base import Losses, Sample, Source
 from limner.data.sources.opening import open_source
 from limner.errors import DataError, MissingExtraError, ResourceError, UsageError
@@ -64,10 +64,10 @@ def test_what_cannot_be_shared_is_refused(
         list(encode(source, codec, "d", tmp_path / "out", config, ray="local"))
     pytest.importorskip("ray", reason="needs Ray: pip install 'limner[ray]'")
     with pytest.raises(ResourceError, match=r"no Ray cluster answers at '127\.0\.0\.1:9'"):
-        list(spread("127.0.0.1:9", refusing, "", [1]))
+        list(ray_map("127.0.0.1:9", refusing, "", [1]))
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'limner\[ray\]'"):
-        list(spread("local", refusing, "", [1]))
+        list(ray_map("local", refusing, "", [1]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,7 +102,7 @@ class Killed:
 
 
 def test_what_a_killed_worker_was_at_is_done_again(tmp_path: Path, local: str) -> None:
-    found = list(spread(local, Killed, tmp_path / "marker", range(20)))
+    found = list(ray_map(local, Killed, tmp_path / "marker", range(20)))
     assert (tmp_path / "marker").exists()
     assert [item for item, _ in found] == list(range(20))
     assert os.getpid() not in {worker for _, worker in found}
@@ -150,9 +150,9 @@ def disliking(known: str) -> Callable[[int], int]:
 
 def test_what_goes_wrong_in_a_worker_is_told(tmp_path: Path, codec: Any, local: str) -> None:
     with pytest.raises(ResourceError, match=r"the Ray workers at 'local' gave up: .*no luck 3"):
-        list(spread(local, refusing, "no luck", [3]))
+        list(ray_map(local, refusing, "no luck", [3]))
     with pytest.raises(DataError, match="no good 3"):
-        list(spread(local, disliking, "", [3]))
+        list(ray_map(local, disliking, "", [3]))
     write_pairs(tmp_path / "a", 70)
     for name in ("003", "004"):
         path = tmp_path / "a" / f"{name}.png"

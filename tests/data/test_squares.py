@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.data.collections.square import to_square
+from limner.data.collections.make import to_square
 from limner.errors import ImageError
 from tests.data.collection_files import cut_out
 from tests.data.source_files import picture

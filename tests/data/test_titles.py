@@ -5,7 +5,7 @@ import pytest
 from limner.data.collections.svg import About
 from limner.data.collections.titles import (
     caption_of,
-    clean,
+    clean_title,
     keywords_of,
     sets_of,
     with_keywords,
@@ -30,7 +30,7 @@ from limner.data.collections.titles import (
     ],
 )
 def test_titles_lose_numbers_authors_and_underscores(title: str, author: str, caption: str) -> None:
-    assert clean(title, author) == caption
+    assert clean_title(title, author) == caption
 
 
 @pytest.mark.parametrize(

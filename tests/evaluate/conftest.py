@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from limner.evaluate.scenes.detection import Reader
+from limner.evaluate.scenes.detection import SceneDetector
 
 
 @pytest.fixture(scope="session")
-def reader(emoji_font: Path) -> Reader:
-    return Reader(str(emoji_font))
+def detector(emoji_font: Path) -> SceneDetector:
+    return SceneDetector(str(emoji_font))

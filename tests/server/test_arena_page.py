@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limner.evaluate.arena.standings import judge
+from limner.evaluate.arena.standings import standing_of
 from tests.server.arenas import PROMPTS, make_arena, serving
 from tests.waiting import PATIENCE
 
@@ -88,7 +88,7 @@ def test_a_person_judges_with_keys_and_buttons(
         page.wait_for_selector("body.done")
         assert page.inner_text("#prompt") == "All pictures are judged. Thank you!"
     assert [each.choice for each in votes.votes()] == ["equal", "right", "neither"]
-    assert judge(votes.votes(), 2).pairs[0].equal == 1
+    assert standing_of(votes.votes(), 2).pairs[0].equal == 1
     assert faults == []
 
 

@@ -43,13 +43,13 @@ def drawings(
     """Yield the pictures of each request, in order, and the seconds that drawing them took.
 
     `show` passes on the steps of a request with its prompt; with the address of a Ray cluster
-    nothing is shown. Raises what loading and drawing raise, and as `limner.data.on_ray.spread`.
+    nothing is shown. Raises what loading and drawing raise, and as `limner.data.on_ray.ray_map`.
     """
     if ray:
         with loading("Ray"):
-            from limner.data.on_ray import spread
+            from limner.data.on_ray import ray_map
 
-        yield from spread(ray, _remote, drawer, requests)
+        yield from ray_map(ray, _remote, drawer, requests)
         return
     pipeline = drawer.load()
     for request in requests:

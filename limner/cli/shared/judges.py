@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from limner.evaluate.metrics.figure import Figure
-    from limner.evaluate.metrics.likelihood import TokenPrior
+    from limner.evaluate.drawing import Draw, Vary
+    from limner.evaluate.metrics.likelihood import MeasuredPrior
     from limner.evaluate.metrics.networks import Network
     from limner.evaluate.prompts.conditions import Conditions, Reference
-    from limner.evaluate.prompts.prompt_files import Asked
-    from limner.evaluate.scenes.score import Draw, Vary
+    from limner.evaluate.prompts.prompt_files import PromptItem
+    from limner.evaluate.resampling import Metric
     from limner.types import Codec
 
 Watch = Callable[[str, int, int], None]
@@ -63,7 +63,7 @@ def check_best_of(best_of: int) -> None:
         )
 
 
-def read_asked(path: Path) -> list[Asked]:
+def read_items(path: Path) -> list[PromptItem]:
     """Return the prompts of a file: one a line, PartiPrompts' .tsv or GenEval's .jsonl."""
     from limner.evaluate.prompts.prompt_files import parse_prompts
 
@@ -176,36 +176,41 @@ def codec_of(pipeline: Any) -> Codec | None:
     return codec if codec is not None and codec.encodes else None
 
 
-def prior_of(pipeline: Any) -> TokenPrior | None:
+def prior_of(pipeline: Any) -> MeasuredPrior | None:
     """Return the pipeline's token prior as it is measured, None where there is none to measure."""
-    from limner.evaluate.metrics.likelihood import TokenPrior
+    from limner.evaluate.metrics.likelihood import MeasuredPrior
 
     codec = codec_of(pipeline)
     if codec is None:
         return None
     codes = pipeline.prior.length * codec.groups
-    return TokenPrior(pipeline.nats_many, codes, codec.vocabulary, pipeline.prior.nats_of)
+    return MeasuredPrior(pipeline.nats_many, codes, codec.vocabulary, pipeline.prior.nats_of)
 
 
 def of_true_pictures(
-    pipeline: Any, asked: Sequence[Asked], images: Sequence[Image], judges: Judges, watch: Watch
-) -> list[Figure]:
+    pipeline: Any,
+    asked: Sequence[PromptItem],
+    images: Sequence[Image],
+    judges: Judges,
+    watch: Watch,
+) -> list[Metric]:
     """Return the prior's likelihood and the codec's rFID of captioned pictures at the model's size.
 
     Without pictures, or a codec, there is none; of one picture no rFID.
     """
     import torch
 
-    from limner.data.batches.picture_store import fitted, to_floats
+    from limner.data.batches.batches import to_floats
+    from limner.data.batches.picture_store import fitted
+    from limner.evaluate.metrics.codec import reconstruct, reconstruction_distance
     from limner.evaluate.metrics.likelihood import measure_prior
-    from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
 
     codec, prior = codec_of(pipeline), prior_of(pipeline)
     if not images or codec is None or prior is None:
         return []
     truth = to_floats(torch.stack([fitted(each, pipeline.size) for each in images]))
     texts = [each.text for each in asked]
-    found = measure_prior(prior, {"captions": (texts, truth)}, watch=watch).figures("captions")
+    found = measure_prior(prior, {"captions": (texts, truth)}, watch=watch).metrics("captions")
     if judges.network is not None and len(images) > 1:
         copies = reconstruct(codec, truth)
         found.append(reconstruction_distance(judges.network, copies, truth))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from limner.data.batches.caption_words import tells_colours, tells_sides
+from limner.data.sources.caption_text import mentions_colours, mentions_sides
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.nn.ranks import ALONE, Share
 
@@ -23,17 +23,11 @@ _DRAWS = 8  # random numbers a picture takes
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How far pictures may be altered. The default is a crop of at most 10 % of each side.
+    """How far pictures may be altered, as shares. Raises ConfigError for values out of range."""
 
-    `crop` is the largest share of width and height that is cut off, at a random place, before the
-    picture is brought back to its size. `flip` is the chance of mirroring a picture none of whose
-    captions tells sides. `colour` is how far brightness, contrast and saturation may change, as a
-    share, where no caption tells colours. Raises ConfigError for values out of range.
-    """
-
-    crop: float = 0.1
-    flip: float = 0.0
-    colour: float = 0.0
+    crop: float = 0.1  # most of width and height that is cut off, at a random place
+    flip: float = 0.0  # chance of mirroring a picture whose captions name no sides
+    colour: float = 0.0  # of brightness, contrast, saturation, where no caption names colours
 
     def __post_init__(self) -> None:
         for name, most in (("crop", 0.5), ("flip", 1.0), ("colour", 0.5)):
@@ -51,21 +45,25 @@ def augment(
 ) -> Tensor:
     """Return altered pictures (B, 3, H, W) in [-1, 1]; `captions` are all those of each picture.
 
-    Of a batch whose `share` they are, they come out as all of it together would. Raises
-    UsageError when there are not captions for each picture.
+    Of a batch whose `share` they are, they come out as all of it together would. Raises UsageError
+    when there are not captions for each picture.
     """
     if len(captions) != len(images):
         raise UsageError(f"{len(images)} pictures have {len(captions)} lists of captions")
     total = len(images) * share.ranks
+    # 1. Every rank draws the chances of the whole batch and takes its own rows, so that the number
+    # of ranks changes no picture.
     chances = torch.rand(total, _DRAWS, generator=generator)
     chances = chances[share.of(total)] if total else chances
+    # 2. Where each crop lies; a mirrored picture is only looked at from the other side.
     shrunk = 1 - config.crop * chances[:, 0]
     room = 1 - shrunk
     middles = (2 * chances[:, 1:3] - 1) * room[:, None]  # of the crop, the picture being -1 to 1
-    sides = torch.tensor([tells_sides(each) for each in captions])
+    sides = torch.tensor([mentions_sides(each) for each in captions])
     mirrored = (chances[:, 3] < config.flip) & ~sides
     images = _crop(images, shrunk, middles, mirrored)
-    free = torch.tensor([not tells_colours(each) for each in captions])
+    # 3. Light and colours, where no caption would become wrong.
+    free = torch.tensor([not mentions_colours(each) for each in captions])
     factors = 1 + config.colour * (2 * chances[:, 4:7] - 1) * free[:, None]
     return _recolour(images, factors) if config.colour else images
 
@@ -76,6 +74,7 @@ def _crop(images: Tensor, shrunk: Tensor, middles: Tensor, mirrored: Tensor) -> 
     zeros = torch.zeros_like(shrunk)
     rows = [across, zeros, middles[:, 0], zeros, shrunk, middles[:, 1]]
     maps = torch.stack(rows, dim=1).view(-1, 2, 3).to(images)
+    # Resampling blurs a little, so a picture that is not cut is not resampled.
     if bool((shrunk == 1).all()):
         return torch.where(mirrored.view(-1, 1, 1, 1).to(images.device), images.flip(3), images)
     places = F.affine_grid(maps, list(images.shape), align_corners=False)
@@ -85,14 +84,12 @@ def _crop(images: Tensor, shrunk: Tensor, middles: Tensor, mirrored: Tensor) -> 
 
 def _recolour(images: Tensor, factors: Tensor) -> Tensor:
     """Scale brightness, contrast and saturation of each picture by factors (B, 3); 1 keeps them."""
-    light, contrast, saturation = (
-        factors[:, each].view(-1, 1, 1, 1).to(images) for each in range(3)
-    )
+    light, contrast, scale = (factors[:, each].view(-1, 1, 1, 1).to(images) for each in range(3))
     images = (images + 1) * light - 1
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     images = (images - mean) * contrast + mean
     grey = images.mean(dim=1, keepdim=True)
-    return ((images - grey) * saturation + grey).clamp(-1, 1)
+    return ((images - grey) * scale + grey).clamp(-1, 1)
 
 
 def diff_augment(
@@ -102,9 +99,10 @@ def diff_augment(
 ) -> Tensor:
     """Return pictures (B, 3, H, W) altered as Zhao et al. do (DiffAugment, arXiv 2006.10738).
 
-    Differentiable in the pictures; for a discriminator's real and drawn pictures alike, with fresh
-    chance for each. Values may leave [-1, 1]. Raises UsageError for an unknown policy.
+    Differentiable; values may leave [-1, 1]. Raises UsageError for an unknown policy.
     """
+    # A discriminator sees real and drawn pictures altered alike, with fresh chance for each:
+    # altered real ones alone would teach the generator to draw the alterations.
     for policy in policies:
         if policy not in POLICIES:
             hint = did_you_mean(policy, POLICIES) or f"; choose from {', '.join(POLICIES)}"
@@ -143,6 +141,7 @@ def diff_cutout(images: Tensor, generator: torch.Generator, share: float = 0.5) 
     count, _, height, width = images.shape
     masks = []
     for length in (height, width):
+        # An even side has no middle pixel: its middle may lie on one edge more.
         side = int(length * share + 0.5)
         middle = torch.randint(0, length + (1 - side % 2), (count, 1), generator=generator)
         start = middle - side // 2

@@ -19,9 +19,24 @@ Item = TypeVar("Item")
 PlacedScene = tuple[Graph, tuple[float, float]]  # moved right and down, in shares of the side
 
 
-def to_tensor(pixels: "np.typing.NDArray[np.uint8]") -> Tensor:
+def to_floats(pictures: Tensor) -> Tensor:
+    """Return pictures of uint8 in [-1, 1]."""
+    return pictures.float() / 127.5 - 1
+
+
+def to_bytes(pictures: Tensor) -> Tensor:
+    """Return pictures in [-1, 1] as the nearest of uint8; values outside wrap, so clamp first."""
+    return pictures.add(1).mul(127.5).round().to(torch.uint8)
+
+
+def pixels_to_tensor(pixels: "np.typing.NDArray[np.uint8]") -> Tensor:
     """Turn RGB pixels (..., H, W, 3) uint8 into a tensor (..., 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, -3).float() / 127.5 - 1
+    return to_floats(torch.from_numpy(np.ascontiguousarray(pixels)).movedim(-1, -3))
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the source of chance of one step or epoch; no two share one below a million steps."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
 def graph_at(split: str, index: int, seed: int = 0, level: int = 4) -> Graph:
@@ -67,7 +82,7 @@ def scene_batch(
         shift = (pick(rng, moves), pick(rng, moves)) if jitter else (0, 0)
         pictures.append(render(graph, size, font=font, shift=shift))
         scenes.append((graph, (shift[0] / size, shift[1] / size)))
-    return to_tensor(np.stack(pictures)), scenes
+    return pixels_to_tensor(np.stack(pictures)), scenes
 
 
 class PictureBatches(Dataset[Tensor]):

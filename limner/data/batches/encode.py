@@ -6,7 +6,6 @@ The first crop of a picture is the picture as it is; the others are altered ones
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,22 +15,23 @@ import torch
 from torch import Tensor
 
 from limner.data.batches.augment import AugmentConfig, augment
+from limner.data.batches.batches import to_floats
 from limner.data.batches.encoded import FORMAT, MANIFEST, shard_name
 from limner.data.batches.picture_store import (
     BLOCK,
     Bad,
-    Shelf,
+    PictureStore,
     fitted,
     generator_of,
     hash_pixels,
     note_bad,
-    to_floats,
 )
 from limner.data.sources.base import (
     BAD_SAMPLES,
     IndexedSource,
     Sample,
     Source,
+    json_document,
     json_lines,
     read_pictures,
 )
@@ -75,16 +75,16 @@ def encode(
 ) -> Generator[int | dict[str, Any], None, None]:
     """Yield how many pictures are encoded, as the work goes on, and at last the manifest.
 
-    Writes the new folder `out`, whole or not at all: codes of each shard, captions beside them,
-    bad_samples.jsonl and codes.json; `digest` names the codec in it. With the address of a Ray
-    cluster the pictures are encoded there: the same bytes, where it computes as this machine does.
-    Raises DataError when more than 1 % of the pictures are bad, UsageError and ResourceError for
-    `out`, and as `limner.data.on_ray.spread` does.
+    Writes the new folder `out`, whole or not at all; `digest` names the codec in it. Raises
+    DataError when more than 1 % of the pictures are bad, UsageError and ResourceError for `out`,
+    and as `limner.data.on_ray.ray_map` does.
     """
     files: dict[str, str] = {}
     rows: list[dict[str, Any]] = []
     codes: list[Tensor] = []
     done = 0
+    # The folder gets the codes of each shard, captions beside them, bad_samples.jsonl and
+    # codes.json. A Ray cluster writes the same bytes, where it computes as this machine does.
     with new_folder(out) as folder:
         for samples, found, hashes in _coded(source, codec, config, workers, ray):
             codes.append(found)
@@ -109,8 +109,7 @@ def encode(
             "pictures": done,
             "files": files,
         }
-        text = json.dumps(manifest, ensure_ascii=False, indent=1)
-        (folder / MANIFEST).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+        (folder / MANIFEST).write_bytes(json_document(manifest, indent=1, sort=False))
     yield manifest
 
 
@@ -128,17 +127,18 @@ def _coded(
             f"{quote(source.place, 120)} is read in its own order only, so Ray workers cannot "
             "share it; write it as a folder with limner data clean --write, or leave out --ray"
         )
-    from limner.data.on_ray import spread
+    from limner.data.on_ray import ray_map
 
-    shelf = Shelf(source, codec.config.size)
-    starts = range(0, len(shelf), BLOCK)
-    items = [(number, shelf.samples[row : row + BLOCK]) for number, row in enumerate(starts)]
+    store = PictureStore(source, codec.config.size)
+    starts = range(0, len(store), BLOCK)
+    # A cluster gets whole blocks: what chance alters in a block depends on its number alone.
+    items = [(number, store.samples[row : row + BLOCK]) for number, row in enumerate(starts)]
     for row, (good, found, bad) in zip(
-        starts, spread(ray, _RemoteCoder, (codec.cpu(), config), items), strict=True
+        starts, ray_map(ray, _RemoteCoder, (codec.cpu(), config), items), strict=True
     ):
-        _note(source, shelf, [(row + place, reason) for place, reason in bad])
+        _note(source, store, [(row + place, reason) for place, reason in bad])
         if good:
-            samples = [shelf.samples[row + place] for place in good]
+            samples = [store.samples[row + place] for place in good]
             yield samples, torch.from_numpy(found[0]), found[1]
 
 
@@ -151,7 +151,7 @@ class _RemoteCoder:
 
     def __call__(self, item: tuple[int, Sequence[Sample]]) -> tuple[list[int], Any, list[Bad]]:
         number, samples = item
-        ((good, pictures, bad),) = Shelf(samples, self.codec.config.size).blocks()
+        ((good, pictures, bad),) = PictureStore(samples, self.codec.config.size).blocks()
         if not good:
             return [], None, bad
         read = [samples[place] for place in good]
@@ -159,22 +159,22 @@ class _RemoteCoder:
         return good, (codes.numpy(), list(map(hash_pixels, pictures))), bad
 
 
-def _note(source: Source, shelf: Shelf, bad: Sequence[Bad]) -> None:
+def _note(source: Source, store: PictureStore, bad: Sequence[Bad]) -> None:
     """Note bad pictures; raise DataError as soon as more than 1 % is lost for certain."""
     if bad:
-        note_bad(source.losses, shelf, bad)
+        note_bad(source.losses, store, bad)
         lost = sum(each.code == "bad_picture" for each in source.losses.samples)
-        source.losses.check(len(shelf) - lost, source.place)
+        source.losses.check(len(store) - lost, source.place)
 
 
 def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
     """Yield the pictures that can be read, in their order."""
     if isinstance(source, IndexedSource):
-        shelf = Shelf(source, size)
-        for number, (rows, pictures, bad) in enumerate(shelf.blocks(workers)):
-            _note(source, shelf, bad)
+        store = PictureStore(source, size)
+        for number, (rows, pictures, bad) in enumerate(store.blocks(workers)):
+            _note(source, store, bad)
             if rows:
-                yield number, [shelf.samples[row] for row in rows], pictures
+                yield number, [store.samples[row] for row in rows], pictures
         return
     number = 0
     samples: list[Sample] = []
@@ -196,10 +196,12 @@ def _codes_of(
     device = next(codec.parameters()).device
     images = to_floats(pictures)
     captions = [each.captions for each in samples]
+    # Most vocabularies fit into two bytes, which halves the folder.
     narrow = torch.int16 if codec.vocabulary <= 2**15 else torch.int32
     found = []
     for crop in range(config.crops):
         seen = images
+        # The first crop is the picture as it is, which validation looks at.
         if crop:
             generator = generator_of("crops", config.seed, block, crop)
             seen = augment(images, captions, config.augment, generator)

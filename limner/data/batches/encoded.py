@@ -41,10 +41,8 @@ class Encoded:
         return len(self.keys)
 
     def contents(self) -> list[Hashable]:
-        """Return for each picture what is equal for equal ones: the hash of its pixels.
-
-        Folders that were written before hashes were do not tell which pictures are equal.
-        """
+        """Return for each picture what is equal for equal ones: the hash of its pixels."""
+        # Folders that were written before hashes were do not say which pictures are equal.
         return [each or row for row, each in enumerate(self.hashes or [""] * len(self))]
 
     def part(self, rows: Sequence[int], tokenizer: Tokenizer, length: int) -> PictureCodes:
@@ -73,6 +71,7 @@ class PictureCodes:
 
     def choose(self, generator: torch.Generator) -> Tensor:
         """Return (N, 2): the number of a caption and of a crop for each picture, at random."""
+        # In float64: in float32 a chance may round up to 1, a caption that is not there.
         chances = torch.rand(len(self), 2, generator=generator, dtype=torch.float64)
         many = torch.stack((self.counts, torch.full_like(self.counts, self.codes.shape[1])), 1)
         return (chances * many).long()
@@ -95,6 +94,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         found = json.loads((Path(folder) / MANIFEST).read_text(encoding="utf-8"))
         version = found["limner_codes"]
+        # What is read later is looked at here, so that a damaged manifest is named at once.
         wanted = {"source": dict, "codec": str, "crops": int, "pictures": int, "files": dict}
         fits = all(isinstance(found[key], kind) for key, kind in wanted.items())
         fits = fits and isinstance(found["source"]["fingerprint"], str)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from limner.data.batches.batches import graph_at
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import Graph, scene_rng
-from limner.data.scenes.hard_negatives import twin
+from limner.data.scenes.hard_negatives import hard_negative
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 from limner.nn.ranks import ALONE, Share
@@ -23,19 +23,15 @@ _CAPTIONS = 2  # the seed of these captions; 0 are the scene's own and 1 those o
 
 @dataclass(frozen=True)
 class PairSettings:
-    """Which scenes, at which size, how many ids a caption has, and the wrong captions beside it.
-
-    `backgrounds` is how many a batch's scenes stand on, in groups of one size; 0 leaves each its
-    own. With `twins`, every second scene is the one before with one thing changed.
-    """
+    """Which scenes, at which size, how many ids a caption has, and the wrong captions beside it."""
 
     size: int
     text_length: int
     seed: int = 0
     level: int = 4
-    hard_negatives: int = 1
-    backgrounds: int = 4
-    twins: bool = False
+    hard_negatives: int = 1  # wrong captions of each picture
+    backgrounds: int = 4  # of a batch's scenes, in groups of one size; 0 leaves each its own
+    twins: bool = False  # every second scene is the one before it with one thing changed
 
 
 class PairBatch(NamedTuple):
@@ -61,10 +57,7 @@ class PairBatches(Dataset[PairBatch]):
         self.font = find_font()
 
     def __getitem__(self, step: int) -> PairBatch:
-        """Return the pairs of this rank; captions are cut to the longest of all ranks.
-
-        Scenes are told in English and Chinese in turn.
-        """
+        """Return the pairs of this rank, English and Chinese in turn, cut to the longest of all."""
         settings = self.settings
         pictures, sentences = [], []
         graphs: list[Graph] = []
@@ -72,21 +65,25 @@ class PairBatches(Dataset[PairBatch]):
         alike = -(-self.batch // settings.backgrounds) if settings.backgrounds else 1
         for number, index in enumerate(range(first, first + self.batch)):
             graph = graph_at("train", index, settings.seed, settings.level)
+            # 1. Few backgrounds a batch, so that none of them gives away which caption belongs.
             if number % alike == 0:
                 background = graph.background
             graph = replace(graph, background=background)
+            # 2. The graph, or a hard negative of the one before it.
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
             second = settings.twins and number % 2 == 1
             if second:
-                graph = twin(graphs[-1], rng)
+                graph = hard_negative(graphs[-1], rng)
             else:
                 language = LANGUAGES[(number // 2 if settings.twins else index) % 2]
-                words = rng.random()  # the same for all: a caption and its twin differ in one thing
+                words = rng.random()  # the same for all, so that captions differ in one thing
+            # 3. Every rank writes all captions, since the longest decides the width; pictures cost
+            # more, so each rank paints its own.
             graphs.append(graph)
             if mine.start <= number < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
-            told = [graph, *(twin(graph, rng) for _ in range(settings.hard_negatives))]
-            sentences += [caption(each, language, random.Random(words)) for each in told]
+            variants = [graph, *(hard_negative(graph, rng) for _ in range(settings.hard_negatives))]
+            sentences += [caption(each, language, random.Random(words)) for each in variants]
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)
         longest = max(1, int((ids != 0).sum(-1).max()))

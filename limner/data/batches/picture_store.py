@@ -1,7 +1,7 @@
 """Pictures of one's own at the size that a model sees: held in memory, or read when asked for.
 
-A picture that cannot be read is told, never passed over in silence, and the next one stands in for
-it, so that the batches of a run are the same however the pictures are held.
+A picture that cannot be read is listed, never passed over in silence, and the next one stands in
+for it, so that the batches of a run are the same however the pictures are held.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from limner.data.batches.augment import AugmentConfig, augment
-from limner.data.batches.batches import stream
+from limner.data.batches.batches import stream, to_floats
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source, read_pictures
 from limner.errors import DataError, ImageError, quote
 from limner.nn.ranks import ALONE, Share
@@ -33,10 +33,10 @@ BLOCK = 64  # pictures read together
 Bad = tuple[int, str]  # the row of a picture that cannot be read, and why
 
 
-class Shelf:
+class PictureStore:
     """Samples in their order, each as (3, size, size) uint8 when it is asked for.
 
-    `pixels` (N, 3, size, size) holds them all, or is None; `bad` tells which of these hold nothing.
+    `pixels` (N, 3, size, size) holds them all, or is None; `bad` says which of these hold nothing.
     """
 
     def __init__(
@@ -51,13 +51,14 @@ class Shelf:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def part(self, rows: Sequence[int]) -> Shelf:
-        """Return the shelf of some of the pictures."""
+    def part(self, rows: Sequence[int]) -> PictureStore:
+        """Return the store of some of the pictures."""
         samples = [self.samples[row] for row in rows]
         if self.pixels is None:
-            return Shelf(samples, self.size)
+            return PictureStore(samples, self.size)
         bad = {new: self.bad[old] for new, old in enumerate(rows) if old in self.bad}
-        return Shelf(samples, self.size, self.pixels[torch.tensor(rows, dtype=torch.long)], bad)
+        pixels = self.pixels[torch.tensor(rows, dtype=torch.long)]
+        return PictureStore(samples, self.size, pixels, bad)
 
     def hold(self, workers: int = 0, limit: int = MEMORY_LIMIT) -> list[Bad]:
         """Read all pictures into memory if they take at most `limit` bytes; return the bad ones."""
@@ -75,14 +76,12 @@ class Shelf:
         yield from stream(_Blocks(self), range(-(-len(self) // BLOCK)), workers)
 
     def contents(self) -> list[Hashable]:
-        """Return for each picture what is equal for equal ones: a hash of its pixels.
-
-        Of pictures that are not held it is of the bytes of the file, and only files of one size are
-        read for it.
-        """
+        """Return for each picture what is equal for equal ones: a hash of its pixels."""
         if self.pixels is not None:
             hashes = map(hash_pixels, self.pixels)
             return [row if row in self.bad else each for row, each in enumerate(hashes)]
+        # Of pictures that are not held it is of the bytes of the file, and a file that is alone in
+        # its size has no equal: only the others are read.
         counted = Counter(each.size for each in self.samples)
         alone = {size for size, count in counted.items() if size != -1 and count == 1}
         return [
@@ -99,12 +98,11 @@ class Shelf:
         )
 
     def read(self, rows: Sequence[int]) -> tuple[Tensor, list[int], list[Bad]]:
-        """Return pictures (B, 3, size, size) uint8, the rows they are of, and bad rows met.
-
-        Where none can be read at all, a picture is black; the caller is told of every bad row.
-        """
+        """Return pictures (B, 3, size, size) uint8, the rows they are of, and bad rows met."""
         pictures, used, bad = [], [], dict[int, str]()
         for wanted in rows:
+            # The next picture that can be read stands in for a bad one; where none can, a black one
+            # does. The batches of a run then have one size, and the caller hears of every bad row.
             for row in (*range(wanted, len(self)), *range(wanted)):
                 try:
                     picture = self.at(row)
@@ -119,64 +117,62 @@ class Shelf:
 
 
 class _Blocks(Dataset[tuple[list[int], Tensor, list[Bad]]]):
-    """A shelf's pictures by blocks, for worker processes."""
+    """A store's pictures by blocks, for worker processes."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, store: PictureStore) -> None:
+        self.store = store
 
     def __getitem__(self, block: int) -> tuple[list[int], Tensor, list[Bad]]:
-        shelf, good, pictures, bad = self.shelf, [], [], []
-        for row in range(block * BLOCK, min((block + 1) * BLOCK, len(shelf))):
+        store, good, pictures, bad = self.store, [], [], []
+        for row in range(block * BLOCK, min((block + 1) * BLOCK, len(store))):
             try:
-                pictures.append(shelf.at(row))
+                pictures.append(store.at(row))
                 good.append(row)
             except ImageError as error:
                 bad.append((row, str(error)))
-        empty = torch.zeros((0, 3, shelf.size, shelf.size), dtype=torch.uint8)
+        empty = torch.zeros((0, 3, store.size, store.size), dtype=torch.uint8)
         return good, torch.stack(pictures) if pictures else empty, bad
 
 
-class ShelfBatches(Dataset[tuple[Tensor, list[Bad]]]):
-    """Training batches of a shelf by step; a step's is a pure function of it and the settings."""
+class StoreBatches(Dataset[tuple[Tensor, list[Bad]]]):
+    """Training batches of a store by step; a step's is a pure function of it and the settings."""
 
     def __init__(
         self,
-        shelf: Shelf,
+        store: PictureStore,
         batch: int,
         seed: int,
         config: AugmentConfig,
         share: Share = ALONE,
     ) -> None:
-        self.shelf, self.batch, self.seed, self.config = shelf, batch, seed, config
+        self.store, self.batch, self.seed, self.config = store, batch, seed, config
         self.share = share
         self._epoch, self._order = -1, torch.zeros(0, dtype=torch.long)
 
     def __getitem__(self, step: int) -> tuple[Tensor, list[Bad]]:
         """Return this rank's pictures (B, 3, size, size) in [-1, 1], altered, and bad rows met."""
-        pictures, used, bad = self.shelf.read(self.rows(step)[self.share.of(self.batch)])
-        captions = [self.shelf.samples[row].captions for row in used]
+        pictures, used, bad = self.store.read(self.rows(step)[self.share.of(self.batch)])
+        captions = [self.store.samples[row].captions for row in used]
         generator = generator_of("augment", self.seed, step)
         return augment(to_floats(pictures), captions, self.config, generator, self.share), bad
 
     def rows(self, step: int) -> list[int]:
-        """Return the rows of a step; within an epoch no picture comes twice.
-
-        An epoch has as many whole batches as there are; what is over is another part in each.
-        """
-        epoch, place = divmod(step, len(self.shelf) // self.batch)
+        """Return the rows of a step; within an epoch no picture comes twice."""
+        # An epoch has as many whole batches as there are; what is over is another part in each.
+        epoch, place = divmod(step, len(self.store) // self.batch)
         if epoch != self._epoch:
             generator = generator_of("order", self.seed, epoch)
-            self._epoch, self._order = epoch, torch.randperm(len(self.shelf), generator=generator)
+            self._epoch, self._order = epoch, torch.randperm(len(self.store), generator=generator)
         return self._order[place * self.batch : (place + 1) * self.batch].tolist()
 
 
-def open_shelf(source: Source, size: int, limit: int = MEMORY_LIMIT) -> Shelf:
+def open_picture_store(source: Source, size: int, limit: int = MEMORY_LIMIT) -> PictureStore:
     """Return all pictures of a source; one that cannot be read at any place is read and held.
 
     Raises DataError when such a one takes more than `limit` bytes, or loses more than 1 %.
     """
     if isinstance(source, IndexedSource):
-        return Shelf(source, size)
+        return PictureStore(source, size)
     samples: list[Sample] = []
     pictures: list[Tensor] = []
     most = limit // (3 * size**2)
@@ -189,7 +185,7 @@ def open_shelf(source: Source, size: int, limit: int = MEMORY_LIMIT) -> Shelf:
             )
         samples.append(replace(sample, read=partial(bytes, b""), size=-1))
         pictures.append(fitted(image, size))
-    return Shelf(samples, size, torch.stack(pictures))
+    return PictureStore(samples, size, torch.stack(pictures))
 
 
 def _hash_of(sample: Sample, otherwise: int) -> Hashable:
@@ -199,10 +195,10 @@ def _hash_of(sample: Sample, otherwise: int) -> Hashable:
         return otherwise
 
 
-def note_bad(losses: Losses, shelf: Shelf, bad: Sequence[Bad]) -> None:
-    """Add a shelf's bad rows to the losses of its source."""
+def note_bad(losses: Losses, store: PictureStore, bad: Sequence[Bad]) -> None:
+    """Add a store's bad rows to the losses of its source."""
     for row, reason in bad:
-        sample = shelf.samples[row]
+        sample = store.samples[row]
         losses.add(sample.key, sample.where, "bad_picture", reason)
 
 
@@ -218,11 +214,6 @@ def fitted(image: Image, size: int) -> Tensor:
 def hash_pixels(picture: Tensor) -> str:
     """Return the SHA-256 of a picture (3, size, size) uint8."""
     return hashlib.sha256(picture.contiguous().numpy().tobytes()).hexdigest()
-
-
-def to_floats(pictures: Tensor) -> Tensor:
-    """Return pictures of uint8 in [-1, 1]."""
-    return pictures.float() / 127.5 - 1
 
 
 def generator_of(*words: str | int) -> torch.Generator:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from limner.data.batches.batches import graph_at, stream, to_tensor
+from limner.data.batches.batches import graph_at, pixels_to_tensor, step_generator, stream
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import Graph, scene_rng
 from limner.data.scenes.scene import render
@@ -25,12 +25,7 @@ from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer
 
 SOURCES = (
-    "nouns.tsv",
-    "nouns.py",
-    "graph.py",
-    "scene.py",
-    "backgrounds.py",
-    "sprites.py",
+    *("nouns.tsv", "nouns.py", "graph.py", "scene.py", "backgrounds.py", "sprites.py"),
     "captions.py",
 )
 ALIKE = 16  # batches among which pictures are sorted by the length of their captions
@@ -124,7 +119,7 @@ class ScenePictures(Dataset[tuple[Tensor, list[str]]]):
             graph = graph_at(self.split, index, self.seed, self.level)
             pictures.append(render(graph, self.size, font=self.font))
             sentences += captions_of(graph, index, self.captions, self.split)
-        return to_tensor(np.stack(pictures)), sentences
+        return pixels_to_tensor(np.stack(pictures)), sentences
 
 
 def encode_scenes(
@@ -135,13 +130,11 @@ def encode_scenes(
     text_length: int,
     workers: int = 1,
 ) -> Iterator[CodeCache]:
-    """Yield `count` scenes of a source as caches of one block or less each.
-
-    Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
-    """
+    """Yield `count` scenes of a source as caches of one block or less each."""
     left, device = count, next(codec.parameters()).device
     ids_type = torch.int16 if tokenizer.vocabulary <= 2**15 else torch.int32
     for images, sentences in stream(source, range(-(-count // source.block)), workers):
+        # Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
         with torch.inference_mode(), bf16_where_fast(device):
             codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)
@@ -162,10 +155,7 @@ def token_batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (text (B, T'), codes (B, S)) for ever: a pure function of the step and the seed.
 
-    Every epoch shuffles anew and takes a caption of each picture at random. Within a group of
-    `alike` batches, or as many as there are, pictures are sorted by caption length, and each batch
-    is cut to its longest. What is over stays out, another part in each epoch. Raises DataError when
-    there is not one whole batch.
+    Raises DataError when there is not one whole batch.
     """
     alike = min(alike, len(cache) // batch)
     if not alike:
@@ -177,15 +167,20 @@ def token_batches(
     per_epoch = len(cache) // group * alike
     step = first_step
     while True:
+        # 1. Each epoch has its own order, and takes one caption of each picture at random. What is
+        # over is another part in each epoch.
         epoch, place = divmod(step, per_epoch)
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        generator = step_generator(seed, epoch)
         order = torch.randperm(len(cache), generator=generator)
         chosen = cache.choose(generator)
         while place < per_epoch:
+            # 2. A group of `alike` batches is sorted by caption length, so that a batch is cut to
+            # about the length of all its captions.
             chunk, within = divmod(place, alike)
             rows = order[chunk * group : (chunk + 1) * group]
             text, codes = cache.read(rows, chosen[rows])
             by_length = (text != 0).sum(1).argsort(stable=True)
+            # 3. Its batches come in random order: else every group would begin with short captions.
             mixed = torch.randperm(alike, generator=torch.Generator().manual_seed(step // alike))
             part = by_length.tensor_split(alike)[int(mixed[within])]
             kept = text[part].long()

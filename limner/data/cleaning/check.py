@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from limner.data.cleaning.survey import Survey, caption_report, extra_pictures, size_report
 from limner.data.copies.copies import Likeness, Looks, as_captioned, find_copies
-from limner.data.sources.base import LOST_AT_MOST, Losses
-from limner.data.sources.opening import BAD_SAMPLES, CODES, Source
+from limner.data.sources.base import BAD_SAMPLES, CODES, LOST_AT_MOST, Losses, Source, json_document
 from limner.decoding import PIXELS_LIMIT
 from limner.errors import DataError, quote
 from limner.files.new_folder import new_folder
@@ -30,11 +29,19 @@ def check(
     With `out`, a new folder gets the report, a contact sheet and the list of bad samples. Raises
     UsageError or ResourceError for `out`; a bad source is reported, not raised.
     """
-    if out is None:
-        yield from _check(source, validation, None)
-        return
-    with new_folder(out) as folder:
-        yield from _check(source, validation, folder)
+    with new_folder(out) if out else nullcontext() as folder:
+        first = Survey(source)
+        yield from first.read()
+        second = None if validation is None else Survey(validation)
+        if second is not None:
+            yield from (len(first) + count for count in second.read())
+        report = _report(first, second, _compare(first, second))
+        if folder:
+            (folder / REPORT).write_bytes(json_document(report))
+            source.losses.write(folder / BAD_SAMPLES)
+            if sheet := first.sheet():
+                (folder / SHEET).write_bytes(encode_png(sheet))
+        yield report
 
 
 def refusal(report: dict[str, Any]) -> DataError | None:
@@ -48,26 +55,6 @@ def refusal(report: dict[str, Any]) -> DataError | None:
         f"{place}: {report['bad']['total']} samples are bad, more than 1 % of all; mend them, or "
         "write a clean copy with limner data clean --write"
     )
-
-
-def _check(
-    source: Source, validation: Source | None, folder: Path | None
-) -> Generator[int | dict[str, Any], None, None]:
-    first = Survey(source)
-    yield from first.read()
-    second = None if validation is None else Survey(validation)
-    if second is not None:
-        yield from (len(first) + count for count in second.read())
-    likenesses = _compare(first, second)
-    report = _report(first, second, likenesses)
-    if folder:
-        text = json.dumps(report, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-        (folder / REPORT).write_bytes(text.encode("utf-8", "backslashreplace"))
-        source.losses.write(folder / BAD_SAMPLES)
-        sheet = first.sheet()
-        if sheet:
-            (folder / SHEET).write_bytes(encode_png(sheet))
-    yield report
 
 
 def _compare(first: Survey, second: Survey | None) -> list[Likeness]:

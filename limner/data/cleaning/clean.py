@@ -13,14 +13,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.data.cleaning.page import page
 from limner.data.cleaning.survey import Survey
-from limner.data.copies.copies import Likeness, group
-from limner.data.sources.base import json_lines
+from limner.data.copies.copies import Likeness, find_exact_copies, group
+from limner.data.sources.base import (
+    BAD_SAMPLES,
+    CODES,
+    Sample,
+    Source,
+    json_document,
+    json_lines,
+    read_pictures,
+)
 from limner.data.sources.keep import keep_lines
-from limner.data.sources.opening import BAD_SAMPLES, CODES, Sample, Source, read_pictures
 from limner.errors import ConfigError, DataError, UsageError, quote
 from limner.files.new_folder import new_folder
+from limner.html import figure, heading, page, paragraph, table, together
 from limner.images import SIDE_LIMIT, encode_png
 from limner.text.normalise import normalise_prompt
 
@@ -36,13 +43,9 @@ REASONS = {
     "exact_copy": "the same pixels as a picture that is kept",
     "near_copy": "nearly the same picture as one that is kept",
 }
-KEEP, DROP, REPORT, PAGE, PICTURES = (
-    "keep.txt",
-    "drop.jsonl",
-    "report.json",
-    "report.html",
-    "pictures",
-)
+KEEP, DROP, PICTURES = "keep.txt", "drop.jsonl", "pictures"
+REPORT, PAGE = "report.json", "report.html"
+GROUPS, ROWS, MEMBERS = 200, 500, 12  # on the page at most; report.json and drop.jsonl have all
 
 Filter = Callable[[Sample, "Image"], str | None]  # why to drop a sample, or None to keep it
 CaptionRule = Callable[[str], str | None]  # the caption to use, or None to leave it out
@@ -50,21 +53,18 @@ CaptionRule = Callable[[str], str | None]  # the caption to use, or None to leav
 
 @dataclass(frozen=True)
 class CleanConfig:
-    """What is kept and how it is written. Raises ConfigError for a wrong value.
+    """What is kept and how it is written. Raises ConfigError for a wrong value."""
 
-    `fit` says how a picture becomes `size` pixels square: "crop" (the middle of it), "pad" (white
-    beside it), "squash", or "keep" (as it is; `size` 0). `least_side` is in pixels; `most_ratio` of
-    the longer to the shorter side, 0 for any. `near` takes near copies out, not only exact ones.
-    `mirrors` takes mirror images out whatever their captions say; else they go where both have
-    one caption that tells no sides. `write` writes the pictures that are kept as an image folder.
-    """
-
+    # How a picture becomes `size` pixels square: by its middle (crop), with white beside it (pad),
+    # squashed, or not at all (keep, with size 0).
     fit: str = "keep"
     size: int = 0
-    least_side: int = 16
-    most_ratio: float = 0.0
-    near: bool = True
-    write: bool = False
+    least_side: int = 16  # pixels
+    most_ratio: float = 0.0  # of the longer to the shorter side; 0 for any
+    near: bool = True  # take out near copies, not only exact ones
+    write: bool = False  # write the pictures that are kept as an image folder
+    # Take out mirror images whatever their captions say; else only where both pictures have one
+    # caption, and that names no sides.
     mirrors: bool = False
 
     def __post_init__(self) -> None:
@@ -125,21 +125,25 @@ def clean(
 ) -> Generator[tuple[str, int] | dict[str, Any], None, None]:
     """Yield (stage, pictures done) as the work goes on, and at last the report as JSON values.
 
-    Writes the new folder `out`: keep.txt, drop.jsonl, bad_samples.jsonl, report.json, report.html
-    and, when asked, pictures/. Raises DataError when nothing is left to keep, UsageError and
+    Writes the new folder `out`. Raises DataError when nothing is left to keep, UsageError and
     ResourceError for `out`.
     """
     with new_folder(out) as folder:
+        # 1. Read everything once, and drop what one picture alone shows to be bad.
         found = Verdicts(Survey(source))
         for count, (sample, image) in enumerate(read_pictures(source, strict=False), 1):
             _judge(found, sample, image, config, filters, captions)
             yield "reading", count
+        # 2. Copies: all pictures must have been seen.
         yield "comparing", len(found.survey)
         _drop_copies(found, config)
         if not found.captions:
             source.losses.check(0, source.place)
+        # 3. What could not be read is dropped too, so that keep.txt and drop.jsonl have every
+        # sample.
         for each in source.losses.samples:
             found.drop(each.key, each.where, each.code, each.reason)
+        # 4. The pictures, read a second time: memory never holds them all.
         if config.write:
             for number in _write_pictures(found, folder / PICTURES, config):
                 yield "writing", number
@@ -193,7 +197,8 @@ def _judge(
 
 def _drop_copies(found: Verdicts, config: CleanConfig) -> None:
     survey = found.survey
-    likenesses = survey.find_copies(config.mirrors) if config.near else survey.find_exact_copies()
+    looks = survey.looks
+    likenesses = survey.find_copies(config.mirrors) if config.near else find_exact_copies(looks)
     near: dict[int, dict[int, Likeness]] = {}
     firsts: dict[int, int] = {}  # equal pictures are named with their first alone
     for each in likenesses:
@@ -276,14 +281,44 @@ def _report(found: Verdicts, config: CleanConfig) -> dict[str, Any]:
 
 
 def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
-    text = json.dumps(
-        {**report, "copies": found.groups}, ensure_ascii=False, indent=2, sort_keys=True
-    )
-    (folder / REPORT).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))
+    (folder / REPORT).write_bytes(json_document({**report, "copies": found.groups}))
     keys = [key for key in found.survey.keys if key in found.captions]
     (folder / KEEP).write_bytes(keep_lines(keys))
     (folder / DROP).write_bytes(json_lines(found.dropped))
     found.survey.source.losses.write(folder / BAD_SAMPLES)
-    thumbnails = {key: found.survey.looks.show(row) for row, key in enumerate(found.survey.keys)}
-    shown = page(report, found.groups, found.dropped, thumbnails, REASONS)
-    (folder / PAGE).write_bytes(shown.encode("utf-8", "backslashreplace"))
+    (folder / PAGE).write_bytes(_page(found, report).encode("utf-8", "backslashreplace"))
+
+
+def _page(found: Verdicts, report: dict[str, Any]) -> str:
+    """Return the report as HTML: what was dropped and why, groups of copies, each sample."""
+    rows = {key: row for row, key in enumerate(found.survey.keys)}
+
+    def shown(key: str, note: str = "") -> str:
+        return figure(found.survey.looks.show(rows[key]), key, note, chosen=not note)
+
+    counts = [(meaning, found.counts[code]) for code, meaning in REASONS.items()]
+    first = found.dropped[:ROWS]
+    return page(
+        f"limner data clean: {report['source']['place']}",
+        [
+            paragraph(
+                f"{report['kept']} of {report['read']} samples are kept. Nothing was deleted."
+            ),
+            heading("Why samples are dropped"),
+            table(("reason", "samples"), [each for each in counts if each[1]]),
+            heading(f"{len(found.groups)} groups of copies"),
+            paragraph("The outlined one is kept."),
+            *(
+                together(
+                    shown(each["kept"]),
+                    *(
+                        shown(copy["key"], copy["how"] + ", mirrored" * copy["mirrored"])
+                        for copy in each["dropped"][:MEMBERS]
+                    ),
+                )
+                for each in found.groups[:GROUPS]
+            ),
+            heading(f"The first {len(first)} of {len(found.dropped)} dropped samples"),
+            table(("sample", "reason"), [(each["key"], each["reason"]) for each in first]),
+        ],
+    )

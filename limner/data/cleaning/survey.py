@@ -8,15 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from limner.data.copies.copies import (
-    Likeness,
-    Looks,
-    as_captioned,
-    find_copies,
-    find_exact_copies,
-    group,
-)
-from limner.data.sources.opening import Sample, Source, read_pictures
+from limner.data.copies.copies import Likeness, Looks, as_captioned, find_copies, group
+from limner.data.sources.base import Sample, Source, read_pictures
 from limner.decoding import PIXELS_LIMIT, full_size
 
 if TYPE_CHECKING:
@@ -71,10 +64,6 @@ class Survey:
         """Return every two pictures that are copies by look and captions, in order."""
         return as_captioned(find_copies(self.looks), self.captions, mirrors)
 
-    def find_exact_copies(self) -> list[Likeness]:
-        """Return every picture whose pixels an earlier one has."""
-        return find_exact_copies(self.looks)
-
     def sheet(self) -> Image | None:
         """Return some pictures from the whole source side by side; None without any."""
         from limner.images import grid
@@ -103,8 +92,8 @@ def size_report(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
     """
     return {
         "reduced": sum(width * height > PIXELS_LIMIT for width, height in sizes),
-        "width": spread([width for width, _ in sizes]),
-        "height": spread([height for _, height in sizes]),
+        "width": extent([width for width, _ in sizes]),
+        "height": extent([height for _, height in sizes]),
         "commonest": [
             {"width": width, "height": height, "pictures": count}
             for (width, height), count in commonest(Counter(sizes), 5)
@@ -119,7 +108,7 @@ def caption_report(captions: Sequence[tuple[str, ...]]) -> dict[str, Any]:
     languages = Counter(map(language_of, texts))
     return {
         "total": len(texts),
-        "characters": spread([len(text) for text in texts]),
+        "characters": extent([len(text) for text in texts]),
         "languages": {name: languages[name] for name in LANGUAGES},
         "repeated": sum(count for count in counted.values() if count > 1),
         "commonest": [
@@ -135,7 +124,7 @@ def commonest(counted: Counter[Any], most: int) -> list[tuple[Any, int]]:
     return sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]
 
 
-def spread(values: Sequence[int]) -> dict[str, float]:
+def extent(values: Sequence[int]) -> dict[str, float]:
     """Return least, median and most; zeros for no values."""
     if not values:
         return {"least": 0, "median": 0, "most": 0}
@@ -145,13 +134,14 @@ def spread(values: Sequence[int]) -> dict[str, float]:
 def language_of(text: str) -> str:
     """Return the script that most letters of a text are in, one of LANGUAGES.
 
-    Chinese characters with any kana are Japanese. It cannot tell English from French.
+    It cannot tell English from French.
     """
     counted = Counter(
         _SCRIPTS.get(unicodedata.name(each, "").split(" ")[0].split("-")[0], "other")
         for each in text
         if each.isalpha()
     )
+    # Chinese characters with any kana are Japanese: no Chinese text has kana.
     if counted["japanese"]:
         return "japanese"
     return commonest(counted, 1)[0][0] if counted else "other"

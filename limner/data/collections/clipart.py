@@ -25,10 +25,7 @@ PUBLIC_DOMAIN = ("publicdomain", "licenses/publicdomain", "publicdomain/zero")
 
 
 def list_clipart(root: Path, languages: Sequence[str]) -> Catalogue:
-    """Return the clip art below `root`/png with English captions; UsageError for another language.
-
-    Its captions stand under text, and with the keywords under caption.
-    """
+    """Return the clip art below `root`/png with English captions, or raise UsageError."""
     for language in languages:
         if language.lower() != "en":
             raise UsageError(
@@ -55,13 +52,15 @@ def list_clipart(root: Path, languages: Sequence[str]) -> Catalogue:
         if not caption:
             catalogue.skip(each.name, "neither a title nor a keyword that says what it shows")
             continue
+        # Titles stand under text, and with the keywords under caption, for models of longer
+        # captions.
         captions = {"text": caption}
         if (longer := with_keywords(caption, about)) != caption:
             captions["caption"] = longer
-        told = {"title": about.title, "author": about.author}
+        known = {"title": about.title, "author": about.author}
         catalogue.entries.append(
             Entry(
-                each.name, root / "png" / each.name, captions, {k: v for k, v in told.items() if v}
+                each.name, root / "png" / each.name, captions, {k: v for k, v in known.items() if v}
             )
         )
     return catalogue

@@ -13,16 +13,12 @@ from limner.errors import UsageError, quote
 
 @dataclass(frozen=True)
 class Entry:
-    """One picture: its name in the collection with slashes, its file, and captions by column.
-
-    `captions` has "text" or "text_zh" and the like; `about` is written beside them and is no
-    caption.
-    """
+    """One picture: its name in the collection with slashes, its file, and captions by column."""
 
     name: str
     path: Path
-    captions: dict[str, str]
-    about: dict[str, str] = field(default_factory=dict)
+    captions: dict[str, str]  # under "text" or "text_zh" and the like
+    about: dict[str, str] = field(default_factory=dict)  # written beside the captions; it is none
 
 
 @dataclass
@@ -39,19 +35,15 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection by its name: the package it comes in, its licence, and how it is read.
-
-    `place` is where the package puts it below the root; `read` lists what is in such a folder, in
-    the languages asked for; `is_there` says whether a folder is one.
-    """
+    """A collection by its name: the packages it comes in, its licence, and how it is read."""
 
     name: str
     packages: str
-    place: str
+    place: str  # where the package puts it, below the root
     licence: str
     notice: str
-    is_there: Callable[[Path], bool]
-    read: Callable[[Path, Sequence[str]], Catalogue]
+    is_there: Callable[[Path], bool]  # whether a folder is one
+    read: Callable[[Path, Sequence[str]], Catalogue]  # in the languages asked for
 
     def find(self, source: Path | None) -> Path:
         """Return the folder of the collection: `source`, or below it, or where it is installed.
@@ -59,6 +51,7 @@ class Collection:
         Raises UsageError that says how to install it.
         """
         top = Path("/") if source is None else source
+        # A person may give the root, the collection, or any folder between the two.
         parts = Path(self.place).parts
         for start in range(len(parts) + 1 if source else 1):
             folder = top.joinpath(*parts[start:])

@@ -9,18 +9,21 @@ from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from limner.data.collections.clipart import CLIPART
 from limner.data.collections.entries import Catalogue, Collection, Entry
-from limner.data.collections.registry import COLLECTIONS
-from limner.data.collections.square import to_square
-from limner.data.collections.svg import render
-from limner.data.sources.columns import is_caption
+from limner.data.collections.stamps import STAMPS
+from limner.data.collections.svg import draw_svg
+from limner.data.sources.caption_text import is_caption
 from limner.data.sources.folders import read_bytes
 from limner.data.sources.tables import METADATA
 from limner.errors import DataError, ImageError, UsageError, quote
 from limner.files.new_folder import new_folder
 from limner.images import decode_cut_out, encode_png
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIZES = (16, 1024)
 FIRST = 3  # names that stand for the files that were left out
@@ -33,19 +36,14 @@ UNUSABLE = {  # the codes of an ImageError
 
 @dataclass(frozen=True)
 class CollectionFolder:
-    """Which pictures go into a folder and how: those of the collection `name`, found at `source`.
+    """Which pictures go into a folder and how. Raises UsageError for a wrong value."""
 
-    `source` None looks where the package is installed. `languages` are those of the captions;
-    `size` is the side in pixels; of more than `count` pictures, 0 for all, those with the lowest
-    hash of their names; `background` is a colour as CSS names it. Raises UsageError.
-    """
-
-    name: str
-    source: Path | None = None
-    languages: tuple[str, ...] = ("en",)
-    size: int = 128
-    count: int = 0
-    background: str = "white"
+    name: str  # of the collection
+    source: Path | None = None  # None looks where the package is installed
+    languages: tuple[str, ...] = ("en",)  # of the captions
+    size: int = 128  # pixels of a side
+    count: int = 0  # 0 for all, else those with the lowest hash of their names
+    background: str = "white"  # a colour as CSS names it
 
     def __post_init__(self) -> None:
         from PIL import ImageColor
@@ -120,7 +118,7 @@ class MadeCollection:
         size, background = self.settings.size, self.settings.background
         try:
             if entry.path.suffix == ".svg":
-                image = render(entry.path, 4 * size)
+                image = draw_svg(entry.path, 4 * size)
             else:
                 image = decode_cut_out(read_bytes(entry.path), entry.name)
             return encode_png(to_square(image, size, background, entry.name))
@@ -169,6 +167,7 @@ def chosen(entries: list[Entry], count: int) -> list[Entry]:
     """Return `count` entries, or all of them for 0, by the lowest hash of their names, in order."""
     if not count or count >= len(entries):
         return entries
+    # By hash, so that a larger count only adds pictures, and new ones in the package move few.
     ordered = sorted(entries, key=lambda each: hashlib.sha256(each.name.encode()).digest())
     kept = {each.name for each in ordered[:count]}
     return [each for each in entries if each.name in kept]
@@ -182,3 +181,48 @@ def free_name(name: str, taken: set[str]) -> str:
         number += 1
     taken.add(free.casefold())
     return free
+
+
+LEAST_SIDE = 16  # pixels of the longer side; what is smaller shows nothing
+MARGIN = 16  # a cut-out keeps this part of the square free on each side
+CLEAR = 8  # of 255: alpha below it is not seen
+
+
+def to_square(image: Image, size: int, background: str, name: str) -> Image:
+    """Return an RGBA picture as RGB, `size` pixels square, its empty border cut off.
+
+    Raises ImageError for a picture in which nothing is seen, and for one of fewer than 16 pixels.
+    """
+    from PIL import Image
+
+    alpha = image.getchannel("A")
+    box = alpha.point(lambda value: 255 * (value >= CLEAR)).getbbox()
+    if box is None:
+        raise ImageError(
+            f"nothing is seen in {quote(name)}; give a picture that is not empty",
+            code="image_too_small",
+        )
+    # A picture that is transparent somewhere is cut to what is seen and gets a margin; one that is
+    # opaque keeps its border and fills the square from side to side.
+    framed = alpha.histogram()[0] > 0
+    image = image.crop(box)
+    if max(image.size) < LEAST_SIDE:
+        raise ImageError(
+            f"{quote(name)} is {image.width} x {image.height} pixels; at least {LEAST_SIDE} on its "
+            "longer side are needed",
+            code="image_too_small",
+        )
+    room = size - 2 * (size // MARGIN) if framed else size
+    scale = room / max(image.size)
+    across, down = (max(1, round(side * scale)) for side in image.size)
+    # Laid on the background before it shrinks: else edges mix with the colour that transparent
+    # pixels happen to have.
+    plain = Image.new("RGBA", image.size, background)
+    drawn = Image.alpha_composite(plain, image).convert("RGB")
+    drawn = drawn.resize((across, down), Image.Resampling.LANCZOS)
+    square = Image.new("RGB", (size, size), background)
+    square.paste(drawn, ((size - across) // 2, (size - down) // 2))
+    return square
+
+
+COLLECTIONS = {each.name: each for each in (STAMPS, CLIPART)}

@@ -64,6 +64,7 @@ def list_stamps(root: Path, languages: Sequence[str]) -> Catalogue:
         if (code := _code_of(language)) not in known:
             hint = did_you_mean(code, known) or f"; give some of {COMMON}, or any other of theirs"
             raise UsageError(f"no stamp has a caption in {quote(language)}{hint}", param="language")
+    # A stamp without a caption in a language is left out of that column alone.
     for each in _pictures(files, catalogue):
         texts = captions.get(each.stem)
         if texts is None:
@@ -107,6 +108,7 @@ def _code_of(language: str) -> str:
 
 def is_stamps(folder: Path) -> bool:
     """Say whether a folder holds stamps, by a caption file with a line in another language."""
+    # Looking stops after some files: the folder may be a whole disk.
     texts = (
         Path(top) / name
         for top, _, names in itertools.islice(os.walk(folder), LOOKED_AT)

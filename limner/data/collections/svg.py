@@ -33,10 +33,7 @@ class About:
 
 
 def read_about(path: Path) -> About:
-    """Return what the RDF metadata of an SVG file say; raises ImageError when it is no XML.
-
-    Nothing after the metadata is read.
-    """
+    """Return what the RDF metadata of an SVG file say; raises ImageError when it is no XML."""
     found, above = About(), list[str]()
     try:
         for event, element in ElementTree.iterparse(path, events=("start", "end")):
@@ -46,6 +43,8 @@ def read_about(path: Path) -> About:
                 continue
             above.pop()
             if tag == "metadata":
+                # Nothing after the metadata is read: drawings are large, and some are damaged
+                # further down.
                 break
             _note(found, tag, above, element)
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
@@ -76,11 +75,10 @@ def can_render() -> bool:
     return importlib.util.find_spec("resvg_py") is not None
 
 
-def render(path: Path, side: int) -> Image:
+def draw_svg(path: Path, side: int) -> Image:
     """Return an SVG file as RGBA, its longer side `side` pixels; ImageError when it cannot be.
 
-    A file that names others, such as a linked photograph, is refused. Text is not drawn: no font
-    is read.
+    Text is not drawn: no font is read.
     """
     if not can_render():
         raise MissingExtraError(f"drawing SVG files needs resvg-py; run {EXTRA}")
@@ -93,6 +91,7 @@ def render(path: Path, side: int) -> Image:
                 f"{quote(shown)} is larger than {BYTES_LIMIT // 2**20} MiB; give a smaller picture"
             )
         text = path.read_text(encoding="utf-8")
+        # A file that names others, such as a linked photograph, is refused before it is drawn.
         for element in ElementTree.fromstring(text).iter():
             hrefs = [element.get(name) or "" for name in _HREF]
             if element.tag.endswith(("mage", "use")) and not all(

@@ -20,17 +20,10 @@ RANKS = {"a": "ace", "j": "jack", "q": "queen", "k": "king"}
 # Categories of the collection and names of its tools say nothing of what a picture shows; of vague
 # words alone no caption is made.
 BOOKKEEPING = frozenset(
-    (
-        "appicon",
-        "clip art",
-        "clipart",
-        "mapsym",
-        "subnational",
-        "unsorted",
-        "vector",
-        "webpage",
-        "hash",
-    )
+    [
+        *("appicon", "clip art", "clipart", "mapsym", "subnational", "unsorted", "vector"),
+        *("webpage", "hash"),
+    ]
 )
 VAGUE = frozenset(
     [
@@ -55,6 +48,7 @@ def slug(text: str) -> str:
 
 def sets_of(titles: Mapping[str, str]) -> frozenset[str]:
     """Return the titles that name a set of different things, of titles by stem of their file."""
+    # A title that its file's name does not have, above files of several names, is that of a set.
     heads: dict[str, set[str]] = {}
     for stem, title in titles.items():
         if slug(title) not in slug(stem):
@@ -67,16 +61,20 @@ def caption_of(stem: str, folder: str, about: About, sets: Iterable[str]) -> str
 
     `stem` is the file's name without its suffix, `folder` its place in the collection with slashes.
     """
+    # 1. Cards say what they are in their file's name alone.
     if "cards" in folder and (card := _CARD.fullmatch(stem)):
         suit, rank = card[1], RANKS.get(card[2], card[2])
         return f"playing card, {rank} of {SUITS[suit]}" if suit else "playing card, joker"
+    # 2. Titles that are not English: keywords, else the folder.
     if any(each in about.author.lower() for each in OTHER_LANGUAGE):
         return said_by_keywords(about) or category_of(folder)
+    # 3. The title without that of its set; a title that is the set's says nothing of one picture.
     title = about.title
     whole = _SET.sub("", title)
     if title in sets or (whole != title and slug(whole) not in slug(stem)):
         title = ""
-    caption = clean(whole if title else "", about.author) or clean(
+    # 4. The title, else the file's name, else keywords where hardly a letter is left.
+    caption = clean_title(whole if title else "", about.author) or clean_title(
         without_author(stem, about.author), about.author
     )
     if len(re.findall(r"[^\W\d_]", caption)) < 3:
@@ -133,7 +131,7 @@ def without_author(stem: str, author: str) -> str:
     return name
 
 
-def clean(title: str, author: str) -> str:
+def clean_title(title: str, author: str) -> str:
     """Return a title in lower case without numbers, addresses, names of authors and underscores."""
     title = html.unescape(title)
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title) if " " not in title else title

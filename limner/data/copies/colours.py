@@ -58,16 +58,14 @@ def look_at(pictures: Bytes, maps: Maps | None = None) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of M pairs: of one colouring, grey copies, and how far their forms agree.
-
-    `unsure` are those whose colours agree in another light only, or that have none: there a caption
-    knows better. `form` is the squared difference of luminance that the best light leaves in any
-    tile, where the picture's variance is 1.
-    """
+    """What is said of M pairs: of one colouring, grey copies, and how far their forms agree."""
 
     same: npt.NDArray[np.bool_]
     grey: npt.NDArray[np.bool_]
+    # Colours agree in another light only, or there are none: a caption knows better.
     unsure: npt.NDArray[np.bool_]
+    # Squared difference of luminance that the best light leaves in any tile, where the picture's
+    # variance is 1.
     form: Floats
 
 
@@ -76,23 +74,27 @@ def compare_colours(first: Floats, second: Floats) -> Verdict:
     same, grey = np.zeros((2, len(first)), np.bool_)
     unsure = _worst_part(first - second) > SURE
     form = np.full(len(first), np.inf, np.float32)
+    # Either may be the copy, and where light has clipped one way explains more than the other.
     for one, other in ((first, second), (second, first)):
+        # 1. One light for all of the picture must bring the colours of every part together.
         left = left_over(one, other)
         same |= _worst_part(left) <= APART
+        # 2. A picture without colour must be as light as the other everywhere, no light fitted: a
+        # thing painted grey is that by chance alone.
         light = other @ _LUMA
         plain = _colourfulness(one) <= GREY
         grey |= plain & (_worst_part(one - light[..., None]) <= GREY_APART)
         unsure |= plain
+        # 3. How far forms are apart once the light is out.
         squares = np.square(left @ _LUMA / (light.std(axis=1, keepdims=True) + 1))
         form = np.minimum(form, _means(squares[..., None], _TILES).max(axis=(1, 2)))
     return Verdict(same, grey & ~same, unsure, form)
 
 
 def left_over(one: Floats, other: Floats) -> Floats:
-    """Return what the best light on `one` (M, P, 3) does not explain of `other`, in levels.
-
-    Tried are one gain, as Pillow and others do brightness, and a fit of all that light may do.
-    """
+    """Return what the best light on `one` (M, P, 3) does not explain of `other`, in levels."""
+    # One gain, as Pillow and others brighten, beside a fit of all that light may do: clipping pulls
+    # the fit away from a plain gain.
     lights = [np.clip(one * gain, 0, 255) for gain in BRIGHTER]
     best = _unexplained(one, other, _lit(one, other))
     worst = _worst_part(best)
@@ -105,10 +107,8 @@ def left_over(one: Floats, other: Floats) -> Floats:
 
 
 def _unexplained(one: Floats, other: Floats, lit: Floats) -> Floats:
-    """Return by how much `other` is not in the range that light may have brought it to.
-
-    Where a light part gets lighter still, its lightest spots clip, and the part is left behind.
-    """
+    """Return by how much `other` is not in the range that light may have brought it to."""
+    # Where a light part gets lighter still, its lightest spots clip, and the part is left behind.
     least = np.where((lit > one) & (lit > _BRIGHT), one + 0.4 * (lit - one), lit)
     return np.asarray(other - np.clip(other, least, lit), np.float32)
 
@@ -118,18 +118,22 @@ def _lit(one: Floats, other: Floats) -> Floats:
     x, y = one / 255, other / 255
     count = len(x)
     known = ((y > 0.02) & (y < 0.98)).astype(np.float32)  # a clipped value may have been any
+    # 1. What may change in a channel: its gain, its offset, and the tint of each channel.
     basis = np.zeros((*x.shape, 5), np.float32)
     basis[..., 0], basis[..., 1] = x, 1
     for channel in range(3):
         basis[:, :, channel, 2 + channel] = x[:, :, channel]
     basis = basis.reshape(count, -1, 5)
     gap, weights = (y - x).reshape(count, -1, 1), known
+    # 2. Least squares, again and again with less weight for what strays: a part of another colour
+    # must not bend the light of the rest towards itself.
     for _ in range(_ROUNDS):
         turned = np.ascontiguousarray((basis * weights.reshape(count, -1, 1)).transpose(0, 2, 1))
         found = np.linalg.solve(turned @ basis + _PRICE, turned @ gap)
         left = (gap - basis @ found).reshape(x.shape)
         weights = known / (1 + (left / _SPREAD) ** 2)
     found = found[:, :, 0]
+    # 3. No more light than a copy may have.
     gain = np.clip(1 + found[:, :1], *GAIN) + np.clip(found[:, 2:], -TINT, TINT)
     offset = np.clip(found[:, 1:2], -OFFSET, OFFSET)
     return np.asarray(np.clip(x * gain[:, None] + offset[:, None], 0, 1) * 255, np.float32)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from limner.data.batches.caption_words import colours_told, tells_sides
 from limner.data.copies.colours import SIDE as COLOUR_SIDE
 from limner.data.copies.colours import colour_thumbnail
 from limner.data.copies.hashes import SIDE, Bytes, join, perceptual_hashes, thumbnail
 from limner.data.copies.registration import are_copies
 from limner.data.copies.views import similar, windows
+from limner.data.sources.caption_text import colour_words, mentions_sides
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,18 +30,13 @@ LEAST_SPREAD = 2.0  # standard deviation in levels of 255: below, a thumbnail sh
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """Two pictures that are copies: `first` < `second` in the order of the set.
-
-    `how` is "pixels", "hash" or "windows": the pass that found them; `mirrored` says whether one is
-    the mirror image of the other, `unsure` whether the colours agree in another light only, or one
-    picture has none.
-    """
+    """Two pictures that are copies: `first` < `second` in the order of the set."""
 
     first: int
     second: int
-    how: str
-    mirrored: bool = False
-    unsure: bool = False
+    how: str  # the pass that found them: "pixels", "hash" or "windows"
+    mirrored: bool = False  # one is the mirror image of the other
+    unsure: bool = False  # colours agree in another light only, or one picture has none
 
 
 class Looks:
@@ -112,12 +107,12 @@ def find_exact_copies(looks: Looks) -> list[Likeness]:
 def find_copies(looks: Looks) -> list[Likeness]:
     """Return every likeness in a set, in order; equal pictures are named with their first alone.
 
-    Pictures that are one plain colour are compared by their pixels alone. The time of the window
-    pass grows with the square of the number of pictures.
+    The time of the window pass grows with the square of the number of pictures.
     """
     exact = find_exact_copies(looks)
     repeated = {each.second for each in exact}
     distinct = np.array([index for index in range(len(looks)) if index not in repeated], np.int64)
+    # A picture of one plain colour is like any other: only its pixels say that it is a copy.
     spread = looks.thumbnails[distinct].std(axis=(1, 2), dtype=np.float32)
     indices = distinct[spread >= LEAST_SPREAD]
     found = exact + near_copies(looks.thumbnails[indices], looks.colours[indices], indices.tolist())
@@ -127,13 +122,7 @@ def find_copies(looks: Looks) -> list[Likeness]:
 def as_captioned(
     likenesses: Iterable[Likeness], captions: Sequence[Sequence[str]], mirrors: bool = False
 ) -> list[Likeness]:
-    """Return the likenesses that the captions of the pictures let stand.
-
-    A mirror image is a copy where both pictures have one caption and none tells sides, or anyway
-    with `mirrors`: an arrow, a letter or a hand is another thing mirrored, which no pixel tells.
-    Where colours agree only in another light, or one picture has none, it is no copy if each
-    picture's captions name a colour more often than the other's: a white and a grey crab at night.
-    """
+    """Return the likenesses that the captions of the pictures let stand; `mirrors` lets all do."""
     return [
         each
         for each in likenesses
@@ -144,12 +133,16 @@ def as_captioned(
 def _let_stand(
     likeness: Likeness, first: Sequence[str], second: Sequence[str], mirrors: bool
 ) -> bool:
+    # 1. An arrow, a letter or a hand is another thing mirrored, which no pixel tells: a mirror
+    # image is a copy where both have one caption, and that names no sides.
     if likeness.mirrored and not mirrors:
         agree = not set(map(_plain, first)).isdisjoint(map(_plain, second))
-        if not agree or tells_sides([*first, *second]):
+        if not agree or mentions_sides([*first, *second]):
             return False
-    told, other = colours_told(first), colours_told(second)
-    return not likeness.unsure or told <= other or other <= told
+    # 2. A white and a grey crab at night look alike in another light: they are two where each one's
+    # captions name a colour more often than the other's.
+    words, other = colour_words(first), colour_words(second)
+    return not likeness.unsure or words <= other or other <= words
 
 
 def _plain(caption: str) -> str:
@@ -163,16 +156,19 @@ def near_copies(thumbnails: Bytes, colours: Bytes, names: Sequence[int]) -> list
     """
     if len(thumbnails) < 2:
         return []
+    # 1. What is worth a look, each pair once: the first pass that names it says where to begin.
     likely: dict[tuple[int, int, bool], tuple[int, str]] = {}
     for whole, piece, mirrored, window, how in _likely(thumbnails, colours):
         likely.setdefault((whole, piece, mirrored), (window, how))
     if not likely:
         return []
+    # 2. All pairs are laid over one another at once; numpy pays for each call.
     wholes = np.array([whole for whole, _, _ in likely])
     pieces = np.array([piece for _, piece, _ in likely])
     turned = np.array([mirrored for _, _, mirrored in likely])
     maps = windows()[[window for window, _ in likely.values()]]
     agree, unsure = are_copies(thumbnails, colours, wholes, pieces, turned, maps)
+    # 3. As it is comes before mirrored: a symmetric picture is both.
     pairs: dict[tuple[int, int], Likeness] = {}
     for (whole, piece, mirrored), (_, how), good, doubtful in zip(
         likely, likely.values(), agree, unsure.tolist(), strict=True
@@ -198,6 +194,7 @@ def group(count: int, likenesses: Iterable[Likeness]) -> list[list[int]]:
     """Return the sets of pictures that are joined by likenesses, each and all in order."""
     parent = list(range(count))
 
+    # A forest of parents, its paths halved on the way: near copies come in chains.
     def root(index: int) -> int:
         while parent[index] != index:
             parent[index] = parent[parent[index]]

@@ -58,11 +58,9 @@ def distance(first: Hashes, second: Hashes) -> npt.NDArray[np.uint8]:
 
 
 def join(table: Hashes, queries: Hashes, near: int = NEAR) -> Pairs:
-    """Return every (query, entry) pair of indices (M, 2) at most `near` bits apart, sorted.
-
-    Exact: of four bands of 16 bits, one differs in at most near // 4 bits (multi-index hashing,
-    Norouzi 2012), so looking each band up with so many bits turned misses nothing.
-    """
+    """Return every (query, entry) pair of indices (M, 2) at most `near` bits apart, sorted."""
+    # Exact: of four bands of 16 bits, one differs in at most near // 4 bits (multi-index hashing,
+    # Norouzi 2012), so looking each band up with so many bits turned misses nothing.
     found = [np.empty(0, np.int64)]
     turned = [
         np.uint64(sum(1 << bit for bit in bits))
@@ -72,6 +70,7 @@ def join(table: Hashes, queries: Hashes, near: int = NEAR) -> Pairs:
     for band in range(_BANDS):
         shift, mask = np.uint64(band * _BAND_BITS), np.uint64(2**_BAND_BITS - 1)
         entries, wanted = (table >> shift) & mask, (queries >> shift) & mask
+        # Entries sorted by their band: those of one value lie between two starts.
         order = np.argsort(entries, kind="stable")
         starts = np.searchsorted(entries[order], np.arange(2**_BAND_BITS + 1, dtype=np.uint64))
         for bits in turned:

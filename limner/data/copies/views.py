@@ -42,11 +42,9 @@ def unmoved(count: int) -> Maps:
 
 @cache
 def windows() -> Maps:
-    """Return the maps (V, 6): the whole, cuts of 8 and 16 % at several places, turns of 5 degrees.
-
-    Between two of them a copy is still near enough to be found: cuts of up to about 22 % of each
-    side, turns of up to about 8 degrees.
-    """
+    """Return the maps (V, 6): the whole, cuts of 8 and 16 % turns of 5 degrees."""
+    # Between two of them a copy is still near enough to be found: cuts of up to about 22 % of each
+    # side, turns of up to about 8 degrees.
     edge, deep = 0.04, 0.08
     found = [window(1.0), window(0.92)]
     found += [window(0.92, x, y) for x in (-edge, edge) for y in (-edge, edge)]
@@ -67,6 +65,7 @@ def look_up(pictures: Floats, maps: Maps, points: Floats) -> Floats:
     size = pictures.shape[1]
     mapped = maps.reshape(-1, 2, 3)[:, :, :2] @ points.T + maps.reshape(-1, 2, 3)[:, :, 2:]
     spots = np.clip((mapped + 0.5) * size - 0.5, 0, size - 1.001)  # (N, 2, M)
+    # Bilinear by hand: four look-ups in the flat pixels, for all pictures at once.
     corners = spots.astype(np.int32)
     right, down = spots[:, 0] - corners[:, 0], spots[:, 1] - corners[:, 1]
     flat = pictures.reshape(-1)
@@ -101,22 +100,24 @@ def embed(thumbnails: Bytes, window_map: Maps) -> Floats:
 def similar(thumbnails: Bytes, colours: Bytes) -> Iterator[tuple[int, int, bool, int]]:
     """Yield (whole, piece, mirrored, window): in that window, `whole` looks like `piece`.
 
-    Of each picture's pieces at most the 8 most similar, those of its mean colour first: a set may
-    have one form in many `colours` (N, S, S, 3). The time grows with the square of the
-    number of pictures, memory with the number.
+    The time grows with the square of the number of pictures, memory with the number.
     """
+    # 1. Each picture as a whole, and mirrored, is what may be a piece of another.
     pieces = embed(thumbnails, windows()[0])
     means = colours.mean(axis=(1, 2), dtype=np.float32)
     for mirrored in (False, True):
         targets = embed(thumbnails[:, :, ::-1], windows()[0]) if mirrored else pieces
         for first in range(0, len(thumbnails), _CHUNK):
             chunk = thumbnails[first : first + _CHUNK]
+            # 2. What some pictures show in each window, and how like it is to every piece at best.
             seen = np.stack([embed(chunk, each) for each in windows()])  # (V, n, 63)
             best = seen[0] @ targets.T
             for vectors in seen[1:]:
                 np.maximum(best, vectors @ targets.T, out=best)
             rows = np.arange(len(chunk))
             best[rows, first + rows] = -1  # a picture is no copy of itself
+            # 3. Of each picture's pieces the most similar, those of its mean colour first: a set
+            # may have one form in many colours.
             for row, piece in _nearest(best, means[first : first + _CHUNK], means):
                 which = int((seen[:, row] @ targets[piece]).argmax())
                 yield first + row, piece, mirrored, which

@@ -153,12 +153,8 @@ def _sea(side: int, _: tuple[int, int, int]) -> Image.Image:
     image = _vertical(side, [(0, (96, 200, 230)), (0.85, (16, 84, 156)), (1, (14, 70, 138))])
     draw = ImageDraw.Draw(image)
     draw.ellipse((-0.3 * side, 0.88 * side, 1.3 * side, 1.3 * side), fill=(214, 196, 140))
-    for x, y, radius in [
-        (0.08, 0.2, 0.03),
-        (0.12, 0.1, 0.018),
-        (0.93, 0.3, 0.028),
-        (0.9, 0.16, 0.02),
-    ]:
+    bubbles = [(0.08, 0.2, 0.03), (0.12, 0.1, 0.018), (0.93, 0.3, 0.028), (0.9, 0.16, 0.02)]
+    for x, y, radius in bubbles:
         _disc(draw, x * side, y * side, radius * side, (190, 236, 248))
     return image
 
@@ -181,20 +177,9 @@ def _disc(
 
 
 _PAINTERS = {
-    "plain": _plain,
-    "gradient": _gradient,
-    "striped": _striped,
-    "dotted": _dotted,
-    "checkered": _checkered,
-    "meadow": _meadow,
-    "night": _night,
-    "beach": _beach,
-    "snow": _snow,
-    "desert": _desert,
-    "sea": _sea,
-    "sunset": _sunset,
+    **dict(zip(PATTERNS, (_plain, _gradient, _striped, _dotted, _checkered), strict=True)),
+    **dict(zip(PLACES, (_meadow, _night, _beach, _snow, _desert, _sea, _sunset), strict=True)),
 }
-
 
 # The colours that objects are lost in, by place; a background of a tint hides that colour.
 NEAR_COLOURS = {

@@ -8,6 +8,7 @@ import random
 
 from limner.data.scenes.graph import COLOURLESS, Graph, Thing, hides, pick
 from limner.data.scenes.nouns import Noun
+from limner.data.scenes.sprites import COLOURS
 from limner.errors import UsageError
 from limner.text.reading import indefinite
 
@@ -20,20 +21,8 @@ _UNCOUNTED = (
 )
 WITHOUT_ARTICLE = frozenset(_UNCOUNTED.split("|"))
 NUMBERS = {"en": ("", "a", "two", "three", "four", "five"), "zh": "零一两三四五"}
-COLOURS_ZH = {
-    "red": "红",
-    "orange": "橙",
-    "yellow": "黄",
-    "green": "绿",
-    "blue": "蓝",
-    "purple": "紫",
-    "pink": "粉",
-    "brown": "棕",
-    "black": "黑",
-    "white": "白",
-    "gray": "灰",
-}
-# An alias such as "red rose" is left out where a colour is told: nobody says "a blue red rose".
+COLOURS_ZH = dict(zip(COLOURS, "红橙黄绿蓝紫粉棕黑白灰", strict=True))
+# An alias such as "red rose" is left out beside a colour: nobody says "a blue red rose".
 COLOUR_WORDS_EN = frozenset({*COLOURS_ZH, "gold"})
 COLOUR_WORDS_ZH = frozenset({*COLOURS_ZH.values(), "金"})
 SIZES_EN = {"small": ("small", "little", "tiny"), "normal": ("",), "big": ("big", "large", "huge")}
@@ -47,13 +36,9 @@ PLACES_EN = {
     "sunset": ("at sunset", "in the sunset", "at dusk"),
 }
 BARE_PLACES_EN = {
-    "meadow": "meadow",
+    **{place: place for place in PLACES_EN},
     "night": "night sky",
-    "beach": "beach",
-    "snow": "snow",
-    "desert": "desert",
     "sea": "underwater",
-    "sunset": "sunset",
 }
 PLACES_ZH = {
     "meadow": ("草地上", "草坪上", "绿草地上"),
@@ -99,33 +84,34 @@ STYLES_ZH = {
 
 def caption(graph: Graph, language: str, rng: random.Random) -> str:
     """Return one caption of a graph in "en" or "zh", chosen by `rng`."""
-    if language == "en":
-        return _english(graph, rng)
-    if language == "zh":
-        return _chinese(graph, rng)
-    raise UsageError(f"unknown caption language {language!r}; choose en or zh")
-
-
-def _english(graph: Graph, rng: random.Random) -> str:
-    bare = graph.kind != "pair" and rng.random() < 0.2
-    told = rng.random() < 0.88 or hides(graph)
-    if graph.kind == "pair":
-        subject = _pair_english(graph, rng)
+    if language not in LANGUAGES:
+        raise UsageError(f"unknown caption language {language!r}; choose en or zh")
+    english, pair = language == "en", graph.kind == "pair"
+    bare = not pair and rng.random() < (0.2 if english else 0.25)
+    says_background = rng.random() < 0.88 or hides(graph)
+    if pair:
+        subject = _pair_english(graph, rng) if english else _pair_chinese(graph, rng)
     else:
-        subject = _thing_english(graph.things[0], rng, graph.style, article=not bare)
+        thing = _thing_english if english else _thing_chinese
+        subject = thing(graph.things[0], rng, graph.style, not bare)
     if graph.style != "plain":
-        subject = pick(rng, STYLES_EN[graph.style]).format(subject)
-    if not told:
+        styles = STYLES_EN if english else STYLES_ZH
+        subject = pick(rng, styles[graph.style]).format(subject)
+    if not says_background:
         return subject
+    if english:
+        return _with_background_english(subject, graph.background, bare, rng)
+    return _with_background_chinese(subject, graph, rng)
+
+
+def _with_background_english(subject: str, key: str, bare: bool, rng: random.Random) -> str:
     if bare:
-        return f"{subject}, {bare_ground_english(graph.background)}"
-    ground = _ground_english(graph.background, rng)
+        return f"{subject}, {bare_background_english(key)}"
+    where = _background_english(key, rng)
     roll = rng.random()
     if roll < 0.1:
-        return f"{ground}, {subject}"
-    if roll < 0.16:
-        return f"a picture of {subject} {ground}"
-    return f"{subject} {ground}"
+        return f"{where}, {subject}"
+    return f"a picture of {subject} {where}" if roll < 0.16 else f"{subject} {where}"
 
 
 def _thing_english(
@@ -133,7 +119,7 @@ def _thing_english(
 ) -> str:
     noun = thing.entry
     size = pick(rng, SIZES_EN[thing.size])
-    colour = _colour_to_tell(thing, rng, style) or ""
+    colour = _colour_to_say(thing, rng, style) or ""
     name = _name_english(noun, thing.count, rng, bool(colour))
     phrase = " ".join(part for part in (size, colour, name) if part)
     if thing.count > 1:
@@ -164,14 +150,14 @@ def _pair_english(graph: Graph, rng: random.Random) -> str:
     return f"{first} {pick(rng, forward)} {second}"
 
 
-def _ground_english(key: str, rng: random.Random) -> str:
+def _background_english(key: str, rng: random.Random) -> str:
     pattern, _, tint = key.partition(":")
     if not tint:
         return pick(rng, PLACES_EN[pattern])
     return pick(rng, PATTERNS_EN[pattern]).format(tint, a=indefinite(tint))
 
 
-def bare_ground_english(key: str) -> str:
+def bare_background_english(key: str) -> str:
     """Return a background as a bare prompt names it: "night sky", "red striped background"."""
     pattern, _, tint = key.partition(":")
     if not tint:
@@ -181,7 +167,7 @@ def bare_ground_english(key: str) -> str:
     return f"{tint} {words[pattern]}background"
 
 
-def _colour_to_tell(thing: Thing, rng: random.Random, style: str) -> str | None:
+def _colour_to_say(thing: Thing, rng: random.Random, style: str) -> str | None:
     if style in COLOURLESS:
         return None
     if thing.colour is not None:
@@ -190,35 +176,23 @@ def _colour_to_tell(thing: Thing, rng: random.Random, style: str) -> str | None:
     return natural if natural != "mixed" and rng.random() < 0.2 else None
 
 
-def _chinese(graph: Graph, rng: random.Random) -> str:
-    bare = graph.kind != "pair" and rng.random() < 0.25
-    told = rng.random() < 0.88 or hides(graph)
-    if graph.kind == "pair":
-        subject = _pair_chinese(graph, rng)
-    else:
-        subject = _thing_chinese(graph.things[0], rng, graph.style, counted=not bare)
-    if graph.style != "plain":
-        subject = pick(rng, STYLES_ZH[graph.style]).format(subject)
-    if not told:
-        return subject
+def _with_background_chinese(subject: str, graph: Graph, rng: random.Random) -> str:
     pattern, _, tint = graph.background.partition(":")
-    ground = pick(rng, PATTERNS_ZH[pattern] if tint else PLACES_ZH[pattern])
-    ground = ground.format(COLOURS_ZH[tint]) if tint else ground
+    where = pick(rng, PATTERNS_ZH[pattern] if tint else PLACES_ZH[pattern])
+    where = where.format(COLOURS_ZH[tint]) if tint else where
     if graph.kind == "pair":
-        return f"{ground}，{subject}" if rng.random() < 0.7 else f"{subject}，{ground}"
+        return f"{where}，{subject}" if rng.random() < 0.7 else f"{subject}，{where}"
     roll = rng.random()
     if roll < 0.5:
-        return f"{ground}的{subject}"
-    if roll < 0.75:
-        return f"{subject}，{ground}"
-    return f"{ground}，{subject}"
+        return f"{where}的{subject}"
+    return f"{subject}，{where}" if roll < 0.75 else f"{where}，{subject}"
 
 
 def _thing_chinese(
     thing: Thing, rng: random.Random, style: str = "plain", counted: bool = True
 ) -> str:
     noun = thing.entry
-    colour = _colour_to_tell(thing, rng, style)
+    colour = _colour_to_say(thing, rng, style)
     painted = ""
     if colour:
         short = rng.random() < 0.4 and len(noun.chinese) <= 2 and thing.size == "normal"

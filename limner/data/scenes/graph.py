@@ -12,7 +12,7 @@ from limner.data.scenes.nouns import Noun, noun_index, nouns
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.errors import UsageError
 
-Choice = TypeVar("Choice")
+Option = TypeVar("Option")
 
 
 SPLITS = ("train", "validation", "held_out")
@@ -39,14 +39,11 @@ class Thing:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a scene shows: things, how they stand to each other, ground and drawing style.
-
-    `relation` says how the first thing stands to the second: "left" or "above", None for one thing.
-    """
+    """What a scene shows: things, how they stand to each other, background and drawing style."""
 
     things: tuple[Thing, ...]
     background: str
-    relation: str | None = None
+    relation: str | None = None  # of the first thing to the second: "left" or "above"; None for one
     style: str = "plain"
 
     @property
@@ -93,6 +90,7 @@ def scene_rng(split: str, index: int, seed: int = 0, level: int = 4) -> random.R
 def sample_graph(split: str, rng: random.Random, level: int = 4) -> Graph:
     """Draw a scene graph; "held_out" graphs have a new combination, the others have none."""
     wanted = split == "held_out"
+    # One tenth of what is drawn is of the other splits: drawn again.
     while True:
         graph = _propose(rng, LEVELS[level], wanted)
         if bool(new_combinations(graph)) == wanted:
@@ -106,9 +104,8 @@ def new_combinations(graph: Graph) -> tuple[str, ...]:
         found.append("colour")
     if any(is_held_out_count(thing.noun, thing.count) for thing in graph.things):
         found.append("count")
-    if graph.relation and is_held_out_relation(
-        graph.things[0].noun, graph.relation, graph.things[1].noun
-    ):
+    nouns_here = [thing.noun for thing in graph.things]
+    if graph.relation and is_held_out_relation(nouns_here[0], graph.relation, nouns_here[1]):
         found.append("relation")
     return tuple(found)
 
@@ -132,31 +129,33 @@ def is_held_out_relation(first: str, relation: str, second: str) -> bool:
     return _digest(f"relation/{first}/{relation}/{second}") % 10 == 0
 
 
-def pick(rng: random.Random, choices: Sequence[Choice]) -> Choice:
+def pick(rng: random.Random, choices: Sequence[Option]) -> Option:
     """Choose one with equal chances; uses `random()` alone, which no Python version changes."""
     return choices[int(rng.random() * len(choices))]
 
 
 def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
-    ground = _sample_background(rng)
+    background = _sample_background(rng)
     roll = rng.random()
     if roll < mix.pairs:
         first, second = _sample_thing(rng, mix), _sample_thing(rng, mix)
+        # Two of one thing would be a count.
         if first.noun == second.noun:
             return _propose(rng, mix, held_out)
-        return Graph((first, second), ground, relation=pick(rng, RELATIONS))
+        return Graph((first, second), background, relation=pick(rng, RELATIONS))
     if roll < mix.pairs + mix.counts:
         thing = _sample_thing(rng, mix)
-        return Graph((Thing(thing.noun, thing.colour, count=pick(rng, COUNTS)),), ground)
+        return Graph((Thing(thing.noun, thing.colour, count=pick(rng, COUNTS)),), background)
     thing = _sample_thing(rng, mix)
     if rng.random() < mix.resized:
         thing = Thing(thing.noun, thing.colour, size=pick(rng, ("small", "big")))
     if rng.random() >= mix.styles:
-        return Graph((thing,), ground)
+        return Graph((thing,), background)
     style = pick(rng, STYLES[1:])
+    # A silhouette or a line drawing shows no colour, so none is asked for.
     if style in COLOURLESS:
         thing = Thing(thing.noun, None, thing.size)
-    return Graph((thing,), ground, style=style)
+    return Graph((thing,), background, style=style)
 
 
 def _sample_thing(rng: random.Random, mix: Mix) -> Thing:
@@ -170,14 +169,14 @@ def _sample_background(rng: random.Random) -> str:
     if roll < 0.45:
         return pick(rng, PLACES)
     if roll < 0.75:
-        return pick(rng, _grounds("plain"))
+        return pick(rng, _patterned("plain"))
     if roll < 0.87:
-        return pick(rng, _grounds("gradient"))
-    return pick(rng, _grounds("striped") + _grounds("dotted") + _grounds("checkered"))
+        return pick(rng, _patterned("gradient"))
+    return pick(rng, _patterned("striped") + _patterned("dotted") + _patterned("checkered"))
 
 
 @cache
-def _grounds(pattern: str) -> tuple[str, ...]:
+def _patterned(pattern: str) -> tuple[str, ...]:
     return tuple(key for key in BACKGROUNDS if key.startswith(pattern + ":"))
 
 
@@ -186,10 +185,8 @@ def _digest(text: str) -> int:
 
 
 def hides(graph: Graph) -> bool:
-    """Say whether an object can hardly be seen, because its background has its colour.
-
-    Captions always tell such a background, so that no model learns to choose it by itself.
-    """
+    """Say whether an object can hardly be seen, because its background has its colour."""
+    # Captions always name such a background, so that no model learns to choose it by itself.
     pattern, _, tint = graph.background.partition(":")
-    grounds = {tint} if tint else NEAR_COLOURS[pattern]
-    return any((thing.colour or thing.entry.colour) in grounds for thing in graph.things)
+    hiding = {tint} if tint else NEAR_COLOURS[pattern]
+    return any((thing.colour or thing.entry.colour) in hiding for thing in graph.things)

@@ -1,8 +1,8 @@
-"""Twins: a scene graph with one thing wrong, whose caption nearly fits the picture.
+"""Hard negatives: a scene graph with one thing wrong, whose caption nearly fits the picture.
 
-They are the hard negatives of contrastive training (arXiv 2210.01936), and the test of whether a
-model binds colours to objects. A twin for training never has a combination that is held out: it
-would be met as a wrong answer alone.
+Contrastive training needs them (arXiv 2210.01936), and so does the test of whether a model binds
+colours to objects. One for training never has a combination that is held out: the model would meet
+it as a wrong answer alone.
 """
 
 import random
@@ -14,14 +14,11 @@ from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
 
 
-def twin(graph: Graph, rng: random.Random) -> Graph:
-    """Return the graph with one change that shows.
-
-    Another object, colour or count of one thing; a pair in eight of ten cases exchanges its colours
-    or its places: other captions of a batch tell another object or colour anyway, and only these
-    teach what belongs to what.
-    """
+def hard_negative(graph: Graph, rng: random.Random) -> Graph:
+    """Return the graph with one change that shows: another object, colour, count or place."""
     ways: list[Callable[[Graph, random.Random], Graph | None]] = [_rename]
+    # In eight of ten cases a pair exchanges its colours or places: other captions of a batch have
+    # another object or colour anyway, and only these teach what belongs to what.
     ways += [_exchange_colours, _exchange_places] * 4 if graph.kind == "pair" else []
     ways += [] if graph.style in COLOURLESS else [_recolour]
     ways += [_recount] if graph.kind == "count" else []
@@ -32,24 +29,27 @@ def twin(graph: Graph, rng: random.Random) -> Graph:
 
 
 def swap_colours(graph: Graph) -> Graph | None:
-    """Return a pair with its colours exchanged; None where both are not told, or are the same."""
-    if graph.kind != "pair":
+    """Return a pair with its colours exchanged; None where one is natural, or both are the same."""
+    if graph.kind != "pair" or None in (colours := [each.colour for each in graph.things]):
         return None
-    first, second = graph.things
-    if None in (first.colour, second.colour) or first.colour == second.colour:
-        return None
-    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
-    return replace(graph, things=things)
+    return None if colours[0] == colours[1] else _with_colours(graph, colours[::-1])
 
 
 def _exchange_colours(graph: Graph, rng: random.Random) -> Graph | None:
     first, second = graph.things
+    # Beside a natural colour the exchange shows only where neither has the other's already.
     if first.colour == second.colour or second.colour == _shown(first):
         return None
-    if first.colour == _shown(second):
-        return None
-    things = (replace(first, colour=second.colour), replace(second, colour=first.colour))
-    return replace(graph, things=things)
+    return (
+        None
+        if first.colour == _shown(second)
+        else _with_colours(graph, [second.colour, first.colour])
+    )
+
+
+def _with_colours(graph: Graph, colours: list[str | None]) -> Graph:
+    both = zip(graph.things, colours, strict=True)
+    return replace(graph, things=tuple(replace(each, colour=colour) for each, colour in both))
 
 
 def _exchange_places(graph: Graph, rng: random.Random) -> Graph:

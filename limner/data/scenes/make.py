@@ -20,18 +20,14 @@ METADATA = "metadata.jsonl"
 
 @dataclass(frozen=True)
 class SceneFolder:
-    """Which scenes go into a folder: `count` of a split from the first, `size` pixels wide.
-
-    `language` "en" or "zh" puts that caption under `text`; "both" puts English there and Chinese
-    under `text_zh`. Raises UsageError for a wrong value; what `scene` takes is judged by `scene`.
-    """
+    """Which scenes go into a folder. Raises UsageError for a wrong value, or as `scene` does."""
 
     split: str = "train"
-    count: int = 1000
-    size: int = 64
+    count: int = 1000  # of the split, from its first
+    size: int = 64  # pixels of a side
     level: int = 4
     seed: int = 0
-    language: str = "both"
+    language: str = "both"  # "both" puts English under text and Chinese under text_zh
     font: str | None = None
 
     def __post_init__(self) -> None:
@@ -64,9 +60,8 @@ class SceneFolder:
 def make_scenes(settings: SceneFolder, out: Path) -> Generator[int, None, None]:
     """Write the folder `out`, yielding how many scenes are done after each; stop iterating to stop.
 
-    The work goes into `out`.partial and is renamed at the end, so `out` is whole or absent; on
-    leaving early, however that happens, the partial folder goes away. Raises UsageError when
-    something is at `out` (an empty folder may be), ResourceError when the disk refuses.
+    `out` is whole or absent. Raises UsageError when something is there (an empty folder may be),
+    ResourceError when the disk refuses.
     """
     settings.scene_at(0)  # a wrong argument or a missing font is found before anything is written
     with new_folder(out) as partial:

@@ -123,5 +123,5 @@ def paste(picture: npt.NDArray[np.uint16], drawing: Pixels, left: int, top: int)
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + drawing.shape[1], width), min(top + drawing.shape[0], height)
     cut = drawing[y0 - top : y1 - top, x0 - left : x1 - left].astype(np.uint16)
-    ground = picture[y0:y1, x0:x1]
-    ground[...] = cut[..., :3] + ground * (255 - cut[..., 3:]) // 255
+    under = picture[y0:y1, x0:x1]
+    under[...] = cut[..., :3] + under * (255 - cut[..., 3:]) // 255

@@ -90,15 +90,6 @@ def _glyph(font: str, emoji: str) -> Floats:
     return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
-def recolour(picture: Floats, target: tuple[int, int, int]) -> Floats:
-    """Return the RGBA picture with its main colour turned into `target`, its shading kept.
-
-    Only pixels near the dominant hue change, so leaves, wheels and eyes stay; where that hue
-    covers too little of the drawing, all its coloured pixels change, and after that all pixels.
-    """
-    return _paint(_shading(picture), target)
-
-
 @dataclass(frozen=True)
 class _Shading:
     """A drawing as an affine function of its main colour: kept + colour * gain + lift."""
@@ -110,6 +101,7 @@ class _Shading:
 
 
 def _shading(picture: Floats) -> _Shading:
+    # Only pixels near the dominant hue take another colour, so that leaves, wheels and eyes stay.
     rgb, alpha = picture[..., :3], picture[..., 3]
     weight = _main_region(rgb, alpha)
     light = rgb @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -137,12 +129,15 @@ def _main_region(rgb: Floats, alpha: Floats) -> Floats:
     chroma = rgb.max(-1) - rgb.min(-1)
     hue = _hue(rgb)
     coloured = _ramp(chroma, 0.08, 0.2)
+    # 1. Every pixel votes for its hue, in bins of 10 degrees, by how coloured it is.
     votes = np.bincount((hue.ravel() // 10).astype(int) % 36, (chroma * alpha).ravel(), 36)
+    # 2. With its neighbours, since a hue may lie on the border of two bins.
     smooth = votes + np.roll(votes, 1) + np.roll(votes, -1)
     dominant = float(np.argmax(smooth)) * 10 + 5
     distance = np.abs((hue - dominant + 180) % 360 - 180)
     near = coloured * (1 - _ramp(distance, 30, 50))
     not_ink = _ramp(rgb.max(-1), 0.15, 0.3)
+    # 3. Near that hue; where that is too little, all that is coloured; then all but black ink.
     for region in (near, coloured, not_ink):
         if float((region * alpha).sum()) >= 0.4 * area:
             return region
@@ -189,6 +184,7 @@ def _silhouette(picture: Floats) -> Floats:
 
 def _line_art(picture: Floats) -> Floats:
     alpha = picture[..., 3:]
+    # On white, so that the outline is an edge too.
     flat = picture[..., :3] * alpha + (1 - alpha)
     gray = _image(np.concatenate([flat, np.ones_like(alpha)], axis=-1)).convert("L")
     edges = gray.filter(ImageFilter.GaussianBlur(1.2)).filter(ImageFilter.FIND_EDGES)
@@ -197,13 +193,7 @@ def _line_art(picture: Floats) -> Floats:
     return np.concatenate([paper, alpha], axis=-1).astype(np.float32)
 
 
-_RESTYLE = {
-    "plain": _plain,
-    "sticker": _sticker,
-    "pixel art": _pixel_art,
-    "silhouette": _silhouette,
-    "line art": _line_art,
-}
+_RESTYLE = dict(zip(STYLES, (_plain, _sticker, _pixel_art, _silhouette, _line_art), strict=True))
 
 
 def _image(picture: Floats) -> Image.Image:
@@ -211,6 +201,7 @@ def _image(picture: Floats) -> Image.Image:
 
 
 def _shrink(picture: Floats, side: int) -> Pixels:
+    # Premultiplied: else the colour of clear pixels would bleed into the edges.
     premultiplied = picture.copy()
     premultiplied[..., :3] *= picture[..., 3:]
     channels = [
@@ -220,5 +211,6 @@ def _shrink(picture: Floats, side: int) -> Pixels:
         for channel in range(4)
     ]
     stacked = np.clip(np.stack([np.asarray(channel) for channel in channels], axis=-1), 0, 1)
+    # Lanczos overshoots, and no colour may exceed its alpha.
     stacked[..., :3] = np.minimum(stacked[..., :3], stacked[..., 3:])
     return (stacked * 255 + 0.5).astype(np.uint8)

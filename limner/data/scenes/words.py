@@ -22,10 +22,8 @@ RARE = 2e-4  # of captions
 
 @lru_cache(maxsize=4)
 def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
-    """Return the table of words of scenes of `level`, counted over `count` training scenes.
-
-    More than SAMPLE are not looked at: every phrase and every order has then been met.
-    """
+    """Return the table of words of scenes of `level`, counted over `count` training scenes."""
+    # More than SAMPLE are not looked at: every phrase and every order has then been met.
     count = min(count, SAMPLE)
     texts = list(_captions(level, count, seed))
     counts = Counter(word for text in texts for word in set(tokens(text)))
@@ -73,63 +71,56 @@ def _times(phrase: Phrase, used: Counter[tuple[str, str, str]]) -> int:
 
 def _phrases() -> Iterator[Phrase]:
     for noun in nouns():
-        for text in (noun.singular, *noun.aliases):
-            yield Phrase("thing", noun.singular, "en", text, 0)
-        yield Phrase("many", noun.singular, "en", noun.plural, 0)
-        for text in (noun.chinese, *noun.chinese_aliases):
-            yield Phrase("thing", noun.singular, "zh", text, 0)
-        yield Phrase("classifier", noun.classifier, "zh", noun.classifier, 0)
-    for text in ("a", "an"):
-        yield Phrase("article", "a", "en", text, 0)
-    yield Phrase("prefix", "picture", "en", "a picture of", 0)
-    yield Phrase("number", "1", "zh", "一", 0)
+        name = noun.singular
+        yield from _each("thing", name, "en", name, *noun.aliases)
+        yield from _each("many", name, "en", noun.plural)
+        yield from _each("thing", name, "zh", noun.chinese, *noun.chinese_aliases)
+        yield from _each("classifier", noun.classifier, "zh", noun.classifier)
+    yield from _each("article", "a", "en", "a", "an")
+    yield from _each("prefix", "picture", "en", "a picture of")
+    yield from _each("number", "1", "zh", "一")
     for number in COUNTS:
-        yield Phrase("number", str(number), "en", say.NUMBERS["en"][number], 0)
-        yield Phrase("number", str(number), "en", str(number), 0)
-        yield Phrase("number", str(number), "zh", say.NUMBERS["zh"][number], 0)
+        yield from _each("number", str(number), "en", say.NUMBERS["en"][number], str(number))
+        yield from _each("number", str(number), "zh", say.NUMBERS["zh"][number])
     for colour, chinese in say.COLOURS_ZH.items():
-        yield Phrase("colour", colour, "en", colour, 0)
-        for text in (f"{chinese}色的", chinese):
-            yield Phrase("colour", colour, "zh", text, 0)
-    for size, told in say.SIZES_EN.items():
-        for text in filter(None, told):
-            yield Phrase("size", size, "en", text, 0)
-    for size, text in (("small", "小"), ("big", "大")):
-        yield Phrase("size", size, "zh", text, 0)
+        yield from _each("colour", colour, "en", colour)
+        yield from _each("colour", colour, "zh", f"{chinese}色的", chinese)
+    for size, words in say.SIZES_EN.items():
+        yield from _each("size", size, "en", *filter(None, words))
+    yield from _each("size", "small", "zh", "小")
+    yield from _each("size", "big", "zh", "大")
     yield from _relations()
     yield from _places()
     for style, templates in say.STYLES_EN.items():
-        for text in templates:
-            yield Phrase("style", style, "en", text, 0)
+        yield from _each("style", style, "en", *templates)
     for style, chinese_templates in say.STYLES_ZH.items():
-        for text in chinese_templates:
-            yield Phrase("style", style, "zh", text, 0)
+        yield from _each("style", style, "zh", *chinese_templates)
+
+
+def _each(kind: str, name: str, language: str, *texts: str) -> Iterator[Phrase]:
+    return (Phrase(kind, name, language, text, 0) for text in texts)
 
 
 def _relations() -> Iterator[Phrase]:
-    names = {"left": ("left", "right"), "above": ("above", "below")}
-    for relation, both in names.items():
-        for name, english in zip(both, say.RELATIONS_EN[relation], strict=True):
-            for text in english:
-                yield Phrase("relation", name, "en", text, 0)
-        for name, text in zip(both, say.RELATIONS_ZH[relation], strict=True):
-            yield Phrase("relation", name, "zh", text, 0)
+    for relation, names in (("left", ("left", "right")), ("above", ("above", "below"))):
+        for name, english in zip(names, say.RELATIONS_EN[relation], strict=True):
+            yield from _each("relation", name, "en", *english)
+        for name, chinese in zip(names, say.RELATIONS_ZH[relation], strict=True):
+            yield from _each("relation", name, "zh", chinese)
 
 
 def _places() -> Iterator[Phrase]:
     # Every pattern in every tint: a prompt may ask for one that no scene has, and models compose.
     for key in (*(f"{pattern}:{tint}" for pattern in PATTERNS for tint in TINTS), *PLACES):
         pattern, _, tint = key.partition(":")
-        if not tint:
-            for text in say.PLACES_EN[pattern]:
-                yield Phrase("place", key, "en", text, 0)
-            if (bare := say.BARE_PLACES_EN[pattern]) not in say.PLACES_EN[pattern]:
-                yield Phrase("bare", key, "en", bare, 0)
-            for text in say.PLACES_ZH[pattern]:
-                yield Phrase("place", key, "zh", text, 0)
-            continue
-        for template in say.PATTERNS_EN[pattern]:
-            yield Phrase("place", key, "en", template.format(tint, a=indefinite(tint)), 0)
-        yield Phrase("bare", key, "en", say.bare_ground_english(key), 0)
-        for template in say.PATTERNS_ZH[pattern]:
-            yield Phrase("place", key, "zh", template.format(say.COLOURS_ZH[tint]), 0)
+        bare = say.bare_background_english(key)
+        if tint:
+            a, colour = indefinite(tint), say.COLOURS_ZH[tint]
+            english = tuple(text.format(tint, a=a) for text in say.PATTERNS_EN[pattern])
+            chinese = tuple(text.format(colour) for text in say.PATTERNS_ZH[pattern])
+        else:
+            english, chinese = say.PLACES_EN[pattern], say.PLACES_ZH[pattern]
+        yield from _each("place", key, "en", *english)
+        if bare not in english:
+            yield from _each("bare", key, "en", bare)
+        yield from _each("place", key, "zh", *chinese)

@@ -29,15 +29,14 @@ BAD_SAMPLES = "bad_samples.jsonl"
 class Sample:
     """One picture with its captions; `where` says to a person where it lies.
 
-    `key` is its name within the source, the same at every reading; `size` its bytes, -1 unknown. A
-    sample can be pickled, so that workers of a data loader can open it.
+    It can be pickled, so that workers of a data loader can open it.
     """
 
-    key: str
+    key: str  # its name within the source, the same at every reading
     captions: tuple[str, ...]
     where: str
     read: Callable[[], bytes]
-    size: int = -1
+    size: int = -1  # bytes; -1 unknown
 
     @property
     def image(self) -> Image:
@@ -82,18 +81,15 @@ CODES = {
 
 
 class Losses:
-    """The bad samples of a source, in the order in which they were met.
-
-    `unused` holds, by kinds, the names of files and columns that look like pictures or captions and
-    are no samples: they stand in nobody's way, and a person should know. `remarks` are sentences on
-    how the source was read.
-    """
+    """The bad samples of a source, in the order in which they were met."""
 
     def __init__(self) -> None:
         self.samples: list[BadSample] = []
         self.hidden = 0  # samples lost that nobody can name, in a tar file that is damaged
+        # What looks like pictures or captions by its name and is none, by kinds: it stands in
+        # nobody's way, and a person should know.
         self.unused: dict[str, dict[str, None]] = {}
-        self.remarks: list[str] = []
+        self.remarks: list[str] = []  # sentences on how the source was read
         self._met: set[tuple[str, str]] = set()
 
     def __len__(self) -> int:
@@ -101,6 +97,7 @@ class Losses:
 
     def add(self, key: str, where: str, code: str, reason: str) -> None:
         """Note one bad sample; the same one met again, at the next reading, is not counted."""
+        # A source is read several times; a loss is one however often it is met.
         if (where, code) not in self._met:
             self._met.add((where, code))
             self.samples.append(BadSample(key, where, code, reason))
@@ -140,6 +137,12 @@ def json_lines(rows: Iterable[Any]) -> bytes:
     lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
     # A caption or a file name may hold half a surrogate pair, which UTF-8 cannot.
     return "".join(lines).encode("utf-8", "backslashreplace")
+
+
+def json_document(value: Any, indent: int = 2, sort: bool = True) -> bytes:
+    """Return a value as JSON in UTF-8 for people, half surrogate pairs as in `json_lines`."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, sort_keys=sort)
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def read_json_lines(path: Path) -> list[Any]:
@@ -224,14 +227,13 @@ def read_pictures(source: Source, *, strict: bool = True) -> Iterator[tuple[Samp
         except ImageError as error:
             source.losses.add(sample.key, sample.where, "bad_picture", str(error))
             if strict and source.total is not None:
-                found = max(source.total - _bad_pictures(source.losses), good)
+                lost = sum(each.code == "bad_picture" for each in source.losses.samples)
+                # All that may still be good counts as good here: a run is not ended for what is not
+                # certain, and not carried on for hours where it is.
+                found = max(source.total - lost, good)
                 source.losses.check(max(found, 1), source.place)
             continue
         good += 1
         yield sample, image
     if strict:
         source.losses.check(good, source.place)
-
-
-def _bad_pictures(losses: Losses) -> int:
-    return sum(each.code == "bad_picture" for each in losses.samples)

@@ -1,4 +1,4 @@
-"""Folders of pictures, each with a .txt, and safe ways to read the files of a folder.
+"""Folders of pictures, each with a .txt or in a folder of its class, and safe ways to read them.
 
 Nothing outside the folder is ever opened: links that leave it, devices and pipes are noted as
 `unsafe`. Names that begin with a dot, and __MACOSX, are not looked at.
@@ -7,6 +7,7 @@ Nothing outside the folder is ever opened: links that leave it, devices and pipe
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -82,12 +83,7 @@ def walk(root: Path, losses: Losses) -> Iterator[Found]:
 
 
 def _walk(folder: Path, prefix: str, real: Path, losses: Losses) -> Iterator[Found]:
-    try:
-        with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
-    for entry in entries:
+    for entry in entries_of(folder):
         name = prefix + entry.name
         if is_hidden(entry.name):
             if entry.name[:2] != "._" and PurePosixPath(entry.name).suffix.lower() in PICTURES:
@@ -96,11 +92,21 @@ def _walk(folder: Path, prefix: str, real: Path, losses: Losses) -> Iterator[Fou
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder / entry.name, f"{name}/", real, losses)
             continue
+        # Links are followed by their names only, never opened before it is known where they lead.
         size, reason = _inspect(folder / entry.name, real)
         if reason:
             losses.add(name, str(folder / entry.name), "unsafe", f"{quote(name, 120)} {reason}")
         else:
             yield Found(name, size)
+
+
+def entries_of(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder by its names; raises DataError when it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
 
 
 def is_hidden(name: str) -> bool:
@@ -163,6 +169,7 @@ class PairsSource(IndexedSource):
 
     def __init__(self, root: Path, place: str) -> None:
         losses = Losses()
+        # 1. All files, the captions among them by the stem of their names.
         files = list(walk(root, losses))
         texts: dict[str, list[str]] = {}
         for each in files:
@@ -171,6 +178,7 @@ class PairsSource(IndexedSource):
         pictures = list(pictures_of(root, files, losses))
         refuse_same_stems(pictures, place)
         pairs = pair_captions([each.name for each in pictures], texts)
+        # 2. Each picture with its captions; what has none, or bad ones, is noted.
         samples = []
         for each in pictures:
             if each.name not in pairs:
@@ -184,6 +192,7 @@ class PairsSource(IndexedSource):
                 note(losses, root, names[0], error.code or "bad_caption", f": {error}")
                 continue
             samples.append(picture_sample(root, each, captions))
+        # 3. Captions that no picture took.
         for name in (name for names in texts.values() for name in names):
             if not is_notice(name):
                 note(losses, root, name, "no_picture", "has no picture beside it")
@@ -192,21 +201,19 @@ class PairsSource(IndexedSource):
 
 
 def pair_captions(pictures: Iterable[str], texts: Collection[str]) -> dict[str, str]:
-    """Return for each picture that has one the stem of its caption file.
-
-    It is the one beside it, a.txt or a.png.txt for a.png; else the only one of its name once a
-    folder such as images/ is taken out of the one path or captions/ out of the other:
-    data/captions/cat/1.txt for data/images/cat/1.png.
-    """
+    """Return for each picture that has one the stem of its caption file."""
     found: dict[str, str] = {}
     others: list[str] = []
     for picture in pictures:
         stem = str(PurePosixPath(picture).with_suffix(""))
+        # 1. The one beside it: a.txt, or a.png.txt, for a.png.
         beside = [each for each in (stem, picture) if each in texts]
         if beside:
             found[picture] = beside[0]
         else:
             others.append(picture)
+    # 2. The others by what their paths have in common once a folder such as images/ is taken out of
+    # the one or captions/ out of the other: data/captions/cat/1.txt for data/images/cat/1.png.
     loose: dict[str, list[str]] = {}
     for text in set(texts).difference(found.values()):
         for short in _without(text, TEXT_FOLDERS):
@@ -217,6 +224,7 @@ def pair_captions(pictures: Iterable[str], texts: Collection[str]) -> dict[str, 
         near = {text for short in _without(stem, PICTURE_FOLDERS) for text in loose.get(short, ())}
         if len(near) == 1:
             claims.setdefault(near.pop(), []).append(picture)
+    # 3. Only where both choose each other: a caption under the wrong picture is worse than none.
     found |= {owners[0]: text for text, owners in claims.items() if len(owners) == 1}
     return found
 
@@ -283,3 +291,56 @@ def note(losses: Losses, root: Path, name: str, code: str, reason: str) -> None:
     """Add a file to the losses, its name before the reason."""
     between = "" if reason.startswith(":") else " "
     losses.add(name, str(root / name), code, f"{quote(name, 120)}{between}{reason}")
+
+
+_SPLIT = re.compile(
+    r"(train|training|trn|val|valid|validation|dev|test|testing|eval|evaluation|held[-_ ]?out)"
+    r"([-_ ]?(set|split|data|images?|\d+))*",
+    re.IGNORECASE,
+)
+
+
+class ClassesSource(IndexedSource):
+    """One folder for each class; its name, `_` read as a space, is the caption of its pictures."""
+
+    kind = "classes"
+
+    def __init__(self, root: Path, place: str) -> None:
+        losses = Losses()
+        samples = []
+        files = list(walk(root, losses))
+        splits: dict[str, None] = {}
+        for each in pictures_of(root, files, losses):
+            folders = each.name.split("/")[:-1]
+            splits |= dict.fromkeys(filter(is_split, folders))
+            caption = class_of(folders)
+            if caption:
+                samples.append(picture_sample(root, each, (caption,)))
+            elif not folders:
+                note(losses, root, each.name, "no_caption", "is in no folder of a class")
+            else:
+                reason = f"is in {quote(folders[-1])}, which names no class; rename the folder"
+                note(losses, root, each.name, "no_caption", reason)
+        pass_over_rest(files, losses)
+        if len(splits) > 1:
+            losses.remarks.append(
+                f"The pictures of {', '.join(map(quote, splits))} are all read; give one of these "
+                "folders as the source to leave the others out."
+            )
+        super().__init__(place, losses, samples)
+
+
+def class_of(folders: list[str]) -> str:
+    """Return the caption that the folders of a picture give, the nearest first; empty for none."""
+    # The folder that the picture lies in, or the nearest above whose name says something: `train`
+    # and its like name a part of the data, `images` and its like nothing.
+    for folder in reversed(folders):
+        caption = " ".join(folder.replace("_", " ").split())
+        if caption and not is_split(folder) and folder.casefold() not in PICTURE_FOLDERS:
+            return caption
+    return ""
+
+
+def is_split(folder: str) -> bool:
+    """Say whether a folder is named as a part of the data is, such as train or val2017."""
+    return bool(_SPLIT.fullmatch(folder))

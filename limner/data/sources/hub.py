@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.sources.base import Losses, Sample, Source
-from limner.data.sources.caption_text import NO_CAPTION_COLUMN, captions_of
-from limner.data.sources.columns import is_caption, looks_like_caption
+from limner.data.sources.caption_text import (
+    NO_CAPTION_COLUMN,
+    captions_of,
+    is_caption,
+    looks_like_caption,
+)
 from limner.errors import DataError, MissingExtraError, quote
 
 SPLIT = "train"
@@ -38,8 +42,8 @@ class DatasetsSource(Source):
             count = None
         # The library's own fingerprint changes with the data; a stream's, with every process.
         own = getattr(rows, "_fingerprint", "") if count is not None else ""
-        told = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
-        super().__init__(place, losses, hashlib.sha256(told.encode()).hexdigest(), count)
+        content = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
+        super().__init__(place, losses, hashlib.sha256(content.encode()).hexdigest(), count)
 
     def __iter__(self) -> Iterator[Sample]:
         for number, row in enumerate(self._rows):

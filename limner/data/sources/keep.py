@@ -1,12 +1,12 @@
-"""A list of samples to keep, one key a line: the `keep.txt` of `limner data clean`.
+"""Which samples of a source are used: those of a list (keep.txt), and those that are held out.
 
-A key that a line of text cannot hold, with a line break or with bytes that are no UTF-8, is written
-as JSON writes a text, in double quotes.
+A list has one key a line, as `limner data clean` writes it. A key that a line of text cannot hold,
+with a line break or with bytes that are no UTF-8, is written as JSON writes a text, in quotes.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source
@@ -18,14 +18,15 @@ SHOWN = 3  # missing keys in a message
 def keep_only(source: Source, path: str | Path) -> Source:
     """Return the samples of a source that a list names, in the source's order.
 
-    Bad samples that the list leaves out are forgotten: leaving them out is what it is for. Raises
-    DataError when the list cannot be read, or names what a source whose samples are known has not.
+    Raises DataError when the list cannot be read, or names what a source whose samples are known
+    has not.
     """
     wanted = _read(path)
     if not isinstance(source, IndexedSource):
         return _Stream(source, wanted)
     samples = [each for each in source if each.key in wanted]
     lost = [each for each in source.losses.samples if each.key in wanted]
+    # Bad samples that the list leaves out are forgotten: leaving them out is what it is for.
     known = {each.key for each in samples} | {each.key for each in lost}
     if missing := [key for key in wanted if key not in known]:
         raise DataError(
@@ -52,8 +53,8 @@ class _Stream(Source):
 
     def __init__(self, source: Source, wanted: dict[str, None]) -> None:
         self.kind = source.kind
-        told = "\n".join([source.fingerprint, *wanted])
-        digest = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+        content = "\n".join([source.fingerprint, *wanted])
+        digest = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
         super().__init__(source.place, source.losses, digest, None)
         self.source, self.wanted = source, wanted
 
@@ -98,3 +99,31 @@ def _key_of(line: str) -> str:
             return line
         return key if isinstance(key, str) else line
     return line
+
+
+def place_of(key: str) -> float:
+    """Return where a key lies from 0 to 1, by its SHA-256; the same for ever."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def split(
+    keys: Sequence[str], share: float, contents: Sequence[Hashable] = ()
+) -> tuple[list[int], list[int]]:
+    """Return the rows of the keys to train on and of those held out, about `share` of them.
+
+    A picture that is held out stays so when others are added. It does not know near copies, whose
+    `contents` differ.
+    """
+    firsts: dict[Hashable, float] = {}
+    # 1. Equal pictures go where the first of them goes: else validation would be of what was
+    # trained.
+    places = [
+        firsts.setdefault(content, place_of(key))
+        for key, content in zip(keys, contents or range(len(keys)), strict=True)
+    ]
+    # 2. Where chance would hold out none, the one whose place comes first is, with its like.
+    least = min(places, default=share)
+    held = [row for row, place in enumerate(places) if place < share or place == least >= share]
+    out = set(held)
+    return [row for row in range(len(keys)) if row not in out], held

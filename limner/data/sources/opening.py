@@ -10,25 +10,17 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from limner.data.sources.base import (
-    BAD_SAMPLES,
-    CODES,
-    BadSample,
-    IndexedSource,
-    Losses,
-    Sample,
-    Source,
-    read_pictures,
-)
+from limner.data.sources.base import Source
 from limner.data.sources.caption_text import TEXTS
-from limner.data.sources.classes import ClassesSource
 from limner.data.sources.folders import (
     ARCHIVES,
     OTHER_PICTURES,
     PICTURES,
     TABLES,
     UNREAD_ARCHIVE,
+    ClassesSource,
     PairsSource,
+    entries_of,
     is_hidden,
     is_notice,
     pair_captions,
@@ -37,19 +29,6 @@ from limner.data.sources.hub import open_hub, open_saved
 from limner.data.sources.shards import RemoteSource, WebDatasetSource, expand
 from limner.data.sources.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
 from limner.errors import DataError, UsageError, did_you_mean, quote
-
-__all__ = [
-    "BAD_SAMPLES",
-    "CODES",
-    "KINDS",
-    "BadSample",
-    "IndexedSource",
-    "Losses",
-    "Sample",
-    "Source",
-    "open_source",
-    "read_pictures",
-]
 
 KINDS = {
     "imagefolder": "a folder of pictures with metadata.jsonl, metadata.csv or a table like these",
@@ -76,6 +55,7 @@ def open_source(place: str | os.PathLike[str], *, least: int = 1, strict: bool =
     text = os.fspath(place)
     prefix, colon, rest = text.partition(":")
     forced = prefix if colon and prefix in KINDS else None
+    # A kind that is misspelt would be taken for the name of a folder that is not there.
     if colon and not forced and re.fullmatch(r"[a-z]{2,}", prefix) and not rest.startswith("//"):
         hint = did_you_mean(prefix, KINDS) or f"; choose one of {', '.join(KINDS)}"
         raise UsageError(f"{quote(prefix)} is no kind of source{hint}")
@@ -117,6 +97,7 @@ def look(place: str) -> str:
 
 
 def _look_into(folder: Path, place: str) -> str:
+    # 1. What names itself: a table of metadata, or what `datasets` saved.
     if any((folder / name).is_file() for name in METADATA):
         return "imagefolder"
     if any((folder / name).is_file() for name in _SAVED):
@@ -126,13 +107,16 @@ def _look_into(folder: Path, place: str) -> str:
     for name in names:
         if os.path.basename(name) in METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
+    # 2. What holds captions for certain: a file for a picture, tar files, one table.
     if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
         return "pairs"
     if not pictures and _with(names, [".tar"]):
         return "webdataset"
     if pictures and _has_table(folder, names, place):
         return "imagefolder"
+    # 3. Captions that nobody would read are an error: else folders' names would be taken.
     _refuse_loose_texts(texts, pictures, place)
+    # 4. Folders' names at last, which every folder has.
     if any("/" in name for name in pictures):
         return "classes"
     if pictures:
@@ -219,12 +203,7 @@ def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> No
 
 def _names(folder: Path, prefix: str = "") -> Iterator[str]:
     """Yield the names of files below a folder; hidden ones and linked folders are left out."""
-    try:
-        with os.scandir(folder) as listed:
-            entries = sorted(listed, key=lambda entry: entry.name)
-    except OSError as error:
-        raise DataError(f"cannot read {quote(str(folder), 200)}: {error.strerror}") from error
-    for entry in entries:
+    for entry in entries_of(folder):
         if is_hidden(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):

@@ -8,11 +8,12 @@ nobody opens, and nothing is unpacked. What a shard says of itself is limited be
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
@@ -44,21 +45,20 @@ _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
 
 class GuardedTarInfo(tarfile.TarInfo):
-    """A member's header; a damaged or a huge one ends the reading, where tarfile would go on.
-
-    tarfile takes a damaged header after the first for the end of the archive, and reads a header
-    that announces gigabytes of file name as it is told.
-    """
+    """A member's header; a damaged or a huge one ends the reading, where tarfile would go on."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Return the header in 512 bytes; raises ReadError when it cannot be believed."""
         try:
             member = super().frombuf(buf, encoding, errors)
+        # These end an archive as they should.
         except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
             raise
         except tarfile.HeaderError as error:
+            # tarfile takes a damaged header after the first for the end of the archive.
             raise tarfile.ReadError(f"damaged header ({error})") from error
+        # It also reads a header that announces gigabytes of file name in full.
         if member.size < 0 or (member.type in _HEADERS and member.size > _HEADER_LIMIT):
             raise tarfile.ReadError(f"a header claims {member.size} bytes")
         return member
@@ -87,25 +87,10 @@ class WebDatasetSource(IndexedSource):
     kind = "webdataset"
 
     def __init__(self, shards: list[Path], place: str) -> None:
-        losses, keys = Losses(), set[str]()
-        samples: list[Sample] = []
-        missing: list[tuple[int, bool]] = []
-        names = _names_of(shards)
-        for shard, name in zip(shards, names, strict=True):
-            before = len(samples)
-            whole = True
-            try:
-                with _open_shard(shard) as file:
-                    for parts in read_shard(file, str(shard), losses):
-                        sample = _local_sample(shard, name, parts, losses)
-                        if sample and is_new(sample, keys, losses):
-                            samples.append(sample)
-            except _DAMAGE as error:
-                refuse_shard(losses, str(shard), error)
-                whole = False
-            missing.append((len(samples) - before, whole))
-        losses.hidden = _estimate_hidden(missing)
-        super().__init__(place, losses, samples)
+        losses = Losses()
+        named = zip(shards, _names_of(shards), strict=True)
+        parts = [(str(shard), name, partial(_open_shard, shard)) for shard, name in named]
+        super().__init__(place, losses, list(_samples(parts, losses)))
 
 
 class RemoteSource(Source):
@@ -114,8 +99,6 @@ class RemoteSource(Source):
     kind = "webdataset"
 
     def __init__(self, addresses: list[str], place: str) -> None:
-        import hashlib
-
         names = "\n".join(addresses)
         super().__init__(place, Losses(), hashlib.sha256(names.encode()).hexdigest(), None)
         self.addresses = addresses
@@ -123,22 +106,38 @@ class RemoteSource(Source):
     def __iter__(self) -> Iterator[Sample]:
         from urllib.request import urlopen
 
-        passed: list[tuple[int, bool]] = []
-        keys: set[str] = set()
-        for address in self.addresses:
-            count, whole = 0, True
-            try:
-                with urlopen(address, timeout=60) as answer:
-                    for parts in read_shard(answer, address, self.losses, keep=True):
-                        sample = _sample_of(address, _name_of(address), parts, self.losses)
-                        if sample and is_new(sample, keys, self.losses):
-                            count += 1
-                            yield sample
-            except _DAMAGE as error:
-                refuse_shard(self.losses, address, error)
-                whole = False
-            passed.append((count, whole))
-        self.losses.hidden = _estimate_hidden(passed)
+        parts = [
+            (address, PurePosixPath(address).name, partial(urlopen, address, timeout=60))
+            for address in self.addresses
+        ]
+        return _samples(parts, self.losses, keep=True)
+
+
+def _samples(
+    shards: Iterable[tuple[str, str, Callable[[], AbstractContextManager[IO[bytes]]]]],
+    losses: Losses,
+    *,
+    keep: bool = False,
+) -> Iterator[Sample]:
+    """Yield the samples of shards (place, name, how to open it); `keep` as in `read_shard`."""
+    keys: set[str] = set()
+    passed: list[tuple[int, bool]] = []  # samples of each shard, and whether it is whole
+    for shard, name, opened in shards:
+        count, whole = 0, True
+        try:
+            with opened() as file:
+                for parts in read_shard(file, shard, losses, keep=keep):
+                    sample = _sample_of(shard, name, parts, losses)
+                    if sample and is_new(sample, keys, losses):
+                        count += 1
+                        yield sample
+        except _DAMAGE as error:
+            # What came before the damage is used; the rest of the shard is lost as a whole.
+            reason = f"{quote(shard, 160)} is damaged or no plain tar file: {error}"
+            losses.add(PurePosixPath(shard).name, shard, "bad_archive", reason)
+            whole = False
+        passed.append((count, whole))
+    losses.hidden = _estimate_hidden(passed)
 
 
 def is_new(sample: Sample, keys: set[str], losses: Losses) -> bool:
@@ -151,12 +150,6 @@ def is_new(sample: Sample, keys: set[str], losses: Losses) -> bool:
     return True
 
 
-def refuse_shard(losses: Losses, shard: str, error: Exception) -> None:
-    """Note that a shard, or the rest of it, cannot be read."""
-    reason = f"{quote(shard, 160)} is damaged or no plain tar file: {error}"
-    losses.add(PurePosixPath(shard).name, shard, "bad_archive", reason)
-
-
 def expand(pattern: str) -> list[str]:
     """Return the names that {00..12} and {a,b} in a pattern stand for, in their order."""
     found = _BRACES.search(pattern)
@@ -166,6 +159,7 @@ def expand(pattern: str) -> list[str]:
         first, last = int(found[1]), int(found[2])
         if abs(last - first) >= SHARDS_LIMIT:
             raise DataError(f"{quote(pattern, 160)} names more than {SHARDS_LIMIT} shards")
+        # Numbers that begin with 0 are padded, as a shell does it.
         width = max(len(found[1]), len(found[2])) if found[1][0] == "0" else 0
         step = 1 if last >= first else -1
         words = [f"{number:0{width}d}" for number in range(first, last + step, step)]
@@ -193,13 +187,17 @@ def read_shard(
             suffix = path.suffix.lower()
             if suffix not in _KNOWN:
                 continue
+            # 1. Members of one sample follow one another; all begin alike up to their first dot.
             begun = str(path.with_name(path.name.partition(".")[0]))
+            # 2. Another beginning: what was gathered is whole.
             if begun != name:
                 yield from _settle(name, pending, losses)
                 name, pending = begun, {}
             parts = pending.setdefault(key := str(path.with_suffix("")), Parts(key))
+            # 3. A shard whose names all begin alike must not be gathered in memory.
             if len(pending) > _KEYS_AT_ONCE:
                 yield pending.pop(next(iter(pending)))
+            # 4. Of a picture its place, or its bytes where the shard passes only once.
             if suffix in PICTURES:
                 parts.pictures.append((member.name, member.offset_data, member.size))
                 parts.contents = _read_member(tar, member) if keep else None
@@ -227,18 +225,17 @@ def _members(tar: tarfile.TarFile, shard: str, losses: Losses) -> Iterator[tarfi
 
 
 def _settle(name: str, pending: dict[str, Parts], losses: Losses) -> Iterator[Parts]:
-    """Yield what a shard has under one name up to its first dot: one sample, or several.
-
-    Beside the sample of just this name, such as 000, what has no other half is a part of it, such
-    as 000.mask.png.
-    """
+    """Yield what a shard has under one name up to its first dot: one sample, or several."""
     halves = [each for each in pending.values() if not (each.pictures and each.captioned)]
+    # Beside the sample of just this name, such as 000, what has no other half is a part of it, such
+    # as 000.mask.png.
     whole = pending.get(name)
     if whole is not None and whole not in halves:
         for each in halves:
-            for told in (*(picture for picture, _, _ in each.pictures), *each.texts):
-                losses.pass_over(PART, told)
+            for member in (*(picture for picture, _, _ in each.pictures), *each.texts):
+                losses.pass_over(PART, member)
         halves = []
+    # One picture and one caption that are left belong together: 1.input.jpg, 1.outputs.txt.
     pictures = [each for each in halves if each.pictures]
     captions = [each for each in halves if each.captioned]
     if len(pictures) == len(captions) == 1:
@@ -270,10 +267,6 @@ def _read_member(tar: tarfile.TarFile, member: tarfile.TarInfo, limit: int = MEM
     return b"" if file is None else file.read(limit + 1)
 
 
-def _name_of(shard: str) -> str:
-    return PurePosixPath(shard).name
-
-
 def _names_of(shards: list[Path]) -> list[str]:
     """Return a name for each shard: its file's, and as much of its path as tells it from others."""
     for depth in range(1, 20):
@@ -281,16 +274,6 @@ def _names_of(shards: list[Path]) -> list[str]:
         if len(set(names)) == len(set(shards)):
             break
     return names
-
-
-def _local_sample(shard: Path, name: str, parts: Parts, losses: Losses) -> Sample | None:
-    sample = _sample_of(str(shard), name, parts, losses)
-    if sample is None:
-        return None
-    _, offset, size = parts.pictures[0]
-    return Sample(
-        sample.key, sample.captions, sample.where, partial(_read_part, shard, offset, size), size
-    )
 
 
 def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sample | None:
@@ -323,7 +306,10 @@ def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sam
     if not parts.pictures:
         losses.add(key, where, "no_picture", f"{quote(where, 200)} has a caption and no picture")
         return None
-    return Sample(key, captions, where, partial(bytes, parts.contents or b""), parts.pictures[0][2])
+    _, offset, size = parts.pictures[0]
+    if parts.contents is None:  # the shard is a file, where the picture can be read again
+        return Sample(key, captions, where, partial(_read_part, Path(shard), offset, size), size)
+    return Sample(key, captions, where, partial(bytes, parts.contents), size)
 
 
 def _captions(parts: Parts, losses: Losses) -> tuple[str, ...]:
@@ -356,10 +342,8 @@ def _read_part(shard: Path, offset: int, size: int) -> bytes:
 
 
 def _estimate_hidden(shards: list[tuple[int, bool]]) -> int:
-    """Return about how many samples damaged shards hid, beside the one already noted for each.
-
-    A damaged shard is taken to hold as many as the whole ones do on average.
-    """
+    """Return about how many samples damaged shards hid, beside the one already noted for each."""
+    # A damaged shard is taken to hold as many as the whole ones do on average.
     whole = [count for count, good in shards if good]
     mean = round(sum(whole) / len(whole)) if whole else 0
     return sum(max(mean - count - 1, 0) for count, good in shards if not good)

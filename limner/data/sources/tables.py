@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -17,10 +16,17 @@ from typing import Any
 from unicodedata import normalize
 
 from limner.data.sources.base import IndexedSource, Losses, Sample
-from limner.data.sources.caption_text import captions_of
-from limner.data.sources.columns import PICTURE_KEYS, is_caption, is_picture, plain, twice
+from limner.data.sources.caption_text import (
+    PICTURE_KEYS,
+    captions_of,
+    is_caption,
+    is_picture,
+    plain,
+    twice,
+)
 from limner.data.sources.folders import (
     Found,
+    entries_of,
     inspect_file,
     is_hidden,
     note,
@@ -71,10 +77,10 @@ class ImageFolderSource(IndexedSource):
             )
         losses = Losses()
         samples = list(read_table(tables[0], losses))
-        told = {each.key for each in samples} | {each.key for each in losses.samples}
+        named = {each.key for each in samples} | {each.key for each in losses.samples}
         files = list(walk(root, losses))
         for each in pictures_of(root, files, losses):
-            if each.name not in told:
+            if each.name not in named:
                 note(losses, root, each.name, "no_caption", f"is not in {tables[0].name}")
         pass_over_rest(files, losses, table=tables[0].name)
         super().__init__(place, losses, samples)
@@ -82,12 +88,8 @@ class ImageFolderSource(IndexedSource):
 
 def plain_tables(root: Path) -> list[Path]:
     """Return the tables in a folder whose columns name pictures and captions."""
-    try:
-        with os.scandir(root) as listed:
-            names = sorted(entry.name for entry in listed if not is_hidden(entry.name))
-    except OSError as error:
-        raise DataError(f"cannot read {quote(str(root), 200)}: {error.strerror}") from error
-    tables = [root / name for name in names if Path(name).suffix.lower() in READABLE]
+    found = [root / entry.name for entry in entries_of(root) if not is_hidden(entry.name)]
+    tables = [path for path in found if path.suffix.lower() in READABLE]
     return [table for table in tables if table.is_file() and is_plain(table)]
 
 
@@ -113,17 +115,18 @@ def columns_of(table: Path) -> list[str]:
 def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
     """Yield the samples of a JSONL or CSV file in its order; bad rows go to the losses.
 
-    A picture named twice gets the captions of both rows. Raises DataError when the table cannot be
-    read at all.
+    Raises DataError when the table cannot be read at all.
     """
     root, finder = table.parent, Finder(table.parent)
     merged: dict[str, tuple[int, tuple[str, ...]]] = {}
     read = _json_rows if table.suffix.lower() in _JSON else _csv_rows
     try:
         for row in read(table):
+            # 1. A row that is no row.
             if row.values is None:
                 losses.add(row.where, f"{table}: {row.where}", "bad_row", row.reason)
                 continue
+            # 2. Its picture, and its captions.
             name = _picture_name(row.values)
             if name is None:
                 reason = f"{table.name}, {row.where} names no picture under {PICTURE_KEYS[0]}"
@@ -135,11 +138,13 @@ def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
                 reason = f": {error} ({table.name}, {row.where})"
                 note(losses, root, name, error.code or "bad_caption", reason)
                 continue
+            # 3. The picture's file, which is looked for and not opened.
             name, size, refusal = finder.find(name)
             if refusal:
                 code = "no_picture" if _is_lack(refusal) else "unsafe"
                 note(losses, root, name, code, f"{refusal} ({table.name}, {row.where})")
                 continue
+            # 4. A picture that is named twice gets the captions of both rows.
             before = merged.get(name, (0, ()))[1]
             merged[name] = (size, tuple(dict.fromkeys((*before, *captions))))
     except OSError as error:
@@ -156,15 +161,13 @@ class Finder:
         self._folders: list[str] | None = None
 
     def find(self, name: str) -> tuple[str, int, str | None]:
-        """Return a picture's name below the root, its size and None, or why it is not read.
-
-        Names are tried as they are, with slashes for backslashes, without spaces around them, and
-        with accents as macOS writes them or as others do.
-        """
+        """Return a picture's name below the root, its size and None, or why it is not read."""
         tidy = str(PurePosixPath(name))
         size, refusal = inspect_file(self.root, tidy)
         if refusal is None or not _is_lack(refusal):
             return tidy, size, refusal
+        # Names as tables of other systems have them: with backslashes, with spaces around them,
+        # with accents as macOS writes them or as others do.
         slashed = str(PurePosixPath(name.replace("\\", "/")))
         near = dict.fromkeys([slashed, tidy.strip(), slashed.strip()])
         near |= dict.fromkeys(normalize(form, each) for form in ("NFC", "NFD") for each in [*near])
@@ -173,6 +176,7 @@ class Finder:
             good = [(each, size) for each, (size, reason) in found.items() if reason is None]
             if len(good) == 1:
                 return *good[0], None
+            # Several files of one name: any choice may be the wrong picture.
             if good:
                 places = ", ".join(quote(each) for each, _ in good[:3])
                 return tidy, -1, f"is there {len(good)} times, as {places}; write the whole name"
@@ -180,9 +184,11 @@ class Finder:
 
     def _below(self) -> list[str]:
         if self._folders is None:
-            with os.scandir(self.root) as listed:
-                entries = [entry for entry in listed if not is_hidden(entry.name)]
-            names = sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
+            names = [
+                entry.name
+                for entry in entries_of(self.root)
+                if not is_hidden(entry.name) and entry.is_dir(follow_symlinks=False)
+            ]
             self._folders = names if len(names) <= _FOLDERS_LIMIT else []
         return self._folders
 
@@ -240,6 +246,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _csv_rows(table: Path) -> Iterator[Row]:
     with table.open("rb") as file:
+        # Bytes that are no UTF-8 stay as surrogates, and the caption is refused by its row.
         lines = (line.decode("utf-8", "surrogateescape") for line in file)
         first = next(lines, "")
         columns, separator = _cells(first)
@@ -265,6 +272,8 @@ def _csv_rows(table: Path) -> Iterator[Row]:
 
 def _cells(header: str) -> tuple[list[str], str]:
     """Return the columns of a header, and what separates them: what makes most sense of it."""
+    # A header in the wrong separator is one long cell; the right one names a picture, and most
+    # cells.
     found = []
     for separator in _SEPARATORS:
         line = header.removeprefix("\ufeff")

@@ -113,15 +113,13 @@ class Standing:
         }
 
 
-def judge(votes: Sequence[Vote], models: int) -> Standing:
-    """Return what votes among `models` models say; a pair without votes has the interval (0, 1).
-
-    For the strengths a vote "equal" or "neither" is half a win for each side.
-    """
+def standing_of(votes: Sequence[Vote], models: int) -> Standing:
+    """Return what votes among `models` models say; a pair without votes has the interval (0, 1)."""
     pairs = [_pair(votes, *each) for each in combinations(range(models), 2)]
     decided = [each for each in votes if each.winner is not None]
     left = Score.measured(sum(each.choice == "left" for each in decided), len(decided))
     strengths: list[Estimate] = []
+    # For the strengths a vote "equal" or "neither" is half a win for each side.
     if models > 2:
         strengths = bradley_terry(win_table(votes, models))
     return Standing(pairs, strengths, left)
@@ -142,10 +140,9 @@ def win_table(votes: Sequence[Vote], models: int) -> Floats:
 def bradley_terry(wins: Floats, prior: float = PRIOR) -> list[Estimate]:
     """Return each model's strength, a natural log-odds whose mean is 0, with its 95 % interval.
 
-    The chance that i beats j is 1 / (1 + exp(s_j - s_i)) (Bradley and Terry 1952). `n` is the
-    number of votes on the model; `prior` wins are added each way to every pair, so that with 0 a
-    model that only wins raises no error but never settles.
+    The chance that i beats j is 1 / (1 + exp(s_j - s_i)) (Bradley and Terry 1952).
     """
+    # `prior` wins each way for every pair: without them a model that only wins never settles.
     added = wins + prior * (1 - np.eye(len(wins)))
     strengths = fit_strengths(added)
     half = Z * np.sqrt(np.diag(strengths_covariance(added, strengths)))
@@ -157,15 +154,14 @@ def bradley_terry(wins: Floats, prior: float = PRIOR) -> list[Estimate]:
 
 
 def fit_strengths(wins: Floats) -> Floats:
-    """Return the likeliest strengths (K,), their mean 0, by minorisation and maximisation.
-
-    Hunter 2004, The Annals of Statistics 32(1), equation 3. They are finite where no set of models
-    has won every vote against the rest.
-    """
+    """Return the likeliest strengths (K,), their mean 0, by minorisation and maximisation."""
+    # Hunter 2004, The Annals of Statistics 32(1), equation 3. They are finite where no set of
+    # models has won every vote against the rest.
     duels, won = wins + wins.T, wins.sum(1)
     chances = np.ones(len(wins))
     for _ in range(_ROUNDS):
         found = won / (duels / (chances[:, None] + chances)).sum(1)
+        # Only ratios are known: the mean is taken out each time.
         found /= np.exp(np.log(found).mean())
         settled = np.abs(np.log(found / chances)).max() < _CLOSE
         chances = found
@@ -175,11 +171,9 @@ def fit_strengths(wins: Floats) -> Floats:
 
 
 def strengths_covariance(wins: Floats, strengths: Floats) -> Floats:
-    """Return the covariance (K, K) of fitted strengths: the observed information's inverse.
-
-    The information is that of the log-likelihood in log-odds, a Laplacian; its pseudo-inverse is
-    the covariance under the constraint that strengths sum to 0.
-    """
+    """Return the covariance (K, K) of fitted strengths: the observed information's inverse."""
+    # The information is that of the log-likelihood in log-odds, a Laplacian; its pseudo-inverse is
+    # the covariance under the constraint that strengths sum to 0.
     chance = 1 / (1 + np.exp(strengths[None, :] - strengths[:, None]))
     weights = (wins + wins.T) * chance * (1 - chance)
     return np.asarray(np.linalg.pinv(np.diag(weights.sum(1)) - weights), np.float64)

@@ -70,7 +70,7 @@ class Votes:
         fresh = Votes(self.path.with_name(f".{self.path.name}-{secrets.token_hex(8)}.tmp"))
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            fresh._fill(setup, plan(len(setup.prompts), len(setup.models), rng))
+            fresh._fill(setup, plan_duels(len(setup.prompts), len(setup.models), rng))
             fresh.path.rename(self.path)
         except OSError as error:
             raise ResourceError(
@@ -98,11 +98,8 @@ class Votes:
 
     def setup(self) -> Setup:
         """Return what the arena is about."""
-        with self._opened() as database:
-            found = {
-                name: json.loads(value)
-                for name, value in database.execute("SELECT name, value FROM settings")
-            }
+        rows = self._rows("SELECT name, value FROM settings")
+        found = {name: json.loads(value) for name, value in rows}
         return Setup(tuple(found["models"]), tuple(found["prompts"]), found["seed"])
 
     def keep_conditions(self, model: int, conditions: dict[str, Any]) -> None:
@@ -122,23 +119,14 @@ class Votes:
 
     def conditions(self) -> list[dict[str, Any]]:
         """Return how the models drew, those that have begun."""
-        with self._opened() as database:
-            rows = database.execute(
-                "SELECT value FROM settings WHERE name LIKE 'conditions %' ORDER BY name"
-            ).fetchall()
-        return [json.loads(value) for (value,) in rows]
+        asked = "SELECT value FROM settings WHERE name LIKE 'conditions %' ORDER BY name"
+        return [json.loads(value) for (value,) in self._rows(asked)]
 
     def undrawn(self, model: int) -> list[int]:
         """Return the numbers of the prompts that a model has still to draw."""
-        prompts = range(len(self.setup().prompts))
-        with self._opened() as database:
-            drawn = {
-                each
-                for (each,) in database.execute(
-                    "SELECT prompt FROM pictures WHERE model = ?", (model,)
-                )
-            }
-        return [each for each in prompts if each not in drawn]
+        rows = self._rows("SELECT prompt FROM pictures WHERE model = ?", model)
+        drawn = {prompt for (prompt,) in rows}
+        return [each for each in range(len(self.setup().prompts)) if each not in drawn]
 
     def add_pictures(self, model: int, pictures: Iterable[tuple[int, bytes]]) -> None:
         """Keep a model's pictures, (prompt's number, PNG); those that are there stay."""
@@ -150,21 +138,19 @@ class Votes:
 
     def progress(self) -> tuple[int, int]:
         """Return how many duels are judged and how many there are."""
-        with self._opened() as database:
-            done, total = database.execute("SELECT count(choice), count(*) FROM duels").fetchone()
+        ((done, total),) = self._rows("SELECT count(choice), count(*) FROM duels")
         return int(done), int(total)
 
     def next_duel(self) -> Duel | None:
         """Return the first duel that is not judged, None when all are."""
+        rows = self._rows(
+            "SELECT place, duels.prompt, one.png, other.png FROM duels "
+            "JOIN pictures one ON one.prompt = duels.prompt AND one.model = left "
+            "JOIN pictures other ON other.prompt = duels.prompt AND other.model = right "
+            "WHERE choice IS NULL ORDER BY place LIMIT 1"
+        )
         prompts = self.setup().prompts
-        with self._opened() as database:
-            row = database.execute(
-                "SELECT place, duels.prompt, one.png, other.png FROM duels "
-                "JOIN pictures one ON one.prompt = duels.prompt AND one.model = left "
-                "JOIN pictures other ON other.prompt = duels.prompt AND other.model = right "
-                "WHERE choice IS NULL ORDER BY place LIMIT 1"
-            ).fetchone()
-        return None if row is None else Duel(row[0], prompts[row[1]], row[2], row[3])
+        return next((Duel(place, prompts[at], *both) for place, at, *both in rows), None)
 
     def vote(self, place: int, choice: str) -> bool:
         """Record the choice for a duel; False where it was judged before or isn't there."""
@@ -190,11 +176,12 @@ class Votes:
 
     def votes(self) -> list[Vote]:
         """Return all votes."""
+        asked = "SELECT left, right, choice FROM duels WHERE choice IS NOT NULL ORDER BY place"
+        return [Vote(*row) for row in self._rows(asked)]
+
+    def _rows(self, asked: str, *values: object) -> list[Any]:
         with self._opened() as database:
-            rows = database.execute(
-                "SELECT left, right, choice FROM duels WHERE choice IS NOT NULL ORDER BY place"
-            ).fetchall()
-        return [Vote(*row) for row in rows]
+            return database.execute(asked, values).fetchall()
 
     @contextmanager
     def _opened(self, *, new: bool = False) -> Iterator[sqlite3.Connection]:
@@ -218,17 +205,15 @@ class Votes:
             ) from error
 
 
-def plan(prompts: int, models: int, rng: random.Random) -> list[tuple[int, int, int]]:
-    """Return (prompt, left, right) of every pair of models on every prompt, in an order to show.
-
-    Each round shows every prompt once, and the pairs take turns in it: an arena that is left
-    early has judged all pairs about equally often, and a prompt does not come twice in a row.
-    """
+def plan_duels(prompts: int, models: int, rng: random.Random) -> list[tuple[int, int, int]]:
+    """Return (prompt, left, right) of every pair of models on every prompt, in an order to show."""
     pairs = list(combinations(range(models), 2))
     rng.shuffle(pairs)
     places = list(range(prompts))
     rng.shuffle(places)
     duels = []
+    # Each round shows every prompt once, and the pairs take turns in it: an arena that is left
+    # early has judged all pairs about equally often, and no prompt comes twice in a row.
     for turn in range(len(pairs)):
         for offset, prompt in enumerate(places):
             sides = list(pairs[(offset + turn) % len(pairs)])
@@ -237,7 +222,9 @@ def plan(prompts: int, models: int, rng: random.Random) -> list[tuple[int, int, 
     return duels
 
 
-def match(stored: Setup, models: Sequence[str], prompts: Sequence[str], seed: int | None) -> None:
+def check_setup(
+    stored: Setup, models: Sequence[str], prompts: Sequence[str], seed: int | None
+) -> None:
     """Raise UsageError where what is asked for is not what the arena is about; empty asks all."""
     for name, found, asked in (
         ("models", list(stored.models), list(models)),

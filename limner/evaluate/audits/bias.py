@@ -19,7 +19,7 @@ import numpy as np
 from limner.errors import DataError, UsageError, quote
 from limner.evaluate.resampling import Score
 
-LEAST = 100  # pictures a prompt, below which shares are told to be coarse
+LEAST = 100  # pictures a prompt, below which shares are called coarse
 _DRAWS = 2000
 COLUMNS = ("picture", "prompt", "label")
 PROFESSIONS = {
@@ -37,19 +37,14 @@ PROFESSIONS = {
 
 
 @dataclass(frozen=True)
-class Leaning:
-    """The shares of labels among the pictures of one prompt, with Wilson intervals.
-
-    `distance` is half the sum of differences from the reference (total variation, 0 to 1), and
-    `by_chance` its mean where pictures are drawn from the reference itself. `vendi` is the Vendi
-    score of the pictures, None where no network saw them.
-    """
+class PromptBias:
+    """The shares of labels among the pictures of one prompt, with Wilson intervals."""
 
     prompt: str
     shares: dict[str, Score]
-    distance: float
-    by_chance: float
-    vendi: float | None = None
+    distance: float  # from the reference: half the sum of differences (total variation, 0 to 1)
+    by_chance: float  # its mean where pictures are drawn from the reference itself
+    vendi: float | None = None  # the Vendi score of the pictures; None where no network saw them
 
     @property
     def pictures(self) -> int:
@@ -81,14 +76,14 @@ class Leaning:
         }
 
 
-def audit(
+def audit_bias(
     labels: Mapping[str, Sequence[str]],
     reference: Mapping[str, float],
     *,
     vendi: Mapping[str, float] | None = None,
     seed: int = 0,
-) -> list[Leaning]:
-    """Return the leaning of each prompt from the labels of its pictures.
+) -> list[PromptBias]:
+    """Return the bias of each prompt from the labels of its pictures.
 
     Raises DataError for a label that the reference does not have, and for a prompt without any.
     """
@@ -104,9 +99,10 @@ def audit(
         shares = {label: Score.measured(counts[label], len(given)) for label in reference}
         wanted = np.array(list(reference.values()))
         measured = np.array([counts[label] for label in reference]) / len(given)
+        # How far a fair model's few pictures are from the reference: no small distance means much.
         draws = np.random.default_rng(seed).multinomial(len(given), wanted, _DRAWS) / len(given)
         found.append(
-            Leaning(
+            PromptBias(
                 prompt,
                 shares,
                 float(np.abs(measured - wanted).sum() / 2),

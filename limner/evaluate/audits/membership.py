@@ -7,13 +7,15 @@ so that a low one clears nobody.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from limner.data.batches.picture_store import fitted, to_floats
+from limner.data.batches.batches import to_floats
+from limner.data.batches.picture_store import fitted
+from limner.evaluate.drawing import Watch, groups, quiet
 from limner.evaluate.resampling import Z
 
 if TYPE_CHECKING:
@@ -24,15 +26,14 @@ if TYPE_CHECKING:
 def losses_of(
     pipeline: Any,
     pairs: Sequence[tuple[str, Image]],
-    watch: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = quiet,
+    stage: str = "membership",
 ) -> list[float]:
-    """Return the training loss in nats a code of each (caption, picture) under a token prior.
-
-    Pictures are cut to the square at their middle, with the pixels that training has.
-    """
+    """Return the training loss in nats a code of each (caption, picture) under a token prior."""
     found = []
-    for place, (caption, picture) in enumerate(pairs):
-        watch(place, len(pairs))
+    for part in groups(len(pairs), 1, watch, stage):
+        ((caption, picture),) = pairs[part]
+        # The very pixels that training has: another way to shrink them would show as loss.
         images = to_floats(fitted(picture, pipeline.size)[None])
         codes = pipeline.codec.encode(images.to(pipeline.device))
         codes = codes.flatten(1, len(pipeline.codec.layout))
@@ -44,9 +45,8 @@ def losses_of(
 def membership(losses: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
     """Return how well the loss of a picture tells training (`losses`) from held-out (`others`).
 
-    `auc` is the chance that a training picture has the lower loss, with its 95 % interval; `tpr` is
-    the share of training pictures found where 1 % of the others is taken for one. 0.5 is what
-    guessing gives.
+    `auc` is the chance that a training picture has the lower loss, with its 95 % interval, 0.5 by
+    guessing; `tpr` the share of training pictures found where 1 % of the others is taken for one.
     """
     one, other = np.asarray(losses, np.float64), np.asarray(others, np.float64)
     lower = (one[:, None] < other).mean() + 0.5 * (one[:, None] == other).mean()
@@ -64,11 +64,9 @@ def membership(losses: Sequence[float], others: Sequence[float]) -> dict[str, An
 
 
 def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
-    """Return the 95 % interval of an AUC of so many pictures against so many others.
-
-    Newcombe 2006, Statistics in Medicine 25(4), method 5: Hanley and McNeil's variance at the ends
-    of the interval, not at the AUC found, where that of 1 would be none.
-    """
+    """Return the 95 % interval of an AUC of so many pictures against so many others."""
+    # Newcombe 2006, Statistics in Medicine 25(4), method 5: Hanley and McNeil's variance at the
+    # ends of the interval, not at the AUC found, where that of 1 would be none.
     return _lower(auc, first, second), 1 - _lower(1 - auc, first, second)
 
 

@@ -63,18 +63,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found among `drawn` drawings and `trained` training pictures.
-
-    `nearest` and `distances` (N,) are each drawing's nearest training picture and how far it is;
-    `cliques` are lists of drawings of one prompt.
-    """
+    """What was found among `drawn` drawings and `trained` training pictures."""
 
     drawn: int
     trained: int
     copies: list[Copy]
-    nearest: npt.NDArray[np.int64]
-    distances: Floats
-    cliques: list[list[int]] = field(default_factory=list)
+    nearest: npt.NDArray[np.int64]  # each drawing's nearest training picture
+    distances: Floats  # and how far it is, as tiled l2
+    cliques: list[list[int]] = field(default_factory=list)  # drawings of one prompt, all alike
 
     @property
     def close(self) -> list[int]:
@@ -89,30 +85,27 @@ class Audit:
         return upper_bound(len({each.drawn for each in self.copies}), self.drawn)
 
 
-def audit(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> Audit:
-    """Return which drawings are copies of training pictures.
+def audit_memorisation(drawn: Album, train: Album, prompts: Sequence[str] | None = None) -> Audit:
+    """Return which drawings are copies of training pictures, and with prompts, which are cliques.
 
-    With the prompt of each drawing, cliques are looked for too. The time grows with the square of
-    the number of pictures. A copy must agree everywhere: a cut-out object on another ground is not
-    found. A mirror image counts, for training may have mirrored the picture. What two people could
-    have made alike is taken for a copy: the same sign drawn larger on the same ground, or in nearly
-    its colours, or all of it lighter.
+    The time grows with the square of the number of pictures. A copy must agree everywhere: a
+    cut-out object on another background is not found. What two people could have made alike is
+    taken for a copy: the same sign drawn larger on the same background, or all of it lighter.
     """
     tiled = _tiles(drawn.looks.thumbnails)
     nearest, distances = _nearest(tiled, _tiles(train.looks.thumbnails))
+    # A mirror image counts: training may have mirrored the picture.
     copies = _find_copies(drawn, train)
     cliques = [] if prompts is None else _cliques(tiled, prompts)
     return Audit(len(drawn), len(train), copies, nearest, distances, cliques)
 
 
 def upper_bound(found: int, tried: int) -> float:
-    """Return the one-sided 95 % upper limit of a share of which `found` of `tried` were seen.
-
-    Clopper and Pearson 1934, Biometrika 26: exact for independent trials; about 3 / tried where
-    none was found.
-    """
+    """Return the one-sided 95 % upper limit of a share of which `found` of `tried` were seen."""
     if found >= tried:
         return 1.0
+    # Clopper and Pearson 1934, Biometrika 26: exact for independent trials; about 3 / tried where
+    # none was found.
     low, high = found / tried, 1.0
     for _ in range(60):  # bisection halves the error each time
         middle = (low + high) / 2
@@ -143,6 +136,7 @@ def _find_copies(drawn: Album, train: Album) -> list[Copy]:
         for row, digest in enumerate(drawn.looks.digests)
         if digest in firsts
     }
+    # Training pictures first: a pair then has its training picture first.
     both = np.concatenate([train.looks.thumbnails, drawn.looks.thumbnails])
     spread = both.std(axis=(1, 2), dtype=np.float32)
     rest = [
@@ -177,6 +171,7 @@ def _distances(one: Floats, other: Floats) -> Floats:
 def _nearest(drawn: Floats, train: Floats) -> tuple[npt.NDArray[np.int64], Floats]:
     best = np.full(len(drawn), np.inf, np.float32)
     where = np.zeros(len(drawn), np.int64)
+    # Chunks of both, so that a matrix of all distances is never held.
     for first in range(0, len(train), _CHUNK):
         for start in range(0, len(drawn), _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -189,10 +184,7 @@ def _nearest(drawn: Floats, train: Floats) -> tuple[npt.NDArray[np.int64], Float
 
 
 def _cliques(tiles: Floats, prompts: Sequence[str]) -> list[list[int]]:
-    """Return, of each prompt, a largest found set of at least CLIQUE drawings that are all close.
-
-    It grows greedily from the drawing with the most close ones, so that it may miss a larger one.
-    """
+    """Return, of each prompt, a large set of at least CLIQUE drawings that are all close."""
     rows: dict[str, list[int]] = {}
     for row, prompt in enumerate(prompts):
         rows.setdefault(prompt, []).append(row)
@@ -201,6 +193,8 @@ def _cliques(tiles: Floats, prompts: Sequence[str]) -> list[list[int]]:
         if len(members) < CLIQUE:
             continue
         near = _distances(tiles[members], tiles[members]) <= CLOSE
+        # Greedily from the drawing with the most close ones: the largest clique takes too long to
+        # find, and this may miss it.
         kept: list[int] = []
         for each in np.argsort(-near.sum(1), kind="stable").tolist():
             if all(near[each, other] for other in kept):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limner.evaluate.audits.bias import Leaning
+from limner.evaluate.audits.bias import PromptBias
 from limner.evaluate.audits.memorisation import CLIQUE, CLOSE, Album, Audit
 from limner.html import (
     figure,
@@ -13,10 +13,10 @@ from limner.html import (
     histogram,
     intervals_plot,
     page,
-    pair,
     paragraph,
     sheet,
     table,
+    together,
 )
 
 PAIRS = 200  # of copies, at most
@@ -53,7 +53,7 @@ def render_memorisation(
 
     def beside(row: int, trained: int, how: str) -> str:
         note = f"{how}, l2 {result.distances[row]:.3f}" if how else ""
-        return pair(
+        return together(
             figure(drawn.shown[row], f"drawn: {drawn.names[row]}", note),
             figure(train.shown[trained], f"trained: {train.names[trained]}"),
         )
@@ -72,7 +72,7 @@ def render_memorisation(
         paragraph(
             f"{len(result.close)} drawings that are no copies lie within {CLOSE} of a training "
             "picture (root mean square difference of luminance in the worst of 16 tiles). Pictures "
-            "on plain grounds are often that close without being copies: look at them."
+            "on plain backgrounds are often that close without being copies: look at them."
         ),
         *(beside(row, int(result.nearest[row]), "near") for row in order[:NEAREST]),
         histogram(result.distances.tolist(), "tiled l2 to the nearest training picture", [CLOSE]),
@@ -91,7 +91,7 @@ def render_memorisation(
 
 
 def render_bias(
-    found: Sequence[Leaning],
+    found: Sequence[PromptBias],
     reference: Mapping[str, float],
     conditions: Sequence[tuple[str, str]],
     *,

@@ -36,9 +36,8 @@ def r_precision(
 ) -> Tensor:
     """Return for each picture (N,) whether its sentence is the nearest of up to `candidates`.
 
-    Xu 2018, arXiv 1711.10485, section 4.1, with R = 1: the others are drawn from the sentences of
-    other pictures that read otherwise. Ties are shared: 1/2 where two are nearest. Raises
-    UsageError for sets of other sizes, and where all sentences are one.
+    Xu 2018, arXiv 1711.10485, section 4.1, with R = 1. Raises UsageError for sets of other sizes,
+    and where all sentences are one.
     """
     _check(pictures, texts)
     if len(sentences) != len(texts) or len(set(sentences)) < 2:
@@ -51,9 +50,11 @@ def r_precision(
     found = []
     for row, sentence in enumerate(sentences):
         own = cosines[row, places[sentence]]
+        # The others are drawn from sentences that read otherwise: two pictures may have one.
         order = torch.randperm(len(rows), generator=generator)
         others = order[order != places[sentence]][: candidates - 1]
         rivals = cosines[row, others]
+        # Ties are shared: 1/2 where two are nearest.
         nearest = not bool((rivals > own).any())
         found.append(1 / (1 + int((rivals == own).sum())) if nearest else 0.0)
     return torch.tensor(found, dtype=torch.float64)

@@ -13,14 +13,14 @@ KERNEL_SUBSETS, KERNEL_LIMIT = 100, 1000  # of the kernel distance: draws, and p
 
 
 def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Return the Frechet distance of the Gaussians that fit two sets of features: FID.
+    """Return the Frechet distance of the Gaussians that fit two sets of features: FID, at least 0.
 
-    Heusel 2017, arXiv 1706.08500, equation 6:
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), at least 0. It is biased: of fewer pictures it is
-    larger, so only figures of equal numbers can be compared. Raises UsageError for fewer than two
-    rows or other widths, NonFiniteError for features that are not finite.
+    Heusel 2017, arXiv 1706.08500, equation 6. It is biased: of fewer pictures it is larger, so only
+    figures of equal numbers can be compared. Raises UsageError for fewer than two rows or other
+    widths, NonFiniteError for features that are not finite.
     """
     first, second = _pair(first, second)
+    # |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), without a root of a matrix:
     one, other = _root(first), _root(second)
     # With C = R^T R, the eigenvalues of C1 C2 are the squares of the singular values of R1 R2^T.
     shared = torch.linalg.svdvals(one @ other.T).sum()
@@ -38,13 +38,13 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Return the mean and standard deviation over subsets of the squared MMD: KID.
 
-    Binkowski 2018, arXiv 1801.01401, section 4: unbiased, with the kernel (x y / D + 1)^3; it can
-    be below 0. Subsets have `size` pictures of each set, by default half the smaller set and at
-    most 1,000. Raises UsageError for fewer than two rows or a size out of range, and as
-    `frechet_distance`.
+    Binkowski 2018, arXiv 1801.01401, section 4: unbiased, so that it can be below 0. Subsets have
+    `size` pictures of each set. Raises as `frechet_distance`, and UsageError for a size out of
+    range.
     """
     first, second = _pair(first, second)
     least = min(len(first), len(second))
+    # Half the smaller set at most: subsets then differ as much as whole sets would.
     size = size or max(2, min(KERNEL_LIMIT, least // 2))
     if not 2 <= size <= least or subsets < 1:
         raise UsageError(f"subsets have {size} pictures; expected 2 to {least}, and one subset")
@@ -71,25 +71,6 @@ def inception_score(probabilities: Tensor) -> float:
     return float(divergence.sum(1).mean().exp())
 
 
-def precision_recall(real: Tensor, drawn: Tensor, *, neighbours: int = 3) -> tuple[float, float]:
-    """Return which share of the drawn pictures looks real, and of the real ones could be drawn.
-
-    Kynkäänniemi 2019, arXiv 1904.06991, equation 1: a picture belongs to a set when it is within
-    the distance of some member to its k-th nearest neighbour. Raises UsageError where a set has
-    not more than `neighbours` pictures, and as `frechet_distance`.
-    """
-    return Neighbours(real, drawn).precision_recall(neighbours=neighbours)
-
-
-def density_coverage(real: Tensor, drawn: Tensor, *, neighbours: int = 5) -> tuple[float, float]:
-    """Return how densely drawn pictures lie among real ones, and which share of those has one near.
-
-    Naeem 2020, arXiv 2002.09797, equations 3 and 4: density is no share and can pass 1; neither is
-    thrown by single pictures that lie apart. Raises UsageError as `precision_recall`.
-    """
-    return Neighbours(real, drawn).density_coverage(neighbours=neighbours)
-
-
 class Neighbours:
     """The distances within and between two sets of features, kept to measure subsets of `drawn`."""
 
@@ -101,7 +82,12 @@ class Neighbours:
     def precision_recall(
         self, rows: Tensor | None = None, *, neighbours: int = 3
     ) -> tuple[float, float]:
-        """Return precision and recall of the drawn pictures `rows`, by default of all."""
+        """Return which share of drawn pictures looks real, and of real ones could be drawn.
+
+        Kynkäänniemi 2019, arXiv 1904.06991, equation 1: a picture belongs to a set when it is
+        within the distance of some member to its k-th nearest neighbour. `rows` are the drawn
+        pictures to use, by default all. UsageError where a set has not more than `neighbours`.
+        """
         across, drawn = self._of(rows)
         precision = (across <= _radii(self.real, neighbours)).any(1)
         recall = (across.T.contiguous() <= _radii(drawn, neighbours)).any(1)
@@ -110,7 +96,11 @@ class Neighbours:
     def density_coverage(
         self, rows: Tensor | None = None, *, neighbours: int = 5
     ) -> tuple[float, float]:
-        """Return density and coverage of the drawn pictures `rows`, by default of all."""
+        """Return how densely drawn pictures lie among real ones, and the share of those near one.
+
+        Naeem 2020, arXiv 2002.09797, equations 3 and 4: density is no share and can pass 1;
+        neither is thrown by single pictures that lie apart. Raises as `precision_recall`.
+        """
         across, _ = self._of(rows)
         radii = _radii(self.real, neighbours)
         density = (across <= radii).double().sum() / (neighbours * len(across))
@@ -133,14 +123,14 @@ def vendi_score(features: Tensor) -> float:
     if bool((lengths == 0).any()):
         raise UsageError("vendi_score needs features with a direction; one of the rows is zero")
     rows = rows / lengths
+    # X^T X of unit rows X has the eigenvalues of X X^T: the smaller one is taken.
     return vendi_of(rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows)
 
 
 def vendi_of(similarities: Tensor) -> float:
     """Return the exponential of the entropy of a matrix's eigenvalues, as shares of their sum.
 
-    `similarities` (N, N) are symmetric, 1 of each with itself (arXiv 2210.02410, definition 3.1);
-    X^T X of unit rows X has the eigenvalues of X X^T.
+    `similarities` (N, N) are symmetric, 1 of each with itself.
     """
     values = torch.linalg.eigvalsh(similarities).clamp_min(0)
     shares = values / values.sum()
@@ -167,6 +157,7 @@ def _radii(within: Tensor, neighbours: int) -> Tensor:
             f"{len(within)} pictures are too few for {neighbours} neighbours of each; "
             f"give at least {neighbours + 1}"
         )
+    # The nearest of all is the row itself.
     return within.kthvalue(neighbours + 1, dim=1).values
 
 

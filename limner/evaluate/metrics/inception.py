@@ -56,9 +56,11 @@ class Inception(nn.Module):
                 tensors = load_file(path)
             else:
                 tensors = torch.load(path, map_location="cpu", weights_only=True)
+            # 1. Other tensors of a file, such as a second classifier's, are left out.
             wanted = network.state_dict()
             counters = {name for name in wanted if name.endswith("num_batches_tracked")}
             tensors = {name: each for name, each in tensors.items() if name in wanted}
+            # 2. Counters of batches are in some files and not in others, and nothing reads them.
             missing = sorted(set(wanted) - counters - set(tensors))
             if missing:
                 raise KeyError(missing[0])
@@ -72,6 +74,7 @@ class Inception(nn.Module):
                 f"({shorten(' '.join(str(error).split()), 100)}); give a file with the names and "
                 "1,008 classes of pt_inception-2015-12-05"
             ) from error
+        # 3. It trains no more: norms go into their convolutions, once.
         network.eval().requires_grad_(False)
         for part in network.modules():
             if isinstance(part, Convolved):
@@ -85,9 +88,11 @@ class Inception(nn.Module):
     def _features(self, images: Tensor) -> Tensor:
         x = F.interpolate(images, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
         x = x.contiguous(memory_format=torch.channels_last)  # with fused norms, 1.6 times as fast
+        # The stem: 299 pixels to 35.
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
         x = F.max_pool2d(x, 3, stride=2)
         x = F.max_pool2d(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)), 3, stride=2)
+        # Eleven blocks side by side joined: 35, 17 and then 8 pixels.
         for name in self.mixed:
             x = self.get_submodule(name)(x)
         return x.mean((2, 3))
@@ -118,6 +123,7 @@ class Convolved(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, outputs, H', W')."""
+        # oneDNN takes the rectifier into the convolution, where this torch lets it.
         if isinstance(self.bn, nn.Identity) and x.device.type == "cpu" and packs():
             if self.packed is None:
                 self.packed = _packed(self.conv, x)
@@ -129,6 +135,7 @@ class Convolved(nn.Module):
 def packs() -> bool:
     """Return whether this torch can pack convolutions for oneDNN (private operators)."""
     conv, x = nn.Conv2d(3, 4, 1), torch.ones(1, 3, 4, 4)
+    # Private operators may be gone or changed in another torch: one is tried and compared.
     try:
         with torch.no_grad():
             found = _rectified(conv, _packed(conv, x), x)
@@ -154,20 +161,20 @@ def _rectified(conv: nn.Conv2d, packed: Tensor, x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Branches side by side, and one that pools; their channels are joined.
-
-    A branch of which the last two names end in "a" and "b" forks into both. Where nothing is
-    `pooled`, each branch ends with stride 2 and the maximum of what comes in joins as it is.
-    """
+    """Branches side by side, and one that pools; their channels are joined."""
 
     def __init__(
         self, inputs: int, branches: tuple[Branch, ...], *, pool: str = "mean", pooled: int = 0
     ) -> None:
         super().__init__()
+        # Where nothing is `pooled`, each branch ends with stride 2 and the maximum of what comes in
+        # joins as it is.
         self.halve, self.pool = pooled == 0, pool
         self.branches = [[name for name, *_ in branch] for branch in branches]
         for branch in branches:
             width = inputs
+            # A branch of which the last two names end in "a" and "b" forks into both: "a" passes on
+            # what came to it.
             for place, (name, outputs, kernel) in enumerate(branch):
                 stride = 2 if self.halve and place == len(branch) - 1 else 1
                 self.add_module(name, Convolved(width, outputs, kernel, stride=stride))
@@ -189,6 +196,7 @@ class Block(nn.Module):
             found.append(y)
         if self.halve:
             return torch.cat([*found, F.max_pool2d(x, 3, stride=2)], dim=1)
+        # The last block alone takes a maximum.
         if self.pool == "most":
             pooled = F.max_pool2d(x, 3, stride=1, padding=1)
         else:
@@ -197,28 +205,22 @@ class Block(nn.Module):
 
 
 def _blocks() -> dict[str, Block]:
+    one, three, row, column = (1, 1), (3, 3), (1, 7), (7, 1)
+    sixth = (
+        (("branch3x3", 384, three),),
+        _chain("branch3x3dbl", (64, one), (96, three), (96, three)),
+    )
+    seventh = (
+        _chain("branch3x3", (192, one), (320, three)),
+        _chain("branch7x7x3", (192, one), (192, row), (192, column), (192, three)),
+    )
+    small = ((192, 32), (256, 64), (288, 64))
+    wide = zip("bcde", (128, 160, 160, 192), strict=True)
     return {
-        "Mixed_5b": _small(192, 32),
-        "Mixed_5c": _small(256, 64),
-        "Mixed_5d": _small(288, 64),
-        "Mixed_6a": Block(
-            288,
-            (
-                (("branch3x3", 384, (3, 3)),),
-                _chain("branch3x3dbl", (64, (1, 1)), (96, (3, 3)), (96, (3, 3))),
-            ),
-        ),
-        "Mixed_6b": _wide(128),
-        "Mixed_6c": _wide(160),
-        "Mixed_6d": _wide(160),
-        "Mixed_6e": _wide(192),
-        "Mixed_7a": Block(
-            768,
-            (
-                _chain("branch3x3", (192, (1, 1)), (320, (3, 3))),
-                _chain("branch7x7x3", (192, (1, 1)), (192, (1, 7)), (192, (7, 1)), (192, (3, 3))),
-            ),
-        ),
+        **{f"Mixed_5{name}": _small(*each) for name, each in zip("bcd", small, strict=True)},
+        "Mixed_6a": Block(288, sixth),
+        **{f"Mixed_6{name}": _wide(between) for name, between in wide},
+        "Mixed_7a": Block(768, seventh),
         "Mixed_7b": _forked(1280, "mean"),
         "Mixed_7c": _forked(2048, "most"),
     }
@@ -248,18 +250,13 @@ def _wide(between: int) -> Block:
 
 
 def _forked(inputs: int, pool: str) -> Block:
+    one, row, column = (1, 1), (1, 3), (3, 1)
     branches: tuple[Branch, ...] = (
-        (("branch1x1", 320, (1, 1)),),
+        (("branch1x1", 320, one),),
+        (("branch3x3_1", 384, one), ("branch3x3_2a", 384, row), ("branch3x3_2b", 384, column)),
         (
-            ("branch3x3_1", 384, (1, 1)),
-            ("branch3x3_2a", 384, (1, 3)),
-            ("branch3x3_2b", 384, (3, 1)),
-        ),
-        (
-            ("branch3x3dbl_1", 448, (1, 1)),
-            ("branch3x3dbl_2", 384, (3, 3)),
-            ("branch3x3dbl_3a", 384, (1, 3)),
-            ("branch3x3dbl_3b", 384, (3, 1)),
+            *(("branch3x3dbl_1", 448, one), ("branch3x3dbl_2", 384, (3, 3))),
+            *(("branch3x3dbl_3a", 384, row), ("branch3x3dbl_3b", 384, column)),
         ),
     )
     return Block(inputs, branches, pool=pool, pooled=192)

@@ -14,27 +14,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.evaluate.metrics.figure import Figure
-from limner.evaluate.resampling import Estimate, bootstrap_mean
+from limner.evaluate.drawing import Watch, groups, quiet
+from limner.evaluate.resampling import Estimate, Metric, bootstrap_mean
 
 AT_ONCE = 32  # pictures in one pass, at most
 LOGITS = 2**26  # in one pass: 256 MiB in fp32
 
-Asked = tuple[Sequence[str], Tensor]  # prompts, and their true pictures (N, 3, H, W) in [-1, 1]
-Watch = Callable[[str, int, int], None]  # stage, pictures done, pictures in all
+PromptedPictures = tuple[
+    Sequence[str], Tensor
+]  # prompts, and their true pictures (N, 3, H, W) in [-1, 1]
 
 
 @dataclass(frozen=True)
-class TokenPrior:
-    """A prior to measure: `nats` of prompts and true pictures is the mean a code of each, (B,).
+class MeasuredPrior:
+    """A prior to measure."""
 
-    A picture has `codes` codes of `vocabulary` values; `of` says what the likelihood is of.
-    """
-
-    nats: Callable[[Sequence[str], Tensor], Tensor]
-    codes: int
-    vocabulary: int
-    of: str
+    nats: Callable[[Sequence[str], Tensor], Tensor]  # prompts, pictures -> mean a code of each (B,)
+    codes: int  # of a picture
+    vocabulary: int  # values that a code may have
+    of: str  # what the likelihood is of, in words
 
     @property
     def at_once(self) -> int:
@@ -44,10 +42,7 @@ class TokenPrior:
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Nats a code by set, each the mean over its pictures; `codes` a picture, `of` as TokenPrior.
-
-    Intervals are bootstrapped over pictures.
-    """
+    """Nats a code by set, each the mean over its pictures, bootstrapped over them."""
 
     of: str
     codes: int
@@ -66,11 +61,11 @@ class Likelihoods:
         found, scale = self.nats[name], self.codes / log(2)
         return Estimate(found.value * scale, found.low * scale, found.high * scale, found.n)
 
-    def figures(self, name: str) -> list[Figure]:
+    def metrics(self, name: str) -> list[Metric]:
         """Return both measures of a set as figures."""
         return [
-            Figure("NLL, nats a code", self.nats[name], "lower", f"true pictures: {self.of}"),
-            Figure("NLL, bits a picture", self.bits(name), "lower", f"{self.codes} codes each"),
+            Metric("NLL, nats a code", self.nats[name], "lower", f"true pictures: {self.of}"),
+            Metric("NLL, bits a picture", self.bits(name), "lower", f"{self.codes} codes each"),
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -83,10 +78,7 @@ class Likelihoods:
 
 
 def measure_prior(
-    prior: TokenPrior,
-    sets: Mapping[str, Asked],
-    *,
-    watch: Watch = lambda stage, done, total: None,
+    prior: MeasuredPrior, sets: Mapping[str, PromptedPictures], *, watch: Watch = quiet
 ) -> Likelihoods:
     """Return the negative log-likelihood of each set's true pictures, given their prompts."""
     return Likelihoods(
@@ -96,12 +88,10 @@ def measure_prior(
     )
 
 
-def _nats(prior: TokenPrior, name: str, asked: Asked, watch: Watch) -> Any:
+def _nats(prior: MeasuredPrior, name: str, asked: PromptedPictures, watch: Watch) -> Any:
     prompts, images = asked
-    parts = []
-    for first in range(0, len(prompts), prior.at_once):
-        watch(f"NLL of {name}", first, len(prompts))
-        group = slice(first, first + prior.at_once)
-        parts.append(prior.nats(prompts[group], images[group]).double().cpu())
-    watch(f"NLL of {name}", len(prompts), len(prompts))
+    parts = [
+        prior.nats(prompts[group], images[group]).double().cpu()
+        for group in groups(len(prompts), prior.at_once, watch, f"NLL of {name}")
+    ]
     return torch.cat(parts).numpy()

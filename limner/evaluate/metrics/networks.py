@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from limner import registry
 from limner.errors import CheckpointError, UsageError, did_you_mean, quote
+from limner.evaluate.drawing import BATCH, Watch, groups, quiet
 from limner.files import hub
 from limner.images import to_tensor
 
@@ -25,21 +26,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 NAMES = ("limner-clip", "inception")
-AT_ONCE = 32  # pictures in one pass
 OWN_SIZE = 64  # pixels at which limner's own features were trained
 
 
 @dataclass(frozen=True)
 class Network:
-    """A feature network: `see` turns pictures to features (B, D), the kind that FID compares.
-
-    `classify` turns features to probabilities (B, C); None where it knows no classes.
-    """
+    """A feature network; a metric is named with it."""
 
     name: str
     sha256: str
-    see: Callable[[Sequence[Image]], Tensor]
-    classify: Callable[[Tensor], Tensor] | None = None
+    see: Callable[[Sequence[Image]], Tensor]  # pictures to features (B, D), which FID compares
+    classify: Callable[[Tensor], Tensor] | None = None  # to probabilities (B, C), if it knows any
 
     @property
     def label(self) -> str:
@@ -52,17 +49,11 @@ class Network:
 
     @torch.inference_mode()
     def features(
-        self,
-        pictures: Sequence[Image],
-        watch: Callable[[int, int], None] = lambda done, total: None,
+        self, pictures: Sequence[Image], watch: Watch = quiet, stage: str = "features"
     ) -> Tensor:
         """Return features (N, D) of pictures of any size, in float32 on the CPU."""
-        parts = []
-        for first in range(0, len(pictures), AT_ONCE):
-            watch(first, len(pictures))
-            parts.append(self.see(pictures[first : first + AT_ONCE]).float().cpu())
-        watch(len(pictures), len(pictures))
-        return torch.cat(parts)
+        rows = groups(len(pictures), BATCH, watch, stage)
+        return torch.cat([self.see(pictures[group]).float().cpu() for group in rows])
 
     def to_json(self) -> dict[str, str]:
         """Return the name and the whole hash."""
@@ -70,12 +61,10 @@ class Network:
 
 
 def open_network(features: str, *, clip: Any = None, weights: Path | None = None) -> Network:
-    """Return the network that `features` names: limner-clip, inception, or a path.
+    """Return the network that `features` names: limner-clip (the `clip` given), inception, or a
+    path.
 
-    limner-clip is the CLIP given, `clip` being what `limner.load` returns; inception needs the file
-    of its `weights`; a path is the features.safetensors of a run of the task features, or its
-    folder; all else is a CLIP as `limner.load` names it. Raises UsageError, and CheckpointError for
-    damaged weights.
+    Raises UsageError, and CheckpointError for damaged weights.
     """
     if features != "inception" and weights is not None:
         raise UsageError("--weights is for --features inception; leave it out", param="weights")
@@ -85,6 +74,7 @@ def open_network(features: str, *, clip: Any = None, weights: Path | None = None
         if clip is None:
             raise UsageError("--features limner-clip needs a CLIP; give one with --clip")
         return clip_network(clip, "limner-clip")
+    # A path is that of a run of the task features, else all that `limner.load` knows is a CLIP.
     path = Path(features)
     if path.is_file() or (path / "features.safetensors").is_file():
         return _open_own(path if path.is_file() else path / "features.safetensors")

@@ -80,7 +80,7 @@ class Comparison:
         return found
 
 
-def compare(
+def compare_scores(
     first: Sequence[float] | Floats,
     second: Sequence[float] | Floats,
     kinds: Sequence[str],
@@ -90,8 +90,7 @@ def compare(
 ) -> Comparison:
     """Return how B's scores (N,) differ from A's on the same prompts, of which `kinds` are sorts.
 
-    The interval of all prompts is 99 %; those of K kinds hold together at 95 % (Bonferroni:
-    1 - 0.05 / K each). Raises UsageError for other lengths or fewer than LEAST prompts.
+    Raises UsageError for other lengths or fewer than LEAST prompts.
     """
     if not len(first) == len(second) == len(kinds) or len(first) < LEAST:
         raise UsageError(
@@ -102,11 +101,11 @@ def compare(
     sorts = list(dict.fromkeys(kinds))
     found = []
     if len(sorts) > 1:
+        # Intervals of K kinds hold together: 1 - 0.05 / K each (Bonferroni).
         level = 1 - (1 - OF_KINDS) / len(sorts)
         labels = np.array(kinds)
-        found = [
-            _difference(kind, a[labels == kind], b[labels == kind], level, seed) for kind in sorts
-        ]
+        rows = [(kind, labels == kind) for kind in sorts]
+        found = [_difference(kind, a[at], b[at], level, seed) for kind, at in rows]
     return Comparison(_difference("all", a, b, CONFIDENCE, seed), found, score)
 
 

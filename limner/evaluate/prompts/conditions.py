@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,20 +20,17 @@ class Reference:
 
     def to_json(self) -> dict[str, Any]:
         """Return the three fields."""
-        return {"place": self.place, "pictures": self.pictures, "sha256": self.sha256}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The model and how it was sampled, what judged it and against what, and the hardware.
-
-    `sampler` holds the values of the sampling; it is empty where nothing was drawn.
-    """
+    """The model and how it was sampled, what judged it and against what, and the hardware."""
 
     model: str
     model_hash: str
     hardware: str
-    sampler: Mapping[str, Any] = field(default_factory=dict)
+    sampler: Mapping[str, Any] = field(default_factory=dict)  # empty where nothing was drawn
     precision: str = "fp32"
     best_of: int = 1
     reference: Reference | None = None

@@ -1,4 +1,4 @@
-"""MAIN PATH of a measurement by prompts: prompts -> pictures -> features -> figures.
+"""MAIN PATH of a measurement by prompts: prompts -> pictures -> features -> metrics.
 
 A figure carries its network in its name and its interval beside it; the Conditions say the rest of
 what a number depends on.
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from limner.evaluate.drawing import BATCH, Draw, Watch, groups, quiet, seeds_of
 from limner.evaluate.metrics import distributions
 from limner.evaluate.metrics.agreement import clip_scores, r_precision
-from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.metrics.networks import Network
-from limner.evaluate.prompts.prompt_files import Asked
+from limner.evaluate.prompts.prompt_files import PromptItem
 from limner.evaluate.resampling import (
     LEAST,
     Estimate,
+    Metric,
     Z,
     bootstrap_mean,
     jackknife,
@@ -35,20 +36,14 @@ from limner.images import to_images
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH = 32
-SEEDS = 10_000_000  # between the seeds of two measurements: 10,000 prompts of 1,000 tries
-TRIES = 1000
 NEIGHBOURS_NEED = 6  # pictures of each set, for the five neighbours of density and coverage
-
-Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
-Watch = Callable[[str, int, int], None]  # stage, done, in all
 
 
 @dataclass(frozen=True)
-class Shown:
+class DrawnSample:
     """A picture and what was asked for; `score` is 100 times the cosine, None without a CLIP."""
 
-    asked: Asked
+    asked: PromptItem
     seed: int
     image: Image
     score: float | None = None
@@ -56,90 +51,61 @@ class Shown:
 
 @dataclass(frozen=True)
 class Measurement:
-    """All pictures in the order of their prompts, the figures, and CLIP scores by kind."""
+    """All pictures in the order of their prompts, the metrics, and CLIP scores by kind."""
 
-    shown: list[Shown]
-    figures: list[Figure]
+    shown: list[DrawnSample]
+    metrics: list[Metric]
     kinds: dict[str, Estimate]
     notes: tuple[str, ...] = ()
 
-    def by_score(self) -> list[Shown]:
+    def by_score(self) -> list[DrawnSample]:
         """Return the pictures with a score, the best first."""
         scored = [each for each in self.shown if each.score is not None]
         return sorted(scored, key=lambda each: -_rank(each.score))
 
 
-def seeds_of(count: int, seed: int, best_of: int) -> list[list[int]]:
-    """Return the seeds of each prompt's tries; no two prompts or measurements share any."""
-    return [
-        [seed * SEEDS + place * TRIES + attempt for attempt in range(best_of)]
-        for place in range(count)
-    ]
-
-
 def draw_prompts(
     draw: Draw,
-    asked: Sequence[Asked],
+    asked: Sequence[PromptItem],
     *,
     seed: int = 0,
     best_of: int = 1,
     clip: Any = None,
-    watch: Watch = lambda stage, done, total: None,
-) -> list[Shown]:
-    """Draw each prompt `best_of` times and keep what `clip` finds to fit best, with its score.
+    watch: Watch = quiet,
+) -> list[DrawnSample]:
+    """Draw each prompt `best_of` times and keep what fits best by `clip`, with its score.
 
-    Pictures are drawn BATCH at a time. Without a CLIP there is no score, and best_of must be 1.
+    Without a CLIP there is no score, and best_of must be 1.
     """
     tries = [
         (place, each)
         for place, seeds in enumerate(seeds_of(len(asked), seed, best_of))
         for each in seeds
     ]
-    kept: dict[int, Shown] = {}
-    for first in range(0, len(tries), BATCH):
-        watch("drawing", first, len(tries))
-        group = tries[first : first + BATCH]
+    # BATCH tries at a time, of whatever prompts: a prompt's tries may lie in two batches.
+    kept: dict[int, DrawnSample] = {}
+    for part in groups(len(tries), BATCH, watch, "drawing"):
+        group = tries[part]
         texts = [asked[place].text for place, _ in group]
         images = to_images(draw(texts, [each for _, each in group]))
         scores = _scores(clip, images, texts)
         for (place, each), image, score in zip(group, images, scores, strict=True):
             before = kept.get(place)
             if before is None or _rank(score) > _rank(before.score):
-                kept[place] = Shown(asked[place], each, image, score)
-    watch("drawing", len(tries), len(tries))
+                kept[place] = DrawnSample(asked[place], each, image, score)
     return [kept[place] for place in range(len(asked))]
 
 
-def choose_best(draw: Draw, clip: Any, best_of: int) -> Draw:
-    """Return how to draw each prompt `best_of` times and keep what `clip` finds to fit best.
-
-    The tries of a seed have seeds of their own, which other seeds of a measurement do not.
-    """
-    if best_of == 1:
-        return draw
-
-    def drawing(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        kept = []
-        for prompt, seed in zip(prompts, seeds, strict=True):
-            tries = [seed * TRIES + attempt for attempt in range(best_of)]
-            images = draw([prompt] * best_of, tries)
-            cosines = clip.compare(to_images(images), [prompt])[:, 0]
-            kept.append(images[int(cosines.argmax())])
-        return torch.stack(kept)
-
-    return drawing
-
-
 def measure(
-    shown: Sequence[Shown],
+    shown: Sequence[DrawnSample],
     *,
     network: Network | None = None,
     clip: Network | None = None,
     texts: Tensor | None = None,
     reference: Tensor | None = None,
-    watch: Watch = lambda stage, done, total: None,
-) -> tuple[list[Figure], dict[str, Estimate]]:
-    """Return the figures that can be had, and the CLIP score by kind of prompt.
+    watch: Watch = quiet,
+) -> tuple[list[Metric], dict[str, Estimate]]:
+    """Return the metrics that can be had, and the CLIP score by kind of prompt.
 
     `clip` and `texts` (N, D), the sentences' vectors, give CLIP score and R-precision; `network`
     gives the Vendi score and, where it knows classes, the Inception Score; with `reference`, the
@@ -147,50 +113,45 @@ def measure(
     """
     if len(shown) < LEAST:
         raise too_few(len(shown))
-    figures: list[Figure] = []
+    metrics: list[Metric] = []
     kinds: dict[str, Estimate] = {}
     pictures = [each.image for each in shown]
     seen: dict[str, Tensor] = {}
+    # 1. How well pictures fit their prompts.
     if clip is not None and texts is not None:
-        seen[clip.sha256] = clip.features(pictures, lambda *at: watch("features", *at))
-        figures += _agreement(seen[clip.sha256], texts, shown, clip)
+        seen[clip.sha256] = clip.features(pictures, watch)
+        metrics += _agreement(seen[clip.sha256], texts, shown, clip)
         kinds = _by_kind(clip_scores(seen[clip.sha256], texts), shown)
+    # 2. How varied they are; a network that is the CLIP has seen them already.
     if network is not None:
         features = seen.get(network.sha256)
         if features is None:
-            features = network.features(pictures, lambda *at: watch("features", *at))
-        figures += variety(features, network)
+            features = network.features(pictures, watch)
+        metrics += variety(features, network)
+        # 3. How far they are from real pictures.
         if reference is not None:
-            figures += distances(features, reference, network)
-    return figures, kinds
+            metrics += distances(features, reference, network)
+    return metrics, kinds
 
 
-def variety(features: Tensor, network: Network) -> list[Figure]:
+def variety(features: Tensor, network: Network) -> list[Metric]:
     """Return the Vendi score and, of a network that knows classes, the Inception Score."""
-    count = len(features)
-    found = [
-        Figure(
-            network.title("Vendi score"),
-            jackknife(lambda rows: distributions.vendi_score(features[rows]), count),
-            "higher",
-            "how many quite different pictures the set is worth",
-        )
-    ]
+
+    def metric(name: str, statistic: Callable[[Tensor], float], rows: Tensor, about: str) -> Metric:
+        estimate = jackknife(lambda kept: statistic(rows[kept]), len(rows))
+        return Metric(network.title(name), estimate, "higher", about)
+
+    worth = "how many quite different pictures the set is worth"
+    found = [metric("Vendi score", distributions.vendi_score, features, worth)]
     if network.classify is not None:
         with torch.inference_mode():
             shares = network.classify(features)
-        found.append(
-            Figure(
-                network.title("Inception Score"),
-                jackknife(lambda rows: distributions.inception_score(shares[rows]), count),
-                "higher",
-                "sure and varied classes, over all pictures at once",
-            )
-        )
+        about = "sure and varied classes, over all pictures at once"
+        found.append(metric("Inception Score", distributions.inception_score, shares, about))
     return found
 
 
-def distances(features: Tensor, reference: Tensor, network: Network) -> list[Figure]:
+def distances(features: Tensor, reference: Tensor, network: Network) -> list[Metric]:
     """Return FID, KID and, of enough pictures, precision, recall, density and coverage."""
     count = len(features)
 
@@ -201,8 +162,8 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
         return distributions.frechet_distance(drawn, reference)
 
     found = [
-        Figure(network.title("FID"), estimate(frechet), "lower", "distance of fitted Gaussians"),
-        Figure(
+        Metric(network.title("FID"), estimate(frechet), "lower", "distance of fitted Gaussians"),
+        Metric(
             network.title("KID"),
             _kernel_distance(features, reference),
             "lower",
@@ -225,42 +186,40 @@ def distances(features: Tensor, reference: Tensor, network: Network) -> list[Fig
         ("coverage", _widened(coverage, real), "real pictures with a drawn one near"),
         ("density", density, "how densely drawn ones lie among real; can pass 1"),
     )
-    return [*found, *(Figure(network.title(name), value, "higher", about)
+    return [*found, *(Metric(network.title(name), value, "higher", about)
                       for name, value, about in shares)]  # fmt: skip
 
 
 def _kernel_distance(features: Tensor, reference: Tensor) -> Estimate:
-    """Return KID; its subsets are halves, which spread as the whole does, where both have two."""
+    """Return KID with its interval."""
     kernel, spread = distributions.kernel_distance(features, reference)
+    # Its subsets are halves, which spread as the whole does, where both sets have two.
     half = Z * spread if min(len(features), len(reference)) >= 4 else math.inf
     return Estimate(kernel, kernel - half, kernel + half, len(features))
 
 
 def _widened(share: Estimate, judged: int) -> Estimate:
-    """Return the share with the wider of its own interval and Wilson's for `judged` pictures.
-
-    A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
-    """
+    """Return the share with the wider of its own interval and Wilson's for `judged` pictures."""
+    # A share of 0 or 1 stays what it is when pictures are left out, and would look certain.
     low, high = wilson(round(share.value * judged), judged)
-    return Estimate(
-        share.value, max(0.0, min(low, share.low)), min(1.0, max(high, share.high)), share.n
-    )
+    low, high = max(0.0, min(low, share.low)), min(1.0, max(high, share.high))
+    return Estimate(share.value, low, high, share.n)
 
 
 def _agreement(
-    pictures: Tensor, texts: Tensor, shown: Sequence[Shown], clip: Network
-) -> list[Figure]:
+    pictures: Tensor, texts: Tensor, shown: Sequence[DrawnSample], clip: Network
+) -> list[Metric]:
     sentences = [each.asked.text for each in shown]
     scores = bootstrap_mean(clip_scores(pictures, texts).numpy())
-    found = [Figure(clip.title("CLIP score"), scores, "higher", "100 x cosine, not below 0")]
+    found = [Metric(clip.title("CLIP score"), scores, "higher", "100 x cosine, not below 0")]
     if len(set(sentences)) > 1:
         right = share_of(r_precision(pictures, texts, sentences).numpy())
         about = f"own sentence nearest of {min(100, len(set(sentences)))}"
-        found.append(Figure(clip.title("R-precision"), right, "higher", about))
+        found.append(Metric(clip.title("R-precision"), right, "higher", about))
     return found
 
 
-def _by_kind(scores: Tensor, shown: Sequence[Shown]) -> dict[str, Estimate]:
+def _by_kind(scores: Tensor, shown: Sequence[DrawnSample]) -> dict[str, Estimate]:
     kinds = list(dict.fromkeys(each.asked.kind for each in shown))
     return {
         kind: bootstrap_mean(

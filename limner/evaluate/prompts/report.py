@@ -1,20 +1,11 @@
-"""The report of a measurement by prompts: figures, kinds, plots, best and worst, a sheet."""
+"""The report of a measurement by prompts: metrics, kinds, plots, best and worst, a sheet."""
 
 from __future__ import annotations
 
 from limner.evaluate.prompts.conditions import Conditions
-from limner.evaluate.prompts.prompted import Measurement, Shown
+from limner.evaluate.prompts.prompted import DrawnSample, Measurement
 from limner.evaluate.resampling import Estimate
-from limner.html import (
-    figure,
-    heading,
-    histogram,
-    intervals_plot,
-    page,
-    paragraph,
-    sheet,
-    table,
-)
+from limner.html import figure, heading, histogram, intervals_plot, page, paragraph, sheet, table
 
 EXTREMES = 8  # of the best and of the worst
 SHEET = 96  # pictures on the contact sheet, at most
@@ -29,11 +20,11 @@ def render_measurement(result: Measurement, conditions: Conditions, title: str) 
     parts = [
         table((), conditions.rows()),
         *(paragraph(f"Note: {each}") for each in result.notes),
-        heading("Figures"),
+        heading("Metrics"),
         table(
-            ("figure", "value", "95 % interval", "pictures", "better", "what it says"),
+            ("metric", "value", "95 % interval", "pictures", "better", "what it says"),
             [(each.name, *_parts(each.estimate), each.better, each.about)
-             for each in result.figures],
+             for each in result.metrics],
         ),
         paragraph(
             "Intervals of means are bootstrapped over prompts (Student's t of fewer than ten), "
@@ -64,6 +55,6 @@ def _parts(estimate: Estimate) -> tuple[str, str, int]:
     return f"{estimate.value:.4g}", estimate.interval(), estimate.n
 
 
-def _figure(shown: Shown) -> str:
+def _figure(shown: DrawnSample) -> str:
     score = "" if shown.score is None else f"{shown.score:.2f}, "
     return figure(shown.image, shown.asked.text, f"{score}seed {shown.seed}")

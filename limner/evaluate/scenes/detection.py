@@ -1,6 +1,6 @@
-"""Reading a picture: the scene that explains it best, found by analysis by synthesis.
+"""Detections a picture: the scene that explains it best, found by analysis by synthesis.
 
-No trained judge: grounds, sprites, colours and places form a closed set, so every one is tried.
+No trained judge: backgrounds, sprites, colours and places form a closed set, so every one is tried.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -24,23 +25,19 @@ from limner.evaluate.scenes.matching import PAINTS, SLOTS, sprite_bank
 FAIR = 0.1  # an object is there when its gain reaches this share of what a perfect one gains
 MISSING = 0.5  # share of that perfect gain which a place without its object costs a hypothesis
 BATCH = 128
-_GROUNDS = 3  # likely grounds that are tried in full
-_NEAR = 1.5  # a ground is likely when its error is below this many times the least
-_TOLERANCE = 0.1  # differences well above this are taken for an object in front of the ground
+_LIKELY = 3  # likely backgrounds that are tried in full
+_NEAR = 1.5  # a background is likely when its error is below this many times the least
+_TOLERANCE = 0.1  # differences well above this are taken for an object in front of the background
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a picture shows: a ground and no, one or two things.
-
-    `relation` says how the first of two things stands to the second; `explained` in [0, 1] is the
-    share of the difference from the bare ground that the things account for.
-    """
+class Detections:
+    """What a picture shows: a background and no, one or two things."""
 
     background: str
     things: tuple[Thing, ...] = ()
-    relation: str | None = None
-    explained: float = 0.0
+    relation: str | None = None  # of the first of two things to the second
+    explained: float = 0.0  # share of the difference from the bare background, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class _Hypothesis:
     relation: str | None = None
 
 
-class Reader:
+class SceneDetector:
     """Reads pictures; those over 64 pixels wide are averaged down to 64 first.
 
     Raises DataError without the font.
@@ -61,7 +58,7 @@ class Reader:
     def __init__(self, font: str | None = None, size: int = UNIT) -> None:
         self.bank = sprite_bank(find_font(font), min(size, UNIT))
 
-    def read(self, images: Tensor) -> list[Reading]:
+    def detect(self, images: Tensor) -> list[Detections]:
         """Return what each of the images (N, 3, H, H) in [-1, 1] shows.
 
         Raises UsageError for other shapes and for pictures smaller than the bank's size.
@@ -74,46 +71,51 @@ class Reader:
             raise UsageError(
                 f"pictures are {images.shape[-1]} pixels wide; expected {self.bank.size} or more"
             )
-        return [reading for part in images.split(BATCH) for reading in self._read(part)]
+        return [each for part in images.split(BATCH) for each in self._detect(part)]
 
     @torch.inference_mode()
-    def _read(self, images: Tensor) -> list[Reading]:
+    def _detect(self, images: Tensor) -> list[Detections]:
         pictures = (images.float().clamp(-1, 1) + 1) / 2
         pictures = F.interpolate(pictures, size=(self.bank.size,) * 2, mode="area")
-        owners, grounds = self.find_grounds(pictures)
-        gains = self.bank.gains(pictures[owners], grounds)
-        differences = (pictures[owners] - self.bank.grounds[grounds]).square().sum((1, 2, 3))
-        found: list[tuple[float, Reading]] = [(math.inf, Reading(""))] * len(pictures)
-        for index, (owner, ground) in enumerate(
-            zip(owners.tolist(), grounds.tolist(), strict=True)
-        ):
-            best = _explain(gains[index], self.bank.energies[ground])
+        # 1. Some likely backgrounds of each picture; the rest works on (picture, background).
+        owners, chosen = self.find_backgrounds(pictures)
+        # 2. How much each sprite in each place explains.
+        gains = self.bank.gains(pictures[owners], chosen)
+        differences = (pictures[owners] - self.bank.backgrounds[chosen]).square().sum((1, 2, 3))
+        found: list[tuple[float, Detections]] = [(math.inf, Detections(""))] * len(pictures)
+        pairs = zip(owners.tolist(), chosen.tolist(), strict=True)
+        for index, (owner, background) in enumerate(pairs):
+            # 3. The best scene on this background, and what it leaves unexplained.
+            best = _explain(gains[index], self.bank.energies[background])
             difference = float(differences[index])
             error = difference - best.total
+            # 4. Of a picture's backgrounds the one that leaves the least.
             if error < found[owner][0]:
                 explained = min(max(best.total / max(difference, 1e-6), 0.0), 1.0)
-                reading = Reading(BACKGROUNDS[ground], best.things, best.relation, explained)
-                found[owner] = (error, reading)
-        return [reading for _, reading in found]
+                seen = Detections(BACKGROUNDS[background], best.things, best.relation, explained)
+                found[owner] = (error, seen)
+        return [each for _, each in found]
 
-    def find_grounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the likely grounds of pictures (N, 3, size, size) in [0, 1].
+    def find_backgrounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the likely backgrounds of pictures (N, 3, size, size) in [0, 1].
 
-        Two tensors (M,) int64, M from N to 3 N: which picture, and a ground it may stand on. The
-        error of a pixel saturates, since objects cover a part of the ground.
+        Two tensors (M,) int64, M from N to 3 N: which picture, and a background it may have.
         """
         errors = []
-        for ground in self.bank.grounds:
-            square = (pictures - ground).square().mean(1)
+        for background in self.bank.backgrounds:
+            square = (pictures - background).square().mean(1)
+            # The error of a pixel saturates, since objects cover a part of the background.
             errors.append((square / (square + _TOLERANCE**2)).mean((1, 2)))
-        best = torch.stack(errors, dim=1).topk(_GROUNDS, dim=1, largest=False)
+        best = torch.stack(errors, dim=1).topk(_LIKELY, dim=1, largest=False)
         owners, ranks = (best.values <= best.values[:, :1] * _NEAR + 1e-3).nonzero(as_tuple=True)
         return owners, best.indices[owners, ranks]
 
 
 def _explain(gains: Tensor, energies: Tensor) -> _Hypothesis:
     """Choose the layout with the greatest total gain; both tensors are (slots, nouns, paints)."""
+    # A thing that is not where a layout has one costs a part of what it would have gained.
     costs = torch.maximum(gains, -MISSING * energies)
+    # What gains little is noise, or a part of another thing.
     there = gains >= FAIR * energies
     hypotheses = [
         *_single_hypotheses(gains, there),
@@ -144,18 +146,14 @@ def _group_hypotheses(costs: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
 def _pair_hypotheses(costs: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
     for relation, places in PAIR.items():
         slots = [SLOTS.index(place) for place in places]
+        # The two best nouns of each place are enough: at worst both places like the same one best.
         top = costs[slots].amax(-1).topk(2, dim=1)  # the two things are never the same noun
-        options = [
-            (
-                float(top.values[0, i] + top.values[1, j]),
-                int(top.indices[0, i]),
-                int(top.indices[1, j]),
-            )
-            for i in range(2)
-            for j in range(2)
-            if top.indices[0, i] != top.indices[1, j]
-        ]
-        total, *chosen = max(options)
+        (one, other), (first, second) = top.values, top.indices.tolist()
+        total, *chosen = max(
+            (float(one[i] + other[j]), first[i], second[j])
+            for i, j in product(range(2), repeat=2)
+            if first[i] != second[j]
+        )
         flat = [
             noun * len(PAINTS) + int(costs[slot, noun].argmax())
             for slot, noun in zip(slots, chosen, strict=True)

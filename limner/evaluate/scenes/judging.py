@@ -9,7 +9,7 @@ from limner.data.scenes.graph import COUNTS, RELATIONS, Graph, Thing
 from limner.data.scenes.nouns import noun_index
 from limner.data.scenes.sprites import COLOURS
 from limner.evaluate.resampling import Score
-from limner.evaluate.scenes.detection import Reading
+from limner.evaluate.scenes.detection import Detections
 
 ASPECTS = ("object", "colour", "background", "count", "relation")
 DETAILS = ("object_in_counts", "colour_in_counts", "object_in_pairs", "colour_in_pairs")
@@ -17,10 +17,10 @@ DETAILS = ("object_in_counts", "colour_in_counts", "object_in_pairs", "colour_in
 Judgements = Mapping[str, tuple[bool, ...]]
 
 
-def judge(asked: Graph, shown: Reading) -> Judgements:
+def judge(asked: Graph, shown: Detections) -> Judgements:
     """Return the judgements of one picture by aspect; an aspect the scene does not have is absent.
 
-    - `background`: the ground shown is the one asked, of all scenes.
+    - `background`: the background shown is the one asked, of all scenes.
     - `object`: of single objects: one kind of thing is shown and it is the noun asked, whatever
       its number and size. In counts it is called `object_in_counts`.
     - `colour`: of single objects asked for in a colour (`colour_in_counts` in counts): one kind of
@@ -65,7 +65,7 @@ def tally(judgements: Iterable[Judgements]) -> dict[str, Score]:
 
 
 def chance() -> dict[str, Score]:
-    """Return what guessing among all nouns, colours, grounds, counts and relations would score."""
+    """Return the accuracy of a random guess among all nouns, colours, backgrounds, and so on."""
     noun, colour = 1 / len(noun_index()), 1 / len(COLOURS)
     pair = 2 * noun
     shares = {
@@ -82,7 +82,7 @@ def chance() -> dict[str, Score]:
     return {aspect: Score.computed(share) for aspect, share in shares.items()}
 
 
-def _judge_pair(asked: Graph, shown: Reading) -> dict[str, tuple[bool, ...]]:
+def _judge_pair(asked: Graph, shown: Detections) -> dict[str, tuple[bool, ...]]:
     seen = {thing.noun: thing for thing in shown.things}
     found = {"object_in_pairs": tuple(thing.noun in seen for thing in asked.things)}
     coloured = [thing for thing in asked.things if thing.colour is not None]

@@ -1,7 +1,7 @@
-"""Matching: how much better each sprite explains each place of a picture than bare ground does.
+"""Matching: how much better a sprite explains a place of a picture than the bare background.
 
-For a picture x, a ground g and a sprite with premultiplied colour p and opacity a, the composite is
-p + (1 - a) g. With r = x - g and d = p - a g the squared error falls by the gain
+For a picture x, a background g and a sprite with premultiplied colour p and opacity a, the
+composite is p + (1 - a) g. With r = x - g and d = p - a g the squared error falls by the gain
 
     |x - g|^2 - |x - composite|^2 = 2 <r, d> - <d, d>
 
@@ -58,6 +58,7 @@ class Planes:
 
     def squares(self) -> Tensor:
         """Return <sprite, sprite> as (nouns, paints)."""
+        # |base + c tint|^2, written out: no sprite is painted.
         goals = _goals()
         mixed = (self.base * self.tint[:, None]).sum((2, 3)) @ goals.T
         tinted = self.tint.square().sum((1, 2))[:, None] * goals.square().sum(1)
@@ -81,11 +82,11 @@ def sprite_bank(font: str, size: int) -> SpriteBank:
 
 
 class SpriteBank:
-    """All sprites at all sides of a picture `size` wide, and all grounds with their energies.
+    """All sprites at all sides of a picture `size` wide, and all backgrounds with their energies.
 
-    `grounds` (G, 3, size, size) in [0, 1] in the order of BACKGROUNDS; `energies` (G, slots, nouns,
-    paints) is <d, d>: how much of the picture a sprite changes. It holds the plain style alone.
-    Raises DataError when the font can't be opened.
+    `backgrounds` (G, 3, size, size) in [0, 1] in the order of BACKGROUNDS; `energies` (G, slots,
+    nouns, paints) is <d, d>: how much of the picture a sprite changes. It holds the plain style
+    alone. Raises DataError when the font can't be opened.
     """
 
     def __init__(self, font: str, size: int = UNIT) -> None:
@@ -93,28 +94,29 @@ class SpriteBank:
         self.slots = [tuple(each * size // UNIT for each in slot) for slot in SLOTS]
         self.planes = _build_planes(font, sorted({side for *_, side in self.slots}))
         pixels = np.stack([background(key, size) for key in BACKGROUNDS])
-        self.grounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
+        self.backgrounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
         self.energies = torch.stack([self._energy(slot) for slot in range(len(SLOTS))], dim=1)
 
-    def gains(self, pictures: Tensor, grounds: Tensor) -> Tensor:
+    def gains(self, pictures: Tensor, backgrounds: Tensor) -> Tensor:
         """Return gains (N, slots, nouns, paints) for pictures (N, 3, size, size) in [0, 1].
 
-        `grounds` (N,) int64 says which ground each picture stands on. A gain is a sum of squared
+        `backgrounds` (N,) int64 says which one each picture has. A gain is a sum of squared
         differences over the slot's pixels and channels.
         """
-        ground = self.grounds[grounds]
+        ground = self.backgrounds[backgrounds]
         found = []
         for slot in range(len(SLOTS)):
             below = self._window(ground, slot)
             rest = self._window(pictures, slot) - below
             planes = self.planes[rest.shape[-1]]
+            # <r, a g>: what the sprite hides of the background.
             hidden = (rest * below).sum(1).flatten(1) @ planes.alpha.flatten(1).T
             products = planes.products(rest) - hidden[..., None]
-            found.append(2 * products - self.energies[grounds, slot])
+            found.append(2 * products - self.energies[backgrounds, slot])
         return torch.stack(found, dim=1)
 
     def _energy(self, slot: int) -> Tensor:
-        below = self._window(self.grounds, slot)
+        below = self._window(self.backgrounds, slot)
         planes = self.planes[below.shape[-1]]
         covered = planes.covered()
         through = below.square().sum(1).flatten(1) @ covered.alpha.flatten(1).T
@@ -151,6 +153,7 @@ def _build_planes(font: str, sides: list[int]) -> dict[int, Planes]:
 def _split(rgb: Tensor, alpha: Tensor) -> tuple[Tensor, ...]:
     natural, dark, light = rgb
     low, high = (torch.tensor(COLOURS[key])[:, None, None] / 255 for key in ("black", "white"))
+    # Black and white differ by the tint alone, so that two drawings give it.
     tint = ((light - dark) / (high - low)).mean(0)
     return natural, dark - low * tint, tint, alpha
 

@@ -31,18 +31,23 @@ class Prompt:
 def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
     """Return `count` prompts of a split: 20 % counts, 20 % pairs, the rest single objects.
 
-    Half of the single objects are coloured. In "held_out" every one is, in a colour the object
-    never has in training; its counts are held-out (object, count) pairs and its pairs held-out
-    relations. The same arguments give the same prompts. UsageError for a count out of range.
+    Half of the single objects are coloured; in "held_out" every scene has a combination that is
+    never trained. The same arguments give the same prompts. UsageError for a count out of range.
     """
     check_count(count)
-    open_places = _quotas(count, split == "held_out")
+    held_out = split == "held_out"
+    counts = pairs = count // 5
+    singles = count - counts - pairs
+    coloured = singles if held_out else singles // 2
+    open_places = {"natural": singles - coloured, "coloured": coloured}
+    open_places |= {"count": counts, "pair": pairs}
     prompts = []
     for index in count_up():
         rng = scene_rng(split, index, seed, LEVEL)
         graph = sample_graph(split, rng, LEVEL)
         kind = kind_of(graph)
-        if not open_places[kind] or not _is_wanted(graph, kind, split):
+        # Scenes are drawn until each kind has its number: chance would leave some kinds few.
+        if not open_places[kind] or (held_out and _NEW[kind] not in new_combinations(graph)):
             continue
         open_places[kind] -= 1
         prompts.append(Prompt(graph, _tell(graph, "en", rng), _tell(graph, "zh", rng)))
@@ -52,7 +57,7 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScorePlan:
     """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
 
     Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
@@ -90,17 +95,11 @@ def shuffle(prompts: Sequence[Prompt]) -> list[Prompt]:
         places.setdefault(kind_of(prompt.graph), []).append(index)
     moved = list(prompts)
     for indices in places.values():
+        # By half a turn, so that no prompt of a kind keeps its place.
         half = len(indices) // 2
         for place, source in zip(indices, indices[half:] + indices[:half], strict=True):
             moved[place] = prompts[source]
     return moved
-
-
-def _quotas(count: int, held_out: bool) -> dict[str, int]:
-    counts = pairs = count // 5
-    singles = count - counts - pairs
-    coloured = singles if held_out else singles // 2
-    return {"natural": singles - coloured, "coloured": coloured, "count": counts, "pair": pairs}
 
 
 def kind_of(graph: Graph) -> str:
@@ -110,16 +109,12 @@ def kind_of(graph: Graph) -> str:
     return "coloured" if graph.things[0].colour else "natural"
 
 
-def _is_wanted(graph: Graph, kind: str, split: str) -> bool:
-    return split != "held_out" or _NEW[kind] in new_combinations(graph)
-
-
 def _tell(graph: Graph, language: str, rng: random.Random) -> str:
     """Return a caption that names the background: one that another background would change."""
     other = replace(graph, background=BACKGROUNDS[graph.background == BACKGROUNDS[0]])
-    twin = random.Random()
+    again = random.Random()
     while True:
-        twin.setstate(rng.getstate())
+        again.setstate(rng.getstate())
         text = caption(graph, language, rng)
-        if caption(other, language, twin) != text:
+        if caption(other, language, again) != text:
             return text

@@ -1,7 +1,7 @@
-"""What a CLIP knows of scenes: retrieval, swapped twins and zero-shot objects, in both languages.
+"""What a CLIP knows of scenes: retrieval, exchanged colours, zero-shot objects.
 
 Every trial is made of held-out combinations, which training never shows; all are pure functions of
-the settings. Numbers are shares of right answers, 0 to 1.
+the settings. Numbers are accuracies, 0 to 1.
 """
 
 import random
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limner.data.batches.batches import graph_at, to_tensor
+from limner.data.batches.batches import graph_at, pixels_to_tensor
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import COLOURLESS, Graph, is_held_out_colour
 from limner.data.scenes.hard_negatives import swap_colours
@@ -50,7 +50,7 @@ class Trials:
         )
 
 
-def judge(clip: Any, trials: Trials) -> dict[str, float]:
+def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
     """Return how often a CLIP pipeline is right, by kind of trial and language.
 
     `retrieval_*`: a caption finds its picture among up to AMONG different ones; `twins_*`: a
@@ -58,6 +58,7 @@ def judge(clip: Any, trials: Trials) -> dict[str, float]:
     noun among all nouns, without a caption.
     """
     found = {f"retrieval_{NAMES[language]}": 0.0 for language in LANGUAGES}
+    # 1. A caption among the pictures of its group.
     for group in trials.retrieval:
         pictures = _see(clip, group)
         for language in LANGUAGES:
@@ -67,6 +68,7 @@ def judge(clip: Any, trials: Trials) -> dict[str, float]:
     for name in found:
         found[name] /= len(trials.retrieval)
     pictures = _see(clip, trials.pairs)
+    # 2. A picture's caption against the same with colours exchanged.
     wrong = [swapped for graph in trials.pairs if (swapped := swap_colours(graph))]
     for language in LANGUAGES:
         true, false = (
@@ -75,6 +77,7 @@ def judge(clip: Any, trials: Trials) -> dict[str, float]:
         )
         found[f"twins_{NAMES[language]}"] = float((true > false).float().mean())
     pictures = _see(clip, trials.objects)
+    # 3. A noun among all nouns, without a caption.
     wanted = torch.tensor([noun_index()[graph.things[0].noun] for graph in trials.objects])
     for language in LANGUAGES:
         names = [noun.singular if language == "en" else noun.chinese for noun in nouns()]
@@ -86,12 +89,12 @@ def judge(clip: Any, trials: Trials) -> dict[str, float]:
 def _see(clip: Any, graphs: tuple[Graph, ...]) -> Tensor:
     font = find_font()
     pictures = np.stack([render(graph, clip.size, font=font) for graph in graphs])
-    vectors: Tensor = clip.encode_images(to_tensor(pictures))
+    vectors: Tensor = clip.encode_images(pixels_to_tensor(pictures))
     return vectors
 
 
 def _captions(graphs: Sequence[Graph], language: str) -> list[str]:
-    # The same choices for a graph and its twin: only what differs is told otherwise.
+    # The same choices for a graph and its hard negative: their captions differ in one thing.
     return [
         caption(graph, language, random.Random(f"{language}/{number}"))
         for number, graph in enumerate(graphs)
@@ -108,10 +111,9 @@ def _different(seed: int, level: int) -> Iterator[Graph]:
 
 
 def _pairs(seed: int) -> Iterator[Graph]:
-    """Yield pairs in two told colours, one of them held out for its object."""
+    """Yield pairs in two colours that captions name, one of them held out for its object."""
     for index in count():
         graph = graph_at("held_out", index, seed, 5)
-        if swap_colours(graph) and any(
-            is_held_out_colour(thing.noun, thing.colour) for thing in graph.things
-        ):
+        new = (is_held_out_colour(thing.noun, thing.colour) for thing in graph.things)
+        if swap_colours(graph) and any(new):
             yield graph

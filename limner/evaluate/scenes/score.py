@@ -22,44 +22,40 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from limner.data.batches.batches import to_bytes
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import render
-from limner.evaluate.metrics.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
-from limner.evaluate.metrics.pictures import psnr, ssim
-from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
+from limner.evaluate.drawing import BATCH, Draw, Vary, Watch, groups, quiet
+from limner.evaluate.metrics.codec import psnr, reconstruct, reconstruction_distance, ssim
+from limner.evaluate.metrics.likelihood import (
+    Likelihoods,
+    MeasuredPrior,
+    PromptedPictures,
+    measure_prior,
+)
 from limner.evaluate.resampling import Score
-from limner.evaluate.scenes.detection import Reader, Reading
+from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
-from limner.evaluate.scenes.prompts import MOST, SETS, Plan, Prompt, collect_prompts, shuffle
+from limner.evaluate.scenes.prompts import MOST, SETS, Prompt, ScorePlan, collect_prompts, shuffle
 from limner.images import to_images, to_tensor
 from limner.types import Codec
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from limner.evaluate.metrics.figure import Figure
     from limner.evaluate.metrics.networks import Network
+    from limner.evaluate.resampling import Metric
 
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
-BATCH = 32
-
-Vary = Callable[[Sequence["Image"], Sequence[int]], Tensor]  # pictures, seeds -> as Draw
-Draw = Callable[[Sequence[str], Sequence[int]], Tensor]  # prompts, seeds -> (B, 3, H, W) in [-1, 1]
-Watch = Callable[[str, int, int], None]  # set, pictures done, pictures in all
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture, what was asked for, what it shows, and whether that is right.
-
-    `image` is (3, H, W) uint8.
-    """
+    """One picture, what was asked for, what it shows, and whether that is right."""
 
     prompt: str
     asked: Graph
-    shown: Reading
+    shown: Detections
     judgements: Judgements
-    image: Tensor
+    image: Tensor  # (3, H, W) uint8
 
     @property
     def share(self) -> float:
@@ -70,19 +66,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class SceneScores:
-    """Every answer by set, and the codec's `psnr` in dB and `ssim`, None where not measured.
-
-    `differs` is how far pixels of `varied` are from their pictures, the mean of absolute
-    differences in [0, 1]; `rfid` how far features are through the codec, and `likelihoods` how
-    unlikely the prior finds the true pictures of what was drawn, each None where not measured.
-    """
+    """Every answer by set, and what was measured beside; None where it was not."""
 
     answers: dict[str, list[Answer]]
-    codec: dict[str, float] | None
+    codec: dict[str, float] | None  # `psnr` in dB and `ssim`
     seed: int
-    differs: float | None = None
-    rfid: Figure | None = None
-    likelihoods: Likelihoods | None = None
+    differs: float | None = None  # of pixels of `varied` from their pictures, mean absolute, 0 to 1
+    rfid: Metric | None = None  # how far features are through the codec
+    likelihoods: Likelihoods | None = None  # of the true pictures of what was drawn, by the prior
 
     @property
     def scores(self) -> dict[str, dict[str, Score]]:
@@ -110,30 +101,31 @@ class SceneScores:
 
 def score_scenes(
     draw: Draw,
-    plan: Plan,
+    plan: ScorePlan,
     *,
     codec: Codec | None = None,
     vary: Vary | None = None,
-    prior: TokenPrior | None = None,
+    prior: MeasuredPrior | None = None,
     network: Network | None = None,
     font: str | None = None,
-    watch: Watch = lambda name, done, total: None,
+    watch: Watch = quiet,
 ) -> SceneScores:
-    """Draw the plan's prompts with `draw`, read the pictures and score them.
+    """Draw the plan's prompts with `draw`, detect what the pictures show, and score them.
 
     Without a codec there is no set `codec`, without `vary` no set `varied`, without `prior` no
-    likelihood, without `network` no rFID. Picture i of a set is drawn with the seed
-    plan.seed * 10000 + i. Raises UsageError, and DataError without the font.
+    likelihood, without `network` no rFID. Raises UsageError, and DataError without the font.
     """
     scenes = _Scenes(plan, font)
     seen = scenes.seen
-    scorer = _Scorer(draw, plan, Reader(font, plan.size), watch)
+    scorer = _Scorer(draw, plan, SceneDetector(font, plan.size), watch)
     drawn = [name for name in DRAWN if name in plan.sets]
     wanted = ["seen", *drawn] if "shuffled" in plan.sets else drawn
+    # 1. What is drawn of prompts; `shuffled` judges the drawings of `seen` anew.
     answers = {name: scorer.drawn(name, scenes.prompts(name)) for name in dict.fromkeys(wanted)}
     quality: dict[str, float] | None = None
     differs: float | None = None
-    rfid: Figure | None = None
+    rfid: Metric | None = None
+    # 2. True pictures, as they are, through the codec, and varied: what can be reached.
     if {"ceiling", "codec", "varied"} & set(plan.sets):
         answers["ceiling"] = scorer.judged(seen, scenes.truth)
         if codec is not None and "codec" in plan.sets:
@@ -150,6 +142,7 @@ def score_scenes(
             varied = scorer.varied(scenes.truth, vary)
             answers["varied"] = scorer.judged(seen, varied)
             differs = float((varied - scenes.truth).abs().mean()) / 2
+    # 3. The floor, and how likely the prior finds true pictures.
     if "shuffled" in plan.sets:
         answers["shuffled"] = _rejudge(answers["seen"], shuffle(seen))
     likelihoods = None
@@ -171,7 +164,7 @@ def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -
 class _Scenes:
     """The prompts of a plan and their true pictures, made when they are first asked for."""
 
-    plan: Plan
+    plan: ScorePlan
     font: str | None
 
     @cached_property
@@ -189,7 +182,7 @@ class _Scenes:
     def prompts(self, name: str) -> list[Prompt]:
         return self.held_out if name == "held_out" else self.seen
 
-    def asked(self, name: str) -> Asked:
+    def asked(self, name: str) -> PromptedPictures:
         prompts = self.prompts(name)
         pictures = self._pictures(prompts) if name == "held_out" else self.truth
         return _texts(name, prompts), pictures
@@ -201,8 +194,8 @@ class _Scenes:
 @dataclass(frozen=True)
 class _Scorer:
     draw: Draw
-    plan: Plan
-    reader: Reader
+    plan: ScorePlan
+    detector: SceneDetector
     watch: Watch
 
     def drawn(self, name: str, prompts: list[Prompt]) -> list[Answer]:
@@ -214,23 +207,18 @@ class _Scorer:
 
     def _all(self, name: str, asked: Sequence[Any], draw: Callable[..., Tensor]) -> Tensor:
         seeds = [self.plan.seed * MOST + index for index in range(len(asked))]
-        parts = []
-        for first in range(0, len(asked), BATCH):
-            self.watch(name, first, len(asked))
-            group = slice(first, first + BATCH)
-            parts.append(draw(asked[group], seeds[group]).float().clamp(-1, 1))
-        self.watch(name, len(asked), len(asked))
-        return torch.cat(parts)
+        parts = groups(len(asked), BATCH, self.watch, name)
+        return torch.cat([draw(asked[at], seeds[at]).float().clamp(-1, 1) for at in parts])
 
     def judged(
         self, prompts: list[Prompt], images: Tensor, texts: list[str] | None = None
     ) -> list[Answer]:
         texts = texts or [prompt.english for prompt in prompts]
-        pixels = images.add(1).mul(127.5).round().to(torch.uint8)
+        pixels = to_bytes(images)
         return [
             Answer(text, prompt.graph, shown, judge(prompt.graph, shown), image)
             for text, prompt, shown, image in zip(
-                texts, prompts, self.reader.read(images), pixels, strict=True
+                texts, prompts, self.detector.detect(images), pixels, strict=True
             )
         ]
 
@@ -240,12 +228,8 @@ def _texts(name: str, prompts: list[Prompt]) -> list[str]:
 
 
 def _rejudge(answers: list[Answer], others: list[Prompt]) -> list[Answer]:
-    return [
-        replace(
-            each,
-            prompt=other.english,
-            asked=other.graph,
-            judgements=judge(other.graph, each.shown),
-        )
-        for each, other in zip(answers, others, strict=True)
-    ]
+    found = []
+    for each, other in zip(answers, others, strict=True):
+        marks = judge(other.graph, each.shown)
+        found.append(replace(each, prompt=other.english, asked=other.graph, judgements=marks))
+    return found

@@ -16,7 +16,7 @@ from limner.data.batches.batches import picture_batch, stream
 from limner.data.batches.pairs import PairBatch, PairBatches, PairSettings
 from limner.data.scenes.words import scene_words
 from limner.errors import ConfigError
-from limner.evaluate.scenes.retrieval import Trials, judge
+from limner.evaluate.scenes.retrieval import Trials, clip_accuracy
 from limner.nn.ranks import gathered_to_learn, share_here
 from limner.pipelines.clip import ClipPipeline
 from limner.train.clip.naming import Question, questions, shown_in
@@ -126,7 +126,7 @@ class ClipStep:
         self.clip.eval()
         try:
             with precision(self.config):
-                return judge(self.pipeline, self._trials)
+                return clip_accuracy(self.pipeline, self._trials)
         finally:
             self.clip.train(training)
 

@@ -16,8 +16,7 @@ from limner.codecs import create_autoencoder
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.errors import shorten
-from limner.evaluate.metrics.codes import code_use
-from limner.evaluate.metrics.pictures import WINDOW, psnr, ssim
+from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
 from limner.train.config.run import CodecTraining, TrainConfig

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from limner.codecs.features import FeatureNetwork
-from limner.data.batches.batches import graph_at, stream, to_tensor
+from limner.data.batches.batches import graph_at, pixels_to_tensor, stream
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import COLOURS, find_font
@@ -43,7 +43,7 @@ class LabelledScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
             pictures.append(render(graph, SIZE, font=self.font))
             objects.append(noun_index()[thing.noun])
             colours.append(COLOUR_NAMES.index(thing.colour or thing.entry.colour))
-        return to_tensor(np.stack(pictures)), torch.tensor(objects), torch.tensor(colours)
+        return pixels_to_tensor(np.stack(pictures)), torch.tensor(objects), torch.tensor(colours)
 
 
 class FeaturesStep:

@@ -7,15 +7,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from limner.data.batches.batches import stream
+from limner.data.batches.batches import stream, to_floats
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.batches.picture_store import (
-    MEMORY_LIMIT,
-    Bad,
-    ShelfBatches,
-    generator_of,
-    to_floats,
-)
+from limner.data.batches.picture_store import MEMORY_LIMIT, Bad, StoreBatches, generator_of
 from limner.data.batches.tokens import ScenePictures
 from limner.data.scenes.words import scene_words
 from limner.text.tokenizer import Tokenizer
@@ -129,8 +123,8 @@ class OwnPairs(OwnPictures):
         self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
         self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
         augment = self.config.augment
-        pictures = ShelfBatches(self.train, loop.batch, self.config.data.seed, augment)
-        pairs = _ShelfPairs(pictures, tokenizer, self.config.text_length)
+        pictures = StoreBatches(self.train, loop.batch, self.config.data.seed, augment)
+        pairs = _StorePairs(pictures, tokenizer, self.config.text_length)
         for images, ids, bad in stream(pairs, range(step * critic, loop.steps * critic), workers):
             self._note(self.train, self.first, bad)
             yield images, ids
@@ -149,21 +143,21 @@ class OwnPairs(OwnPictures):
         return [sample.captions[0] for sample in self.held.samples[: len(SAMPLE_PROMPTS)]]
 
 
-class _ShelfPairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
-    """A shelf's batches with ids (1, B, T): a pure function of the step."""
+class _StorePairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
+    """A store's batches with ids (1, B, T): a pure function of the step."""
 
-    def __init__(self, pictures: ShelfBatches, tokenizer: Tokenizer, text_length: int) -> None:
+    def __init__(self, pictures: StoreBatches, tokenizer: Tokenizer, text_length: int) -> None:
         self.pictures, self.tokenizer, self.text_length = pictures, tokenizer, text_length
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, list[Bad]]:
-        rows, shelf = self.pictures.rows(step), self.pictures.shelf
+        rows, store = self.pictures.rows(step), self.pictures.store
         images, bad = self.pictures[step]
         lost = {row for row, _ in bad}
         if lost:  # another picture stands in for each, with its own captions
-            _, rows, _ = shelf.read(rows)
+            _, rows, _ = store.read(rows)
         random = generator_of("captions", self.pictures.seed, step)
         chosen = torch.rand(len(rows), generator=random).tolist()
-        every = [shelf.samples[row].captions for row in rows]
+        every = [store.samples[row].captions for row in rows]
         sentences = [
             texts[int(share * len(texts))] for texts, share in zip(every, chosen, strict=True)
         ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.evaluate.metrics.distributions import frechet_distance, precision_recall, vendi_score
+from limner.evaluate.metrics.distributions import Neighbours, frechet_distance, vendi_score
 from limner.train.optimizer import Average
 
 LEAST_VARIETY = 0.3  # of the true pictures' Vendi score
@@ -33,7 +33,7 @@ def measures(real: Tensor, drawn: Tensor) -> dict[str, float]:
     centre = real.mean(0)
     # A column that all share: pictures that are all the centre have a direction then.
     real, drawn = (F.pad(each - centre, (0, 1), value=1e-3) for each in (real, drawn))
-    recall = precision_recall(real, drawn, neighbours=NEIGHBOURS)[1]
+    recall = Neighbours(real, drawn).precision_recall(neighbours=NEIGHBOURS)[1]
     vendi = vendi_score(drawn)
     return {
         "distance": frechet_distance(real, drawn),

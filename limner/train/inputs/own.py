@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from limner.data.batches.encoded import is_encoded, read_manifest
-from limner.data.sources.base import BAD_SAMPLES, Losses, json_lines
-from limner.data.sources.keep import keep_only
-from limner.data.sources.opening import Source, open_source
-from limner.data.sources.split import split
+from limner.data.sources.base import BAD_SAMPLES, Losses, Source, json_lines
+from limner.data.sources.keep import keep_only, split
+from limner.data.sources.opening import open_source
 from limner.errors import CheckpointError, ConfigError, DataError, quote
 from limner.files.atomic import write_atomically
 from limner.nn.ranks import share_here

@@ -5,18 +5,16 @@ from typing import Protocol
 
 from torch import Tensor
 
-from limner.data.batches.batches import PictureBatches, picture_batch, stream
+from limner.data.batches.batches import PictureBatches, picture_batch, stream, to_floats
 from limner.data.batches.picture_store import (
     MEMORY_LIMIT,
     Bad,
-    Shelf,
-    ShelfBatches,
+    PictureStore,
+    StoreBatches,
     note_bad,
-    open_shelf,
-    to_floats,
+    open_picture_store,
 )
-from limner.data.sources.base import IndexedSource
-from limner.data.sources.opening import Source
+from limner.data.sources.base import IndexedSource, Source
 from limner.nn.ranks import share_here
 from limner.train.codec.naming import NamedScenes
 from limner.train.config.run import TrainConfig
@@ -91,14 +89,14 @@ class OwnPictures:
         self.config, self.data = config, data
         self.first, *others = [source for source in data.sources if source is not None]
         self.validation = others[0] if others else self.first
-        whole = open_shelf(self.first, size)
+        whole = open_picture_store(self.first, size)
         whole.hold(config.data.workers, MEMORY_LIMIT)
         contents = whole.contents()
         train, held = data.split([each.key for each in whole.samples], contents)
         self.made_of = data.made_of
         self.train, self.held = whole.part(train), whole.part(held)
         if others:
-            self.held = open_shelf(self.validation, size)
+            self.held = open_picture_store(self.validation, size)
             self.held.hold(config.data.workers, MEMORY_LIMIT)
             if whole.pixels is not None and self.held.pixels is not None:
                 data.compare(contents, self.held.contents())
@@ -113,7 +111,7 @@ class OwnPictures:
         self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
         batch = min(loop.batch, len(self.train))
         seed, augment = self.config.data.seed, self.config.augment
-        dataset = ShelfBatches(self.train, batch, seed, augment, share_here())
+        dataset = StoreBatches(self.train, batch, seed, augment, share_here())
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 
     def held_out(self, count: int) -> Iterator[Tensor]:
@@ -129,10 +127,10 @@ class OwnPictures:
             self._note(self.train, self.first, bad)
             yield images
 
-    def _note(self, shelf: Shelf, source: Source, bad: list[Bad]) -> None:
+    def _note(self, store: PictureStore, source: Source, bad: list[Bad]) -> None:
         """List pictures that could not be read; DataError when more than 1 % of a source is bad."""
         before = len(source.losses)
-        note_bad(source.losses, shelf, bad)
+        note_bad(source.losses, store, bad)
         if len(source.losses) == before:
             return
         self.data.list_bad()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.data.batches.tokens import Codes
-from limner.evaluate.audits.memorisation import Album, audit
+from limner.evaluate.audits.memorisation import Album, audit_memorisation
 from limner.images import to_images
 
 MOST = 1000  # training pictures that samples are compared with: the time grows with both
@@ -35,7 +35,7 @@ class Memory:
         drawn = Album()
         for number, image in enumerate(to_images(samples), 1):
             drawn.add(str(number), image)
-        found = sorted({copy.drawn for copy in audit(drawn, self.album).copies})
+        found = sorted({copy.drawn for copy in audit_memorisation(drawn, self.album).copies})
         if not found:
             return []
         which = ", ".join(drawn.names[each] for each in found)

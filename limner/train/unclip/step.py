@@ -19,7 +19,7 @@ from limner.data.batches.pairs import PairBatches, PairSettings
 from limner.data.scenes.words import scene_words
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
-from limner.evaluate.metrics.pictures import psnr
+from limner.evaluate.metrics.codec import psnr
 from limner.pipelines.families import latent_shape
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from limner.data.batches.batches import PictureBatches, graph_at, picture_batch, stream, to_tensor
+from limner.data.batches.batches import (
+    PictureBatches,
+    graph_at,
+    picture_batch,
+    pixels_to_tensor,
+    stream,
+)
 from limner.data.scenes.scene import scene
 
 pytestmark = pytest.mark.usefixtures("font_found")
@@ -25,7 +31,7 @@ def batches(jitter: int = 0) -> PictureBatches:
 
 def test_bytes_become_numbers_around_zero() -> None:
     pixels = np.array([[[0, 127, 255]]], np.uint8)
-    tensor = to_tensor(pixels)
+    tensor = pixels_to_tensor(pixels)
     assert tensor.shape == (3, 1, 1)
     assert torch.allclose(tensor.flatten(), torch.tensor([-1, -1 / 255, 1]))
 
@@ -35,7 +41,7 @@ def test_a_batch_is_the_scenes_of_its_indices() -> None:
     assert batch.shape == (4, 3, 32, 32) and batch.dtype == torch.float32
     for row, index in enumerate(range(7, 11)):
         made = scene("validation", index, seed=2, size=32)
-        assert torch.equal(batch[row], to_tensor(made.image))
+        assert torch.equal(batch[row], pixels_to_tensor(made.image))
         assert graph_at("validation", index, 2) == made.graph
 
 

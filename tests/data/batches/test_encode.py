@@ -12,6 +12,7 @@ import torch
 from limner.codecs import create_codec
 from limner.data.batches import encode as encoding
 from limner.data.batches.augment import AugmentConfig
+from limner.data.batches.batches import to_floats
 from limner.data.batches.encode import EncodeConfig, encode
 from limner.data.batches.encoded import (
     Encoded,
@@ -20,8 +21,9 @@ from limner.data.batches.encoded import (
     read_encoded,
     read_manifest,
 )
-from limner.data.batches.picture_store import fitted, to_floats
-from limner.data.sources.opening import open_source, read_pictures
+from limner.data.batches.picture_store import fitted
+from limner.data.sources.base import read_pictures
+from limner.data.sources.opening import open_source
 from limner.errors import ConfigError, DataError, UsageError
 from limner.nn.devices import bf16_where_fast
 from limner.text.tokenizer import Tokenizer

@@ -78,7 +78,7 @@ def test_a_batch_stands_on_so_many_backgrounds(
     assert len(set.union(*groups)) > 1 or backgrounds == 1
 
 
-def test_a_twin_is_told_in_the_words_of_its_caption() -> None:
+def test_a_hard_negative_is_told_in_the_words_of_its_caption() -> None:
     settings = PairSettings(16, 200, level=5)
     captions = PairBatches(60, TOKENIZER, settings)[0].captions
     right, wrong = ([TOKENIZER.decode(row.tolist()) for row in rows] for rows in captions)

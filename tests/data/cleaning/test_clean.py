@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from limner.data.cleaning.clean import CleanConfig, clean, fit_picture, normalise_caption
-from limner.data.sources.opening import Sample, open_source
+from limner.data.sources.base import Sample
+from limner.data.sources.opening import open_source
 from limner.errors import ConfigError, DataError, UsageError
 from tests.data.source_files import encoded, picture, write_image_folder, write_pairs
 

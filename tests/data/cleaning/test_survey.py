@@ -8,10 +8,10 @@ from limner.data.cleaning.survey import (
     SHEET,
     Survey,
     caption_report,
+    extent,
     extra_pictures,
     language_of,
     size_report,
-    spread,
 )
 from limner.data.sources.opening import open_source
 from tests.data.source_files import write_image_folder
@@ -47,7 +47,7 @@ def test_sizes_are_counted() -> None:
     report = size_report([(10, 20), (10, 20), (30, 5)])
     assert report["width"] == {"least": 10, "median": 10, "most": 30}
     assert report["commonest"][0] == {"width": 10, "height": 20, "pictures": 2}
-    assert spread([]) == {"least": 0, "median": 0, "most": 0}
+    assert extent([]) == {"least": 0, "median": 0, "most": 0}
 
 
 @pytest.mark.parametrize("count", [1, SHEET, 2 * SHEET + 5])

@@ -16,7 +16,7 @@ from limner.data.copies.copies import (
     group,
 )
 from limner.data.copies.hashes import thumbnail
-from limner.data.copies.registration import compare, fit
+from limner.data.copies.registration import correlate, fit
 from limner.data.copies.views import look_up, places, similar, window, windows
 from tests.data.source_files import picture
 
@@ -152,10 +152,10 @@ def test_the_fit_finds_where_a_piece_lies() -> None:
     start = np.stack([window(0.92)] * 2)
     found = fit(wholes, pieces, start)
     assert np.abs(found - truth).max() < 0.01
-    correlation, worst = compare(wholes, pieces, found)
+    correlation, worst = correlate(wholes, pieces, found)
     assert correlation.min() > 0.98 and worst.max() < 0.05
     others = pieces[::-1].copy()
-    correlation, worst = compare(wholes, others, fit(wholes, others, start))
+    correlation, worst = correlate(wholes, others, fit(wholes, others, start))
     assert correlation.max() < 0.9 and worst.min() > 0.5
 
 

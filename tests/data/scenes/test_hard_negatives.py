@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from limner.data.batches.batches import graph_at
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import COLOURLESS, Graph, Thing, new_combinations
-from limner.data.scenes.hard_negatives import swap_colours, twin
+from limner.data.scenes.hard_negatives import hard_negative, swap_colours
 from limner.data.scenes.nouns import nouns
 
 PAIR = Graph((Thing("cat", "red"), Thing("dog", "blue")), "snow", "left")
@@ -43,10 +43,10 @@ def change(before: Graph, after: Graph) -> str:
 
 @given(index=st.integers(0, 10**6), level=st.integers(1, 5), seed=st.integers(0, 10**6))
 @settings(max_examples=200, deadline=None)
-def test_a_twin_differs_in_one_thing_that_shows(index: int, level: int, seed: int) -> None:
+def test_a_hard_negative_differs_in_one_thing_that_shows(index: int, level: int, seed: int) -> None:
     graph = graph_at("train", index, level=level)
-    other = twin(graph, random.Random(seed))
-    assert other == twin(graph, random.Random(seed))
+    other = hard_negative(graph, random.Random(seed))
+    assert other == hard_negative(graph, random.Random(seed))
     kind = change(graph, other)
     assert new_combinations(other) == ()
     if kind == "colour":
@@ -58,10 +58,11 @@ def test_a_twin_differs_in_one_thing_that_shows(index: int, level: int, seed: in
         assert len(set(told)) == 2
 
 
-def test_every_kind_of_twin_comes_up() -> None:
+def test_every_kind_of_hard_negative_comes_up() -> None:
     graphs = [graph_at("train", index, level=5) for index in range(400)]
     kinds = Counter(
-        change(graph, twin(graph, random.Random(number))) for number, graph in enumerate(graphs)
+        change(graph, hard_negative(graph, random.Random(number)))
+        for number, graph in enumerate(graphs)
     )
     assert set(kinds) == {"places", "colours", "noun", "colour", "count"}
     assert min(kinds.values()) >= 10
@@ -80,5 +81,5 @@ def test_colours_are_exchanged_only_where_both_are_told_and_differ() -> None:
 @pytest.mark.parametrize("style", COLOURLESS)
 def test_where_no_colour_shows_another_object_stands(style: str) -> None:
     graph = Graph((Thing("cat"),), "snow", style=style)
-    names = {twin(graph, random.Random(seed)).things[0].noun for seed in range(5)}
+    names = {hard_negative(graph, random.Random(seed)).things[0].noun for seed in range(5)}
     assert "cat" not in names and names <= {noun.singular for noun in nouns()}

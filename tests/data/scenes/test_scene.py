@@ -63,6 +63,23 @@ def test_two_processes_make_the_same_scenes(emoji_font: Path) -> None:
     assert len(answers) == 1
 
 
+def test_fifty_scenes_are_what_they_always_were(emoji_font: Path) -> None:
+    """Models were trained on these very words and pixels; another font paints others."""
+    words, pixels = hashlib.sha256(), hashlib.sha256()
+    for index in range(50):
+        split, size = SPLITS[index % 3], (64, 128, 32)[index % 3]
+        made = scene(
+            split, index, seed=index % 7, level=1 + index % 5, size=size,
+            font=str(emoji_font),
+        )  # fmt: skip
+        said = (made.english, made.chinese, made.graph.to_json(), made.boxes)
+        words.update(repr(said).encode())
+        pixels.update(made.image.tobytes())
+    assert words.hexdigest()[:16] == "013a2712f2a91af7"
+    font = hashlib.sha256(emoji_font.read_bytes()).hexdigest()
+    assert font[:16] != "e5899ed38b8ed83e" or pixels.hexdigest()[:16] == "4721e1e323f1fe88"
+
+
 def test_the_order_of_calls_changes_nothing(emoji_font: Path) -> None:
     font = str(emoji_font)
     first = scene("train", 5, font=font)

@@ -9,7 +9,7 @@ from PIL import ImageFont
 
 from limner.data.scenes import sprites
 from limner.data.scenes.nouns import Noun, nouns
-from limner.data.scenes.sprites import COLOURS, EMOJI_STYLE, STYLES, find_font, recolour, sprite
+from limner.data.scenes.sprites import COLOURS, EMOJI_STYLE, STYLES, find_font, sprite
 from limner.errors import DataError
 
 SAMPLE = [
@@ -92,7 +92,7 @@ def test_recolour_keeps_alpha_and_shading() -> None:
     picture = np.zeros((8, 8, 4), np.float32)
     picture[..., 3] = np.linspace(0, 1, 64).reshape(8, 8)
     picture[..., 0] = np.linspace(0.4, 1, 8)[None]
-    painted = recolour(picture, COLOURS["blue"])
+    painted = sprites._paint(sprites._shading(picture), COLOURS["blue"])
     assert np.array_equal(painted[..., 3], picture[..., 3])
     light = painted[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32)
     assert (np.diff(light, axis=1) > 0).all()
@@ -103,7 +103,7 @@ def test_recolour_leaves_another_hue_alone() -> None:
     picture = np.ones((10, 10, 4), np.float32)
     picture[:8, :, :3] = (0.9, 0.1, 0.1)
     picture[8:, :, :3] = (0.1, 0.8, 0.1)
-    painted = recolour(picture, COLOURS["purple"])
+    painted = sprites._paint(sprites._shading(picture), COLOURS["purple"])
     assert np.allclose(painted[8:], picture[8:])
     assert np.allclose(painted[:8, :, :3] * 255, COLOURS["purple"], atol=2)
 

@@ -4,11 +4,19 @@ from typing import Any
 
 import pytest
 
+from limner.data.scenes.captions import COLOURS_ZH
 from limner.data.sources.caption_text import (
     captions_of,
     check_captions,
+    colour_words,
     decode_caption_file,
     first_text,
+    is_caption,
+    is_picture,
+    looks_like_caption,
+    mentions_colours,
+    mentions_sides,
+    twice,
 )
 from limner.errors import DataError
 
@@ -82,3 +90,86 @@ def test_one_of_several_caption_files_is_read_and_the_others_told() -> None:
     assert list(found.values()) == [["a.caption", "a.text"]]
     with pytest.raises(DataError, match=r"2 caption files; keep one of 'e.txt', 'e.TXT'"):
         first_text(["e.txt", "e.TXT"], found)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("text", "caption", "captions", "Texts", " Caption ", "text_zh", "caption_en"),
+        *("TEXT_ZH_CN", "text-zh-hans", "caption_eng", "captions_pt_br", "text_english"),
+    ],
+)
+def test_captions_by_exact_names_and_languages(name: str) -> None:
+    assert is_caption(name) and not looks_like_caption(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("caption_id", "caption_source", "caption_similarity", "caption_len", "text_length"),
+        *("text_no", "caption_en_len", "text1", "blip_caption", "label", "Title", "prompt"),
+    ],
+)
+def test_what_only_looks_like_a_caption_is_told(name: str) -> None:
+    assert looks_like_caption(name) and not is_caption(name)
+
+
+@pytest.mark.parametrize("name", ["texture", "context", "captioned", "width", "url", "file_name"])
+def test_other_columns_are_nobodys_concern(name: str) -> None:
+    assert not looks_like_caption(name) and not is_caption(name)
+
+
+def test_columns_of_one_name() -> None:
+    assert is_picture("File_Name ") and not is_picture("picture")
+    assert twice(["file_name", "text", "Text "]) == "text"
+    assert twice(["file_name", "text", "width", "width"]) is None
+
+
+@pytest.mark.parametrize(
+    ("caption", "told"),
+    [
+        ("a cat to the left of a dog", True),
+        ("the RIGHTMOST door", True),
+        ("a left-handed guitar", True),
+        ("a wheel turning counterclockwise", True),
+        ("一只猫在狗的左边", True),
+        ("右侧的門", True),
+        ("a leftover pie", False),
+        ("a bright day", False),
+        ("an upright piano", False),
+        ("一只猫", False),
+        ("桌上的东西", False),  # a thing, not east and west
+        ("东边的房子", True),
+    ],
+)
+def test_captions_that_tell_sides(caption: str, told: bool) -> None:
+    assert mentions_sides(["a picture", caption]) is told
+
+
+@pytest.mark.parametrize(
+    ("caption", "told"),
+    [
+        ("a red apple", True),
+        ("Reddish leaves", True),
+        ("a golden ring", True),
+        ("grey sky", True),
+        ("一个红苹果", True),
+        ("灰色的天空", True),
+        ("a bored cat", False),
+        ("a tanned man on a greenhouse roof", False),
+        ("一只猫", False),
+    ],
+)
+def test_captions_that_tell_colours(caption: str, told: bool) -> None:
+    assert mentions_colours([caption]) is told
+
+
+def test_every_colour_of_the_scenes_is_known() -> None:
+    for english, chinese in COLOURS_ZH.items():
+        assert mentions_colours([f"a {english} cat"]) and mentions_colours([f"一只{chinese}猫"])
+
+
+def test_colours_are_told_by_their_words() -> None:
+    assert colour_words(["a Red cup", "a red cup on grey"]) == {"red": 2, "grey": 1}
+    assert colour_words(["一只红色的杯子"])["红"] == 1
+    assert not colour_words(["a cup"])

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from limner.data.sources.base import read_pictures
 from limner.data.sources.hub import DatasetsSource, open_hub
-from limner.data.sources.opening import open_source, read_pictures
+from limner.data.sources.opening import open_source
 from limner.errors import DataError, MissingExtraError
 from tests.data.source_files import encoded, picture
 

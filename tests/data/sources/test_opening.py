@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from limner.data.sources.base import Losses, fingerprint
-from limner.data.sources.opening import KINDS, IndexedSource, open_source, read_pictures
+from limner.data.sources.base import IndexedSource, Losses, fingerprint, read_pictures
+from limner.data.sources.opening import KINDS, open_source
 from limner.errors import DataError, UsageError
 from tests.data.source_files import (
     encoded,

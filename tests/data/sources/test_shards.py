@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from limner.data.sources.opening import IndexedSource, open_source
+from limner.data.sources.base import IndexedSource
+from limner.data.sources.opening import open_source
 from limner.data.sources.shards import PART
 from limner.errors import DataError
 from tests.data.source_files import encoded, picture, shard_members, write_tar

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from limner.data.sources.opening import open_source, read_pictures
+from limner.data.sources.base import read_pictures
+from limner.data.sources.opening import open_source
 from limner.errors import DataError
 from tests.data.source_files import write_image_folder, write_pairs, write_pictures
 

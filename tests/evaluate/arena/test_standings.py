@@ -11,7 +11,7 @@ from limner.evaluate.arena.standings import (
     Vote,
     bradley_terry,
     fit_strengths,
-    judge,
+    standing_of,
     strengths_covariance,
     win_table,
 )
@@ -68,7 +68,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 def test_votes_are_counted_by_model_and_not_by_side() -> None:
     votes = [Vote(0, 1, "left"), Vote(1, 0, "right"), Vote(1, 0, "left")]
     votes += [Vote(0, 1, "equal"), Vote(1, 0, "neither")]
-    standing = judge(votes, 2)
+    standing = standing_of(votes, 2)
     (pair,) = standing.pairs
     assert (pair.wins, pair.losses, pair.equal, pair.neither) == (2, 1, 1, 1)
     assert (pair.win_rate.low, pair.win_rate.high) == wilson(2, 3)
@@ -79,12 +79,12 @@ def test_votes_are_counted_by_model_and_not_by_side() -> None:
 
 def test_the_findings_are_told_in_words() -> None:
     votes = [Vote(1, 0, "left")] * 20 + [Vote(2, 1, "right")] * 20 + [Vote(0, 2, "equal")] * 4
-    said = judge(votes, 3).sentences(["a", "b", "c"])
+    said = standing_of(votes, 3).sentences(["a", "b", "c"])
     assert said[0].startswith("1. b: strength +")
     assert said[3].startswith("a against b: b is preferred; a wins 0.00 (0.00-0.16) of 20 decided")
     assert said[4] == (
         "a against c: no preference shown; a wins - of 0 decided votes; 4 equal, 0 neither"
     )
-    told = judge(votes, 3).to_json("ABC")
+    told = standing_of(votes, 3).to_json("ABC")
     assert [each["better"] for each in told["pairs"]] == ["B", "none", "B"]
     assert [each["model"] for each in told["strengths"]] == ["A", "B", "C"]

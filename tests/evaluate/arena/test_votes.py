@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from limner.errors import DataError, LimnerError, ResourceError, UsageError
 from limner.evaluate.arena.standings import Vote
-from limner.evaluate.arena.votes import Setup, Votes, match, plan
+from limner.evaluate.arena.votes import Setup, Votes, check_setup, plan_duels
 
 SETUP = Setup(("one", "two"), ("a red apple", "两只猫"), seed=3)
 
@@ -30,7 +30,7 @@ def votes(tmp_path: Path) -> Votes:
 
 @given(st.integers(1, 12), st.integers(2, 5), st.integers(0, 99))
 def test_every_pair_meets_on_every_prompt_once(prompts: int, models: int, seed: int) -> None:
-    duels = plan(prompts, models, random.Random(seed))
+    duels = plan_duels(prompts, models, random.Random(seed))
     met = Counter((prompt, *sorted(sides)) for prompt, *sides in duels)
     assert len(met) == len(duels) == prompts * models * (models - 1) // 2
     if prompts > 1:
@@ -41,7 +41,7 @@ def test_every_pair_meets_on_every_prompt_once(prompts: int, models: int, seed: 
 
 
 def test_a_model_stands_on_each_side_about_as_often() -> None:
-    left = [sides[0] for _, *sides in plan(1000, 2, random.Random(1))]
+    left = [sides[0] for _, *sides in plan_duels(1000, 2, random.Random(1))]
     assert 430 < sum(left) < 570
 
 
@@ -93,11 +93,11 @@ def test_other_weights_are_refused(votes: Votes) -> None:
 
 
 def test_only_what_it_is_about_is_asked_of_it() -> None:
-    match(SETUP, [], [], None)
-    match(SETUP, SETUP.models, SETUP.prompts, 3)
+    check_setup(SETUP, [], [], None)
+    check_setup(SETUP, SETUP.models, SETUP.prompts, 3)
     for models, prompts, seed in ((["two", "one"], [], 3), ([], ["a dog"], 3), ([], [], 4)):
         with pytest.raises(UsageError, match="begin another with --out"):
-            match(SETUP, models, prompts, seed)
+            check_setup(SETUP, models, prompts, seed)
 
 
 def refusal(path: Path) -> LimnerError:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import DataError, UsageError
-from limner.evaluate.audits.bias import PROFESSIONS, audit, read_reference, read_sheet, write_sheet
+from limner.evaluate.audits.bias import (
+    PROFESSIONS,
+    audit_bias,
+    read_reference,
+    read_sheet,
+    write_sheet,
+)
 
 EVEN = {"a": 0.5, "b": 0.5}
 
@@ -19,13 +25,13 @@ def test_the_interval_covers_the_truth_in_95_of_100_runs(share: float) -> None:
     covered = 0
     for _ in range(1000):
         drawn = rng.random(100) < share
-        (found,) = audit({"a doctor": ["a" if each else "b" for each in drawn]}, EVEN)
+        (found,) = audit_bias({"a doctor": ["a" if each else "b" for each in drawn]}, EVEN)
         covered += found.shares["a"].low <= share <= found.shares["a"].high
     assert 930 <= covered <= 970
 
 
 def test_shares_and_their_distance_from_the_reference() -> None:
-    (found,) = audit({"x": ["a"] * 90 + ["b"] * 10}, EVEN, vendi={"x": 3.5})
+    (found,) = audit_bias({"x": ["a"] * 90 + ["b"] * 10}, EVEN, vendi={"x": 3.5})
     assert found.shares["a"].value == 0.9 and found.pictures == 100
     assert found.distance == pytest.approx(0.4) and found.vendi == 3.5
     # The mean of |binomial - mean| / n, which for a half is (n choose n/2) / 2^(n+1).
@@ -39,7 +45,7 @@ def test_shares_and_their_distance_from_the_reference() -> None:
 def test_a_fair_model_is_as_far_from_the_reference_as_chance_is() -> None:
     rng = np.random.default_rng(1)
     runs = {str(run): rng.choice(["a", "b"], 100).tolist() for run in range(300)}
-    found = audit(runs, EVEN)
+    found = audit_bias(runs, EVEN)
     mean = sum(each.distance for each in found) / len(found)
     assert mean == pytest.approx(found[0].by_chance, rel=0.1)
     assert sum(bool(each.outside(EVEN)) for each in found) <= 0.09 * 300
@@ -88,9 +94,9 @@ def test_any_lines_are_a_sheet_or_refused(texts: list[str]) -> None:
 
 def test_labels_without_a_reference_are_told() -> None:
     with pytest.raises(DataError, match="has 'c'"):
-        audit({"x": ["a", "c"]}, EVEN)
+        audit_bias({"x": ["a", "c"]}, EVEN)
     with pytest.raises(DataError, match="no picture"):
-        audit({"x": []}, EVEN)
+        audit_bias({"x": []}, EVEN)
 
 
 def test_professions_are_the_same_in_both_languages() -> None:

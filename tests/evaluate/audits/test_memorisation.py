@@ -15,7 +15,7 @@ from limner.data.scenes.scene import render
 from limner.evaluate.audits.memorisation import (
     Album,
     Audit,
-    audit,
+    audit_memorisation,
     upper_bound,
 )
 from limner.evaluate.audits.report import say_bound
@@ -58,7 +58,7 @@ def planted() -> tuple[Audit, dict[int, int]]:
     places = {25 * each + 3: 15 * each for each in range(20)}
     for order, (place, source) in enumerate(places.items()):
         drawn[place] = CHANGES[order % len(CHANGES)](train[source])
-    return audit(album(drawn), album(train)), places
+    return audit_memorisation(album(drawn), album(train)), places
 
 
 def test_all_of_20_planted_copies_are_found_and_none_of_480_others(
@@ -75,16 +75,18 @@ def test_all_of_20_planted_copies_are_found_and_none_of_480_others(
 def test_a_bound_that_rules_out_nothing_is_said_in_words() -> None:
     same = [drawing(7), drawing(8)]
     for drawn, train in ((same, same), (same[:1], same[1:])):
-        said = say_bound(audit(album(drawn), album(train)))
+        said = say_bound(audit_memorisation(album(drawn), album(train)))
         assert "rules out no share" in said and "%" not in said
-    few = say_bound(audit(album([drawing(each) for each in range(10, 22)]), album(same)))
+    few = say_bound(
+        audit_memorisation(album([drawing(each) for each in range(10, 22)]), album(same))
+    )
     assert "at most 22 % of drawings" in few
 
 
 def test_a_copy_is_found_beside_the_same_form_in_other_colours() -> None:
     grey = drawing(7).convert("L")
     red, green = (ImageOps.colorize(grey, "black", colour) for colour in ("red", "green"))
-    found = audit(album([jpeg(red)]), album([green, drawing(8), red]))
+    found = audit_memorisation(album([jpeg(red)]), album([green, drawing(8), red]))
     assert [(each.drawn, each.trained) for each in found.copies] == [(0, 2)]
 
 
@@ -113,7 +115,9 @@ def test_of_scenes_with_other_things_none_is_a_copy_and_planted_ones_are() -> No
     places = {25 * each + 3: 20 * each for each in range(20)}
     for order, (place, source) in enumerate(places.items()):
         drawn.insert(place, CHANGES[order % len(CHANGES)](train[source]))
-    found = {each.drawn: each.trained for each in audit(album(drawn), album(train)).copies}
+    found = {
+        each.drawn: each.trained for each in audit_memorisation(album(drawn), album(train)).copies
+    }
     assert found == places
 
 
@@ -128,7 +132,7 @@ def test_the_nearest_of_a_copy_is_its_source(planted: tuple[Audit, dict[int, int
 
 def test_what_is_close_but_no_copy_is_listed_apart() -> None:
     flat = [Image.new("RGB", (64, 64), (grey, grey, grey)) for grey in (100, 110)]
-    found = audit(album(flat[:1]), album(flat[1:]))
+    found = audit_memorisation(album(flat[:1]), album(flat[1:]))
     assert found.copies == [] and found.close == [0]
     assert float(found.distances[0]) == pytest.approx(10 / 255, abs=1e-3)
 
@@ -144,9 +148,9 @@ def test_samples_of_a_prompt_that_are_all_alike_are_a_clique() -> None:
     drawn = [drawing(50 + each) for each in range(12)] + near
     pictures, trained = album(drawn), album(train)
     prompts = ["a"] * 12 + ["b"] * 12
-    assert audit(pictures, trained, prompts).cliques == [list(range(12, 24))]
-    assert audit(pictures, trained, ["a"] * 15 + ["b"] * 9).cliques == []
-    assert audit(pictures, trained).cliques == []
+    assert audit_memorisation(pictures, trained, prompts).cliques == [list(range(12, 24))]
+    assert audit_memorisation(pictures, trained, ["a"] * 15 + ["b"] * 9).cliques == []
+    assert audit_memorisation(pictures, trained).cliques == []
 
 
 def test_the_bound_where_none_was_found_is_three_in_n() -> None:
@@ -170,10 +174,12 @@ def test_a_bound_lies_above_the_share(case: tuple[int, int]) -> None:
 def test_one_form_in_another_colour_is_no_copy(colour: str, copies: int) -> None:
     grey = drawing(3).convert("L")
     shown = [ImageOps.colorize(grey, "black", each) for each in ("red", colour)]
-    found = audit(album(shown[:1]), album([jpeg(shown[1]), drawing(4)]))
+    found = audit_memorisation(album(shown[:1]), album([jpeg(shown[1]), drawing(4)]))
     assert len(found.copies) == copies
 
 
 def test_a_grey_copy_is_a_copy() -> None:
-    found = audit(album([drawing(3).convert("L").convert("RGB")]), album([drawing(4), drawing(3)]))
+    found = audit_memorisation(
+        album([drawing(3).convert("L").convert("RGB")]), album([drawing(4), drawing(3)])
+    )
     assert [(each.drawn, each.trained) for each in found.copies] == [(0, 1)]

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from limner.errors import NonFiniteError, UsageError
 from limner.evaluate.metrics.distributions import (
-    density_coverage,
+    Neighbours,
     frechet_distance,
     inception_score,
     kernel_distance,
-    precision_recall,
     vendi_of,
     vendi_score,
 )
@@ -60,14 +59,14 @@ def test_fid_with_any_covariance_is_that_of_scipy(count: int, width: int) -> Non
 def test_equal_sets_are_no_distance_apart() -> None:
     features = noise(40, 12)
     assert frechet_distance(features, features.flip(0)) == pytest.approx(0, abs=1e-9)
-    assert precision_recall(features, features.flip(0)) == (1.0, 1.0)
-    density, coverage = density_coverage(features, features.flip(0))
+    assert Neighbours(features, features.flip(0)).precision_recall() == (1.0, 1.0)
+    density, coverage = Neighbours(features, features.flip(0)).density_coverage()
     assert coverage == 1.0 and density == pytest.approx(1, abs=0.3)
 
 
 def test_equal_pictures_within_a_set_still_lie_in_their_own_ball() -> None:
     features = torch.full((8, 3), 0.1)
-    assert precision_recall(features, features) == (1.0, 1.0)
+    assert Neighbours(features, features).precision_recall() == (1.0, 1.0)
 
 
 def test_kid_of_one_distribution_is_about_nothing() -> None:
@@ -109,16 +108,16 @@ def test_vendi_counts_what_differs() -> None:
 def test_precision_falls_with_strangers_and_recall_with_what_is_missing() -> None:
     left, right = noise(30, 2), noise(30, 2, 1) + 100
     both = torch.cat([left, right])
-    assert precision_recall(left, torch.cat([left, right])) == (0.5, 1.0)
-    assert precision_recall(both, left) == (1.0, 0.5)
-    assert density_coverage(both, left)[1] == 0.5
-    assert density_coverage(left, right) == (0.0, 0.0)
+    assert Neighbours(left, torch.cat([left, right])).precision_recall() == (0.5, 1.0)
+    assert Neighbours(both, left).precision_recall() == (1.0, 0.5)
+    assert Neighbours(both, left).density_coverage()[1] == 0.5
+    assert Neighbours(left, right).density_coverage() == (0.0, 0.0)
 
 
 def test_density_and_coverage_of_points_on_a_line() -> None:
     real = torch.arange(4.0)[:, None]  # with one neighbour each ball has the radius 1
     drawn = torch.tensor([[0.5], [0.6], [9.0], [9.0]])
-    density, coverage = density_coverage(real, drawn, neighbours=1)
+    density, coverage = Neighbours(real, drawn).density_coverage(neighbours=1)
     assert density == pytest.approx((2 + 2) / (1 * 4))  # both in the balls of 0 and 1
     assert coverage == 0.5  # a ball with any drawn picture: those of 0 and 1
 
@@ -182,7 +181,7 @@ def test_inception_score_agrees_with_torchmetrics() -> None:
     ],
 )
 def test_sets_that_cannot_be_compared_are_refused(first: Tensor, second: Tensor, text: str) -> None:
-    for measure in (frechet_distance, kernel_distance, precision_recall, density_coverage):
+    for measure in (frechet_distance, kernel_distance, Neighbours):
         with pytest.raises(UsageError, match=text):
             measure(first, second)
 
@@ -191,7 +190,7 @@ def test_other_mistakes_are_refused() -> None:
     with pytest.raises(NonFiniteError):
         frechet_distance(noise(4, 3), torch.full((4, 3), torch.nan))
     with pytest.raises(UsageError, match="too few for 3"):
-        precision_recall(noise(3, 2), noise(9, 2))
+        Neighbours(noise(3, 2), noise(9, 2)).precision_recall()
     with pytest.raises(UsageError, match="add up to 1"):
         inception_score(torch.ones(3, 2))
     with pytest.raises(UsageError, match="is zero"):

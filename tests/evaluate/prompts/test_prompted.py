@@ -7,12 +7,17 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError
+from limner.evaluate.drawing import seeds_of
 from limner.evaluate.metrics.networks import clip_network
-from limner.evaluate.prompts.prompt_files import Asked
-from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure, seeds_of
+from limner.evaluate.prompts.prompt_files import PromptItem
+from limner.evaluate.prompts.prompted import Measurement, draw_prompts, measure
 from tests.tiny_clip import tiny_clip
 
-ASKED = [Asked("a red apple", "fruit"), Asked("night sky", "sky"), Asked("three apples", "fruit")]
+ASKED = [
+    PromptItem("a red apple", "fruit"),
+    PromptItem("night sky", "sky"),
+    PromptItem("three apples", "fruit"),
+]
 
 
 def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
@@ -49,7 +54,7 @@ def test_without_a_clip_there_is_no_score() -> None:
 def test_figures_are_named_by_their_network_and_hold_their_value() -> None:
     clip = tiny_clip()
     network = clip_network(clip, "limner-clip")
-    asked = [Asked(f"{place} red apples", "fruit") for place in range(12)]
+    asked = [PromptItem(f"{place} red apples", "fruit") for place in range(12)]
     shown = draw_prompts(draw, asked, clip=clip)
     real = network.features([each.image for each in draw_prompts(draw, asked, seed=1)])
     texts = clip.encode_texts([each.text for each in asked])
@@ -72,7 +77,7 @@ def test_figures_are_named_by_their_network_and_hold_their_value() -> None:
 
 def test_sentences_that_are_all_found_are_not_certain() -> None:
     network = clip_network(tiny_clip())
-    shown = draw_prompts(draw, [Asked(f"{place} red apples") for place in range(20)])
+    shown = draw_prompts(draw, [PromptItem(f"{place} red apples") for place in range(20)])
     texts = network.features([each.image for each in shown])  # as if a CLIP never erred
     found = {each.name.partition("(")[0]: each.estimate
              for each in measure(shown, clip=network, texts=texts)[0]}  # fmt: skip
@@ -100,7 +105,7 @@ def test_a_kernel_distance_of_few_has_no_interval() -> None:
 
 def test_pictures_like_the_reference_are_nearer_to_it() -> None:
     network = clip_network(tiny_clip())
-    asked = [Asked("x")] * 40
+    asked = [PromptItem("x")] * 40
     shown = draw_prompts(draw, asked)
     same = network.features([each.image for each in draw_prompts(draw, asked, seed=1)])
     bright = draw_prompts(lambda p, s: draw(p, s) / 4 + 0.7, asked, seed=2)

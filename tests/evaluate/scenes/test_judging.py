@@ -3,14 +3,14 @@
 import pytest
 
 from limner.data.scenes.graph import Graph, Thing
-from limner.evaluate.scenes.detection import Reading
+from limner.evaluate.scenes.detection import Detections
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS, chance, judge, tally
 
 RED_CAR = Thing("car", "red")
 
 
-def shown(*things: Thing, background: str = "snow", relation: str | None = None) -> Reading:
-    return Reading(background, things, relation)
+def shown(*things: Thing, background: str = "snow", relation: str | None = None) -> Detections:
+    return Detections(background, things, relation)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def shown(*things: Thing, background: str = "snow", relation: str | None = None)
         (shown(RED_CAR, Thing("dog"), relation="left"), False, False, True),
     ],
 )
-def test_single_objects(reading: Reading, found: bool, painted: bool, ground: bool) -> None:
+def test_single_objects(reading: Detections, found: bool, painted: bool, ground: bool) -> None:
     assert judge(Graph((RED_CAR,), "snow"), reading) == {
         "background": (ground,),
         "object": (found,),
@@ -49,7 +49,7 @@ def test_a_colour_that_was_not_asked_for_is_not_judged() -> None:
         (shown(), False),
     ],
 )
-def test_counts(reading: Reading, right: bool) -> None:
+def test_counts(reading: Detections, right: bool) -> None:
     judgements = judge(Graph((Thing("car", count=3),), "snow"), reading)
     assert set(judgements) == {"background", "object_in_counts", "count"}
     assert judgements["count"] == (right,)
@@ -68,7 +68,7 @@ def test_counts(reading: Reading, right: bool) -> None:
         (shown(), (False, False), False, False),
     ],
 )
-def test_pairs(reading: Reading, objects: tuple[bool, bool], painted: bool, right: bool) -> None:
+def test_pairs(reading: Detections, objects: tuple[bool, bool], painted: bool, right: bool) -> None:
     if reading.things and reading.things[0] == Thing("car"):
         assert Thing("car").entry.colour == "red", "the noun table says what a natural car shows"
     assert judge(Graph((RED_CAR, Thing("dog")), "snow", relation="left"), reading) == {

@@ -11,13 +11,15 @@ from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.scene import SINGLE, render
 from limner.data.scenes.sprites import COLOURS, sprite
-from limner.evaluate.scenes.detection import Reader
+from limner.evaluate.scenes.detection import SceneDetector
 from limner.evaluate.scenes.matching import PAINTS, SLOTS
 
 
 @pytest.mark.parametrize("noun", [0, 57, 130, 201])
-def test_repainting_is_affine_in_the_colour(reader: Reader, emoji_font: Path, noun: int) -> None:
-    planes = reader.bank.planes[48]
+def test_repainting_is_affine_in_the_colour(
+    detector: SceneDetector, emoji_font: Path, noun: int
+) -> None:
+    planes = detector.bank.planes[48]
     for paint in ("red", "yellow", "blue"):
         real = sprite(str(emoji_font), nouns()[noun].emoji, paint, "plain", 48)
         goal = torch.tensor(COLOURS[paint])[:, None, None] / 255
@@ -26,14 +28,14 @@ def test_repainting_is_affine_in_the_colour(reader: Reader, emoji_font: Path, no
         assert np.abs(planes.alpha[noun].numpy() - real[..., 3] / 255).max() < 0.02
 
 
-def test_a_gain_is_the_fall_of_the_squared_error(reader: Reader) -> None:
+def test_a_gain_is_the_fall_of_the_squared_error(detector: SceneDetector) -> None:
     thing, ground = Thing("car", "blue"), BACKGROUNDS.index("beach")
     pixels = render(Graph((thing,), "beach"), 64)
     picture = torch.from_numpy(pixels).movedim(-1, 0)[None].float() / 255
-    gains = reader.bank.gains(picture, torch.tensor([ground]))
+    gains = detector.bank.gains(picture, torch.tensor([ground]))
     names = [noun.singular for noun in nouns()]
     place = (SLOTS.index(SINGLE["normal"]), names.index("car"), PAINTS.index("blue"))
-    bare = float((picture[0] - reader.bank.grounds[ground]).square().sum())
+    bare = float((picture[0] - detector.bank.backgrounds[ground]).square().sum())
     assert float(gains[0][place]) == pytest.approx(bare, rel=0.02)
-    assert float(reader.bank.energies[ground][place]) == pytest.approx(bare, rel=0.05)
+    assert float(detector.bank.energies[ground][place]) == pytest.approx(bare, rel=0.05)
     assert float(gains[0][place]) == float(gains.max())

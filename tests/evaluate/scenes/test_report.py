@@ -8,10 +8,9 @@ from math import log
 import torch
 
 from limner.data.scenes.graph import Graph, Thing
-from limner.evaluate.metrics.figure import Figure
 from limner.evaluate.metrics.likelihood import Likelihoods
-from limner.evaluate.resampling import Estimate
-from limner.evaluate.scenes.detection import Reading
+from limner.evaluate.resampling import Estimate, Metric
+from limner.evaluate.scenes.detection import Detections
 from limner.evaluate.scenes.judging import judge
 from limner.evaluate.scenes.report import render_report
 from limner.evaluate.scenes.score import Answer, SceneScores
@@ -19,16 +18,16 @@ from limner.evaluate.scenes.score import Answer, SceneScores
 PROMPTS = ["a red car in the snow", '<script>alert("x")</script> & a car', "雪地里的一辆红色的汽车"]
 
 
-def answer(prompt: str, shown: Reading) -> Answer:
+def answer(prompt: str, shown: Detections) -> Answer:
     asked = Graph((Thing("car", "red"),), "snow")
     image = torch.zeros(3, 8, 8, dtype=torch.uint8)
     return Answer(prompt, asked, shown, judge(asked, shown), image)
 
 
 def result() -> SceneScores:
-    right = Reading("snow", (Thing("car", "red"),))
+    right = Detections("snow", (Thing("car", "red"),))
     pair = (Thing("dog"), Thing("door", "blue"))
-    wrong = Reading("beach", pair, "left")
+    wrong = Detections("beach", pair, "left")
     return SceneScores(
         answers={
             "seen": [answer(PROMPTS[0], right), answer(PROMPTS[1], wrong)],
@@ -70,11 +69,11 @@ def test_every_prompt_is_there_and_escaped() -> None:
 
 
 def test_the_page_is_whole_and_needs_no_other_file() -> None:
-    reader = Balance()
-    reader.feed(page())
-    assert reader.open == []
-    assert len(reader.images) == 4
-    assert all(source.startswith("data:image/jpeg;base64,") for source in reader.images)
+    detector = Balance()
+    detector.feed(page())
+    assert detector.open == []
+    assert len(detector.images) == 4
+    assert all(source.startswith("data:image/png;base64,") for source in detector.images)
 
 
 def test_marks_and_readings() -> None:
@@ -88,13 +87,13 @@ def test_marks_and_readings() -> None:
 
 def test_what_was_measured_of_true_pictures() -> None:
     assert "NLL" not in page() and "rFID" not in page()
-    rfid = Figure("rFID(stub abababab)", Estimate(0.25, 0.2, 0.3, 40), "lower", "")
+    rfid = Metric("rFID(stub abababab)", Estimate(0.25, 0.2, 0.3, 40), "lower", "")
     likelihoods = Likelihoods("each <code>", 128, {"chinese": Estimate(log(2), 0.5, 1.0, 40)})
     whole = replace(result(), rfid=rfid, likelihoods=likelihoods)
     text = render_report(whole, model="m", seconds=1)
-    reader = Balance()
-    reader.feed(text)
-    assert reader.open == []
+    detector = Balance()
+    detector.feed(text)
+    assert detector.open == []
     assert "SSIM 0.900, rFID(stub abababab) 0.25 (0.2 to 0.3), n 40" in text
     assert "<th>Chinese, seen combinations</th><td>0.6931 (0.5 to 1)</td><td>128 (" in text
     assert "128 codes a picture, of each &lt;code&gt;" in text

@@ -12,7 +12,7 @@ from limner.data.scenes.graph import is_held_out_colour, new_combinations
 from limner.data.scenes.hard_negatives import swap_colours
 from limner.data.scenes.nouns import nouns
 from limner.evaluate.scenes import retrieval
-from limner.evaluate.scenes.retrieval import Trials, judge
+from limner.evaluate.scenes.retrieval import Trials, clip_accuracy
 from tests.tiny_clip import tiny_clip
 
 
@@ -86,7 +86,10 @@ class Oracle:
 
 def test_who_knows_everything_is_always_right_and_who_says_the_reverse_never() -> None:
     trials = Trials.make(6, seed=1)
-    right, wrong = judge(Oracle(trials), trials), judge(Oracle(trials, helpful=False), trials)
+    right, wrong = (
+        clip_accuracy(Oracle(trials), trials),
+        clip_accuracy(Oracle(trials, helpful=False), trials),
+    )
     assert set(right) == {
         f"{kind}_{language}"
         for kind in ("retrieval", "twins", "objects")
@@ -97,6 +100,6 @@ def test_who_knows_everything_is_always_right_and_who_says_the_reverse_never() -
 
 
 def test_a_random_clip_guesses() -> None:
-    found = judge(tiny_clip(), Trials.make(40))
+    found = clip_accuracy(tiny_clip(), Trials.make(40))
     assert 0.2 < found["twins_english"] < 0.8
     assert found["objects_chinese"] < 0.2 and found["retrieval_english"] < 0.3

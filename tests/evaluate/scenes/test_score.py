@@ -10,21 +10,21 @@ from torch import Tensor
 from limner.data.scenes.graph import Graph
 from limner.errors import UsageError
 from limner.evaluate.metrics.distributions import frechet_distance
-from limner.evaluate.metrics.likelihood import TokenPrior
+from limner.evaluate.metrics.likelihood import MeasuredPrior
 from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS
-from limner.evaluate.scenes.prompts import SETS, Plan, collect_prompts
+from limner.evaluate.scenes.prompts import SETS, ScorePlan, collect_prompts
 from limner.evaluate.scenes.score import SceneScores, score_scenes, true_pictures
 from limner.images import to_tensor
 
-PLAN = Plan(count=60, seed=1)
+PLAN = ScorePlan(count=60, seed=1)
 
 
 class Painter:
     """Draws what every prompt of a plan asks for, and remembers the seeds."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ScorePlan) -> None:
         self.graphs: dict[str, Graph] = {}
         self.seeds: list[int] = []
         for split in ("validation", "held_out"):
@@ -87,7 +87,7 @@ def test_the_floor_is_near_chance(skilled: SceneScores) -> None:
 
 
 def test_a_painter_of_other_prompts_is_near_chance(emoji_font: Path) -> None:
-    plan = Plan(count=60, seed=1, sets=("seen",))
+    plan = ScorePlan(count=60, seed=1, sets=("seen",))
     result = score_scenes(Painter(plan).draw_shuffled, plan, font=str(emoji_font))
     assert list(result.scores) == ["seen", "chance"]
     scores = values(result.scores["seen"])
@@ -116,7 +116,7 @@ def test_the_codec_is_measured(skilled: SceneScores) -> None:
 
 
 def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: Path) -> None:
-    plan = Plan(count=10, seed=1, sets=("held_out", "chinese", "shuffled"))
+    plan = ScorePlan(count=10, seed=1, sets=("held_out", "chinese", "shuffled"))
     asked: list[tuple[str, Tensor]] = []
 
     def nats(prompts: Sequence[str], images: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: P
         return torch.arange(float(len(prompts)))
 
     painter = Painter(plan)
-    prior = TokenPrior(nats, 64, 512, "known")
+    prior = MeasuredPrior(nats, 64, 512, "known")
     result = score_scenes(painter.draw, plan, prior=prior, font=str(emoji_font))
     assert result.likelihoods is not None and result.rfid is None and result.codec is None
     assert list(result.likelihoods.nats) == ["held_out", "chinese"]
@@ -137,7 +137,7 @@ def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: P
 
 
 def test_the_codec_is_measured_by_features(emoji_font: Path) -> None:
-    plan = Plan(count=10, seed=1, sets=("codec",))
+    plan = ScorePlan(count=10, seed=1, sets=("codec",))
     network = Network("stub", "ab" * 32, lambda pictures: to_tensor(pictures).mean((2, 3)))
     result = score_scenes(
         Painter(plan).draw, plan, codec=CoarseCodec(), network=network, font=str(emoji_font)
@@ -153,8 +153,8 @@ def test_the_codec_is_measured_by_features(emoji_font: Path) -> None:
 
 def test_wrong_plans_are_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'seen'"):
-        Plan(sets=("sen",))
+        ScorePlan(sets=("sen",))
     with pytest.raises(UsageError, match="seed is -1"):
-        Plan(seed=-1)
+        ScorePlan(seed=-1)
     with pytest.raises(UsageError, match="10 to 10000"):
-        score_scenes(Painter(PLAN).draw, Plan(count=3))
+        score_scenes(Painter(PLAN).draw, ScorePlan(count=3))

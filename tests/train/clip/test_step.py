@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import limner
-from limner.data.batches.batches import to_tensor
+from limner.data.batches.batches import pixels_to_tensor
 from limner.data.batches.pairs import PairBatch
 from limner.data.scenes.scene import scene
 from limner.errors import ConfigError
@@ -54,7 +54,8 @@ def test_eight_scenes_are_learnt_by_heart(loss: str, tmp_path: Path) -> None:
     assert told[-1]["loss"] < told[0]["loss"] / 3
     step.clip.eval()
     near = (
-        step.pipeline.encode_images(to_tensor(pixels.numpy())) @ step.pipeline.encode_texts(texts).T
+        step.pipeline.encode_images(pixels_to_tensor(pixels.numpy()))
+        @ step.pipeline.encode_texts(texts).T
     )
     assert near.argmax(0).tolist() == near.argmax(1).tolist() == list(range(8))
 
@@ -69,7 +70,7 @@ def test_a_share_of_pictures_is_seen_as_the_codec_gives_them_back(tmp_path: Path
     held = pictures.clone()
     seen = step._softened(pictures, 0)
     assert torch.equal(pictures, held)
-    copies = step.codec.reconstruct(to_tensor(pictures.numpy()))
+    copies = step.codec.reconstruct(pixels_to_tensor(pictures.numpy()))
     copies = ((copies.movedim(1, -1) + 1) * 127.5).round().to(torch.uint8)
     changed = [not torch.equal(a, b) for a, b in zip(seen, pictures, strict=True)]
     assert 0 < sum(changed) < len(changed)

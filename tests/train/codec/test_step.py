@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from limner.codecs import CODECS, CONTINUOUS, autoencoders
 from limner.data.batches.batches import picture_batch
 from limner.errors import CheckpointError
-from limner.evaluate.metrics.pictures import psnr
+from limner.evaluate.metrics.codec import psnr
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.codec.step import CodecStep
 from limner.train.config.run import CodecTraining, DataConfig, LoopConfig, TrainConfig

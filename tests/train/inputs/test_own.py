@@ -258,8 +258,8 @@ def test_copies_are_trained_on_or_held_out_together(
     assert json.loads((tmp_path / "codec" / "data.json").read_text())["copies"] == COUNT
     pictures = create_step(config).pictures  # type: ignore[attr-defined]
     train, held = (
-        {hashlib.sha256(shelf.at(row).numpy().tobytes()).digest() for row in range(len(shelf))}
-        for shelf in (pictures.train, pictures.held)
+        {hashlib.sha256(store.at(row).numpy().tobytes()).digest() for row in range(len(store))}
+        for store in (pictures.train, pictures.held)
     )
     assert len(held) > 1 and train.isdisjoint(held) and len(train | held) == COUNT
     prior = create_step(prior_run(tmp_path, str(place), validation_share=0.3, workers=0))
