@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from limner.cli.shared.messages import catalogue, speaks_chinese
+from limner.cli.shared.messages import catalogue, shows_chinese
 from limner.cli.shared.pages import Page, Panel, Row, page_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def show(command: Any, context: Any) -> None:
     from rich.text import Text
 
     path = context.command_path.partition(" ")[2]
-    page, say = page_of(command, path, context), speaker()
+    page = page_of(command, path, context)
+    say = in_chinese if shows_chinese(sys.stdout) else str
     console = Console(highlight=False)
     console.width = min(console.width, WIDEST)
     usage = Text.assemble((f"{say(USAGE)} ", "yellow"), (page.usage, "bold"))
@@ -44,17 +45,6 @@ def show(command: Any, context: Any) -> None:
         _print(console, say(panel.title), _rows(panel, say, held))
     if page.examples:
         _print(console, say(EXAMPLES), _lines(page, say))
-
-
-def speaker() -> Say:
-    """Return what says an English text of help in the person's language, if stdout can show it."""
-    if not speaks_chinese():
-        return str
-    try:
-        "中文".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return str
-    return in_chinese
 
 
 def in_chinese(text: str) -> str:

@@ -118,7 +118,7 @@ def test_what_is_set_is_told_in_place_of_what_is_built_in(
 def test_help_imports_neither_torch_nor_reads_the_catalogue_for_english() -> None:
     code = (
         "import sys, builtins, limner.cli as cli\n"
-        "from limner.cli import messages\n"
+        "from limner.cli.shared import messages\n"
         "messages.read_catalogue = None\n"
         "for words in (['--help'], ['draw', '--help'], ['data', 'clean', '--help']):\n"
         "    try:\n        cli.main(words)\n"
@@ -126,7 +126,7 @@ def test_help_imports_neither_torch_nor_reads_the_catalogue_for_english() -> Non
         "heavy = {'torch', 'numpy', 'PIL', 'limner.registry', 'limner.cli.shared.man'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
-    environment = {"LANG": "C.UTF-8", "PYTHONPATH": str(CATALOGUE.parents[2])}
+    environment = {"LANG": "C.UTF-8", "PYTHONPATH": str(CATALOGUE.parents[3])}
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
