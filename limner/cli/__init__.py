@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from limner import __version__
-from limner.cli import audit, clip, collections, data, models, sources
+from limner.cli import audit, clip, collections, data, models
 from limner.cli.adapt import adapt
 from limner.cli.again import again
 from limner.cli.arena import arena
@@ -107,9 +107,6 @@ app.command("info", cls=Command)(info)
 app.add_typer(models.app, name="models")
 data.make.command("stamps", cls=Command)(collections.stamps)
 data.make.command("clipart", cls=Command)(collections.clipart)
-data.app.command("check", cls=Command)(sources.check)
-data.app.command("clean", cls=Command)(sources.clean)
-data.app.command("encode", cls=Command)(sources.encode)
 app.add_typer(data.app, name="data")
 app.command("train", cls=Command)(train)
 app.command("adapt", cls=Command)(adapt)

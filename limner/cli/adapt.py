@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from contextlib import closing
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
 from limner.cli.shared.progress import loading
 from limner.cli.train import (
@@ -100,7 +100,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         )
     last, stopped, seconds = _train(config, resume)
     _place(config, out)
-    answer = {
+    found = {
         "out": str(out),
         "base": model,
         "word": word,
@@ -110,7 +110,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(seconds, 3),
         "validation": last.validation if last else {},
     }
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else str(out))
+    answer(found, str(out), as_json)
     if stopped is not None:
         if not quiet:
             say("stopped, and the state is saved; go on with --resume")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import string
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.shared import complete, options, progress
+from limner.cli.shared.answers import answer
 from limner.cli.shared.files import STANDARD, Place
 from limner.cli.shared.judges import conditions_of, drawing, label_of, read_asked
 from limner.cli.shared.messages import say
@@ -192,7 +192,7 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
     letters = string.ascii_uppercase[: len(setup.models)]
     names = [f"{letter} ({name})" for letter, name in zip(letters, setup.models, strict=True)]
     said = standing.sentences(names)
-    answer: dict[str, Any] = {
+    found: dict[str, Any] = {
         "models": [
             {"model": letter, "name": name}
             for letter, name in zip(letters, setup.models, strict=True)
@@ -205,7 +205,5 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
         "in_words": said,
         "conditions": votes.conditions(),
     }
-    if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    typer.echo("\n".join([f"{done} of {total} pairs are judged", *said, str(votes.path)]))
+    told = [f"{done} of {total} pairs are judged", *said, str(votes.path)]
+    answer(found, "\n".join(told), as_json)

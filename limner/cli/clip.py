@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.models import table
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer, table
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.files import open_picture
 from limner.cli.shared.progress import loading, note
@@ -56,7 +55,6 @@ def rank(
         "pictures",
         reading.notes,
         as_json,
-        quiet,
     )
 
 
@@ -89,7 +87,6 @@ def classify(
         "labels",
         notes,
         as_json,
-        quiet,
     )
 
 
@@ -101,15 +98,9 @@ def check(clip: str, device: str) -> None:
     check_device(device)
 
 
-def report(
-    answer: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool, quiet: bool
-) -> None:
+def report(found: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
-    if as_json:
-        typer.echo(
-            json.dumps(answer | {"notes": [note.to_json() for note in notes]}, ensure_ascii=False)
-        )
-        return
-    typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
-    for each in notes:
+    told = found | {"notes": [note.to_json() for note in notes]}
+    answer(told, table([tuple(map(str, row.values())) for row in found[rows]]), as_json)
+    for each in () if as_json else notes:
         note(str(each))

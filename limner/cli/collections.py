@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
 from limner.cli.shared.progress import clock, loading, showing
 
@@ -88,8 +88,5 @@ def _make(
         more = f" and {count - len(first)} more" if count > len(first) else ""
         say(f"left out {count}, {reason}: {', '.join(first)}{more}")
     say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
-    if as_json:
-        answer = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
-        typer.echo(json.dumps(answer, ensure_ascii=False))
-    else:
-        typer.echo(f"{out}: {made.written} pictures")
+    found = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
+    answer(found, f"{out}: {made.written} pictures", as_json)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.shared import complete, options, progress
+from limner.cli.shared.answers import table
 from limner.cli.shared.judges import (
     CHOSE_AND_JUDGED,
     Judges,
@@ -266,7 +267,6 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
 
 def report_prompts(result: Measurement, conditions: Conditions, task: Task, seconds: float) -> None:
     """Write the page where one is wanted; print JSON, or the figures and where the page is."""
-    from limner.cli.models import table
     from limner.evaluate.prompts.report import EXTREMES, render_measurement
     from limner.html import can_plot
 

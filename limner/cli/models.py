@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import textwrap
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.progress import loading
 from limner.errors import UsageError, quote
@@ -29,9 +28,6 @@ def list_models(as_json: options.AsJson = False) -> None:
         from limner import registry
 
     entries = [entry.to_json() for entry in registry.list_models()]
-    if as_json:
-        typer.echo(json.dumps({"models": entries}, ensure_ascii=False))
-        return
     rows = [
         (
             entry["name"],
@@ -44,7 +40,8 @@ def list_models(as_json: options.AsJson = False) -> None:
         )
         for entry in entries
     ]
-    typer.echo(table([("name", "family", "size", "licence", "parameters", "file", ""), *rows]))
+    head = ("name", "family", "size", "licence", "parameters", "file", "")
+    answer({"models": entries}, table([head, *rows]), as_json)
 
 
 @app.command("parts", cls=Command)
@@ -54,15 +51,12 @@ def list_parts(as_json: options.AsJson = False) -> None:
         from limner import registry
 
         parts = registry.list_parts()
-    if as_json:
-        typer.echo(json.dumps(parts, ensure_ascii=False))
-        return
     rows = [
         (kind.replace("_", " ") if not number else "", name, about)
         for kind, found in parts.items()
         for number, (name, about) in enumerate(found.items())
     ]
-    typer.echo(table(rows))
+    answer(parts, table(rows), as_json)
 
 
 @app.command("show", cls=Command)
@@ -72,13 +66,9 @@ def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
         from limner import registry
 
     details = registry.details(model)
-    if as_json:
-        typer.echo(json.dumps(details, ensure_ascii=False))
-        return
-    card = details.pop("card")
-    typer.echo(table([(key, shown(value)) for key, value in details.items()]))
-    if card:
-        typer.echo(f"\n{card}")
+    rows = [(key, shown(value)) for key, value in details.items() if key != "card"]
+    card = f"\n\n{details['card']}" if details["card"] else ""
+    answer(details, table(rows) + card, as_json)
 
 
 @app.command("words", cls=Command)
@@ -97,34 +87,10 @@ def list_words(
             raise UsageError(
                 f"no word of {quote(model)} contains {quote(search)}; try fewer letters"
             )
-        answer: dict[str, Any] = {"words": found}
+        told: dict[str, Any] = {"words": found}
+        text = table([(word, f"{words.times(word):,}") for word in found])
     else:
-        answer = words.by_kind()
-    if as_json:
-        typer.echo(json.dumps({"captions": words.captions, **answer}, ensure_ascii=False))
-        return
-    if search:
-        typer.echo(table([(word, f"{words.times(word):,}") for word in found]))
-        return
-    width = shutil.get_terminal_size().columns
-    for kind, names in answer.items():
-        title = f"{kind} ({len(names)}): "
-        typer.echo(textwrap.fill(title + ", ".join(names), width, subsequent_indent="  "))
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text with aligned columns, whatever the width of the terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def shown(value: Any) -> str:
-    """Return a JSON value as a person reads it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {shown(each)}" for key, each in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        told, width = words.by_kind(), shutil.get_terminal_size().columns
+        lists = [f"{kind} ({len(names)}): {', '.join(names)}" for kind, names in told.items()]
+        text = "\n".join(textwrap.fill(each, width, subsequent_indent="  ") for each in lists)
+    answer({"captions": words.captions, **told}, text, as_json)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from limner.cli.shared.answers import answer
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ def tell(
     from limner.train.plan.plan import make_plan
 
     found = make_plan(run, read_ranks(ranks), read_prices(prices), beside=beside)
-    typer.echo(json.dumps(found, ensure_ascii=False) if as_json else describe(found))
+    answer(found, describe(found), as_json)
 
 
 def read_ranks(text: str) -> list[int]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from limner.cli.shared import complete, options
+from limner.cli.shared.answers import answer
 from limner.cli.shared.exits import INTERRUPTED, STOPPED
 from limner.cli.shared.files import STANDARD, no_stream, read_standard
 from limner.cli.shared.messages import say
@@ -157,7 +158,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
         with closing(steps), hearing(quiet):
             for progress in until(stop, with_progress(steps, run.task), agreed):
                 last, validation = progress, progress.validation or validation
-        answer = {
+        found = {
             "task": run.task,
             "out": run.out,
             "finished": stop.signal is None,
@@ -167,7 +168,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
             **_about(last),
         }
         if first:
-            typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
+            answer(found, run.out, as_json)
         if stop.signal is not None:
             if not quiet:
                 say("stopped, and the state is saved; go on with --resume")

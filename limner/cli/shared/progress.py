@@ -13,17 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
-
-import typer
+from typing import Any
 
 from limner.cli.shared.messages import localised, say
 from limner.errors import shorten
 from limner.types import Step
-
-Quiet = Annotated[
-    bool, typer.Option("-q", "--quiet", help="Print the answer alone: no progress, no notes.")
-]
 
 SILENCE = 20.0  # seconds between two plain lines
 _LABEL = 40  # characters of a stage that are shown
@@ -135,9 +129,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
         current.loading += time.perf_counter() - began
         if live:
             _write("\r\x1b[K")
-    if (
-        current.left is not None
-    ):  # modules that were being imported made another error of it, or none
+    if current.left is not None:  # modules that were being imported made another error of it
         raise SystemExit(current.left)
 
 
@@ -172,102 +164,67 @@ def counted(pictures: int) -> str:
     return "1 picture" if pictures == 1 else f"{pictures} pictures"
 
 
-class Show(Protocol):
-    """Shows how far a stage of the command is; `tell` says a line besides."""
+class Show:
+    """Shows how far each stage of a command is: with bars of rich, or in plain lines.
+
+    A plain line comes when 20 seconds have passed without one. To the quiet nothing is shown.
+    """
+
+    def __init__(self, bars: Any = None) -> None:
+        self.bars = bars
+        self.stages: dict[str, tuple[float, int, Any]] = {}  # when it began, at how many; its bar
 
     def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
         """Show that `done` of `total` are done, which may be unknown, and something `about` it."""
-
-    def tell(self, text: str) -> None:
-        """Say an English message, in the language of the locale, without spoiling the bar."""
-
-
-class Silence:
-    """Shows and says nothing."""
-
-    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
-        """Show nothing."""
-
-    def tell(self, text: str) -> None:
-        """Say nothing."""
-
-
-class Lines:
-    """A plain line when 20 seconds have passed without one."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, tuple[float, int]] = {}  # when each began, and at how many
-
-    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
-        """Say a line where it is time for one."""
-        now, current = time.perf_counter(), clock()
-        began, first = self.stages.setdefault(stage, (now, done))
-        if now - current.told < SILENCE:
+        now, current, label = time.perf_counter(), clock(), shorten(stage, _LABEL)
+        if current.quiet:
             return
-        current.told = now
-        said = shorten(stage, _LABEL)
-        so_far = spell(now - current.began)
-        if total is None:
-            say(f"{said}: {done} done, {so_far} so far")
-            return
-        rest = [about] if about else []
-        if done > first:
-            rest.append(f"{spell((now - began) / (done - first) * (total - done))} left")
-        tail = "".join(f", {each}" for each in rest)
-        say(f"{said}: {done} of {total}, {so_far} so far{tail}")
+        if stage not in self.stages:
+            bar = self.bars and self.bars.add_task(label, total=total, completed=done, about=about)
+            self.stages[stage] = now, done, bar
+        began, first, bar = self.stages[stage]
+        if self.bars:
+            self.bars.update(bar, completed=done, total=total, about=about)
+        elif now - current.told >= SILENCE:
+            current.told = now
+            so_far = spell(now - current.began)
+            if total is None:
+                say(f"{label}: {done} done, {so_far} so far")
+                return
+            tail = f", {about}" if about else ""
+            if done > first:
+                tail += f", {spell((now - began) / (done - first) * (total - done))} left"
+            say(f"{label}: {done} of {total}, {so_far} so far{tail}")
 
     def tell(self, text: str) -> None:
-        """Say a line."""
-        clock().told = time.perf_counter()
-        say(text)
-
-
-class Bars:
-    """A bar of rich for each stage."""
-
-    def __init__(self, progress: Any) -> None:
-        self.progress = progress
-        self.tasks: dict[str, Any] = {}
-
-    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
-        """Move the bar of a stage."""
-        if stage not in self.tasks:
-            self.tasks[stage] = self.progress.add_task(
-                shorten(stage, _LABEL), total=total, completed=done, about=about
-            )
-        self.progress.update(self.tasks[stage], completed=done, total=total, about=about)
-
-    def tell(self, text: str) -> None:
-        """Say a line above the bars."""
-        self.progress.console.print(localised(text), markup=False, highlight=False)
+        """Say an English message, in the language of the locale, without spoiling the bars."""
+        if self.bars and not clock().quiet:
+            self.bars.console.print(localised(text), markup=False, highlight=False)
+        elif not clock().quiet:
+            clock().told = time.perf_counter()
+            say(text)
 
 
 @contextmanager
 def showing() -> Iterator[Show]:
-    """Give what shows how far each stage is: bars, plain lines, or to the quiet nothing."""
+    """Give what shows how far each stage is."""
     if clock().quiet or not is_live():
-        yield Silence() if clock().quiet else Lines()
+        yield Show()
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[about]}", markup=False),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[about]}", markup=False),
     )
     console = Console(stderr=True)
     # Answers stay on stdout: with a bar, rich would send them to the console's stderr.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
-        yield Bars(progress)
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+        yield Show(shown)
 
 
 def with_progress(steps: Iterator[Step], label: str) -> Iterator[Step]:

@@ -16,7 +16,7 @@ from limner.cli.shared.man import FILES, man_page, markdown
 from limner.cli.shared.pages import pages
 from limner.cli.shared.settings import OTHERS, SETTINGS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMAND = get_command(app)
 PAGE = man_page(COMMAND)
 

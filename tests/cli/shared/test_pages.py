@@ -23,7 +23,7 @@ from limner.types import Request, Sampling
 from tests.data.source_files import write_pictures
 from tests.tiny_model import save_tiny_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMAND = get_command(app)
 PAGES = {page.path: page for page in pages(COMMAND)}
 GROUPS = {"", "models", "data", "data make", "clip", "audit"}
