@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
-
-from limner.cli.shared.examples import EXAMPLES
 
 ARGUMENTS, MAIN, MODEL, OUTPUT, SAMPLING = (
     "Arguments", "Options", "Model and device", "Output", "Sampling",
@@ -221,8 +221,19 @@ def _examples(command: Any, path: str) -> tuple[tuple[str, str], ...]:
     """Return a command's examples; a group's are the first ones of its first two commands."""
     found = _visible(command)
     if not found:
-        return EXAMPLES.get(SPELT.get(path, path), ())
+        return examples().get(SPELT.get(path, path), ())
     firsts = [_examples(each, f"{path} {name}".strip()) for name, each in found]
     if len(firsts) == 1:
         return firsts[0]
     return tuple(each[0] for each in firsts[:2] if each)
+
+
+@cache
+def examples() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return two examples of every command: a line, which runs as it is, and what it does."""
+    table = Path(__file__).with_name("examples.tsv").read_text(encoding="utf-8")
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for row in table.splitlines()[1:]:
+        command, line, about = row.split("\t")
+        found[command] = (*found.get(command, ()), (line, about))
+    return found

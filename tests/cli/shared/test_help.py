@@ -12,10 +12,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from limner.cli import app
-from limner.cli.shared.examples import EXAMPLES
 from limner.cli.shared.help import WORDS, in_chinese
 from limner.cli.shared.messages import catalogue
-from limner.cli.shared.pages import pages, texts_of
+from limner.cli.shared.pages import examples, pages, texts_of
 
 CATALOGUE = Path(sys.modules["limner.cli.shared"].__path__[0]) / "messages_zh.po"
 RUNNER = CliRunner()
@@ -48,7 +47,7 @@ def bare(text: str) -> str:
 def texts() -> Iterator[str]:
     for page in PAGES.values():
         yield from texts_of(page)
-    yield from (about for examples in EXAMPLES.values() for _, about in examples)
+    yield from (about for found in examples().values() for _, about in found)
     yield from ("Show this message and exit.", *WORDS)
 
 
