@@ -13,6 +13,7 @@ import typer
 from limner.cli.shared import options
 from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
 from limner.cli.train import (
     EXIT_CODES,
@@ -33,28 +34,22 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 On = Annotated[
-    str,
-    typer.Option("--on", metavar="SOURCE", help=f"5 to 50 captioned pictures. {options.SOURCE}"),
+    str, option("--on", f"5 to 50 captioned pictures. {options.SOURCE}", metavar="SOURCE")
 ]
 Out = Annotated[
-    Path,
-    typer.Option("-o", "--out", metavar="FILE", help="The file to make; it ends in .safetensors."),
+    Path, option("-o --out", "The file to make; it ends in .safetensors.", metavar="FILE")
 ]
 Word = Annotated[
-    str,
-    typer.Option("--word", help="What to call the new thing; put before captions that lack it."),
+    str, option("--word", "What to call the new thing; put before captions that lack it.")
 ]
-Steps = Annotated[int, typer.Option("--steps", help="Optimiser steps.")]
-Rank = Annotated[int, typer.Option("--rank", help="Rank of the change of each layer (LoRA).")]
-Rate = Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")]
+Steps = Annotated[int, option("--steps", "Optimiser steps.")]
+Rank = Annotated[int, option("--rank", "Rank of the change of each layer (LoRA).")]
+Rate = Annotated[float, option("--learning-rate", "The highest learning rate.")]
 Preserve = Annotated[
-    float,
-    typer.Option(
-        "--preserve", help="Share of a batch that the model drew before; 0 lets it forget."
-    ),
+    float, option("--preserve", "Share of a batch that the model drew before; 0 lets it forget.")
 ]
 Decoder = Annotated[
-    bool, typer.Option("--decoder", help="Adapt how codes become pixels too, not only the prior.")
+    bool, option("--decoder", "Adapt how codes become pixels too, not only the prior.")
 ]
 
 

@@ -8,14 +8,12 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from limner.cli.shared import complete, options, progress
 from limner.cli.shared.answers import answer
 from limner.cli.shared.files import STANDARD, Place
 from limner.cli.shared.judges import conditions_of, drawing, label_of, read_asked
 from limner.cli.shared.messages import say
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
 
@@ -29,35 +27,29 @@ OTHER_SEEDS = 2**28
 _FILES = (".txt", ".tsv", ".jsonl")
 
 Models = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="A B [C ...]",
-        help=f"2 to 8 models. {options.MODEL}",
-        autocompletion=complete.drawing,
-    ),
+    list[str] | None, argument("A B [C ...]", f"2 to 8 models. {options.MODEL}", complete.drawing)
 ]
 Prompts = Annotated[
     list[str] | None,
-    typer.Option(
-        "--prompts", metavar="FILE|PROMPT",
-        help="A file of prompts, - for standard input, or one prompt; may be given again.",
+    option(
+        "--prompts",
+        "A file of prompts, - for standard input, or one prompt; may be given again.",
+        metavar="FILE|PROMPT",
     ),
-]  # fmt: skip
+]
 Place_ = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", "--folder", metavar="DIR", show_default="runs/arena-A-B",
-        help="The arena's folder, which is gone on with if it is there.",
+    option(
+        "-o --out --folder",
+        "The arena's folder, which is gone on with if it is there.",
+        metavar="DIR",
+        default="runs/arena-A-B",
     ),
-]  # fmt: skip
-Seed = Annotated[
-    int | None, typer.Option("--seed", show_default="0", help="Another seed makes other choices.")
 ]
-Host = Annotated[
-    str, typer.Option("--host", help="The address to serve on; other machines reach 0.0.0.0.")
-]
-Port = Annotated[int, typer.Option("--port", help="The port to serve on; 0 takes a free one.")]
-Report = Annotated[bool, typer.Option("--report", help="Only tell what the votes so far say.")]
+Seed = Annotated[int | None, option("--seed", options.SEED, default="0")]
+Host = Annotated[str, option("--host", "The address to serve on; other machines reach 0.0.0.0.")]
+Port = Annotated[int, option("--port", "The port to serve on; 0 takes a free one.")]
+Report = Annotated[bool, option("--report", "Only tell what the votes so far say.")]
 
 
 @grouped

@@ -22,7 +22,7 @@ from limner.cli.shared.judges import (
     report_folder,
     tell,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError
 from limner.types import Request
 
@@ -35,24 +35,14 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
 
 Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL|FOLDER",
-        help="A model, or a folder of its drawings.",
-        autocompletion=complete.drawing,
-    ),
+    str, argument("MODEL|FOLDER", "A model, or a folder of its drawings.", complete.drawing)
 ]
 HeldOut = Annotated[
     str | None,
-    typer.Option(
-        "--held-out", metavar="SOURCE", help="Like the training data, but never trained on."
-    ),
+    option("--held-out", "Like the training data, but never trained on.", metavar="SOURCE"),
 ]
 Captions = Annotated[
-    int,
-    typer.Option(
-        "--captions", "--prompts", help="Captions to draw: the most repeated, others by chance."
-    ),
+    int, option("--captions --prompts", "Captions to draw: the most repeated, others by chance.")
 ]
 
 SEEDS_APART = 1000  # of prompts, for the samples of each

@@ -25,7 +25,7 @@ from limner.cli.shared.judges import (
     report_folder,
     tell,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
@@ -33,28 +33,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Subject = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL|SHEET.csv",
-        help="A model, or a sheet that is filled in.",
-        autocompletion=complete.drawing,
-    ),
+    str, argument("MODEL|SHEET.csv", "A model, or a sheet that is filled in.", complete.drawing)
 ]
 Asking = Annotated[
     str,
-    typer.Option(
+    option(
         "--prompts",
-        help="A file of prompts, - for standard input, professions or professions-zh.",
-        autocompletion=complete.neutral,
+        "A file of prompts, - for standard input, professions or professions-zh.",
+        complete.neutral,
     ),
 ]
 Shares = Annotated[
     str | None,
-    typer.Option(
-        "--shares",
-        "--reference",
-        show_default="equal shares",
-        help="The shares of the labels to hold them to, as 0.5,0.5.",
+    option(
+        "--shares --reference",
+        "The shares of the labels to hold them to, as 0.5,0.5.",
+        default="equal shares",
     ),
 ]
 

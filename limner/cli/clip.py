@@ -13,13 +13,14 @@ from limner.cli.shared import options
 from limner.cli.shared.answers import answer, table
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.files import open_picture
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Ask a CLIP what pictures show.")
 
-Prompt = Annotated[str, typer.Option("--prompt", help="What the pictures should show.")]
+Prompt = Annotated[str, option("--prompt", "What the pictures should show.")]
 
 
 def rank(

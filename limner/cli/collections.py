@@ -7,32 +7,28 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from limner.cli.shared import options
 from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import clock, loading, showing
 
 From = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--from",
+        "The installed folder, or the unpacked package above it.",
         metavar="PATH",
-        show_default="where Debian installs it",
-        help="The installed folder, or the unpacked package above it.",
+        default="where Debian installs it",
     ),
 ]
 Languages = Annotated[
-    str,
-    typer.Option("--languages", help="Languages of captions, as en,zh,zh-hant,de: one of each."),
+    str, option("--languages", "Languages of captions, as en,zh,zh-hant,de: one of each.")
 ]
-Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 1024.")]
-Count = Annotated[
-    int, typer.Option("-n", "--count", help="At most so many pictures, from all over; 0 for all.")
-]
+Size = Annotated[int, option("--size", "Side of the pictures in pixels, 16 to 1024.")]
+Count = Annotated[int, option("-n --count", "At most so many pictures, from all over; 0 for all.")]
 Background = Annotated[
-    str, typer.Option("--background", help="The colour behind cut-outs, as white or #f0e0d0.")
+    str, option("--background", "The colour behind cut-outs, as white or #f0e0d0.")
 ]
 
 

@@ -24,22 +24,15 @@ from limner.cli.shared.judges import (
     report_folder,
     tell,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped
 from limner.types import Request
 
 if TYPE_CHECKING:
     from limner.evaluate.prompts.conditions import Conditions
     from limner.evaluate.scenes.score import Draw
 
-First = Annotated[
-    str, typer.Argument(metavar="A", help=options.MODEL, autocompletion=complete.drawing)
-]
-Second = Annotated[
-    str,
-    typer.Argument(
-        metavar="B", help="The other model; it may be the same.", autocompletion=complete.drawing
-    ),
-]
+First = Annotated[str, argument("A", options.MODEL, complete.drawing)]
+Second = Annotated[str, argument("B", "The other model; it may be the same.", complete.drawing)]
 
 # Added to the seeds of B: two copies of a model must draw other pictures. A measurement's seeds lie
 # within 10 million of one another, and of a seed torch's generator takes the lower 32 bits alone.

@@ -14,6 +14,7 @@ from limner.cli.shared import complete, options
 from limner.cli.shared.answers import answer
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.messages import localised
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading, showing
 from limner.errors import quote, shorten
 from limner.types import check_device
@@ -22,76 +23,39 @@ app = typer.Typer(cls=Group, no_args_is_help=True, help="Make, check and clean d
 make = typer.Typer(cls=Group, no_args_is_help=True, help="Make pictures with captions.")
 app.add_typer(make, name="make")
 
-Split = Annotated[
-    str,
-    typer.Option(
-        "--split", help="train, validation or held_out.", autocompletion=complete.splits
-    ),
-]  # fmt: skip
-Count = Annotated[int, typer.Option("-n", "--count", help="How many scenes.")]
-Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 512.")]
+Split = Annotated[str, option("--split", "train, validation or held_out.", complete.splits)]
+Count = Annotated[int, option("-n --count", "How many scenes.")]
+Size = Annotated[int, option("--size", "Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
-    int,
-    typer.Option(
-        "--level", help="1 singles, 2 and counts, 3 and pairs, 4 and styles, 5 mostly pairs."
-    ),
+    int, option("--level", "1 singles, 2 and counts, 3 and pairs, 4 and styles, 5 mostly pairs.")
 ]
 Language = Annotated[
-    str,
-    typer.Option(
-        "--language",
-        help="Language of the captions: en, zh or both.",
-        autocompletion=complete.languages,
-    ),
+    str, option("--language", "Language of the captions: en, zh or both.", complete.languages)
 ]
 Validation = Annotated[
-    str | None,
-    typer.Option("--validation", metavar="SOURCE", help="Data that training must not have seen."),
+    str | None, option("--validation", "Data that training must not have seen.", metavar="SOURCE")
 ]
 CheckOut = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", metavar="DIR", help="A new folder for the report, a sheet and bad samples."
-    ),
+    option("-o --out", "A new folder for the report, a sheet and bad samples.", metavar="DIR"),
 ]
-Fit = Annotated[
-    str,
-    typer.Option("--fit", help="keep, crop, pad or squash.", autocompletion=complete.fits),
-]
-SquareSize = Annotated[
-    int, typer.Option("--size", help="Side in pixels, with crop, pad or squash.")
-]
+Fit = Annotated[str, option("--fit", "keep, crop, pad or squash.", complete.fits)]
+SquareSize = Annotated[int, option("--size", "Side in pixels, with crop, pad or squash.")]
 LeastSide = Annotated[
-    int, typer.Option("--least-side", help="Drop pictures with a side below this many pixels.")
+    int, option("--least-side", "Drop pictures with a side below this many pixels.")
 ]
-MostRatio = Annotated[
-    float, typer.Option("--most-ratio", help="Drop longer pictures than this, 0 for none.")
-]
-Near = Annotated[
-    bool, typer.Option("--near/--no-near", help="Drop near copies too, not only exact ones.")
-]
+MostRatio = Annotated[float, option("--most-ratio", "Drop longer pictures than this, 0 for none.")]
+Near = Annotated[bool, option("--near/--no-near", "Drop near copies too, not only exact ones.")]
 Mirrors = Annotated[
     bool,
-    typer.Option(
-        "--mirrors", help="Drop mirror images too where captions differ or tell left and right."
-    ),
+    option("--mirrors", "Drop mirror images too where captions differ or tell left and right."),
 ]
 Codec = Annotated[
-    str,
-    typer.Option(
-        "--codec",
-        metavar="RUN|MODEL",
-        help=f"A codec's run. {options.MODEL}",
-        autocompletion=complete.codecs,
-    ),
+    str, option("--codec", f"A codec's run. {options.MODEL}", complete.codecs, metavar="RUN|MODEL")
 ]
-Crops = Annotated[
-    int, typer.Option("--crops", help="Codes of each picture: itself, then altered ones.")
-]
-Flip = Annotated[
-    float, typer.Option("--flip", help="Chance of mirroring an altered picture, 0 to 1.")
-]
-Write = Annotated[bool, typer.Option("--write", help="Write what is kept as an image folder.")]
+Crops = Annotated[int, option("--crops", "Codes of each picture: itself, then altered ones.")]
+Flip = Annotated[float, option("--flip", "Chance of mirroring an altered picture, 0 to 1.")]
+Write = Annotated[bool, option("--write", "Write what is kept as an image folder.")]
 
 
 @make.command("scenes", cls=Command)

@@ -29,7 +29,7 @@ from limner.cli.shared.judges import (
     tell,
     varying,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
 
@@ -42,26 +42,19 @@ if TYPE_CHECKING:
 
 Sets = Annotated[
     str | None,
-    typer.Option(
-        "--sets",
-        help="Only these sets, as seen,chinese; chance is told too.",
-        autocompletion=complete.sets,
-    ),
+    option("--sets", "Only these sets, as seen,chinese; chance is told too.", complete.sets),
 ]
 Features = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--features",
-        help="What compares pictures: limner-clip, inception, or a model or run of either.",
-        autocompletion=complete.features,
+        "What compares pictures: limner-clip, inception, or a model or run of either.",
+        complete.features,
     ),
 ]
-Weights = Annotated[
-    Path | None, typer.Option("--weights", help="The file of --features inception.")
-]
+Weights = Annotated[Path | None, option("--weights", "The file of --features inception.")]
 Against = Annotated[
-    Path | None,
-    typer.Option("--reference", metavar="DIR", help="Real pictures to compare prompts' with."),
+    Path | None, option("--reference", "Real pictures to compare prompts' with.", metavar="DIR")
 ]
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from limner.cli.shared import options
 from limner.cli.shared.answers import answer, shown, table
+from limner.cli.shared.options import argument
 
-Pictures = Annotated[
-    list[Path], typer.Argument(metavar="PICTURES...", help="PNG files; JPEG and WebP say nothing.")
-]
+Pictures = Annotated[list[Path], argument("PICTURES...", "PNG files; JPEG and WebP say nothing.")]
 _SHOWN_APART = ("family", "model_hash", "revised_prompt", "adapters")
 
 

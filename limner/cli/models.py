@@ -11,6 +11,7 @@ import typer
 from limner.cli.shared import options
 from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.command import Command, Group
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
 from limner.errors import UsageError, quote
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     cls=Group, no_args_is_help=True, help="List the models or their parts, or show one."
 )
 
-Search = Annotated[str, typer.Option("--search", help="Only words that contain this.")]
+Search = Annotated[str, option("--search", "Only words that contain this.")]
 
 
 @app.command("list", cls=Command)

@@ -20,6 +20,7 @@ from limner.cli.shared.answers import answer
 from limner.cli.shared.exits import INTERRUPTED, STOPPED
 from limner.cli.shared.files import STANDARD, no_stream, read_standard
 from limner.cli.shared.messages import say
+from limner.cli.shared.options import argument, option
 from limner.cli.shared.progress import clock, loading, showing
 from limner.errors import UsageError, quote
 
@@ -34,61 +35,38 @@ OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.devic
 EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
 
 Config = Annotated[
-    Path,
-    typer.Argument(
-        metavar="CONFIG.toml",
-        help="What to train, and how; - is standard input.",
-        autocompletion=complete.configs,
-    ),
+    Path, argument("CONFIG.toml", "What to train, and how; - is standard input.", complete.configs)
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Overrule the file, as loop.steps=100.",
-        autocompletion=complete.settings,
+    option(
+        "--set", "Overrule the file, as loop.steps=100.", complete.settings, metavar="KEY=VALUE"
     ),
 ]
 Out = Annotated[
-    str | None,
-    typer.Option(
-        "-o", "--out", metavar="DIR", help="The run's folder.", show_default="the config's out"
-    ),
+    str | None, option("-o --out", "The run's folder.", metavar="DIR", default="the config's out")
 ]
 On = Annotated[
     str | None,
-    typer.Option(
-        "--on", metavar="SOURCE", help=f"Captioned pictures. {options.SOURCE}",
-        show_default="the config's data.source",
-    ),
-]  # fmt: skip
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed", help="Another seed makes other choices.", show_default="the config's loop.seed"
+    option(
+        "--on",
+        f"Captioned pictures. {options.SOURCE}",
+        metavar="SOURCE",
+        default="the config's data.source",
     ),
 ]
+Seed = Annotated[int | None, option("--seed", options.SEED, default="the config's loop.seed")]
 Device = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        help=options.DEVICE,
-        show_default="the config's loop.device",
-        autocompletion=complete.devices,
-    ),
+    option("--device", options.DEVICE, complete.devices, default="the config's loop.device"),
 ]
-Plan = Annotated[
-    bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
-]
+Plan = Annotated[bool, option("--plan", "Tell memory, FLOPs, time and cost; train nothing.")]
 Ranks = Annotated[
-    str, typer.Option("--ranks", metavar="N,...", help="Numbers of processes that --plan is for.")
+    str, option("--ranks", "Numbers of processes that --plan is for.", metavar="N,...")
 ]
 Prices = Annotated[
     list[str] | None,
-    typer.Option(
-        "--price", metavar="NAME=PRICE", help="Price of an hour, for --plan, as A100=1.50."
-    ),
+    option("--price", "Price of an hour, for --plan, as A100=1.50.", metavar="NAME=PRICE"),
 ]
 
 

@@ -53,148 +53,134 @@ MODEL = "A model's name, its folder or run, or hf:owner/name."
 _CLIP = "The CLIP that compares pictures with words: a name, its folder or run, or hf:owner/name."
 DEVICE = "cpu, cuda, cuda:N, or auto: a GPU if one is there."
 _FILES = "A PNG, JPEG or WebP file; - is standard input."
+SEED = "Another seed makes other choices."
 SOURCE = "A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE."
 
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", envvar="LIMNER_MODEL", help=MODEL, autocompletion=complete.drawing
-    ),
-]  # fmt: skip
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete.models)
-]
-UsualModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", envvar="LIMNER_MODEL", help=MODEL, autocompletion=complete.drawing
-    ),
-]
-Clip = Annotated[
-    str,
-    typer.Option(
-        "--clip", envvar="LIMNER_CLIP", help=_CLIP, autocompletion=complete.clips
-    ),
-]  # fmt: skip
-ClipOfPictures = Annotated[
-    str,
-    typer.Option(
-        "--clip", "--model", envvar="LIMNER_CLIP", help=_CLIP, autocompletion=complete.clips
-    ),
-]
-OtherModel = Annotated[
-    str, typer.Option("--model", help=MODEL, autocompletion=complete.varying)
-]  # fmt: skip
+Offers = Callable[..., complete.Candidates]
 
-Count = Annotated[
-    int,
-    typer.Option(
-        "-n", "--count", "--number", "--samples", help="How many pictures of each prompt."
-    ),
+
+def option(
+    names: str,
+    about: str,
+    offers: Offers | None = None,
+    *,
+    variable: str | None = None,
+    default: bool | str = True,
+    metavar: str | None = None,
+) -> Any:
+    """Return an option of typer's; `names` have spaces between, the long one that is shown first.
+
+    `about` is its help, `offers` completes its value, `variable` of the environment gives it too,
+    and `default` says in words what holds without it.
+    """
+    return typer.Option(
+        *names.split(), help=about, autocompletion=offers, envvar=variable, show_default=default,
+        metavar=metavar,
+    )  # fmt: skip
+
+
+def argument(
+    metavar: str, about: str, offers: Offers | None = None, *, variable: str | None = None
+) -> Any:
+    """Return an argument of typer's, with the meanings of `option`."""
+    return typer.Argument(metavar=metavar, help=about, autocompletion=offers, envvar=variable)
+
+
+Model = Annotated[str, option("--model", MODEL, complete.drawing, variable="LIMNER_MODEL")]
+ModelArgument = Annotated[str, argument("MODEL", MODEL, complete.models)]
+UsualModelArgument = Annotated[
+    str, argument("MODEL", MODEL, complete.drawing, variable="LIMNER_MODEL")
 ]
-Prompts = Annotated[
-    int, typer.Option("-n", "--count", help="How many prompts of each set, 10 to 10000.")
+Clip = Annotated[str, option("--clip", _CLIP, complete.clips, variable="LIMNER_CLIP")]
+ClipOfPictures = Annotated[
+    str, option("--clip --model", _CLIP, complete.clips, variable="LIMNER_CLIP")
 ]
+OtherModel = Annotated[str, option("--model", MODEL, complete.varying)]
+
+Count = Annotated[int, option("-n --count --number --samples", "How many pictures of each prompt.")]
+Prompts = Annotated[int, option("-n --count", "How many prompts of each set, 10 to 10000.")]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", envvar="LIMNER_OUT", show_default="the current folder",
-        help="A folder, a file that ends in .png, or - for standard output; "
-        "no file is ever lost.",
+    option(
+        "-o --out",
+        "A folder, a file that ends in .png, or - for standard output; no file is ever lost.",
+        variable="LIMNER_OUT",
+        default="the current folder",
     ),
-]  # fmt: skip
-NewFolder = Annotated[
-    Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to make; new or empty.")
 ]
+NewFolder = Annotated[Path, option("-o --out", "The folder to make; new or empty.", metavar="DIR")]
 Report = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", "--html", metavar="DIR", show_default="runs/COMMAND-MODEL",
-        help="The report's folder; --json alone writes none, and none is ever lost.",
+    option(
+        "-o --out --html",
+        "The report's folder; --json alone writes none, and none is ever lost.",
+        metavar="DIR",
+        default="runs/COMMAND-MODEL",
     ),
-]  # fmt: skip
+]
 On = Annotated[
     str,
-    typer.Option(
+    option(
         "--on",
-        help="scenes, a folder of captioned pictures, or a file of prompts; - is standard input.",
-        autocompletion=complete.on,
+        "scenes, a folder of captioned pictures, or a file of prompts; - is standard input.",
+        complete.on,
     ),
 ]
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
-OnSource = Annotated[
-    str, typer.Option("--on", "--train", metavar="SOURCE", help=f"Captioned pictures. {SOURCE}")
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        envvar="LIMNER_DEVICE",
-        help=DEVICE,
-        autocompletion=complete.devices,
-    ),
-]
+Source = Annotated[str, argument("SOURCE", SOURCE)]
+OnSource = Annotated[str, option("--on --train", f"Captioned pictures. {SOURCE}", metavar="SOURCE")]
+Device = Annotated[str, option("--device", DEVICE, complete.devices, variable="LIMNER_DEVICE")]
 Precision = Annotated[
     str,
-    typer.Option(
-        "--precision", envvar="LIMNER_PRECISION",
-        help="fp32, bf16 or int8 weights; the lower ones draw faster.",
-        autocompletion=complete.precisions,
-    ),
-]  # fmt: skip
-Seed = Annotated[int, typer.Option("--seed", help="Another seed makes other choices.")]
-FirstSeed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        show_default="by chance",
-        help="Seed of the first picture; the next ones count up.",
+    option(
+        "--precision",
+        "fp32, bf16 or int8 weights; the lower ones draw faster.",
+        complete.precisions,
+        variable="LIMNER_PRECISION",
     ),
 ]
-BestOf = Annotated[
+Seed = Annotated[int, option("--seed", SEED)]
+FirstSeed = Annotated[
     int | None,
-    typer.Option("--best-of", help="Draw so many, keep the --count that fit best as --clip finds."),
+    option("--seed", "Seed of the first picture; the next ones count up.", default="by chance"),
+]
+BestOf = Annotated[
+    int | None, option("--best-of", "Draw so many, keep the --count that fit best as --clip finds.")
 ]
 Font = Annotated[
     Path | None,
-    typer.Option(
-        "--font", show_default="$LIMNER_FONT, or where systems have it",
-        help="The path of NotoColorEmoji.ttf.",
+    option(
+        "--font",
+        "The path of NotoColorEmoji.ttf.",
+        default="$LIMNER_FONT, or where systems have it",
     ),
-]  # fmt: skip
+]
 Ray = Annotated[
     str,
-    typer.Option(
-        "--ray", metavar="ADDRESS", envvar="LIMNER_RAY",
-        help="Work on this Ray cluster; local starts one here; needs the extra ray.",
+    option(
+        "--ray",
+        "Work on this Ray cluster; local starts one here; needs the extra ray.",
+        metavar="ADDRESS",
+        variable="LIMNER_RAY",
     ),
-]  # fmt: skip
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in the out folder.")]
-Labels = Annotated[
-    str,
-    typer.Option("--labels", help="What pictures may show, English or Chinese, as cat,dog,apple."),
 ]
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help=_FILES)]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help=_FILES)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Resume = Annotated[bool, option("--resume", "Go on from the state in the out folder.")]
+Labels = Annotated[
+    str, option("--labels", "What pictures may show, English or Chinese, as cat,dog,apple.")
+]
+Image = Annotated[Path, argument("IMAGE", _FILES)]
+Images = Annotated[list[Path], argument("IMAGES...", _FILES)]
+AsJson = Annotated[bool, option("--json", "Print the answer as JSON.")]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "-q",
-        "--quiet",
-        envvar="LIMNER_QUIET",
-        help="Print the answer alone: no progress, no notes.",
-    ),
+    option("-q --quiet", "Print the answer alone: no progress, no notes.", variable="LIMNER_QUIET"),
 ]
 
 Adapters = Annotated[
     list[str] | None,
-    typer.Option(
-        "--adapter", metavar="FILE[:WEIGHT]", help="Add what limner adapt made; may come again."
-    ),
+    option("--adapter", "Add what limner adapt made; may come again.", metavar="FILE[:WEIGHT]"),
 ]
 AllowNonfinite = Annotated[
-    bool, typer.Option("--allow-nonfinite", help="Read a model with NaN weights, for research.")
+    bool, option("--allow-nonfinite", "Read a model with NaN weights, for research.")
 ]
 
 _OWN = "the model's own"
