@@ -151,9 +151,10 @@ def is_model(target: str) -> bool:
 
 def from_model(model: str, plan: Plan) -> Material:
     """Draw captions of the training data, and look at both."""
+    from limner.data.sources.opening import open_source
     from limner.evaluate.audits.memorisation import Album
 
-    known = source_samples(plan.train)
+    known = list(open_source(plan.train))
     pipeline = plan.loading.drawer(model).load()
     drawn, trained, membership = Album(), Album(), None
     with progress.showing() as watch:
@@ -182,13 +183,6 @@ def from_folder(folder: str, train: str) -> Material:
             album.add(str(path.relative_to(place)), open_image(path))
     hardware = hardware_of()
     return Material(drawn, trained, None, {"hardware": hardware}, [("hardware", hardware)])
-
-
-def source_samples(place: str) -> list[Sample]:
-    """Return the samples of a source of captioned pictures."""
-    from limner.data.sources.opening import open_source
-
-    return list(open_source(place))
 
 
 def captions_to_try(samples: Sequence[Sample], count: int, seed: int) -> list[str]:
@@ -231,12 +225,13 @@ def membership_of(
     pipeline: Any, known: Sequence[Sample], held_out: str, seed: int, watch: Watch
 ) -> dict[str, Any]:
     """Return how well the loss tells training pictures from held-out ones, of 1,000 at most."""
+    from limner.data.sources.opening import open_source
     from limner.evaluate.audits.membership import losses_of, membership
 
     if pipeline.codec is None:
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")
     losses = []
-    for name, samples in (("trained", known), ("held out", source_samples(held_out))):
+    for name, samples in (("trained", known), ("held out", list(open_source(held_out)))):
         rows = random.Random(seed).sample(range(len(samples)), min(len(samples), MOST))
         pairs = [(samples[row].captions[0], samples[row].image) for row in rows]
         losses.append(losses_of(pipeline, pairs, lambda *at, name=name: watch(name, *at)))

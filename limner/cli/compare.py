@@ -14,8 +14,7 @@ from limner.cli.shared import complete, options, progress
 from limner.cli.shared.judges import (
     Judges,
     Watch,
-    check_best_of,
-    check_on,
+    check_plan,
     conditions_of,
     drawing,
     is_folder,
@@ -75,14 +74,8 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
-    from limner.evaluate.scenes.prompts import Plan, check_count
-
     began = time.perf_counter()
-    check_on(on)
-    check_count(count)
-    Plan(count, seed)  # refuses before a model is loaded
-    tries = 1 if best_of is None else best_of
-    check_best_of(tries)
+    tries = check_plan(on, count, seed, best_of)
     request = sampled.request()
     for each in (a, b):
         loading.check(each, clip)

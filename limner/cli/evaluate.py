@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +14,7 @@ from limner.cli.shared.answers import table
 from limner.cli.shared.judges import (
     CHOSE_AND_JUDGED,
     Judges,
-    check_best_of,
-    check_on,
+    check_plan,
     codec_of,
     conditions_of,
     drawing,
@@ -119,13 +117,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
-    from limner.evaluate.scenes.prompts import Plan, check_count
-
-    check_on(on)
-    check_count(count)
-    Plan(count, seed, sets=sets_of(sets))  # refuses before a model is loaded
-    tries = 1 if best_of is None else best_of
-    check_best_of(tries)
+    tries = check_plan(on, count, seed, best_of, sets_of(sets))
     check_kind(on, sets, font, reference)
     request = sampled.request()
     loading.check(model, clip)
@@ -209,8 +201,7 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
     page = render_report(result, model=task.model, seconds=seconds, conditions=conditions.rows())
     path = tell(answer, task.folder, page, as_json=task.as_json)
     if not task.as_json:
-        show(result)
-        typer.echo(str(path))
+        typer.echo(f"{as_text(result)}\n\n{path}")
 
 
 def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
@@ -294,36 +285,24 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
     typer.echo(str(path))
 
 
-def show(result: SceneScores) -> None:
-    """Print the scores with their intervals as two tables."""
-    from rich.console import Console
-    from rich.table import Table
-
+def as_text(result: SceneScores) -> str:
+    """Return the scores with their intervals as tables that a person reads."""
     from limner.evaluate.scenes.judging import ASPECTS, DETAILS
-    from limner.evaluate.scenes.report import LABELS
+    from limner.evaluate.scenes.report import LABELS, likelihood_rows
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    parts = list[str]()
     for aspects in (ASPECTS, DETAILS):
-        table = Table("set", *(LABELS[aspect] for aspect in aspects))
-        for name, row in result.scores.items():
-            table.add_row(name, *(str(row[aspect]) for aspect in aspects))
-        console.print(table)
+        rows = [
+            (name, *(str(row[each]) for each in aspects)) for name, row in result.scores.items()
+        ]
+        parts.append(table([("set", *(LABELS[each] for each in aspects)), *rows]))
     if result.likelihoods:
-        from limner.evaluate.scenes.report import likelihood_rows
-
-        head, *rows = likelihood_rows(result.likelihoods)
-        table = Table(*head)
-        for each in rows:
-            table.add_row(*each)
-        console.print(table)
-        console.print(result.likelihoods.about)
+        parts.append(f"{table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}")
     if result.codec:
         rfid = f", {result.rfid.name} {result.rfid.estimate}" if result.rfid else ""
-        console.print(
-            f"codec: {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}{rfid}"
-        )
+        psnr, ssim = result.codec["psnr"], result.codec["ssim"]
+        parts.append(f"codec: {psnr:.2f} dB, SSIM {ssim:.3f}{rfid}")
     if result.kept is not None:
-        console.print(
-            f"varied: object and background kept {result.kept}; pixels differ by "
-            f"{result.differs:.3f}"
-        )
+        said = f"varied: object and background kept {result.kept}"
+        parts.append(f"{said}; pixels differ by {result.differs:.3f}")
+    return "\n\n".join(parts)

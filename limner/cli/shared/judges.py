@@ -55,12 +55,31 @@ def open_judges(clip: str, features: str | None = None, weights: Path | None = N
         return Judges(loaded, seen, network)
 
 
-def check_best_of(best_of: int) -> None:
-    """Raise UsageError for a number of tries out of range."""
-    if not 1 <= best_of <= PICTURES_LIMIT:
+def check_plan(
+    on: str, count: int, seed: int, best_of: int | None, sets: tuple[str, ...] = ()
+) -> int:
+    """Return how many pictures each prompt gets, before any model is loaded.
+
+    Raises UsageError unless `on` is scenes, a folder, a file, or - for standard input, and for a
+    number, a set or a seed out of range.
+    """
+    from limner.evaluate.scenes.prompts import Plan, check_count
+
+    if on not in ("scenes", STANDARD) and not Path(on).exists():
+        hint = did_you_mean(on, ["scenes"])
         raise UsageError(
-            f"--best-of {best_of} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
+            f"--on {quote(on)}: expected scenes, a folder of captioned pictures, or a file of "
+            f"prompts{hint}",
+            param="on",
         )
+    check_count(count)
+    Plan(count, seed, sets=sets)
+    tries = 1 if best_of is None else best_of
+    if not 1 <= tries <= PICTURES_LIMIT:
+        raise UsageError(
+            f"--best-of {tries} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
+        )
+    return tries
 
 
 def read_asked(path: Path) -> list[Asked]:
@@ -93,17 +112,6 @@ def report_folder(
     if folder is not None:
         Place(folder).prepare()
     return folder
-
-
-def check_on(on: str) -> None:
-    """Raise UsageError unless `on` is scenes, a folder, a file, or - for standard input."""
-    if on not in ("scenes", STANDARD) and not Path(on).exists():
-        hint = did_you_mean(on, ["scenes"])
-        raise UsageError(
-            f"--on {quote(on)}: expected scenes, a folder of captioned pictures, or a file of "
-            f"prompts{hint}",
-            param="on",
-        )
 
 
 def conditions_of(
