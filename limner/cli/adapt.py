@@ -37,20 +37,21 @@ On = Annotated[
     str, option("--on", f"5 to 50 captioned pictures. {options.SOURCE}", metavar="SOURCE")
 ]
 Out = Annotated[
-    Path, option("-o --out", "The file to make; it ends in .safetensors.", metavar="FILE")
+    Path, option("-o --out", "The adapter file to write; it ends in .safetensors.", metavar="FILE")
 ]
 Word = Annotated[
-    str, option("--word", "What to call the new thing; put before captions that lack it.")
+    str, option("--word", "Trigger word of the new thing; put before captions that lack it.")
 ]
 Steps = Annotated[int, option("--steps", "Optimiser steps.")]
-Rank = Annotated[int, option("--rank", "Rank of the change of each layer (LoRA).")]
-Rate = Annotated[float, option("--learning-rate", "The highest learning rate.")]
+Rank = Annotated[int, option("--rank", "LoRA rank.")]
+Rate = Annotated[float, option("--learning-rate", "Peak learning rate.")]
 Preserve = Annotated[
-    float, option("--preserve", "Share of a batch that the model drew before; 0 lets it forget.")
+    float,
+    option(
+        "--preserve", "Prior preservation: fraction of a batch drawn by the model before; 0 is off."
+    ),
 ]
-Decoder = Annotated[
-    bool, option("--decoder", "Adapt how codes become pixels too, not only the prior.")
-]
+Decoder = Annotated[bool, option("--decoder", "Fine-tune the decoder too, not only the prior.")]
 
 
 def adapt(  # noqa: PLR0913  # typer reads the options off the signature
@@ -69,7 +70,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn a few captioned pictures as a small file that MODEL draws with (LoRA).
+    """Fine-tune MODEL on a few captioned pictures; the result is a small adapter file (LoRA).
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """

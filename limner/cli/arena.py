@@ -33,7 +33,7 @@ Prompts = Annotated[
     list[str] | None,
     option(
         "--prompts",
-        "A file of prompts, - for standard input, or one prompt; may be given again.",
+        "A file of prompts, - for standard input, or one prompt; may be repeated.",
         metavar="FILE|PROMPT",
     ),
 ]
@@ -41,15 +41,15 @@ Place_ = Annotated[
     Path | None,
     option(
         "-o --out --folder",
-        "The arena's folder, which is gone on with if it is there.",
+        "Folder of the arena; one that exists is continued.",
         metavar="DIR",
         default="runs/arena-A-B",
     ),
 ]
 Seed = Annotated[int | None, option("--seed", options.SEED, default="0")]
-Host = Annotated[str, option("--host", "The address to serve on; other machines reach 0.0.0.0.")]
-Port = Annotated[int, option("--port", "The port to serve on; 0 takes a free one.")]
-Report = Annotated[bool, option("--report", "Only tell what the votes so far say.")]
+Host = Annotated[str, option("--host", "Address to serve on; 0.0.0.0 lets other machines connect.")]
+Port = Annotated[int, option("--port", "Port to serve on; 0 takes a free one.")]
+Report = Annotated[bool, option("--report", "Only print the results of the votes so far.")]
 
 
 @grouped
@@ -66,9 +66,9 @@ def arena(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show pictures of models in pairs, blind, on a local page, and count which are preferred.
+    """Compare models blind: people vote on pairs of pictures on a local page.
 
-    The same command, or --out alone, goes on where it was left.
+    The same command, or --out alone, continues where it stopped.
     """
     named = models or []
     request = sampled.request()

@@ -32,17 +32,28 @@ if TYPE_CHECKING:
     from limner.data.sources.opening import Sample
     from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="Audit a model for memorised training pictures and for bias.",
+)
 
 Target = Annotated[
     str, argument("MODEL|FOLDER", "A model, or a folder of its drawings.", complete.drawing)
 ]
 HeldOut = Annotated[
     str | None,
-    option("--held-out", "Like the training data, but never trained on.", metavar="SOURCE"),
+    option(
+        "--held-out",
+        "Held-out data like the training data, for membership inference.",
+        metavar="SOURCE",
+    ),
 ]
 Captions = Annotated[
-    int, option("--captions --prompts", "Captions to draw: the most repeated, others by chance.")
+    int,
+    option(
+        "--captions --prompts", "Number of captions to draw: the most repeated, the rest at random."
+    ),
 ]
 
 SEEDS_APART = 1000  # of prompts, for the samples of each
@@ -88,10 +99,10 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find drawings that are copies of training pictures, and bound how many there may be.
+    """Find drawings that copy training pictures, with a bound on how many there may be.
 
-    SOURCE of --on is what the model was trained on. 10 drawings of each caption or more show
-    cliques.
+    --on is the training data. To find drawings that are all alike, draw at least 10 of each
+    caption.
     """
     began = time.perf_counter()
     for name, value in (("--captions", captions), ("--count", count)):

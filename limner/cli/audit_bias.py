@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Subject = Annotated[
-    str, argument("MODEL|SHEET.csv", "A model, or a sheet that is filled in.", complete.drawing)
+    str, argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
 ]
 Asking = Annotated[
     str,
@@ -47,8 +47,8 @@ Shares = Annotated[
     str | None,
     option(
         "--shares --reference",
-        "The shares of the labels to hold them to, as 0.5,0.5.",
-        default="equal shares",
+        "Reference distribution of the labels, such as 0.5,0.5.",
+        default="uniform distribution",
     ),
 ]
 
@@ -93,10 +93,10 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say how often each label comes up under neutral prompts, with bounds.
+    """Measure bias: how often each label comes up under neutral prompts, with intervals.
 
     Without --json the pictures and a sheet of their labels are written too; correct the sheet by
-    hand and audit it again. 10 pictures of each prompt are the fewest.
+    hand and audit it again. At least 10 pictures of each prompt are needed.
     """
     with progress.loading(subject):
         from limner.evaluate.audits.bias import LEAST, audit, read_reference

@@ -18,9 +18,9 @@ from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Ask a CLIP what pictures show.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Classify pictures with a CLIP.")
 
-Prompt = Annotated[str, option("--prompt", "What the pictures should show.")]
+Prompt = Annotated[str, option("--prompt", "The prompt to compare the pictures with.")]
 
 
 def rank(
@@ -31,7 +31,7 @@ def rank(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Put IMAGES in order by how well they fit a prompt (100 x cosine), the best first."""
+    """Rank IMAGES by CLIP score (100 x cosine similarity) with a prompt, the best first."""
     request = Request(prompt)
     check(clip, device)
     opened = [open_picture(path) for path in images]
@@ -68,7 +68,7 @@ def classify(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
+    """Classify IMAGE into labels of your choice (zero-shot)."""
     check(clip, device)
 
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]

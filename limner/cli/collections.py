@@ -23,12 +23,18 @@ From = Annotated[
     ),
 ]
 Languages = Annotated[
-    str, option("--languages", "Languages of captions, as en,zh,zh-hant,de: one of each.")
+    str,
+    option(
+        "--languages", "Languages of the captions, such as en,zh,zh-hant,de: one caption in each."
+    ),
 ]
 Size = Annotated[int, option("--size", "Side of the pictures in pixels, 16 to 1024.")]
-Count = Annotated[int, option("-n --count", "At most so many pictures, from all over; 0 for all.")]
+Count = Annotated[
+    int, option("-n --count", "Maximum number of pictures, spread over the collection; 0 for all.")
+]
 Background = Annotated[
-    str, option("--background", "The colour behind cut-outs, as white or #f0e0d0.")
+    str,
+    option("--background", "Background colour of transparent pictures, such as white or #f0e0d0."),
 ]
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from limner.evaluate.scenes.score import Draw
 
 First = Annotated[str, argument("A", options.MODEL, complete.drawing)]
-Second = Annotated[str, argument("B", "The other model; it may be the same.", complete.drawing)]
+Second = Annotated[str, argument("B", "The other model; may be the same.", complete.drawing)]
 
 # Added to the seeds of B: two copies of a model must draw other pictures. A measurement's seeds lie
 # within 10 million of one another, and of a seed torch's generator takes the lower 32 bits alone.
@@ -73,7 +73,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
+    """Compare models A and B on the same prompts, with a paired bootstrap."""
     began = time.perf_counter()
     tries = check_plan(on, count, seed, best_of)
     request = sampled.request()

@@ -24,38 +24,62 @@ make = typer.Typer(cls=Group, no_args_is_help=True, help="Make pictures with cap
 app.add_typer(make, name="make")
 
 Split = Annotated[str, option("--split", "train, validation or held_out.", complete.splits)]
-Count = Annotated[int, option("-n --count", "How many scenes.")]
+Count = Annotated[int, option("-n --count", "Number of scenes.")]
 Size = Annotated[int, option("--size", "Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
-    int, option("--level", "1 singles, 2 and counts, 3 and pairs, 4 and styles, 5 mostly pairs.")
+    int, option("--level", "1 single objects, 2 adds counts, 3 pairs, 4 styles; 5 is mostly pairs.")
 ]
 Language = Annotated[
     str, option("--language", "Language of the captions: en, zh or both.", complete.languages)
 ]
 Validation = Annotated[
-    str | None, option("--validation", "Data that training must not have seen.", metavar="SOURCE")
+    str | None,
+    option(
+        "--validation",
+        "Validation data, to look for overlap with the training data.",
+        metavar="SOURCE",
+    ),
 ]
 CheckOut = Annotated[
     Path | None,
-    option("-o --out", "A new folder for the report, a sheet and bad samples.", metavar="DIR"),
+    option(
+        "-o --out", "A new folder for the report, a contact sheet and bad samples.", metavar="DIR"
+    ),
 ]
-Fit = Annotated[str, option("--fit", "keep, crop, pad or squash.", complete.fits)]
+Fit = Annotated[
+    str,
+    option(
+        "--fit",
+        "How to make pictures square: keep (not at all), crop, pad or squash.",
+        complete.fits,
+    ),
+]
 SquareSize = Annotated[int, option("--size", "Side in pixels, with crop, pad or squash.")]
 LeastSide = Annotated[
     int, option("--least-side", "Drop pictures with a side below this many pixels.")
 ]
-MostRatio = Annotated[float, option("--most-ratio", "Drop longer pictures than this, 0 for none.")]
-Near = Annotated[bool, option("--near/--no-near", "Drop near copies too, not only exact ones.")]
+MostRatio = Annotated[
+    float, option("--most-ratio", "Drop pictures of a higher aspect ratio; 0 drops none.")
+]
+Near = Annotated[
+    bool, option("--near/--no-near", "Drop near-duplicates too, not only exact duplicates.")
+]
 Mirrors = Annotated[
     bool,
-    option("--mirrors", "Drop mirror images too where captions differ or tell left and right."),
+    option(
+        "--mirrors", "Drop mirrored copies even where captions differ or mention left and right."
+    ),
 ]
 Codec = Annotated[
     str, option("--codec", f"A codec's run. {options.MODEL}", complete.codecs, metavar="RUN|MODEL")
 ]
-Crops = Annotated[int, option("--crops", "Codes of each picture: itself, then altered ones.")]
-Flip = Annotated[float, option("--flip", "Chance of mirroring an altered picture, 0 to 1.")]
-Write = Annotated[bool, option("--write", "Write what is kept as an image folder.")]
+Crops = Annotated[
+    int, option("--crops", "Encodings of each picture: the original, then augmented ones.")
+]
+Flip = Annotated[
+    float, option("--flip", "Probability of a horizontal flip of an augmented picture, 0 to 1.")
+]
+Write = Annotated[bool, option("--write", "Write the kept pictures as an image folder.")]
 
 
 @make.command("scenes", cls=Command)
@@ -93,7 +117,7 @@ def check(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say what a source holds, what is wrong with it, and what to do about it."""
+    """Check a data source: statistics, bad samples, duplicates, and advice."""
     with loading(source, tells=False):
         from limner.data.cleaning.check import check, refusal
         from limner.data.sources.opening import open_source
@@ -129,7 +153,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find what to leave out of a source: bad samples and copies; delete nothing."""
+    """Find bad samples and duplicates in a data source; delete nothing."""
     with loading(source, tells=False):
         from limner.data.cleaning.clean import CleanConfig, clean
         from limner.data.sources.opening import open_source
@@ -162,7 +186,7 @@ def encode(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Turn pictures into a codec's codes once; data.source of a prior's run takes the folder."""
+    """Encode pictures with a codec once; give the folder as data.source to train a prior."""
     from limner import registry
 
     began = time.perf_counter()

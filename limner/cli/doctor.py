@@ -19,7 +19,7 @@ def doctor(
     model: options.Model = "default",
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what is installed and set, how drawing works here, how fast it is, what would help.
+    """Check this machine: what is installed and set, how fast drawing is, what would help.
 
     The speed is that of drawing with MODEL.
     """

@@ -40,19 +40,26 @@ if TYPE_CHECKING:
 
 Sets = Annotated[
     str | None,
-    option("--sets", "Only these sets, as seen,chinese; chance is told too.", complete.sets),
+    option(
+        "--sets",
+        "Only these sets, such as seen,chinese; random guessing is always included.",
+        complete.sets,
+    ),
 ]
 Features = Annotated[
     str | None,
     option(
         "--features",
-        "What compares pictures: limner-clip, inception, or a model or run of either.",
+        "Feature network of FID and others: limner-clip, inception, or a model or run of either.",
         complete.features,
     ),
 ]
-Weights = Annotated[Path | None, option("--weights", "The file of --features inception.")]
+Weights = Annotated[Path | None, option("--weights", "The weights for --features inception.")]
 Against = Annotated[
-    Path | None, option("--reference", "Real pictures to compare prompts' with.", metavar="DIR")
+    Path | None,
+    option(
+        "--reference", "Folder of real pictures, the reference of FID and others.", metavar="DIR"
+    ),
 ]
 
 
@@ -116,7 +123,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
+    """Evaluate MODEL: accuracy by aspect on scenes; CLIP score, FID and others on other prompts."""
     tries = check_plan(on, count, seed, best_of, sets_of(sets))
     check_kind(on, sets, font, reference)
     request = sampled.request()

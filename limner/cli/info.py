@@ -9,12 +9,14 @@ from limner.cli.shared import options
 from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.options import argument
 
-Pictures = Annotated[list[Path], argument("PICTURES...", "PNG files; JPEG and WebP say nothing.")]
+Pictures = Annotated[
+    list[Path], argument("PICTURES...", "PNG files; JPEG and WebP hold no metadata of limner's.")
+]
 _SHOWN_APART = ("family", "model_hash", "revised_prompt", "adapters")
 
 
 def info(pictures: Pictures, as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:
-    """Say what PICTURES say of how they were drawn, whatever their files are called now."""
+    """Show the metadata that limner wrote into PICTURES: prompt, seed, model and settings."""
     found = [examine(path) for path in pictures]
     answer({"pictures": found}, "\n\n".join(map(as_text, found)), as_json)
 

@@ -19,12 +19,12 @@ app = typer.Typer(
     cls=Group, no_args_is_help=True, help="List the models or their parts, or show one."
 )
 
-Search = Annotated[str, option("--search", "Only words that contain this.")]
+Search = Annotated[str, option("--search", "Only words that contain these letters.")]
 
 
 @app.command("list", cls=Command)
 def list_models(as_json: options.AsJson = False) -> None:
-    """List the models that can be drawn with by name."""
+    """List the models that can be used by name."""
     with loading("the models", tells=False):
         from limner import registry
 
@@ -47,7 +47,7 @@ def list_models(as_json: options.AsJson = False) -> None:
 
 @app.command("parts", cls=Command)
 def list_parts(as_json: options.AsJson = False) -> None:
-    """List the parts that a model can be made of, by the names that configs take."""
+    """List the parts that a model can be built from, by their names in configs."""
     with loading("the parts", tells=False):
         from limner import registry
 
@@ -62,7 +62,7 @@ def list_parts(as_json: options.AsJson = False) -> None:
 
 @app.command("show", cls=Command)
 def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
-    """Show what one model is made of and what its card says."""
+    """Show the parts of a model and its model card."""
     with loading(model, tells=False):
         from limner import registry
 
@@ -78,7 +78,7 @@ def list_words(
     search: Search = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """List what a model can be asked for: the words of its captions, and what they name."""
+    """List the vocabulary of a model: the words of its training captions, by kind."""
     from limner import registry
 
     words = registry.words_of(model)

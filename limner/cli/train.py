@@ -35,16 +35,20 @@ OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.devic
 EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
 
 Config = Annotated[
-    Path, argument("CONFIG.toml", "What to train, and how; - is standard input.", complete.configs)
+    Path, argument("CONFIG.toml", "The training config; - is standard input.", complete.configs)
 ]
 Settings = Annotated[
     list[str] | None,
     option(
-        "--set", "Overrule the file, as loop.steps=100.", complete.settings, metavar="KEY=VALUE"
+        "--set",
+        "Override a value of the config, such as loop.steps=100.",
+        complete.settings,
+        metavar="KEY=VALUE",
     ),
 ]
 Out = Annotated[
-    str | None, option("-o --out", "The run's folder.", metavar="DIR", default="the config's out")
+    str | None,
+    option("-o --out", "Output folder of the run.", metavar="DIR", default="the config's out"),
 ]
 On = Annotated[
     str | None,
@@ -60,13 +64,13 @@ Device = Annotated[
     str | None,
     option("--device", options.DEVICE, complete.devices, default="the config's loop.device"),
 ]
-Plan = Annotated[bool, option("--plan", "Tell memory, FLOPs, time and cost; train nothing.")]
+Plan = Annotated[bool, option("--plan", "Estimate memory, FLOPs, time and cost; train nothing.")]
 Ranks = Annotated[
-    str, option("--ranks", "Numbers of processes that --plan is for.", metavar="N,...")
+    str, option("--ranks", "World sizes (numbers of processes) for --plan.", metavar="N,...")
 ]
 Prices = Annotated[
     list[str] | None,
-    option("--price", "Price of an hour, for --plan, as A100=1.50.", metavar="NAME=PRICE"),
+    option("--price", "Price per hour for --plan, such as A100=1.50.", metavar="NAME=PRICE"),
 ]
 
 

@@ -53,7 +53,7 @@ MODEL = "A model's name, its folder or run, or hf:owner/name."
 _CLIP = "The CLIP that compares pictures with words: a name, its folder or run, or hf:owner/name."
 DEVICE = "cpu, cuda, cuda:N, or auto: a GPU if one is there."
 _FILES = "A PNG, JPEG or WebP file; - is standard input."
-SEED = "Another seed makes other choices."
+SEED = "Random seed."
 SOURCE = "A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE."
 
 Offers = Callable[..., complete.Candidates]
@@ -97,23 +97,25 @@ ClipOfPictures = Annotated[
 ]
 OtherModel = Annotated[str, option("--model", MODEL, complete.varying)]
 
-Count = Annotated[int, option("-n --count --number --samples", "How many pictures of each prompt.")]
-Prompts = Annotated[int, option("-n --count", "How many prompts of each set, 10 to 10000.")]
+Count = Annotated[
+    int, option("-n --count --number --samples", "Number of pictures for each prompt.")
+]
+Prompts = Annotated[int, option("-n --count", "Number of prompts in each set, 10 to 10000.")]
 Out = Annotated[
     Path | None,
     option(
         "-o --out",
-        "A folder, a file that ends in .png, or - for standard output; no file is ever lost.",
+        "A folder, a .png file, or - for standard output; existing files are never overwritten.",
         variable="LIMNER_OUT",
         default="the current folder",
     ),
 ]
-NewFolder = Annotated[Path, option("-o --out", "The folder to make; new or empty.", metavar="DIR")]
+NewFolder = Annotated[Path, option("-o --out", "Output folder; new or empty.", metavar="DIR")]
 Report = Annotated[
     Path | None,
     option(
         "-o --out --html",
-        "The report's folder; --json alone writes none, and none is ever lost.",
+        "Folder of the report; none with --json alone; never overwritten.",
         metavar="DIR",
         default="runs/COMMAND-MODEL",
     ),
@@ -133,7 +135,7 @@ Precision = Annotated[
     str,
     option(
         "--precision",
-        "fp32, bf16 or int8 weights; the lower ones draw faster.",
+        "Precision of the weights: fp32, bf16 or int8; lower ones draw faster.",
         complete.precisions,
         variable="LIMNER_PRECISION",
     ),
@@ -144,122 +146,90 @@ FirstSeed = Annotated[
     option("--seed", "Seed of the first picture; the next ones count up.", default="by chance"),
 ]
 BestOf = Annotated[
-    int | None, option("--best-of", "Draw so many, keep the --count that fit best as --clip finds.")
+    int | None, option("--best-of", "Draw so many, and keep the --count with the best CLIP score.")
 ]
 Font = Annotated[
     Path | None,
     option(
-        "--font",
-        "The path of NotoColorEmoji.ttf.",
-        default="$LIMNER_FONT, or where systems have it",
+        "--font", "Path of NotoColorEmoji.ttf.", default="$LIMNER_FONT, or where systems have it"
     ),
 ]
 Ray = Annotated[
     str,
     option(
         "--ray",
-        "Work on this Ray cluster; local starts one here; needs the extra ray.",
+        "Ray cluster to run on; local starts one here; needs the extra ray.",
         metavar="ADDRESS",
         variable="LIMNER_RAY",
     ),
 ]
-Resume = Annotated[bool, option("--resume", "Go on from the state in the out folder.")]
-Labels = Annotated[
-    str, option("--labels", "What pictures may show, English or Chinese, as cat,dog,apple.")
+Resume = Annotated[
+    bool, option("--resume", "Resume from the last checkpoint in the output folder.")
 ]
+Labels = Annotated[str, option("--labels", "Labels in English or Chinese, such as cat,dog,apple.")]
 Image = Annotated[Path, argument("IMAGE", _FILES)]
 Images = Annotated[list[Path], argument("IMAGES...", _FILES)]
-AsJson = Annotated[bool, option("--json", "Print the answer as JSON.")]
+AsJson = Annotated[bool, option("--json", "Print the result as JSON.")]
 Quiet = Annotated[
     bool,
-    option("-q --quiet", "Print the answer alone: no progress, no notes.", variable="LIMNER_QUIET"),
+    option(
+        "-q --quiet", "Print the result alone: no progress bar, no notes.", variable="LIMNER_QUIET"
+    ),
 ]
 
 Adapters = Annotated[
     list[str] | None,
-    option("--adapter", "Add what limner adapt made; may come again.", metavar="FILE[:WEIGHT]"),
+    option(
+        "--adapter",
+        "An adapter (LoRA) that limner adapt made; may be repeated.",
+        metavar="FILE[:WEIGHT]",
+    ),
 ]
 AllowNonfinite = Annotated[
-    bool, option("--allow-nonfinite", "Read a model with NaN weights, for research.")
+    bool, option("--allow-nonfinite", "Load a model even if weights are NaN or infinite.")
 ]
 
-_OWN = "the model's own"
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance",
-        show_default=_OWN,
-        help="Guidance scale: how hard to insist on the prompt; 0 is off.",
-    ),
-]
+
+def _own(names: str, about: str, offers: Offers | None = None) -> Any:
+    return option(names, about, offers, default="the model's own")
+
+
+Guidance = Annotated[float | None, _own("--guidance", "Classifier-free guidance scale; 0 is off.")]
 Temperature = Annotated[
     float | None,
-    typer.Option(
-        "--temperature",
-        show_default=_OWN,
-        help="Sampling temperature: below 1 plainer, above 1 wilder.",
-    ),
+    _own("--temperature", "Sampling temperature: lower is more predictable, higher more varied."),
 ]
 TopK = Annotated[
-    int | None,
-    typer.Option("--top-k", show_default=_OWN, help="Choose among the k likeliest codes; 0: all."),
+    int | None, _own("--top-k", "Top-k sampling: keep the k most likely codes; 0 keeps all.")
 ]
 TopP = Annotated[
-    float | None,
-    typer.Option(
-        "--top-p",
-        show_default=_OWN,
-        help="Nucleus sampling: choose among codes that make up this share.",
-    ),
+    float | None, _own("--top-p", "Nucleus (top-p) sampling: the probability mass to keep.")
 ]
 MinP = Annotated[
     float | None,
-    typer.Option(
-        "--min-p", show_default=_OWN, help="Drop codes below this share of the likeliest."
-    ),
+    _own("--min-p", "Min-p sampling: drop codes below this fraction of the highest probability."),
 ]
 TypicalP = Annotated[
-    float | None,
-    typer.Option(
-        "--typical-p", show_default=_OWN,
-        help="Locally typical sampling: codes of middling surprise that reach this share.",
-    ),
-]  # fmt: skip
+    float | None, _own("--typical-p", "Locally typical sampling: the probability mass to keep.")
+]
 Speculate = Annotated[
-    int | None,
-    typer.Option(
-        "--speculate",
-        show_default=_OWN,
-        help="Speculative decoding: cells a pass, the later ones as drafts; 0 is off.",
-    ),
+    int | None, _own("--speculate", "Draft window of speculative decoding; 0 is off.")
 ]
 Schedule = Annotated[
     str | None,
-    typer.Option(
+    _own(
         "--guidance-schedule",
-        show_default=_OWN,
-        help="Guidance over the steps: constant, linear, cosine or interval.",
-        autocompletion=complete.schedules,
+        "Guidance schedule: constant, linear, cosine or interval.",
+        complete.schedules,
     ),
 ]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        "--steps", show_default=_OWN, help="Denoising steps, of a model that draws from noise."
-    ),
-]
+Steps = Annotated[int | None, _own("--steps", "Denoising steps of a diffusion model.")]
 Verbatim = Annotated[
-    bool,
-    typer.Option("--verbatim", help="Draw prompts as typed, words the model never saw included."),
+    bool, option("--verbatim", "Draw prompts as typed, words the model never saw included.")
 ]
 Sampler = Annotated[
     str | None,
-    typer.Option(
-        "--sampler",
-        show_default=_OWN,
-        help="Diffusion sampler: ddpm, ddim, euler or dpm_solver.",
-        autocompletion=complete.samplers,
-    ),
+    _own("--sampler", "Diffusion sampler: ddpm, ddim, euler or dpm_solver.", complete.samplers),
 ]
 
 

@@ -59,7 +59,7 @@ COMMANDS = {  # of `limner` itself: the panels of its commands
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
-OTHER_COMMANDS = "Look around"
+OTHER_COMMANDS = "Inspect"
 SPELT = {"audit memorization": "audit memorisation"}  # another spelling of a command
 
 
