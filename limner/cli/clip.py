@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +18,9 @@ from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Classify pictures with a CLIP.")
 
@@ -33,30 +37,18 @@ def rank(
 ) -> None:
     """Rank IMAGES by CLIP score (100 x cosine similarity) with a prompt, the best first."""
     request = Request(prompt)
-    check(clip, device)
-    opened = [open_picture(path) for path in images]
-    with loading(clip):
-        from limner.finish.rank import rank as rank_images
-        from limner.pipelines.requests import reading_of
-        from limner.registry import load_clip
+    opened, loaded = open_both(images, clip, device)
+    from limner.finish.rank import rank as rank_images
+    from limner.pipelines.requests import reading_of
 
-        loaded = load_clip(clip, device=device)
     began = time.perf_counter()
     reading = reading_of(request, loaded)
     ranked = rank_images(loaded, reading.text, opened)
-    report(
-        {
-            "prompt": request.prompt,
-            "revised_prompt": reading.text,
-            "model": loaded.info.name,
-            "model_hash": loaded.info.sha256,
-        }
-        | {"seconds": round(time.perf_counter() - began, 3)}
-        | {"pictures": [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]},
-        "pictures",
-        reading.notes,
-        as_json,
-    )
+    found: dict[str, Any] = {"prompt": request.prompt, "revised_prompt": reading.text}
+    found |= {"model": loaded.info.name, "model_hash": loaded.info.sha256}
+    found["seconds"] = round(time.perf_counter() - began, 3)
+    found["pictures"] = [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]
+    report(found, "pictures", reading.notes, as_json)
 
 
 @app.command("classify", cls=Command)
@@ -69,34 +61,28 @@ def classify(
     quiet: options.Quiet = False,
 ) -> None:
     """Classify IMAGE into labels of your choice (zero-shot)."""
-    check(clip, device)
-
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
-    opened = open_picture(image)
-    with loading(clip):
-        from limner.pipelines.requests import reading_of
-        from limner.registry import load_clip
+    opened, loaded = open_both([image], clip, device)
+    from limner.pipelines.requests import reading_of
 
-        loaded = load_clip(clip, device=device)
-    shares = loaded.classify([opened], names)[0].tolist()
+    shares = loaded.classify(opened, names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
     typed = [Request(name, verbatim=True) for name in names]
     notes = [each for request in typed for each in reading_of(request, loaded).notes]
-    report(
-        {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
-        | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
-        "labels",
-        notes,
-        as_json,
-    )
+    found = {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
+    labelled = [{"label": name, "probability": round(share, 4)} for name, share in order]
+    report(found | {"labels": labelled}, "labels", notes, as_json)
 
 
-def check(clip: str, device: str) -> None:
-    """Raise what is wrong with the names of a CLIP and a device, before torch is imported."""
+def open_both(paths: Sequence[Path], clip: str, device: str) -> tuple[list[Image], Any]:
+    """Return pictures and the CLIP; what is wrong with either is told before torch is imported."""
     from limner import registry
 
     registry.check(clip, draws=False)
     check_device(device)
+    opened = [open_picture(path) for path in paths]
+    with loading(clip):
+        return opened, registry.load_clip(clip, device=device)
 
 
 def report(found: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:

@@ -40,7 +40,7 @@ ROWS = {
     "draw": Row(
         "x -q --no-preview",
         Case("x --model nosuch", 2, UNKNOWN),
-        Case("--prompts absent.txt", 3, "cannot read the prompts 'absent.txt'"),
+        Case("--prompts absent.txt", 3, "cannot read 'absent.txt'"),
         Case("x -n 0", 2, "n is 0"),
         Case("x", FULL, "cannot write"),
         Case("x --out /proc/nowhere", 5, PROC),
@@ -172,7 +172,7 @@ ROWS = {
     "arena": Row(
         "default default --prompts {in}/p.txt",
         Case("default nosuch --prompts {in}/p.txt", 2, UNKNOWN),
-        Case("default default --prompts absent.txt", 3, "cannot read the prompts 'absent.txt'"),
+        Case("default default --prompts absent.txt", 3, "cannot read 'absent.txt'"),
         Case("default default --prompts {in}/p.txt --seed -1", 2, "seed -1 is out of range"),
         Case("default default --prompts {in}/p.txt", FULL, "cannot"),
         Case("default default --prompts {in}/p.txt --folder /proc/nowhere", 5, PROC),

@@ -309,4 +309,4 @@ def test_only_bad_lines_draw_nothing(run: Run, tmp_path: Path) -> None:
 def test_a_missing_prompt_file_is_a_data_error(run: Run) -> None:
     code, _, err = run("draw", "--prompts", "no.txt")
     assert code == 3
-    assert "cannot read the prompts 'no.txt'" in err
+    assert "cannot read 'no.txt'" in err

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel as Box
+from rich.table import Table
+from rich.text import Text
 
 from limner.cli.shared.messages import catalogue, shows_chinese
 from limner.cli.shared.pages import Page, Panel, Row, page_of
+from limner.cli.shared.settings import effects
+from limner.errors import ConfigError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from rich.table import Table
-    from rich.text import Text
-
-    Say = Callable[[str], str]
+Say = Callable[[str], str]
 
 WIDEST = 100  # columns; longer lines are hard to read
 USAGE, EXAMPLES, DEFAULT, BY, VARIABLE, REQUIRED = (
@@ -27,10 +30,6 @@ WORDS = (USAGE, EXAMPLES, DEFAULT, BY, VARIABLE, REQUIRED)  # of help itself, fo
 
 def show(command: Any, context: Any) -> None:
     """Print the help of a command on stdout."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
     path = context.command_path.partition(" ")[2]
     page = page_of(command, path, context)
     say = in_chinese if shows_chinese(sys.stdout) else str
@@ -62,26 +61,16 @@ def _held(page: Page) -> Mapping[str, tuple[str, str]]:
 
     A file that cannot be read says nothing here: help is told whatever is in it.
     """
-    from limner.cli.shared.settings import effects
-    from limner.errors import ConfigError
-
     if not any(row.variable for panel in page.panels for row in panel.rows):
-        return {}
+        return {}  # and no file is read
     try:
-        found = effects(os.environ)
+        found = [each for each in effects(os.environ) if each.source != "built in"]
     except (ConfigError, RuntimeError):
         return {}
-    return {
-        each.setting.variable: (each.value, each.source)
-        for each in found
-        if each.source != "built in"
-    }
+    return {each.setting.variable: (each.value, each.source) for each in found}
 
 
 def _rows(panel: Panel, say: Say, held: Mapping[str, tuple[str, str]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(ratio=1, overflow="fold")  # an ellipsis would lose words
@@ -92,8 +81,6 @@ def _rows(panel: Panel, say: Say, held: Mapping[str, tuple[str, str]]) -> Table:
 
 
 def _about(row: Row, say: Say, held: Mapping[str, tuple[str, str]]) -> Text:
-    from rich.text import Text
-
     told = Text(say(row.about))
     if row.required:
         told.append(f" [{say(REQUIRED)}]", "red")
@@ -110,13 +97,9 @@ def _about(row: Row, say: Say, held: Mapping[str, tuple[str, str]]) -> Text:
 
 def _lines(page: Page, say: Say) -> Text:
     """Return examples, each a line to copy and below it what it does."""
-    from rich.text import Text
-
     shown = [Text.assemble((line, "bold"), f"\n  {say(about)}") for line, about in page.examples]
     return Text("\n").join(shown)
 
 
 def _print(console: Any, title: str, content: Table | Text) -> None:
-    from rich.panel import Panel as Box
-
     console.print(Box(content, title=title, title_align="left", border_style="dim"))
