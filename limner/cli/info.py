@@ -12,7 +12,6 @@ from limner.cli.shared.options import argument
 Pictures = Annotated[
     list[Path], argument("PICTURES...", "PNG files; JPEG and WebP hold no metadata of limner's.")
 ]
-_SHOWN_APART = ("family", "model_hash", "revised_prompt", "adapters")
 
 
 def info(pictures: Pictures, as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -299,35 +299,31 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     They stand before `as_json`, where the options begin that every command has.
     """
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters
-    groups = {name: hints[name] for name in parameters if hints[name] in GROUPS}
-    own = [
-        (name, hints[name], each.default) for name, each in parameters.items() if name not in groups
-    ]
-    common = [name for name, _, _ in own].index("as_json")
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    groups = {each.name: each.annotation for each in parameters if each.annotation in GROUPS}
+    own = [each for each in parameters if each.name not in groups]
+    common = [each.name for each in own].index("as_json")
     shared = [each for group in groups.values() for each in _options_of(group)]
-    told = [*own[:common], *shared, *own[common:]]
+    # 1. To typer, which reads the signature, the command has every option by itself.
+    told = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # so that defaults need no order
+        for each in (*own[:common], *shared, *own[common:])
+    ]
 
+    # 2. Called by typer, it puts the options of each group together again.
     @functools.wraps(command)
     def called(**values: Any) -> None:
         for name, group in groups.items():
-            values[name] = group(**{each: values.pop(each) for each, _, _ in _options_of(group)})
+            values[name] = group(
+                **{each.name: values.pop(each.name) for each in _options_of(group)}
+            )
         command(**values)
 
-    called.__annotations__ = {name: hint for name, hint, _ in told}
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
-            )
-            for name, hint, default in told
-        ]
-    )
+    called.__annotations__ = {each.name: each.annotation for each in told}
+    called.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
     return called
 
 
-def _options_of(group: type[Any]) -> list[tuple[str, Any, Any]]:
+def _options_of(group: type[Any]) -> list[inspect.Parameter]:
     """Return name, annotation and default of each option of a group."""
-    hints = get_type_hints(group, include_extras=True)
-    return [(each.name, hints[each.name], each.default) for each in dataclasses.fields(group)]
+    return list(inspect.signature(group, eval_str=True).parameters.values())
