@@ -74,6 +74,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """
+    # 1. Refuse what can be refused before torch is imported.
     if out.suffix != SUFFIX or out.is_dir():
         raise UsageError(
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
@@ -83,6 +84,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     registry.check(model)
     check_device(device)
+    # 2. The same run as limner train's, of few settings.
     with loading(model):
         from limner.train.config.run import AdaptTraining
     changes = AdaptTraining(
@@ -94,6 +96,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         raise UsageError(
             f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
         )
+    # 3. Train, and put the adapter where it was asked for, after a signal too.
     last, stopped, seconds = _train(config, resume)
     _place(config, out)
     found = {
@@ -121,7 +124,7 @@ def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfi
         "adapt",
         str(out.with_suffix(".run")),
         start_from=model,
-        data=DataConfig(source=on, crops=8, workers=0),
+        data=DataConfig(source=on, crops=8, workers=0),  # so few are read at once
         augment=AugmentTable(crop=0.1),
         loop=loop,
         adapt=changes,

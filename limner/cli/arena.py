@@ -72,9 +72,10 @@ def arena(  # noqa: PLR0913  # typer reads the options off the signature
     """
     named = models or []
     request = sampled.request()
-    votes = open_votes(named, out)
+    votes = open_votes(named, out)  # refuses a wrong number before models are looked at
     for each in named:
         loading.check(each)
+    # The same prompt twice would be one place in the arena's file.
     asked = [each for text in prompts or [] for each in read_prompt(text)]
     set_up(votes, named, list(dict.fromkeys(asked)), seed, new=not report)
     if not report:
@@ -113,9 +114,11 @@ def set_up(
         from limner.evaluate.arena.votes import Setup, match
         from limner.evaluate.prompts.prompted import SEEDS
 
+    # 1. One that is there must be what is asked for: votes are never mixed.
     if votes.exists():
         match(votes.setup(), models, prompts, seed)
         return
+    # 2. A new one needs models, prompts and a seed whose seeds fit 32 bits.
     where = quote(str(votes.path.parent), 200)
     if not new or not models:
         raise UsageError(f"there is no arena in {where}; begin one with limner arena A B --prompts")
@@ -127,7 +130,7 @@ def set_up(
     first = seed or 0
     if not 0 <= first <= 2**32 // SEEDS:
         raise UsageError(f"seed {first} is out of range; give 0 to {2**32 // SEEDS}", param="seed")
-    Place(votes.path.parent).prepare()
+    Place(votes.path.parent).prepare()  # before minutes of drawing
     votes.create(Setup(tuple(models), tuple(prompts), first), random.SystemRandom())
 
 
@@ -140,7 +143,7 @@ def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
     setup = votes.setup()
     seeds = [each[0] for each in seeds_of(len(setup.prompts), setup.seed, 1)]
     for number, model in enumerate(setup.models):
-        missing = votes.undrawn(number)
+        missing = votes.undrawn(number)  # all of it, or what Ctrl-C left
         if not missing:
             continue
         pipeline = loading.drawer(model).load()
@@ -181,7 +184,7 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
     setup = votes.setup()
     standing = judge(votes.votes(), len(setup.models))
     done, total = votes.progress()
-    letters = string.ascii_uppercase[: len(setup.models)]
+    letters = string.ascii_uppercase[: len(setup.models)]  # names may be long, or the same
     names = [f"{letter} ({name})" for letter, name in zip(letters, setup.models, strict=True)]
     said = standing.sentences(names)
     found: dict[str, Any] = {

@@ -105,6 +105,7 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     caption.
     """
     began = time.perf_counter()
+    # 1. Refuse before a model is loaded.
     for name, value in (("--captions", captions), ("--count", count)):
         if not 1 <= value <= MOST:
             raise UsageError(f"{name} {value} is out of range; give 1 to {MOST}")
@@ -117,8 +118,10 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     with progress.loading(target):
         from limner.evaluate.audits.memorisation import audit
         from limner.evaluate.audits.report import render_memorisation, say_bound
+    # 2. Drawings and training pictures, as vectors.
     material = from_model(target, plan) if is_model(target) else from_folder(target, on)
     result = audit(material.drawn, material.trained, material.prompts)
+    # 3. What was found, as JSON and as a page.
     answer = {
         "of": target,
         "train": {"place": on, "pictures": result.trained},
@@ -172,6 +175,7 @@ def from_model(model: str, plan: Plan) -> Material:
         for place, sample in enumerate(known):
             watch("training pictures", place, len(known))
             trained.add(sample.key, sample.image)
+        # Several seeds of each caption: what a model copies, it draws again and again.
         captions = captions_to_try(known, plan.captions, plan.seed)
         asked = [each for each in captions for _ in range(plan.samples)]
         for name, image in drawings(pipeline, plan.request, asked, plan.samples, plan.seed, watch):
@@ -206,7 +210,7 @@ def captions_to_try(samples: Sequence[Sample], count: int, seed: int) -> list[st
 
     counted = Counter(normalise_prompt(each) for sample in samples for each in sample.captions)
     repeated = [text for text, times in counted.most_common() if times > 1][: (count + 1) // 2]
-    others = sorted(set(counted) - set(repeated))
+    others = sorted(set(counted) - set(repeated))  # sets have no order that lasts
     random.Random(seed).shuffle(others)
     return [*repeated, *others][:count]
 
@@ -219,6 +223,7 @@ def drawings(
     from limner.images import to_images
 
     draw = drawing(pipeline, request)
+    # Apart by prompt, so that another number of samples keeps the seeds of the first ones.
     seeds = [
         seed * SEEDS + place // samples * SEEDS_APART + place % samples
         for place in range(len(asked))

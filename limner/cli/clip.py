@@ -67,7 +67,7 @@ def classify(
 
     shares = loaded.classify(opened, names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
-    typed = [Request(name, verbatim=True) for name in names]
+    typed = [Request(name, verbatim=True) for name in names]  # names are not sentences to be read
     notes = [each for request in typed for each in reading_of(request, loaded).notes]
     found = {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
     labelled = [{"label": name, "probability": round(share, 4)} for name, share in order]

@@ -85,6 +85,7 @@ def _make(
         for done in steps:
             show("pictures", done, len(made.entries))
     report = made.report()
+    # A person should know what is missing, and under which licence the rest is.
     for each in () if clock().quiet else report["left_out"]:
         count, reason, first = each["count"], each["reason"], each["first"]
         more = f" and {count - len(first)} more" if count > len(first) else ""

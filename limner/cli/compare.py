@@ -84,11 +84,13 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     with progress.loading(a):
         from limner.evaluate.prompts.comparing import compare as compare_scores
         from limner.evaluate.prompts.comparing import render_comparison
+    # The same prompts for both, and pictures of other seeds.
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
     way = Way(loading, request, judges, tries)
     first, first_about = score(a, yardstick, way, shift=0)
     second, second_about = score(b, yardstick, way, shift=OTHER_SEEDS)
     result = compare_scores(first, second, yardstick.kinds, yardstick.score, seed=seed)
+    # Of a model and itself the names would not say which.
     said = result.sentences(a, b) if a != b else result.sentences("A", "B")
     answer: dict[str, Any] = {
         "a": a,

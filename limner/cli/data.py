@@ -128,6 +128,7 @@ def check(
         first = open_source(source, strict=False)
         second = open_source(validation, strict=False) if validation else None
         with closing(check(first, second, out)) as steps:
+            # Steps are counts of samples; the last one is the report.
             for step in steps:
                 if isinstance(step, dict):
                     report = step
@@ -135,7 +136,7 @@ def check(
                     show("reading", step, first.total)
     found = {**report, "out": str(out) if out else None} | _seconds(began)
     answer(found, describe(report), as_json)
-    if error := refusal(report):
+    if error := refusal(report):  # the report comes first, whatever it says
         raise error
 
 
@@ -190,7 +191,7 @@ def encode(  # noqa: PLR0913  # typer reads the options off the signature
     from limner import registry
 
     began = time.perf_counter()
-    if not os.path.lexists(codec):
+    if not os.path.lexists(codec):  # a run of a codec is no model by name
         registry.check(codec)
     check_device(device)
     with loading(str(codec)):

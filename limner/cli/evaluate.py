@@ -124,12 +124,14 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Evaluate MODEL: accuracy by aspect on scenes; CLIP score, FID and others on other prompts."""
+    # 1. Refuse before a model is loaded.
     tries = check_plan(on, count, seed, best_of, sets_of(sets))
     check_kind(on, sets, font, reference)
     request = sampled.request()
     loading.check(model, clip)
     folder = report_folder(out, "eval", [model], as_json=as_json)
     task = Task(model, on, request, count, seed, tries, loading, folder, as_json)
+    # 2. Scenes are judged by what they were asked to show, all else by networks.
     if on == "scenes":
         measure_scenes(task, Wanted(clip, features, weights), sets, font)
     else:
@@ -167,10 +169,11 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
         from limner.evaluate.scenes.score import score_scenes
 
     began = time.perf_counter()
-    names = sets_of(sets)
+    names = sets_of(sets)  # all of them, where none is named
     face = find_font(font)
     pipeline = task.loading.drawer(task.model).load()
     vary, codec = varying(pipeline, task.request), codec_of(pipeline)
+    # Asked for by name, so it is not left out in silence.
     for name, found in (("codec", codec), ("varied", vary)):
         if sets is not None and name in names and found is None:
             raise UsageError(
@@ -222,6 +225,7 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     reference: Reference | None = None
     images: list[Image] = []
     own: list[Image] = []
+    # 1. Prompts, with true pictures where a folder has them.
     if is_folder(task.on):
         asked, images, reference = captioned(task.on, task.count, task.seed)
         own = images
@@ -232,10 +236,12 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     if against is not None:
         names, images = pictures_in(against, max(len(asked), 2), task.seed)
         reference = reference_of(str(against), names, images)
+    # 2. Networks and the model.
     judges = open_judges(wanted.clip, wanted.features, wanted.weights)
     pipeline = task.loading.drawer(task.model).load()
     draw = drawing(pipeline, task.request)
     notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
+    # 3. Draw, look, and compare.
     with progress.showing() as watch:
         shown = draw_prompts(
             draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch
@@ -264,7 +270,7 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
     if task.folder is not None and not can_plot():
         lacking = "there are no plots without matplotlib; pip install 'limner[eval]'"
         result = replace(result, notes=(*result.notes, lacking))
-    ordered = [
+    ordered = [  # by CLIP score, the best first
         {"prompt": each.asked.text, "seed": each.seed, "score": round(each.score or 0.0, 4)}
         for each in result.by_score()
     ]

@@ -25,7 +25,7 @@ def examine(path: Path) -> dict[str, Any]:
     from limner.metadata import OTHERS, read_metadata, texts_of
 
     found = read_metadata(path)
-    if found is None:
+    if found is None:  # not limner's, or written without metadata
         from limner.images import open_image
 
         width, height = open_image(path).size
@@ -67,6 +67,7 @@ def as_text(found: dict[str, Any]) -> str:
         ("adapters", ", ".join(map(_adapter, adapters)) if isinstance(adapters, list) else ""),
         *(("note", each) for each in found["notes"]),
     ]
+    # What a file says may hold escape sequences.
     kept = [(f"  {name}", printable(text)) for name, text in rows if text]
     return f"{path}\n{table(kept)}"
 

@@ -40,7 +40,7 @@ def read_prices(words: Sequence[str]) -> dict[str, float]:
         try:
             price = float(text)
         except ValueError:
-            price = -1.0
+            price = -1.0  # refused below
         if not name or not math.isfinite(price) or price < 0:
             raise UsageError(f"--price {quote(word)} is not NAME=PRICE; write it as A100=1.50")
         found[name] = price
@@ -61,7 +61,7 @@ def describe(plan: dict[str, Any]) -> str:
         "",
         "memory on the first rank, MiB",
     ]
-    names = list(plan["memory"][0])[2:]
+    names = list(plan["memory"][0])[2:]  # after ranks and parallel
     lines.append("  ranks parallel " + " ".join(f"{name:>11}" for name in names))
     for each in plan["memory"]:
         cells = " ".join(f"{each[name] / 2**20:>11,.1f}" for name in names)

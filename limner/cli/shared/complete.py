@@ -86,7 +86,7 @@ def sets(incomplete: str) -> Candidates:
     """Return the sets of `limner eval` that can follow those typed before, commas between."""
     from limner.evaluate.scenes.prompts import SETS
 
-    before, comma, _ = incomplete.rpartition(",")
+    before, comma, _ = incomplete.rpartition(",")  # a shell completes the whole word
     taken = before.split(",")
     return [f"{before}{comma}{name}" for name in SETS if name not in taken]
 
@@ -100,6 +100,7 @@ def _models(incomplete: str) -> Iterator[tuple[str, str]]:
         made = os.path.lexists(os.path.join(folder, "model", MANIFEST))
         return MANIFEST in files or ("config.json" in files and made)
 
+    # Named models come first, as in limner models list.
     for name in [*PRESETS, *_folders(incomplete, is_model)]:
         with suppress(LimnerError):  # a damaged one is not offered
             yield name, describe(name).family
@@ -116,11 +117,12 @@ def _folders(incomplete: str, fits: Callable[[str, list[str]], bool]) -> Iterato
 
 def _walk(incomplete: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield folder, its folders and files, from the folder that a word names so far on."""
-    start = os.path.dirname(incomplete) or os.curdir
+    start = os.path.dirname(incomplete) or os.curdir  # a word may go on into a folder
     depth = len(Path(start).parts)
     found = os.walk(start)
     for _, (folder, folders, files) in zip(range(FOLDERS_LIMIT), found, strict=False):
         below = len(Path(folder).parts) - depth
+        # Changing the list that os.walk gave keeps it out of the others.
         kept = [each for each in sorted(folders) if not each.startswith(".")] * (below < DEPTH)
         folders[:] = kept
         yield folder, folders, files

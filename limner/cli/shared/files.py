@@ -49,7 +49,7 @@ class Place:
         if str(out) == STANDARD:
             return cls._standard(pictures, as_json)
         suffix = out.suffix.lower()
-        if os.path.isdir(out):
+        if os.path.isdir(out):  # even one whose name ends in .png
             return cls(out)
         if suffix in _OTHER_FORMATS:
             raise UsageError(
@@ -89,7 +89,7 @@ class Place:
         shown = quote(str(self.folder), 200)
         try:
             probe = _nearest_existing(self.folder) / f".limner-{secrets.token_hex(8)}.tmp"
-            probe.touch(exist_ok=False)
+            probe.touch(exist_ok=False)  # permissions alone do not tell
             probe.unlink()
         except (FileExistsError, NotADirectoryError) as error:
             raise UsageError(f"--out {shown}: a file is in the way; give a folder") from error
@@ -138,7 +138,7 @@ def _nearest_existing(folder: Path) -> Path:
             folder.lstat()
             return folder
         except FileNotFoundError:
-            folder = folder.parent
+            folder = folder.parent  # of what is to be made
 
 
 def slug(prompt: str) -> str:
@@ -147,9 +147,9 @@ def slug(prompt: str) -> str:
         each if unicodedata.category(each)[0] in "LMN" else " "
         for each in unicodedata.normalize("NFC", prompt[: 4 * _NAME_CHARACTERS].lower())
     )
-    stem = "-".join("".join(kept).split())
+    stem = "-".join("".join(kept).split())  # no path, no dot, no blank in it
     if len(stem) > _NAME_CHARACTERS:
-        whole = stem[: _NAME_CHARACTERS + 1].rpartition("-")[0]
+        whole = stem[: _NAME_CHARACTERS + 1].rpartition("-")[0]  # not in the middle of a word
         stem = whole or stem[:_NAME_CHARACTERS]
     return os.fsencode(stem)[:_NAME_BYTES].decode("utf-8", "ignore").strip("-") or "picture"
 

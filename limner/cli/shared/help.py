@@ -34,7 +34,7 @@ def show(command: Any, context: Any) -> None:
     page = page_of(command, path, context)
     say = in_chinese if shows_chinese(sys.stdout) else str
     console = Console(highlight=False)
-    console.width = min(console.width, WIDEST)
+    console.width = min(console.width, WIDEST)  # a terminal may be wider
     usage = Text.assemble((f"{say(USAGE)} ", "yellow"), (page.usage, "bold"))
     console.print(Padding(usage, (1, 1)))
     about = "\n\n".join(map(say, page.about))

@@ -49,7 +49,7 @@ def open_judges(clip: str, features: str | None = None, weights: Path | None = N
 
         loaded = load_clip(clip)
         seen = clip_network(loaded, "limner-clip")
-        if features is None and weights is None:
+        if features is None and weights is None:  # the CLIP's own are compared
             return Judges(loaded, seen, seen)
         network = open_network(features or "limner-clip", clip=loaded, weights=weights)
         return Judges(loaded, seen, network)
@@ -73,7 +73,7 @@ def check_plan(
             param="on",
         )
     check_count(count)
-    Plan(count, seed, sets=sets)
+    Plan(count, seed, sets=sets)  # which refuses a seed or a set
     tries = 1 if best_of is None else best_of
     if not 1 <= tries <= PICTURES_LIMIT:
         raise UsageError(
@@ -108,7 +108,7 @@ def report_folder(
 ) -> Path | None:
     """Return the folder of the report, where one is written, after trying whether it can be."""
     name = "-".join([kind, *map(label_of, models)])
-    folder = out or (None if as_json else Path("runs") / name)
+    folder = out or (None if as_json else Path("runs") / name)  # a program keeps its answer itself
     if folder is not None:
         Place(folder).prepare()
     return folder
@@ -160,6 +160,7 @@ def drawing(pipeline: Any, request: Request) -> Draw:
     """
     from limner.pipelines.requests import reading_of
 
+    # Settled once: every batch draws alike.
     sampling = pipeline.settle(request)
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
@@ -215,7 +216,7 @@ def of_true_pictures(
     texts = [each.text for each in asked]
     found = measure_prior(prior, {"captions": (texts, truth)}, watch=watch).figures("captions")
     if judges.network is not None and len(images) > 1:
-        copies = reconstruct(codec, truth)
+        copies = reconstruct(codec, truth)  # through the codec and back
         found.append(reconstruction_distance(judges.network, copies, truth))
     return found
 

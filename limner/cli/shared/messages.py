@@ -67,7 +67,7 @@ def wants_chinese(environment: Mapping[str, str]) -> bool:
     """
     kinds = ("LC_ALL", "LC_MESSAGES", "LANG")
     locale = next((found for kind in kinds if (found := environment.get(kind))), "C")
-    if locale in ("C", "POSIX"):
+    if locale in ("C", "POSIX"):  # as gettext does, whatever LANGUAGE says
         return False
     wanted = environment.get("LANGUAGE") or locale
     languages = (re.split("[-_.@]", name)[0].lower() for name in wanted.split(":"))
@@ -148,6 +148,7 @@ def _whole(text: str) -> str | None:
         for start in starts:
             rendered = entry.render(text[start:])
             if rendered is not None:
+                # The message is what is furthest right that an entry fits; before it stand places.
                 return "：".join([*map(_place, text[:start].split(": ")[:-1]), rendered])
     return None
 

@@ -250,7 +250,7 @@ class Loading:
         registry.check(model)
         if clip is not None:
             registry.check(clip, draws=False)
-        for each in self.adapter or ():
+        for each in self.adapter or ():  # files that are there, and weights in range
             Choice.parse(each)
         check_device(self.device)
         check_precision(self.precision)
@@ -281,7 +281,7 @@ class Sampled:
     def sampling(self) -> Sampling:
         """The same as the library takes it; UsageError for a value out of range."""
         values = dataclasses.asdict(self)
-        del values["guidance"], values["verbatim"]
+        del values["guidance"], values["verbatim"]  # these are the request's own
         return Sampling(**values)
 
     def request(self) -> Request:

@@ -100,6 +100,7 @@ class Page:
 def page_of(command: Any, path: str, context: Any = None) -> Page:
     """Return the help of a command of typer's; with its context, --help is among the options."""
     parameters = command.params if context is None else command.get_params(context)
+    # Arguments, a group's commands, then options by panels; a panel without rows is left out.
     shown = [each for each in parameters if not getattr(each, "hidden", False)]
     arguments = tuple(_row(each) for each in shown if each.param_type_name == "argument")
     options = [each for each in shown if each.param_type_name == "option"]
@@ -119,18 +120,6 @@ def pages(command: Any, path: str = "") -> Iterator[Page]:
     yield page_of(command, path)
     for name, each in _visible(command):
         yield from pages(each, f"{path} {name}".strip())
-
-
-def texts_of(page: Page) -> Iterator[str]:
-    """Yield every text of a page that is said in the person's language."""
-    yield from page.about
-    yield from (about for _, about in page.examples)
-    for panel in page.panels:
-        yield panel.title
-        for row in panel.rows:
-            yield row.about
-            if row.default and " " in row.default:
-                yield row.default
 
 
 def _visible(command: Any) -> list[tuple[str, Any]]:
@@ -191,7 +180,7 @@ def _default(parameter: Any) -> str:
     told, value = getattr(parameter, "show_default", True), parameter.default
     if isinstance(told, str):
         return told
-    if not told or callable(value):
+    if not told or callable(value):  # found out when it is needed
         return ""
     if isinstance(value, bool):
         given = parameter.opts if value else parameter.secondary_opts
@@ -223,7 +212,7 @@ def _examples(command: Any, path: str) -> tuple[tuple[str, str], ...]:
     if not found:
         return examples().get(SPELT.get(path, path), ())
     firsts = [_examples(each, f"{path} {name}".strip()) for name, each in found]
-    if len(firsts) == 1:
+    if len(firsts) == 1:  # as of limner clip
         return firsts[0]
     return tuple(each[0] for each in firsts[:2] if each)
 

@@ -47,7 +47,8 @@ class Clock:
 
     def took(self) -> str:
         """Return in words what was done, and how long it took up to now."""
-        done = counted(self.pictures) if self.pictures else "done"
+        named = {0: "done", 1: "1 picture"}
+        done = named.get(self.pictures, f"{self.pictures} pictures")
         seconds = time.perf_counter() - self.began
         return f"{done} in {seconds:.1f} s (loading {self.loading:.1f} s)"
 
@@ -110,7 +111,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     The command says at its end what it took, unless nothing that it loads `tells`.
     """
     current, now = clock(), time.perf_counter()
-    began = now if current.loads else current.began
+    began = now if current.loads else current.began  # the first has the imports before it
     current.loads, current.tells = True, current.tells or tells
     name = shorten(what, _LABEL)
     text = f"loading {name}…"
@@ -120,6 +121,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     elif not current.quiet and _is_terminal():
         say(text)
     try:
+        # A signal that comes while modules are imported is told after it: they may swallow it.
         with _plain_downloads(shown=live):
             yield
     except Exception:
@@ -128,7 +130,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     finally:
         current.loading += time.perf_counter() - began
         if live:
-            _write("\r\x1b[K")
+            _write("\r\x1b[K")  # the line is taken away again
     if current.left is not None:  # modules that were being imported made another error of it
         raise SystemExit(current.left)
 
@@ -159,11 +161,6 @@ def tell_time() -> None:
         say(clock().took())
 
 
-def counted(pictures: int) -> str:
-    """Return a number of pictures in words."""
-    return "1 picture" if pictures == 1 else f"{pictures} pictures"
-
-
 class Show:
     """Shows how far each stage of a command is: with bars of rich, or in plain lines.
 
@@ -185,14 +182,14 @@ class Show:
         began, first, bar = self.stages[stage]
         if self.bars:
             self.bars.update(bar, completed=done, total=total, about=about)
-        elif now - current.told >= SILENCE:
+        elif now - current.told >= SILENCE:  # a log should not grow by every step
             current.told = now
             so_far = spell(now - current.began)
             if total is None:
                 say(f"{label}: {done} done, {so_far} so far")
                 return
             tail = f", {about}" if about else ""
-            if done > first:
+            if done > first:  # else there is no speed yet
                 tail += f", {spell((now - began) / (done - first) * (total - done))} left"
             say(f"{label}: {done} of {total}, {so_far} so far{tail}")
 

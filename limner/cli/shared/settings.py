@@ -121,7 +121,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"cannot read your settings {shown}: {error.strerror}; mend the file or move it away"
         ) from None
-    import tomllib
+    import tomllib  # only where there is a file
 
     try:
         found = tomllib.loads(data.decode())
@@ -169,12 +169,12 @@ def handed_on() -> Iterator[frozenset[str]]:
         for each in SETTINGS
         if each.python and each.key in found and not os.environ.get(each.variable)
     }
-    os.environ.update(given)
+    os.environ.update(given)  # the library reads variables alone
     try:
         yield frozenset(given)
     finally:
         for name in given:
-            os.environ.pop(name, None)
+            os.environ.pop(name, None)  # a process may run several commands, as tests do
 
 
 def language(environment: Mapping[str, str]) -> str:
@@ -197,6 +197,7 @@ def effects(environment: Mapping[str, str], handed: Iterable[str] = ()) -> list[
     found = read_file(path)
     told = []
     for each in SETTINGS:
+        # A variable wins, unless it is the file's own that was handed on.
         if environment.get(each.variable) and each.variable not in handed:
             told.append(Effect(each, environment[each.variable], each.variable))
         elif each.key in found:

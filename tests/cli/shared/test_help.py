@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from limner.cli import app
 from limner.cli.shared.help import WORDS, in_chinese
 from limner.cli.shared.messages import catalogue
-from limner.cli.shared.pages import examples, pages, texts_of
+from limner.cli.shared.pages import Page, examples, pages
 
 CATALOGUE = Path(sys.modules["limner.cli.shared"].__path__[0]) / "messages_zh.po"
 RUNNER = CliRunner()
@@ -42,6 +42,18 @@ def help_of(path: str) -> str:
 def bare(text: str) -> str:
     """Return text without its boxes and spaces, which do not depend on where lines break."""
     return re.sub(r"[\s│╭╮╰╯─]", "", text)
+
+
+def texts_of(page: Page) -> Iterator[str]:
+    """Yield every text of a page that is said in the person's language."""
+    yield from page.about
+    yield from (about for _, about in page.examples)
+    for panel in page.panels:
+        yield panel.title
+        for row in panel.rows:
+            yield row.about
+            if row.default and " " in row.default:
+                yield row.default
 
 
 def texts() -> Iterator[str]:
