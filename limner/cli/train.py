@@ -130,7 +130,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
 
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
-    first = share_told().first
+    first = share_told().first  # the others keep silent
     clock().quiet = quiet = quiet or not first
     last: Progress | None = None
     validation: dict[str, float] = {}
@@ -227,6 +227,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, str]:
     for word in settings:
         key, equals, value = word.partition("=")
         key = key.strip()
+        # A key is words with dots between, none of them empty.
         if not equals or not all(key.split(".")):
             raise UsageError(f"--set {quote(word)} is not KEY=VALUE; write it as loop.steps=100")
         if key in found:

@@ -29,6 +29,6 @@ def shown(value: Any) -> str:
     """Return a JSON value as a person reads it."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {shown(each)}" for key, each in value.items())
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # before int, which a bool is too
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)

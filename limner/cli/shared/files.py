@@ -62,7 +62,7 @@ class Place:
                 f"--out {quote(str(out), 200)} is one file, but {pictures} pictures are asked for; "
                 "give a folder"
             )
-        return cls(out.parent, out.name)
+        return cls(out.parent, out.name)  # one picture under the name that was asked for
 
     @classmethod
     def _standard(cls, pictures: int, as_json: bool) -> Place:
@@ -111,7 +111,7 @@ class Place:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refused(error) from error
-        return write_new(self.folder / (self.file or name), png)
+        return write_new(self.folder / (self.file or name), png)  # with a number, where it is taken
 
     def _refused(self, error: OSError) -> ResourceError:
         shown = quote(str(self.folder), 200)

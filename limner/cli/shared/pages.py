@@ -141,8 +141,10 @@ def _options(options: list[Any], title: str) -> Iterator[Panel]:
     """Yield the panels of a command's options, those in the order of OPTIONS first."""
     place = {name: panel for panel, names in OPTIONS.items() for name in names}
     rank = {name: at for at, name in enumerate(place)}
+    # What OPTIONS does not know stands in the middle, among the command's own.
     options = sorted(options, key=lambda each: rank.get(_long(each), len(rank) // 2))
     of = {_long(each): place.get(_long(each), MAIN) for each in options}
+    # A group has no output: its --help would be alone in that panel.
     if [name for name, panel in of.items() if panel == OUTPUT] == [HELP]:  # of a group
         of[HELP] = MAIN
     for panel in OPTIONS:

@@ -79,7 +79,7 @@ def process_age() -> float:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
-    return age if 0 <= age < 3600 else 0.0
+    return age if 0 <= age < 3600 else 0.0  # a clock that was set tells nonsense
 
 
 def is_live() -> bool:
@@ -113,7 +113,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     current, now = clock(), time.perf_counter()
     began = now if current.loads else current.began  # the first has the imports before it
     current.loads, current.tells = True, current.tells or tells
-    name = shorten(what, _LABEL)
+    name = shorten(what, _LABEL)  # on one line of a narrow terminal
     text = f"loading {name}…"
     live = not current.quiet and is_live()
     if live:

@@ -115,7 +115,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(_SIZE_LIMIT)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):  # nobody must have one
         return {}
     except OSError as error:
         raise ConfigError(
@@ -187,7 +187,7 @@ def language(environment: Mapping[str, str]) -> str:
         try:
             told = read_file(config_path(environment)).get("lang", "")
         except (ConfigError, RuntimeError):
-            return ""
+            return ""  # told where the file is read for its values
     return told if told in ("en", "zh") else ""
 
 
