@@ -101,18 +101,16 @@ class Entry:
     context: str = ""
 
     @cached_property
-    def literals(self) -> list[str]:
-        """The English text between the values, one more than there are values."""
-        return re.split(r"\{\d+\}", self.english)
-
-    @cached_property
     def pattern(self) -> re.Pattern[str]:
         """What an English message of this entry looks like, with a group for each value."""
-        first, *others = map(re.escape, self.literals)
         # A value with no word before it is a hint, as did_you_mean gives: it begins with "; ".
-        hints = [before == "" and at > 0 for at, before in enumerate(self.literals[:-1])]
-        values = ["((?:; .*?)?)" if hint else "(.*?)" for hint in hints]
-        return re.compile(first + "".join(map(str.__add__, values, others)), re.DOTALL)
+        text = re.sub(r"(?<=\\\})\\\{\d+\\\}", "((?:; .*?)?)", re.escape(self.english))
+        return re.compile(re.sub(r"\\\{\d+\\\}", "(.*?)", text), re.DOTALL)
+
+    @property
+    def literal(self) -> str:
+        """The English text without its values."""
+        return re.sub(r"\{\d+\}", "", self.english)
 
     def render(self, text: str) -> str | None:
         """Return a text of this entry in Chinese; None if it is another's.
@@ -120,8 +118,8 @@ class Entry:
         Values marked `!o` are translated too if they can be, and those marked `!t` must be. A
         value with a semicolon that is not quoted has taken in words of a longer sentence.
         """
-        fits = all(each in text for each in self.literals) and self.pattern.fullmatch(text)
-        if not fits:
+        fits = self.pattern.fullmatch(text)
+        if fits is None:
             return None
         words, end = list[str](), 0
         for mark in _VALUE.finditer(self.chinese):
@@ -174,7 +172,7 @@ def catalogue(*contexts: str) -> list[Entry]:
     """Return the entries of some contexts, first those that say the most of a text themselves."""
     entries = read_catalogue(_CATALOGUE.read_text(encoding="utf-8"))
     chosen = [each for each in entries if each.context in contexts]
-    return sorted(chosen, key=lambda each: (-sum(map(len, each.literals)), len(each.literals)))
+    return sorted(chosen, key=lambda each: (-len(each.literal), each.english.count("{")))
 
 
 def read_catalogue(text: str) -> list[Entry]:
