@@ -200,5 +200,5 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
         "in_words": said,
         "conditions": votes.conditions(),
     }
-    told = [f"{done} of {total} pairs are judged", *said, str(votes.path)]
-    answer(found, "\n".join(told), as_json)
+    lines = [f"{done} of {total} pairs are judged", *said, str(votes.path)]
+    answer(found, "\n".join(lines), as_json)

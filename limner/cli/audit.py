@@ -147,7 +147,7 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
 
 
 def copy_of(found: Copy, result: Audit, material: Material) -> dict[str, Any]:
-    """Return what an answer tells of a drawing that is a copy."""
+    """Return what an answer says of a drawing that is a copy."""
     return {
         "drawing": material.drawn.names[found.drawn],
         "trained": material.trained.names[found.trained],
@@ -240,7 +240,7 @@ def drawings(
 def membership_of(
     pipeline: Any, known: Sequence[Sample], held_out: str, seed: int, watch: Watch
 ) -> dict[str, Any]:
-    """Return how well the loss tells training pictures from held-out ones, of 1,000 at most."""
+    """Return how well the loss separates training pictures from held-out ones, of 1,000 at most."""
     from limner.data.sources.opening import open_source
     from limner.evaluate.audits.membership import losses_of, membership
 

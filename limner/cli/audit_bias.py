@@ -137,8 +137,8 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     if as_json:
         return
     for each in found:
-        told = ", ".join(f"{name} {score}" for name, score in each.shares.items())
-        typer.echo(f"{each.prompt}: {told}")
+        shares = ", ".join(f"{name} {score}" for name, score in each.shares.items())
+        typer.echo(f"{each.prompt}: {shares}")
     for text in notes:
         progress.note(text)
     typer.echo(str(path))

@@ -75,7 +75,7 @@ def classify(
 
 
 def open_both(paths: Sequence[Path], clip: str, device: str) -> tuple[list[Image], Any]:
-    """Return pictures and the CLIP; what is wrong with either is told before torch is imported."""
+    """Return pictures and the CLIP; what is wrong is refused before torch is imported."""
     from limner import registry
 
     registry.check(clip, draws=False)
@@ -87,7 +87,7 @@ def open_both(paths: Sequence[Path], clip: str, device: str) -> tuple[list[Image
 
 def report(found: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
-    told = found | {"notes": [note.to_json() for note in notes]}
-    answer(told, table([tuple(map(str, row.values())) for row in found[rows]]), as_json)
+    whole = found | {"notes": [note.to_json() for note in notes]}
+    answer(whole, table([tuple(map(str, row.values())) for row in found[rows]]), as_json)
     for each in () if as_json else notes:
         note(str(each))

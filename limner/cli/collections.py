@@ -77,7 +77,7 @@ def _make(
     as_json: bool,
 ) -> None:
     began = time.perf_counter()
-    with loading(name, tells=False):
+    with loading(name, timed=False):
         from limner.data.collections.make import CollectionFolder, MadeCollection
     codes = tuple(each.strip() for each in languages.split(","))
     made = MadeCollection(CollectionFolder(name, source, codes, size, count, background))

@@ -114,7 +114,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
 
 
 def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
-    """Return the yardstick of scenes: which share of what a picture should show it shows."""
+    """Return the yardstick of scenes: how much of what a picture should show it shows."""
     from limner.data.scenes.sprites import find_font
     from limner.evaluate.scenes.prompts import Plan, collect_prompts, kind_of
     from limner.evaluate.scenes.score import score_scenes
@@ -128,7 +128,7 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
             each.share for each in score_scenes(draw, plan, font=face, watch=watch).answers["seen"]
         ]
 
-    return Yardstick(kinds, "share of right answers of a scene", judge)
+    return Yardstick(kinds, "accuracy on each scene", judge)
 
 
 def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:

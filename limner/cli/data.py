@@ -96,7 +96,7 @@ def make_scenes(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Make emoji scenes: PNG files and metadata.jsonl with captions, graphs and boxes."""
-    with loading("scenes", tells=False):
+    with loading("scenes", timed=False):
         from limner.data.scenes.make import SceneFolder, make_scenes
 
     settings = SceneFolder(split, count, size, level, seed, language, str(font) if font else None)
@@ -118,7 +118,7 @@ def check(
     quiet: options.Quiet = False,
 ) -> None:
     """Check a data source: statistics, bad samples, duplicates, and advice."""
-    with loading(source, tells=False):
+    with loading(source, timed=False):
         from limner.data.cleaning.check import check, refusal
         from limner.data.sources.opening import open_source
 
@@ -155,7 +155,7 @@ def clean(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Find bad samples and duplicates in a data source; delete nothing."""
-    with loading(source, tells=False):
+    with loading(source, timed=False):
         from limner.data.cleaning.clean import CleanConfig, clean
         from limner.data.sources.opening import open_source
 

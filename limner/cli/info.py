@@ -29,8 +29,8 @@ def examine(path: Path) -> dict[str, Any]:
         from limner.images import open_image
 
         width, height = open_image(path).size
-        told = {"drawn": False, "parameters": texts_of(path).get(OTHERS)}
-        return {"path": str(path), "width": width, "height": height, **told}
+        rest = {"drawn": False, "parameters": texts_of(path).get(OTHERS)}
+        return {"path": str(path), "width": width, "height": height, **rest}
     settings = dict(found.settings)
     return {
         "path": str(path),
@@ -72,8 +72,12 @@ def as_text(found: dict[str, Any]) -> str:
     return f"{path}\n{table(kept)}"
 
 
-def _adapter(told: Any) -> str:
-    return f"{told.get('name')}:{told.get('weight')}" if isinstance(told, dict) else str(told)
+def _adapter(adapter: Any) -> str:
+    return (
+        f"{adapter.get('name')}:{adapter.get('weight')}"
+        if isinstance(adapter, dict)
+        else str(adapter)
+    )
 
 
 def printable(text: str) -> str:

@@ -25,7 +25,7 @@ Search = Annotated[str, option("--search", "Only words that contain these letter
 @app.command("list", cls=Command)
 def list_models(as_json: options.AsJson = False) -> None:
     """List the models that can be used by name."""
-    with loading("the models", tells=False):
+    with loading("the models", timed=False):
         from limner import registry
 
     entries = [entry.to_json() for entry in registry.list_models()]
@@ -48,7 +48,7 @@ def list_models(as_json: options.AsJson = False) -> None:
 @app.command("parts", cls=Command)
 def list_parts(as_json: options.AsJson = False) -> None:
     """List the parts that a model can be built from, by their names in configs."""
-    with loading("the parts", tells=False):
+    with loading("the parts", timed=False):
         from limner import registry
 
         parts = registry.list_parts()
@@ -63,7 +63,7 @@ def list_parts(as_json: options.AsJson = False) -> None:
 @app.command("show", cls=Command)
 def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
     """Show the parts of a model and its model card."""
-    with loading(model, tells=False):
+    with loading(model, timed=False):
         from limner import registry
 
     details = registry.details(model)
@@ -88,10 +88,10 @@ def list_words(
             raise UsageError(
                 f"no word of {quote(model)} contains {quote(search)}; try fewer letters"
             )
-        told: dict[str, Any] = {"words": found}
+        listed: dict[str, Any] = {"words": found}
         text = table([(word, f"{words.times(word):,}") for word in found])
     else:
-        told, width = words.by_kind(), shutil.get_terminal_size().columns
-        lists = [f"{kind} ({len(names)}): {', '.join(names)}" for kind, names in told.items()]
+        listed, width = words.by_kind(), shutil.get_terminal_size().columns
+        lists = [f"{kind} ({len(names)}): {', '.join(names)}" for kind, names in listed.items()]
         text = "\n".join(textwrap.fill(each, width, subsequent_indent="  ") for each in lists)
-    answer({"captions": words.captions, **told}, text, as_json)
+    answer({"captions": words.captions, **listed}, text, as_json)

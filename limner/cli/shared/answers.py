@@ -11,9 +11,9 @@ import typer
 
 def answer(found: Mapping[str, Any], text: str, as_json: bool) -> None:
     """Print what a command found: as one line of JSON, or the text that a person reads."""
-    told = json.dumps(found, ensure_ascii=False) if as_json else text
+    line = json.dumps(found, ensure_ascii=False) if as_json else text
     # The name of a file may hold half a surrogate pair, which UTF-8 cannot.
-    typer.echo(told.encode("utf-8", "backslashreplace").decode("utf-8"))
+    typer.echo(line.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -52,7 +52,7 @@ class Command(TyperCommand):
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Read the words; what neither they nor the environment give may be in the user's file.
 
-        Help and completion are told whatever is in that file.
+        Help and completion are shown whatever is in that file.
         """
         own = args[: args.index("--")] if "--" in args else args  # what follows -- is no option
         if not {"-h", "--help"} & set(own) and not extra.get("resilient_parsing"):
@@ -78,8 +78,8 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command with what the user's file sets for the library.
 
-        A value of a variable or the file that is wrong is told as such: a person may have forgotten
-        that it is set.
+        A value of a variable or the file that is wrong is named as such: a person may have
+        forgotten that it is set.
         """
         clock().quiet = bool(ctx.params.get("quiet"))
         try:
@@ -90,8 +90,8 @@ class Command(TyperCommand):
             origin = self._origin_of(ctx, error)
             if origin is None:
                 raise
-            told = type(error)(f"{origin}: {error}", param=error.param, code=error.code)
-            raise told from error
+            named = type(error)(f"{origin}: {error}", param=error.param, code=error.code)
+            raise named from error
 
     def _origin_of(self, ctx: Any, error: UsageError) -> str | None:
         for each in self.params:

@@ -59,7 +59,7 @@ def _chinese() -> Mapping[str, str]:
 def _held(page: Page) -> Mapping[str, tuple[str, str]]:
     """Return by variable what holds in place of built-in defaults, and what says so.
 
-    A file that cannot be read says nothing here: help is told whatever is in it.
+    A file that cannot be read says nothing here: help is shown whatever is in it.
     """
     if not any(row.variable for panel in page.panels for row in panel.rows):
         return {}  # and no file is read
@@ -81,18 +81,18 @@ def _rows(panel: Panel, say: Say, held: Mapping[str, tuple[str, str]]) -> Table:
 
 
 def _about(row: Row, say: Say, held: Mapping[str, tuple[str, str]]) -> Text:
-    told = Text(say(row.about))
+    text = Text(say(row.about))
     if row.required:
-        told.append(f" [{say(REQUIRED)}]", "red")
+        text.append(f" [{say(REQUIRED)}]", "red")
     default = say(row.default)
     if row.variable in held:
         value, source = held[row.variable]
         default = say(BY).replace("{0}", value).replace("{1}", source)
     if default:
-        told.append(f" [{say(DEFAULT).replace('{0}', default)}]", "dim")
+        text.append(f" [{say(DEFAULT).replace('{0}', default)}]", "dim")
     if row.variable:
-        told.append(f" [{say(VARIABLE).replace('{0}', row.variable)}]", "dim")
-    return told
+        text.append(f" [{say(VARIABLE).replace('{0}', row.variable)}]", "dim")
+    return text
 
 
 def _lines(page: Page, say: Say) -> Text:

@@ -68,7 +68,7 @@ def _panels(page: Page) -> Iterator[str]:
         yield from (".P", f"\\fI{_escaped(panel.title)}\\fR")
         for row in panel.rows:
             value = f" \\fI{_escaped(row.value)}\\fR" if row.value else ""
-            yield from _term(f"\\fB{_escaped(row.names)}\\fR{value}", told(row))
+            yield from _term(f"\\fB{_escaped(row.names)}\\fR{value}", words_of(row))
 
 
 def _examples(page: Page) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _term(name: str, about: str) -> list[str]:
     return [".TP", name, _escaped(about)]
 
 
-def told(row: Row) -> str:
+def words_of(row: Row) -> str:
     """Return what a row says, with its default and variable."""
     marks = ["required"] if row.required else []  # as in a terminal, without colours
     marks += [f"default: {row.default}"] if row.default else []

@@ -48,8 +48,8 @@ def shows_chinese(stream: object) -> bool:
 
     They ask by LIMNER_LANG, by their file of settings, or by the locale.
     """
-    told = language(os.environ)
-    if not (told == "zh" if told else wants_chinese(os.environ)):
+    chosen = language(os.environ)
+    if not (chosen == "zh" if chosen else wants_chinese(os.environ)):
         return False
     try:
         "中文".encode(getattr(stream, "encoding", None) or "utf-8")

@@ -70,8 +70,8 @@ def option(
 ) -> Any:
     """Return an option of typer's; `names` have spaces between, the long one that is shown first.
 
-    `about` is its help, `offers` completes its value, `variable` of the environment gives it too,
-    and `default` says in words what holds without it.
+    `about` is its help, `offers` completes its value, `variable` names one that gives it too, and
+    `default` says in words what holds without it.
     """
     return typer.Option(
         *names.split(), help=about, autocompletion=offers, envvar=variable, show_default=default,
@@ -305,7 +305,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     common = [each.name for each in own].index("as_json")
     shared = [each for group in groups.values() for each in _options_of(group)]
     # 1. To typer, which reads the signature, the command has every option by itself.
-    told = [
+    listed = [
         each.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # so that defaults need no order
         for each in (*own[:common], *shared, *own[common:])
     ]
@@ -319,8 +319,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             )
         command(**values)
 
-    called.__annotations__ = {each.name: each.annotation for each in told}
-    called.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
+    called.__annotations__ = {each.name: each.annotation for each in listed}
+    called.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
     return called
 
 

@@ -179,10 +179,10 @@ def value_of(option: Any) -> str:
 
 
 def _default(parameter: Any) -> str:
-    told, value = getattr(parameter, "show_default", True), parameter.default
-    if isinstance(told, str):
-        return told
-    if not told or callable(value):  # found out when it is needed
+    stated, value = getattr(parameter, "show_default", True), parameter.default
+    if isinstance(stated, str):
+        return stated
+    if not stated or callable(value):  # found out when it is needed
         return ""
     if isinstance(value, bool):
         given = parameter.opts if value else parameter.secondary_opts

@@ -1,7 +1,7 @@
 """How a command shows that it works: the first sign of life, how far it is, and what it took.
 
 All of it is on stderr. A terminal has a bar; what is no terminal, or one without a cursor to move
-(TERM=dumb), has a plain line every 20 seconds, so that a log tells that the command still lives.
+(TERM=dumb), has a plain line every 20 seconds, so that a log shows that the command still lives.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _BARS_OF_THE_HUB = "HF_HUB_DISABLE_PROGRESS_BARS"
 class Clock:
     """When the command began, how many seconds of it were loading, and whether it is quiet.
 
-    `tells` is whether it says at its end what it took, `pictures` how many it has drawn. `told` is
-    when the last sign of life was given; all moments are of `time.perf_counter`. `left` is the exit
-    code of the signal that ends the command, None while none came.
+    `timed` is whether it says at its end what it took, `pictures` how many it has drawn, and
+    `last_line` when the last sign of life was given; all moments are of `time.perf_counter`. `left`
+    is the exit code of the signal that ends the command, None while none came.
     """
 
     began: float = field(default_factory=time.perf_counter)
     loading: float = 0.0
     loads: bool = False
-    tells: bool = False
+    timed: bool = False
     pictures: int = 0
     quiet: bool = False
-    told: float = 0.0
+    last_line: float = 0.0
     left: int | None = None
 
     def __post_init__(self) -> None:
-        self.told = self.told or time.perf_counter()
+        self.last_line = self.last_line or time.perf_counter()
 
     def took(self) -> str:
         """Return in words what was done, and how long it took up to now."""
@@ -79,7 +79,7 @@ def process_age() -> float:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
-    return age if 0 <= age < 3600 else 0.0  # a clock that was set tells nonsense
+    return age if 0 <= age < 3600 else 0.0  # the clock was set anew
 
 
 def is_live() -> bool:
@@ -104,15 +104,15 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def loading(what: str, *, tells: bool = True) -> Iterator[None]:
+def loading(what: str, *, timed: bool = True) -> Iterator[None]:
     """Say on a terminal that `what` is being loaded, at once, and count how long that takes.
 
     What imports torch belongs inside. Everything before the first loading counts as loading too.
-    The command says at its end what it took, unless nothing that it loads `tells`.
+    The command says at its end what it took, unless nothing that it loads is `timed`.
     """
     current, now = clock(), time.perf_counter()
     began = now if current.loads else current.began  # the first has the imports before it
-    current.loads, current.tells = True, current.tells or tells
+    current.loads, current.timed = True, current.timed or timed
     name = shorten(what, _LABEL)  # on one line of a narrow terminal
     text = f"loading {name}…"
     live = not current.quiet and is_live()
@@ -121,7 +121,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     elif not current.quiet and _is_terminal():
         say(text)
     try:
-        # A signal that comes while modules are imported is told after it: they may swallow it.
+        # A signal that comes while modules are imported is raised after it: they may swallow it.
         with _plain_downloads(shown=live):
             yield
     except Exception:
@@ -157,7 +157,7 @@ def _plain_downloads(*, shown: bool) -> Iterator[None]:
 
 def tell_time() -> None:
     """Say what the whole command took, where it has not said so and may speak."""
-    if clock().tells and not clock().quiet:
+    if clock().timed and not clock().quiet:
         say(clock().took())
 
 
@@ -182,8 +182,8 @@ class Show:
         began, first, bar = self.stages[stage]
         if self.bars:
             self.bars.update(bar, completed=done, total=total, about=about)
-        elif now - current.told >= SILENCE:  # a log should not grow by every step
-            current.told = now
+        elif now - current.last_line >= SILENCE:  # a log should not grow by every step
+            current.last_line = now
             so_far = spell(now - current.began)
             if total is None:
                 say(f"{label}: {done} done, {so_far} so far")
@@ -198,7 +198,7 @@ class Show:
         if self.bars and not clock().quiet:
             self.bars.console.print(localised(text), markup=False, highlight=False)
         elif not clock().quiet:
-            clock().told = time.perf_counter()
+            clock().last_line = time.perf_counter()
             say(text)
 
 
