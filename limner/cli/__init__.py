@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -100,10 +100,11 @@ def options(
     """Draw pictures from sentences."""
 
 
-for _name, _command in {
+COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "again": again, "info": info, "train": train, "adapt": adapt,
     "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
-}.items():  # fmt: skip
+}  # fmt: skip
+for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)
 for _name, _group in {"models": models, "data": data, "clip": clip, "audit": audit}.items():
     app.add_typer(_group.app, name=_name)

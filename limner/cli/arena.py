@@ -168,7 +168,7 @@ def serve(votes: Votes, host: str, port: int) -> None:
     from limner.server.arena import ArenaServer
 
     done, total = votes.progress()
-    if done == total:
+    if done == total:  # nobody is left to ask
         return
     with ArenaServer(votes, host, port) as server:
         say(f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C")

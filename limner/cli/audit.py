@@ -244,7 +244,7 @@ def membership_of(
     from limner.data.sources.opening import open_source
     from limner.evaluate.audits.membership import losses_of, membership
 
-    if pipeline.codec is None:
+    if pipeline.codec is None:  # no tokens, so no loss of them
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")
     losses = []
     for name, samples in (("trained", known), ("held out", list(open_source(held_out)))):

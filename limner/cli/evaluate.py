@@ -170,7 +170,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
 
     began = time.perf_counter()
     names = sets_of(sets)  # all of them, where none is named
-    face = find_font(font)
+    face = find_font(font)  # missing fonts are reported before a model is loaded
     pipeline = task.loading.drawer(task.model).load()
     vary, codec = varying(pipeline, task.request), codec_of(pipeline)
     # Asked for by name, so it is not left out in silence.

@@ -148,7 +148,7 @@ def slug(prompt: str) -> str:
         for each in unicodedata.normalize("NFC", prompt[: 4 * _NAME_CHARACTERS].lower())
     )
     stem = "-".join("".join(kept).split())  # no path, no dot, no blank in it
-    if len(stem) > _NAME_CHARACTERS:
+    if len(stem) > _NAME_CHARACTERS:  # the seed and an ending follow
         whole = stem[: _NAME_CHARACTERS + 1].rpartition("-")[0]  # not in the middle of a word
         stem = whole or stem[:_NAME_CHARACTERS]
     return os.fsencode(stem)[:_NAME_BYTES].decode("utf-8", "ignore").strip("-") or "picture"
