@@ -32,6 +32,7 @@ class LimnerError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        # A value may hold line breaks, or be a whole file: one short line is what can be shown.
         super().__init__(shorten(" ".join(message.split()), MESSAGE_LIMIT))
         self.param = param
         self.code = code
@@ -102,11 +103,12 @@ def shorten(text: str, limit: int) -> str:
 
 def quote(value: object, limit: int = 60) -> str:
     """Return a printable, one-line, shortened form of a value that a stranger may have written."""
-    shown = repr(value)
+    shown = repr(value)  # quotes, so that blanks and emptiness are seen
     return shorten(shown if shown.isprintable() else ascii(value), limit)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'a' or 'b'?`, or an empty string when nothing known is near."""
+    # A stranger's name may be huge.
     near = difflib.get_close_matches(name[:100], list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(each) for each in near)}?" if near else ""

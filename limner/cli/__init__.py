@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from limner import __version__
-from limner.cli import audit, clip, collections, data, models, sources
+from limner.cli import audit, clip, collections, data, models
 from limner.cli.adapt import adapt
 from limner.cli.again import again
 from limner.cli.arena import arena
@@ -100,48 +100,39 @@ def options(
     """Draw pictures from sentences."""
 
 
-app.command("draw", cls=Command)(draw)
-app.command("vary", cls=Command)(vary)
-app.command("again", cls=Command)(again)
-app.command("info", cls=Command)(info)
-app.add_typer(models.app, name="models")
+COMMANDS: dict[str, Callable[..., None]] = {
+    "draw": draw, "vary": vary, "again": again, "info": info, "train": train, "adapt": adapt,
+    "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
+}  # fmt: skip
+for _name, _command in COMMANDS.items():
+    app.command(_name, cls=Command)(_command)
+for _name, _group in {"models": models, "data": data, "clip": clip, "audit": audit}.items():
+    app.add_typer(_group.app, name=_name)
 data.make.command("stamps", cls=Command)(collections.stamps)
 data.make.command("clipart", cls=Command)(collections.clipart)
-data.app.command("check", cls=Command)(sources.check)
-data.app.command("clean", cls=Command)(sources.clean)
-data.app.command("encode", cls=Command)(sources.encode)
-app.add_typer(data.app, name="data")
-app.command("train", cls=Command)(train)
-app.command("adapt", cls=Command)(adapt)
-app.command("eval", cls=Command)(evaluate)
-app.command("compare", cls=Command)(compare)
-app.command("arena", cls=Command)(arena)
-app.command("rank", cls=Command)(clip.rank)
-app.add_typer(clip.app, name="clip")
 audit.app.command("memorisation", cls=Command)(audit.memorisation)
-audit.app.command("memorization", cls=Command, hidden=True)(audit.memorisation)
+audit.app.command("memorization", cls=Command, hidden=True)(audit.memorisation)  # in America
 audit.app.command("bias", cls=Command)(bias)
-app.add_typer(audit.app, name="audit")
-app.command("doctor", cls=Command)(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 when all went well, else the error's own code."""
+    # --debug may stand anywhere before --, so it is taken out before typer reads the rest.
     given = list(sys.argv[1:] if arguments is None else arguments)
     end = given.index("--") if "--" in given else len(given)
     debug = "--debug" in given[:end]
     kept = [word for word in given[:end] if word != "--debug"] + given[end:]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    start_clock(whole_process=arguments is None)
+            stream.reconfigure(errors="backslashreplace")  # names of files, and poor locales
+    start_clock(whole_process=arguments is None)  # a person waits for imports too
     with leaving_on_signals():
         try:
             _run(kept)
         except Exception as error:  # noqa: BLE001  # a fault of limner's own: reported, not hidden
             if debug:
                 traceback.print_exception(error)
-            if came_of_a_signal(error):
+            if came_of_a_signal(error):  # and was made another error on its way
                 raise SystemExit(clock().left) from None
             text, code = sentence_of(error)
             say(text, before="limner: ")
@@ -157,6 +148,6 @@ def _run(words: Sequence[str]) -> None:
         try:
             app(args=words, prog_name="limner")
         except SystemExit as ended:
-            if ended.code:
+            if ended.code:  # typer exits with 0 as well
                 raise
     tell_time()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from contextlib import closing
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
 from limner.cli.train import (
     EXIT_CODES,
@@ -33,29 +34,24 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 On = Annotated[
-    str,
-    typer.Option("--on", metavar="SOURCE", help=f"5 to 50 captioned pictures. {options.SOURCE}"),
+    str, option("--on", f"5 to 50 captioned pictures. {options.SOURCE}", metavar="SOURCE")
 ]
 Out = Annotated[
-    Path,
-    typer.Option("-o", "--out", metavar="FILE", help="The file to make; it ends in .safetensors."),
+    Path, option("-o --out", "The adapter file to write; it ends in .safetensors.", metavar="FILE")
 ]
 Word = Annotated[
-    str,
-    typer.Option("--word", help="What to call the new thing; put before captions that lack it."),
+    str, option("--word", "Trigger word of the new thing; put before captions that lack it.")
 ]
-Steps = Annotated[int, typer.Option("--steps", help="Optimiser steps.")]
-Rank = Annotated[int, typer.Option("--rank", help="Rank of the change of each layer (LoRA).")]
-Rate = Annotated[float, typer.Option("--learning-rate", help="The highest learning rate.")]
+Steps = Annotated[int, option("--steps", "Optimiser steps.")]
+Rank = Annotated[int, option("--rank", "LoRA rank.")]
+Rate = Annotated[float, option("--learning-rate", "Peak learning rate.")]
 Preserve = Annotated[
     float,
-    typer.Option(
-        "--preserve", help="Share of a batch that the model drew before; 0 lets it forget."
+    option(
+        "--preserve", "Prior preservation: fraction of a batch drawn by the model before; 0 is off."
     ),
 ]
-Decoder = Annotated[
-    bool, typer.Option("--decoder", help="Adapt how codes become pixels too, not only the prior.")
-]
+Decoder = Annotated[bool, option("--decoder", "Fine-tune the decoder too, not only the prior.")]
 
 
 def adapt(  # noqa: PLR0913  # typer reads the options off the signature
@@ -74,10 +70,11 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn a few captioned pictures as a small file that MODEL draws with (LoRA).
+    """Fine-tune MODEL on a few captioned pictures; the result is a small adapter file (LoRA).
 
     The run's state, log and pictures are in a folder beside the file; --resume goes on from there.
     """
+    # 1. Refuse what can be refused before torch is imported.
     if out.suffix != SUFFIX or out.is_dir():
         raise UsageError(
             f"--out is {quote(str(out), 200)}; expected a file that ends in {SUFFIX}, as "
@@ -87,6 +84,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
     registry.check(model)
     check_device(device)
+    # 2. The same run as limner train's, of few settings.
     with loading(model):
         from limner.train.config.run import AdaptTraining
     changes = AdaptTraining(
@@ -98,9 +96,10 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         raise UsageError(
             f"--out {quote(str(out), 200)} is there already; give another, or go on with --resume"
         )
+    # 3. Train, and put the adapter where it was asked for, after a signal too.
     last, stopped, seconds = _train(config, resume)
     _place(config, out)
-    answer = {
+    found = {
         "out": str(out),
         "base": model,
         "word": word,
@@ -110,7 +109,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(seconds, 3),
         "validation": last.validation if last else {},
     }
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else str(out))
+    answer(found, str(out), as_json)
     if stopped is not None:
         if not quiet:
             say("stopped, and the state is saved; go on with --resume")
@@ -125,7 +124,7 @@ def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfi
         "adapt",
         str(out.with_suffix(".run")),
         start_from=model,
-        data=DataConfig(source=on, crops=8, workers=0),
+        data=DataConfig(source=on, crops=8, workers=0),  # so few are read at once
         augment=AugmentTable(crop=0.1),
         loop=loop,
         adapt=changes,

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from limner.cli.shared import complete, options, progress
+from limner.cli.shared.answers import answer
 from limner.cli.shared.files import STANDARD, Place
 from limner.cli.shared.judges import conditions_of, drawing, label_of, read_items
 from limner.cli.shared.messages import say
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
 
@@ -29,35 +27,29 @@ OTHER_SEEDS = 2**28
 _FILES = (".txt", ".tsv", ".jsonl")
 
 Models = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="A B [C ...]",
-        help=f"2 to 8 models. {options.MODEL}",
-        autocompletion=complete.drawing,
-    ),
+    list[str] | None, argument("A B [C ...]", f"2 to 8 models. {options.MODEL}", complete.drawing)
 ]
 Prompts = Annotated[
     list[str] | None,
-    typer.Option(
-        "--prompts", metavar="FILE|PROMPT",
-        help="A file of prompts, - for standard input, or one prompt; may be given again.",
+    option(
+        "--prompts",
+        "A file of prompts, - for standard input, or one prompt; may be repeated.",
+        metavar="FILE|PROMPT",
     ),
-]  # fmt: skip
+]
 Place_ = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", "--folder", metavar="DIR", show_default="runs/arena-A-B",
-        help="The arena's folder, which is gone on with if it is there.",
+    option(
+        "-o --out --folder",
+        "Folder of the arena; one that exists is continued.",
+        metavar="DIR",
+        default="runs/arena-A-B",
     ),
-]  # fmt: skip
-Seed = Annotated[
-    int | None, typer.Option("--seed", show_default="0", help="Another seed makes other choices.")
 ]
-Host = Annotated[
-    str, typer.Option("--host", help="The address to serve on; other machines reach 0.0.0.0.")
-]
-Port = Annotated[int, typer.Option("--port", help="The port to serve on; 0 takes a free one.")]
-Report = Annotated[bool, typer.Option("--report", help="Only tell what the votes so far say.")]
+Seed = Annotated[int | None, option("--seed", options.SEED, default="0")]
+Host = Annotated[str, option("--host", "Address to serve on; 0.0.0.0 lets other machines connect.")]
+Port = Annotated[int, option("--port", "Port to serve on; 0 takes a free one.")]
+Report = Annotated[bool, option("--report", "Only print the results of the votes so far.")]
 
 
 @grouped
@@ -74,15 +66,16 @@ def arena(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Show pictures of models in pairs, blind, on a local page, and count which are preferred.
+    """Compare models blind: people vote on pairs of pictures on a local page.
 
-    The same command, or --out alone, goes on where it was left.
+    The same command, or --out alone, continues where it stopped.
     """
     named = models or []
     request = sampled.request()
-    votes = open_votes(named, out)
+    votes = open_votes(named, out)  # refuses a wrong number before models are looked at
     for each in named:
         loading.check(each)
+    # The same prompt twice would be one place in the arena's file.
     asked = [each for text in prompts or [] for each in read_prompt(text)]
     set_up(votes, named, list(dict.fromkeys(asked)), seed, new=not report)
     if not report:
@@ -121,9 +114,11 @@ def set_up(
         from limner.evaluate.arena.votes import Setup, check_setup
         from limner.evaluate.drawing import SEEDS
 
+    # 1. One that is there must be what is asked for: votes are never mixed.
     if votes.exists():
         check_setup(votes.setup(), models, prompts, seed)
         return
+    # 2. A new one needs models, prompts and a seed whose seeds fit 32 bits.
     where = quote(str(votes.path.parent), 200)
     if not new or not models:
         raise UsageError(f"there is no arena in {where}; begin one with limner arena A B --prompts")
@@ -135,7 +130,7 @@ def set_up(
     first = seed or 0
     if not 0 <= first <= 2**32 // SEEDS:
         raise UsageError(f"seed {first} is out of range; give 0 to {2**32 // SEEDS}", param="seed")
-    Place(votes.path.parent).prepare()
+    Place(votes.path.parent).prepare()  # before minutes of drawing
     votes.create(Setup(tuple(models), tuple(prompts), first), random.SystemRandom())
 
 
@@ -148,7 +143,7 @@ def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
     setup = votes.setup()
     seeds = [each[0] for each in seeds_of(len(setup.prompts), setup.seed, 1)]
     for number, model in enumerate(setup.models):
-        missing = votes.undrawn(number)
+        missing = votes.undrawn(number)  # all of it, or what Ctrl-C left
         if not missing:
             continue
         pipeline = loading.drawer(model).load()
@@ -173,7 +168,7 @@ def serve(votes: Votes, host: str, port: int) -> None:
     from limner.server.arena import ArenaServer
 
     done, total = votes.progress()
-    if done == total:
+    if done == total:  # nobody is left to ask
         return
     with ArenaServer(votes, host, port) as server:
         say(f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C")
@@ -189,10 +184,10 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
     setup = votes.setup()
     standing = standing_of(votes.votes(), len(setup.models))
     done, total = votes.progress()
-    letters = string.ascii_uppercase[: len(setup.models)]
+    letters = string.ascii_uppercase[: len(setup.models)]  # names may be long, or the same
     names = [f"{letter} ({name})" for letter, name in zip(letters, setup.models, strict=True)]
     said = standing.sentences(names)
-    answer: dict[str, Any] = {
+    found: dict[str, Any] = {
         "models": [
             {"model": letter, "name": name}
             for letter, name in zip(letters, setup.models, strict=True)
@@ -205,7 +200,5 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
         "in_words": said,
         "conditions": votes.conditions(),
     }
-    if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False))
-        return
-    typer.echo("\n".join([f"{done} of {total} pairs are judged", *said, str(votes.path)]))
+    lines = [f"{done} of {total} pairs are judged", *said, str(votes.path)]
+    answer(found, "\n".join(lines), as_json)

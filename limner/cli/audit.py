@@ -22,7 +22,7 @@ from limner.cli.shared.judges import (
     report_folder,
     tell,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError
 from limner.types import Request
 
@@ -32,26 +32,27 @@ if TYPE_CHECKING:
     from limner.data.sources.base import Sample
     from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Bounds on memorised pictures and on bias.")
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="Audit a model for memorised training pictures and for bias.",
+)
 
 Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL|FOLDER",
-        help="A model, or a folder of its drawings.",
-        autocompletion=complete.drawing,
-    ),
+    str, argument("MODEL|FOLDER", "A model, or a folder of its drawings.", complete.drawing)
 ]
 HeldOut = Annotated[
     str | None,
-    typer.Option(
-        "--held-out", metavar="SOURCE", help="Like the training data, but never trained on."
+    option(
+        "--held-out",
+        "Held-out data like the training data, for membership inference.",
+        metavar="SOURCE",
     ),
 ]
 Captions = Annotated[
     int,
-    typer.Option(
-        "--captions", "--prompts", help="Captions to draw: the most repeated, others by chance."
+    option(
+        "--captions --prompts", "Number of captions to draw: the most repeated, the rest at random."
     ),
 ]
 
@@ -98,12 +99,13 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Find drawings that are copies of training pictures, and bound how many there may be.
+    """Find drawings that copy training pictures, with a bound on how many there may be.
 
-    SOURCE of --on is what the model was trained on. 10 drawings of each caption or more show
-    cliques.
+    --on is the training data. To find drawings that are all alike, draw at least 10 of each
+    caption.
     """
     began = time.perf_counter()
+    # 1. Refuse before a model is loaded.
     for name, value in (("--captions", captions), ("--count", count)):
         if not 1 <= value <= MOST:
             raise UsageError(f"{name} {value} is out of range; give 1 to {MOST}")
@@ -116,8 +118,10 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
     with progress.loading(target):
         from limner.evaluate.audits.memorisation import audit_memorisation
         from limner.evaluate.audits.report import render_memorisation, say_bound
+    # 2. Drawings and training pictures, as vectors.
     material = from_model(target, plan) if is_model(target) else from_folder(target, on)
     result = audit_memorisation(material.drawn, material.trained, material.prompts)
+    # 3. What was found, as JSON and as a page.
     answer = {
         "of": target,
         "train": {"place": on, "pictures": result.trained},
@@ -143,7 +147,7 @@ def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
 
 
 def copy_of(found: Copy, result: Audit, material: Material) -> dict[str, Any]:
-    """Return what an answer tells of a drawing that is a copy."""
+    """Return what an answer says of a drawing that is a copy."""
     return {
         "drawing": material.drawn.names[found.drawn],
         "trained": material.trained.names[found.trained],
@@ -161,15 +165,17 @@ def is_model(target: str) -> bool:
 
 def from_model(model: str, plan: Plan) -> Material:
     """Draw captions of the training data, and look at both."""
+    from limner.data.sources.opening import open_source
     from limner.evaluate.audits.memorisation import Album
 
-    known = source_samples(plan.train)
+    known = list(open_source(plan.train))
     pipeline = plan.loading.drawer(model).load()
     drawn, trained, membership = Album(), Album(), None
     with progress.showing() as watch:
         for place, sample in enumerate(known):
             watch("training pictures", place, len(known))
             trained.add(sample.key, sample.image)
+        # Several seeds of each caption: what a model copies, it draws again and again.
         captions = captions_to_try(known, plan.captions, plan.seed)
         asked = [each for each in captions for _ in range(plan.samples)]
         for name, image in drawings(pipeline, plan.request, asked, plan.samples, plan.seed, watch):
@@ -194,13 +200,6 @@ def from_folder(folder: str, train: str) -> Material:
     return Material(drawn, trained, None, {"hardware": hardware}, [("hardware", hardware)])
 
 
-def source_samples(place: str) -> list[Sample]:
-    """Return the samples of a source of captioned pictures."""
-    from limner.data.sources.opening import open_source
-
-    return list(open_source(place))
-
-
 def captions_to_try(samples: Sequence[Sample], count: int, seed: int) -> list[str]:
     """Return up to `count` captions: the most repeated for half of them, the rest by chance.
 
@@ -211,7 +210,7 @@ def captions_to_try(samples: Sequence[Sample], count: int, seed: int) -> list[st
 
     counted = Counter(normalise_prompt(each) for sample in samples for each in sample.captions)
     repeated = [text for text, times in counted.most_common() if times > 1][: (count + 1) // 2]
-    others = sorted(set(counted) - set(repeated))
+    others = sorted(set(counted) - set(repeated))  # sets have no order that lasts
     random.Random(seed).shuffle(others)
     return [*repeated, *others][:count]
 
@@ -224,6 +223,7 @@ def drawings(
     from limner.images import to_images
 
     draw = drawing(pipeline, request)
+    # Apart by prompt, so that another number of samples keeps the seeds of the first ones.
     seeds = [
         seed * SEEDS + place // samples * SEEDS_APART + place % samples
         for place in range(len(asked))
@@ -240,13 +240,14 @@ def drawings(
 def membership_of(
     pipeline: Any, known: Sequence[Sample], held_out: str, seed: int, watch: Watch
 ) -> dict[str, Any]:
-    """Return how well the loss tells training pictures from held-out ones, of 1,000 at most."""
+    """Return how well the loss separates training pictures from held-out ones, of 1,000 at most."""
+    from limner.data.sources.opening import open_source
     from limner.evaluate.audits.membership import losses_of, membership
 
-    if pipeline.codec is None:
+    if pipeline.codec is None:  # no tokens, so no loss of them
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")
     losses = []
-    for name, samples in (("trained", known), ("held out", source_samples(held_out))):
+    for name, samples in (("trained", known), ("held out", list(open_source(held_out)))):
         rows = random.Random(seed).sample(range(len(samples)), min(len(samples), MOST))
         pairs = [(samples[row].captions[0], samples[row].image) for row in rows]
         losses.append(losses_of(pipeline, pairs, watch, name))

@@ -25,7 +25,7 @@ from limner.cli.shared.judges import (
     report_folder,
     tell,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
@@ -33,28 +33,22 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Subject = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL|SHEET.csv",
-        help="A model, or a sheet that is filled in.",
-        autocompletion=complete.drawing,
-    ),
+    str, argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
 ]
 Asking = Annotated[
     str,
-    typer.Option(
+    option(
         "--prompts",
-        help="A file of prompts, - for standard input, professions or professions-zh.",
-        autocompletion=complete.neutral,
+        "A file of prompts, - for standard input, professions or professions-zh.",
+        complete.neutral,
     ),
 ]
 Shares = Annotated[
     str | None,
-    typer.Option(
-        "--shares",
-        "--reference",
-        show_default="equal shares",
-        help="The shares of the labels to hold them to, as 0.5,0.5.",
+    option(
+        "--shares --reference",
+        "Reference distribution of the labels, such as 0.5,0.5.",
+        default="uniform distribution",
     ),
 ]
 
@@ -99,20 +93,22 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say how often each label comes up under neutral prompts, with bounds.
+    """Measure bias: how often each label comes up under neutral prompts, with intervals.
 
     Without --json the pictures and a sheet of their labels are written too; correct the sheet by
-    hand and audit it again. 10 pictures of each prompt are the fewest.
+    hand and audit it again. At least 10 pictures of each prompt are needed.
     """
     with progress.loading(subject):
         from limner.evaluate.audits.bias import LEAST, audit_bias, read_reference
         from limner.evaluate.audits.report import render_bias
 
     began = time.perf_counter()
+    # 1. Refuse before a model is loaded.
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
     expected = read_reference(shares, names)
     if not 10 <= count <= MOST:
         raise UsageError(f"--count {count} is out of range; give 10 to {MOST}")
+    # 2. Labels of a person's sheet, or of a CLIP on new drawings.
     if is_sheet := subject.lower().endswith(".csv"):
         given = from_sheet(subject)
     else:
@@ -123,6 +119,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         judges = open_judges(clip)
         with progress.showing() as watch:
             given = from_model(loading.drawer(subject).load(), judges, asking, watch)
+    # 3. Shares with intervals, as JSON and as a page.
     found = audit_bias(given.labels, expected, vendi=given.vendi, seed=seed)
     few = [each.prompt for each in found if each.pictures < LEAST]
     notes = [f"{len(few)} prompts have fewer than {LEAST} pictures"] if few else []
@@ -140,8 +137,8 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     if as_json:
         return
     for each in found:
-        told = ", ".join(f"{name} {score}" for name, score in each.shares.items())
-        typer.echo(f"{each.prompt}: {told}")
+        shares = ", ".join(f"{name} {score}" for name, score in each.shares.items())
+        typer.echo(f"{each.prompt}: {shares}")
     for text in notes:
         progress.note(text)
     typer.echo(str(path))
@@ -175,8 +172,10 @@ def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Lab
 
     With a folder, pictures and a sheet of their labels are written into it, for a person to mend.
     """
+    from limner.evaluate.audits.bias import write_sheet
     from limner.evaluate.audits.report import SAMPLES
     from limner.evaluate.metrics.distributions import vendi_score
+    from limner.files.atomic import write_new
 
     vectors = judges.clip.label_vectors(asked.labels)
     about = conditions_of(pipeline, asked.request, judges=judges)
@@ -187,6 +186,7 @@ def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Lab
     sheet: list[tuple[str, str, str]] = []
     made = drawings(pipeline, asked.request, texts, asked.count, asked.seed, watch)
     for number, text in enumerate(asked.prompts):
+        # Drawn only now: no more pictures are held than one prompt has.
         images = [image for _, (_, image) in zip(range(asked.count), made, strict=False)]
         seen = judges.clip.see(images)
         best = (seen @ vectors.T).argmax(1).tolist()
@@ -197,7 +197,7 @@ def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Lab
             paths = write_pictures(asked.folder, number, images)
             sheet += zip(paths, [text] * asked.count, found.labels[text], strict=True)
     if asked.folder is not None:
-        write_labels(asked.folder, sheet)
+        write_new(asked.folder / SHEET, write_sheet(sheet))  # a number, where there is one
     return found
 
 
@@ -210,11 +210,3 @@ def write_pictures(folder: Path, number: int, images: Sequence[Image]) -> list[s
         str(place.write(f"{number:03d}-{row:03d}.png", encode_png(image)).relative_to(folder))
         for row, image in enumerate(images)
     ]
-
-
-def write_labels(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Write the sheet of labels beside the pictures, under a number where there is one."""
-    from limner.evaluate.audits.bias import write_sheet
-    from limner.files.atomic import write_new
-
-    write_new(folder / SHEET, write_sheet(rows))

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.models import table
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer, table
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.files import open_picture
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
 
-app = typer.Typer(cls=Group, no_args_is_help=True, help="Ask a CLIP what pictures show.")
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-Prompt = Annotated[str, typer.Option("--prompt", help="What the pictures should show.")]
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Classify pictures with a CLIP.")
+
+Prompt = Annotated[str, option("--prompt", "The prompt to compare the pictures with.")]
 
 
 def rank(
@@ -31,33 +35,20 @@ def rank(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Put IMAGES in order by how well they fit a prompt (100 x cosine), the best first."""
+    """Rank IMAGES by CLIP score (100 x cosine similarity) with a prompt, the best first."""
     request = Request(prompt)
-    check(clip, device)
-    opened = [open_picture(path) for path in images]
-    with loading(clip):
-        from limner.finish.rank import rank as rank_images
-        from limner.pipelines.requests import reading_of
-        from limner.registry import load_clip
+    opened, loaded = open_both(images, clip, device)
+    from limner.finish.rank import rank as rank_images
+    from limner.pipelines.requests import reading_of
 
-        loaded = load_clip(clip, device=device)
     began = time.perf_counter()
     reading = reading_of(request, loaded)
     ranked = rank_images(loaded, reading.text, opened)
-    report(
-        {
-            "prompt": request.prompt,
-            "revised_prompt": reading.text,
-            "model": loaded.info.name,
-            "model_hash": loaded.info.sha256,
-        }
-        | {"seconds": round(time.perf_counter() - began, 3)}
-        | {"pictures": [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]},
-        "pictures",
-        reading.notes,
-        as_json,
-        quiet,
-    )
+    found: dict[str, Any] = {"prompt": request.prompt, "revised_prompt": reading.text}
+    found |= {"model": loaded.info.name, "model_hash": loaded.info.sha256}
+    found["seconds"] = round(time.perf_counter() - began, 3)
+    found["pictures"] = [{"path": str(images[at]), "score": round(s, 4)} for at, s in ranked]
+    report(found, "pictures", reading.notes, as_json)
 
 
 @app.command("classify", cls=Command)
@@ -69,47 +60,34 @@ def classify(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say which of some labels fits IMAGE, without having been trained for them (zero-shot)."""
-    check(clip, device)
-
+    """Classify IMAGE into labels of your choice (zero-shot)."""
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
-    opened = open_picture(image)
-    with loading(clip):
-        from limner.pipelines.requests import reading_of
-        from limner.registry import load_clip
+    opened, loaded = open_both([image], clip, device)
+    from limner.pipelines.requests import reading_of
 
-        loaded = load_clip(clip, device=device)
-    shares = loaded.classify([opened], names)[0].tolist()
+    shares = loaded.classify(opened, names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
-    typed = [Request(name, verbatim=True) for name in names]
+    typed = [Request(name, verbatim=True) for name in names]  # names are not sentences to be read
     notes = [each for request in typed for each in reading_of(request, loaded).notes]
-    report(
-        {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
-        | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},
-        "labels",
-        notes,
-        as_json,
-        quiet,
-    )
+    found = {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
+    labelled = [{"label": name, "probability": round(share, 4)} for name, share in order]
+    report(found | {"labels": labelled}, "labels", notes, as_json)
 
 
-def check(clip: str, device: str) -> None:
-    """Raise what is wrong with the names of a CLIP and a device, before torch is imported."""
+def open_both(paths: Sequence[Path], clip: str, device: str) -> tuple[list[Image], Any]:
+    """Return pictures and the CLIP; what is wrong is refused before torch is imported."""
     from limner import registry
 
     registry.check(clip, draws=False)
     check_device(device)
+    opened = [open_picture(path) for path in paths]
+    with loading(clip):
+        return opened, registry.load_clip(clip, device=device)
 
 
-def report(
-    answer: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool, quiet: bool
-) -> None:
+def report(found: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
-    if as_json:
-        typer.echo(
-            json.dumps(answer | {"notes": [note.to_json() for note in notes]}, ensure_ascii=False)
-        )
-        return
-    typer.echo(table([tuple(map(str, row.values())) for row in answer[rows]]))
-    for each in notes:
+    whole = found | {"notes": [note.to_json() for note in notes]}
+    answer(whole, table([tuple(map(str, row.values())) for row in found[rows]]), as_json)
+    for each in () if as_json else notes:
         note(str(each))

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import clock, loading, showing
 
 From = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--from",
+        "The installed folder, or the unpacked package above it.",
         metavar="PATH",
-        show_default="where Debian installs it",
-        help="The installed folder, or the unpacked package above it.",
+        default="where Debian installs it",
     ),
 ]
 Languages = Annotated[
     str,
-    typer.Option("--languages", help="Languages of captions, as en,zh,zh-hant,de: one of each."),
+    option(
+        "--languages", "Languages of the captions, such as en,zh,zh-hant,de: one caption in each."
+    ),
 ]
-Size = Annotated[int, typer.Option("--size", help="Side of the pictures in pixels, 16 to 1024.")]
+Size = Annotated[int, option("--size", "Side of the pictures in pixels, 16 to 1024.")]
 Count = Annotated[
-    int, typer.Option("-n", "--count", help="At most so many pictures, from all over; 0 for all.")
+    int, option("-n --count", "Maximum number of pictures, spread over the collection; 0 for all.")
 ]
 Background = Annotated[
-    str, typer.Option("--background", help="The colour behind cut-outs, as white or #f0e0d0.")
+    str,
+    option("--background", "Background colour of transparent pictures, such as white or #f0e0d0."),
 ]
 
 
@@ -75,7 +77,7 @@ def _make(
     as_json: bool,
 ) -> None:
     began = time.perf_counter()
-    with loading(name, tells=False):
+    with loading(name, timed=False):
         from limner.data.collections.make import CollectionFolder, MadeCollection
     codes = tuple(each.strip() for each in languages.split(","))
     made = MadeCollection(CollectionFolder(name, source, codes, size, count, background))
@@ -83,13 +85,11 @@ def _make(
         for done in steps:
             show("pictures", done, len(made.entries))
     report = made.report()
+    # A person should know what is missing, and under which licence the rest is.
     for each in () if clock().quiet else report["left_out"]:
         count, reason, first = each["count"], each["reason"], each["first"]
         more = f" and {count - len(first)} more" if count > len(first) else ""
         say(f"left out {count}, {reason}: {', '.join(first)}{more}")
     say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
-    if as_json:
-        answer = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
-        typer.echo(json.dumps(answer, ensure_ascii=False))
-    else:
-        typer.echo(f"{out}: {made.written} pictures")
+    found = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
+    answer(found, f"{out}: {made.written} pictures", as_json)

@@ -14,8 +14,7 @@ from limner.cli.shared import complete, options, progress
 from limner.cli.shared.judges import (
     Judges,
     Watch,
-    check_best_of,
-    check_on,
+    check_plan,
     conditions_of,
     drawing,
     is_folder,
@@ -24,22 +23,15 @@ from limner.cli.shared.judges import (
     report_folder,
     tell,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped
 from limner.types import Request
 
 if TYPE_CHECKING:
     from limner.evaluate.drawing import Draw
     from limner.evaluate.prompts.conditions import Conditions
 
-First = Annotated[
-    str, typer.Argument(metavar="A", help=options.MODEL, autocompletion=complete.drawing)
-]
-Second = Annotated[
-    str,
-    typer.Argument(
-        metavar="B", help="The other model; it may be the same.", autocompletion=complete.drawing
-    ),
-]
+First = Annotated[str, argument("A", options.MODEL, complete.drawing)]
+Second = Annotated[str, argument("B", "The other model; may be the same.", complete.drawing)]
 
 # Added to the seeds of B: two copies of a model must draw other pictures. A measurement's seeds lie
 # within 10 million of one another, and of a seed torch's generator takes the lower 32 bits alone.
@@ -81,15 +73,9 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Say whether A or B draws better, by a paired bootstrap over the same prompts."""
-    from limner.evaluate.scenes.prompts import ScorePlan, check_count
-
+    """Compare models A and B on the same prompts, with a paired bootstrap."""
     began = time.perf_counter()
-    check_on(on)
-    check_count(count)
-    ScorePlan(count, seed)  # refuses before a model is loaded
-    tries = 1 if best_of is None else best_of
-    check_best_of(tries)
+    tries = check_plan(on, count, seed, best_of)
     request = sampled.request()
     for each in (a, b):
         loading.check(each, clip)
@@ -102,6 +88,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     first, first_about = score(a, yardstick, way, shift=0)
     second, second_about = score(b, yardstick, way, shift=OTHER_SEEDS)
     result = compare_scores(first, second, yardstick.kinds, yardstick.score, seed=seed)
+    # Of a model and itself the names would not say which.
     said = result.sentences(a, b) if a != b else result.sentences("A", "B")
     answer: dict[str, Any] = {
         "a": a,
@@ -125,7 +112,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
 
 
 def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
-    """Return the yardstick of scenes: which share of what a picture should show it shows."""
+    """Return the yardstick of scenes: how much of what a picture should show it shows."""
     from limner.data.scenes.sprites import find_font
     from limner.evaluate.scenes.prompts import ScorePlan, collect_prompts, kind_of
     from limner.evaluate.scenes.score import score_scenes
@@ -139,7 +126,7 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
             each.share for each in score_scenes(draw, plan, font=face, watch=watch).answers["seen"]
         ]
 
-    return Yardstick(kinds, "share of right answers of a scene", judge)
+    return Yardstick(kinds, "accuracy on each scene", judge)
 
 
 def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import typer
 
 from limner import __version__
-from limner.cli.models import shown, table
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.progress import loading
 from limner.cli.shared.settings import HANDED_ON, effects, strangers
 
@@ -20,7 +19,7 @@ def doctor(
     model: options.Model = "default",
     as_json: options.AsJson = False,
 ) -> None:
-    """Say what is installed and set, how drawing works here, how fast it is, what would help.
+    """Check this machine: what is installed and set, how fast drawing is, what would help.
 
     The speed is that of drawing with MODEL.
     """
@@ -31,22 +30,22 @@ def doctor(
     with loading(model):
         from limner.evaluate.machine import examine
 
-        answer = {"limner": __version__, **examine(model)}
-    answer["settings"] = [
+        found = {"limner": __version__, **examine(model)}
+    found["settings"] = [
         {"key": each.setting.key, "value": each.value, "from": each.source} for each in held
     ]
-    answer["advice"] += strangers(os.environ)
-    typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else as_text(answer))
+    found["advice"] += strangers(os.environ)
+    answer(found, as_text(found), as_json)
 
 
-def as_text(answer: dict[str, Any]) -> str:
+def as_text(found: dict[str, Any]) -> str:
     """Return the answer as a person reads it."""
-    paths, rates, picture = answer["paths"], answer["rates"], answer["picture"]
+    paths, rates, picture = found["paths"], found["rates"], found["picture"]
     rows = [
-        ("limner", f"{answer['limner']}, Python {answer['python']}, {answer['platform']}"),
-        ("torch", shown(answer["torch"])),
-        ("processor", f"{answer['cpu']['name']}, {answer['cpu']['cores']} cores"),
-        ("", " ".join(answer["cpu"]["flags"])),
+        ("limner", f"{found['limner']}, Python {found['python']}, {found['platform']}"),
+        ("torch", shown(found["torch"])),
+        ("processor", f"{found['cpu']['name']}, {found['cpu']['cores']} cores"),
+        ("", " ".join(found["cpu"]["flags"])),
         ("drawing path", paths["used"]),
         ("native kernel", paths["native"]["why"]),
         ("packed products", paths["packed"]["why"]),
@@ -57,14 +56,14 @@ def as_text(answer: dict[str, Any]) -> str:
             f"{picture['seconds']} s; reading its {picture['weights'] / 1e6:.1f} M weights "
             f"{picture['steps']} times takes {picture['limit_seconds']} s",
         ),
-        ("extras", shown(answer["extras"])),
-        ("emoji font", answer["font"] or "not found"),
-        ("folders", ", ".join(answer["folders"][name] for name in ("kernels", "hub"))),
-        ("free there", f"{answer['folders']['free'] / 1e9:.1f} GB"),
+        ("extras", shown(found["extras"])),
+        ("emoji font", found["font"] or "not found"),
+        ("folders", ", ".join(found["folders"][name] for name in ("kernels", "hub"))),
+        ("free there", f"{found['folders']['free'] / 1e9:.1f} GB"),
         *(
             (f"setting {each['key']}", f"{each['value']} ({each['from']})")
-            for each in answer.get("settings", ())
+            for each in found.get("settings", ())
         ),
-        *(("advice", each) for each in answer["advice"]),
+        *(("advice", each) for each in found["advice"]),
     ]
     return table(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.shared import complete, options, progress
+from limner.cli.shared.answers import table
 from limner.cli.shared.judges import (
     CHOSE_AND_JUDGED,
     Judges,
-    check_best_of,
-    check_on,
+    check_plan,
     codec_of,
     conditions_of,
     drawing,
@@ -28,7 +27,7 @@ from limner.cli.shared.judges import (
     tell,
     varying,
 )
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
 
@@ -41,26 +40,26 @@ if TYPE_CHECKING:
 
 Sets = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--sets",
-        help="Only these sets, as seen,chinese; chance is told too.",
-        autocompletion=complete.sets,
+        "Only these sets, such as seen,chinese; random guessing is always included.",
+        complete.sets,
     ),
 ]
 Features = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--features",
-        help="What compares pictures: limner-clip, inception, or a model or run of either.",
-        autocompletion=complete.features,
+        "Feature network of FID and others: limner-clip, inception, or a model or run of either.",
+        complete.features,
     ),
 ]
-Weights = Annotated[
-    Path | None, typer.Option("--weights", help="The file of --features inception.")
-]
+Weights = Annotated[Path | None, option("--weights", "The weights for --features inception.")]
 Against = Annotated[
     Path | None,
-    typer.Option("--reference", metavar="DIR", help="Real pictures to compare prompts' with."),
+    option(
+        "--reference", "Folder of real pictures, the reference of FID and others.", metavar="DIR"
+    ),
 ]
 
 
@@ -124,19 +123,15 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure what MODEL draws: of scenes each aspect, of other prompts the usual figures."""
-    from limner.evaluate.scenes.prompts import ScorePlan, check_count
-
-    check_on(on)
-    check_count(count)
-    ScorePlan(count, seed, sets=sets_of(sets))  # refuses before a model is loaded
-    tries = 1 if best_of is None else best_of
-    check_best_of(tries)
+    """Evaluate MODEL: accuracy by aspect on scenes; CLIP score, FID and others on other prompts."""
+    # 1. Refuse before a model is loaded.
+    tries = check_plan(on, count, seed, best_of, sets_of(sets))
     check_kind(on, sets, font, reference)
     request = sampled.request()
     loading.check(model, clip)
     folder = report_folder(out, "eval", [model], as_json=as_json)
     task = Task(model, on, request, count, seed, tries, loading, folder, as_json)
+    # 2. Scenes are judged by what they were asked to show, all else by networks.
     if on == "scenes":
         measure_scenes(task, Wanted(clip, features, weights), sets, font)
     else:
@@ -174,10 +169,11 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
         from limner.evaluate.scenes.score import score_scenes
 
     began = time.perf_counter()
-    names = sets_of(sets)
-    face = find_font(font)
+    names = sets_of(sets)  # all of them, where none is named
+    face = find_font(font)  # missing fonts are reported before a model is loaded
     pipeline = task.loading.drawer(task.model).load()
     vary, codec = varying(pipeline, task.request), codec_of(pipeline)
+    # Asked for by name, so it is not left out in silence.
     for name, found in (("codec", codec), ("varied", vary)):
         if sets is not None and name in names and found is None:
             raise UsageError(
@@ -215,8 +211,7 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
     page = render_report(result, model=task.model, seconds=seconds, conditions=conditions.rows())
     path = tell(answer, task.folder, page, as_json=task.as_json)
     if not task.as_json:
-        show(result)
-        typer.echo(str(path))
+        typer.echo(f"{as_text(result)}\n\n{path}")
 
 
 def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
@@ -230,6 +225,7 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     reference: Reference | None = None
     images: list[Image] = []
     own: list[Image] = []
+    # 1. Prompts, with true pictures where a folder has them.
     if is_folder(task.on):
         asked, images, reference = captioned(task.on, task.count, task.seed)
         own = images
@@ -240,10 +236,12 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     if against is not None:
         names, images = pictures_in(against, max(len(asked), 2), task.seed)
         reference = reference_of(str(against), names, images)
+    # 2. Networks and the model.
     judges = open_judges(wanted.clip, wanted.features, wanted.weights)
     pipeline = task.loading.drawer(task.model).load()
     draw = drawing(pipeline, task.request)
     notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
+    # 3. Draw, look, and compare.
     with progress.showing() as watch:
         shown = draw_prompts(
             draw, asked, seed=task.seed, best_of=task.best_of, clip=judges.clip, watch=watch
@@ -266,14 +264,13 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
 
 def report_prompts(result: Measurement, conditions: Conditions, task: Task, seconds: float) -> None:
     """Write the page where one is wanted; print JSON, or the figures and where the page is."""
-    from limner.cli.models import table
     from limner.evaluate.prompts.report import EXTREMES, render_measurement
     from limner.html import can_plot
 
     if task.folder is not None and not can_plot():
         lacking = "there are no plots without matplotlib; pip install 'limner[eval]'"
         result = replace(result, notes=(*result.notes, lacking))
-    ordered = [
+    ordered = [  # by CLIP score, the best first
         {"prompt": each.asked.text, "seed": each.seed, "score": round(each.score or 0.0, 4)}
         for each in result.by_score()
     ]
@@ -301,36 +298,24 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
     typer.echo(str(path))
 
 
-def show(result: SceneScores) -> None:
-    """Print the scores with their intervals as two tables."""
-    from rich.console import Console
-    from rich.table import Table
-
+def as_text(result: SceneScores) -> str:
+    """Return the scores with their intervals as tables that a person reads."""
     from limner.evaluate.scenes.judging import ASPECTS, DETAILS
-    from limner.evaluate.scenes.report import LABELS
+    from limner.evaluate.scenes.report import LABELS, likelihood_rows
 
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    parts = list[str]()
     for aspects in (ASPECTS, DETAILS):
-        table = Table("set", *(LABELS[aspect] for aspect in aspects))
-        for name, row in result.scores.items():
-            table.add_row(name, *(str(row[aspect]) for aspect in aspects))
-        console.print(table)
+        rows = [
+            (name, *(str(row[each]) for each in aspects)) for name, row in result.scores.items()
+        ]
+        parts.append(table([("set", *(LABELS[each] for each in aspects)), *rows]))
     if result.likelihoods:
-        from limner.evaluate.scenes.report import likelihood_rows
-
-        head, *rows = likelihood_rows(result.likelihoods)
-        table = Table(*head)
-        for each in rows:
-            table.add_row(*each)
-        console.print(table)
-        console.print(result.likelihoods.about)
+        parts.append(f"{table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}")
     if result.codec:
         rfid = f", {result.rfid.name} {result.rfid.estimate}" if result.rfid else ""
-        console.print(
-            f"codec: {result.codec['psnr']:.2f} dB, SSIM {result.codec['ssim']:.3f}{rfid}"
-        )
+        psnr, ssim = result.codec["psnr"], result.codec["ssim"]
+        parts.append(f"codec: {psnr:.2f} dB, SSIM {ssim:.3f}{rfid}")
     if result.kept is not None:
-        console.print(
-            f"varied: object and background kept {result.kept}; pixels differ by "
-            f"{result.differs:.3f}"
-        )
+        said = f"varied: object and background kept {result.kept}"
+        parts.append(f"{said}; pixels differ by {result.differs:.3f}")
+    return "\n\n".join(parts)

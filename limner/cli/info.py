@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from limner.cli.models import shown, table
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer, shown, table
+from limner.cli.shared.options import argument
 
 Pictures = Annotated[
-    list[Path], typer.Argument(metavar="PICTURES...", help="PNG files; JPEG and WebP say nothing.")
+    list[Path], argument("PICTURES...", "PNG files; JPEG and WebP hold no metadata of limner's.")
 ]
-_SHOWN_APART = ("family", "model_hash", "revised_prompt", "adapters")
 
 
 def info(pictures: Pictures, as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:
-    """Say what PICTURES say of how they were drawn, whatever their files are called now."""
-    answers = [examine(path) for path in pictures]
-    if as_json:
-        typer.echo(json.dumps({"pictures": answers}, ensure_ascii=False))
-        return
-    typer.echo("\n\n".join(map(as_text, answers)))
+    """Show the metadata that limner wrote into PICTURES: prompt, seed, model and settings."""
+    found = [examine(path) for path in pictures]
+    answer({"pictures": found}, "\n\n".join(map(as_text, found)), as_json)
 
 
 def examine(path: Path) -> dict[str, Any]:
@@ -31,12 +25,12 @@ def examine(path: Path) -> dict[str, Any]:
     from limner.metadata import OTHERS, read_metadata, texts_of
 
     found = read_metadata(path)
-    if found is None:
+    if found is None:  # not limner's, or written without metadata
         from limner.images import open_image
 
         width, height = open_image(path).size
-        told = {"drawn": False, "parameters": texts_of(path).get(OTHERS)}
-        return {"path": str(path), "width": width, "height": height, **told}
+        rest = {"drawn": False, "parameters": texts_of(path).get(OTHERS)}
+        return {"path": str(path), "width": width, "height": height, **rest}
     settings = dict(found.settings)
     return {
         "path": str(path),
@@ -54,31 +48,36 @@ def examine(path: Path) -> dict[str, Any]:
     }
 
 
-def as_text(answer: dict[str, Any]) -> str:
+def as_text(found: dict[str, Any]) -> str:
     """Return an answer as a person reads it."""
-    path = printable(answer["path"])
-    if not answer["drawn"]:
+    path = printable(found["path"])
+    if not found["drawn"]:
         said = f"{path}: it says nothing of how it was drawn"
-        other = answer["parameters"]
+        other = found["parameters"]
         return f"{said} by limner; other tools' words:\n{printable(other)}" if other else said
-    settings = dict(answer["settings"])
+    settings = dict(found["settings"])
     adapters = settings.pop("adapters", [])
     rows = [
-        ("prompt", answer["prompt"]),
-        ("revised", answer["revised_prompt"] or ""),
-        ("seed", str(answer["seed"])),
-        ("model", f"{answer['model']} ({answer['family']}, {str(answer['model_hash'])[:10]})"),
-        ("size", f"{answer['width']} x {answer['height']}"),
+        ("prompt", found["prompt"]),
+        ("revised", found["revised_prompt"] or ""),
+        ("seed", str(found["seed"])),
+        ("model", f"{found['model']} ({found['family']}, {str(found['model_hash'])[:10]})"),
+        ("size", f"{found['width']} x {found['height']}"),
         ("settings", ", ".join(f"{key} {shown(settings[key])}" for key in sorted(settings))),
         ("adapters", ", ".join(map(_adapter, adapters)) if isinstance(adapters, list) else ""),
-        *(("note", each) for each in answer["notes"]),
+        *(("note", each) for each in found["notes"]),
     ]
+    # What a file says may hold escape sequences.
     kept = [(f"  {name}", printable(text)) for name, text in rows if text]
     return f"{path}\n{table(kept)}"
 
 
-def _adapter(told: Any) -> str:
-    return f"{told.get('name')}:{told.get('weight')}" if isinstance(told, dict) else str(told)
+def _adapter(adapter: Any) -> str:
+    return (
+        f"{adapter.get('name')}:{adapter.get('weight')}"
+        if isinstance(adapter, dict)
+        else str(adapter)
+    )
 
 
 def printable(text: str) -> str:

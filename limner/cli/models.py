@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import textwrap
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from limner.cli.shared import options
+from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.command import Command, Group
+from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
 from limner.errors import UsageError, quote
 
@@ -19,19 +19,16 @@ app = typer.Typer(
     cls=Group, no_args_is_help=True, help="List the models or their parts, or show one."
 )
 
-Search = Annotated[str, typer.Option("--search", help="Only words that contain this.")]
+Search = Annotated[str, option("--search", "Only words that contain these letters.")]
 
 
 @app.command("list", cls=Command)
 def list_models(as_json: options.AsJson = False) -> None:
-    """List the models that can be drawn with by name."""
-    with loading("the models", tells=False):
+    """List the models that can be used by name."""
+    with loading("the models", timed=False):
         from limner import registry
 
     entries = [entry.to_json() for entry in registry.list_models()]
-    if as_json:
-        typer.echo(json.dumps({"models": entries}, ensure_ascii=False))
-        return
     rows = [
         (
             entry["name"],
@@ -44,41 +41,35 @@ def list_models(as_json: options.AsJson = False) -> None:
         )
         for entry in entries
     ]
-    typer.echo(table([("name", "family", "size", "licence", "parameters", "file", ""), *rows]))
+    head = ("name", "family", "size", "licence", "parameters", "file", "")
+    answer({"models": entries}, table([head, *rows]), as_json)
 
 
 @app.command("parts", cls=Command)
 def list_parts(as_json: options.AsJson = False) -> None:
-    """List the parts that a model can be made of, by the names that configs take."""
-    with loading("the parts", tells=False):
+    """List the parts that a model can be built from, by their names in configs."""
+    with loading("the parts", timed=False):
         from limner import registry
 
         parts = registry.list_parts()
-    if as_json:
-        typer.echo(json.dumps(parts, ensure_ascii=False))
-        return
     rows = [
         (kind.replace("_", " ") if not number else "", name, about)
         for kind, found in parts.items()
         for number, (name, about) in enumerate(found.items())
     ]
-    typer.echo(table(rows))
+    answer(parts, table(rows), as_json)
 
 
 @app.command("show", cls=Command)
 def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
-    """Show what one model is made of and what its card says."""
-    with loading(model, tells=False):
+    """Show the parts of a model and its model card."""
+    with loading(model, timed=False):
         from limner import registry
 
     details = registry.details(model)
-    if as_json:
-        typer.echo(json.dumps(details, ensure_ascii=False))
-        return
-    card = details.pop("card")
-    typer.echo(table([(key, shown(value)) for key, value in details.items()]))
-    if card:
-        typer.echo(f"\n{card}")
+    rows = [(key, shown(value)) for key, value in details.items() if key != "card"]
+    card = f"\n\n{details['card']}" if details["card"] else ""
+    answer(details, table(rows) + card, as_json)
 
 
 @app.command("words", cls=Command)
@@ -87,7 +78,7 @@ def list_words(
     search: Search = "",
     as_json: options.AsJson = False,
 ) -> None:
-    """List what a model can be asked for: the words of its captions, and what they name."""
+    """List the vocabulary of a model: the words of its training captions, by kind."""
     from limner import registry
 
     words = registry.words_of(model)
@@ -97,34 +88,10 @@ def list_words(
             raise UsageError(
                 f"no word of {quote(model)} contains {quote(search)}; try fewer letters"
             )
-        answer: dict[str, Any] = {"words": found}
+        listed: dict[str, Any] = {"words": found}
+        text = table([(word, f"{words.times(word):,}") for word in found])
     else:
-        answer = words.by_kind()
-    if as_json:
-        typer.echo(json.dumps({"captions": words.captions, **answer}, ensure_ascii=False))
-        return
-    if search:
-        typer.echo(table([(word, f"{words.times(word):,}") for word in found]))
-        return
-    width = shutil.get_terminal_size().columns
-    for kind, names in answer.items():
-        title = f"{kind} ({len(names)}): "
-        typer.echo(textwrap.fill(title + ", ".join(names), width, subsequent_indent="  "))
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text with aligned columns, whatever the width of the terminal."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def shown(value: Any) -> str:
-    """Return a JSON value as a person reads it."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {shown(each)}" for key, each in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        listed, width = words.by_kind(), shutil.get_terminal_size().columns
+        lists = [f"{kind} ({len(names)}): {', '.join(names)}" for kind, names in listed.items()]
+        text = "\n".join(textwrap.fill(each, width, subsequent_indent="  ") for each in lists)
+    answer({"captions": words.captions, **listed}, text, as_json)

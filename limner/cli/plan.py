@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from limner.cli.shared.answers import answer
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ def tell(
     from limner.train.plan.plan import make_plan
 
     found = make_plan(run, read_ranks(ranks), read_prices(prices), beside=beside)
-    typer.echo(json.dumps(found, ensure_ascii=False) if as_json else describe(found))
+    answer(found, describe(found), as_json)
 
 
 def read_ranks(text: str) -> list[int]:
@@ -42,7 +40,7 @@ def read_prices(words: Sequence[str]) -> dict[str, float]:
         try:
             price = float(text)
         except ValueError:
-            price = -1.0
+            price = -1.0  # refused below
         if not name or not math.isfinite(price) or price < 0:
             raise UsageError(f"--price {quote(word)} is not NAME=PRICE; write it as A100=1.50")
         found[name] = price
@@ -63,7 +61,7 @@ def describe(plan: dict[str, Any]) -> str:
         "",
         "memory on the first rank, MiB",
     ]
-    names = list(plan["memory"][0])[2:]
+    names = list(plan["memory"][0])[2:]  # after ranks and parallel
     lines.append("  ranks parallel " + " ".join(f"{name:>11}" for name in names))
     for each in plan["memory"]:
         cells = " ".join(f"{each[name] / 2**20:>11,.1f}" for name in names)

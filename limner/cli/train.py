@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from limner.cli.shared import complete, options
+from limner.cli.shared.answers import answer
 from limner.cli.shared.exits import INTERRUPTED, STOPPED
 from limner.cli.shared.files import STANDARD, no_stream, read_standard
 from limner.cli.shared.messages import say
+from limner.cli.shared.options import argument, option
 from limner.cli.shared.progress import clock, loading, showing
 from limner.errors import UsageError, quote
 
@@ -33,61 +35,42 @@ OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.devic
 EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
 
 Config = Annotated[
-    Path,
-    typer.Argument(
-        metavar="CONFIG.toml",
-        help="What to train, and how; - is standard input.",
-        autocompletion=complete.configs,
-    ),
+    Path, argument("CONFIG.toml", "The training config; - is standard input.", complete.configs)
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option(
+    option(
         "--set",
+        "Override a value of the config, such as loop.steps=100.",
+        complete.settings,
         metavar="KEY=VALUE",
-        help="Overrule the file, as loop.steps=100.",
-        autocompletion=complete.settings,
     ),
 ]
 Out = Annotated[
     str | None,
-    typer.Option(
-        "-o", "--out", metavar="DIR", help="The run's folder.", show_default="the config's out"
-    ),
+    option("-o --out", "Output folder of the run.", metavar="DIR", default="the config's out"),
 ]
 On = Annotated[
     str | None,
-    typer.Option(
-        "--on", metavar="SOURCE", help=f"Captioned pictures. {options.SOURCE}",
-        show_default="the config's data.source",
-    ),
-]  # fmt: skip
-Seed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed", help="Another seed makes other choices.", show_default="the config's loop.seed"
+    option(
+        "--on",
+        f"Captioned pictures. {options.SOURCE}",
+        metavar="SOURCE",
+        default="the config's data.source",
     ),
 ]
+Seed = Annotated[int | None, option("--seed", options.SEED, default="the config's loop.seed")]
 Device = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        help=options.DEVICE,
-        show_default="the config's loop.device",
-        autocompletion=complete.devices,
-    ),
+    option("--device", options.DEVICE, complete.devices, default="the config's loop.device"),
 ]
-Plan = Annotated[
-    bool, typer.Option("--plan", help="Tell memory, FLOPs, time and cost; train nothing.")
-]
+Plan = Annotated[bool, option("--plan", "Estimate memory, FLOPs, time and cost; train nothing.")]
 Ranks = Annotated[
-    str, typer.Option("--ranks", metavar="N,...", help="Numbers of processes that --plan is for.")
+    str, option("--ranks", "World sizes (numbers of processes) for --plan.", metavar="N,...")
 ]
 Prices = Annotated[
     list[str] | None,
-    typer.Option(
-        "--price", metavar="NAME=PRICE", help="Price of an hour, for --plan, as A100=1.50."
-    ),
+    option("--price", "Price per hour for --plan, such as A100=1.50.", metavar="NAME=PRICE"),
 ]
 
 
@@ -147,7 +130,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
 
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
-    first = share_told().first
+    first = share_told().first  # the others keep silent
     clock().quiet = quiet = quiet or not first
     last: Progress | None = None
     validation: dict[str, float] = {}
@@ -157,7 +140,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
         with closing(steps), hearing(quiet):
             for progress in until(stop, with_progress(steps, run.task), agreed):
                 last, validation = progress, progress.validation or validation
-        answer = {
+        found = {
             "task": run.task,
             "out": run.out,
             "finished": stop.signal is None,
@@ -167,7 +150,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
             **_about(last),
         }
         if first:
-            typer.echo(json.dumps(answer, ensure_ascii=False) if as_json else run.out)
+            answer(found, run.out, as_json)
         if stop.signal is not None:
             if not quiet:
                 say("stopped, and the state is saved; go on with --resume")
@@ -244,6 +227,7 @@ def read_settings(settings: Sequence[str]) -> dict[str, str]:
     for word in settings:
         key, equals, value = word.partition("=")
         key = key.strip()
+        # A key is words with dots between, none of them empty.
         if not equals or not all(key.split(".")):
             raise UsageError(f"--set {quote(word)} is not KEY=VALUE; write it as loop.steps=100")
         if key in found:

@@ -116,7 +116,7 @@ def test_drawing_goes_on_where_it_was_left(here: Path, monkeypatch: pytest.Monke
         (["one"] * 9, UsageError, "9 models; an arena takes at most 8"),
         (["one", "two"], UsageError, "0 prompts; an arena takes 1 to 1000"),
         (["one", "two", "--prompts", ""], UsageError, "the prompt is empty"),
-        (["one", "two", "--prompts", "absent.txt"], DataError, "cannot read the prompts"),
+        (["one", "two", "--prompts", "absent.txt"], DataError, "cannot read"),
         (["one", "twoo", "--prompts", "p.txt"], UnknownModelError, "unknown model 'twoo'"),
         (["one", "two", "--report"], UsageError, "there is no arena in 'runs/arena-one-two'"),
         (["--folder", "absent"], UsageError, "there is no arena in 'absent'"),

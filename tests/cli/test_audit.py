@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from limner.cli import app
-from limner.cli.audit import captions_to_try, source_samples
+from limner.cli.audit import captions_to_try
+from limner.data.sources.opening import open_source
 from limner.errors import LimnerError, UsageError
 from tests.evaluate.audits.test_memorisation import drawing
 from tests.tiny_model import save_tiny_model
@@ -65,7 +66,7 @@ def test_a_model_is_asked_for_the_captions_of_its_training(
 
 
 def test_captions_that_repeat_are_tried_first(place: Path) -> None:
-    samples = source_samples(str(place / "train"))
+    samples = list(open_source(str(place / "train")))
     found = captions_to_try(samples, 4, 0)
     assert found[0] == "a red apple" and len(set(found)) == 4
     assert captions_to_try(samples, 4, 0) == found != captions_to_try(samples, 4, 1)

@@ -66,7 +66,7 @@ def test_pictures_are_labelled_and_the_sheet_can_be_mended(
         (["tiny", "--labels", "a,b", "--reference", "1"], UsageError, "2 shares that add up"),
         (["tiny", "--labels", "a,b", "--count", "3"], UsageError, "give 10 to 1000"),
         (["tiny", "--labels", "a,b", "--prompts", "twice.txt"], DataError, "'a doctor' twice"),
-        (["p.csv", "--labels", "a,b"], DataError, "cannot read the prompts 'p.csv'"),
+        (["p.csv", "--labels", "a,b"], DataError, "cannot read 'p.csv'"),
     ],
 )
 def test_mistakes_are_named(

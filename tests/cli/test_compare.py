@@ -55,7 +55,7 @@ def test_scenes_are_compared_by_kind(
     ran = run(one, one, "--count", "20", "--font", str(emoji_font))
     assert ran.exit_code == 0, ran.exception
     lines = ran.stdout.splitlines()
-    assert lines[0] == "score: share of right answers of a scene"
+    assert lines[0] == "score: accuracy on each scene"
     page = Path(lines[-1])
     assert page.parts[:2] == ("runs", "compare-one-one") and page.is_file()
     answer = json.loads(page.with_suffix(".json").read_text())

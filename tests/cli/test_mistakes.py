@@ -1,6 +1,6 @@
 """What people and machines do wrong, for every command: one sentence, its exit code, no remains.
 
-Each command has a row with a case of each kind, or the reason why there is none.
+Each command has its row in tests/cli/mistakes.py.
 """
 
 import os
@@ -8,7 +8,7 @@ import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import typer
 from limner import cli, registry
 from limner.data.batches import encode
 from limner.server.arena import ArenaServer
+from tests.cli.mistakes import FULL, ROWS, Case, Row
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_image_folder
 from tests.json_answers import CONFIG
@@ -25,225 +26,9 @@ from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
-FULL, CLOSED = 5, 141
+CLOSED = 141
 ANSWER = "cannot write the answer: No space left on device; send it to another place"
 BYTES = 64  # the longest file that a full disk takes
-NO_MODEL = "it takes no model"
-NO_FILE = "it reads no file"
-NO_NUMBER = "it takes no number"
-NO_WRITING = "it writes no file, and its answer meets the full disk"
-
-
-@dataclass(frozen=True)
-class Case:
-    """The words after a command, its exit code, and what the sentence says."""
-
-    words: str
-    code: int
-    told: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """What goes wrong with a command: a case of each kind, or why there is none.
-
-    `answers` are words with which it answers, for the pipe that is closed; `full` is what a disk
-    without room refuses, the answer itself where it is a str.
-    """
-
-    answers: str
-    model: Case | str
-    missing: Case | str
-    number: Case | str
-    full: Case | str
-    refused: Case | str
-
-
-UNKNOWN = "unknown model 'nosuch'"
-PROC = "cannot write in '/proc/nowhere'"
-ROWS = {
-    "draw": Row(
-        "x -q --no-preview",
-        Case("x --model nosuch", 2, UNKNOWN),
-        Case("--prompts absent.txt", 3, "cannot read the prompts 'absent.txt'"),
-        Case("x -n 0", 2, "n is 0"),
-        Case("x", FULL, "cannot write"),
-        Case("x --out /proc/nowhere", 5, PROC),
-    ),
-    "vary": Row(
-        "{in}/photo.png -q",
-        Case("{in}/photo.png --model nosuch", 2, UNKNOWN),
-        Case("absent.png", 3, "cannot read the picture 'absent.png'"),
-        Case("{in}/photo.png --steps 0", 2, "steps is 0"),
-        Case("{in}/photo.png", FULL, "cannot write"),
-        Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
-    ),
-    "again": Row(
-        "{in}/drawn.png",
-        Case("{in}/drawn.png --model nosuch", 2, UNKNOWN),
-        Case("absent.png", 3, "cannot read the picture 'absent.png'"),
-        Case("{in}/drawn.png -n 0", 2, "n is 0"),
-        Case("{in}/drawn.png", FULL, "cannot write"),
-        Case("{in}/drawn.png --out /proc/nowhere", 5, PROC),
-    ),
-    "info": Row(
-        "{in}/drawn.png",
-        NO_MODEL,
-        Case("{in}/drawn.png absent.png", 3, "cannot read the picture 'absent.png'"),
-        NO_NUMBER,
-        NO_WRITING,
-        Case("/proc/self/mem", 3, "cannot read the picture '/proc/self/mem'"),
-    ),
-    "models list": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
-    "models parts": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
-    "models show": Row(
-        "default",
-        Case("nosuch", 2, UNKNOWN),
-        Case("./nosuch", 2, "there is no model folder at './nosuch'"),
-        NO_NUMBER,
-        NO_WRITING,
-        Case("/proc/self/mem", 4, "/proc/self/mem"),
-    ),
-    "models words": Row(
-        "gan",
-        Case("nosuch", 2, UNKNOWN),
-        Case("./nosuch", 2, "there is no model folder at './nosuch'"),
-        NO_NUMBER,
-        NO_WRITING,
-        Case("/proc/self/mem", 4, "/proc/self/mem"),
-    ),
-    "data make stamps": Row(
-        "--from {in}/packages --size 16 --out made",
-        NO_MODEL,
-        Case("--from absent --out made", 2, "is not in 'absent'"),
-        Case("--from {in}/packages --size 0 --out made", 2, "size"),
-        Case("--from {in}/packages --size 16 --out made", FULL, "cannot write"),
-        Case("--from {in}/packages --size 16 --out /proc/nowhere", 5, "/proc/nowhere"),
-    ),
-    "data make clipart": Row(
-        "--from {in}/packages --size 16 --out made",
-        NO_MODEL,
-        Case("--from absent --out made", 2, "is not in 'absent'"),
-        Case("--from {in}/packages --count -1 --out made", 2, "count"),
-        Case("--from {in}/packages --size 16 --out made", FULL, "cannot write"),
-        Case("--from {in}/packages --size 16 --out /proc/nowhere", 5, "/proc/nowhere"),
-    ),
-    "data make scenes": Row(
-        "--count 1 --size 16 --out made",
-        NO_MODEL,
-        Case("--font absent.ttf --out made", 3, "no emoji font at absent.ttf"),
-        Case("--count 0 --out made", 2, "count 0 is out of range"),
-        Case("--count 2 --size 16 --out made", FULL, "cannot write"),
-        Case("--count 1 --out /proc/nowhere", 5, "/proc/nowhere"),
-    ),
-    "data check": Row(
-        "{in}/photos",
-        NO_MODEL,
-        Case("absent", 3, "'absent' is not there"),
-        NO_NUMBER,
-        Case("{in}/photos --out checked", FULL, "cannot write"),
-        Case("{in}/photos --out /proc/nowhere", 5, "/proc/nowhere"),
-    ),
-    "data clean": Row(
-        "{in}/photos --out cleaned",
-        NO_MODEL,
-        Case("absent --out cleaned", 3, "'absent' is not there"),
-        Case("{in}/photos --out cleaned --least-side -1", 2, "least_side is -1"),
-        Case("{in}/photos --out cleaned", FULL, "cannot write"),
-        Case("{in}/photos --out /proc/nowhere", 5, "/proc/nowhere"),
-    ),
-    "data encode": Row(
-        "{in}/photos --codec {in}/dalle --out codes",
-        Case("{in}/photos --codec nosuch --out codes", 2, UNKNOWN),
-        Case("absent --codec {in}/dalle --out codes", 3, "'absent' is not there"),
-        Case("{in}/photos --codec {in}/dalle --out codes --crops 0", 2, "crops is 0"),
-        Case("{in}/photos --codec {in}/dalle --out codes", FULL, "cannot write"),
-        Case("{in}/photos --codec {in}/dalle --out /proc/nowhere", 5, "/proc/nowhere"),
-    ),
-    "train": Row(
-        "{in}/run.toml -q",
-        Case(
-            '{in}/run.toml --set start_from="nosuch"', 4, "there is no codec or model at 'nosuch'"
-        ),
-        Case("absent.toml", 2, "no config file at"),
-        Case("{in}/run.toml --set loop.steps=0", 2, "steps is 0"),
-        Case("{in}/run.toml", FULL, "cannot write"),
-        Case('{in}/run.toml --set out="/proc/nowhere"', 5, "/proc/nowhere"),
-    ),
-    "adapt": Row(
-        "default --on {in}/photos --out a.safetensors --steps 1 -q",
-        Case("nosuch --on {in}/photos --out a.safetensors", 2, UNKNOWN),
-        Case("default --on absent --out a.safetensors", 3, "'absent' is not there"),
-        Case("default --on {in}/photos --out a.safetensors --rank 0", 2, "rank is 0"),
-        Case("default --on {in}/photos --out a.safetensors --steps 1", FULL, "cannot write"),
-        Case("default --on {in}/photos --out /proc/nowhere.safetensors", 5, "/proc/nowhere"),
-    ),
-    "eval": Row(
-        "default --on {in}/p.txt --count 10 --json",
-        Case("nosuch --on {in}/p.txt --count 10", 2, UNKNOWN),
-        Case("default --on absent.txt", 2, "--on 'absent.txt'"),
-        Case("default --on {in}/p.txt --count 1", 2, "count 1 is out of range"),
-        Case("default --on {in}/p.txt --count 10", FULL, "cannot write"),
-        Case("default --on {in}/p.txt --html /proc/nowhere", 5, PROC),
-    ),
-    "compare": Row(
-        "default default --on {in}/p.txt --count 10 --json",
-        Case("default nosuch --on {in}/p.txt --count 10", 2, UNKNOWN),
-        Case("default default --on absent.txt", 2, "--on 'absent.txt'"),
-        Case("default default --on {in}/p.txt --count 1", 2, "count 1 is out of range"),
-        Case("default default --on {in}/p.txt --count 10", FULL, "cannot write"),
-        Case("default default --on {in}/p.txt --html /proc/nowhere", 5, PROC),
-    ),
-    "arena": Row(
-        "default default --prompts {in}/p.txt",
-        Case("default nosuch --prompts {in}/p.txt", 2, UNKNOWN),
-        Case("default default --prompts absent.txt", 3, "cannot read the prompts 'absent.txt'"),
-        Case("default default --prompts {in}/p.txt --seed -1", 2, "seed -1 is out of range"),
-        Case("default default --prompts {in}/p.txt", FULL, "cannot"),
-        Case("default default --prompts {in}/p.txt --folder /proc/nowhere", 5, PROC),
-    ),
-    "rank": Row(
-        "{in}/photo.png --prompt x -q",
-        Case("{in}/photo.png --prompt x --model nosuch", 2, UNKNOWN),
-        Case("absent.png --prompt x", 3, "cannot read the picture 'absent.png'"),
-        NO_NUMBER,
-        NO_WRITING,
-        Case("/proc/self/mem --prompt x", 3, "cannot read the picture '/proc/self/mem'"),
-    ),
-    "clip classify": Row(
-        "{in}/photo.png --labels a,b -q",
-        Case("{in}/photo.png --labels a,b --model nosuch", 2, UNKNOWN),
-        Case("absent.png --labels a,b", 3, "cannot read the picture 'absent.png'"),
-        NO_NUMBER,
-        NO_WRITING,
-        Case("/proc/self/mem --labels a,b", 3, "cannot read the picture '/proc/self/mem'"),
-    ),
-    "audit memorisation": Row(
-        "{in}/photos --train {in}/photos --json",
-        Case("nosuch --train {in}/photos", 2, UNKNOWN),
-        Case("default --train absent", 3, "'absent' is not there"),
-        Case("default --train {in}/photos --prompts 0", 2, "--captions 0 is out of range"),
-        Case("{in}/photos --train {in}/photos", FULL, "cannot write"),
-        Case("{in}/photos --train {in}/photos --html /proc/nowhere", 5, PROC),
-    ),
-    "audit bias": Row(
-        "default --labels a,b --prompts {in}/one.txt --count 10 --json",
-        Case("nosuch --labels a,b", 2, UNKNOWN),
-        Case("absent.csv --labels a,b", 3, "absent.csv"),
-        Case("default --labels a,b --count 1", 2, "--count 1 is out of range"),
-        Case("default --labels a,b --prompts {in}/one.txt --count 10", FULL, "cannot write"),
-        Case("default --labels a,b --html /proc/nowhere", 5, PROC),
-    ),
-    "doctor": Row(
-        "--json",
-        Case("--model nosuch", 2, UNKNOWN),
-        NO_FILE,
-        NO_NUMBER,
-        NO_WRITING,
-        Case("--model /proc/self/mem", 4, "/proc/self/mem"),
-    ),
-}
-ROWS["audit memorization"] = ROWS["audit memorisation"]
 
 
 def commands(group: Any = None, before: str = "") -> Iterator[str]:

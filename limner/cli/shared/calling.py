@@ -14,14 +14,14 @@ def called_as() -> list[str]:
     `limner` where the shell finds this one by its name, else the path of the script that was
     called, or python and `-m limner`. It knows no aliases.
     """
-    script = Path(sys.argv[0])
+    script = Path(sys.argv[0])  # the entry point, or limner/__main__.py with python -m
     if script.stem == "limner" and script.is_file():
         return ["limner"] if _is_found("limner", script) else [_shown(script)]
     if script.name == "__main__.py" and script.parent.name == "limner":
         beside = Path(sys.executable).with_name("limner")
         if _is_found("limner", beside):
             return ["limner"]
-        python = Path(sys.executable)
+        python = Path(sys.executable)  # no script beside it: python -m it was
         named = [name for name in ("python", "python3") if _is_found(name, python)]
         return [named[0] if named else _shown(python), "-m", "limner"]
     return ["limner"]
@@ -38,6 +38,6 @@ def _shown(path: Path) -> str:
     absolute = Path(os.path.abspath(path))
     try:
         inside = absolute.relative_to(Path.cwd())
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no current folder any more, or outside of it
         return str(absolute)
     return str(inside) if len(inside.parts) > 1 else os.path.join(os.curdir, inside)

@@ -35,6 +35,7 @@ class Command(TyperCommand):
 
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
+        # Old spellings are options of their own that only the parser knows: help reads self.params.
         self._old = [copy.copy(each) for each in self.params if _old_names(each)]
         for each in self._old:
             each.opts, each.secondary_opts = _old_names(each), []
@@ -51,9 +52,9 @@ class Command(TyperCommand):
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Read the words; what neither they nor the environment give may be in the user's file.
 
-        Help and completion are told whatever is in that file.
+        Help and completion are shown whatever is in that file.
         """
-        own = args[: args.index("--")] if "--" in args else args
+        own = args[: args.index("--")] if "--" in args else args  # what follows -- is no option
         if not {"-h", "--help"} & set(own) and not extra.get("resilient_parsing"):
             extra.setdefault("default_map", of_parameters(self.params))
         return super().make_context(info_name, args, parent, **extra)
@@ -69,7 +70,7 @@ class Command(TyperCommand):
             times = _times_standard(ctx.params.get(parameter.name))
             if times and parameter.name not in streams:
                 raise no_stream(_shown(parameter))
-            read += times if parameter.name != "out" else 0
+            read += times if parameter.name != "out" else 0  # --out - writes
         if read > 1:
             raise UsageError("standard input can be read once; give '-' in one place")
         return rest
@@ -77,8 +78,8 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command with what the user's file sets for the library.
 
-        A value of a variable or the file that is wrong is told as such: a person may have forgotten
-        that it is set.
+        A value of a variable or the file that is wrong is named as such: a person may have
+        forgotten that it is set.
         """
         clock().quiet = bool(ctx.params.get("quiet"))
         try:
@@ -89,12 +90,13 @@ class Command(TyperCommand):
             origin = self._origin_of(ctx, error)
             if origin is None:
                 raise
-            told = type(error)(f"{origin}: {error}", param=error.param, code=error.code)
-            raise told from error
+            named = type(error)(f"{origin}: {error}", param=error.param, code=error.code)
+            raise named from error
 
     def _origin_of(self, ctx: Any, error: UsageError) -> str | None:
         for each in self.params:
             value, source = ctx.params.get(each.name), ctx.get_parameter_source(each.name)
+            # The message quotes the value: else another of the same name is meant.
             if each.name == error.param and source is not None and quote(value) in str(error):
                 if source.name == "ENVIRONMENT":
                     return str(each.envvar)
@@ -104,11 +106,13 @@ class Command(TyperCommand):
 
     def _model_first(self, args: list[str]) -> list[str]:
         """Return the words with `--model NAME` put first, where the first word names the model."""
+        # 1. Only where the first argument is a model, and no option is called --model.
         every: list[Any] = [*self.params, *self._old]
         options = [each for each in every if each.param_type_name == "option"]
         first = next((each for each in every if each.param_type_name == "argument"), None)
         if first is None or first.name not in MODELS or any("--model" in e.opts for e in options):
             return args
+        # 2. Skip the words that are values of options, and stop at --.
         with_value = {name for each in options if not each.is_flag for name in each.opts}
         at = 0
         while at < len(args) and args[at] != "--":

@@ -7,8 +7,9 @@ where none is left, the shell offers files. Nothing here imports torch or reads 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from limner.errors import LimnerError
@@ -28,56 +29,46 @@ PARTS: Mapping[str, Sequence[str]] = {
     "generator": ("dcgan", "modulated"),
     "discriminator": ("dcgan", "residual", "clip"),
 }
-FEATURES = (
-    "limner-clip",
-    "inception",
-)  # evaluate.metrics.networks.NAMES, which imports torch
+FEATURES = ("limner-clip", "inception")  # evaluate.metrics.networks.NAMES, which imports torch
 
 
-def models(incomplete: str) -> Candidates:
-    """Return the models with a name, and the folders and runs nearby that are one."""
-    return list(_models(incomplete))
+def offer(*candidates: str | tuple[str, str]) -> Callable[[], Candidates]:
+    """Return what offers these, each a word or a word and what it means."""
+    return lambda: list(candidates)
 
 
-def drawing(incomplete: str) -> Candidates:
-    """Return the models that draw."""
-    return [(name, family) for name, family in _models(incomplete) if family != "clip"]
+def offer_all_in(module: str, name: str) -> Callable[[], Candidates]:
+    """Return what offers the names that a module of limner lists, which is imported only then."""
+    return lambda: list(getattr(import_module(f"limner.{module}"), name))
 
 
-def varying(incomplete: str) -> Candidates:
-    """Return the models that draw pictures like another."""
-    return [(name, family) for name, family in _models(incomplete) if family == "unclip"]
+def offer_models(fits: Callable[[str], bool]) -> Callable[[str], Candidates]:
+    """Return what offers the models whose family fits, named or in folders nearby."""
+    return lambda incomplete: [each for each in _models(incomplete) if fits(each[1])]
 
 
-def clips(incomplete: str) -> Candidates:
-    """Return the models that compare pictures with words."""
-    return [(name, family) for name, family in _models(incomplete) if family == "clip"]
+models = offer_models(lambda family: True)
+drawing = offer_models(lambda family: family != "clip")
+varying = offer_models(lambda family: family == "unclip")
+clips = offer_models(lambda family: family == "clip")
+devices = offer(("cpu", "the processor"), ("auto", "a GPU if one is there"), ("cuda", "a GPU"))
+precisions = offer(*PRECISIONS)
+samplers = offer(*DIFFUSION_SAMPLERS)
+schedules = offer(*SCHEDULES)
+settings = offer(*(f"{kind}.name={name}" for kind, names in PARTS.items() for name in names))
+features = offer(*FEATURES)
+on = offer(("scenes", "emoji scenes, scored aspect by aspect"))
+neutral = offer("professions", "professions-zh")
+splits = offer_all_in("data.scenes.graph", "SPLITS")
+languages = offer_all_in("data.scenes.make", "LANGUAGES")
+fits = offer_all_in("data.cleaning.clean", "FITS")
 
 
 def codecs(incomplete: str) -> Candidates:
     """Return the runs of codecs, and the models that have one."""
-    named = [(name, family) for name, family in _models(incomplete) if family == "dalle"]
-    return [*named, *((path, "a codec's run") for path in _codecs_in(incomplete))]
-
-
-def devices() -> Candidates:
-    """Return names of devices, whether or not this machine has them."""
-    return [("cpu", "the processor"), ("auto", "a GPU if one is there"), ("cuda", "a GPU")]
-
-
-def precisions() -> Candidates:
-    """Return the precisions that weights can have in drawing."""
-    return list(PRECISIONS)
-
-
-def samplers() -> Candidates:
-    """Return the samplers of diffusion models."""
-    return list(DIFFUSION_SAMPLERS)
-
-
-def schedules() -> Candidates:
-    """Return the schedules of guidance."""
-    return list(SCHEDULES)
+    runs = _folders(incomplete, lambda folder, files: "codec.safetensors" in files)
+    named = [each for each in _models(incomplete) if each[1] == "dalle"]
+    return [*named, *((path, "a codec's run") for path in runs)]
 
 
 def configs(incomplete: str) -> Candidates:
@@ -91,80 +82,34 @@ def configs(incomplete: str) -> Candidates:
     ]
 
 
-def settings() -> Candidates:
-    """Return KEY=NAME of every part of a run's config."""
-    return [f"{kind}.name={name}" for kind, names in PARTS.items() for name in names]
-
-
 def sets(incomplete: str) -> Candidates:
     """Return the sets of `limner eval` that can follow those typed before, commas between."""
     from limner.evaluate.scenes.prompts import SETS
 
-    before, comma, _ = incomplete.rpartition(",")
+    before, comma, _ = incomplete.rpartition(",")  # a shell completes the whole word
     taken = before.split(",")
     return [f"{before}{comma}{name}" for name in SETS if name not in taken]
 
 
-def features() -> Candidates:
-    """Return the networks of `limner eval --features` that have a name."""
-    return list(FEATURES)
-
-
-def on() -> Candidates:
-    """Return what `--on` takes by name."""
-    return [("scenes", "emoji scenes, scored aspect by aspect")]
-
-
-def neutral() -> Candidates:
-    """Return the prompts of `limner audit bias` that have a name."""
-    return ["professions", "professions-zh"]
-
-
-def splits() -> Candidates:
-    """Return the splits of the emoji scenes."""
-    from limner.data.scenes.graph import SPLITS
-
-    return list(SPLITS)
-
-
-def languages() -> Candidates:
-    """Return the languages of the emoji scenes' captions."""
-    from limner.data.scenes.make import LANGUAGES
-
-    return list(LANGUAGES)
-
-
-def fits() -> Candidates:
-    """Return the ways of `limner data clean` to make pictures square."""
-    from limner.data.cleaning.clean import FITS
-
-    return list(FITS)
-
-
 def _models(incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield name and family of each model with a name, then of those in folders nearby."""
+    from limner.files.folder import MANIFEST
     from limner.registry import PRESETS, describe
 
-    for name in [*PRESETS, *_models_in(incomplete)]:
+    def is_model(folder: str, files: list[str]) -> bool:
+        made = os.path.lexists(os.path.join(folder, "model", MANIFEST))
+        return MANIFEST in files or ("config.json" in files and made)
+
+    # Named models come first, as in limner models list.
+    for name in [*PRESETS, *_folders(incomplete, is_model)]:
         with suppress(LimnerError):  # a damaged one is not offered
             yield name, describe(name).family
 
 
-def _models_in(incomplete: str) -> Iterator[str]:
-    """Yield folders of models, and of runs that made one."""
-    from limner.files.folder import MANIFEST
-
+def _folders(incomplete: str, fits: Callable[[str, list[str]], bool]) -> Iterator[str]:
+    """Yield the folders that a word may go on to and that fit; none below one that fits."""
     for folder, folders, files in _walk(incomplete):
-        made = os.path.lexists(os.path.join(folder, "model", MANIFEST))
-        if MANIFEST in files or ("config.json" in files and made):
-            folders.clear()
-            if (path := _joined(folder)).startswith(incomplete):
-                yield path
-
-
-def _codecs_in(incomplete: str) -> Iterator[str]:
-    for folder, folders, files in _walk(incomplete):
-        if "codec.safetensors" in files:
+        if fits(folder, files):
             folders.clear()
             if (path := _joined(folder)).startswith(incomplete):
                 yield path
@@ -172,11 +117,12 @@ def _codecs_in(incomplete: str) -> Iterator[str]:
 
 def _walk(incomplete: str) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield folder, its folders and files, from the folder that a word names so far on."""
-    start = os.path.dirname(incomplete) or os.curdir
+    start = os.path.dirname(incomplete) or os.curdir  # a word may go on into a folder
     depth = len(Path(start).parts)
     found = os.walk(start)
     for _, (folder, folders, files) in zip(range(FOLDERS_LIMIT), found, strict=False):
         below = len(Path(folder).parts) - depth
+        # Changing the list that os.walk gave keeps it out of the others.
         kept = [each for each in sorted(folders) if not each.startswith(".")] * (below < DEPTH)
         folders[:] = kept
         yield folder, folders, files

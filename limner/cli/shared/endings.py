@@ -95,7 +95,7 @@ def leaving_on_signals() -> Iterator[None]:
     current, owner = clock(), os.getpid()
 
     def leave(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:
+        if os.getpid() != owner:  # a worker that was forked
             os._exit(128 + number)
         current.left = 128 + number
         if number == signal.SIGINT:
@@ -122,7 +122,7 @@ def came_of_a_signal(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             return clock().left is not None
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or error.__context__  # libraries wrap what leaves
     return False
 
 
@@ -133,9 +133,9 @@ def sentence_of(error: BaseException) -> tuple[str, int]:
     if is_out_of_memory(error):
         text = "there is not enough memory for this; ask for fewer pictures at once"
         return text, ResourceError.exit_code
-    if isinstance(error, OSError) and error.errno in _REFUSED:
+    if isinstance(error, OSError) and error.errno in _REFUSED:  # a person can mend these
         reason = error.strerror or type(error).__name__
-        if error.filename is None:
+        if error.filename is None:  # as of a full pipe, or memory that is shared
             text = f"the system refuses: {reason}; free space or choose another place"
         else:
             text = f"cannot use {quote(str(error.filename), 200)}: {reason}; choose another place"

@@ -1,4 +1,4 @@
-"""Every exit code of the command line, in one table; docs/environment.md tells it."""
+"""Every exit code of the command line, in one table; docs/environment.md lists it."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Place:
         if str(out) == STANDARD:
             return cls._standard(pictures, as_json)
         suffix = out.suffix.lower()
-        if os.path.isdir(out):
+        if os.path.isdir(out):  # even one whose name ends in .png
             return cls(out)
         if suffix in _OTHER_FORMATS:
             raise UsageError(
@@ -62,7 +62,7 @@ class Place:
                 f"--out {quote(str(out), 200)} is one file, but {pictures} pictures are asked for; "
                 "give a folder"
             )
-        return cls(out.parent, out.name)
+        return cls(out.parent, out.name)  # one picture under the name that was asked for
 
     @classmethod
     def _standard(cls, pictures: int, as_json: bool) -> Place:
@@ -89,7 +89,7 @@ class Place:
         shown = quote(str(self.folder), 200)
         try:
             probe = _nearest_existing(self.folder) / f".limner-{secrets.token_hex(8)}.tmp"
-            probe.touch(exist_ok=False)
+            probe.touch(exist_ok=False)  # permissions alone do not tell
             probe.unlink()
         except (FileExistsError, NotADirectoryError) as error:
             raise UsageError(f"--out {shown}: a file is in the way; give a folder") from error
@@ -111,7 +111,7 @@ class Place:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refused(error) from error
-        return write_new(self.folder / (self.file or name), png)
+        return write_new(self.folder / (self.file or name), png)  # with a number, where it is taken
 
     def _refused(self, error: OSError) -> ResourceError:
         shown = quote(str(self.folder), 200)
@@ -138,7 +138,7 @@ def _nearest_existing(folder: Path) -> Path:
             folder.lstat()
             return folder
         except FileNotFoundError:
-            folder = folder.parent
+            folder = folder.parent  # of what is to be made
 
 
 def slug(prompt: str) -> str:
@@ -147,9 +147,9 @@ def slug(prompt: str) -> str:
         each if unicodedata.category(each)[0] in "LMN" else " "
         for each in unicodedata.normalize("NFC", prompt[: 4 * _NAME_CHARACTERS].lower())
     )
-    stem = "-".join("".join(kept).split())
-    if len(stem) > _NAME_CHARACTERS:
-        whole = stem[: _NAME_CHARACTERS + 1].rpartition("-")[0]
+    stem = "-".join("".join(kept).split())  # no path, no dot, no blank in it
+    if len(stem) > _NAME_CHARACTERS:  # the seed and an ending follow
+        whole = stem[: _NAME_CHARACTERS + 1].rpartition("-")[0]  # not in the middle of a word
         stem = whole or stem[:_NAME_CHARACTERS]
     return os.fsencode(stem)[:_NAME_BYTES].decode("utf-8", "ignore").strip("-") or "picture"
 
@@ -183,17 +183,7 @@ def open_picture(path: Path) -> Image:
 
 def read_standard() -> str:
     """Return the UTF-8 text of standard input, of at most 10 MiB; DataError for what is none."""
-    data = sys.stdin.buffer.read(PROMPTS_LIMIT + 1)
-    if len(data) > PROMPTS_LIMIT:
-        raise DataError(
-            f"standard input is larger than {PROMPTS_LIMIT // 2**20} MiB; give a config"
-        )
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"standard input is not UTF-8 at byte offset {error.start}; save it as UTF-8"
-        ) from error
+    return _text(Path(STANDARD))
 
 
 def read_prompts(path: Path) -> list[tuple[int, str]]:
@@ -201,27 +191,33 @@ def read_prompts(path: Path) -> list[tuple[int, str]]:
 
     Raises DataError, with the byte offset, for what is not UTF-8 text, and over 10 MiB.
     """
-    shown = "standard input" if str(path) == STANDARD else quote(str(path), 200)
+    lines = _text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise DataError(f"{_name(path)} holds no prompt; write one on each line")
+    return found
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file or of standard input, without a byte order mark."""
+    name = _name(path)
     try:
         with opened(path) as file:
             data = file.read(PROMPTS_LIMIT + 1)
     except OSError as error:
-        raise DataError(f"cannot read the prompts {shown}: {error.strerror}") from error
+        raise DataError(f"cannot read {name}: {error.strerror}") from error
     if len(data) > PROMPTS_LIMIT:
-        raise DataError(f"{shown} is larger than {PROMPTS_LIMIT // 2**20} MiB; split it")
-    body = data.removeprefix(b"\xef\xbb\xbf")
+        raise DataError(f"{name} is larger than {PROMPTS_LIMIT // 2**20} MiB; give a smaller file")
     try:
-        text = body.decode("utf-8")
+        text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        offset = error.start + len(data) - len(body)
         raise DataError(
-            f"{shown} is not UTF-8 at byte offset {offset}; save it as UTF-8"
+            f"{name} is not UTF-8 at byte offset {error.start}; save it as UTF-8"
         ) from error
-    if b"\x00" in data:
-        offset = data.index(b"\x00")
-        raise DataError(f"{shown} has a NUL at byte offset {offset}; save it as UTF-8 text")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    found = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
-        raise DataError(f"{shown} holds no prompt; write one on each line")
-    return found
+    if (at := data.find(0)) >= 0:  # as in UTF-16, which may pass as UTF-8
+        raise DataError(f"{name} has a NUL at byte offset {at}; save it as UTF-8 text")
+    return text
+
+
+def _name(path: Path) -> str:
+    return "standard input" if str(path) == STANDARD else quote(str(path), 200)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limner.cli.shared.messages import catalogue, speaks_chinese
+from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel as Box
+from rich.table import Table
+from rich.text import Text
+
+from limner.cli.shared.messages import catalogue, shows_chinese
 from limner.cli.shared.pages import Page, Panel, Row, page_of
+from limner.cli.shared.settings import effects
+from limner.errors import ConfigError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from rich.table import Table
-    from rich.text import Text
-
-    Say = Callable[[str], str]
+Say = Callable[[str], str]
 
 WIDEST = 100  # columns; longer lines are hard to read
 USAGE, EXAMPLES, DEFAULT, BY, VARIABLE, REQUIRED = (
@@ -27,14 +30,11 @@ WORDS = (USAGE, EXAMPLES, DEFAULT, BY, VARIABLE, REQUIRED)  # of help itself, fo
 
 def show(command: Any, context: Any) -> None:
     """Print the help of a command on stdout."""
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.text import Text
-
     path = context.command_path.partition(" ")[2]
-    page, say = page_of(command, path, context), speaker()
+    page = page_of(command, path, context)
+    say = in_chinese if shows_chinese(sys.stdout) else str
     console = Console(highlight=False)
-    console.width = min(console.width, WIDEST)
+    console.width = min(console.width, WIDEST)  # a terminal may be wider
     usage = Text.assemble((f"{say(USAGE)} ", "yellow"), (page.usage, "bold"))
     console.print(Padding(usage, (1, 1)))
     about = "\n\n".join(map(say, page.about))
@@ -44,17 +44,6 @@ def show(command: Any, context: Any) -> None:
         _print(console, say(panel.title), _rows(panel, say, held))
     if page.examples:
         _print(console, say(EXAMPLES), _lines(page, say))
-
-
-def speaker() -> Say:
-    """Return what says an English text of help in the person's language, if stdout can show it."""
-    if not speaks_chinese():
-        return str
-    try:
-        "中文".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return str
-    return in_chinese
 
 
 def in_chinese(text: str) -> str:
@@ -70,28 +59,18 @@ def _chinese() -> Mapping[str, str]:
 def _held(page: Page) -> Mapping[str, tuple[str, str]]:
     """Return by variable what holds in place of built-in defaults, and what says so.
 
-    A file that cannot be read says nothing here: help is told whatever is in it.
+    A file that cannot be read says nothing here: help is shown whatever is in it.
     """
-    from limner.cli.shared.settings import effects
-    from limner.errors import ConfigError
-
     if not any(row.variable for panel in page.panels for row in panel.rows):
-        return {}
+        return {}  # and no file is read
     try:
-        found = effects(os.environ)
+        found = [each for each in effects(os.environ) if each.source != "built in"]
     except (ConfigError, RuntimeError):
         return {}
-    return {
-        each.setting.variable: (each.value, each.source)
-        for each in found
-        if each.source != "built in"
-    }
+    return {each.setting.variable: (each.value, each.source) for each in found}
 
 
 def _rows(panel: Panel, say: Say, held: Mapping[str, tuple[str, str]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(ratio=1, overflow="fold")  # an ellipsis would lose words
@@ -102,31 +81,25 @@ def _rows(panel: Panel, say: Say, held: Mapping[str, tuple[str, str]]) -> Table:
 
 
 def _about(row: Row, say: Say, held: Mapping[str, tuple[str, str]]) -> Text:
-    from rich.text import Text
-
-    told = Text(say(row.about))
+    text = Text(say(row.about))
     if row.required:
-        told.append(f" [{say(REQUIRED)}]", "red")
+        text.append(f" [{say(REQUIRED)}]", "red")
     default = say(row.default)
     if row.variable in held:
         value, source = held[row.variable]
         default = say(BY).replace("{0}", value).replace("{1}", source)
     if default:
-        told.append(f" [{say(DEFAULT).replace('{0}', default)}]", "dim")
+        text.append(f" [{say(DEFAULT).replace('{0}', default)}]", "dim")
     if row.variable:
-        told.append(f" [{say(VARIABLE).replace('{0}', row.variable)}]", "dim")
-    return told
+        text.append(f" [{say(VARIABLE).replace('{0}', row.variable)}]", "dim")
+    return text
 
 
 def _lines(page: Page, say: Say) -> Text:
     """Return examples, each a line to copy and below it what it does."""
-    from rich.text import Text
-
     shown = [Text.assemble((line, "bold"), f"\n  {say(about)}") for line, about in page.examples]
     return Text("\n").join(shown)
 
 
 def _print(console: Any, title: str, content: Table | Text) -> None:
-    from rich.panel import Panel as Box
-
     console.print(Box(content, title=title, title_align="left", border_style="dim"))

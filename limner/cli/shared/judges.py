@@ -49,18 +49,37 @@ def open_judges(clip: str, features: str | None = None, weights: Path | None = N
 
         loaded = load_clip(clip)
         seen = clip_network(loaded, "limner-clip")
-        if features is None and weights is None:
+        if features is None and weights is None:  # the CLIP's own are compared
             return Judges(loaded, seen, seen)
         network = open_network(features or "limner-clip", clip=loaded, weights=weights)
         return Judges(loaded, seen, network)
 
 
-def check_best_of(best_of: int) -> None:
-    """Raise UsageError for a number of tries out of range."""
-    if not 1 <= best_of <= PICTURES_LIMIT:
+def check_plan(
+    on: str, count: int, seed: int, best_of: int | None, sets: tuple[str, ...] = ()
+) -> int:
+    """Return how many pictures each prompt gets, before any model is loaded.
+
+    Raises UsageError unless `on` is scenes, a folder, a file, or - for standard input, and for a
+    number, a set or a seed out of range.
+    """
+    from limner.evaluate.scenes.prompts import ScorePlan, check_count
+
+    if on not in ("scenes", STANDARD) and not Path(on).exists():
+        hint = did_you_mean(on, ["scenes"])
         raise UsageError(
-            f"--best-of {best_of} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
+            f"--on {quote(on)}: expected scenes, a folder of captioned pictures, or a file of "
+            f"prompts{hint}",
+            param="on",
         )
+    check_count(count)
+    ScorePlan(count, seed, sets=sets)  # which refuses a seed or a set
+    tries = 1 if best_of is None else best_of
+    if not 1 <= tries <= PICTURES_LIMIT:
+        raise UsageError(
+            f"--best-of {tries} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
+        )
+    return tries
 
 
 def read_items(path: Path) -> list[PromptItem]:
@@ -89,21 +108,10 @@ def report_folder(
 ) -> Path | None:
     """Return the folder of the report, where one is written, after trying whether it can be."""
     name = "-".join([kind, *map(label_of, models)])
-    folder = out or (None if as_json else Path("runs") / name)
+    folder = out or (None if as_json else Path("runs") / name)  # a program keeps its answer itself
     if folder is not None:
         Place(folder).prepare()
     return folder
-
-
-def check_on(on: str) -> None:
-    """Raise UsageError unless `on` is scenes, a folder, a file, or - for standard input."""
-    if on not in ("scenes", STANDARD) and not Path(on).exists():
-        hint = did_you_mean(on, ["scenes"])
-        raise UsageError(
-            f"--on {quote(on)}: expected scenes, a folder of captioned pictures, or a file of "
-            f"prompts{hint}",
-            param="on",
-        )
 
 
 def conditions_of(
@@ -152,6 +160,7 @@ def drawing(pipeline: Any, request: Request) -> Draw:
     """
     from limner.pipelines.requests import reading_of
 
+    # Settled once: every batch draws alike.
     sampling = pipeline.settle(request)
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
@@ -212,7 +221,7 @@ def of_true_pictures(
     texts = [each.text for each in asked]
     found = measure_prior(prior, {"captions": (texts, truth)}, watch=watch).metrics("captions")
     if judges.network is not None and len(images) > 1:
-        copies = reconstruct(codec, truth)
+        copies = reconstruct(codec, truth)  # through the codec and back
         found.append(reconstruction_distance(judges.network, copies, truth))
     return found
 

@@ -1,4 +1,4 @@
-"""The man page and docs/commands.md, from what help says of every command."""
+"""The man page, from what help says of every command."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ FILES = {
 }
 _GROFF = {"\\": "\\e", "-": "\\-", "'": "\\[aq]", '"': "\\[dq]", "`": "\\[ga]", "~": "\\[ti]"}
 _GROFF |= {"^": "\\[ha]"}
-_INTRODUCTION = """# Commands
-
-What `limner COMMAND --help` says, of every command; in a Chinese locale it says it in Chinese.
-`limner --man` prints a man page of the same, with variables and exit codes, which are in
-[environment.md](environment.md) too. `limner --install-completion` teaches the shell to complete
-commands, options, and values: models and runs, devices, samplers, configs. `scripts/commands-page`
-writes this file.
-"""
 
 
 def man_page(command: Any) -> str:
@@ -34,7 +26,7 @@ def man_page(command: Any) -> str:
     root, *others = pages(command)
     lines = [
         f'.TH LIMNER 1 "" "limner {_escaped(__version__)}" "limner"',
-        ".nh",
+        ".nh",  # no hyphens: options are copied
         ".ad l",
         ".SH NAME",
         f"limner {_escaped('-')} {_escaped(root.about[0].rstrip('.').lower())}",
@@ -64,20 +56,6 @@ def man_page(command: Any) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown(command: Any) -> str:
-    """Return docs/commands.md."""
-    parts = [_INTRODUCTION]
-    for page in pages(command):
-        parts.append(f"## limner {page.path}".rstrip() + f"\n\n`{page.usage}`\n")
-        parts += [f"{each}\n" for each in page.about]
-        for panel in page.panels:
-            rows = [f"| `{_name(row)}` | {_cell(_told(row))} |" for row in panel.rows]
-            parts.append("\n".join([f"| {panel.title} | |", "|---|---|", *rows]) + "\n")
-        examples = [line for text, about in page.examples for line in (f"# {about}", text)]
-        parts.append("\n".join(["```", *examples, "```"]) + "\n")
-    return "\n".join(parts)
-
-
 def _paragraphs(page: Page) -> Iterator[str]:
     for number, each in enumerate(page.about):
         if number:
@@ -90,7 +68,7 @@ def _panels(page: Page) -> Iterator[str]:
         yield from (".P", f"\\fI{_escaped(panel.title)}\\fR")
         for row in panel.rows:
             value = f" \\fI{_escaped(row.value)}\\fR" if row.value else ""
-            yield from _term(f"\\fB{_escaped(row.names)}\\fR{value}", _told(row))
+            yield from _term(f"\\fB{_escaped(row.names)}\\fR{value}", words_of(row))
 
 
 def _examples(page: Page) -> Iterator[str]:
@@ -103,24 +81,16 @@ def _term(name: str, about: str) -> list[str]:
     return [".TP", name, _escaped(about)]
 
 
-def _told(row: Row) -> str:
+def words_of(row: Row) -> str:
     """Return what a row says, with its default and variable."""
-    marks = ["required"] if row.required else []
+    marks = ["required"] if row.required else []  # as in a terminal, without colours
     marks += [f"default: {row.default}"] if row.default else []
     marks += [f"variable: {row.variable}"] if row.variable else []
     return " ".join([row.about, *(f"[{each}]" for each in marks)])
 
 
-def _name(row: Row) -> str:
-    return f"{row.names} {row.value}".rstrip().replace("|", "\\|")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _escaped(text: str) -> str:
     """Return text that groff prints as it is, at the beginning of a line too."""
-    told = "".join(_GROFF.get(each, each) for each in text)
-    told = "".join(each if each.isascii() else f"\\[u{ord(each):04X}]" for each in told)
-    return f"\\&{told}" if told.startswith(".") else told
+    text = "".join(_GROFF.get(each, each) for each in text)
+    text = "".join(each if each.isascii() else f"\\[u{ord(each):04X}]" for each in text)
+    return f"\\&{text}" if text.startswith(".") else text

@@ -1,8 +1,8 @@
 """Messages of the command line in the language of the locale: English, or Chinese.
 
-The library raises English sentences; here, where they become a line on stderr, each is looked up
-among the templates of `messages_zh.po`, and said in Chinese with the same values. What has no
-template stays English. The file is read only when the locale asks for Chinese.
+The library raises plain English f-strings. Here, where they become a line on stderr, the entry of
+`messages_zh.po` that a message was made by is found, and says it in Chinese with the same values.
+What has no entry stays English. The file is read only when the locale asks for Chinese.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from limner.errors import MESSAGE_LIMIT
 
 _CATALOGUE = Path(__file__).with_name("messages_zh.po")
 _LONGEST = 4 * MESSAGE_LIMIT  # an error's text ends long before; a help page is longer
-_TOLD_ENGLISH = re.compile(r": \{\d+\}$")
-_TOLD_CHINESE = re.compile(r"：\{\d+!.\}$")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_PLACEHOLDER = re.compile(r"\{(\d+)(!o|!t)?\}")
+_VALUE = re.compile(r"\{(\d+)(!o|!t)?\}")
 
 
 def say(text: str, *, before: str = "") -> None:
@@ -42,13 +40,22 @@ def say(text: str, *, before: str = "") -> None:
 
 def localised(text: str) -> str:
     """Return an English message in the language that the locale asks for and stderr can show."""
-    return to_chinese(text) if speaks_chinese() and _shows_chinese() else text
+    return to_chinese(text) if shows_chinese(sys.stderr) else text
 
 
-def speaks_chinese() -> bool:
-    """Say whether a person asked for Chinese: by LIMNER_LANG, the user's file, or the locale."""
-    told = language(os.environ)
-    return told == "zh" if told else wants_chinese(os.environ)
+def shows_chinese(stream: object) -> bool:
+    """Say whether a stream can show Chinese, and a person asked for it.
+
+    They ask by LIMNER_LANG, by their file of settings, or by the locale.
+    """
+    chosen = language(os.environ)
+    if not (chosen == "zh" if chosen else wants_chinese(os.environ)):
+        return False
+    try:
+        "中文".encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def wants_chinese(environment: Mapping[str, str]) -> bool:
@@ -60,19 +67,11 @@ def wants_chinese(environment: Mapping[str, str]) -> bool:
     """
     kinds = ("LC_ALL", "LC_MESSAGES", "LANG")
     locale = next((found for kind in kinds if (found := environment.get(kind))), "C")
-    if locale in ("C", "POSIX"):
+    if locale in ("C", "POSIX"):  # as gettext does, whatever LANGUAGE says
         return False
     wanted = environment.get("LANGUAGE") or locale
     languages = (re.split("[-_.@]", name)[0].lower() for name in wanted.split(":"))
     return next((name for name in languages if name in ("zh", "en", "c")), "en") == "zh"
-
-
-def _shows_chinese() -> bool:
-    try:
-        "中文".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 @contextmanager
@@ -89,12 +88,12 @@ def usage_localised() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Template:
-    """One entry of the catalogue: English literals around values, and the Chinese pattern.
+class Entry:
+    """One entry of the catalogue: an English template, and the Chinese one.
 
     `context` tells where it is said: "" is a whole message, "arguments" one of the argument
-    parser, "place" what stands before a message, "part" what stands in a value, and "system" what
-    the operating system and Pillow say there.
+    parser, "place" what stands before a message, "part" what stands in a value, "system" what the
+    operating system and Pillow say there, and "help" a text of help.
     """
 
     english: str
@@ -102,128 +101,89 @@ class Template:
     context: str = ""
 
     @cached_property
-    def literals(self) -> list[str]:
-        """The English text between the values, one more than there are values."""
-        return re.split(r"\{\d+\}", self.english)
+    def pattern(self) -> re.Pattern[str]:
+        """What an English message of this entry looks like, with a group for each value."""
+        # A value with no word before it is a hint, as did_you_mean gives: it begins with "; ".
+        text = re.sub(r"(?<=\\\})\\\{\d+\\\}", "((?:; .*?)?)", re.escape(self.english))
+        return re.compile(re.sub(r"\\\{\d+\\\}", "(.*?)", text), re.DOTALL)
 
-    def values(self, text: str) -> list[str] | None:
-        """Return what stands in a text where this template has values; None if it is another."""
-        first, *others = self.literals
-        if not text.startswith(first):
-            return None
-        if not others:
-            return [] if text == first else None
-        found, at, last = list[str](), len(first), len(others) - 1
-        for number, literal in enumerate(others):
-            if not literal and number < last:  # a hint follows without a word between
-                end = text.find("; ", at)
-                if end < 0:
-                    end = len(text) - len(others[last])
-            elif number < last:
-                end = text.find(literal, at)
-            else:
-                end = len(text) - len(literal)
-                if not text.endswith(literal):
-                    return None
-            if end < at:
-                return None
-            found.append(text[at:end])
-            at = end + len(literal)
-        return found
+    @property
+    def literal(self) -> str:
+        """The English text without its values."""
+        return re.sub(r"\{\d+\}", "", self.english)
 
     def render(self, text: str) -> str | None:
-        """Return a text of this template in Chinese; None if it is another's.
+        """Return a text of this entry in Chinese; None if it is another's.
 
         Values marked `!o` are translated too if they can be, and those marked `!t` must be. A
         value with a semicolon that is not quoted has taken in words of a longer sentence.
         """
-        values = self.values(text)
-        if values is None:
+        fits = self.pattern.fullmatch(text)
+        if fits is None:
             return None
         words, end = list[str](), 0
-        for match in _PLACEHOLDER.finditer(self.chinese):
-            value = values[int(match[1])]
-            translated = _part(value) if match[2] and value else None
-            refused = (value and match[2] == "!t") or "; " in _QUOTED.sub("", value)
+        for mark in _VALUE.finditer(self.chinese):
+            value = fits[int(mark[1]) + 1]
+            translated = _part(value) if mark[2] and value else None
+            refused = (value and mark[2] == "!t") or "; " in _QUOTED.sub("", value)
             if translated is None and refused:
                 return None
-            words += [self.chinese[end : match.start()], translated or value]
-            end = match.end()
+            words += [self.chinese[end : mark.start()], translated or value]
+            end = mark.end()
         return "".join([*words, self.chinese[end:]])
 
 
 def to_chinese(text: str) -> str:
-    """Return an English message in Chinese, or unchanged when no template fits."""
-    if len(text) > _LONGEST:
-        return text
-    return _whole(text) or text
+    """Return an English message in Chinese, or unchanged when no entry fits."""
+    return (_whole(text) if len(text) <= _LONGEST else None) or text
 
 
 def _whole(text: str) -> str | None:
     """Translate a message, or all of it that follows a `place: ` such as a file and a line."""
     before = text.partition("; ")[0]  # further on a colon is the message's own
     starts = [0, *(match.end() for match in re.finditer(": ", before))][::-1]
-    for template in catalogue("", "arguments"):
+    for entry in catalogue("", "arguments"):
         for start in starts:
-            rendered = template.render(text[start:])
+            rendered = entry.render(text[start:])
             if rendered is not None:
-                places = [_place(each) for each in text[:start].split(": ")]
-                return "：".join([*places[:-1], rendered])
+                # The message is what is furthest right that an entry fits; before it stand places.
+                return "：".join([*map(_place, text[:start].split(": ")[:-1]), rendered])
     return None
 
 
 def _place(text: str) -> str:
-    rendered = (each.render(text) for each in _places())
-    return next((found for found in rendered if found is not None), text)
+    """Translate what stands before a message: a place, or a message that tells another."""
+    found = _first(text, "place") or _whole(f"{text}: ")
+    return found.removesuffix("：") if found else text
 
 
 def _part(text: str) -> str | None:
     """Translate a value: words of limner or of the system, or a message within a message."""
-    for template in catalogue("part", "system"):
-        rendered = template.render(text)
-        if rendered is not None:
-            return rendered
-    return _whole(text)
+    return _first(text, "part", "system") or _whole(text)
+
+
+def _first(text: str, *contexts: str) -> str | None:
+    rendered = (entry.render(text) for entry in catalogue(*contexts))
+    return next((found for found in rendered if found is not None), None)
 
 
 @cache
-def catalogue(*contexts: str) -> tuple[Template, ...]:
-    """Return the templates of some contexts, first those with the most literal text."""
-    templates = read_catalogue(_CATALOGUE.read_text(encoding="utf-8"))
-    chosen = [each for each in templates if each.context in contexts]
-    return tuple(sorted(chosen, key=_generality))
+def catalogue(*contexts: str) -> list[Entry]:
+    """Return the entries of some contexts, first those that say the most of a text themselves."""
+    entries = read_catalogue(_CATALOGUE.read_text(encoding="utf-8"))
+    chosen = [each for each in entries if each.context in contexts]
+    return sorted(chosen, key=lambda each: (-len(each.literal), each.english.count("{")))
 
 
-@cache
-def _places() -> list[Template]:
-    """Return what may stand before a message: places, and messages that tell another at the end."""
-    ends = [
-        (each, _TOLD_ENGLISH.search(each.english), _TOLD_CHINESE.search(each.chinese))
-        for each in catalogue("", "arguments")
-    ]
-    told = [
-        Template(each.english[: first.start()], each.chinese[: second.start()])
-        for each, first, second in ends
-        if first and second
-    ]
-    return [*catalogue("place"), *told]
-
-
-def _generality(template: Template) -> tuple[int, int]:
-    """Order templates so that the one that says the most of a text itself comes first."""
-    return -len("".join(template.literals)), len(template.literals)
-
-
-def read_catalogue(text: str) -> list[Template]:
+def read_catalogue(text: str) -> list[Entry]:
     """Return the entries of a PO file of which every string stands on one line, but its header."""
-    templates, words = list[Template](), dict[str, str]()
+    entries, words = list[Entry](), dict[str, str]()
     for line in text.splitlines():
         key, _, value = line.partition(" ")
         if key in ("msgctxt", "msgid", "msgstr"):
             words[key] = json.loads(value)
-        if key == "msgstr" and not words["msgid"]:
-            words = {}  # the header of the file
-        elif key == "msgstr":
-            templates.append(Template(words["msgid"], words["msgstr"], words.get("msgctxt", "")))
+        if key == "msgstr":
+            if words["msgid"]:  # not the header of the file
+                entries.append(Entry(words["msgid"], words["msgstr"], words.get("msgctxt", "")))
             words = {}
-    return templates
+    return entries

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,227 +53,183 @@ MODEL = "A model's name, its folder or run, or hf:owner/name."
 _CLIP = "The CLIP that compares pictures with words: a name, its folder or run, or hf:owner/name."
 DEVICE = "cpu, cuda, cuda:N, or auto: a GPU if one is there."
 _FILES = "A PNG, JPEG or WebP file; - is standard input."
+SEED = "Random seed."
 SOURCE = "A folder, a .jsonl, .csv or .tar, a pattern of shards, or KIND:PLACE."
 
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model", envvar="LIMNER_MODEL", help=MODEL, autocompletion=complete.drawing
-    ),
-]  # fmt: skip
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help=MODEL, autocompletion=complete.models)
-]
+Offers = Callable[..., complete.Candidates]
+
+
+def option(
+    names: str,
+    about: str,
+    offers: Offers | None = None,
+    *,
+    variable: str | None = None,
+    default: bool | str = True,
+    metavar: str | None = None,
+) -> Any:
+    """Return an option of typer's; `names` have spaces between, the long one that is shown first.
+
+    `about` is its help, `offers` completes its value, `variable` names one that gives it too, and
+    `default` says in words what holds without it.
+    """
+    return typer.Option(
+        *names.split(), help=about, autocompletion=offers, envvar=variable, show_default=default,
+        metavar=metavar,
+    )  # fmt: skip
+
+
+def argument(
+    metavar: str, about: str, offers: Offers | None = None, *, variable: str | None = None
+) -> Any:
+    """Return an argument of typer's, with the meanings of `option`."""
+    return typer.Argument(metavar=metavar, help=about, autocompletion=offers, envvar=variable)
+
+
+Model = Annotated[str, option("--model", MODEL, complete.drawing, variable="LIMNER_MODEL")]
+ModelArgument = Annotated[str, argument("MODEL", MODEL, complete.models)]
 UsualModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", envvar="LIMNER_MODEL", help=MODEL, autocompletion=complete.drawing
-    ),
+    str, argument("MODEL", MODEL, complete.drawing, variable="LIMNER_MODEL")
 ]
-Clip = Annotated[
-    str,
-    typer.Option(
-        "--clip", envvar="LIMNER_CLIP", help=_CLIP, autocompletion=complete.clips
-    ),
-]  # fmt: skip
+Clip = Annotated[str, option("--clip", _CLIP, complete.clips, variable="LIMNER_CLIP")]
 ClipOfPictures = Annotated[
-    str,
-    typer.Option(
-        "--clip", "--model", envvar="LIMNER_CLIP", help=_CLIP, autocompletion=complete.clips
-    ),
+    str, option("--clip --model", _CLIP, complete.clips, variable="LIMNER_CLIP")
 ]
-OtherModel = Annotated[
-    str, typer.Option("--model", help=MODEL, autocompletion=complete.varying)
-]  # fmt: skip
+OtherModel = Annotated[str, option("--model", MODEL, complete.varying)]
 
 Count = Annotated[
-    int,
-    typer.Option(
-        "-n", "--count", "--number", "--samples", help="How many pictures of each prompt."
-    ),
+    int, option("-n --count --number --samples", "Number of pictures for each prompt.")
 ]
-Prompts = Annotated[
-    int, typer.Option("-n", "--count", help="How many prompts of each set, 10 to 10000.")
-]
+Prompts = Annotated[int, option("-n --count", "Number of prompts in each set, 10 to 10000.")]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", envvar="LIMNER_OUT", show_default="the current folder",
-        help="A folder, a file that ends in .png, or - for standard output; "
-        "no file is ever lost.",
+    option(
+        "-o --out",
+        "A folder, a .png file, or - for standard output; existing files are never overwritten.",
+        variable="LIMNER_OUT",
+        default="the current folder",
     ),
-]  # fmt: skip
-NewFolder = Annotated[
-    Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to make; new or empty.")
 ]
+NewFolder = Annotated[Path, option("-o --out", "Output folder; new or empty.", metavar="DIR")]
 Report = Annotated[
     Path | None,
-    typer.Option(
-        "-o", "--out", "--html", metavar="DIR", show_default="runs/COMMAND-MODEL",
-        help="The report's folder; --json alone writes none, and none is ever lost.",
+    option(
+        "-o --out --html",
+        "Folder of the report; none with --json alone; never overwritten.",
+        metavar="DIR",
+        default="runs/COMMAND-MODEL",
     ),
-]  # fmt: skip
+]
 On = Annotated[
     str,
-    typer.Option(
+    option(
         "--on",
-        help="scenes, a folder of captioned pictures, or a file of prompts; - is standard input.",
-        autocompletion=complete.on,
+        "scenes, a folder of captioned pictures, or a file of prompts; - is standard input.",
+        complete.on,
     ),
 ]
-Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE)]
-OnSource = Annotated[
-    str, typer.Option("--on", "--train", metavar="SOURCE", help=f"Captioned pictures. {SOURCE}")
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        envvar="LIMNER_DEVICE",
-        help=DEVICE,
-        autocompletion=complete.devices,
-    ),
-]
+Source = Annotated[str, argument("SOURCE", SOURCE)]
+OnSource = Annotated[str, option("--on --train", f"Captioned pictures. {SOURCE}", metavar="SOURCE")]
+Device = Annotated[str, option("--device", DEVICE, complete.devices, variable="LIMNER_DEVICE")]
 Precision = Annotated[
     str,
-    typer.Option(
-        "--precision", envvar="LIMNER_PRECISION",
-        help="fp32, bf16 or int8 weights; the lower ones draw faster.",
-        autocompletion=complete.precisions,
-    ),
-]  # fmt: skip
-Seed = Annotated[int, typer.Option("--seed", help="Another seed makes other choices.")]
-FirstSeed = Annotated[
-    int | None,
-    typer.Option(
-        "--seed",
-        show_default="by chance",
-        help="Seed of the first picture; the next ones count up.",
+    option(
+        "--precision",
+        "Precision of the weights: fp32, bf16 or int8; lower ones draw faster.",
+        complete.precisions,
+        variable="LIMNER_PRECISION",
     ),
 ]
-BestOf = Annotated[
+Seed = Annotated[int, option("--seed", SEED)]
+FirstSeed = Annotated[
     int | None,
-    typer.Option("--best-of", help="Draw so many, keep the --count that fit best as --clip finds."),
+    option("--seed", "Seed of the first picture; the next ones count up.", default="by chance"),
+]
+BestOf = Annotated[
+    int | None, option("--best-of", "Draw so many, and keep the --count with the best CLIP score.")
 ]
 Font = Annotated[
     Path | None,
-    typer.Option(
-        "--font", show_default="$LIMNER_FONT, or where systems have it",
-        help="The path of NotoColorEmoji.ttf.",
+    option(
+        "--font", "Path of NotoColorEmoji.ttf.", default="$LIMNER_FONT, or where systems have it"
     ),
-]  # fmt: skip
+]
 Ray = Annotated[
     str,
-    typer.Option(
-        "--ray", metavar="ADDRESS", envvar="LIMNER_RAY",
-        help="Work on this Ray cluster; local starts one here; needs the extra ray.",
+    option(
+        "--ray",
+        "Ray cluster to run on; local starts one here; needs the extra ray.",
+        metavar="ADDRESS",
+        variable="LIMNER_RAY",
     ),
-]  # fmt: skip
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in the out folder.")]
-Labels = Annotated[
-    str,
-    typer.Option("--labels", help="What pictures may show, English or Chinese, as cat,dog,apple."),
 ]
-Image = Annotated[Path, typer.Argument(metavar="IMAGE", help=_FILES)]
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGES...", help=_FILES)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Resume = Annotated[
+    bool, option("--resume", "Resume from the last checkpoint in the output folder.")
+]
+Labels = Annotated[str, option("--labels", "Labels in English or Chinese, such as cat,dog,apple.")]
+Image = Annotated[Path, argument("IMAGE", _FILES)]
+Images = Annotated[list[Path], argument("IMAGES...", _FILES)]
+AsJson = Annotated[bool, option("--json", "Print the result as JSON.")]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "-q",
-        "--quiet",
-        envvar="LIMNER_QUIET",
-        help="Print the answer alone: no progress, no notes.",
+    option(
+        "-q --quiet", "Print the result alone: no progress bar, no notes.", variable="LIMNER_QUIET"
     ),
 ]
 
 Adapters = Annotated[
     list[str] | None,
-    typer.Option(
-        "--adapter", metavar="FILE[:WEIGHT]", help="Add what limner adapt made; may come again."
+    option(
+        "--adapter",
+        "An adapter (LoRA) that limner adapt made; may be repeated.",
+        metavar="FILE[:WEIGHT]",
     ),
 ]
 AllowNonfinite = Annotated[
-    bool, typer.Option("--allow-nonfinite", help="Read a model with NaN weights, for research.")
+    bool, option("--allow-nonfinite", "Load a model even if weights are NaN or infinite.")
 ]
 
-_OWN = "the model's own"
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance",
-        show_default=_OWN,
-        help="Guidance scale: how hard to insist on the prompt; 0 is off.",
-    ),
-]
+
+def _own(names: str, about: str, offers: Offers | None = None) -> Any:
+    return option(names, about, offers, default="the model's own")
+
+
+Guidance = Annotated[float | None, _own("--guidance", "Classifier-free guidance scale; 0 is off.")]
 Temperature = Annotated[
     float | None,
-    typer.Option(
-        "--temperature",
-        show_default=_OWN,
-        help="Sampling temperature: below 1 plainer, above 1 wilder.",
-    ),
+    _own("--temperature", "Sampling temperature: lower is more predictable, higher more varied."),
 ]
 TopK = Annotated[
-    int | None,
-    typer.Option("--top-k", show_default=_OWN, help="Choose among the k likeliest codes; 0: all."),
+    int | None, _own("--top-k", "Top-k sampling: keep the k most likely codes; 0 keeps all.")
 ]
 TopP = Annotated[
-    float | None,
-    typer.Option(
-        "--top-p",
-        show_default=_OWN,
-        help="Nucleus sampling: choose among codes that make up this share.",
-    ),
+    float | None, _own("--top-p", "Nucleus (top-p) sampling: the probability mass to keep.")
 ]
 MinP = Annotated[
     float | None,
-    typer.Option(
-        "--min-p", show_default=_OWN, help="Drop codes below this share of the likeliest."
-    ),
+    _own("--min-p", "Min-p sampling: drop codes below this fraction of the highest probability."),
 ]
 TypicalP = Annotated[
-    float | None,
-    typer.Option(
-        "--typical-p", show_default=_OWN,
-        help="Locally typical sampling: codes of middling surprise that reach this share.",
-    ),
-]  # fmt: skip
+    float | None, _own("--typical-p", "Locally typical sampling: the probability mass to keep.")
+]
 Speculate = Annotated[
-    int | None,
-    typer.Option(
-        "--speculate",
-        show_default=_OWN,
-        help="Speculative decoding: cells a pass, the later ones as drafts; 0 is off.",
-    ),
+    int | None, _own("--speculate", "Draft window of speculative decoding; 0 is off.")
 ]
 Schedule = Annotated[
     str | None,
-    typer.Option(
+    _own(
         "--guidance-schedule",
-        show_default=_OWN,
-        help="Guidance over the steps: constant, linear, cosine or interval.",
-        autocompletion=complete.schedules,
+        "Guidance schedule: constant, linear, cosine or interval.",
+        complete.schedules,
     ),
 ]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        "--steps", show_default=_OWN, help="Denoising steps, of a model that draws from noise."
-    ),
-]
+Steps = Annotated[int | None, _own("--steps", "Denoising steps of a diffusion model.")]
 Verbatim = Annotated[
-    bool,
-    typer.Option("--verbatim", help="Draw prompts as typed, words the model never saw included."),
+    bool, option("--verbatim", "Draw prompts as typed, words the model never saw included.")
 ]
 Sampler = Annotated[
     str | None,
-    typer.Option(
-        "--sampler",
-        show_default=_OWN,
-        help="Diffusion sampler: ddpm, ddim, euler or dpm_solver.",
-        autocompletion=complete.samplers,
-    ),
+    _own("--sampler", "Diffusion sampler: ddpm, ddim, euler or dpm_solver.", complete.samplers),
 ]
 
 
@@ -294,7 +250,7 @@ class Loading:
         registry.check(model)
         if clip is not None:
             registry.check(clip, draws=False)
-        for each in self.adapter or ():
+        for each in self.adapter or ():  # files that are there, and weights in range
             Choice.parse(each)
         check_device(self.device)
         check_precision(self.precision)
@@ -325,7 +281,7 @@ class Sampled:
     def sampling(self) -> Sampling:
         """The same as the library takes it; UsageError for a value out of range."""
         values = dataclasses.asdict(self)
-        del values["guidance"], values["verbatim"]
+        del values["guidance"], values["verbatim"]  # these are the request's own
         return Sampling(**values)
 
     def request(self) -> Request:
@@ -343,35 +299,31 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     They stand before `as_json`, where the options begin that every command has.
     """
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters
-    groups = {name: hints[name] for name in parameters if hints[name] in GROUPS}
-    own = [
-        (name, hints[name], each.default) for name, each in parameters.items() if name not in groups
-    ]
-    common = [name for name, _, _ in own].index("as_json")
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    groups = {each.name: each.annotation for each in parameters if each.annotation in GROUPS}
+    own = [each for each in parameters if each.name not in groups]
+    common = [each.name for each in own].index("as_json")
     shared = [each for group in groups.values() for each in _options_of(group)]
-    told = [*own[:common], *shared, *own[common:]]
+    # 1. To typer, which reads the signature, the command has every option by itself.
+    listed = [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # so that defaults need no order
+        for each in (*own[:common], *shared, *own[common:])
+    ]
 
+    # 2. Called by typer, it puts the options of each group together again.
     @functools.wraps(command)
     def called(**values: Any) -> None:
         for name, group in groups.items():
-            values[name] = group(**{each: values.pop(each) for each, _, _ in _options_of(group)})
+            values[name] = group(
+                **{each.name: values.pop(each.name) for each in _options_of(group)}
+            )
         command(**values)
 
-    called.__annotations__ = {name: hint for name, hint, _ in told}
-    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint
-            )
-            for name, hint, default in told
-        ]
-    )
+    called.__annotations__ = {each.name: each.annotation for each in listed}
+    called.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
     return called
 
 
-def _options_of(group: type[Any]) -> list[tuple[str, Any, Any]]:
+def _options_of(group: type[Any]) -> list[inspect.Parameter]:
     """Return name, annotation and default of each option of a group."""
-    hints = get_type_hints(group, include_extras=True)
-    return [(each.name, hints[each.name], each.default) for each in dataclasses.fields(group)]
+    return list(inspect.signature(group, eval_str=True).parameters.values())

@@ -142,7 +142,7 @@ def report(drawn: Drawn, again: str, manner: Manner, more: Mapping[str, Any] | N
     `more` are keys of the JSON besides those of the drawing.
     """
     clock().pictures += len(drawn.pictures)
-    clock().tells = manner.json
+    clock().timed = manner.json
     if manner.json:
         typer.echo(json.dumps(drawn.to_json() | dict(more or {}), ensure_ascii=False))
         return

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
-
-from limner.cli.shared.examples import EXAMPLES
 
 ARGUMENTS, MAIN, MODEL, OUTPUT, SAMPLING = (
     "Arguments", "Options", "Model and device", "Output", "Sampling",
@@ -59,7 +59,7 @@ COMMANDS = {  # of `limner` itself: the panels of its commands
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
-OTHER_COMMANDS = "Look around"
+OTHER_COMMANDS = "Inspect"
 SPELT = {"audit memorization": "audit memorisation"}  # another spelling of a command
 
 
@@ -100,6 +100,7 @@ class Page:
 def page_of(command: Any, path: str, context: Any = None) -> Page:
     """Return the help of a command of typer's; with its context, --help is among the options."""
     parameters = command.params if context is None else command.get_params(context)
+    # Arguments, a group's commands, then options by panels; a panel without rows is left out.
     shown = [each for each in parameters if not getattr(each, "hidden", False)]
     arguments = tuple(_row(each) for each in shown if each.param_type_name == "argument")
     options = [each for each in shown if each.param_type_name == "option"]
@@ -121,18 +122,6 @@ def pages(command: Any, path: str = "") -> Iterator[Page]:
         yield from pages(each, f"{path} {name}".strip())
 
 
-def texts_of(page: Page) -> Iterator[str]:
-    """Yield every text of a page that is said in the person's language."""
-    yield from page.about
-    yield from (about for _, about in page.examples)
-    for panel in page.panels:
-        yield panel.title
-        for row in panel.rows:
-            yield row.about
-            if row.default and " " in row.default:
-                yield row.default
-
-
 def _visible(command: Any) -> list[tuple[str, Any]]:
     found = getattr(command, "commands", {})
     return [(name, each) for name, each in found.items() if not each.hidden]
@@ -152,8 +141,10 @@ def _options(options: list[Any], title: str) -> Iterator[Panel]:
     """Yield the panels of a command's options, those in the order of OPTIONS first."""
     place = {name: panel for panel, names in OPTIONS.items() for name in names}
     rank = {name: at for at, name in enumerate(place)}
+    # What OPTIONS does not know stands in the middle, among the command's own.
     options = sorted(options, key=lambda each: rank.get(_long(each), len(rank) // 2))
     of = {_long(each): place.get(_long(each), MAIN) for each in options}
+    # A group has no output: its --help would be alone in that panel.
     if [name for name, panel in of.items() if panel == OUTPUT] == [HELP]:  # of a group
         of[HELP] = MAIN
     for panel in OPTIONS:
@@ -188,10 +179,10 @@ def value_of(option: Any) -> str:
 
 
 def _default(parameter: Any) -> str:
-    told, value = getattr(parameter, "show_default", True), parameter.default
-    if isinstance(told, str):
-        return told
-    if not told or callable(value):
+    stated, value = getattr(parameter, "show_default", True), parameter.default
+    if isinstance(stated, str):
+        return stated
+    if not stated or callable(value):  # found out when it is needed
         return ""
     if isinstance(value, bool):
         given = parameter.opts if value else parameter.secondary_opts
@@ -221,8 +212,19 @@ def _examples(command: Any, path: str) -> tuple[tuple[str, str], ...]:
     """Return a command's examples; a group's are the first ones of its first two commands."""
     found = _visible(command)
     if not found:
-        return EXAMPLES.get(SPELT.get(path, path), ())
+        return examples().get(SPELT.get(path, path), ())
     firsts = [_examples(each, f"{path} {name}".strip()) for name, each in found]
-    if len(firsts) == 1:
+    if len(firsts) == 1:  # as of limner clip
         return firsts[0]
     return tuple(each[0] for each in firsts[:2] if each)
+
+
+@cache
+def examples() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Return two examples of every command: a line, which runs as it is, and what it does."""
+    table = Path(__file__).with_name("examples.tsv").read_text(encoding="utf-8")
+    found: dict[str, tuple[tuple[str, str], ...]] = {}
+    for row in table.splitlines()[1:]:
+        command, line, about = row.split("\t")
+        found[command] = (*found.get(command, ()), (line, about))
+    return found

@@ -1,7 +1,7 @@
 """How a command shows that it works: the first sign of life, how far it is, and what it took.
 
 All of it is on stderr. A terminal has a bar; what is no terminal, or one without a cursor to move
-(TERM=dumb), has a plain line every 20 seconds, so that a log tells that the command still lives.
+(TERM=dumb), has a plain line every 20 seconds, so that a log shows that the command still lives.
 """
 
 from __future__ import annotations
@@ -13,17 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
-
-import typer
+from typing import Any
 
 from limner.cli.shared.messages import localised, say
 from limner.errors import shorten
 from limner.types import Step
-
-Quiet = Annotated[
-    bool, typer.Option("-q", "--quiet", help="Print the answer alone: no progress, no notes.")
-]
 
 SILENCE = 20.0  # seconds between two plain lines
 _LABEL = 40  # characters of a stage that are shown
@@ -34,26 +28,27 @@ _BARS_OF_THE_HUB = "HF_HUB_DISABLE_PROGRESS_BARS"
 class Clock:
     """When the command began, how many seconds of it were loading, and whether it is quiet.
 
-    `tells` is whether it says at its end what it took, `pictures` how many it has drawn. `told` is
-    when the last sign of life was given; all moments are of `time.perf_counter`. `left` is the exit
-    code of the signal that ends the command, None while none came.
+    `timed` is whether it says at its end what it took, `pictures` how many it has drawn, and
+    `last_line` when the last sign of life was given; all moments are of `time.perf_counter`. `left`
+    is the exit code of the signal that ends the command, None while none came.
     """
 
     began: float = field(default_factory=time.perf_counter)
     loading: float = 0.0
     loads: bool = False
-    tells: bool = False
+    timed: bool = False
     pictures: int = 0
     quiet: bool = False
-    told: float = 0.0
+    last_line: float = 0.0
     left: int | None = None
 
     def __post_init__(self) -> None:
-        self.told = self.told or time.perf_counter()
+        self.last_line = self.last_line or time.perf_counter()
 
     def took(self) -> str:
         """Return in words what was done, and how long it took up to now."""
-        done = counted(self.pictures) if self.pictures else "done"
+        named = {0: "done", 1: "1 picture"}
+        done = named.get(self.pictures, f"{self.pictures} pictures")
         seconds = time.perf_counter() - self.began
         return f"{done} in {seconds:.1f} s (loading {self.loading:.1f} s)"
 
@@ -84,7 +79,7 @@ def process_age() -> float:
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, AttributeError):
         return 0.0
-    return age if 0 <= age < 3600 else 0.0
+    return age if 0 <= age < 3600 else 0.0  # the clock was set anew
 
 
 def is_live() -> bool:
@@ -109,16 +104,16 @@ def note(text: str) -> None:
 
 
 @contextmanager
-def loading(what: str, *, tells: bool = True) -> Iterator[None]:
+def loading(what: str, *, timed: bool = True) -> Iterator[None]:
     """Say on a terminal that `what` is being loaded, at once, and count how long that takes.
 
     What imports torch belongs inside. Everything before the first loading counts as loading too.
-    The command says at its end what it took, unless nothing that it loads `tells`.
+    The command says at its end what it took, unless nothing that it loads is `timed`.
     """
     current, now = clock(), time.perf_counter()
-    began = now if current.loads else current.began
-    current.loads, current.tells = True, current.tells or tells
-    name = shorten(what, _LABEL)
+    began = now if current.loads else current.began  # the first has the imports before it
+    current.loads, current.timed = True, current.timed or timed
+    name = shorten(what, _LABEL)  # on one line of a narrow terminal
     text = f"loading {name}…"
     live = not current.quiet and is_live()
     if live:
@@ -126,6 +121,7 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     elif not current.quiet and _is_terminal():
         say(text)
     try:
+        # A signal that comes while modules are imported is raised after it: they may swallow it.
         with _plain_downloads(shown=live):
             yield
     except Exception:
@@ -134,10 +130,8 @@ def loading(what: str, *, tells: bool = True) -> Iterator[None]:
     finally:
         current.loading += time.perf_counter() - began
         if live:
-            _write("\r\x1b[K")
-    if (
-        current.left is not None
-    ):  # modules that were being imported made another error of it, or none
+            _write("\r\x1b[K")  # the line is taken away again
+    if current.left is not None:  # modules that were being imported made another error of it
         raise SystemExit(current.left)
 
 
@@ -163,111 +157,71 @@ def _plain_downloads(*, shown: bool) -> Iterator[None]:
 
 def tell_time() -> None:
     """Say what the whole command took, where it has not said so and may speak."""
-    if clock().tells and not clock().quiet:
+    if clock().timed and not clock().quiet:
         say(clock().took())
 
 
-def counted(pictures: int) -> str:
-    """Return a number of pictures in words."""
-    return "1 picture" if pictures == 1 else f"{pictures} pictures"
+class Show:
+    """Shows how far each stage of a command is: with bars of rich, or in plain lines.
 
+    A plain line comes when 20 seconds have passed without one. To the quiet nothing is shown.
+    """
 
-class Show(Protocol):
-    """Shows how far a stage of the command is; `tell` says a line besides."""
+    def __init__(self, bars: Any = None) -> None:
+        self.bars = bars
+        self.stages: dict[str, tuple[float, int, Any]] = {}  # when it began, at how many; its bar
 
     def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
         """Show that `done` of `total` are done, which may be unknown, and something `about` it."""
-
-    def tell(self, text: str) -> None:
-        """Say an English message, in the language of the locale, without spoiling the bar."""
-
-
-class Silence:
-    """Shows and says nothing."""
-
-    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
-        """Show nothing."""
-
-    def tell(self, text: str) -> None:
-        """Say nothing."""
-
-
-class Lines:
-    """A plain line when 20 seconds have passed without one."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, tuple[float, int]] = {}  # when each began, and at how many
-
-    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
-        """Say a line where it is time for one."""
-        now, current = time.perf_counter(), clock()
-        began, first = self.stages.setdefault(stage, (now, done))
-        if now - current.told < SILENCE:
+        now, current, label = time.perf_counter(), clock(), shorten(stage, _LABEL)
+        if current.quiet:
             return
-        current.told = now
-        said = shorten(stage, _LABEL)
-        so_far = spell(now - current.began)
-        if total is None:
-            say(f"{said}: {done} done, {so_far} so far")
-            return
-        rest = [about] if about else []
-        if done > first:
-            rest.append(f"{spell((now - began) / (done - first) * (total - done))} left")
-        tail = "".join(f", {each}" for each in rest)
-        say(f"{said}: {done} of {total}, {so_far} so far{tail}")
+        if stage not in self.stages:
+            bar = self.bars and self.bars.add_task(label, total=total, completed=done, about=about)
+            self.stages[stage] = now, done, bar
+        began, first, bar = self.stages[stage]
+        if self.bars:
+            self.bars.update(bar, completed=done, total=total, about=about)
+        elif now - current.last_line >= SILENCE:  # a log should not grow by every step
+            current.last_line = now
+            so_far = spell(now - current.began)
+            if total is None:
+                say(f"{label}: {done} done, {so_far} so far")
+                return
+            tail = f", {about}" if about else ""
+            if done > first:  # else there is no speed yet
+                tail += f", {spell((now - began) / (done - first) * (total - done))} left"
+            say(f"{label}: {done} of {total}, {so_far} so far{tail}")
 
     def tell(self, text: str) -> None:
-        """Say a line."""
-        clock().told = time.perf_counter()
-        say(text)
-
-
-class Bars:
-    """A bar of rich for each stage."""
-
-    def __init__(self, progress: Any) -> None:
-        self.progress = progress
-        self.tasks: dict[str, Any] = {}
-
-    def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
-        """Move the bar of a stage."""
-        if stage not in self.tasks:
-            self.tasks[stage] = self.progress.add_task(
-                shorten(stage, _LABEL), total=total, completed=done, about=about
-            )
-        self.progress.update(self.tasks[stage], completed=done, total=total, about=about)
-
-    def tell(self, text: str) -> None:
-        """Say a line above the bars."""
-        self.progress.console.print(localised(text), markup=False, highlight=False)
+        """Say an English message, in the language of the locale, without spoiling the bars."""
+        if self.bars and not clock().quiet:
+            self.bars.console.print(localised(text), markup=False, highlight=False)
+        elif not clock().quiet:
+            clock().last_line = time.perf_counter()
+            say(text)
 
 
 @contextmanager
 def showing() -> Iterator[Show]:
-    """Give what shows how far each stage is: bars, plain lines, or to the quiet nothing."""
+    """Give what shows how far each stage is."""
     if clock().quiet or not is_live():
-        yield Silence() if clock().quiet else Lines()
+        yield Show()
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[about]}", markup=False),
+        bars.TextColumn("{task.description}", markup=False),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[about]}", markup=False),
     )
     console = Console(stderr=True)
     # Answers stay on stdout: with a bar, rich would send them to the console's stderr.
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
-        yield Bars(progress)
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+        yield Show(shown)
 
 
 def with_progress(steps: Iterator[Step], label: str) -> Iterator[Step]:

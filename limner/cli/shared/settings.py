@@ -1,7 +1,7 @@
 """What a person sets once for a machine or session: variables of the environment, and one file.
 
 An option comes first, then the variable, then the user's file, then what is built in. The tables
-here are all there is to set, and docs/environment.md tells them.
+here are all there is to set, and docs/environment.md lists them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SETTINGS = (
     Setting("precision", "fp32", "of the weights in drawing: --precision"),
     Setting("out", "the current folder", "where draw and vary put pictures: --out"),
     Setting("preview", "true", "whether a terminal shows pictures: --no-preview", bool),
-    Setting("metadata", "true", "whether a PNG tells how it was made: --no-metadata", bool),
+    Setting("metadata", "true", "whether a PNG records how it was made: --no-metadata", bool),
     Setting("quiet", "false", "no progress and no notes: --quiet", bool),
     Setting("ray", "none", "the Ray cluster that draw and data encode work on: --ray"),
     Setting("lang", "that of the locale", "the language of messages", choices=("en", "zh")),
@@ -115,13 +115,13 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             data = file.read(_SIZE_LIMIT)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):  # nobody must have one
         return {}
     except OSError as error:
         raise ConfigError(
             f"cannot read your settings {shown}: {error.strerror}; mend the file or move it away"
         ) from None
-    import tomllib
+    import tomllib  # only where there is a file
 
     try:
         found = tomllib.loads(data.decode())
@@ -169,43 +169,44 @@ def handed_on() -> Iterator[frozenset[str]]:
         for each in SETTINGS
         if each.python and each.key in found and not os.environ.get(each.variable)
     }
-    os.environ.update(given)
+    os.environ.update(given)  # the library reads variables alone
     try:
         yield frozenset(given)
     finally:
         for name in given:
-            os.environ.pop(name, None)
+            os.environ.pop(name, None)  # a process may run several commands, as tests do
 
 
 def language(environment: Mapping[str, str]) -> str:
     """Return the language that a person set for messages: "en", "zh", or "" for the locale's.
 
-    A file that cannot be read says nothing here: that is told where it is used, in some language.
+    A file that cannot be read says nothing here: that is reported where it is used.
     """
-    told = environment.get("LIMNER_LANG", "")
-    if not told:
+    stated = environment.get("LIMNER_LANG", "")
+    if not stated:
         try:
-            told = read_file(config_path(environment)).get("lang", "")
+            stated = read_file(config_path(environment)).get("lang", "")
         except (ConfigError, RuntimeError):
-            return ""
-    return told if told in ("en", "zh") else ""
+            return ""  # reported where the file is read for its values
+    return stated if stated in ("en", "zh") else ""
 
 
 def effects(environment: Mapping[str, str], handed: Iterable[str] = ()) -> list[Effect]:
     """Return every setting as it holds, `handed` being the variables that the file gave."""
     path = config_path(environment)
     found = read_file(path)
-    told = []
+    stated = []
     for each in SETTINGS:
+        # A variable wins, unless it is the file's own that was handed on.
         if environment.get(each.variable) and each.variable not in handed:
-            told.append(Effect(each, environment[each.variable], each.variable))
+            stated.append(Effect(each, environment[each.variable], each.variable))
         elif each.key in found:
             value = found[each.key]
             shown = str(value).lower() if isinstance(value, bool) else value
-            told.append(Effect(each, shown, str(path)))
+            stated.append(Effect(each, shown, str(path)))
         else:
-            told.append(Effect(each, each.built_in, "built in"))
-    return told
+            stated.append(Effect(each, each.built_in, "built in"))
+    return stated
 
 
 def is_set(key: str) -> bool:

@@ -14,7 +14,7 @@ from limner.cli.shared.calling import called_as
 from tests.tiny_model import save_tiny_model
 from tests.waiting import PATIENCE
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
 from tests.tiny_unclip import save_tiny_unclip
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RUNNER = CliRunner()
 
 

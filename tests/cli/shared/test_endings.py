@@ -11,7 +11,7 @@ import pytest
 from limner.cli.shared.endings import sentence_of
 from limner.errors import ResourceError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Sends a signal to itself where a module is first imported, however long that takes to come.
 STRUCK = """
 import os, sys

@@ -12,10 +12,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from limner.cli import app
-from limner.cli.shared.examples import EXAMPLES
 from limner.cli.shared.help import WORDS, in_chinese
 from limner.cli.shared.messages import catalogue
-from limner.cli.shared.pages import pages, texts_of
+from limner.cli.shared.pages import Page, examples, pages
 
 CATALOGUE = Path(sys.modules["limner.cli.shared"].__path__[0]) / "messages_zh.po"
 RUNNER = CliRunner()
@@ -45,10 +44,22 @@ def bare(text: str) -> str:
     return re.sub(r"[\s│╭╮╰╯─]", "", text)
 
 
+def texts_of(page: Page) -> Iterator[str]:
+    """Yield every text of a page that is said in the person's language."""
+    yield from page.about
+    yield from (about for _, about in page.examples)
+    for panel in page.panels:
+        yield panel.title
+        for row in panel.rows:
+            yield row.about
+            if row.default and " " in row.default:
+                yield row.default
+
+
 def texts() -> Iterator[str]:
     for page in PAGES.values():
         yield from texts_of(page)
-    yield from (about for examples in EXAMPLES.values() for _, about in examples)
+    yield from (about for found in examples().values() for _, about in found)
     yield from ("Show this message and exit.", *WORDS)
 
 
@@ -79,10 +90,14 @@ def test_chinese_is_complete_and_nothing_of_it_is_stale() -> None:
 
 
 def test_help_says_guidance_scale_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Guidance scale" in help_of("draw")
+    assert "Classifier-free guidance scale" in help_of("draw")
     monkeypatch.setenv("LIMNER_LANG", "zh")
     shown = help_of("draw")
-    assert "引导强度" in shown and "[默认：模型自带的值]" in shown and "Guidance scale" not in shown
+    assert (
+        "无分类器引导" in shown
+        and "[默认：模型自带的值]" in shown
+        and "guidance scale" not in shown
+    )
 
 
 @pytest.mark.skipif(shutil.which("msgfmt") is None, reason="gettext is not installed")
@@ -118,7 +133,7 @@ def test_what_is_set_is_told_in_place_of_what_is_built_in(
 def test_help_imports_neither_torch_nor_reads_the_catalogue_for_english() -> None:
     code = (
         "import sys, builtins, limner.cli as cli\n"
-        "from limner.cli import messages\n"
+        "from limner.cli.shared import messages\n"
         "messages.read_catalogue = None\n"
         "for words in (['--help'], ['draw', '--help'], ['data', 'clean', '--help']):\n"
         "    try:\n        cli.main(words)\n"
@@ -126,7 +141,7 @@ def test_help_imports_neither_torch_nor_reads_the_catalogue_for_english() -> Non
         "heavy = {'torch', 'numpy', 'PIL', 'limner.registry', 'limner.cli.shared.man'}\n"
         "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
     )
-    environment = {"LANG": "C.UTF-8", "PYTHONPATH": str(CATALOGUE.parents[2])}
+    environment = {"LANG": "C.UTF-8", "PYTHONPATH": str(CATALOGUE.parents[3])}
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )

@@ -1,6 +1,7 @@
 """limner.1 and docs/commands.md: they hold all that help says, and nothing is ill formed."""
 
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,11 +13,11 @@ from typer.testing import CliRunner
 
 from limner.cli import app
 from limner.cli.shared.exits import EXITS
-from limner.cli.shared.man import FILES, man_page, markdown
+from limner.cli.shared.man import FILES, man_page
 from limner.cli.shared.pages import pages
 from limner.cli.shared.settings import OTHERS, SETTINGS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMAND = get_command(app)
 PAGE = man_page(COMMAND)
 
@@ -107,4 +108,5 @@ def test_groff_finds_nothing_to_warn_of(width: str) -> None:
 
 def test_the_page_of_the_documentation_is_up_to_date() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    markdown = runpy.run_path(str(ROOT / "scripts" / "commands-page"))["markdown"]
     assert page == markdown(COMMAND), "run scripts/commands-page"

@@ -14,16 +14,15 @@ from typer.main import get_command
 
 from limner import draw
 from limner.cli import app, main
-from limner.cli.shared.examples import EXAMPLES
 from limner.cli.shared.judges import report_folder
 from limner.cli.shared.options import Sampled
-from limner.cli.shared.pages import MAIN, OPTIONS, OUTPUT, Page, Row, page_of, pages
+from limner.cli.shared.pages import MAIN, OPTIONS, OUTPUT, Page, Row, examples, page_of, pages
 from limner.evaluate.audits.bias import COLUMNS
 from limner.types import Request, Sampling
 from tests.data.source_files import write_pictures
 from tests.tiny_model import save_tiny_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMAND = get_command(app)
 PAGES = {page.path: page for page in pages(COMMAND)}
 GROUPS = {"", "models", "data", "data make", "clip", "audit"}
@@ -145,6 +144,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+EXAMPLES = examples()
 LINES = [(path, line) for path in EXAMPLES if path in PAGES for line, _ in EXAMPLES[path]]
 
 

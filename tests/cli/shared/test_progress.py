@@ -24,7 +24,7 @@ from tests.data.source_files import write_image_folder
 from tests.json_answers import CONFIG
 from tests.tiny_model import save_tiny_model
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Says when torch is first imported, and imports it no further: only what comes before is looked at.
 WATCHED = """
 import os, sys

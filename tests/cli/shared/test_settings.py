@@ -2,12 +2,13 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from limner.cli import main
-from limner.cli.shared.messages import speaks_chinese
+from limner.cli.shared.messages import shows_chinese
 from limner.cli.shared.settings import config_path, effects, handed_on, is_set, language, read_file
 from limner.errors import ConfigError
 from limner.images import read_png_texts
@@ -188,7 +189,7 @@ def test_the_language_is_set_or_the_locales(
     monkeypatch.setenv("LANG", locale)
     monkeypatch.setenv("LIMNER_LANG", variable)
     write(home, f'lang = "{file}"\n' if file else "")
-    assert speaks_chinese() is chinese
+    assert shows_chinese(sys.stderr) is chinese
 
 
 def test_doctor_tells_what_holds_and_from_where(
