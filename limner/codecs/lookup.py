@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError
-from limner.nn.fast import packed_products
 from limner.nn.nearest import search, searches
+from limner.nn.torch_engine import packed_products
 
 BLOCK = 2**23  # scores, or differences, that are held at a time
 GROUP = 32  # codes whose best score stands for all of them at first sight

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.stack import CONVERTED, StackShape, Weights, head_precision
+from limner.nn.engine import CONVERTED, DecoderShape, Weights, head_precision
 from limner.types import PRECISIONS
 
 SOURCES = Path(__file__).parent / "kernels"
@@ -150,7 +150,7 @@ def _declare(library: Any) -> Any:
     return library
 
 
-class NativeStack:
+class NativeEngine:
     """A decoder in the kernel's own memory."""
 
     native = True
@@ -158,7 +158,7 @@ class NativeStack:
     def __init__(
         self,
         library: Any,
-        shape: StackShape,
+        shape: DecoderShape,
         layers: Iterable[Weights],
         heads: Iterable[Weights],
         precision: str,
@@ -210,20 +210,20 @@ class NativeStack:
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
-    ) -> "NativeRun":
-        """Start drawing, as Stack.begin says."""
-        run = NativeRun(self, first, length, rotary)
+    ) -> "NativeSession":
+        """Start drawing, as DecoderEngine.begin says."""
+        run = NativeSession(self, first, length, rotary)
         if memory is not None:
             run.remember(memory, memory_lengths)
         return run
 
 
-class NativeRun:
+class NativeSession:
     """One drawing in progress: its cache, and buffers at fixed addresses."""
 
     def __init__(
         self,
-        stack: NativeStack,
+        stack: NativeEngine,
         first: Sequence[int],
         length: int,
         rotary: tuple[Tensor, Tensor] | None,
@@ -266,7 +266,7 @@ class NativeRun:
     def extend(
         self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
     ) -> Tensor:
-        """Map x (B, L, D) to features, as Run.extend says."""
+        """Map x (B, L, D) to features, as Session.extend says."""
         count = x.shape[1]
         chosen = np.arange(self.rows, dtype=np.int32)[rows]
         row = chosen.repeat(count)
@@ -285,7 +285,7 @@ class NativeRun:
         return out.view(x.shape)
 
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
-        """Map features (B, D) to logits (B, V), as Run.logits says."""
+        """Map features (B, D) to logits (B, V), as Session.logits says."""
         stack, rows = self.stack, len(features)
         features = features.float().contiguous()
         known = None if known is None else known.float().contiguous()

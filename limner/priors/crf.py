@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from limner.errors import ConfigError
 from limner.nn.transformer import FeedForward, RMSNorm, TransformerConfig
-from limner.priors.base import PriorBase, PriorConfig, check_at_least_one, check_heads, uniforms
+from limner.priors.base import PriorBase, PriorConfig, check_at_least_one, check_heads
 from limner.priors.codes import CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
 from limner.text.encoders import text_encoder_of
@@ -71,7 +71,7 @@ class CRFConfig(PriorConfig):
 class CRF(PriorBase):
     """Text to unary potentials, and a field with pairwise ones over the grid of codes."""
 
-    nats_of: ClassVar[str] = "the product of mean field's marginals, not the field"
+    nll_kind: ClassVar[str] = "the product of mean field's marginals, not the field"
 
     def __init__(self, config: CRFConfig) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class CRF(PriorBase):
         """How often `stream` yields: once a sweep."""
         return int(self.config.sweeps)
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return which codes (B, S, G) are known: of each picture none, or all but one block."""
         blocks = self.field.blocks()
         hidden = torch.randint(len(blocks), (len(codes),), generator=generator).to(codes.device)
@@ -150,8 +150,8 @@ class CRF(PriorBase):
         config, count = self.config, len(text)
         text, known = self.fill(text), self.known(given, keep)
         shape = (config.sweeps + 1, self.length, config.groups)
-        noise = [uniforms(seed, config.sweeps + 1, self.length * config.groups) for seed in seeds]
-        noise_at = self.fill(torch.stack(noise).to(text.device)).view(len(text), *shape).unbind(1)
+        noise = self.noise(seeds, config.sweeps + 1, self.length * config.groups, text.device)
+        noise_at = noise.view(len(text), *shape).unbind(1)
         told = self.unary(text)
         untold = self.unary(torch.zeros_like(text)) if sampling.guidance else told
         held = None
@@ -176,7 +176,7 @@ class CRF(PriorBase):
                     kept_here, old = held[1][:, cells, group], codes[:, cells, group]
                     chosen = torch.where(kept_here, old, chosen)
                 codes[:, cells, group] = chosen
-            yield self.shown(codes, count)
+            yield self.unpad(codes, count)
 
 
 class Field(nn.Module):

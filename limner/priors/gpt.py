@@ -9,6 +9,7 @@ where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,14 +27,14 @@ from limner.priors.base import (
     map_slices,
     prefix_mask,
     text_coordinates,
-    uniforms,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.priors.decoding import Decoder, Prepared
+from limner.priors.graphed import begin_drawing
+from limner.priors.packed import PackedDecoder
 from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
-from limner.types import LogitsProcessor
+from limner.types import PRECISIONS, LogitsProcessor
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class GPT(PriorBase):
     """
 
     image_coordinates: Tensor
-    speculates = True
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
+    speculates: ClassVar[bool] = True
     takes_processors: ClassVar[bool] = True
 
     def __init__(self, config: GPTConfig) -> None:
@@ -77,14 +79,23 @@ class GPT(PriorBase):
         self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
         coordinates = cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
-        self.prepared = Prepared()
+        self.packed = PackedDecoder()
+
+    @property
+    def precision(self) -> str:
+        """Precision of the products in drawing."""
+        return self.packed.precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self.packed.precision = precision
 
     @property
     def any_order(self) -> bool:
         """Whether it can learn any order of cells: those of one map, not of several."""
         return len(self.maps) == 1
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return an order (B, S), random for that share of pictures; None where none is."""
         if not random:
             return None
@@ -144,28 +155,12 @@ class GPT(PriorBase):
         if sampling.speculate and given is None and not processors:
             yield from speculate(self, text, sampling, seeds, sampling.speculate)
             return
-        count, groups = len(text), self.config.groups
-        text, known = self.fill(text), self.known(given, keep)
-        noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
-        noise = self.fill(noise.to(text.device))
-        decoder = Decoder(self, text, sampling, count, processors)
-        rows = slice(decoder.pictures)
-        codes = text.new_zeros(decoder.pictures, 0, groups)
-        try:
+        count, text = len(text), self.fill(text)
+        noise = self.noise(seeds, self.length, self.config.groups, text.device)
+        known = self.known(given, keep)
+        with closing(begin_drawing(self, text, sampling, count, processors)) as decoder:
             for cell in range(self.length):
-                chosen = decoder.step(codes, noise[rows, cell])
-                if known is not None:
-                    given_codes, kept = known
-                    chosen = torch.where(kept[rows, cell], given_codes[rows, cell], chosen)
-                codes = torch.cat([codes, chosen[:, None]], dim=1)
-                yield self.shown(codes, count)
-        finally:
-            decoder.close()
-
-    def embed_cell(self, inputs: Tensor, codes: Tensor, cell: int) -> Tensor:
-        """Return the vector (B, D) of a drawn cell, place and all; `inputs` is its code table."""
-        rows = self.head.rows(self.map_of(cell))
-        return embed_cells(inputs[rows], codes) + self.placed[cell]
+                yield self.unpad(decoder.step(noise[:, cell], known), count)
 
     def map_of(self, cell: int) -> int:
         """Return which map a cell belongs to."""

@@ -26,7 +26,6 @@ from limner.priors.base import (
     map_slices,
     prefix_mask,
     text_coordinates,
-    uniforms,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide, process
@@ -63,7 +62,7 @@ class NextScale(PriorBase):
     knowing its neighbours: over one map alone, or with few, pictures fall apart.
     """
 
-    nats_of: ClassVar[str] = "each map's codes after those of the maps before it"
+    nll_kind: ClassVar[str] = "each map's codes after those of the maps before it"
     takes_processors: ClassVar[bool] = True
 
     coordinates: Tensor
@@ -96,7 +95,7 @@ class NextScale(PriorBase):
         """How often `stream` yields: once a map."""
         return len(self.maps)
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return codes of which the share `flip` is replaced by random ones; None for no share."""
         if not self.config.flip:
             return None
@@ -138,8 +137,7 @@ class NextScale(PriorBase):
         """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
         count, groups = len(text), self.config.groups
         text, known = self.fill(text), self.known(given, keep)
-        noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
-        noise = self.fill(noise.to(text.device))
+        noise = self.noise(seeds, self.length, groups, text.device)
         drawing = _Drawing(self, text, sampling, processors)
         codes = text.new_zeros(len(text), 0, groups)
         for which, cells in enumerate(self.slices):
@@ -149,7 +147,7 @@ class NextScale(PriorBase):
                 chosen = torch.where(kept[:, cells], given_codes[:, cells], chosen)
             drawing.take(which, chosen)
             codes = torch.cat([codes, chosen], dim=1)
-            yield self.shown(codes, count)
+            yield self.unpad(codes, count)
 
     def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""

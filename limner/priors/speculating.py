@@ -11,17 +11,13 @@ Shapes: W cells of the window, G codes a cell, V values of a code, D width.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from limner.priors.codes import embed_cells
-from limner.priors.decoding import Decoder
+from limner.priors.decoding import CellDecoder
+from limner.priors.packed import CellPrior
 from limner.sampling.tokens import TokenSampling, draw, guidance_at, probabilities
-
-if TYPE_CHECKING:
-    from limner.priors.gpt import GPT
 
 
 @dataclass
@@ -40,10 +36,10 @@ class _Picture:
 
 
 def speculate(
-    prior: "GPT", text: Tensor, sampling: TokenSampling, seeds: Sequence[int], window: int
+    prior: CellPrior, text: Tensor, sampling: TokenSampling, seeds: Sequence[int], window: int
 ) -> Iterator[Tensor]:
     """Draw as GPT.stream does with nothing given, up to `window` cells of a picture in a pass."""
-    decoder = Decoder(prior, prior.fill(text), sampling, len(text))
+    decoder = CellDecoder(prior, prior.fill(text), sampling, len(text))
     groups, values = prior.config.groups, prior.config.vocabulary
     pictures = [
         _Picture(
@@ -63,20 +59,19 @@ def speculate(
         ready = min(len(picture.codes) for picture in pictures)
         for cell in range(shown, ready):
             codes = torch.stack([picture.codes[: cell + 1] for picture in pictures])
-            yield prior.shown(codes, len(text))
+            yield prior.unpad(codes, len(text))
         shown = max(shown, ready)
 
 
 class _Pass:
     """One pass of the decoder for one picture."""
 
-    def __init__(self, decoder: Decoder, picture: _Picture, window: int) -> None:
+    def __init__(self, decoder: CellDecoder, picture: _Picture, window: int) -> None:
         self.decoder, self.picture, self.prior = decoder, picture, decoder.prior
         self.first = len(picture.codes)
-        which = self.prior.map_of(self.first)
-        self.left = self.prior.slices[which].stop - self.first  # a window has heads of one map
+        self.which = self.prior.map_of(self.first)
+        self.left = self.prior.slices[self.which].stop - self.first  # a window has heads of one map
         self.window = min(window, self.left)
-        self.heads = which * self.prior.config.groups
         self.drafts = picture.drafts[: self.window - 1]
 
     def run(self) -> None:
@@ -97,46 +92,37 @@ class _Pass:
 
     def _features(self) -> Tensor:
         """Return features (1 or 2, W, D) of the next cell and of those after each draft."""
-        decoder, prior, first = self.decoder, self.prior, self.first
+        decoder, first = self.decoder, self.first
         before = torch.cat([self.picture.codes[-1:], self.drafts])
-        inputs = []
-        for index in range(len(self.drafts) + 1):
-            cell = first + index
-            last = prior.begin[None]
-            if cell:
-                code = before[index - (first == 0)][None]
-                last = prior.embed_cell(decoder.inputs, code, cell - 1)
-            inputs.append(last + prior.target[cell])
+        if not first:  # no cell stands before the first, whose input looks at none
+            before = torch.cat([before.new_zeros(1, before.shape[1]), before])
+        inputs = [
+            decoder.input(code[None], first + index)
+            for index, code in enumerate(before[: len(self.drafts) + 1])
+        ]
         rows = slice(self.picture.row, None, decoder.pictures)  # with the text, and without
         count = 2 if decoder.sampling.guidance else 1
         x = torch.stack(inputs, dim=1).expand(count, -1, -1)
-        return decoder.run.extend(x, decoder.prefix + first, rows)
+        return decoder.session.extend(x, decoder.prefix + first, rows)
 
-    def _chances(self, features: Tensor, group: int, known: Tensor, offset: int) -> Tensor:
-        """Return the chances (W, V) of a code of cells by their codes before it, (W, group)."""
-        decoder, rows = self.decoder, features.flatten(0, 1)
-        mixed = None
-        if group:
-            inputs = decoder.inputs[self.heads : self.heads + group]
-            mixed = embed_cells(inputs, known).repeat(len(features), 1)
-        logits = decoder.run.logits(rows, self.heads + group, mixed)
-        sampling = decoder.sampling
-        if sampling.guidance:
-            cells = range(self.first + offset, self.first + offset + features.shape[1])
-            scales = [
-                guidance_at(sampling.guidance_schedule, sampling.guidance, cell, self.prior.length)
-                for cell in cells
-            ]
-            pushes = torch.tensor(scales, device=logits.device)[:, None]
-            with_text, without = logits.chunk(2)
-            logits = with_text + pushes * (with_text - without)
-        return probabilities(logits, sampling)
+    def _chances(self, features: Tensor, known: Tensor, offset: int) -> Tensor:
+        """Return the chances (W, V) of a code of cells by their codes before it, (W, g)."""
+        decoder, sampling = self.decoder, self.decoder.sampling
+        cells = range(self.first + offset, self.first + offset + features.shape[1])
+        scales = [
+            guidance_at(sampling.guidance_schedule, sampling.guidance, cell, self.prior.length)
+            for cell in cells
+        ]
+        scale = torch.tensor(scales, device=features.device)[:, None]
+        return probabilities(
+            decoder.logits(features.flatten(0, 1), self.which, known, scale), sampling
+        )
 
     def _verify(self, features: Tensor) -> tuple[int, int, Tensor | None]:
         """Return how many drafts stay, how many codes of the next, and the chances of its first."""
         drafts, count = self.drafts, len(self.drafts)
         groups = range(drafts.shape[1])
-        now = [self._chances(features[:, :count], g, drafts[:, :g], 0) for g in groups if count]
+        now = [self._chances(features[:, :count], drafts[:, :g], 0) for g in groups if count]
         for cell in range(count):
             for group in groups:
                 code = drafts[cell, group]
@@ -155,7 +141,7 @@ class _Pass:
         """
         count, codes, found = features.shape[1], known.new_zeros(features.shape[1], 0), []
         for group in range(self.prior.config.groups):
-            now = self._chances(features, group, codes, offset)
+            now = self._chances(features, codes, offset)
             weights = now
             if chances is not None and group == known.shape[1]:
                 weights = torch.cat([chances, now[1:]])

@@ -96,7 +96,7 @@ def test_cells_that_do_not_depend_on_others_come_several_a_pass(passes: list[int
     prior = create_prior(config_of("gpt", "one")).eval()
     with torch.no_grad():
         prior.head.table.free.zero_()
-    prior.prepared.precision = "fp32"
+    prior.packed.precision = "fp32"
     *_, codes = speculate(prior, texts(1), TokenSampling(), [5], 4)
     assert codes.shape == (1, 9)
     assert passes == [0, 1, 5]  # one alone, then three drafts that all stay and one more

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.evaluate.metrics.figure import Figure
-    from limner.evaluate.metrics.likelihood import TokenPrior
+    from limner.evaluate.metrics.likelihood import ScoredPrior
     from limner.evaluate.metrics.networks import Network
     from limner.evaluate.prompts.conditions import Conditions, Reference
     from limner.evaluate.prompts.prompt_files import Asked
@@ -176,15 +176,15 @@ def codec_of(pipeline: Any) -> Codec | None:
     return codec if codec is not None and codec.encodes else None
 
 
-def prior_of(pipeline: Any) -> TokenPrior | None:
+def prior_of(pipeline: Any) -> ScoredPrior | None:
     """Return the pipeline's token prior as it is measured, None where there is none to measure."""
-    from limner.evaluate.metrics.likelihood import TokenPrior
+    from limner.evaluate.metrics.likelihood import ScoredPrior
 
     codec = codec_of(pipeline)
     if codec is None:
         return None
     codes = pipeline.prior.length * codec.groups
-    return TokenPrior(pipeline.nats_many, codes, codec.vocabulary, pipeline.prior.nats_of)
+    return ScoredPrior(pipeline.nll_many, codes, codec.vocabulary, pipeline.prior.nll_kind)
 
 
 def of_true_pictures(

@@ -25,13 +25,13 @@ Watch = Callable[[str, int, int], None]  # stage, pictures done, pictures in all
 
 
 @dataclass(frozen=True)
-class TokenPrior:
-    """A prior to measure: `nats` of prompts and true pictures is the mean a code of each, (B,).
+class ScoredPrior:
+    """A prior to measure: `nll` of prompts and true pictures is the mean a code of each, (B,).
 
     A picture has `codes` codes of `vocabulary` values; `of` says what the likelihood is of.
     """
 
-    nats: Callable[[Sequence[str], Tensor], Tensor]
+    nll: Callable[[Sequence[str], Tensor], Tensor]
     codes: int
     vocabulary: int
     of: str
@@ -44,7 +44,7 @@ class TokenPrior:
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Nats a code by set, each the mean over its pictures; `codes` a picture, `of` as TokenPrior.
+    """Nats a code by set, each the mean over its pictures; `codes` a picture, `of` as ScoredPrior.
 
     Intervals are bootstrapped over pictures.
     """
@@ -83,7 +83,7 @@ class Likelihoods:
 
 
 def measure_prior(
-    prior: TokenPrior,
+    prior: ScoredPrior,
     sets: Mapping[str, Asked],
     *,
     watch: Watch = lambda stage, done, total: None,
@@ -92,16 +92,16 @@ def measure_prior(
     return Likelihoods(
         prior.of,
         prior.codes,
-        {name: bootstrap_mean(_nats(prior, name, each, watch)) for name, each in sets.items()},
+        {name: bootstrap_mean(_nll(prior, name, each, watch)) for name, each in sets.items()},
     )
 
 
-def _nats(prior: TokenPrior, name: str, asked: Asked, watch: Watch) -> Any:
+def _nll(prior: ScoredPrior, name: str, asked: Asked, watch: Watch) -> Any:
     prompts, images = asked
     parts = []
     for first in range(0, len(prompts), prior.at_once):
         watch(f"NLL of {name}", first, len(prompts))
         group = slice(first, first + prior.at_once)
-        parts.append(prior.nats(prompts[group], images[group]).double().cpu())
+        parts.append(prior.nll(prompts[group], images[group]).double().cpu())
     watch(f"NLL of {name}", len(prompts), len(prompts))
     return torch.cat(parts).numpy()

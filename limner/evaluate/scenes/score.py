@@ -24,7 +24,7 @@ from torch import Tensor
 
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import render
-from limner.evaluate.metrics.likelihood import Asked, Likelihoods, TokenPrior, measure_prior
+from limner.evaluate.metrics.likelihood import Asked, Likelihoods, ScoredPrior, measure_prior
 from limner.evaluate.metrics.pictures import psnr, ssim
 from limner.evaluate.metrics.reconstruction import reconstruct, reconstruction_distance
 from limner.evaluate.resampling import Score
@@ -114,7 +114,7 @@ def score_scenes(
     *,
     codec: Codec | None = None,
     vary: Vary | None = None,
-    prior: TokenPrior | None = None,
+    prior: ScoredPrior | None = None,
     network: Network | None = None,
     font: str | None = None,
     watch: Watch = lambda name, done, total: None,

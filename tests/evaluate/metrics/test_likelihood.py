@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.evaluate.metrics.likelihood import AT_ONCE, LOGITS, TokenPrior, measure_prior
+from limner.evaluate.metrics.likelihood import AT_ONCE, LOGITS, ScoredPrior, measure_prior
 from limner.pipelines.dalle import Dalle
 from limner.priors.base import PriorBase, PriorConfig
 from tests.tiny_model import SIZE, TEXT_LENGTH, tiny_pipeline
@@ -33,8 +33,8 @@ def pipeline_of(logits: Tensor) -> Dalle:
     return Dalle(tiny.tokenizer, Known(logits), tiny.codec, size=SIZE, text_length=TEXT_LENGTH)
 
 
-def measured(pipeline: Dalle) -> TokenPrior:
-    return TokenPrior(pipeline.nats_many, CELLS, VOCABULARY, pipeline.prior.nats_of)
+def measured(pipeline: Dalle) -> ScoredPrior:
+    return ScoredPrior(pipeline.nll_many, CELLS, VOCABULARY, pipeline.prior.nll_kind)
 
 
 def pictures(count: int) -> Tensor:
@@ -76,7 +76,7 @@ def test_pictures_go_through_in_batches_with_their_own_prompts() -> None:
         return images[:, 0, 0, 0]
 
     images = torch.arange(45.0)[:, None, None, None].expand(-1, 3, 2, 2)
-    prior = TokenPrior(nats, CELLS, VOCABULARY, "known")
+    prior = ScoredPrior(nats, CELLS, VOCABULARY, "known")
     found = measure_prior(prior, {"seen": (PROMPTS, images)}, watch=lambda *at: told.append(at))
     assert sizes == [AT_ONCE, 13] and found.nats["seen"].value == 22
     assert told[0] == ("NLL of seen", 0, 45) and told[-1] == ("NLL of seen", 45, 45)
@@ -84,7 +84,7 @@ def test_pictures_go_through_in_batches_with_their_own_prompts() -> None:
 
 def test_large_logits_go_through_in_smaller_batches() -> None:
     def of(codes: int, vocabulary: int) -> int:
-        return TokenPrior(lambda prompts, images: images, codes, vocabulary, "").at_once
+        return ScoredPrior(lambda prompts, images: images, codes, vocabulary, "").at_once
 
     assert of(1024, 8192) * 1024 * 8192 <= LOGITS < (of(1024, 8192) + 1) * 1024 * 8192
     assert of(2**20, 2**20) == 1 and of(4, 16) == AT_ONCE

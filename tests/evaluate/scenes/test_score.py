@@ -10,7 +10,7 @@ from torch import Tensor
 from limner.data.scenes.graph import Graph
 from limner.errors import UsageError
 from limner.evaluate.metrics.distributions import frechet_distance
-from limner.evaluate.metrics.likelihood import TokenPrior
+from limner.evaluate.metrics.likelihood import ScoredPrior
 from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS
@@ -124,7 +124,7 @@ def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: P
         return torch.arange(float(len(prompts)))
 
     painter = Painter(plan)
-    prior = TokenPrior(nats, 64, 512, "known")
+    prior = ScoredPrior(nats, 64, 512, "known")
     result = score_scenes(painter.draw, plan, prior=prior, font=str(emoji_font))
     assert result.likelihoods is not None and result.rfid is None and result.codec is None
     assert list(result.likelihoods.nats) == ["held_out", "chinese"]

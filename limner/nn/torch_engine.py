@@ -1,4 +1,4 @@
-"""The decoder of nn/stack.py in stock torch: fused products, packed on a CPU, a static cache.
+"""The decoder of nn/engine.py in stock torch: fused products, packed on a CPU, a static cache.
 
 It draws where there is no native kernel: without a C compiler, or on a GPU. Products whose kernel
 depends on the number of rows give a row the same result in equal company only, so a caller that
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.nn.devices import computes_bf16
+from limner.nn.engine import CONVERTED, SCALED, DecoderShape, Weights, head_precision
 from limner.nn.graphs import compiling_wanted
-from limner.nn.stack import CONVERTED, SCALED, StackShape, Weights, head_precision
 from limner.nn.transformer import rotate
 
 Product = Callable[[Tensor], Tensor]
@@ -100,14 +100,14 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     return levels, scales
 
 
-class TorchStack:
+class TorchEngine:
     """A decoder whose products are prepared once; norms and attention are plain torch."""
 
     native = False
 
     def __init__(
         self,
-        shape: StackShape,
+        shape: DecoderShape,
         layers: Iterable[Weights],
         heads: Iterable[Weights],
         precision: str,
@@ -128,9 +128,9 @@ class TorchStack:
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
-    ) -> "TorchRun":
-        """Start drawing, as Stack.begin says."""
-        return TorchRun(self, first, length, rotary, memory, memory_lengths)
+    ) -> "TorchSession":
+        """Start drawing, as DecoderEngine.begin says."""
+        return TorchSession(self, first, length, rotary, memory, memory_lengths)
 
 
 def _prepared(weights: Weights, precision: str) -> dict[str, Any]:
@@ -152,14 +152,14 @@ def _times(part: Product | Tensor, x: Tensor) -> Tensor:
     return part(x)
 
 
-def _norm(shape: StackShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
+def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
     if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
         return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
     normed = F.rms_norm(x, x.shape[-1:], parts[name], 1e-6)
     return normed + parts[f"{name}_bias"] if f"{name}_bias" in parts else normed
 
 
-def _feed_forward(shape: StackShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
+def _feed_forward(shape: DecoderShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
     both = _times(parts["into"], _norm(shape, parts, "feed_forward_norm", x))
     gate, value = both.chunk(2, dim=-1)
     hidden = (F.gelu(gate) if shape.gelu else F.silu(gate)) * value
@@ -169,7 +169,7 @@ def _feed_forward(shape: StackShape, parts: Mapping[str, Any], x: Tensor) -> Ten
 
 
 def _attention(
-    shape: StackShape, parts: Mapping[str, Any], x: Tensor, rotary: tuple[Tensor, ...] | None
+    shape: DecoderShape, parts: Mapping[str, Any], x: Tensor, rotary: tuple[Tensor, ...] | None
 ) -> tuple[Tensor, ...]:
     """Return queries, keys and values (B, H, L, K) of x (B, L, D)."""
     normed = _norm(shape, parts, "attention_norm", x)
@@ -181,7 +181,7 @@ def _attention(
 
 
 def _after_attention(
-    shape: StackShape,
+    shape: DecoderShape,
     parts: Mapping[str, Any],
     x: Tensor,
     mixed: Tensor,
@@ -197,7 +197,7 @@ def _after_attention(
 
 
 def _layer_at(
-    shape: StackShape,
+    shape: DecoderShape,
     parts: Mapping[str, Any],
     x: Tensor,
     cache: tuple[Tensor, Tensor],
@@ -213,23 +213,23 @@ def _layer_at(
     return _after_attention(shape, parts, x, attend(q, *cache, bias), memory)
 
 
-def _after(shape: StackShape, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
+def _after(shape: DecoderShape, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
     out = _times(parts[name], mixed)
     return _norm(shape, parts, f"{name}_norm", out) if f"{name}_norm" in parts else out
 
 
-def _split(shape: StackShape, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+def _split(shape: DecoderShape, x: Tensor, parts: int) -> tuple[Tensor, ...]:
     """Return x (B, L, parts * D) as heads (B, H, L, K) each."""
     heads = x.unflatten(-1, (parts, shape.heads, -1))
     return heads.permute(2, 0, 3, 1, 4).unbind(0)
 
 
-class TorchRun:
+class TorchSession:
     """One drawing in progress."""
 
     def __init__(
         self,
-        stack: TorchStack,
+        stack: TorchEngine,
         first: Sequence[int],
         length: int,
         rotary: tuple[Tensor, Tensor] | None,
@@ -258,7 +258,7 @@ class TorchRun:
     def extend(
         self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
     ) -> Tensor:
-        """Map x (B, L, D) to features, as Run.extend says."""
+        """Map x (B, L, D) to features, as Session.extend says."""
         stack, end = self.stack, at + x.shape[1]
         sees, seen = self.places[at:end, None], self.places[:end]
         allowed = (seen >= self.first[rows]) & (seen <= (sees if causal else end))
@@ -289,7 +289,7 @@ class TorchRun:
         return _norm(stack.shape, stack.heads[0], "attention_norm", x)
 
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
-        """Map features (B, D) to logits (B, V), as Run.logits says."""
+        """Map features (B, D) to logits (B, V), as Session.logits says."""
         parts = self.stack.heads[group]
         if known is not None:
             features = features + _feed_forward(self.stack.shape, parts, features + known)
