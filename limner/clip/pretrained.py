@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from limner.clip.preparing import FILTERS, Preparation
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError
+from limner.nn.checks import check_choice, check_least
 from limner.nn.foreign import Architecture, Foreign
 
 Colour = tuple[float, float, float]
@@ -40,15 +41,10 @@ class PretrainedImageConfig:
     resample: str = "bicubic"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"size is {self.size}; expected at least 1")
+        check_least(self, "size")
         if self.edge and self.edge < self.size:
             raise ConfigError(f"edge is {self.edge}; expected at least size, {self.size}, or 0")
-        if self.resample not in FILTERS:
-            hint = did_you_mean(self.resample, FILTERS)
-            raise ConfigError(
-                f"resample is {quote(self.resample)}; expected one of {', '.join(FILTERS)}{hint}"
-            )
+        check_choice(self, "resample", FILTERS)
         if not all(0 <= each <= 1 for each in self.mean):
             raise ConfigError(f"mean is {list(self.mean)}; expected numbers from 0 to 1")
         if not all(isfinite(each) and each > 0 for each in self.std):
@@ -151,8 +147,7 @@ class PretrainedViT(PretrainedImageEncoder):
         return {"interpolate_pos_encoding": self.size != self.body.config.image_size}
 
     def _pooled(self, found: Any) -> Tensor:
-        token: Tensor = found.last_hidden_state[:, 0]
-        return token
+        return found.last_hidden_state[:, 0]
 
     def _grid(self, state: Tensor) -> Tensor:
         return state[:, 1:].mT.unflatten(2, (self.size // self.body.config.patch_size, -1))
@@ -185,8 +180,7 @@ class PretrainedClipViT(PretrainedViT):
     processor = "CLIP"
 
     def _pooled(self, found: Any) -> Tensor:
-        token: Tensor = found.pooler_output
-        return token
+        return found.pooler_output
 
 
 class PretrainedResNet(PretrainedImageEncoder):
@@ -223,8 +217,7 @@ class PretrainedResNet(PretrainedImageEncoder):
         return widths[-1], (every[len(every) // 2], widths[-1])
 
     def _pooled(self, found: Any) -> Tensor:
-        pooled: Tensor = found.pooler_output.flatten(1)
-        return pooled
+        return found.pooler_output.flatten(1)
 
     def _grid(self, state: Tensor) -> Tensor:
         return state

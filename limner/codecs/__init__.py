@@ -11,8 +11,7 @@ from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
 from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
-from limner.codecs.vqgan import VQGANCodec, VQGANConfig
-from limner.codecs.vqvae import VQVAECodec, VQVAEConfig
+from limner.codecs.vqvae import VQGANCodec, VQGANConfig, VQVAECodec, VQVAEConfig
 from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
 

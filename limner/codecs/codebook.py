@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.codecs.lookup import nearest
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError
+from limner.nn.checks import check_choice, check_least
 from limner.nn.ranks import as_the_first, gathered
 
 CHOICES = {
@@ -51,9 +52,7 @@ class CodebookOptions:
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
-            if (value := getattr(self, name)) not in known:
-                hint = did_you_mean(str(value), known)
-                raise ConfigError(f"{name} is {quote(value)}; expected {' or '.join(known)}{hint}")
+            check_choice(self, name, known)
         for name, limit in (("decay", 1.0), ("reset", 1.0), ("commitment", float("inf"))):
             if not 0 <= getattr(self, name) < limit:
                 below = "" if limit == float("inf") else f" and below {limit:g}"
@@ -66,8 +65,7 @@ def check_codebook(config: Any) -> None:
     """Raise ConfigError unless a codec config has a usable `codebook` size and `dimensions`."""
     if not 2 <= config.codebook <= VOCABULARY_LIMIT:
         raise ConfigError(f"codebook is {config.codebook}; expected 2 to {VOCABULARY_LIMIT}")
-    if config.dimensions < 1:
-        raise ConfigError(f"dimensions is {config.dimensions}; expected at least 1")
+    check_least(config, "dimensions")
 
 
 class VectorQuantizer(nn.Module):

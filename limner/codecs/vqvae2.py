@@ -92,7 +92,6 @@ class VQVAE2Codec(CodecBase):
 
     @property
     def vocabulary(self) -> int:
-        """How many different values a code has, at any level."""
         return self.config.codebook
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,8 +142,7 @@ class VQVAE2Codec(CodecBase):
         if level:
             decoded = self.downward[level - 1](stack_maps(quantised))
             features = torch.cat([features, decoded], dim=1)
-        z: Tensor = self.heads[level](features)
-        return z
+        return self.heads[level](features)
 
 
 def stack_maps(quantised: Sequence[Tensor]) -> Tensor:

@@ -51,8 +51,8 @@ def draw_picture(
             neither, one = others[0], others[-1]
             pushed = guide_two(neither, one, output, scale, scale * sampling.text_share)
             output = rescale(pushed, output, sampling.rescale)
-        start: Tensor = process.start(x, output, times[:1])
-        return start.clamp(-1, 1)
+        start = process.start(x, output, times[:1])
+        return start.clamp(-1, 1) if config.bounded else start
 
     noise = unit_noise([seed], (config.channels, config.size, config.size), vector.device)
     for moment in find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):

@@ -16,9 +16,9 @@ from limner.gan.condition import (
     SentenceEncoder,
     TextConditioned,
     check_doublings,
-    check_least,
     small_weights,
 )
+from limner.nn.checks import check_least
 
 SLOPE = 0.2  # of leaky ReLUs
 
@@ -104,8 +104,7 @@ class TransposedGenerator(Generator):
 
     def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W) in [-1, 1]."""
-        images: Tensor = self.body(torch.cat([condition, noise], dim=1)[..., None, None])
-        return images
+        return self.body(torch.cat([condition, noise], dim=1)[..., None, None])
 
 
 @dataclass(frozen=True)
@@ -171,8 +170,7 @@ class ModulatedBlock(nn.Module):
             x, skipped = (F.interpolate(each, scale_factor=2.0) for each in (x, skipped))
         h = F.leaky_relu(self.conv1(x, style), SLOPE)
         h = F.leaky_relu(self.conv2(h, style), SLOPE)
-        out: Tensor = (skipped + h) * 0.5**0.5
-        return out
+        return (skipped + h) * 0.5**0.5
 
 
 class ModulatedGenerator(Generator):

@@ -102,8 +102,7 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(rows, length, width))
-        return out
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, width))
 
 
 class FeedForward(nn.Module):
@@ -117,8 +116,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, D) to the same shape."""
         gate, value = self.into(x).chunk(2, dim=-1)
-        out: Tensor = self.out(F.silu(gate) * value)
-        return out
+        return self.out(F.silu(gate) * value)
 
 
 class Block(nn.Module):
@@ -141,8 +139,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """Map (B, L, D) to the same shape."""
         x = x + self.attention(self.attention_norm(x), rotary, mask, cache, layer)
-        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
-        return out
+        return x + self.feed_forward(self.feed_forward_norm(x))
 
 
 class Transformer(nn.Module):
@@ -170,8 +167,7 @@ class Transformer(nn.Module):
             x = block(x, rotary, mask, cache, layer)
         if cache is not None:
             cache.filled += x.shape[1]
-        normed: Tensor = self.norm(x)
-        return normed
+        return self.norm(x)
 
     def _initialise(self) -> None:
         depth = (2 * self.config.layers) ** -0.5

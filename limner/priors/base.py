@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError, UsageError
+from limner.nn.checks import check_least
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import check_text_encoder
 
@@ -39,7 +40,7 @@ class PriorConfig:
     text_encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "text_vocabulary", "vocabulary", "groups", "width")
+        check_least(self, "text_vocabulary", "vocabulary", "groups", "width")
         if min(self.grid) < 1:
             raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
         if any(level < 2 for level in self.levels):
@@ -74,8 +75,7 @@ class PriorBase(nn.Module):
     @property
     def maps(self) -> Maps:
         """Rows and columns of each token map, coarse to fine."""
-        maps: Maps = self.config.maps or (self.config.grid,)
-        return maps
+        return self.config.maps or (self.config.grid,)
 
     @property
     def length(self) -> int:
@@ -148,22 +148,6 @@ class PriorBase(nn.Module):
     def unpad(self, codes: Tensor, count: int) -> Tensor:
         """Return the first `count` rows of codes (B, S, G); with one code a cell without G."""
         return codes[:count] if self.config.groups > 1 else codes[:count, :, 0]
-
-
-def check_at_least_one(config: object, *names: str) -> None:
-    """Raise ConfigError unless each named field of a config is at least 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least 1")
-
-
-def check_heads(width: int, heads: int) -> None:
-    """Raise ConfigError unless a width can be split into heads with 2-D rotary positions."""
-    if width % (heads * 4):
-        raise ConfigError(
-            f"width is {width} for {heads} heads; expected a multiple of 4 x heads, "
-            f"as {-(-width // (heads * 4)) * heads * 4}"
-        )
 
 
 def cell_coordinates(maps: Maps) -> Tensor:

@@ -124,5 +124,4 @@ class CellHead(nn.Module):
 
     def _mix(self, features: Tensor, known: Tensor, group: int) -> Tensor:
         normed = self.norms[group - 1](features + known)
-        mixed: Tensor = features + self.mixers[group - 1](normed)
-        return mixed
+        return features + self.mixers[group - 1](normed)

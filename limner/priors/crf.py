@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import FeedForward, RMSNorm, TransformerConfig
-from limner.priors.base import PriorBase, PriorConfig, check_at_least_one, check_heads
+from limner.priors.base import PriorBase, PriorConfig
 from limner.priors.codes import CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
 from limner.text.encoders import text_encoder_of
@@ -53,7 +54,7 @@ class CRFConfig(PriorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         sizes = ("width", "text_layers", "layers", "heads", "hidden")
-        check_at_least_one(self, *sizes, "rank", "iterations", "sweeps")
+        check_least(self, *sizes, "rank", "iterations", "sweeps")
         check_heads(self.width, self.heads)
         if len(self.maps) > 1:
             raise ConfigError(
@@ -313,8 +314,7 @@ class TextReader(nn.Module):
         key, value = pairs.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        out: Tensor = x + self.feed_forward(self.norms[2](x))
-        return out
+        return x + self.feed_forward(self.norms[2](x))
 
 
 def grid_of(grid: tuple[int, int], neighbours: int) -> tuple[Tensor, Tensor]:

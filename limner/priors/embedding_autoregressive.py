@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.nn.transformer import KeyValueCache
-from limner.priors.base import check_at_least_one, uniforms
+from limner.priors.base import uniforms
 from limner.priors.embedding import EmbeddingPrior, EmbeddingPriorConfig
 from limner.sampling.tokens import TokenSampling, choose, guide
 
@@ -30,7 +31,7 @@ class EmbeddingAutoregressiveConfig(EmbeddingPriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "components")
+        check_least(self, "components")
         if self.components > self.embedding:
             raise ConfigError(
                 f"components is {self.components}; expected at most embedding, {self.embedding}"

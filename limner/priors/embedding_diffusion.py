@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.nn.times import time_features
 from limner.priors.embedding import EmbeddingPrior, EmbeddingPriorConfig
 from limner.sampling.diffusion import dpm_solver, unit_noise
-from limner.sampling.schedule import Process
+from limner.sampling.schedule import Process, time_features
 from limner.sampling.tokens import guide
 
 
@@ -52,8 +51,7 @@ class EmbeddingDiffusion(EmbeddingPrior):
         query = self.query.expand(len(ids), -1)
         behind = torch.stack([time, self.noised(x), query.to(time)], dim=1)
         features = self.attend(torch.cat([before, behind], dim=1), F.pad(real, (0, 3), value=True))
-        expected: Tensor = self.out(features[:, -1]).float()
-        return expected
+        return self.out(features[:, -1]).float()
 
     def loss(self, ids: Tensor, texts: Tensor, images: Tensor, random: torch.Generator) -> Tensor:
         """Return the mean squared error of x_0 at random times (section 2.2, equation 2)."""

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors.base import (
     PriorBase,
     PriorConfig,
     cell_coordinates,
-    check_at_least_one,
-    check_heads,
     map_slices,
     prefix_mask,
     text_coordinates,
@@ -47,7 +46,7 @@ class GPTConfig(PriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "width", "layers", "heads", "hidden")
+        check_least(self, "width", "layers", "heads", "hidden")
         check_heads(self.width, self.heads)
 
 

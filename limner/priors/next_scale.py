@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors.base import (
     Maps,
     PriorBase,
     PriorConfig,
     cell_coordinates,
-    check_at_least_one,
-    check_heads,
     map_slices,
     prefix_mask,
     text_coordinates,
@@ -48,7 +47,7 @@ class NextScaleConfig(PriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "width", "layers", "heads", "hidden")
+        check_least(self, "width", "layers", "heads", "hidden")
         check_heads(self.width, self.heads)
         if not 0 <= self.flip < 1:
             raise ConfigError(f"flip is {self.flip:g}; expected a share in [0, 1)")
@@ -117,8 +116,7 @@ class NextScale(PriorBase):
         places = self.coordinates.expand(len(codes), -1, -1)
         where = torch.cat([text_coordinates(text), places], dim=1)
         features = self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
-        logits: Tensor = self.head(features, codes.reshape(shape), inputs)
-        return logits
+        return self.head(features, codes.reshape(shape), inputs)
 
     def loss(self, text: Tensor, codes: Tensor, seen: Tensor | None = None) -> Tensor:
         """Return the mean negative log-likelihood in nats a code; `seen` as in `forward`."""
@@ -158,8 +156,7 @@ class NextScale(PriorBase):
 
     def _vectors(self, inputs: Tensor, codes: Tensor, which: int) -> Tensor:
         """Return the vectors (B, N, D) that codes (B, N, G) of a map bring to the maps after it."""
-        vectors: Tensor = self.by_map[which](embed_cells(inputs, codes))
-        return vectors
+        return self.by_map[which](embed_cells(inputs, codes))
 
     def _inputs(self, vectors: Sequence[Tensor], rows: int, cells: slice) -> Tensor:
         """Return the inputs (B, N, D) of some cells, of the vectors of the maps before them."""

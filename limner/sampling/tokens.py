@@ -34,14 +34,6 @@ class TokenSampling:
     speculate: int = 0
 
 
-def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Keep the k largest logits (ties at the edge stay)."""
-    if k <= 0 or k >= logits.shape[-1]:
-        return logits
-    edge = logits.topk(k, dim=-1).values[..., -1:]
-    return logits.masked_fill(logits < edge, NOTHING)
-
-
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the fewest tokens whose probability reaches p (Holtzman 2019, arXiv 1904.09751)."""
     if p >= 1:

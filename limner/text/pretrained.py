@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.nn.foreign import Architecture, Foreign
 
 _NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # only generating text needs them
@@ -33,9 +34,7 @@ class PretrainedConfig:
     trainable: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, "vocabulary", "width")
 
 
 class PretrainedEncoder(Foreign):

@@ -46,8 +46,7 @@ def random_codes(codec: Any, count: int) -> Tensor:
 
 def to_latent(codec: Any, images: Tensor) -> Tensor:
     """Return what stands for images between encoder and decoder: codes, or the latent's mean."""
-    latent: Tensor = codec.latent(images)[0] if codec.continuous else codec.encode(images)
-    return latent
+    return codec.encode(images)
 
 
 def training_loss(codec: Any, images: Tensor) -> Tensor:
@@ -272,7 +271,7 @@ def test_a_latent_is_a_grid_of_normals(name: str) -> None:
     assert mean.shape == log_variance.shape == (2, TINY[name]["channels"], *codec.grid)
     assert mean.dtype == log_variance.dtype == torch.float32
     for z in (mean, mean * 1e4):
-        images = codec.decode_latent(z)
+        images = codec.decode(z)
         assert images.shape == (2, 3, SIZE, SIZE) and images.dtype == torch.float32
         assert images.isfinite().all() and images.abs().max() <= 1
 

@@ -1,6 +1,5 @@
 """How far two pictures are apart: PSNR, SSIM and features. Images are (N, 3, H, W) in [-1, 1]."""
 
-from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,22 +34,6 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
     light = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
     form = (2 * shared + 0.03**2) / (spread_x + spread_y + 0.03**2)
     return (light * form).mean((1, 2, 3))
-
-
-@torch.inference_mode()
-def perceptual_distance(
-    network: Callable[[Tensor], Sequence[Tensor]], images: Tensor, truth: Tensor
-) -> float:
-    """Return how far features (B, C, H, W) of several layers differ: 0 where equal, 4 a layer most.
-
-    LPIPS (Zhang 2018, arXiv 1801.03924, equation 1) with every channel's weight 1 and the mean over
-    pictures: its figures are those of the network given, and can't stand beside published ones.
-    """
-    total = 0.0
-    for first, second in zip(network(images), network(truth), strict=True):
-        apart = F.normalize(first.float(), eps=1e-10) - F.normalize(second.float(), eps=1e-10)
-        total += float(apart.square().sum(1).mean())
-    return total
 
 
 def _unit(images: Tensor, zero: int) -> Tensor:

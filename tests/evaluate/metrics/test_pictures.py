@@ -7,9 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.codecs.features import FeatureNetwork
 from limner.errors import UsageError
-from limner.evaluate.metrics.pictures import perceptual_distance, psnr, ssim
+from limner.evaluate.metrics.pictures import psnr, ssim
 from limner.images import to_tensor
 
 
@@ -99,23 +98,3 @@ def test_noise_lowers_both() -> None:
 def test_pictures_smaller_than_a_window_are_refused() -> None:
     with pytest.raises(UsageError, match="SSIM needs 11"):
         ssim(torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8))
-
-
-def stages(images: torch.Tensor) -> list[torch.Tensor]:
-    return [images[:, :2], images[:, 1:] * 3]
-
-
-def test_perceptual_distance_of_features_at_a_known_angle() -> None:
-    first, second = torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)
-    first[:, 1], second[:, 0], second[:, 1] = 1, 1, 1
-    # Layer one: (0, 1) against (1, 1), 45 degrees apart; layer two: (1, 0) in both.
-    expected = 2 - 2 * math.cos(math.pi / 4)
-    assert perceptual_distance(stages, first, second) == pytest.approx(expected, abs=1e-5)
-    assert perceptual_distance(stages, first, first) == 0
-
-
-def test_perceptual_distance_sees_another_picture_and_not_another_length() -> None:
-    network = FeatureNetwork(3, 2, channels=8)
-    images = pictures()
-    assert perceptual_distance(network, images, images.flip(-1)) > 0.01
-    assert perceptual_distance(stages, images, images * 2) == pytest.approx(0, abs=1e-5)
