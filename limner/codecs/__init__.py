@@ -7,6 +7,7 @@ does, never meets one that has none.
 from collections.abc import Mapping
 from typing import Any
 
+from limner.codecs.base import CodecBase
 from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
@@ -26,7 +27,7 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 
 
-def create_codec(config: Mapping[str, Any]) -> Any:
+def create_codec(config: Mapping[str, Any]) -> CodecBase:
     """Build the codec named by `config["name"]`; raises ConfigError for an unknown name or key."""
     return create("codec", CODECS, config)
 
@@ -36,6 +37,6 @@ def autoencoders() -> dict[str, tuple[type[Any], type[Any]]]:
     return CODECS | CONTINUOUS
 
 
-def create_autoencoder(config: Mapping[str, Any]) -> Any:
+def create_autoencoder(config: Mapping[str, Any]) -> CodecBase:
     """Build a codec of either table; raises ConfigError for an unknown name or key."""
     return create("codec", autoencoders(), config)

@@ -23,8 +23,8 @@ class CodecBase(nn.Module):
     likelihood: ClassVar[str] = "pixels"
     continuous: ClassVar[bool] = False
     config: Any
-    encoder: nn.Module
-    quantizer: Any
+    encoder: Any  # pictures to features (B, D, h, w)
+    quantizer: Any  # features to codes
     decoder: Decoder
 
     @property

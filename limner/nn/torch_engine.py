@@ -68,6 +68,8 @@ def _int8(weight: Tensor) -> Product:
         kept = levels.transpose(0, 1).flatten(1)[:, : weight.shape[1]]
         factors = scales.T.repeat_interleave(SCALED, 1)[:, : weight.shape[1]]
         return lambda x: F.linear(x, kept.to(x.dtype) * factors)
+    # A row has a scale for each 32 inputs, and torch's kernel takes one for all that it is given: so
+    # it runs on 32 inputs after 32.
     groups, run = list(zip(levels, scales, strict=True)), torch._weight_int8pack_mm
 
     def product(x: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     levels = torch.empty(count, rows, SCALED, dtype=torch.int8, device=weight.device)
     scales = torch.empty(count, rows, device=weight.device)
     at_once = max(1, CONVERTED // inputs)
-    for first in range(0, rows, at_once):
+    for first in range(0, rows, at_once):  # some rows at a time: no copy in fp32 of the whole
         some = slice(first, first + at_once)
         block = F.pad(weight[some].float(), (0, -inputs % SCALED)).unflatten(1, (count, SCALED))
         scale = (block.abs().amax(-1) / 127).bfloat16().float()
@@ -259,6 +261,7 @@ class TorchSession:
         self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
     ) -> Tensor:
         """Map x (B, L, D) to features, as Session.extend says."""
+        # 1. Who sees whom: from the row's first position up to one's own, or to the end of x.
         stack, end = self.stack, at + x.shape[1]
         sees, seen = self.places[at:end, None], self.places[:end]
         allowed = (seen >= self.first[rows]) & (seen <= (sees if causal else end))
@@ -266,6 +269,7 @@ class TorchSession:
         x = x.float()
         rotary = None if self.rotary is None else tuple(each[at:end] for each in self.rotary)
         for layer, parts in enumerate(stack.layers):
+            # 2. New keys and values go into the cache; queries meet all that is there so far.
             q, k, v = _attention(stack.shape, parts, x, rotary)
             self.keys[layer, rows, :, at:end] = k
             self.values[layer, rows, :, at:end] = v
@@ -276,6 +280,8 @@ class TorchSession:
 
     def extend_at(self, x: Tensor, at: Tensor, rows: slice = slice(None)) -> Tensor:
         """Map x (B, 1, D) at position `at` (1,) to features (B, 1, D), as `extend` does."""
+        # The whole cache is read at every place, and what lies behind `at` is masked: a graph does
+        # the same work wherever it stands.
         stack, x = self.stack, x.float()
         allowed = (self.places >= self.first[rows]) & (self.places <= at)
         bias = _bias(allowed | (self.places == at))

@@ -18,6 +18,7 @@ from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import check_text_encoder
 
 Maps = tuple[tuple[int, int], ...]
+Known = tuple[Tensor, Tensor]  # codes (B, S) or (B, S, G), and where they are known (B, S)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class PriorBase(nn.Module):
         """
         return None
 
-    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
-        """Return the mean negative log-likelihood in nats a code."""
+    def loss(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
+        """Return the mean negative log-likelihood in nats a code, of what `sample_order` gave."""
         raise NotImplementedError
 
     def nll(self, text: Tensor, codes: Tensor) -> Tensor:
@@ -114,13 +115,12 @@ class PriorBase(nn.Module):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
     ) -> Iterator[Tensor]:
         """Draw codes for text (B, T), yielding (B, <= S) or (B, <= S, G) `steps` times.
 
-        Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the codes of `given`, of the
-        shape that is drawn, are taken. Raises UsageError for more than `batch_rows` pictures.
+        Picture i uses `seeds[i]` alone. `known` are codes, and where they are taken in place of
+        drawn ones. Raises UsageError for more than `batch_rows` pictures.
         """
         raise NotImplementedError
 
@@ -133,12 +133,12 @@ class PriorBase(nn.Module):
             )
         return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
-    def known(self, given: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    def known_rows(self, known: Known | None) -> Known | None:
         """Return known codes (batch_rows, S, G) and where they are known (batch_rows, S, 1)."""
-        if given is None or keep is None:
+        if known is None:
             return None
         shape = (self.batch_rows, self.length, self.config.groups)
-        return self.fill(given).reshape(shape), self.fill(keep)[..., None]
+        return self.fill(known[0]).reshape(shape), self.fill(known[1])[..., None]
 
     def noise(self, seeds: Sequence[int], rows: int, columns: int, device: Any) -> Tensor:
         """Return uniform numbers (batch_rows, rows, columns), a picture's by its own seed."""

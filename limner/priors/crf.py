@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import FeedForward, RMSNorm, TransformerConfig
-from limner.priors.base import PriorBase, PriorConfig
+from limner.priors.base import Known, PriorBase, PriorConfig
 from limner.priors.codes import CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
 from limner.text.encoders import text_encoder_of
@@ -139,8 +139,7 @@ class CRF(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
     ) -> Iterator[Tensor]:
         """Draw codes (B, S) or (B, S, G) by Gibbs sampling, yielding after every sweep.
 
@@ -148,26 +147,27 @@ class CRF(PriorBase):
         the first half of the sweeps. Guidance moves the unary potentials alone: the pairwise ones
         are the same with text and without.
         """
+        # 1. A uniform number for each code and sweep, and for the codes that the chain starts from.
         config, count = self.config, len(text)
-        text, known = self.fill(text), self.known(given, keep)
+        text, held = self.fill(text), self.known_rows(known)
         shape = (config.sweeps + 1, self.length, config.groups)
         noise = self.noise(seeds, config.sweeps + 1, self.length * config.groups, text.device)
         noise_at = noise.view(len(text), *shape).unbind(1)
+        # 2. Unary potentials with the text and without; the pairwise ones are the same.
         told = self.unary(text)
         untold = self.unary(torch.zeros_like(text)) if sampling.guidance else told
-        held = None
-        if known is not None:
-            given_codes, kept = known
-            held = (given_codes, kept.expand_as(given_codes))
+        if held is not None:
+            held = (held[0], held[1].expand_as(held[0]))
         tables = self.field.tables()
         codes = torch.empty(0)
         for sweep in range(config.sweeps):
             scale = guidance_at(sampling.guidance_schedule, sampling.guidance, sweep, config.sweeps)
             unary = guide(told, untold, scale) if sampling.guidance else told
-            if sweep == 0:
+            if sweep == 0:  # 3. Mean field's marginals, each code by itself, begin the chain.
                 marginals = self.field.mean_field(unary, held)
                 codes = _choose(marginals, sampling, noise_at[-1], 1.0)
                 codes = codes if held is None else torch.where(held[1], held[0], codes)
+            # 4. Block by block, codes that are independent given all others are drawn anew.
             heat = config.heat ** max(0.0, 1 - 2 * sweep / config.sweeps)
             codes = codes.clone()
             for cells, group in self.field.turns():
@@ -230,17 +230,20 @@ class Field(nn.Module):
         tables = self.tables()
         logits = unary
         for _ in range(self.config.iterations):
+            # 1. What each cell sends: its links, as the mean over what its code may be.
             shares = logits.softmax(-1)
             sent = [
                 torch.stack([shares[:, :, group] @ rows for group, rows in enumerate(table)])
                 for table in tables
             ]
+            # 2. A known code sends its own links.
             if held is not None:
                 known = held[1].movedim(-1, 0)[..., None]
                 sent = [
                     torch.where(known, _rows(table, held[0]).to(each.dtype), each)
                     for table, each in zip(tables, sent, strict=True)
                 ]
+            # 3. What each value receives is the product of its links with those that it meets.
             logits = unary + self._messages(sent[0].sum(0), sent[1], tables)
         return logits
 
@@ -277,6 +280,7 @@ class Field(nn.Module):
 
     def _receive(self, sent: Tensor) -> Tensor:
         """Return the links (B, S, L) that each cell meets, of those (B, S, L) that cells hold."""
+        # The row of zeros behind all cells is the neighbour of those at the edge.
         held = F.pad(sent, (0, 0, 0, 1)).unflatten(-1, (self.directions, -1))
         met = [held[:, self.neighbours[:, d], d ^ 1] for d in range(self.directions)]
         return torch.cat(met, dim=-1)

@@ -118,7 +118,10 @@ class CellDecoder:
             mixed = embed_cells(self.inputs[first : first + group], known)
             mixed = mixed.repeat(len(features) // len(known), 1)
         logits = self.session.logits(features, first + group, mixed)
-        return guide(*logits.chunk(2), scale) if len(features) > len(known) else logits
+        if len(features) == len(known):
+            return logits
+        with_text, without = logits.chunk(2)
+        return guide(with_text, without, scale)
 
     def _choose(
         self, features: Tensor, which: int, uniforms: Tensor, scale: float | Tensor

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors.base import (
+    Known,
     PriorBase,
     PriorConfig,
     cell_coordinates,
@@ -143,23 +144,22 @@ class GPT(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
 
         With known cells it does not speculate, nor does it with processors.
         """
-        if sampling.speculate and given is None and not processors:
+        if sampling.speculate and known is None and not processors:
             yield from speculate(self, text, sampling, seeds, sampling.speculate)
             return
         count, text = len(text), self.fill(text)
         noise = self.noise(seeds, self.length, self.config.groups, text.device)
-        known = self.known(given, keep)
+        held = self.known_rows(known)
         with closing(begin_drawing(self, text, sampling, count, processors)) as decoder:
             for cell in range(self.length):
-                yield self.unpad(decoder.step(noise[:, cell], known), count)
+                yield self.unpad(decoder.step(noise[:, cell], held), count)
 
     def map_of(self, cell: int) -> int:
         """Return which map a cell belongs to."""

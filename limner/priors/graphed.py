@@ -53,9 +53,9 @@ class GraphedDecoder(CellDecoder):
             session.begin_at(first)
             return session
         self.graphs = {}
-        session = super()._begin(engine, first, text)
-        assert isinstance(session, TorchSession), "graphs are of the engine in stock torch"
-        return session
+        fresh = super()._begin(engine, first, text)
+        assert isinstance(fresh, TorchSession), "graphs are of the engine in stock torch"
+        return fresh
 
     def close(self) -> None:
         """Leave session and graphs to the next drawing."""

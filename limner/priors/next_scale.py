@@ -18,6 +18,7 @@ from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors.base import (
+    Known,
     Maps,
     PriorBase,
     PriorConfig,
@@ -128,21 +129,20 @@ class NextScale(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
         count, groups = len(text), self.config.groups
-        text, known = self.fill(text), self.known(given, keep)
+        text, held = self.fill(text), self.known_rows(known)
         noise = self.noise(seeds, self.length, groups, text.device)
         drawing = _Drawing(self, text, sampling, processors)
         codes = text.new_zeros(len(text), 0, groups)
         for which, cells in enumerate(self.slices):
             chosen = drawing.draw(which, noise[:, cells])
-            if known is not None:
-                given_codes, kept = known
-                chosen = torch.where(kept[:, cells], given_codes[:, cells], chosen)
+            if held is not None:
+                given, keep = held
+                chosen = torch.where(keep[:, cells], given[:, cells], chosen)
             drawing.take(which, chosen)
             codes = torch.cat([codes, chosen], dim=1)
             yield self.unpad(codes, count)

@@ -115,7 +115,7 @@ class CellPrior(Protocol):
         """Return the first `count` rows of codes (B, S, G); with one code a cell without G."""
 
 
-def _heads_of(head: CellHead, transformer: Transformer) -> Iterator[Weights]:
+def _heads_of(head: Any, transformer: Transformer) -> Iterator[Weights]:
     for number, (table, bias) in enumerate(zip(head.table(), head.bias, strict=True)):
         weights: dict[str, Any] = {"head": table, "head_bias": bias}
         if not number:

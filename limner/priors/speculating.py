@@ -51,6 +51,7 @@ def speculate(
         )
         for row, seed in enumerate(seeds)
     ]
+    # Pictures advance by different numbers of cells; what all have is shown, cell by cell.
     shown = 0
     while shown < prior.length:
         for picture in pictures:
@@ -77,11 +78,16 @@ class _Pass:
     def run(self) -> None:
         """Settle one cell or more of the picture, and leave drafts of those that come next."""
         picture, drafts = self.picture, self.drafts
+        # 1. One pass over the window: features of the next cell and of those behind each draft.
         features = self._features()
+        # 2. Drafts are kept up to the first that fails, and of that cell the codes before it.
         kept, group, chances = self._verify(features)
         known = drafts[kept : kept + 1, :group]
+        # 3. The cell that follows the kept ones is drawn for good; those behind it, whose features
+        #    rest on drafts that may be wrong, are the next pass's drafts.
         codes, found = self._draw(features[:, kept:], known, kept, chances)
         picture.codes = torch.cat([picture.codes, drafts[:kept], codes[:1]])
+        # 4. The window has moved on: cells that no pass has seen fill it up.
         more = min(self.window - 1, self.left - kept - 1) - (len(codes) - 1)
         if more > 0:  # cells that no pass has seen yet are drafted as the last one seen
             last = found[-1:].expand(more, -1, -1)
@@ -127,6 +133,8 @@ class _Pass:
             for group in groups:
                 code = drafts[cell, group]
                 new, old = now[group][cell], self.picture.chances[cell, group]
+                # Kept with the chance new / old, so that too likely a draft goes as often as it
+                # came too often; what takes its place makes up for the rest, max(0, new - old).
                 if self.picture.uniforms(1) * old[code] >= new[code]:
                     return cell, group, (new - old).clamp_min(0)[None]
         return count, 0, None
@@ -142,7 +150,7 @@ class _Pass:
         count, codes, found = features.shape[1], known.new_zeros(features.shape[1], 0), []
         for group in range(self.prior.config.groups):
             now = self._chances(features, codes, offset)
-            weights = now
+            weights = now  # but where a draft was refused: there the rest alone is drawn from
             if chances is not None and group == known.shape[1]:
                 weights = torch.cat([chances, now[1:]])
             chosen = draw(weights, self.picture.uniforms(count))

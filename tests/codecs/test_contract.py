@@ -12,6 +12,7 @@ from limner.codecs import CODECS, CONTINUOUS, autoencoders, create_autoencoder, 
 from limner.errors import CheckpointError, ConfigError
 from limner.train.losses import RECONSTRUCTION
 from limner.train.parts import CODEC_FILE, load_autoencoder, load_codec, save_codec
+from limner.types import Codec
 from tests.codecs.tiny import SIZE, TINY
 
 every_codec = pytest.mark.parametrize("name", CODECS)
@@ -77,6 +78,7 @@ def test_every_codec_has_a_tiny_config_of_its_name() -> None:
     assert set(TINY) == set(autoencoders())
     assert all(config["name"] == name for name, config in TINY.items())
     assert not set(CODECS) & set(CONTINUOUS)
+    assert all(isinstance(build(name), Codec) == (name in CODECS) for name in autoencoders())
 
 
 @every_codec

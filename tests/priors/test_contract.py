@@ -13,7 +13,7 @@ from torch import Tensor
 from limner.errors import ConfigError, UsageError
 from limner.priors import PRIORS, create_prior
 from limner.sampling.tokens import TokenSampling
-from limner.types import Prior
+from limner.types import TokenPrior
 from tests.priors.tiny import ONE_MAP_ALONE, SHAPES, SIZES, VOCABULARY, codes_for, config_of, texts
 
 CASES = [
@@ -67,7 +67,7 @@ def test_every_prior_is_tested() -> None:
 
 def test_it_offers_what_a_prior_must(prior: Any, case: dict[str, Any]) -> None:
     offered: object = prior
-    assert isinstance(offered, Prior)
+    assert isinstance(offered, TokenPrior)
     maps = case.get("maps", [case["grid"]])
     assert [list(each) for each in prior.maps] == maps
     assert prior.length == sum(rows * columns for rows, columns in maps)
@@ -208,10 +208,10 @@ def test_guidance_without_text_is_none(prior: Any) -> None:
 def test_known_codes_are_kept_at_every_step(prior: Any, count: int) -> None:
     text, given = texts(count), codes_for(prior, count)
     keep = torch.rand(count, prior.length, generator=torch.Generator().manual_seed(1)) < 0.4
-    for step in steps_of(prior, text, FREE, [0] * count, given=given, keep=keep):
+    for step in steps_of(prior, text, FREE, [0] * count, known=(given, keep)):
         seen = keep[:, : step.shape[1]]
         assert torch.equal(step[seen], given[:, : step.shape[1]][seen])
-    all_kept = drawn(prior, text, FREE, [0] * count, given=given, keep=torch.ones_like(keep))
+    all_kept = drawn(prior, text, FREE, [0] * count, known=(given, torch.ones_like(keep)))
     assert torch.equal(all_kept, given)
 
 
@@ -223,15 +223,15 @@ def test_known_codes_decide_the_rest(prior: Any) -> None:
     keep[:, -1] = False
     found = []
     for given in codes_for(prior, 6):
-        known = {"given": given.expand(4, *given.shape), "keep": keep}
-        found.append(drawn(prior, text, PLAIN, [3, 4, 5, 6], **known)[:, -1].flatten())
+        known = (given.expand(4, *given.shape), keep)
+        found.append(drawn(prior, text, PLAIN, [3, 4, 5, 6], known=known)[:, -1].flatten())
     assert len(torch.stack(found).unique(dim=0)) > 1
 
 
 def test_keeping_nothing_is_drawing_freely(prior: Any) -> None:
     text, given = texts(2), codes_for(prior, 2)
     none = torch.zeros(2, prior.length, dtype=torch.bool)
-    kept = drawn(prior, text, FREE, [1, 2], given=given, keep=none)
+    kept = drawn(prior, text, FREE, [1, 2], known=(given, none))
     assert torch.equal(kept, drawn(prior, text, FREE, [1, 2]))
 
 

@@ -25,7 +25,8 @@ AS_IT_IS = TokenSampling()
 
 def build(name: str, strength: float = 1.0, **changes: Any) -> CRF:
     torch.manual_seed(0)
-    prior: CRF = create_prior(config_of("crf", "one") | FIELDS[name] | changes).eval()
+    prior = create_prior(config_of("crf", "one") | FIELDS[name] | changes).eval()
+    assert isinstance(prior, CRF)
     with torch.no_grad():
         for table in (prior.field.links, prior.field.inner):
             table.free.normal_(std=strength)

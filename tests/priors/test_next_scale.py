@@ -19,7 +19,8 @@ SHAPES = pytest.mark.parametrize("shape", ["one", "groups", "maps", "maps-groups
 
 def lively(shape: str, **changes: Any) -> NextScale:
     torch.manual_seed(0)
-    prior: NextScale = create_prior(config_of("next_scale", shape) | changes).eval()
+    prior = create_prior(config_of("next_scale", shape) | changes).eval()
+    assert isinstance(prior, NextScale)
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
