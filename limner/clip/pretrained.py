@@ -19,6 +19,14 @@ from limner.nn.checks import check_choice, check_least
 from limner.nn.foreign import Architecture, Foreign
 
 Colour = tuple[float, float, float]
+_VIT_SIZES = {
+    **dict.fromkeys(("hidden_size", "num_hidden_layers", "num_attention_heads"), int),
+    "intermediate_size": int,
+    "hidden_act": str,
+    "layer_norm_eps": float,
+    "image_size": int,
+    "patch_size": int,
+}
 
 
 @dataclass(frozen=True)
@@ -107,18 +115,8 @@ class PretrainedViT(PretrainedImageEncoder):
         model="ViTModel",
         config="ViTConfig",
         types=("vit",),
-        sizes={
-            "hidden_size": int,
-            "num_hidden_layers": int,
-            "num_attention_heads": int,
-            "intermediate_size": int,
-            "hidden_act": str,
-            "layer_norm_eps": float,
-            "image_size": int,
-            "patch_size": int,
-            "qkv_bias": bool,
-        },
-        settled={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        sizes=_VIT_SIZES | {"qkv_bias": bool},
+        fixed={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
         layers="num_hidden_layers",
         prefixes=("", "vit."),
         renamed={
@@ -160,17 +158,8 @@ class PretrainedClipViT(PretrainedViT):
         model="CLIPVisionModel",
         config="CLIPVisionConfig",
         types=("clip", "clip_vision_model"),
-        sizes={
-            "hidden_size": int,
-            "num_hidden_layers": int,
-            "num_attention_heads": int,
-            "intermediate_size": int,
-            "hidden_act": str,
-            "layer_norm_eps": float,
-            "image_size": int,
-            "patch_size": int,
-        },
-        settled={"attention_dropout": 0.0},
+        sizes=_VIT_SIZES,
+        fixed={"attention_dropout": 0.0},
         layers="num_hidden_layers",
         nested="vision_config",
         prefixes=("", "vision_model."),
@@ -199,7 +188,7 @@ class PretrainedResNet(PretrainedImageEncoder):
             "downsample_in_first_stage": bool,
             "downsample_in_bottleneck": bool,
         },
-        settled={},
+        fixed={},
         layers="depths",
         prefixes=("", "resnet."),
     )

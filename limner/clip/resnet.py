@@ -104,6 +104,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, h, w) to (B, D)."""
         cells = x.flatten(2).mT
+        # The mean asks, and is one of those that answer.
         cells = torch.cat([cells.mean(1, keepdim=True), cells], dim=1) + self.places
         q, k, v = (
             layer(part).unflatten(2, (self.heads, -1)).transpose(1, 2)

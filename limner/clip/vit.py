@@ -113,7 +113,7 @@ class ViT(nn.Module):
     def _initialise(self) -> None:
         """Scale by width and depth (OpenAI CLIP's `initialize_parameters`, towers of the text)."""
         width, depth = self.config.width, (2 * self.config.layers) ** -0.5
-        for block in self.blocks.children():
+        for block in self.blocks.children():  # the more there are, the less each adds
             assert isinstance(block, VisionBlock)
             nn.init.normal_(block.qkv.weight, std=width**-0.5)
             nn.init.normal_(block.out.weight, std=width**-0.5 * depth)

@@ -96,16 +96,19 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantise (B, D, H, W); in training, learn from it. The loss is that of equation 3."""
+        # 1. What is compared: unit vectors or plain ones, from all ranks where it learns.
         vectors = self._vectors(z)
         flat = vectors.detach().flatten(0, -2)
         every = gathered(flat) if self.training else flat
         if self.training:
             self._prepare(every)
+        # 2. The nearest codes, and the losses of equation 3.
         codes = self._nearest(flat)
         chosen = self._codes()[codes].view_as(vectors)
         loss = self.options.commitment * F.mse_loss(vectors, chosen.detach())
         if self.options.update == "gradient":
             loss = loss + F.mse_loss(chosen, vectors.detach())
+        # 3. Learn from the batch only after it was quantised with the codebook before it.
         if self.training:
             self._learn(every, gathered(codes))
         quantised = self._pass_gradient(vectors, chosen.detach())
@@ -155,13 +158,14 @@ class VectorQuantizer(nn.Module):
 
         Sculley 2010, "Web-scale k-means clustering". Codes that get no vector are drawn anew.
         """
+        # The batches so far count as `earlier` vectors that all lie on their code's mean.
         before, earlier = self._codes().clone(), self.use.clone()
         for _ in range(START_ROUNDS):
             self._replace(self.use == 0, vectors, 0.0)
             codes = self._nearest(vectors)
             self.use.copy_(earlier + self._count(codes))
             self._move(earlier[:, None] * before + self._sum(vectors, codes), self.use)
-        if self.batches + 1 == START_BATCHES:
+        if self.batches + 1 == START_BATCHES:  # from here on it is the use of one batch
             self.use /= START_BATCHES
 
     def _replace(self, dead: Tensor, vectors: Tensor, use: float) -> None:

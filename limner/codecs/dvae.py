@@ -15,12 +15,7 @@ from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
 from limner.errors import ConfigError
-from limner.nn.autoencoder import (
-    AutoencoderConfig,
-    check_autoencoder,
-    decoder_of,
-    encoder_of,
-)
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
 from limner.nn.checks import check_least
 
 MARGIN = 0.1  # the paper's epsilon: pixels keep so far from 0 and 1, where a logit has no end
@@ -87,6 +82,7 @@ class DVAECodec(CodecBase):
         self.codebook.weight.copy_(vectors)
         head = cast(nn.Conv2d, self.encoder.head[-1])
         width = head.in_channels
+        # A projection of features with unit variance, met with every code's vector.
         mean, deviation = 0.207, 0.563  # of SiLU of a standard normal
         projection = torch.randn(self.config.dimensions, width) / (deviation * sqrt(width))
         head.weight.copy_((vectors @ projection)[:, :, None, None])
@@ -94,7 +90,6 @@ class DVAECodec(CodecBase):
 
     @property
     def vocabulary(self) -> int:
-        """How many different values one code has."""
         return self.config.vocabulary
 
     def advance(self, share: float) -> None:

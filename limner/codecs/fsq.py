@@ -72,17 +72,14 @@ class FSQCodec(CodecBase):
 
     @property
     def encodes(self) -> bool:
-        """Whether it has its encoder."""
         return bool(self.config.encoder_channels)
 
     @property
     def groups(self) -> int:
-        """How many codes one cell has."""
         return self.config.groups
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """How many values each digit of a code has."""
         return self.config.levels
 
     def embed(self, codes: Tensor) -> Tensor:

@@ -50,17 +50,17 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     left = torch.arange(len(vectors), device=vectors.device)
     # 2. The kernel's products of 8 bits leave the rows where several codes may be the nearest.
     if _kernel_serves(vectors, codebook) and (scale := _scale(vectors, codebook)) is not None:
-        codes, settled = search(vectors, codebook, scale)
-        left = left[~settled]
+        codes, certain = search(vectors, codebook, scale)
+        left = left[~certain]
     # 3. Products from the fastest precision to the most exact, each for the rows that are left.
     for dtype in _precisions(vectors, codebook):
         if len(left) * codebook.numel() <= SMALL:
             break
         rows = vectors if len(left) == len(vectors) else vectors[left]
         with torch.autocast(vectors.device.type, enabled=False):
-            found, settled = _by_product(rows, codebook, dtype)
-        codes[left[settled]] = found[settled]
-        left = left[~settled]
+            found, certain = _by_product(rows, codebook, dtype)
+        codes[left[certain]] = found[certain]
+        left = left[~certain]
     # 4. By the definition, what no product could tell apart.
     if len(left):
         codes[left] = _by_differences(vectors[left], codebook)
@@ -145,12 +145,12 @@ def _working(values: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
 
 
 def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return codes (N,), and whether each is settled, by scores in a precision."""
-    settled = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
-    found = torch.zeros_like(settled, dtype=torch.int64)
+    """Return codes (N,), and whether each is certain, by scores in a precision."""
+    certain = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
+    found = torch.zeros_like(certain, dtype=torch.int64)
     scale = _scale(vectors, codebook)
     if scale is None:
-        return found, settled
+        return found, certain
     # 1. Both sides are centred on the mean code, which shortens them and so the error, and rounded.
     codes = _Codes.of(codebook, scale, dtype)
     centred = _working(vectors, scale, dtype) - codes.centre
@@ -165,7 +165,7 @@ def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[
         # 3. Candidates: one settles its row; of a crowd none is returned, and the row is left.
         row, code = _candidates(_scores(block, codes, room), error[rows])
         number = torch.bincount(row, minlength=len(block))
-        settled[rows] = number > 0
+        certain[rows] = number > 0
         found[rows].scatter_(0, row, code)
         # 4. Of several, the nearest by differences in fp64.
         several = number[row] > 1
@@ -173,7 +173,7 @@ def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[
         distances = _squared_distances(vectors[rows][row], codebook[code])
         found[rows] = _lowest_of_the_nearest(found[rows], row, code, distances)
         first += len(block)
-    return found, settled
+    return found, certain
 
 
 def _scale(vectors: Tensor, codebook: Tensor) -> float | None:

@@ -90,7 +90,6 @@ class MultiscaleCodec(CodecBase):
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each token map, coarse to fine."""
         return tuple((side, side) for side in self.config.scales)
 
     @property
@@ -103,6 +102,7 @@ class MultiscaleCodec(CodecBase):
 
         Algorithm 2. Raises UsageError for codes that do not end with a map.
         """
+        # Codes of the first maps alone are a preview: what the finer ones would add is left out.
         sizes = [rows * columns for rows, columns in self.maps]
         ends = list(accumulate(sizes))
         if codes.shape[1] not in ends:
@@ -125,6 +125,7 @@ class MultiscaleCodec(CodecBase):
         features = features.float()
         known, codes, losses = torch.zeros_like(features), [], []
         for index in range(len(self.maps)):
+            # A map says what the coarser ones left, seen at its own size.
             values, found, loss = self.quantizer(self.lower(features - known.detach(), index))
             known = known + self._raise(values, index)
             codes.append(found.flatten(1))

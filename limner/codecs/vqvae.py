@@ -48,7 +48,6 @@ class VQVAECodec(CodecBase):
         self.decoder = decoder_of(config, config.dimensions, attention=self.attention)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return codes (B, h, w) int64 of images in [-1, 1]."""
         return self.quantizer.encode(self.encoder(images))
 
 

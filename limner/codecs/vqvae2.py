@@ -131,6 +131,7 @@ class VQVAE2Codec(CodecBase):
 
     def _features(self, images: Tensor) -> list[Tensor]:
         """Return the features (B, C, h, w) of each level, coarse to fine."""
+        # Computed from fine to coarse, each from the finer one, and turned around.
         features = [self.encoder(images)]
         for encoder in self.upward:
             features.append(encoder(features[-1]))

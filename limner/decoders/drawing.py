@@ -43,6 +43,7 @@ def draw_picture(
             vectors, texts = [vector, 0 * vector], [ids, 0 * ids]
         if scale and sampling.text_share != 1:
             vectors, texts = [*vectors, vector], [*texts, 0 * ids]
+        # A part of the network that was not made for one of them is not told it.
         told = {"embedding": torch.cat(vectors)} if config.embedding else {}
         told |= {"text": torch.cat(texts)} if config.text_vocabulary else {}
         times = torch.full((len(vectors),), time, device=x.device)

@@ -124,16 +124,19 @@ class UNet(nn.Module):
 
         `embedding` (B, D) holds unit vectors, `text` (B, T) ids, `given` (B, G, H, W) pixels.
         """
+        # 1. Conditions: one vector for every block, and tokens for those that attend.
         time, context, real = self._conditions(times, embedding, text)
         h = x if given is None else torch.cat([x, given], dim=1)
         h = F.pixel_unshuffle(h, self.config.patch).contiguous(memory_format=torch.channels_last)
         h = self.into(h)
+        # 2. Down to coarse cells, and up again; each block on the way up reads one of the way down.
         left = [h]
         for stage in self.down:
             h = stage(h, time, context, real, left=left)
         h = self.middle(h, time, context, real)
         for stage in self.up:
             h = stage(h, time, context, real, joined=left)
+        # 3. Cells to pixels.
         drawn: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.config.patch)
         return drawn.float()
 
@@ -174,7 +177,7 @@ class UNet(nn.Module):
 
     def _build_stages(self) -> None:
         widths, time = self.config.widths, self.time_width
-        kept, previous = [widths[0]], widths[0]
+        kept, previous = [widths[0]], widths[0]  # the widths of what the way up will read
         for index, width in enumerate(widths):
             blocks = []
             for _ in range(self.config.blocks):

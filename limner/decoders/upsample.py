@@ -85,7 +85,7 @@ class Upsampler(nn.Module):
 
         The noise is drawn on the CPU, so that a seed gives the same everywhere.
         """
-        small = F.interpolate(images, size=(self.small, self.small), mode="area")
+        small = F.interpolate(images, size=(self.small, self.small), mode="area")  # (B, 3, h, w)
         level = self.config.noise * torch.rand(len(small), 1, 1, 1, generator=generator)
         noise = torch.randn(small.shape, generator=generator)
         return small + (level * noise).to(small), level.to(small)

@@ -14,12 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from limner.errors import ConfigError
-from limner.gan.condition import (
-    SentenceEncoder,
-    TextConditioned,
-    check_doublings,
-    small_weights,
-)
+from limner.gan.condition import SentenceEncoder, TextConditioned, check_doublings, small_weights
 from limner.gan.generator import SLOPE
 from limner.nn.checks import check_least
 
@@ -184,7 +179,7 @@ class ResidualDiscriminator(Discriminator):
 
     def look(self, seen: Seen) -> Tensor:
         """Map pictures (B, 3, H, W) to features (B, F)."""
-        (images,) = seen
+        (images,) = seen  # (B, 3, H, W)
         x = F.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last)
         x = self.body(x)
         if self.deviation:
@@ -193,7 +188,6 @@ class ResidualDiscriminator(Discriminator):
         return F.leaky_relu(self.gather(x.flatten(1)), SLOPE)
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
-        """Return scores (B,) of features (B, F) and vectors of texts (B, W)."""
         return self.head(looked, texts)
 
 
@@ -239,7 +233,6 @@ class FrozenDiscriminator(Discriminator):
         return torch.cat(looked, dim=1)
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
-        """Return scores (B,) of features (B, F) and vectors of texts (B, W)."""
         return self.head(looked, texts)
 
 

@@ -66,6 +66,7 @@ def generator_loss(kind: Adversarial, fake: Tensor) -> Tensor:
 
 def gradient_squares(scores: Tensor, seen: Sequence[Tensor]) -> Tensor:
     """Return the squared length (B,) of each score's gradient in what was seen, differentiably."""
+    # Where no score depends on another picture, the gradient of the sum holds each one's own.
     gradients = torch.autograd.grad(scores.sum(), seen, create_graph=True)
     squares = [each.square().flatten(1).sum(1) for each in gradients]
     return torch.stack(squares).sum(0)

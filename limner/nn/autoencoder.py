@@ -14,13 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.conv import (
-    Downsample,
-    ResidualBlock,
-    SpatialAttention,
-    Upsample,
-    normaliser,
-)
+from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample, normaliser
 
 
 def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
@@ -210,7 +204,7 @@ class FinerDecoder(Decoder):
         nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map vectors to images, nominally in [-1, 1]."""
+        # What both ways share, the small picture enlarged, and what the large one has beside it.
         shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
         small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
         large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)

@@ -45,7 +45,7 @@ def product_of(weight: Tensor, precision: str) -> Product:
     if weight.device.type == "cpu":
         if not (packed_products(dtype)[0] or computes_bf16("cpu")):
             weight, dtype = weight.to(dtype).float(), torch.float32
-        if packed_products(dtype)[0]:
+        if packed_products(dtype)[0]:  # once, and not at every product
             return _packed(weight, dtype)
     kept = weight.to(dtype)
     if dtype == torch.float32:
@@ -68,8 +68,8 @@ def _int8(weight: Tensor) -> Product:
         kept = levels.transpose(0, 1).flatten(1)[:, : weight.shape[1]]
         factors = scales.T.repeat_interleave(SCALED, 1)[:, : weight.shape[1]]
         return lambda x: F.linear(x, kept.to(x.dtype) * factors)
-    # A row has a scale for each 32 inputs, and torch's kernel takes one for all that it is given: so
-    # it runs on 32 inputs after 32.
+    # A row has a scale for each 32 inputs, and torch's kernel takes one for all that it is given;
+    # so it runs on 32 inputs after 32.
     groups, run = list(zip(levels, scales, strict=True)), torch._weight_int8pack_mm
 
     def product(x: Tensor) -> Tensor:
@@ -231,26 +231,26 @@ class TorchSession:
 
     def __init__(
         self,
-        stack: TorchEngine,
+        engine: TorchEngine,
         first: Sequence[int],
         length: int,
         rotary: tuple[Tensor, Tensor] | None,
         memory: Tensor | None,
         memory_lengths: Sequence[int],
     ) -> None:
-        self.stack, self.rotary = stack, rotary
-        shape = stack.shape
-        self.first = torch.zeros(len(first), 1, 1, 1, dtype=torch.long, device=stack.device)
+        self.engine, self.rotary = engine, rotary
+        shape = engine.shape
+        self.first = torch.zeros(len(first), 1, 1, 1, dtype=torch.long, device=engine.device)
         self.begin_at(first)
-        self.places = torch.arange(length, device=stack.device)
+        self.places = torch.arange(length, device=engine.device)
         size = (shape.layers, len(first), shape.heads, length, shape.width // shape.heads)
-        self.keys, self.values = (torch.zeros(size, device=stack.device) for _ in range(2))
+        self.keys, self.values = (torch.zeros(size, device=engine.device) for _ in range(2))
         self.memory: list[tuple[Tensor, ...]] = [()] * shape.layers
         if memory is not None:
-            lengths = torch.tensor(list(memory_lengths), device=stack.device)
-            told = torch.arange(memory.shape[1], device=stack.device) < lengths[:, None]
+            lengths = torch.tensor(list(memory_lengths), device=engine.device)
+            told = torch.arange(memory.shape[1], device=engine.device) < lengths[:, None]
             bias = _bias(told[:, None, None])
-            both = (_times(parts["cross_key_value"], memory) for parts in stack.layers)
+            both = (_times(parts["cross_key_value"], memory) for parts in engine.layers)
             self.memory = [(*_split(shape, each, 2), bias) for each in both]
 
     def begin_at(self, first: Sequence[int]) -> None:
@@ -262,43 +262,43 @@ class TorchSession:
     ) -> Tensor:
         """Map x (B, L, D) to features, as Session.extend says."""
         # 1. Who sees whom: from the row's first position up to one's own, or to the end of x.
-        stack, end = self.stack, at + x.shape[1]
+        engine, end = self.engine, at + x.shape[1]
         sees, seen = self.places[at:end, None], self.places[:end]
         allowed = (seen >= self.first[rows]) & (seen <= (sees if causal else end))
         bias = _bias(allowed | (sees == seen))
         x = x.float()
         rotary = None if self.rotary is None else tuple(each[at:end] for each in self.rotary)
-        for layer, parts in enumerate(stack.layers):
+        for layer, parts in enumerate(engine.layers):
             # 2. New keys and values go into the cache; queries meet all that is there so far.
-            q, k, v = _attention(stack.shape, parts, x, rotary)
+            q, k, v = _attention(engine.shape, parts, x, rotary)
             self.keys[layer, rows, :, at:end] = k
             self.values[layer, rows, :, at:end] = v
             cached = self.keys[layer, rows, :, :end], self.values[layer, rows, :, :end]
             mixed = attend(q, *cached, bias)
-            x = _after_attention(stack.shape, parts, x, mixed, self._memory(layer, rows))
-        return _norm(stack.shape, stack.heads[0], "attention_norm", x)
+            x = _after_attention(engine.shape, parts, x, mixed, self._memory(layer, rows))
+        return _norm(engine.shape, engine.heads[0], "attention_norm", x)
 
     def extend_at(self, x: Tensor, at: Tensor, rows: slice = slice(None)) -> Tensor:
         """Map x (B, 1, D) at position `at` (1,) to features (B, 1, D), as `extend` does."""
         # The whole cache is read at every place, and what lies behind `at` is masked: a graph does
         # the same work wherever it stands.
-        stack, x = self.stack, x.float()
+        engine, x = self.engine, x.float()
         allowed = (self.places >= self.first[rows]) & (self.places <= at)
         bias = _bias(allowed | (self.places == at))
         rotary = None
         if self.rotary is not None:
             rotary = tuple(each.index_select(0, at) for each in self.rotary)
-        for layer, parts in enumerate(stack.layers):
+        for layer, parts in enumerate(engine.layers):
             cache = self.keys[layer, rows], self.values[layer, rows]
             memory = self._memory(layer, rows)
-            x = stack.layer_at(parts, x, cache, at, bias, rotary, memory)
-        return _norm(stack.shape, stack.heads[0], "attention_norm", x)
+            x = engine.layer_at(parts, x, cache, at, bias, rotary, memory)
+        return _norm(engine.shape, engine.heads[0], "attention_norm", x)
 
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
         """Map features (B, D) to logits (B, V), as Session.logits says."""
-        parts = self.stack.heads[group]
+        parts = self.engine.heads[group]
         if known is not None:
-            features = features + _feed_forward(self.stack.shape, parts, features + known)
+            features = features + _feed_forward(self.engine.shape, parts, features + known)
         out = _times(parts["head"], features)
         return out + parts["head_bias"] if "head_bias" in parts else out
 

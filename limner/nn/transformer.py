@@ -36,11 +36,7 @@ class KeyValueCache:
     """Keys and values of every layer at fixed addresses, (layers, B, H, S, K) each."""
 
     def __init__(
-        self,
-        config: TransformerConfig,
-        rows: int,
-        length: int,
-        device: torch.device | str = "cpu",
+        self, config: TransformerConfig, rows: int, length: int, device: torch.device | str = "cpu"
     ) -> None:
         shape = (config.layers, rows, config.heads, length, config.width // config.heads)
         self.keys = torch.zeros(shape, device=device)
@@ -96,6 +92,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Mix positions of x (B, L, D); `mask` (B, 1, L, S) is true where attention is allowed."""
         rows, length, width = x.shape
+        # (B, H, L, K) each; the cache returns all S keys and values
         q, k, v = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q = rotate(self.query_norm(q), *rotary)
         k = rotate(self.key_norm(k), *rotary)

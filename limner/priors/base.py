@@ -102,11 +102,12 @@ class PriorBase(nn.Module):
 
     def loss(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
         """Return the mean negative log-likelihood in nats a code, of what `sample_order` gave."""
-        raise NotImplementedError
+        logits = self(text, codes, sampled)
+        return F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
 
-    def nll(self, text: Tensor, codes: Tensor) -> Tensor:
+    def nll(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
         """Return the negative log-likelihood (B, S, G) of each code, teacher-forced, in order."""
-        logits: Tensor = self(text, codes)
+        logits: Tensor = self(text, codes, sampled)
         each = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none")
         return each.view(logits.shape[:3])
 
@@ -152,7 +153,7 @@ class PriorBase(nn.Module):
 
 def cell_coordinates(maps: Maps) -> Tensor:
     """Return row and column (S, 2) of every cell's centre, counted in cells of the finest map."""
-    finest = torch.tensor(maps[-1])
+    finest = torch.tensor(maps[-1])  # a coarse cell lies amid the fine ones that it covers
     found = []
     for rows, columns in maps:
         pairs = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).view(-1, 2)
@@ -180,10 +181,12 @@ def prefix_mask(text: Tensor, cells: Tensor) -> Tensor:
     Text sees text, cells see text and what `cells` allows; nobody sees padding but itself.
     """
     prefix, length = text.shape[1], len(cells)
+    # 1. Cells see all of the text; text sees no cell.
     allowed = F.pad(cells, (prefix, 0), value=True)
     above = F.pad(torch.ones(prefix, prefix, dtype=torch.bool, device=text.device), (0, length))
     real = F.pad(text != 0, (0, length), value=True)
     allowed = torch.cat([above, allowed])[None] & real[:, None, :]
+    # 2. Nobody sees padding, which sees itself: a softmax over nothing would be NaN.
     alone = torch.eye(prefix + length, dtype=torch.bool, device=text.device)
     return (allowed | alone)[:, None]
 

@@ -119,20 +119,16 @@ class CRF(PriorBase):
             held = (codes.reshape(known.shape), known)
         return self.field.mean_field(self.unary(text), held)
 
-    def loss(self, text: Tensor, codes: Tensor, known: Tensor | None = None) -> Tensor:
+    def loss(self, text: Tensor, codes: Tensor, sampled: Tensor | None = None) -> Tensor:
         """Return the cross-entropy of mean field's marginals, the mean in nats an unknown code.
 
         With nothing known, that is the negative log-likelihood of their product, not of the field.
         """
-        logits = self(text, codes, known)
-        shape = logits.shape[:-1]
-        nats = F.cross_entropy(
-            logits.flatten(0, 2).float(), codes.flatten(), reduction="none"
-        ).view(shape)
-        if known is None:
-            return nats.mean()
-        unknown = (~known).float()
-        return ((nats * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
+        each = self.nll(text, codes, sampled)
+        if sampled is None:
+            return each.mean()
+        unknown = (~sampled).float()
+        return ((each * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
 
     def stream(
         self,
@@ -248,12 +244,7 @@ class Field(nn.Module):
         return logits
 
     def conditional(
-        self,
-        unary: Tensor,
-        codes: Tensor,
-        tables: tuple[Tensor, Tensor],
-        cells: Tensor,
-        group: int,
+        self, unary: Tensor, codes: Tensor, tables: tuple[Tensor, Tensor], cells: Tensor, group: int
     ) -> Tensor:
         """Return logits (B, N, V) of one code in each of N cells, exact given all other codes."""
         links, inner = tables

@@ -13,7 +13,7 @@ from limner.nn.transformer import rotary_angles
 from limner.priors.base import text_coordinates
 from limner.priors.codes import embed_cells
 from limner.priors.packed import CellPrior
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide, process
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process
 from limner.types import LogitsProcessor
 
 
@@ -118,10 +118,7 @@ class CellDecoder:
             mixed = embed_cells(self.inputs[first : first + group], known)
             mixed = mixed.repeat(len(features) // len(known), 1)
         logits = self.session.logits(features, first + group, mixed)
-        if len(features) == len(known):
-            return logits
-        with_text, without = logits.chunk(2)
-        return guide(with_text, without, scale)
+        return guide_halves(logits, scale) if len(features) > len(known) else logits
 
     def _choose(
         self, features: Tensor, which: int, uniforms: Tensor, scale: float | Tensor

@@ -85,7 +85,7 @@ class EmbeddingPrior(nn.Module):
 
         With a cache, x stands behind what the cache holds.
         """
-        length, total = x.shape[1], real.shape[1]
+        length, total = x.shape[1], real.shape[1]  # L new positions of S
         places = torch.arange(total, device=x.device)
         new = places[total - length :]
         alone = new[:, None] == places

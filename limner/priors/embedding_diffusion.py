@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limner.priors.embedding import EmbeddingPrior, EmbeddingPriorConfig
 from limner.sampling.diffusion import dpm_solver, unit_noise
 from limner.sampling.schedule import Process, time_features
-from limner.sampling.tokens import guide
+from limner.sampling.tokens import guide_halves
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class EmbeddingDiffusion(EmbeddingPrior):
 
     def loss(self, ids: Tensor, texts: Tensor, images: Tensor, random: torch.Generator) -> Tensor:
         """Return the mean squared error of x_0 at random times (section 2.2, equation 2)."""
-        start = images * self.config.embedding**0.5
+        start = images * self.config.embedding**0.5  # so that each number is about 1, as noise is
         noise = torch.randn(start.shape, generator=random).to(start)
         times = torch.randint(self.process.times, (len(start),), generator=random).to(ids.device)
         x = self.process.noised(start, noise, times)
@@ -73,8 +73,7 @@ class EmbeddingDiffusion(EmbeddingPrior):
             times = torch.full((len(ids),), time, device=x.device)
             if not guidance:
                 return self(ids, texts, x, times)
-            with_text, without = self(ids, texts, x.repeat(2, 1), times).chunk(2)
-            return guide(with_text, without, guidance)
+            return guide_halves(self(ids, texts, x.repeat(2, 1), times), guidance)
 
         fresh = unit_noise(seeds, (self.config.embedding,), texts.device)
         for moment in dpm_solver(denoise, next(fresh), levels, fresh):

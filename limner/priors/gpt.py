@@ -99,6 +99,7 @@ class GPT(PriorBase):
         """Return an order (B, S), random for that share of pictures; None where none is."""
         if not random:
             return None
+        # Sorting random numbers gives a random order; the raster is the plain one.
         raster = torch.arange(self.length).expand(len(codes), -1)
         shuffled = torch.rand(len(codes), self.length, generator=generator).argsort(1)
         chosen = torch.rand(len(codes), 1, generator=generator) < random
@@ -112,6 +113,7 @@ class GPT(PriorBase):
         """
         if order is None:
             order = torch.arange(self.length, device=codes.device).expand(len(codes), -1)
+        # 1. What predicts a cell: the cell drawn before it, where that lies, and which one is next.
         drawn = self._in_order(codes, order)
         inputs = self.codes()
         before = torch.cat(
@@ -124,19 +126,19 @@ class GPT(PriorBase):
         before = before + self.placed[order[:, :-1]]
         image = torch.cat([self.begin.expand(len(codes), 1, -1), before], dim=1)
         image = image + self.target[order]
+        # 2. One pass over text and picture.
         x = torch.cat([self.text(text), image], dim=1)
         coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
         features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
+        # 3. Each map has a head of its own.
         parts = [
             self.head(features[:, cells], drawn[:, cells], inputs, which)
             for which, cells in enumerate(self.slices)
         ]
         return torch.cat(parts, dim=1)
 
-    def loss(self, text: Tensor, codes: Tensor, order: Tensor | None = None) -> Tensor:
-        """Return the mean negative log-likelihood in nats a code."""
-        logits = self(text, codes, order)
-        wanted = self._in_order(codes, order)
+    def loss(self, text: Tensor, codes: Tensor, sampled: Tensor | None = None) -> Tensor:
+        logits, wanted = self(text, codes, sampled), self._in_order(codes, sampled)
         return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten())
 
     def stream(

@@ -28,7 +28,7 @@ from limner.priors.base import (
     text_coordinates,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide, process
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process
 from limner.text.encoders import text_encoder_of
 from limner.types import LogitsProcessor
 
@@ -119,11 +119,6 @@ class NextScale(PriorBase):
         features = self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
         return self.head(features, codes.reshape(shape), inputs)
 
-    def loss(self, text: Tensor, codes: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Return the mean negative log-likelihood in nats a code; `seen` as in `forward`."""
-        logits = self(text, codes, seen)
-        return F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
-
     def stream(
         self,
         text: Tensor,
@@ -160,6 +155,8 @@ class NextScale(PriorBase):
 
     def _inputs(self, vectors: Sequence[Tensor], rows: int, cells: slice) -> Tensor:
         """Return the inputs (B, N, D) of some cells, of the vectors of the maps before them."""
+        # The matrix is zero for maps that do not stand before a cell; of those not drawn yet there
+        # are no vectors, and their columns are cut.
         own = self.placed[cells] + self.map_embedding[self.map_numbers[cells]]
         own = own.expand(rows, -1, -1)
         if not vectors:
@@ -190,6 +187,7 @@ class _Drawing:
         self.inputs, self.outputs = prior.codes(), prior.head.table()
         self.mask = prior.mask(text)
         self.vectors: list[Tensor] = []
+        # The text is read once: from here on the cache has it.
         start = self.mask[:, :, : self.prefix, : self.prefix]
         prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
 
@@ -199,6 +197,7 @@ class _Drawing:
         A processor is told the codes of the maps before, and those of the cell itself: its
         neighbours in the map are drawn in the same moment.
         """
+        # 1. All cells of the map at once, from the cache of text and maps before.
         prior, cells = self.prior, self.prior.slices[which]
         rows, size = noise.shape[:2]
         x = prior._inputs(self.vectors, rows, cells).repeat(self.rows // rows, 1, 1)
@@ -208,12 +207,11 @@ class _Drawing:
         sampling = self.sampling
         scale = guidance_at(sampling.guidance_schedule, sampling.guidance, which, len(prior.maps))
 
+        # 2. Code by code of every cell, guided and changed by processors as one cell would be.
         drawn = [self.before.repeat_interleave(size, dim=0)] if self.processors else []
 
         def pick(logits: Tensor, group: int) -> Tensor:
-            if self.guided:
-                with_text, without_text = logits.chunk(2)
-                logits = guide(with_text, without_text, scale)
+            logits = guide_halves(logits, scale) if self.guided else logits
             if self.processors:
                 logits = process(logits, torch.cat(drawn, dim=1), self.processors)
             chosen = choose(logits, sampling, noise[..., group].flatten())

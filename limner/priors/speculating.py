@@ -22,7 +22,7 @@ from limner.sampling.tokens import TokenSampling, draw, guidance_at, probabiliti
 
 @dataclass
 class _Picture:
-    """One row of a drawing: its settled cells, and the drafts after them with their chances."""
+    """One row of a drawing: its final cells, and the drafts after them with their chances."""
 
     row: int
     generator: torch.Generator
@@ -76,7 +76,7 @@ class _Pass:
         self.drafts = picture.drafts[: self.window - 1]
 
     def run(self) -> None:
-        """Settle one cell or more of the picture, and leave drafts of those that come next."""
+        """Draw one cell or more of the picture, and leave drafts of those that come next."""
         picture, drafts = self.picture, self.drafts
         # 1. One pass over the window: features of the next cell and of those behind each draft.
         features = self._features()

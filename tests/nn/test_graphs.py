@@ -114,7 +114,7 @@ def test_a_compiled_layer_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
     plain = own_run()
     monkeypatch.setattr(torch_engine, "compiling_wanted", lambda device: True)
     compiled = own_run()
-    assert plain.stack.layer_at is not compiled.stack.layer_at
+    assert plain.engine.layer_at is not compiled.engine.layer_at
     x = torch.randn(len(FIRST), LENGTH, WIDTH)
     for run in (plain, compiled):
         run.extend(x[:, :7], 0)
