@@ -96,12 +96,9 @@ def through(codec: Any, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Return reconstructions and codes, or None where the latent is continuous."""
     drawn, codes = [], []
     for part in images.split(AT_ONCE):
-        if codec.continuous:
-            drawn.append(codec.reconstruct(part))
-        else:
-            codes.append(codec.encode(part))
-            drawn.append(codec.decode(codes[-1]))
-    return torch.cat(drawn), torch.cat(codes) if codes else None
+        codes.append(codec.encode(part))
+        drawn.append(codec.decode(codes[-1]))
+    return torch.cat(drawn), None if codec.continuous else torch.cat(codes)
 
 
 def cut(image: Tensor, size: int) -> Tensor:
@@ -219,16 +216,13 @@ def measure_speed(subjects: Sequence[Subject], rounds: int) -> list[Speed]:
     inputs = []
     for subject in subjects:
         images = picture_batch("held_out", 0, AT_ONCE, size=subject.size)
-        continuous = subject.codec.continuous
-        latent = subject.codec.latent(images)[0] if continuous else subject.codec.encode(images)
-        inputs.append((images, latent))
+        inputs.append((images, subject.codec.encode(images)))
     rates: dict[tuple[int, str], list[float]] = {}
     for number in range(rounds + 1):
         for index, (subject, (images, latent)) in enumerate(zip(subjects, inputs, strict=True)):
             codec = subject.codec
-            encode = codec.latent if codec.continuous else codec.encode
-            decode = codec.decode_latent if codec.continuous else codec.decode
-            for name, function, given in (("encode", encode, images), ("decode", decode, latent)):
+            for name, given in (("encode", images), ("decode", latent)):
+                function = getattr(codec, name)
                 rate = AT_ONCE / seconds(lambda call=function, value=given: call(value))
                 if number:  # the first round warms up
                     rates.setdefault((index, name), []).append(rate)

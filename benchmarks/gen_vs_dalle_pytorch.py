@@ -65,7 +65,7 @@ def make_prior(precision: str) -> Any:
     sizes = {"width": WIDTH, "layers": LAYERS, "heads": HEADS, "hidden": 4 * WIDTH}
     codes = {"text_vocabulary": WORDS, "vocabulary": TOKENS, "grid": [16, 16]}
     prior = create_prior({"name": "gpt", **sizes, **codes}).eval()
-    prior.prepared.precision = precision
+    prior.packed.precision = precision
     return prior
 
 

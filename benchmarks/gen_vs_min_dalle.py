@@ -63,9 +63,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rerun_in(peer_python("min-dalle", MIN_DALLE, MIN_DALLE_DEPS))
-    from limner.nn.fast import TorchStack
-    from limner.nn.native import NativeStack, find_library
-    from limner.nn.stack import StackShape
+    from limner.nn.engine import DecoderShape
+    from limner.nn.native import NativeEngine, find_library
+    from limner.nn.torch_engine import TorchEngine
     from limner.types import PRECISIONS
 
     library, why = find_library()
@@ -73,15 +73,16 @@ def main() -> None:
     peer = make_peer(MINI)  # min-dalle sets the number of threads when it is imported
     torch.set_num_threads(threads)
     print(f"torch {torch.__version__}, {threads} threads; native kernel: {why}")
-    shape = StackShape(MINI.width, MINI.layers, MINI.heads, MINI.hidden, layer_norm=True, gelu=True)
+    sizes = (MINI.width, MINI.layers, MINI.heads, MINI.hidden)
+    shape = DecoderShape(*sizes, layer_norm=True, gelu=True)
     head = head_of_peer(peer)
     variants: dict[str, tuple[str, Any]] = {}
     for precision in PRECISIONS:
         if library is not None:
-            stack: Any = NativeStack(library, shape, layers_of_peer(peer), [head], precision)
+            stack: Any = NativeEngine(library, shape, layers_of_peer(peer), [head], precision)
             variants[f"native {precision}"] = precision, stack
         if precision != "int8":
-            stack = TorchStack(shape, layers_of_peer(peer), [head], precision)
+            stack = TorchEngine(shape, layers_of_peer(peer), [head], precision)
             variants[f"stock torch {precision}"] = precision, stack
     rows: list[Ratio] = []
     with torch.inference_mode():

@@ -104,15 +104,15 @@ class Bench:
 
     def stack(self, precision: str, *, compiled: bool = False) -> Any:
         """Return limner's decoder of the peer's weights."""
-        from limner.nn.fast import TorchStack
-        from limner.nn.stack import StackShape
+        from limner.nn.engine import DecoderShape
+        from limner.nn.torch_engine import TorchEngine
 
         os.environ["LIMNER_GRAPHS"] = "compiled" if compiled else "1"
         sizes = self.shape.width, self.shape.layers, self.shape.heads, self.shape.hidden
         head = head_of_peer(self.peer)
-        told = StackShape(*sizes, layer_norm=True, gelu=True)
+        told = DecoderShape(*sizes, layer_norm=True, gelu=True)
         device = self.machine.device
-        return TorchStack(told, layers_of_peer(self.peer), [head], precision, device)
+        return TorchEngine(told, layers_of_peer(self.peer), [head], precision, device)
 
     def measure(self, pictures: int, ways: dict[str, Callable[[], Any]]) -> None:
         """Let each way draw in turns beside the peer, and print their rows."""

@@ -28,7 +28,7 @@ def make_peer(shape: Shape, device: torch.device | str = "cpu") -> Any:
 
 
 def layers_of_peer(peer: Any) -> Iterator[dict[str, Tensor]]:
-    """Yield the weights of every layer by the names of limner.nn.stack."""
+    """Yield the weights of every layer by the names of limner.nn.engine."""
     for layer in peer.layers:
         own, cross, glu = layer.self_attn, layer.encoder_attn, layer.glu
         norms = {
@@ -53,7 +53,7 @@ def layers_of_peer(peer: Any) -> Iterator[dict[str, Tensor]]:
 
 
 def head_of_peer(peer: Any) -> dict[str, Tensor]:
-    """Return the weights of the head by the names of limner.nn.stack."""
+    """Return the weights of the head by the names of limner.nn.engine."""
     return {
         "head": peer.lm_head.weight[:TOKENS],
         "attention_norm": peer.final_ln.weight,

@@ -115,9 +115,10 @@ def heads_of(shape: Shape) -> Iterator[Made]:
 
 def begin(shape: Shape, precision: str) -> Any:
     """Return a drawing of one picture with guidance."""
-    from limner.nn.stack import StackShape, prepare
+    from limner.nn.engine import DecoderShape
+    from limner.nn.prepare import prepare
 
-    sizes = StackShape(shape.width, shape.layers, shape.heads, shape.hidden)
+    sizes = DecoderShape(shape.width, shape.layers, shape.heads, shape.hidden)
     stack = prepare(sizes, layers_of(shape), heads_of(shape), precision)
     memory = torch.randn(ROWS, shape.memory, shape.width) if shape.memory else None
     return stack.begin([0] * ROWS, shape.length, None, memory, [shape.memory] * ROWS)

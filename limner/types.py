@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL.Image import Image
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from limner.text.notes import Note
 
@@ -218,107 +218,6 @@ class ModelInfo:
 
 
 @runtime_checkable
-class Codec(Protocol):
-    """Pictures to a grid of codes and back."""
-
-    @property
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each token map, coarse to fine; most codecs have one."""
-        ...
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows h and columns w of the finest map."""
-        ...
-
-    @property
-    def layout(self) -> tuple[int, ...]:
-        """The shape of one picture's codes: (h, w), or (S,) where there are several maps."""
-        ...
-
-    @property
-    def groups(self) -> int:
-        """How many codes one cell has; with several, codes have a last dimension of so many."""
-        ...
-
-    @property
-    def vocabulary(self) -> int:
-        """How many different codes there are."""
-        ...
-
-    @property
-    def levels(self) -> tuple[int, ...]:
-        """How many values each digit of a code has; empty where codes have no digits."""
-        ...
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1] to codes (B, *layout) int64."""
-        ...
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes (B, *layout) to images (B, 3, H, W) in [-1, 1]."""
-        ...
-
-    def embed(self, codes: Tensor) -> Tensor:
-        """Codes (B, *layout) to the vectors they stand for."""
-        ...
-
-
-@runtime_checkable
-class Prior(Protocol):
-    """Codes from text; knows only vocabulary and token maps, so that any codec fits."""
-
-    rows_at_once: ClassVar[int]
-    nats_of: ClassVar[str]
-
-    @property
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each token map, coarse to fine."""
-        ...
-
-    @property
-    def length(self) -> int:
-        """How many cells S all maps have together."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """How often `stream` yields."""
-        ...
-
-    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
-        """The training loss of text (B, T) and codes (B, S[, G]), both int64, in nats a code."""
-        ...
-
-    def nats(self, text: Tensor, codes: Tensor) -> Tensor:
-        """The negative log-likelihood (B, S, G) of each code, which `nats_of` says in words."""
-        ...
-
-    def stream(
-        self,
-        text: Tensor,
-        sampling: Any,
-        seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
-    ) -> Iterator[Tensor]:
-        """Yield codes (B, <= S[, G]) for text (B, T); row i is drawn with seeds[i] alone.
-
-        Where `keep` (B, S) is true, codes are those of `given` (B, S[, G]).
-        """
-        ...
-
-
-@runtime_checkable
-class TextEncoder(Protocol):
-    """Text to feature vectors."""
-
-    def encode(self, texts: Sequence[str]) -> Tensor:
-        """Texts to features (B, T, D)."""
-        ...
-
-
-@runtime_checkable
 class Pipeline(Protocol):
     """Built parts that draw; knows no file."""
 
@@ -370,3 +269,118 @@ def _one_of(owner: object, name: str, known: Sequence[str]) -> None:
     if value is not None and value not in known:
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
         raise UsageError(f"{name} is {quote(value)}; expected {', '.join(known)}{hint}", param=name)
+
+
+@runtime_checkable
+class TokenPrior(Protocol):
+    """Codes from text; it knows a vocabulary and token maps, so that any codec fits."""
+
+    batch_rows: ClassVar[int]  # how many pictures it draws together
+    nll_kind: ClassVar[str]  # what `nll` is of, in words
+    precisions: ClassVar[tuple[str, ...]]  # in which it draws
+    speculates: ClassVar[bool]  # whether it draws several cells a pass, the later ones as drafts
+    takes_processors: ClassVar[bool]  # whether `stream` takes functions of logits, `processors`
+    precision: str
+    config: Any
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine."""
+
+    @property
+    def length(self) -> int:
+        """How many cells S all maps have together."""
+
+    @property
+    def steps(self) -> int:
+        """How often `stream` yields."""
+
+    @property
+    def any_order(self) -> bool:
+        """Whether it can learn the cells of a picture in any order."""
+
+    def sample_order(self, codes: Tensor, generator: Generator, random: float) -> Any:
+        """Return what `loss` takes as its third argument in a step of training."""
+
+    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
+        """The training loss of text (B, T) and codes (B, S[, G]), both int64, in nats a code."""
+
+    def nll(self, text: Tensor, codes: Tensor) -> Tensor:
+        """The negative log-likelihood (B, S, G) of each code, which `nll_kind` says in words."""
+
+    def stream(
+        self,
+        text: Tensor,
+        sampling: Any,
+        seeds: Sequence[int],
+        known: tuple[Tensor, Tensor] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield codes (B, <= S[, G]) for text (B, T); row i is drawn with seeds[i] alone.
+
+        `known` are codes (B, S[, G]), and where they stand in place of drawn ones (B, S).
+        """
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """Pictures to a grid of codes and back."""
+
+    likelihood: ClassVar[str]  # the reconstruction loss that its output is made for
+    continuous: ClassVar[bool]  # whether it has latents in place of codes
+    config: Any
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine; most codecs have one."""
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows h and columns w of the finest map."""
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """The shape of one picture's codes: (h, w), or (S,) where there are several maps."""
+
+    @property
+    def groups(self) -> int:
+        """How many codes one cell has; with several, codes have a last dimension of so many."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many different codes there are."""
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has; empty where codes have no digits."""
+
+    @property
+    def encodes(self) -> bool:
+        """Whether it takes pictures; a codec that was kept to draw alone does not."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] to codes (B, *layout[, G]) int64."""
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (B, *layout[, G]) to images (B, 3, H, W) in [-1, 1]."""
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Codes (B, *layout[, G]) to the vectors (B, D, h, w) they stand for."""
+
+
+@runtime_checkable
+class ClipModel(Protocol):
+    """Pictures and texts into one space, where those that belong together are near."""
+
+    size: int  # pixels a side of the pictures that it sees
+    prepare: Callable[[Image], Image]  # a picture of any size to what it sees
+    config: Any
+
+    @property
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by before a softmax or sigmoid."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images (B, 3, size, size) in [-1, 1] to unit vectors (B, D)."""
+
+    def encode_texts(self, ids: Tensor) -> Tensor:
+        """Ids (B, T) to unit vectors (B, D)."""

@@ -304,7 +304,7 @@ def test_a_picture_drawn_with_a_processor_is_the_same_alone(pipeline: Any) -> No
     ],
 )
 def test_what_a_processor_gets_wrong_is_told(pipeline: Any, processor: Any, words: str) -> None:
-    if not pipeline.prior.prepared.parts(pipeline.prior)[0].native:
+    if not pipeline.prior.packed.parts(pipeline.prior)[0].native:
         words = words.replace(r"(1,", r"(4,")
     with pytest.raises(UsageError, match=words):
         draw(PROMPT, model=pipeline, logits_processors=[processor])

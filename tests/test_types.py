@@ -12,7 +12,7 @@ from PIL import Image
 import limner
 from limner.errors import ImageError, UsageError
 from limner.images import read_png_texts
-from limner.types import Codec, Picture, Pipeline, Prior, Request, Sampling
+from limner.types import Codec, Picture, Pipeline, Request, Sampling, TokenPrior
 from tests.tiny_model import tiny_pipeline
 
 
@@ -188,4 +188,4 @@ def test_the_parts_of_a_real_pipeline_keep_the_protocols() -> None:
     pipeline = tiny_pipeline()
     assert isinstance(pipeline, Pipeline)
     assert isinstance(pipeline.codec, Codec)
-    assert isinstance(pipeline.prior, Prior)
+    assert isinstance(pipeline.prior, TokenPrior)

@@ -94,6 +94,7 @@ _UNCUT = 384  # pixels from which ConvNext's processor squashes
 
 def _shown(held: Mapping[str, Any], processor: str, usual: Any) -> dict[str, Any] | None:
     """Return size, edge, squash and resample of a processor's file; None for what it can't be."""
+    # 1. Which processor it is decides what is not said.
     named = str(next((held[key] for key in _KINDS if key in held), ""))
     kind = re.sub("(ImageProcessor|FeatureExtractor).*", "", named)
     does = _PROCESSORS.get(kind, _PROCESSORS[processor])
@@ -103,6 +104,7 @@ def _shown(held: Mapping[str, Any], processor: str, usual: Any) -> dict[str, Any
     number = FILTERS.index(does.resample) if resample is None else resample
     if edge is None or type(number) is not int or not 0 <= number < len(FILTERS):
         return None
+    # 2. The square that is left of the resized picture.
     size, cut = edge, held.get("crop_size")
     if does.share < 1 and not squash:
         share = held.get("crop_pct") or does.share

@@ -43,6 +43,7 @@ def sigmoid_loss(
     """
     every = texts if negatives is None else torch.cat([texts, negatives])
     logits = scale * images @ every.T + (0.0 if bias is None else bias)  # (B, B + N)
+    # Every pair is a question of its own: 1 on the diagonal, -1 elsewhere.
     signs = 2 * torch.eye(*logits.shape, device=logits.device) - 1
     return -F.logsigmoid(signs * logits).sum() / len(images)
 

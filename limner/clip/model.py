@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from limner.clip.losses import LOSSES, SCALE_LIMIT
 from limner.clip.preparing import Preparation
 from limner.clip.towers import check_image_encoder, create_image_encoder
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.nn.checks import check_choice, check_least
 from limner.parts import create
-from limner.text.encoders import check_text_encoder, text_encoder_of
+from limner.text.encoders import check_text_encoder, mean_of_tokens, text_encoder_of
 
 POOLINGS = ("mean", "last")
 OWN_TEXT = {"layers": 4, "heads": 4, "hidden": 512}  # of our own text encoder where none is named
@@ -40,22 +40,11 @@ class ClipConfig:
     loss: str = "contrastive"
 
     def __post_init__(self) -> None:
-        for name in ("text_vocabulary", "width", "dimensions"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name, known in (("pooling", POOLINGS), ("loss", tuple(LOSSES))):
-            value = getattr(self, name)
-            if value not in known:
-                hint = did_you_mean(value, known)
-                raise ConfigError(f"{name} is {quote(value)}; expected {' or '.join(known)}{hint}")
+        check_least(self, "text_vocabulary", "width", "dimensions")
+        check_choice(self, "pooling", POOLINGS)
+        check_choice(self, "loss", LOSSES)
         check_image_encoder(self.image_encoder)
-        check_text_encoder(self)
-        heads = (self.text_encoder or OWN_TEXT).get("heads", 4)
-        own = self.text_encoder.get("name", "own") == "own"
-        if own and self.width % (4 * heads):
-            raise ConfigError(
-                f"width is {self.width} for {heads} heads; expected a multiple of {4 * heads}"
-            )
+        check_text_encoder(self, OWN_TEXT)
 
 
 class Clip(nn.Module):
@@ -83,13 +72,8 @@ class Clip(nn.Module):
     def encode_texts(self, ids: Tensor) -> Tensor:
         """Map ids (B, T) to unit vectors (B, D) in fp32."""
         features = self.text(ids)  # (B, T, W)
-        if self.config.pooling == "last":
-            pooled = features[:, -1]
-        else:
-            real = ids != 0
-            real[:, -1] |= ~real.any(1)  # a text without a token still has a direction
-            weights = real.to(features.dtype) / real.sum(1, keepdim=True)
-            pooled = (features * weights[..., None]).sum(1)
+        last = self.config.pooling == "last"
+        pooled = features[:, -1] if last else mean_of_tokens(features, ids)
         return F.normalize(self.text_projection(pooled).float(), dim=-1)
 
     @property
@@ -109,8 +93,7 @@ class Clip(nn.Module):
 
 def create_clip(config: Mapping[str, Any]) -> Clip:
     """Build a CLIP from the fields of ClipConfig; ConfigError for an unknown or wrong one."""
-    clip: Clip = create("clip", CLIPS, {"name": "clip", **config})
-    return clip
+    return create("clip", CLIPS, {"name": "clip", **config})
 
 
 CLIPS: dict[str, tuple[type[Any], type[Any]]] = {"clip": (ClipConfig, Clip)}

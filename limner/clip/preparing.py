@@ -33,6 +33,7 @@ class Preparation:
         if picture.size == (self.size, self.size):
             return picture.convert("RGB")
         picture, resample = picture.convert("RGB"), Resampling(FILTERS.index(self.resample))
+        # 1. The size to resize to, of which the square at the middle is kept.
         whole = picture.size
         width, height = (
             self.edge if self.squash else self.edge * side // min(whole) for side in whole

@@ -14,10 +14,19 @@ import torch
 from torch import Tensor
 
 from limner.clip.preparing import FILTERS, Preparation
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError
+from limner.nn.checks import check_choice, check_least
 from limner.nn.foreign import Architecture, Foreign
 
 Colour = tuple[float, float, float]
+_VIT_SIZES = {
+    **dict.fromkeys(("hidden_size", "num_hidden_layers", "num_attention_heads"), int),
+    "intermediate_size": int,
+    "hidden_act": str,
+    "layer_norm_eps": float,
+    "image_size": int,
+    "patch_size": int,
+}
 
 
 @dataclass(frozen=True)
@@ -40,15 +49,10 @@ class PretrainedImageConfig:
     resample: str = "bicubic"
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise ConfigError(f"size is {self.size}; expected at least 1")
+        check_least(self, "size")
         if self.edge and self.edge < self.size:
             raise ConfigError(f"edge is {self.edge}; expected at least size, {self.size}, or 0")
-        if self.resample not in FILTERS:
-            hint = did_you_mean(self.resample, FILTERS)
-            raise ConfigError(
-                f"resample is {quote(self.resample)}; expected one of {', '.join(FILTERS)}{hint}"
-            )
+        check_choice(self, "resample", FILTERS)
         if not all(0 <= each <= 1 for each in self.mean):
             raise ConfigError(f"mean is {list(self.mean)}; expected numbers from 0 to 1")
         if not all(isfinite(each) and each > 0 for each in self.std):
@@ -111,18 +115,8 @@ class PretrainedViT(PretrainedImageEncoder):
         model="ViTModel",
         config="ViTConfig",
         types=("vit",),
-        sizes={
-            "hidden_size": int,
-            "num_hidden_layers": int,
-            "num_attention_heads": int,
-            "intermediate_size": int,
-            "hidden_act": str,
-            "layer_norm_eps": float,
-            "image_size": int,
-            "patch_size": int,
-            "qkv_bias": bool,
-        },
-        settled={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        sizes=_VIT_SIZES | {"qkv_bias": bool},
+        fixed={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
         layers="num_hidden_layers",
         prefixes=("", "vit."),
         renamed={
@@ -151,8 +145,7 @@ class PretrainedViT(PretrainedImageEncoder):
         return {"interpolate_pos_encoding": self.size != self.body.config.image_size}
 
     def _pooled(self, found: Any) -> Tensor:
-        token: Tensor = found.last_hidden_state[:, 0]
-        return token
+        return found.last_hidden_state[:, 0]
 
     def _grid(self, state: Tensor) -> Tensor:
         return state[:, 1:].mT.unflatten(2, (self.size // self.body.config.patch_size, -1))
@@ -165,17 +158,8 @@ class PretrainedClipViT(PretrainedViT):
         model="CLIPVisionModel",
         config="CLIPVisionConfig",
         types=("clip", "clip_vision_model"),
-        sizes={
-            "hidden_size": int,
-            "num_hidden_layers": int,
-            "num_attention_heads": int,
-            "intermediate_size": int,
-            "hidden_act": str,
-            "layer_norm_eps": float,
-            "image_size": int,
-            "patch_size": int,
-        },
-        settled={"attention_dropout": 0.0},
+        sizes=_VIT_SIZES,
+        fixed={"attention_dropout": 0.0},
         layers="num_hidden_layers",
         nested="vision_config",
         prefixes=("", "vision_model."),
@@ -185,8 +169,7 @@ class PretrainedClipViT(PretrainedViT):
     processor = "CLIP"
 
     def _pooled(self, found: Any) -> Tensor:
-        token: Tensor = found.pooler_output
-        return token
+        return found.pooler_output
 
 
 class PretrainedResNet(PretrainedImageEncoder):
@@ -205,7 +188,7 @@ class PretrainedResNet(PretrainedImageEncoder):
             "downsample_in_first_stage": bool,
             "downsample_in_bottleneck": bool,
         },
-        settled={},
+        fixed={},
         layers="depths",
         prefixes=("", "resnet."),
     )
@@ -223,8 +206,7 @@ class PretrainedResNet(PretrainedImageEncoder):
         return widths[-1], (every[len(every) // 2], widths[-1])
 
     def _pooled(self, found: Any) -> Tensor:
-        pooled: Tensor = found.pooler_output.flatten(1)
-        return pooled
+        return found.pooler_output.flatten(1)
 
     def _grid(self, state: Tensor) -> Tensor:
         return state

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from limner.clip.preparing import Preparation
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 
 EXPANSION = 4
 _BLOCKS_LIMIT = 256
@@ -35,9 +36,7 @@ class ResNetConfig:
                 f"blocks is {list(self.blocks)}; expected at least 1 a stage and at most "
                 f"{_BLOCKS_LIMIT} in all"
             )
-        for name in ("width", "heads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, "width", "heads")
         if self.width % 2 or self.features % self.heads:
             raise ConfigError(
                 f"width is {self.width}; expected an even number, and {self.features} channels at "
@@ -85,8 +84,7 @@ class Bottleneck(nn.Module):
         if self.stride > 1:
             h, x = F.avg_pool2d(h, self.stride), F.avg_pool2d(x, self.stride)
         h = self.norm3(self.conv3(h))
-        out: Tensor = F.relu(h + (x if self.skip is None else self.skip(x)))
-        return out
+        return F.relu(h + (x if self.skip is None else self.skip(x)))
 
 
 class AttentionPool(nn.Module):
@@ -106,6 +104,7 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, h, w) to (B, D)."""
         cells = x.flatten(2).mT
+        # The mean asks, and is one of those that answer.
         cells = torch.cat([cells.mean(1, keepdim=True), cells], dim=1) + self.places
         q, k, v = (
             layer(part).unflatten(2, (self.heads, -1)).transpose(1, 2)
@@ -113,8 +112,7 @@ class AttentionPool(nn.Module):
                 (self.query, cells[:, :1]), (self.key, cells), (self.value, cells),
             )
         )  # fmt: skip
-        pooled: Tensor = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(1)
-        return pooled
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(1)
 
 
 class ResNet(nn.Module):
@@ -152,5 +150,4 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, size, size) in [-1, 1] to features (B, D)."""
         x = images.contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.pool(self.body(self.stem(x)))
-        return features
+        return self.pool(self.body(self.stem(x)))

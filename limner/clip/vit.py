@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.clip.preparing import Preparation
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError
+from limner.nn.checks import check_choice, check_least
 
 ACTIVATIONS = ("gelu", "quick_gelu")
 _LAYERS_LIMIT = 256
@@ -29,20 +30,14 @@ class ViTConfig:
     activation: str = "gelu"
 
     def __post_init__(self) -> None:
-        for name in ("size", "patch", "width", "layers", "heads", "hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, "size", "patch", "width", "layers", "heads", "hidden")
         if self.layers > _LAYERS_LIMIT:
             raise ConfigError(f"layers is {self.layers}; expected at most {_LAYERS_LIMIT}")
         if self.size % self.patch:
             raise ConfigError(f"size is {self.size}; expected a multiple of patch, {self.patch}")
         if self.width % self.heads:
             raise ConfigError(f"width is {self.width}; expected a multiple of {self.heads} heads")
-        if self.activation not in ACTIVATIONS:
-            hint = did_you_mean(self.activation, ACTIVATIONS)
-            raise ConfigError(
-                f"activation is {quote(self.activation)}; expected {' or '.join(ACTIVATIONS)}{hint}"
-            )
+        check_choice(self, "activation", ACTIVATIONS)
 
 
 class VisionBlock(nn.Module):
@@ -67,8 +62,7 @@ class VisionBlock(nn.Module):
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         hidden = self.into(self.feed_forward_norm(x))
         hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick else F.gelu(hidden)
-        mapped: Tensor = x + self.back(hidden)
-        return mapped
+        return x + self.back(hidden)
 
 
 class ViT(nn.Module):
@@ -109,19 +103,17 @@ class ViT(nn.Module):
         x = self._embed(images)
         for block in self.blocks:
             x = block(x)
-        features: Tensor = self.norm(x[:, 0])
-        return features
+        return self.norm(x[:, 0])
 
     def _embed(self, images: Tensor) -> Tensor:
         x = self.patches(images).flatten(2).mT  # (B, L - 1, D)
         x = torch.cat([self.token.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
-        embedded: Tensor = self.norm_before(x + self.places)
-        return embedded
+        return self.norm_before(x + self.places)
 
     def _initialise(self) -> None:
         """Scale by width and depth (OpenAI CLIP's `initialize_parameters`, towers of the text)."""
         width, depth = self.config.width, (2 * self.config.layers) ** -0.5
-        for block in self.blocks.children():
+        for block in self.blocks.children():  # the more there are, the less each adds
             assert isinstance(block, VisionBlock)
             nn.init.normal_(block.qkv.weight, std=width**-0.5)
             nn.init.normal_(block.out.weight, std=width**-0.5 * depth)

@@ -7,12 +7,12 @@ does, never meets one that has none.
 from collections.abc import Mapping
 from typing import Any
 
+from limner.codecs.base import CodecBase
 from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
 from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
-from limner.codecs.vqgan import VQGANCodec, VQGANConfig
-from limner.codecs.vqvae import VQVAECodec, VQVAEConfig
+from limner.codecs.vqvae import VQGANCodec, VQGANConfig, VQVAECodec, VQVAEConfig
 from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
 
@@ -27,7 +27,7 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 
 
-def create_codec(config: Mapping[str, Any]) -> Any:
+def create_codec(config: Mapping[str, Any]) -> CodecBase:
     """Build the codec named by `config["name"]`; raises ConfigError for an unknown name or key."""
     return create("codec", CODECS, config)
 
@@ -37,6 +37,6 @@ def autoencoders() -> dict[str, tuple[type[Any], type[Any]]]:
     return CODECS | CONTINUOUS
 
 
-def create_autoencoder(config: Mapping[str, Any]) -> Any:
+def create_autoencoder(config: Mapping[str, Any]) -> CodecBase:
     """Build a codec of either table; raises ConfigError for an unknown name or key."""
     return create("codec", autoencoders(), config)

@@ -3,7 +3,7 @@
 Shapes: B pictures, S cells of all maps together, G codes a cell.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,17 +22,21 @@ class CodecBase(nn.Module):
 
     likelihood: ClassVar[str] = "pixels"
     continuous: ClassVar[bool] = False
+    config: Any
+    encoder: Any  # pictures to features (B, D, h, w)
+    quantizer: Any  # features to codes
     decoder: Decoder
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each token map, coarse to fine."""
-        raise NotImplementedError
+        """Rows and columns of each token map, coarse to fine; by default one."""
+        side = self.config.seen // 2 ** len(self.config.decoder_channels)
+        return ((side, side),)
 
     @property
     def vocabulary(self) -> int:
         """How many different values one code has."""
-        raise NotImplementedError
+        return int(self.quantizer.vocabulary)
 
     @property
     def groups(self) -> int:
@@ -63,11 +67,16 @@ class CodecBase(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Map images to the decoder's output, codes and an auxiliary loss; the way of training."""
-        raise NotImplementedError
+        z, codes, loss = self.quantize(self.encoder(images))
+        return self.decoder(z), codes, loss
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the vectors that the decoder gets for features, codes and an auxiliary loss."""
+        return self.quantizer(features)
 
     def encode(self, images: Tensor) -> Tensor:
         """Return codes int64 (B, *layout[, G]) of images."""
-        raise NotImplementedError
+        return self.quantize(self.encoder(images))[1]
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of codes (B, *layout[, G])."""
@@ -75,7 +84,7 @@ class CodecBase(nn.Module):
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D, h, w) on the finest map that the decoder gets for codes."""
-        raise NotImplementedError
+        return self.quantizer.embed(codes)
 
     def picture(self, output: Tensor) -> Tensor:
         """Return the images, nominally in [-1, 1], that the decoder's output stands for."""

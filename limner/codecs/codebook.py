@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.codecs.lookup import nearest
-from limner.errors import ConfigError, did_you_mean, quote
+from limner.errors import ConfigError
+from limner.nn.checks import check_choice, check_least
 from limner.nn.ranks import as_the_first, gathered
 
 CHOICES = {
@@ -51,9 +52,7 @@ class CodebookOptions:
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
-            if (value := getattr(self, name)) not in known:
-                hint = did_you_mean(str(value), known)
-                raise ConfigError(f"{name} is {quote(value)}; expected {' or '.join(known)}{hint}")
+            check_choice(self, name, known)
         for name, limit in (("decay", 1.0), ("reset", 1.0), ("commitment", float("inf"))):
             if not 0 <= getattr(self, name) < limit:
                 below = "" if limit == float("inf") else f" and below {limit:g}"
@@ -66,8 +65,7 @@ def check_codebook(config: Any) -> None:
     """Raise ConfigError unless a codec config has a usable `codebook` size and `dimensions`."""
     if not 2 <= config.codebook <= VOCABULARY_LIMIT:
         raise ConfigError(f"codebook is {config.codebook}; expected 2 to {VOCABULARY_LIMIT}")
-    if config.dimensions < 1:
-        raise ConfigError(f"dimensions is {config.dimensions}; expected at least 1")
+    check_least(config, "dimensions")
 
 
 class VectorQuantizer(nn.Module):
@@ -98,16 +96,19 @@ class VectorQuantizer(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantise (B, D, H, W); in training, learn from it. The loss is that of equation 3."""
+        # 1. What is compared: unit vectors or plain ones, from all ranks where it learns.
         vectors = self._vectors(z)
         flat = vectors.detach().flatten(0, -2)
         every = gathered(flat) if self.training else flat
         if self.training:
             self._prepare(every)
+        # 2. The nearest codes, and the losses of equation 3.
         codes = self._nearest(flat)
         chosen = self._codes()[codes].view_as(vectors)
         loss = self.options.commitment * F.mse_loss(vectors, chosen.detach())
         if self.options.update == "gradient":
             loss = loss + F.mse_loss(chosen, vectors.detach())
+        # 3. Learn from the batch only after it was quantised with the codebook before it.
         if self.training:
             self._learn(every, gathered(codes))
         quantised = self._pass_gradient(vectors, chosen.detach())
@@ -157,13 +158,14 @@ class VectorQuantizer(nn.Module):
 
         Sculley 2010, "Web-scale k-means clustering". Codes that get no vector are drawn anew.
         """
+        # The batches so far count as `earlier` vectors that all lie on their code's mean.
         before, earlier = self._codes().clone(), self.use.clone()
         for _ in range(START_ROUNDS):
             self._replace(self.use == 0, vectors, 0.0)
             codes = self._nearest(vectors)
             self.use.copy_(earlier + self._count(codes))
             self._move(earlier[:, None] * before + self._sum(vectors, codes), self.use)
-        if self.batches + 1 == START_BATCHES:
+        if self.batches + 1 == START_BATCHES:  # from here on it is the use of one batch
             self.use /= START_BATCHES
 
     def _replace(self, dead: Tensor, vectors: Tensor, use: float) -> None:

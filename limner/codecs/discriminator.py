@@ -23,5 +23,4 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores: above zero for real, below for drawn."""
-        scores: Tensor = self.body(images.contiguous(memory_format=torch.channels_last))
-        return scores
+        return self.body(images.contiguous(memory_format=torch.channels_last))

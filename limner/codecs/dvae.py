@@ -15,45 +15,39 @@ from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
 from limner.errors import ConfigError
-from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
+from limner.nn.checks import check_least
 
 MARGIN = 0.1  # the paper's epsilon: pixels keep so far from 0 and 1, where a logit has no end
 VOCABULARY_LIMIT = 2**16  # the encoder has one output channel for each
 
 
 @dataclass(frozen=True)
-class DVAEConfig(Enlarging):
+class DVAEConfig(AutoencoderConfig):
     """Shape and schedules; each number of encoder channels is a halving of height and width.
 
     The temperature falls from 1 to `temperature` until that share of the training, and the weight
     of the divergence rises from 0 to `kl_weight`, both along half a cosine (appendix A.2).
     """
 
-    size: int = 64
     vocabulary: int = 4096
     dimensions: int = 16
     temperature: float = 1 / 16
     temperature_until: float = 0.5
     kl_weight: float = 6.6
     kl_until: float = 1.0
-    encoder_channels: tuple[int, ...] = (32, 64, 128)
-    decoder_channels: tuple[int, ...] = (128, 64, 32)
-    encoder_blocks: tuple[int, ...] = (0, 1, 1)
-    decoder_blocks: tuple[int, ...] = (1, 1, 1)
 
     def __post_init__(self) -> None:
         check_autoencoder(self)
         if not 2 <= self.vocabulary <= VOCABULARY_LIMIT:
             raise ConfigError(f"vocabulary is {self.vocabulary}; expected 2 to {VOCABULARY_LIMIT}")
-        if self.dimensions < 1:
-            raise ConfigError(f"dimensions is {self.dimensions}; expected at least 1")
+        check_least(self, "dimensions")
+        check_least(self, "kl_weight", least=0)
         if not 0 < self.temperature <= 1:
             raise ConfigError(
                 f"temperature is {self.temperature:g}; expected above 0 and at most 1, where it "
                 "starts"
             )
-        if not 0 <= self.kl_weight < float("inf"):
-            raise ConfigError(f"kl_weight is {self.kl_weight:g}; expected at least 0")
         for name in ("temperature_until", "kl_until"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(
@@ -70,12 +64,7 @@ class DVAECodec(CodecBase):
     def __init__(self, config: DVAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(
-            config.encoder_channels,
-            config.encoder_blocks,
-            config.vocabulary,
-            shrink=config.factor,
-        )
+        self.encoder = encoder_of(config, config.vocabulary)
         self.codebook = nn.Embedding(config.vocabulary, config.dimensions)
         self.decoder = decoder_of(config, config.dimensions, pixels=6)
         self._start_at_the_codebook()
@@ -93,20 +82,14 @@ class DVAECodec(CodecBase):
         self.codebook.weight.copy_(vectors)
         head = cast(nn.Conv2d, self.encoder.head[-1])
         width = head.in_channels
+        # A projection of features with unit variance, met with every code's vector.
         mean, deviation = 0.207, 0.563  # of SiLU of a standard normal
         projection = torch.randn(self.config.dimensions, width) / (deviation * sqrt(width))
         head.weight.copy_((vectors @ projection)[:, :, None, None])
         cast(Tensor, head.bias).copy_(-mean * head.weight.sum((1, 2, 3)))
 
     @property
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of codes of one picture."""
-        side = self.config.seen // 2 ** len(self.config.encoder_channels)
-        return ((side, side),)
-
-    @property
     def vocabulary(self) -> int:
-        """How many different values one code has."""
         return self.config.vocabulary
 
     def advance(self, share: float) -> None:

@@ -4,30 +4,30 @@ Shapes: B batch, H and W the picture's height and width, h and w the grid's, G c
 H / 8 and w is W / 8, of the small picture where the encoder sees it shrunk.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
 from limner.nn.autoencoder import (
-    Encoder,
-    Enlarging,
+    AutoencoderConfig,
     check_enlarging,
     check_stages,
     decoder_of,
+    encoder_of,
 )
+from limner.nn.checks import check_least
 
 STAGES = 3  # each halves height and width
-CELL = 2**STAGES
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
-class FSQConfig(Enlarging):
+class FSQConfig(AutoencoderConfig):
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
     Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
@@ -35,7 +35,6 @@ class FSQConfig(Enlarging):
     decodes, which is all that drawing needs.
     """
 
-    size: int = 64
     levels: tuple[int, ...] = (8, 5, 5, 5, 4)
     groups: int = 1
     encoder_channels: tuple[int, ...] = (48, 96, 192)
@@ -54,8 +53,7 @@ class FSQConfig(Enlarging):
                 f"levels is {list(self.levels)}; their product, the vocabulary, may be at most "
                 f"{VOCABULARY_LIMIT}: take fewer, or more groups"
             )
-        if self.groups < 1:
-            raise ConfigError(f"groups is {self.groups}; expected at least 1")
+        check_least(self, "groups")
         for part in ("encoder", "decoder") if self.encoder_channels else ("decoder",):
             channels, blocks = getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks")
             check_stages(part, channels, blocks, STAGES)
@@ -68,46 +66,21 @@ class FSQCodec(CodecBase):
         super().__init__()
         self.config = config
         dimensions = config.groups * len(config.levels)
-        if config.encoder_channels:
-            self.encoder = Encoder(
-                config.encoder_channels, config.encoder_blocks, dimensions, shrink=config.factor
-            )
+        self.encoder = encoder_of(config, dimensions) if config.encoder_channels else _NoEncoder()
         self.decoder = decoder_of(config, dimensions)
         self.quantizer = FiniteScalar(config.levels)
 
     @property
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of codes of one picture."""
-        return ((self.config.seen // CELL, self.config.seen // CELL),)
-
-    @property
     def encodes(self) -> bool:
-        """Whether it has its encoder."""
         return bool(self.config.encoder_channels)
 
     @property
     def groups(self) -> int:
-        """How many codes one cell has."""
         return self.config.groups
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """How many values each digit of a code has."""
         return self.config.levels
-
-    @property
-    def vocabulary(self) -> int:
-        """How many different values one code has."""
-        return self.quantizer.vocabulary
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes and an auxiliary loss."""
-        z, codes, auxiliary = self._quantize(self._encoded(images))
-        return self.decoder(z), codes, auxiliary
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return codes int64 of images in [-1, 1]: (B, h, w), or (B, h, w, G) with groups."""
-        return self._quantize(self._encoded(images))[1]
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the quantised vectors (B, G * D, h, w) of codes (B, h, w) or (B, h, w, G)."""
@@ -121,30 +94,19 @@ class FSQCodec(CodecBase):
         codes = [self.quantizer.nearest(part) for part in parts]
         return codes[0] if self.config.groups == 1 else torch.stack(codes, dim=-1)
 
-    def without_encoder(self) -> "FSQCodec":
-        """Return the same codec as far as it decodes; ConfigError for pictures to encode."""
-        codec = FSQCodec(replace(self.config, encoder_channels=(), encoder_blocks=()))
-        codec.decoder = self.decoder
-        return codec
-
-    def _encoded(self, images: Tensor) -> Tensor:
-        if not self.config.encoder_channels:
-            raise ConfigError(
-                "this codec has no encoder, because it was kept to draw alone; give the codec that "
-                "it was made from"
-            )
-        z: Tensor = self.encoder(images)
-        return z
-
-    def _quantize(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.config.groups == 1:
-            quantised: tuple[Tensor, Tensor, Tensor] = self.quantizer(z)
-            return quantised
-        parts = [self.quantizer(part) for part in z.chunk(self.config.groups, dim=1)]
+            return self.quantizer(features)
+        parts = [self.quantizer(part) for part in features.chunk(self.config.groups, dim=1)]
         values, codes, losses = zip(*parts, strict=True)
         return torch.cat(values, dim=1), torch.stack(codes, dim=-1), torch.stack(losses).mean()
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Return images (B, 3, H, W) in [-1, 1] of codes (B, h, w) or (B, h, w, G)."""
-        images: Tensor = self.decoder(self.embed(codes))
-        return images.float().clamp(-1, 1)
+
+class _NoEncoder(nn.Module):
+    """What stands in a codec that draws alone."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        raise ConfigError(
+            "this codec has no encoder, because it was kept to draw alone; give the codec that "
+            "it was made from"
+        )

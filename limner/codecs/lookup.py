@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError
-from limner.nn.fast import packed_products
 from limner.nn.nearest import search, searches
+from limner.nn.torch_engine import packed_products
 
 BLOCK = 2**23  # scores, or differences, that are held at a time
 GROUP = 32  # codes whose best score stands for all of them at first sight
@@ -45,19 +45,23 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         )
     if not len(codebook):
         raise UsageError("the codebook is empty; expected at least one code")
+    # 1. Every row is left to find.
     codes = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)
     left = torch.arange(len(vectors), device=vectors.device)
+    # 2. The kernel's products of 8 bits leave the rows where several codes may be the nearest.
     if _kernel_serves(vectors, codebook) and (scale := _scale(vectors, codebook)) is not None:
-        codes, settled = search(vectors, codebook, scale)
-        left = left[~settled]
+        codes, certain = search(vectors, codebook, scale)
+        left = left[~certain]
+    # 3. Products from the fastest precision to the most exact, each for the rows that are left.
     for dtype in _precisions(vectors, codebook):
         if len(left) * codebook.numel() <= SMALL:
             break
         rows = vectors if len(left) == len(vectors) else vectors[left]
         with torch.autocast(vectors.device.type, enabled=False):
-            found, settled = _by_product(rows, codebook, dtype)
-        codes[left[settled]] = found[settled]
-        left = left[~settled]
+            found, certain = _by_product(rows, codebook, dtype)
+        codes[left[certain]] = found[certain]
+        left = left[~certain]
+    # 4. By the definition, what no product could tell apart.
     if len(left):
         codes[left] = _by_differences(vectors[left], codebook)
     return codes
@@ -141,31 +145,35 @@ def _working(values: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
 
 
 def _by_product(vectors: Tensor, codebook: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return codes (N,), and whether each is settled, by scores in a precision."""
-    settled = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
-    found = torch.zeros_like(settled, dtype=torch.int64)
+    """Return codes (N,), and whether each is certain, by scores in a precision."""
+    certain = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
+    found = torch.zeros_like(certain, dtype=torch.int64)
     scale = _scale(vectors, codebook)
     if scale is None:
-        return found, settled
+        return found, certain
+    # 1. Both sides are centred on the mean code, which shortens them and so the error, and rounded.
     codes = _Codes.of(codebook, scale, dtype)
     centred = _working(vectors, scale, dtype) - codes.centre
     rounded = centred.to(dtype)
     error = _error(centred, rounded, codes)
+    # 2. Blocks of rows, so that their scores fit into a cache and into memory used before.
     blocks = -(-len(vectors) * len(codes.rounded) // BLOCK)
     room = codes.rounded.new_empty(-(-len(vectors) // blocks), len(codes.rounded))
     first = 0
     for block in rounded.tensor_split(blocks):
         rows = slice(first, first + len(block))
+        # 3. Candidates: one settles its row; of a crowd none is returned, and the row is left.
         row, code = _candidates(_scores(block, codes, room), error[rows])
         number = torch.bincount(row, minlength=len(block))
-        settled[rows] = number > 0
+        certain[rows] = number > 0
         found[rows].scatter_(0, row, code)
+        # 4. Of several, the nearest by differences in fp64.
         several = number[row] > 1
         row, code = row[several], code[several]
         distances = _squared_distances(vectors[rows][row], codebook[code])
         found[rows] = _lowest_of_the_nearest(found[rows], row, code, distances)
         first += len(block)
-    return found, settled
+    return found, certain
 
 
 def _scale(vectors: Tensor, codebook: Tensor) -> float | None:
@@ -209,16 +217,20 @@ def _candidates(scores: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     A row whose best is not certain to be above zero has none either. The mean of exact scores is
     zero, so its codes are as good as equally far.
     """
+    # 1. The best score of each group of codes stands for all of them at first sight.
     groups = scores.view(len(scores), GROUP, -1)
     # Above zero, floats and their bits as whole numbers have one order, and whole numbers have the
     # far faster maximum; below zero they have the opposite one, and stay below zero.
     best = groups.view(BITS[scores.dtype]).amax(1).view(scores.dtype).to(error.dtype)
+    # 2. What comes within twice the error of a row's best may be the nearest, and a little more,
+    #    as the threshold is rounded too.
     highest = best.amax(1)
     output = OUTPUT_ERROR.get(scores.dtype, 0.0)
     threshold = highest - 2.02 * (error + output * (highest + error))
     threshold = torch.where(threshold > 0, threshold, float("inf"))
     row, column = (best >= threshold[:, None]).nonzero(as_tuple=True)
     row, column = _uncrowded(row, column, len(best))
+    # 3. Only the members of the groups that passed are looked at one by one.
     members = groups[row, :, column].to(error.dtype)
     which, member = (members >= threshold[row, None]).nonzero(as_tuple=True)
     return _uncrowded(row[which], member * best.shape[1] + column[which], len(best))

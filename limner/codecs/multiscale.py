@@ -16,13 +16,13 @@ from limner.codecs.base import CodecBase
 from limner.codecs.codebook import VectorQuantizer
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError, UsageError
-from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
 
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
-class MultiscaleConfig(Enlarging):
+class MultiscaleConfig(AutoencoderConfig):
     """Shape of the codec; each number of encoder channels is a halving of height and width.
 
     `scales` are the sides of the square token maps, coarse to fine. `levels` are those of finite
@@ -30,14 +30,9 @@ class MultiscaleConfig(Enlarging):
     `len(levels)` dimensions.
     """
 
-    size: int = 64
     scales: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     levels: tuple[int, ...] = (8, 5, 5, 5, 4)
     codebook: int = 0
-    encoder_channels: tuple[int, ...] = (32, 64, 128)
-    decoder_channels: tuple[int, ...] = (128, 64, 32)
-    encoder_blocks: tuple[int, ...] = (0, 1, 1)
-    decoder_blocks: tuple[int, ...] = (1, 1, 1)
 
     def __post_init__(self) -> None:
         check_autoencoder(self)
@@ -69,8 +64,7 @@ class Phi(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, h, w) to the same shape."""
-        mended: Tensor = 0.5 * x + 0.5 * self.conv(x)
-        return mended
+        return 0.5 * x + 0.5 * self.conv(x)
 
 
 class MultiscaleCodec(CodecBase):
@@ -85,9 +79,7 @@ class MultiscaleCodec(CodecBase):
         super().__init__()
         self.config = config
         dimensions = len(config.levels)
-        self.encoder = Encoder(
-            config.encoder_channels, config.encoder_blocks, dimensions, shrink=config.factor
-        )
+        self.encoder = encoder_of(config, dimensions)
         self.decoder = decoder_of(config, dimensions)
         self.quantizer: FiniteScalar | VectorQuantizer = (
             VectorQuantizer(config.codebook, dimensions)
@@ -98,7 +90,6 @@ class MultiscaleCodec(CodecBase):
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of each token map, coarse to fine."""
         return tuple((side, side) for side in self.config.scales)
 
     @property
@@ -106,25 +97,12 @@ class MultiscaleCodec(CodecBase):
         """How many values each digit of a code has; none with a learned codebook."""
         return () if self.config.codebook else self.config.levels
 
-    @property
-    def vocabulary(self) -> int:
-        """How many different values one code has."""
-        return self.quantizer.vocabulary
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes (B, S) and the loss."""
-        known, codes, auxiliary = self._quantize(self.encoder(images))
-        return self.decoder(known), codes, auxiliary
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return codes (B, S) int64 of images in [-1, 1], one map after the other."""
-        return self._quantize(self.encoder(images))[1]
-
     def embed(self, codes: Tensor) -> Tensor:
         """Return the sum (B, D, h, w) of all maps of codes (B, S), or of the first maps alone.
 
         Algorithm 2. Raises UsageError for codes that do not end with a map.
         """
+        # Codes of the first maps alone are a preview: what the finer ones would add is left out.
         sizes = [rows * columns for rows, columns in self.maps]
         ends = list(accumulate(sizes))
         if codes.shape[1] not in ends:
@@ -138,19 +116,16 @@ class MultiscaleCodec(CodecBase):
             known = known + self._raise(values, index)
         return known
 
-    def decode_partial(self, codes_so_far: Tensor) -> Tensor:
-        """Return images (B, 3, H, W) in [-1, 1] of the codes of the first maps: a preview."""
-        return self.decode(codes_so_far)
-
     def lower(self, known: Tensor, index: int) -> Tensor:
         """Return features (B, D, h, w) at the size of map `index`: what a prior sees before it."""
         return F.interpolate(known, self.maps[index], mode="area")
 
-    def _quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sum of all maps, codes (B, S) and the auxiliary loss: algorithm 1."""
         features = features.float()
         known, codes, losses = torch.zeros_like(features), [], []
         for index in range(len(self.maps)):
+            # A map says what the coarser ones left, seen at its own size.
             values, found, loss = self.quantizer(self.lower(features - known.detach(), index))
             known = known + self._raise(values, index)
             codes.append(found.flatten(1))

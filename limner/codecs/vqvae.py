@@ -1,7 +1,9 @@
-"""The VQ-VAE: one map of codes, each the nearest vector of a learned codebook.
+"""The VQ-VAE and the VQGAN: one map of codes, each the nearest vector of a learned codebook.
 
-Shapes: B batch, D dimensions of a code, h and w the grid's rows and columns.
-Van den Oord 2017, arXiv 1711.00937.
+Shapes: B batch, h and w the grid's rows and columns. Van den Oord 2017, arXiv 1711.00937; the VQGAN
+is Esser 2020, arXiv 2012.09841, with codes that are unit vectors of few dimensions, as in ViT-VQGAN
+(Yu 2021, arXiv 2110.04627) and LlamaGen (Sun 2024, arXiv 2406.06525). The perceptual and
+adversarial losses, and the weight of the latter (equation 7), are the training step's.
 """
 
 from dataclasses import dataclass
@@ -10,11 +12,11 @@ from torch import Tensor
 
 from limner.codecs.base import CodecBase
 from limner.codecs.codebook import CodebookOptions, VectorQuantizer, check_codebook
-from limner.nn.autoencoder import Encoder, Enlarging, check_autoencoder, decoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
 
 
 @dataclass(frozen=True)
-class VQVAEConfig(Enlarging, CodebookOptions):
+class VQVAEConfig(AutoencoderConfig, CodebookOptions):
     """Shape of the codec; each number of encoder channels is a halving of height and width.
 
     `codebook` vectors of `dimensions` each; how they are learnt is said by the options.
@@ -24,13 +26,8 @@ class VQVAEConfig(Enlarging, CodebookOptions):
     start: str = "kmeans"
     reset: float = 0.1
     normalised: bool = False
-    size: int = 64
     codebook: int = 512
     dimensions: int = 64
-    encoder_channels: tuple[int, ...] = (32, 64, 128)
-    decoder_channels: tuple[int, ...] = (128, 64, 32)
-    encoder_blocks: tuple[int, ...] = (0, 1, 1)
-    decoder_blocks: tuple[int, ...] = (1, 1, 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,36 +43,25 @@ class VQVAECodec(CodecBase):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(
-            config.encoder_channels,
-            config.encoder_blocks,
-            config.dimensions,
-            attention=self.attention,
-            shrink=config.factor,
-        )
+        self.encoder = encoder_of(config, config.dimensions, attention=self.attention)
         self.quantizer = VectorQuantizer(config.codebook, config.dimensions, config)
         self.decoder = decoder_of(config, config.dimensions, attention=self.attention)
 
-    @property
-    def maps(self) -> tuple[tuple[int, int], ...]:
-        """Rows and columns of codes of one picture."""
-        side = self.config.seen // 2 ** len(self.config.encoder_channels)
-        return ((side, side),)
-
-    @property
-    def vocabulary(self) -> int:
-        """How many different values one code has."""
-        return self.config.codebook
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images (B, 3, H, W) in [-1, 1] to reconstructions, codes and the codebook's loss."""
-        quantised, codes, loss = self.quantizer(self.encoder(images))
-        return self.decoder(quantised), codes, loss
-
     def encode(self, images: Tensor) -> Tensor:
-        """Return codes (B, h, w) int64 of images in [-1, 1]."""
         return self.quantizer.encode(self.encoder(images))
 
-    def embed(self, codes: Tensor) -> Tensor:
-        """Return the codebook's vectors (B, D, h, w) for codes (B, h, w)."""
-        return self.quantizer.embed(codes)
+
+@dataclass(frozen=True)
+class VQGANConfig(VQVAEConfig):
+    """Shape of the codec: that of a VQ-VAE, with the codebook of LlamaGen."""
+
+    update: str = "gradient"
+    normalised: bool = True
+    codebook: int = 1024
+    dimensions: int = 8
+
+
+class VQGANCodec(VQVAECodec):
+    """Autoencoder through a codebook, with attention between the cells of the grid (table 7)."""
+
+    attention = True

@@ -92,7 +92,6 @@ class VQVAE2Codec(CodecBase):
 
     @property
     def vocabulary(self) -> int:
-        """How many different values a code has, at any level."""
         return self.config.codebook
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -132,6 +131,7 @@ class VQVAE2Codec(CodecBase):
 
     def _features(self, images: Tensor) -> list[Tensor]:
         """Return the features (B, C, h, w) of each level, coarse to fine."""
+        # Computed from fine to coarse, each from the finer one, and turned around.
         features = [self.encoder(images)]
         for encoder in self.upward:
             features.append(encoder(features[-1]))
@@ -143,8 +143,7 @@ class VQVAE2Codec(CodecBase):
         if level:
             decoded = self.downward[level - 1](stack_maps(quantised))
             features = torch.cat([features, decoded], dim=1)
-        z: Tensor = self.heads[level](features)
-        return z
+        return self.heads[level](features)
 
 
 def stack_maps(quantised: Sequence[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from limner.decoders.upsample import (
     ConvolutionUpsamplerConfig,
     DiffusionUpsampler,
     DiffusionUpsamplerConfig,
+    Upsampler,
 )
 from limner.parts import create
 
@@ -22,11 +23,11 @@ UPSAMPLERS: dict[str, tuple[type[Any], type[Any]]] = {
 }
 
 
-def create_decoder(config: Mapping[str, Any]) -> Any:
+def create_decoder(config: Mapping[str, Any]) -> UNet:
     """Build the decoder named by `config["name"]`; ConfigError for an unknown name or key."""
     return create("decoder", DECODERS, config)
 
 
-def create_upsampler(config: Mapping[str, Any]) -> Any:
+def create_upsampler(config: Mapping[str, Any]) -> Upsampler:
     """Build the upsampler named by `config["name"]`; ConfigError for an unknown name or key."""
     return create("upsampler", UPSAMPLERS, config)

@@ -33,8 +33,7 @@ class TimedBlock(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.time(F.silu(time))[..., None, None].chunk(2, dim=1)
         h = self.norm2(h) * (1 + scale) + shift
-        out: Tensor = self.skip(x) + self.conv2(F.silu(h))
-        return out
+        return self.skip(x) + self.conv2(F.silu(h))
 
 
 class ContextAttention(nn.Module):
@@ -65,8 +64,7 @@ class ContextAttention(nn.Module):
             mask = F.pad(real, (cells.shape[1], 0), value=True)[:, None, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, heads, H * W, K)
         mixed = mixed.transpose(1, 2).flatten(2).mT.unflatten(2, x.shape[2:])
-        out: Tensor = x + self.out(mixed)
-        return out
+        return x + self.out(mixed)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

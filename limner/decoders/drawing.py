@@ -43,6 +43,7 @@ def draw_picture(
             vectors, texts = [vector, 0 * vector], [ids, 0 * ids]
         if scale and sampling.text_share != 1:
             vectors, texts = [*vectors, vector], [*texts, 0 * ids]
+        # A part of the network that was not made for one of them is not told it.
         told = {"embedding": torch.cat(vectors)} if config.embedding else {}
         told |= {"text": torch.cat(texts)} if config.text_vocabulary else {}
         times = torch.full((len(vectors),), time, device=x.device)
@@ -51,8 +52,8 @@ def draw_picture(
             neither, one = others[0], others[-1]
             pushed = guide_two(neither, one, output, scale, scale * sampling.text_share)
             output = rescale(pushed, output, sampling.rescale)
-        start: Tensor = process.start(x, output, times[:1])
-        return start.clamp(-1, 1)
+        start = process.start(x, output, times[:1])
+        return start.clamp(-1, 1) if config.bounded else start
 
     noise = unit_noise([seed], (config.channels, config.size, config.size), vector.device)
     for moment in find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):

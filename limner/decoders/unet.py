@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from limner.decoders.blocks import ContextAttention, TimedBlock, group_norm
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.nn.conv import Downsample, Upsample
-from limner.nn.times import time_features
-from limner.sampling.schedule import Process
+from limner.sampling.schedule import Process, time_features
 from limner.text.encoders import check_text_encoder, text_encoder_of
 
 _TOKENS = 4  # of context that an embedding becomes (arXiv 2204.06125, section 2.1)
@@ -34,7 +34,8 @@ class UNetConfig:
 
     `embedding` are the dimensions of the image embedding, `text_vocabulary` the ids of the text,
     each 0 where it is not told; text features have `width`. `given` are channels of a picture that
-    is told as it is. Cells attend where a side has at most `attention` of them.
+    is told as it is. Cells attend where a side has at most `attention` of them. What it draws is
+    `bounded` in [-1, 1], as pixels and finite scalars are and continuous latents are not.
     """
 
     size: int = 64
@@ -52,14 +53,11 @@ class UNetConfig:
     schedule: str = "cosine"
     prediction: str = "start"
     times: int = 1000
+    bounded: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("size", "channels", "patch", "blocks", "heads", "width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        for name in ("given", "attention", "embedding", "text_vocabulary"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 0")
+        check_least(self, "size", "channels", "patch", "blocks", "heads", "width")
+        check_least(self, "given", "attention", "embedding", "text_vocabulary", least=0)
         if not self.widths or any(each < 4 or each % (4 * self.heads) for each in self.widths):
             raise ConfigError(
                 f"widths is {list(self.widths)}; expected multiples of 4 x heads, {4 * self.heads}"
@@ -126,16 +124,19 @@ class UNet(nn.Module):
 
         `embedding` (B, D) holds unit vectors, `text` (B, T) ids, `given` (B, G, H, W) pixels.
         """
+        # 1. Conditions: one vector for every block, and tokens for those that attend.
         time, context, real = self._conditions(times, embedding, text)
         h = x if given is None else torch.cat([x, given], dim=1)
         h = F.pixel_unshuffle(h, self.config.patch).contiguous(memory_format=torch.channels_last)
         h = self.into(h)
+        # 2. Down to coarse cells, and up again; each block on the way up reads one of the way down.
         left = [h]
         for stage in self.down:
             h = stage(h, time, context, real, left=left)
         h = self.middle(h, time, context, real)
         for stage in self.up:
             h = stage(h, time, context, real, joined=left)
+        # 3. Cells to pixels.
         drawn: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.config.patch)
         return drawn.float()
 
@@ -176,7 +177,7 @@ class UNet(nn.Module):
 
     def _build_stages(self) -> None:
         widths, time = self.config.widths, self.time_width
-        kept, previous = [widths[0]], widths[0]
+        kept, previous = [widths[0]], widths[0]  # the widths of what the way up will read
         for index, width in enumerate(widths):
             blocks = []
             for _ in range(self.config.blocks):

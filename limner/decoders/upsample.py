@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from limner.decoders.unet import UNet, UNetConfig
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.nn.conv import ResidualBlock, Upsample
 from limner.sampling.diffusion import find_sampler
 from limner.sampling.schedule import Process
@@ -36,9 +37,7 @@ class ConvolutionUpsamplerConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        for name in ("width", "blocks"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, "width", "blocks")
         if self.width % (4 if self.width < 128 else 32):
             raise ConfigError(
                 f"width is {self.width}; expected a multiple of 4, and of 32 from 128 on"
@@ -73,8 +72,7 @@ class Upsampler(nn.Module):
     @property
     def size(self) -> int:
         """Width of the large picture in pixels."""
-        size: int = self.config.size
-        return size
+        return self.config.size
 
     @property
     def small(self) -> int:
@@ -87,7 +85,7 @@ class Upsampler(nn.Module):
 
         The noise is drawn on the CPU, so that a seed gives the same everywhere.
         """
-        small = F.interpolate(images, size=(self.small, self.small), mode="area")
+        small = F.interpolate(images, size=(self.small, self.small), mode="area")  # (B, 3, h, w)
         level = self.config.noise * torch.rand(len(small), 1, 1, 1, generator=generator)
         noise = torch.randn(small.shape, generator=generator)
         return small + (level * noise).to(small), level.to(small)

@@ -64,8 +64,8 @@ def examine(model: str = "default") -> dict[str, Any]:
 
 def paths() -> dict[str, Any]:
     """Return which ways of drawing are open, and what each of them says of itself."""
-    from limner.nn.fast import packed_products
     from limner.nn.native import find_library
+    from limner.nn.torch_engine import packed_products
 
     library, said = find_library()
     packed, packed_why = packed_products()

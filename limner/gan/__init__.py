@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limner.gan.discriminator import (
+    Discriminator,
     FrozenConfig,
     FrozenDiscriminator,
     ResidualConfig,
@@ -15,6 +16,7 @@ from limner.gan.discriminator import (
     StridedDiscriminator,
 )
 from limner.gan.generator import (
+    Generator,
     ModulatedConfig,
     ModulatedGenerator,
     TransposedConfig,
@@ -33,11 +35,11 @@ DISCRIMINATORS: dict[str, tuple[type[Any], type[Any]]] = {
 }
 
 
-def create_generator(config: Mapping[str, Any]) -> Any:
+def create_generator(config: Mapping[str, Any]) -> Generator:
     """Build the generator named by `config["name"]`; ConfigError for an unknown name or key."""
     return create("generator", GENERATORS, config)
 
 
-def create_discriminator(config: Mapping[str, Any]) -> Any:
+def create_discriminator(config: Mapping[str, Any]) -> Discriminator:
     """Build the discriminator named by `config["name"]`; ConfigError for an unknown name or key."""
     return create("discriminator", DISCRIMINATORS, config)

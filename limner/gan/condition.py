@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import ConfigError
-from limner.text.encoders import check_text_encoder, text_encoder_of
+from limner.nn.checks import check_least
+from limner.text.encoders import check_text_encoder, mean_of_tokens, text_encoder_of
 
 OWN_TEXT = {"layers": 2, "heads": 4, "hidden": 256}  # of our own encoder where none is named
 
@@ -31,20 +32,7 @@ class TextConditioned:
 
     def __post_init__(self) -> None:
         check_least(self, "text_vocabulary", "size", "width")
-        check_text_encoder(self)
-        own = self.text_encoder.get("name", "own") == "own"
-        heads = (self.text_encoder or OWN_TEXT).get("heads", 4)
-        if own and self.width % (4 * heads):
-            raise ConfigError(
-                f"width is {self.width} for {heads} heads; expected a multiple of {4 * heads}"
-            )
-
-
-def check_least(config: object, *names: str) -> None:
-    """Raise ConfigError for a field that is below 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least 1")
+        check_text_encoder(self, OWN_TEXT)
 
 
 def check_doublings(size: int, patch: int, channels: tuple[int, ...], starts: int = 4) -> None:
@@ -76,11 +64,7 @@ class SentenceEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Map ids (B, T) to vectors (B, W); of a text without a token, the last position's."""
-        features: Tensor = self.text(ids)  # (B, T, W)
-        real = ids != 0
-        real[:, -1] |= ~real.any(1)
-        weights = real.to(features.dtype) / real.sum(1, keepdim=True)
-        return (features * weights[..., None]).sum(1)
+        return mean_of_tokens(self.text(ids), ids)
 
 
 class Conditioning(nn.Module):
@@ -96,15 +80,6 @@ class Conditioning(nn.Module):
         mean, log_variance = self.both(self.norm(sentences)).float().chunk(2, dim=1)
         log_variance = log_variance.clamp(-10, 10)
         return Condition(mean + (0.5 * log_variance).exp() * chance, mean, log_variance)
-
-
-def normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the mean over rows of KL(N(mean, variance) || N(0, 1)) in nats, of (B, C) both.
-
-    Kingma 2013, arXiv 1312.6114, appendix B.
-    """
-    each = mean.square() + log_variance.exp() - 1 - log_variance
-    return 0.5 * each.sum(1).mean()
 
 
 @torch.no_grad()

@@ -14,14 +14,9 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from limner.errors import ConfigError
-from limner.gan.condition import (
-    SentenceEncoder,
-    TextConditioned,
-    check_doublings,
-    check_least,
-    small_weights,
-)
+from limner.gan.condition import SentenceEncoder, TextConditioned, check_doublings, small_weights
 from limner.gan.generator import SLOPE
+from limner.nn.checks import check_least
 
 Seen = Sequence[Tensor]  # one tensor of pixels, or the maps of a frozen encoder
 
@@ -42,8 +37,7 @@ class Discriminator(nn.Module):
 
     def read(self, ids: Tensor) -> Tensor:
         """Map texts (B, T) to vectors (B, W)."""
-        vectors: Tensor = self.sentence(ids)
-        return vectors
+        return self.sentence(ids)
 
     def look(self, seen: Seen) -> Tensor:
         """Map pictures (B, 3, H, W), alone in `seen`, to what was seen of each (B, F...)."""
@@ -117,8 +111,7 @@ class StridedDiscriminator(Discriminator):
     def look(self, seen: Seen) -> Tensor:
         """Map pictures (B, 3, H, W) to maps (B, F, 4, 4)."""
         (images,) = seen
-        looked: Tensor = self.body(images.contiguous(memory_format=torch.channels_last))
-        return looked
+        return self.body(images.contiguous(memory_format=torch.channels_last))
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
         """Return scores (B,) of maps (B, F, 4, 4) and vectors of texts (B, W)."""
@@ -162,8 +155,7 @@ class ResidualDown(nn.Module):
         """Map (B, channels, h, w) to (B, out_channels, h / 2, w / 2)."""
         h = F.avg_pool2d(F.leaky_relu(self.conv1(x), SLOPE), 2)  # averaged early: a quarter's work
         h = F.leaky_relu(self.conv2(h), SLOPE)
-        out: Tensor = (self.skip(F.avg_pool2d(x, 2)) + h) * 0.5**0.5
-        return out
+        return (self.skip(F.avg_pool2d(x, 2)) + h) * 0.5**0.5
 
 
 class ResidualDiscriminator(Discriminator):
@@ -187,7 +179,7 @@ class ResidualDiscriminator(Discriminator):
 
     def look(self, seen: Seen) -> Tensor:
         """Map pictures (B, 3, H, W) to features (B, F)."""
-        (images,) = seen
+        (images,) = seen  # (B, 3, H, W)
         x = F.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last)
         x = self.body(x)
         if self.deviation:
@@ -196,9 +188,7 @@ class ResidualDiscriminator(Discriminator):
         return F.leaky_relu(self.gather(x.flatten(1)), SLOPE)
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
-        """Return scores (B,) of features (B, F) and vectors of texts (B, W)."""
-        scores: Tensor = self.head(looked, texts)
-        return scores
+        return self.head(looked, texts)
 
 
 @dataclass(frozen=True)
@@ -243,9 +233,7 @@ class FrozenDiscriminator(Discriminator):
         return torch.cat(looked, dim=1)
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
-        """Return scores (B,) of features (B, F) and vectors of texts (B, W)."""
-        scores: Tensor = self.head(looked, texts)
-        return scores
+        return self.head(looked, texts)
 
 
 def batch_deviation(x: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from limner.gan.condition import (
     SentenceEncoder,
     TextConditioned,
     check_doublings,
-    check_least,
     small_weights,
 )
+from limner.nn.checks import check_least
 
 SLOPE = 0.2  # of leaky ReLUs
 
@@ -104,8 +104,7 @@ class TransposedGenerator(Generator):
 
     def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W) in [-1, 1]."""
-        images: Tensor = self.body(torch.cat([condition, noise], dim=1)[..., None, None])
-        return images
+        return self.body(torch.cat([condition, noise], dim=1)[..., None, None])
 
 
 @dataclass(frozen=True)
@@ -145,8 +144,10 @@ class ModulatedConv(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Map (B, channels, h, w) and styles (B, S) to (B, out_channels, h, w)."""
+        # 1. The style scales input channels.
         scale = self.style(style)  # (B, channels)
         y = F.conv2d(x * scale[..., None, None].to(x.dtype), self.weight, padding=1)
+        # 2. Outputs are divided by the spread that inputs of unit variance give them.
         if self.even:
             energy = scale.float().square() @ self.weight.float().square().sum((2, 3)).T
             y = y * (energy.float() + 1e-8).rsqrt()[..., None, None].to(y.dtype)
@@ -171,8 +172,7 @@ class ModulatedBlock(nn.Module):
             x, skipped = (F.interpolate(each, scale_factor=2.0) for each in (x, skipped))
         h = F.leaky_relu(self.conv1(x, style), SLOPE)
         h = F.leaky_relu(self.conv2(h, style), SLOPE)
-        out: Tensor = (skipped + h) * 0.5**0.5
-        return out
+        return (skipped + h) * 0.5**0.5
 
 
 class ModulatedGenerator(Generator):
@@ -201,6 +201,7 @@ class ModulatedGenerator(Generator):
 
     def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W), around [-1, 1]."""
+        # Condition and noise become one style, which begins the picture and scales every block.
         style = self.mapping(torch.cat([condition, noise], dim=1))
         x = self.begin(style).unflatten(1, (-1, 4, 4))
         x = x.contiguous(memory_format=torch.channels_last)

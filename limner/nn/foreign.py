@@ -22,7 +22,7 @@ class Architecture:
     """One family of `transformers`: its classes, and what of a checkpoint makes an encoder.
 
     `sizes` are the settings that its config.json keeps, with their types, where a list is one of
-    ints; `settled` are the ones that limner decides. `layers` and `positions` name two of the
+    ints; `fixed` are the ones that limner decides. `layers` and `positions` name two of the
     sizes. `part` is the module of the model that encodes; a checkpoint's tensors have one of
     `prefixes` before their names there, and may have older names, with what is `renamed` replaced.
     `nested` is where the config of a model of several towers keeps this one's.
@@ -32,7 +32,7 @@ class Architecture:
     config: str
     types: tuple[str, ...]
     sizes: Mapping[str, type]
-    settled: Mapping[str, Any]
+    fixed: Mapping[str, Any]
     layers: str
     positions: str = ""
     part: str = ""
@@ -68,6 +68,7 @@ def build_body(architecture: Architecture, sizes: Mapping[str, Any]) -> Any:
 
     Raises ConfigError for sizes that describe no model, MissingExtraError without `transformers`.
     """
+    # 1. Nothing that is not on the list reaches a class of theirs.
     _check_sizes(architecture, sizes)
     try:
         import transformers
@@ -85,8 +86,9 @@ def build_body(architecture: Architecture, sizes: Mapping[str, Any]) -> Any:
             f"transformers {transformers.__version__} cannot load {architecture.model} ({error}); "
             "run pip install -U 'limner[train]', and remove torchvision if it does not fit torch"
         ) from error
+    # 2. Random weights of the right shapes; a checkpoint's or a model folder's come after.
     try:
-        config = config_type(**sizes, **architecture.settled)
+        config = config_type(**sizes, **architecture.fixed)
         model = model_type(config, **architecture.options)
     except (KeyError, RuntimeError, StrictDataclassError, TypeError, ValueError) as error:
         raise ConfigError(f"sizes describe no {architecture.model}: {error}") from error

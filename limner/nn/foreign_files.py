@@ -55,6 +55,7 @@ def read_weights(
     """Return the tensors that the encoder needs, in fp32; heads and decoders stay unread."""
     from safetensors import SafetensorError, safe_open
 
+    # 1. Each file is asked for the names that it holds, under any of the prefixes and older names.
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(folder):
         try:
@@ -65,6 +66,7 @@ def read_weights(
                         tensors[key] = opened.get_tensor(held).to(wanted[key].dtype)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path} is no safetensors file ({error})") from error
+    # 2. What would draw nonsense is refused.
     missing = [key for key in wanted if key not in tensors]
     other = [key for key in tensors if tensors[key].shape != wanted[key].shape]
     broken = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]

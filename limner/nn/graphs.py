@@ -38,13 +38,16 @@ class Graphed:
         self.graph: torch.cuda.CUDAGraph | None = None
         if any(each.device.type != "cuda" for each in examples):
             return
+        # 1. Inputs at addresses that stay, which a call writes to.
         self.inputs = [each.clone() for each in examples]
+        # 2. Warm up on another stream: what libraries allocate and choose must not be captured.
         before = torch.cuda.Stream()
         before.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(before):
             for _ in range(WARM_UPS):
                 function(*self.inputs)
         torch.cuda.current_stream().wait_stream(before)
+        # 3. Capture; the output too has an address that stays.
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self.output = function(*self.inputs)

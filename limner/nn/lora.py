@@ -29,6 +29,7 @@ class LowRank(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the changed weight, in the weight's own precision."""
+        # Not under autocast: in bf16 a small change would be rounded away.
         with torch.autocast(weight.device.type, enabled=False):
             return weight + (self.up @ self.down * self.scale).view_as(weight)
 

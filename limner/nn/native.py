@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.stack import CONVERTED, StackShape, Weights, head_precision
+from limner.nn.engine import CONVERTED, DecoderShape, Weights, head_precision
 from limner.types import PRECISIONS
 
 SOURCES = Path(__file__).parent / "kernels"
@@ -51,6 +51,7 @@ def find_library() -> tuple[Any, str]:
     """Return the kernel and how it came about, or None and why it is not used."""
     if os.environ.get("LIMNER_NATIVE") == "0":
         return None, "turned off by LIMNER_NATIVE=0"
+    # The first compiler that is there; what it says is told in the first line of its complaint.
     names = [os.environ.get("CC", ""), "cc", "gcc", "clang"]
     compiler = next((found for name in names if name and (found := shutil.which(name))), None)
     if compiler is None:
@@ -72,6 +73,7 @@ def cache_folder() -> Path:
 
 
 def _built(compiler: str, folder: Path) -> Path:
+    # 1. The name holds all that decides the machine code: flags, compiler, processor, sources.
     sources = sorted(SOURCES.iterdir())
     made_by = os.stat(compiler)
     facts = (FLAGS, TARGETS, os.path.realpath(compiler), made_by.st_size, made_by.st_mtime_ns)
@@ -79,6 +81,7 @@ def _built(compiler: str, folder: Path) -> Path:
     for source in sources:
         digest.update(source.read_bytes())
     path = folder / f"step-{digest.hexdigest()[:32]}.so"
+    # 2. A library that another user could have put there is not loaded.
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for each in (folder, path):
         if os.path.lexists(each):
@@ -91,6 +94,8 @@ def _built(compiler: str, folder: Path) -> Path:
 
 
 def _compile(compiler: str, path: Path) -> None:
+    # Compiled beside its place and moved there whole: two processes at once do not meet. The first
+    # target that this compiler knows is taken.
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".so")
     os.close(handle)
     try:
@@ -129,28 +134,26 @@ class _Call(ctypes.Structure):
 
 
 def _declare(library: Any) -> Any:
-    pointer, number = ctypes.c_void_p, ctypes.c_int
-    library.limner_new.restype = pointer
-    library.limner_new.argtypes = [number] * 7
-    library.limner_free.restype = None
-    library.limner_free.argtypes = [pointer]
-    library.limner_make.restype = number
-    library.limner_make.argtypes = [pointer, *[number] * 5]
-    library.limner_fill.restype = None
-    library.limner_fill.argtypes = [pointer, number, number, pointer, number, number, number]
-    library.limner_scratch.restype = ctypes.c_long
-    library.limner_scratch.argtypes = [pointer, number]
-    library.limner_search.restype = None
-    library.limner_search.argtypes = [pointer, number]
-    for name in ("limner_run", "limner_remember"):
-        getattr(library, name).restype = None
-        getattr(library, name).argtypes = [pointer, ctypes.POINTER(_Call)]
-    library.limner_head.restype = None
-    library.limner_head.argtypes = [pointer, number, number, *[pointer] * 4, number]
+    pointer, number, call = ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Call)
+    # What each function of kernels/step.c returns, and what it takes.
+    functions: dict[str, tuple[Any, list[Any]]] = {
+        "new": (pointer, [number] * 7),
+        "free": (None, [pointer]),
+        "make": (number, [pointer, *[number] * 5]),
+        "fill": (None, [pointer, number, number, pointer, number, number, number]),
+        "scratch": (ctypes.c_long, [pointer, number]),
+        "search": (None, [pointer, number]),
+        "run": (None, [pointer, call]),
+        "remember": (None, [pointer, call]),
+        "head": (None, [pointer, number, number, *[pointer] * 4, number]),
+    }
+    for name, (returned, taken) in functions.items():
+        function = getattr(library, f"limner_{name}")
+        function.restype, function.argtypes = returned, taken
     return library
 
 
-class NativeStack:
+class NativeEngine:
     """A decoder in the kernel's own memory."""
 
     native = True
@@ -158,7 +161,7 @@ class NativeStack:
     def __init__(
         self,
         library: Any,
-        shape: StackShape,
+        shape: DecoderShape,
         layers: Iterable[Weights],
         heads: Iterable[Weights],
         precision: str,
@@ -193,7 +196,9 @@ class NativeStack:
             del weight  # one that is made when it is asked for has no other owner
 
     def _fill(self, place: tuple[Any, ...], weight: Tensor, *, gated: bool) -> None:
-        """Pack a weight, some rows at a time: panels hold rows of gates or of values alone."""
+        """Pack a weight into panels, which hold rows of gates or of values alone."""
+        # No panel may hold rows of both, so the halves of a gated weight are packed one after the
+        # other; some rows at a time, so that no copy in fp32 of the whole is held.
         panel, first = self.library.limner_panel(), 0
         rows = panel * max(1, CONVERTED // (weight[0].numel() * panel))
         for half in weight.chunk(2) if gated else [weight]:
@@ -210,30 +215,30 @@ class NativeStack:
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
-    ) -> "NativeRun":
-        """Start drawing, as Stack.begin says."""
-        run = NativeRun(self, first, length, rotary)
+    ) -> "NativeSession":
+        """Start drawing, as DecoderEngine.begin says."""
+        run = NativeSession(self, first, length, rotary)
         if memory is not None:
             run.remember(memory, memory_lengths)
         return run
 
 
-class NativeRun:
+class NativeSession:
     """One drawing in progress: its cache, and buffers at fixed addresses."""
 
     def __init__(
         self,
-        stack: NativeStack,
+        engine: NativeEngine,
         first: Sequence[int],
         length: int,
         rotary: tuple[Tensor, Tensor] | None,
     ) -> None:
-        self.stack, self.rows = stack, len(first)
-        shape, library = stack.shape, stack.library
+        self.engine, self.rows = engine, len(first)
+        shape, library = engine.shape, engine.library
         self.first = np.array(first, dtype=np.int32)
         self.length = library.limner_positions(length)
         size = shape.layers * self.rows * shape.width * self.length
-        self.keys, self.values = torch.zeros(size), torch.zeros(size)
+        self.keys, self.values = torch.zeros(size), torch.zeros(size)  # read by address alone
         self.call = _Call(rows=self.rows, length=self.length, threads=torch.get_num_threads())
         self.call.keys, self.call.values = self.keys.data_ptr(), self.values.data_ptr()
         if rotary is not None:
@@ -244,7 +249,7 @@ class NativeRun:
     def remember(self, memory: Tensor, lengths: Sequence[int]) -> Self:
         """Compute the keys and values of `memory` (B, T, D) once for the whole drawing."""
         rows, places, width = memory.shape
-        shape, library = self.stack.shape, self.stack.library
+        shape, library = self.engine.shape, self.engine.library
         length = library.limner_positions(places)
         size = shape.layers * rows * width * length
         self.memory = torch.zeros(size), torch.zeros(size)
@@ -252,27 +257,23 @@ class NativeRun:
         self.call.memory_length = length
         self.ranges = np.zeros(rows, np.int32), np.array(lengths, np.int32)
         self.call.memory_first, self.call.memory_end = (each.ctypes.data for each in self.ranges)
-        index = np.arange(rows * places, dtype=np.int32)
-        self._run(
-            "limner_remember",
-            memory.float().flatten(0, 1).contiguous(),
-            index // places,
-            index % places,
-            index,
-            index,
-        )
+        index = np.arange(rows * places, dtype=np.int32)  # of rows laid end to end
+        flat = memory.float().flatten(0, 1).contiguous()
+        self._run("limner_remember", flat, index // places, index % places, index, index)
         return self
 
     def extend(
         self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
     ) -> Tensor:
-        """Map x (B, L, D) to features, as Run.extend says."""
+        """Map x (B, L, D) to features, as Session.extend says."""
+        # 1. Which row and position each vector is of, and which positions it sees: [first, end).
         count = x.shape[1]
         chosen = np.arange(self.rows, dtype=np.int32)[rows]
         row = chosen.repeat(count)
         position = np.tile(np.arange(at, at + count, dtype=np.int32), len(chosen))
         end = position + 1 if causal else np.full_like(position, at + count)
         out = x.float().flatten(0, 1).contiguous().clone()
+        # 2. Padding before a row's first position is not computed, and comes back as it came.
         real = position >= self.first[row]
         if real.all():
             self._run("limner_run", out, row, position, self.first[row], end)
@@ -285,14 +286,14 @@ class NativeRun:
         return out.view(x.shape)
 
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
-        """Map features (B, D) to logits (B, V), as Run.logits says."""
-        stack, rows = self.stack, len(features)
+        """Map features (B, D) to logits (B, V), as Session.logits says."""
+        engine, rows = self.engine, len(features)
         features = features.float().contiguous()
         known = None if known is None else known.float().contiguous()
-        out = torch.empty(rows, stack.vocabularies[group])
+        out = torch.empty(rows, engine.vocabularies[group])
         self._reserve(rows)
-        stack.library.limner_head(
-            *(stack.model, group, rows, features.data_ptr()),
+        engine.library.limner_head(
+            *(engine.model, group, rows, features.data_ptr()),
             None if known is None else known.data_ptr(),
             *(out.data_ptr(), self.scratch.data_ptr(), self.call.threads),
         )
@@ -300,13 +301,14 @@ class NativeRun:
 
     def _run(self, name: str, x: Tensor, *places: Any) -> None:
         call = self.call
+        # The kernel keeps no pointer after the call, so what it reads may go when this returns.
         held = [np.ascontiguousarray(each, dtype=np.int32) for each in places]
         call.row, call.position, call.first, call.end = (each.ctypes.data for each in held)
         self._reserve(len(x))
         call.tokens, call.x, call.scratch = len(x), x.data_ptr(), self.scratch.data_ptr()
-        getattr(self.stack.library, name)(self.stack.model, ctypes.byref(call))
+        getattr(self.engine.library, name)(self.engine.model, ctypes.byref(call))
 
     def _reserve(self, tokens: int) -> None:
-        need = self.stack.library.limner_scratch(self.stack.model, tokens)
+        need = self.engine.library.limner_scratch(self.engine.model, tokens)
         if need > len(self.scratch):
             self.scratch = torch.empty(need)

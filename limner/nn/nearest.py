@@ -38,6 +38,7 @@ def search(vectors: Tensor, codebook: Tensor, scale: float) -> tuple[Tensor, Ten
 
     `scale` is the power of two that brings all magnitudes near one.
     """
+    # 1. Both sides are centred and rounded to 8 bits by a scale of each row; what is lost is known.
     library, _ = find_library()
     vectors, codebook = vectors.contiguous(), codebook.contiguous()
     centre = codebook.mul(scale).mean(0)
@@ -47,6 +48,9 @@ def search(vectors: Tensor, codebook: Tensor, scale: float) -> tuple[Tensor, Ten
     # of its unit, and the last term bounds what may be flushed to zero.
     error = z.residuals * e.norms.max() + (z.norms + z.residuals) * e.residuals.max()
     error = error + (width + 8) * UNIT * (z.norms + e.norms.max()).square() + width * 2.0**-100
+    # 2. Codes come in panels, four dimensions side by side: what one instruction multiplies. The
+    #    kernel's instruction takes unsigned numbers from one side, so 128 is added to the vectors'
+    #    levels, and `starts` takes it off the sums again.
     missing = -len(codebook) % panel
     packed = F.pad(e.levels, (0, 0, 0, missing)).view(-1, panel, e.levels.shape[1] // 4, 4)
     kept = {
@@ -62,6 +66,7 @@ def search(vectors: Tensor, codebook: Tensor, scale: float) -> tuple[Tensor, Ten
         "found": torch.zeros(len(vectors), dtype=torch.int64),
         "settled": torch.zeros(len(vectors), dtype=torch.bool),
     }
+    # 3. The kernel finds the best code, and whether no other comes within twice the error.
     job = _Search(len(vectors), len(codebook), len(packed), packed.shape[2], width)
     for name, tensor in kept.items():
         setattr(job, name, tensor.data_ptr())

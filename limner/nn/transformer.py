@@ -36,11 +36,7 @@ class KeyValueCache:
     """Keys and values of every layer at fixed addresses, (layers, B, H, S, K) each."""
 
     def __init__(
-        self,
-        config: TransformerConfig,
-        rows: int,
-        length: int,
-        device: torch.device | str = "cpu",
+        self, config: TransformerConfig, rows: int, length: int, device: torch.device | str = "cpu"
     ) -> None:
         shape = (config.layers, rows, config.heads, length, config.width // config.heads)
         self.keys = torch.zeros(shape, device=device)
@@ -96,14 +92,14 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Mix positions of x (B, L, D); `mask` (B, 1, L, S) is true where attention is allowed."""
         rows, length, width = x.shape
+        # (B, H, L, K) each; the cache returns all S keys and values
         q, k, v = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         q = rotate(self.query_norm(q), *rotary)
         k = rotate(self.key_norm(k), *rotary)
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        out: Tensor = self.out(mixed.transpose(1, 2).reshape(rows, length, width))
-        return out
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, width))
 
 
 class FeedForward(nn.Module):
@@ -117,8 +113,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, D) to the same shape."""
         gate, value = self.into(x).chunk(2, dim=-1)
-        out: Tensor = self.out(F.silu(gate) * value)
-        return out
+        return self.out(F.silu(gate) * value)
 
 
 class Block(nn.Module):
@@ -141,8 +136,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """Map (B, L, D) to the same shape."""
         x = x + self.attention(self.attention_norm(x), rotary, mask, cache, layer)
-        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
-        return out
+        return x + self.feed_forward(self.feed_forward_norm(x))
 
 
 class Transformer(nn.Module):
@@ -170,8 +164,7 @@ class Transformer(nn.Module):
             x = block(x, rotary, mask, cache, layer)
         if cache is not None:
             cache.filled += x.shape[1]
-        normed: Tensor = self.norm(x)
-        return normed
+        return self.norm(x)
 
     def _initialise(self) -> None:
         depth = (2 * self.config.layers) ** -0.5

@@ -57,18 +57,17 @@ class Dalle(PipelineBase):
     @property
     def precision(self) -> str:
         """Precision of the prior's weights in drawing."""
-        return self.prior.prepared.precision if hasattr(self.prior, "prepared") else "fp32"
+        return self.prior.precision
 
     def set_precision(self, precision: str) -> None:
         """Draw with weights in fp32, bf16 or int8; UsageError for what the prior cannot do."""
-        if check_precision(precision) != self.precision and not hasattr(self.prior, "prepared"):
+        if check_precision(precision) not in self.prior.precisions:
             raise UsageError(
                 f"precision is {quote(precision)}, but this model's prior draws in fp32 alone; "
                 "leave precision out",
                 param="precision",
             )
-        if hasattr(self.prior, "prepared"):
-            self.prior.prepared.precision = precision
+        self.prior.precision = precision
 
     @torch.inference_mode()
     def stream(self, request: Request | str) -> Iterator[Step]:
@@ -96,16 +95,16 @@ class Dalle(PipelineBase):
         return last.images
 
     @torch.inference_mode()
-    def nats_many(self, prompts: Sequence[str], images: Tensor) -> Tensor:
+    def nll_many(self, prompts: Sequence[str], images: Tensor) -> Tensor:
         """Return how unlikely the prior finds true pictures of prompts: nats (B,), the mean a code.
 
         `images` (B, 3, size, size) in [-1, 1] go through the codec; teacher-forced, in fp32
-        whatever the precision of drawing, without guidance. `prior.nats_of` says of what it is.
+        whatever the precision of drawing, without guidance. `prior.nll_kind` says of what it is.
         Raises ConfigError for a codec without its encoder.
         """
         text = self.read(as_texts(prompts))  # (B, T)
         codes = self.codec.encode(images.to(self.device))  # (B, *layout[, G])
-        nats: Tensor = self.prior.nats(text, codes).mean((1, 2))
+        nats: Tensor = self.prior.nll(text, codes).mean((1, 2))
         return nats
 
     @torch.inference_mode()
@@ -113,7 +112,7 @@ class Dalle(PipelineBase):
         """Return images (B, 3, H, W) in [-1, 1] of what a step knows; None where it knows nothing.
 
         Cells that are still to be drawn look as the codec sees plain grey. The pictures are those
-        that are being drawn at that moment, at most `prior.rows_at_once`.
+        that are being drawn at that moment, at most `prior.batch_rows`.
         """
         if step.images is not None or step.codes is None or not step.codes.shape[1]:
             return step.images
@@ -147,14 +146,14 @@ class Dalle(PipelineBase):
         sampling: TokenSampling,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Step]:
-        if sampling.speculate and not getattr(self.prior, "speculates", False):
+        if sampling.speculate and not self.prior.speculates:
             raise UsageError(
                 f"speculate is {sampling.speculate}, but this model's prior draws no drafts; "
                 "leave speculate out",
                 param="speculate",
             )
         hooks = self._hooks(sampling, processors)
-        steps, at_once = self.prior.steps, self.prior.rows_at_once
+        steps, at_once = self.prior.steps, self.prior.batch_rows
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
@@ -179,7 +178,7 @@ class Dalle(PipelineBase):
         """Return what the prior is given for processors; UsageError where it can't take them."""
         if not processors:
             return {}
-        if sampling.speculate or not getattr(self.prior, "takes_processors", False):
+        if sampling.speculate or not self.prior.takes_processors:
             reason = (
                 f"speculate is {sampling.speculate} too, and drafts are drawn without them; leave "
                 "one of them out"

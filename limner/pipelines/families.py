@@ -112,7 +112,7 @@ def _build_clip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
 def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     """Text to the embedding of a picture, and that to pixels, by diffusion (arXiv 2204.06125)."""
     from limner.clip.model import create_clip
-    from limner.codecs import create_codec
+    from limner.codecs import create_autoencoder
     from limner.decoders import create_decoder, create_upsampler
     from limner.pipelines.unclip import UnClip
     from limner.priors import create_embedding_prior
@@ -121,7 +121,7 @@ def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     clip, decoder = create_clip(tables["clip"]), create_decoder(tables["decoder"])
     prior = create_embedding_prior(tables["prior"]) if tables["prior"] else None
     upsampler = create_upsampler(tables["upsampler"]) if tables["upsampler"] else None
-    autoencoder = create_codec(tables["autoencoder"]) if tables["autoencoder"] else None
+    autoencoder = create_autoencoder(tables["autoencoder"]) if tables["autoencoder"] else None
     parts: list[tuple[str, Any]] = [("text tower", clip), ("decoder", decoder), ("prior", prior)]
     for part, built in parts:
         if built is not None and (made_for := built.config.text_vocabulary):
@@ -134,17 +134,20 @@ def _build_unclip(config: ModelConfig, tokenizer: Tokenizer) -> Any:
     return pipeline
 
 
-def latent_shape(codec: Any) -> tuple[int, int]:
-    """Return channels and width of the latent that a decoder draws for a codec.
+def latent_shape(codec: Any) -> dict[str, Any]:
+    """Return the settings of a decoder that draws a codec's latents: their channels, width, bounds.
 
-    Raises ConfigError unless its vectors are finite scalars, which lie in [-1, 1] as pixels do.
+    Raises ConfigError unless its vectors are continuous, or finite scalars of one map.
     """
-    if not codec.levels or not hasattr(codec, "nearest"):
+    if codec.continuous:
+        return {"channels": codec.config.channels, "size": codec.grid[-1], "bounded": False}
+    if not codec.levels or len(codec.maps) > 1:
         raise ConfigError(
-            "the decoder draws latents of finite scalars, and this codec has others; give one of "
-            "the name 'fsq'"
+            "the decoder draws continuous latents or finite scalars of one map, and this codec has "
+            "others; give one of the name 'kl' or 'fsq'"
         )
-    return codec.groups * len(codec.levels), codec.grid[-1]
+    channels = codec.groups * len(codec.levels)
+    return {"channels": channels, "size": codec.grid[-1], "bounded": True}
 
 
 def _check_unclip(config: ModelConfig, pipeline: Any) -> None:
@@ -158,13 +161,17 @@ def _check_unclip(config: ModelConfig, pipeline: Any) -> None:
                 f"for {built.config.embedding}; they belong to different models"
             )
     decoder, upsampler, autoencoder = pipeline.decoder, pipeline.upsampler, pipeline.autoencoder
-    shape = decoder.config.channels, decoder.config.size, decoder.config.given
-    if autoencoder is None and shape[::2] != (3, 0):
+    draws = decoder.config
+    shape: dict[str, Any] = {"channels": 3}
+    if autoencoder is not None:
+        shape = latent_shape(autoencoder)
+    fits = all(getattr(draws, name) == value for name, value in shape.items()) and not draws.given
+    if autoencoder is None and not fits:
         raise CheckpointError(f"the decoder of {config.name!r} does not draw pixels alone")
-    if autoencoder is not None and shape != (*latent_shape(autoencoder), 0):
+    if not fits:
         raise CheckpointError(
-            f"the decoder of {config.name!r} draws {shape[0]} channels {shape[1]} wide, but its "
-            "autoencoder has others; they belong to different models"
+            f"the decoder of {config.name!r} draws {draws.channels} channels {draws.size} wide, "
+            "but its autoencoder has others; they belong to different models"
         )
     if upsampler is not None and upsampler.small != pipeline.small:
         raise CheckpointError(

@@ -40,10 +40,10 @@ _NO_MASK = (
 class UnClip(PipelineBase):
     """The pipeline, built from its parts; it knows no file.
 
-    Without a `prior` the text's own embedding stands for the picture's; without an `autoencoder`,
-    a codec of finite scalars, the decoder draws pixels; without an `upsampler` pictures are as
-    large as they then are. Each is drawn alone, so that its pixels do not
-    depend on the pictures beside it.
+    Without a `prior` the text's own embedding stands for the picture's; without an `autoencoder`, a
+    codec of finite scalars or a continuous one, the decoder draws pixels; without an `upsampler`
+    pictures are as large as they then are. Each is drawn alone, so that its pixels do not depend on
+    the pictures beside it.
     """
 
     family = "unclip"

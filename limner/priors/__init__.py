@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from limner.parts import create
+from limner.priors.base import PriorBase
 from limner.priors.crf import CRF, CRFConfig
+from limner.priors.embedding import EmbeddingPrior
 from limner.priors.embedding_autoregressive import (
     EmbeddingAutoregressive,
     EmbeddingAutoregressiveConfig,
@@ -24,11 +26,11 @@ EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
 }
 
 
-def create_prior(config: Mapping[str, Any]) -> Any:
+def create_prior(config: Mapping[str, Any]) -> PriorBase:
     """Build the prior named by `config["name"]`; raises ConfigError for an unknown name or key."""
     return create("prior", PRIORS, config)
 
 
-def create_embedding_prior(config: Mapping[str, Any]) -> Any:
+def create_embedding_prior(config: Mapping[str, Any]) -> EmbeddingPrior:
     """Build the prior of embeddings named by `config["name"]`; ConfigError as `create_prior`."""
     return create("embedding prior", EMBEDDING_PRIORS, config)

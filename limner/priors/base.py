@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError, UsageError
+from limner.nn.checks import check_least
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import check_text_encoder
 
 Maps = tuple[tuple[int, int], ...]
+Known = tuple[Tensor, Tensor]  # codes (B, S) or (B, S, G), and where they are known (B, S)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class PriorConfig:
     text_encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_at_least_one(self, "text_vocabulary", "vocabulary", "groups", "width")
+        check_least(self, "text_vocabulary", "vocabulary", "groups", "width")
         if min(self.grid) < 1:
             raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
         if any(level < 2 for level in self.levels):
@@ -57,22 +59,24 @@ class PriorConfig:
 class PriorBase(nn.Module):
     """Text ids (B, T) to codes (B, S) or (B, S, G); a prior is this and one file.
 
-    Cells of several maps stand one map after the other. `rows_at_once` is how many pictures
-    `stream` draws together: fixed, so that a picture never depends on its company. `nats_of` says
+    Cells of several maps stand one map after the other. `batch_rows` is how many pictures
+    `stream` draws together: fixed, so that a picture never depends on its company. `nll_kind` says
     in words what the likelihood is of. Where it `takes_processors`, `stream` has an argument more:
     functions of the codes so far (B, K), flat, and the logits (B, V) of the next one.
     """
 
-    rows_at_once: ClassVar[int] = 4
-    nats_of: ClassVar[str] = "each code after those before it"
+    batch_rows: ClassVar[int] = 4
+    nll_kind: ClassVar[str] = "each code after those before it"
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    speculates: ClassVar[bool] = False
     takes_processors: ClassVar[bool] = False
+    precision: str = "fp32"
     config: Any
 
     @property
     def maps(self) -> Maps:
         """Rows and columns of each token map, coarse to fine."""
-        maps: Maps = self.config.maps or (self.config.grid,)
-        return maps
+        return self.config.maps or (self.config.grid,)
 
     @property
     def length(self) -> int:
@@ -89,20 +93,21 @@ class PriorBase(nn.Module):
         """Whether it can learn the cells of a picture in any order; most cannot."""
         return False
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return what `loss` takes as its third argument in a step of training; None for nothing.
 
         `random` is the share of pictures whose cells come in random order, where `any_order`.
         """
         return None
 
-    def loss(self, text: Tensor, codes: Tensor) -> Tensor:
-        """Return the mean negative log-likelihood in nats a code."""
-        raise NotImplementedError
+    def loss(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
+        """Return the mean negative log-likelihood in nats a code, of what `sample_order` gave."""
+        logits = self(text, codes, sampled)
+        return F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
 
-    def nats(self, text: Tensor, codes: Tensor) -> Tensor:
+    def nll(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
         """Return the negative log-likelihood (B, S, G) of each code, teacher-forced, in order."""
-        logits: Tensor = self(text, codes)
+        logits: Tensor = self(text, codes, sampled)
         each = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none")
         return each.view(logits.shape[:3])
 
@@ -111,56 +116,44 @@ class PriorBase(nn.Module):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
     ) -> Iterator[Tensor]:
         """Draw codes for text (B, T), yielding (B, <= S) or (B, <= S, G) `steps` times.
 
-        Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the codes of `given`, of the
-        shape that is drawn, are taken. Raises UsageError for more than `rows_at_once` pictures.
+        Picture i uses `seeds[i]` alone. `known` are codes, and where they are taken in place of
+        drawn ones. Raises UsageError for more than `batch_rows` pictures.
         """
         raise NotImplementedError
 
     def fill(self, rows: Tensor) -> Tensor:
-        """Return `rows_at_once` rows: the given ones, and the last again in the missing places."""
-        missing = self.rows_at_once - len(rows)
+        """Return `batch_rows` rows: the given ones, and the last again in the missing places."""
+        missing = self.batch_rows - len(rows)
         if missing < 0:
             raise UsageError(
-                f"{len(rows)} pictures at once; this prior draws at most {self.rows_at_once}"
+                f"{len(rows)} pictures at once; this prior draws at most {self.batch_rows}"
             )
         return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
-    def known(self, given: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Return known codes (rows_at_once, S, G) and where they are known (rows_at_once, S, 1)."""
-        if given is None or keep is None:
+    def known_rows(self, known: Known | None) -> Known | None:
+        """Return known codes (batch_rows, S, G) and where they are known (batch_rows, S, 1)."""
+        if known is None:
             return None
-        shape = (self.rows_at_once, self.length, self.config.groups)
-        return self.fill(given).reshape(shape), self.fill(keep)[..., None]
+        shape = (self.batch_rows, self.length, self.config.groups)
+        return self.fill(known[0]).reshape(shape), self.fill(known[1])[..., None]
 
-    def shown(self, codes: Tensor, count: int) -> Tensor:
+    def noise(self, seeds: Sequence[int], rows: int, columns: int, device: Any) -> Tensor:
+        """Return uniform numbers (batch_rows, rows, columns), a picture's by its own seed."""
+        drawn = torch.stack([uniforms(seed, rows, columns) for seed in seeds])
+        return self.fill(drawn.to(device))
+
+    def unpad(self, codes: Tensor, count: int) -> Tensor:
         """Return the first `count` rows of codes (B, S, G); with one code a cell without G."""
         return codes[:count] if self.config.groups > 1 else codes[:count, :, 0]
 
 
-def check_at_least_one(config: object, *names: str) -> None:
-    """Raise ConfigError unless each named field of a config is at least 1."""
-    for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}; expected at least 1")
-
-
-def check_heads(width: int, heads: int) -> None:
-    """Raise ConfigError unless a width can be split into heads with 2-D rotary positions."""
-    if width % (heads * 4):
-        raise ConfigError(
-            f"width is {width} for {heads} heads; expected a multiple of 4 x heads, "
-            f"as {-(-width // (heads * 4)) * heads * 4}"
-        )
-
-
 def cell_coordinates(maps: Maps) -> Tensor:
     """Return row and column (S, 2) of every cell's centre, counted in cells of the finest map."""
-    finest = torch.tensor(maps[-1])
+    finest = torch.tensor(maps[-1])  # a coarse cell lies amid the fine ones that it covers
     found = []
     for rows, columns in maps:
         pairs = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).view(-1, 2)
@@ -188,10 +181,12 @@ def prefix_mask(text: Tensor, cells: Tensor) -> Tensor:
     Text sees text, cells see text and what `cells` allows; nobody sees padding but itself.
     """
     prefix, length = text.shape[1], len(cells)
+    # 1. Cells see all of the text; text sees no cell.
     allowed = F.pad(cells, (prefix, 0), value=True)
     above = F.pad(torch.ones(prefix, prefix, dtype=torch.bool, device=text.device), (0, length))
     real = F.pad(text != 0, (0, length), value=True)
     allowed = torch.cat([above, allowed])[None] & real[:, None, :]
+    # 2. Nobody sees padding, which sees itself: a softmax over nothing would be NaN.
     alone = torch.eye(prefix + length, dtype=torch.bool, device=text.device)
     return (allowed | alone)[:, None]
 

@@ -32,6 +32,7 @@ class CodeTable(nn.Module):
         self.free = nn.Parameter(torch.randn(groups, vocabulary, width) * free * scale)
         rows = torch.randn(groups, sum(used), width) * scale * max(1, len(used)) ** -0.5
         self.by_digit = nn.Parameter(rows)
+        # Digits of a value in the mixed base of `levels`, each with rows of its own in `by_digit`.
         values = torch.arange(vocabulary)
         columns = [
             values // prod(used[:index]) % level + sum(used[:index])
@@ -124,5 +125,4 @@ class CellHead(nn.Module):
 
     def _mix(self, features: Tensor, known: Tensor, group: int) -> Tensor:
         normed = self.norms[group - 1](features + known)
-        mixed: Tensor = features + self.mixers[group - 1](normed)
-        return mixed
+        return features + self.mixers[group - 1](normed)

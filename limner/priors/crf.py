@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import FeedForward, RMSNorm, TransformerConfig
-from limner.priors.base import PriorBase, PriorConfig, check_at_least_one, check_heads, uniforms
+from limner.priors.base import Known, PriorBase, PriorConfig
 from limner.priors.codes import CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide
 from limner.text.encoders import text_encoder_of
@@ -53,7 +54,7 @@ class CRFConfig(PriorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         sizes = ("width", "text_layers", "layers", "heads", "hidden")
-        check_at_least_one(self, *sizes, "rank", "iterations", "sweeps")
+        check_least(self, *sizes, "rank", "iterations", "sweeps")
         check_heads(self.width, self.heads)
         if len(self.maps) > 1:
             raise ConfigError(
@@ -71,7 +72,7 @@ class CRFConfig(PriorConfig):
 class CRF(PriorBase):
     """Text to unary potentials, and a field with pairwise ones over the grid of codes."""
 
-    nats_of: ClassVar[str] = "the product of mean field's marginals, not the field"
+    nll_kind: ClassVar[str] = "the product of mean field's marginals, not the field"
 
     def __init__(self, config: CRFConfig) -> None:
         super().__init__()
@@ -92,7 +93,7 @@ class CRF(PriorBase):
         """How often `stream` yields: once a sweep."""
         return int(self.config.sweeps)
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return which codes (B, S, G) are known: of each picture none, or all but one block."""
         blocks = self.field.blocks()
         hidden = torch.randint(len(blocks), (len(codes),), generator=generator).to(codes.device)
@@ -118,28 +119,23 @@ class CRF(PriorBase):
             held = (codes.reshape(known.shape), known)
         return self.field.mean_field(self.unary(text), held)
 
-    def loss(self, text: Tensor, codes: Tensor, known: Tensor | None = None) -> Tensor:
+    def loss(self, text: Tensor, codes: Tensor, sampled: Tensor | None = None) -> Tensor:
         """Return the cross-entropy of mean field's marginals, the mean in nats an unknown code.
 
         With nothing known, that is the negative log-likelihood of their product, not of the field.
         """
-        logits = self(text, codes, known)
-        shape = logits.shape[:-1]
-        nats = F.cross_entropy(
-            logits.flatten(0, 2).float(), codes.flatten(), reduction="none"
-        ).view(shape)
-        if known is None:
-            return nats.mean()
-        unknown = (~known).float()
-        return ((nats * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
+        each = self.nll(text, codes, sampled)
+        if sampled is None:
+            return each.mean()
+        unknown = (~sampled).float()
+        return ((each * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
 
     def stream(
         self,
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
     ) -> Iterator[Tensor]:
         """Draw codes (B, S) or (B, S, G) by Gibbs sampling, yielding after every sweep.
 
@@ -147,26 +143,27 @@ class CRF(PriorBase):
         the first half of the sweeps. Guidance moves the unary potentials alone: the pairwise ones
         are the same with text and without.
         """
+        # 1. A uniform number for each code and sweep, and for the codes that the chain starts from.
         config, count = self.config, len(text)
-        text, known = self.fill(text), self.known(given, keep)
+        text, held = self.fill(text), self.known_rows(known)
         shape = (config.sweeps + 1, self.length, config.groups)
-        noise = [uniforms(seed, config.sweeps + 1, self.length * config.groups) for seed in seeds]
-        noise_at = self.fill(torch.stack(noise).to(text.device)).view(len(text), *shape).unbind(1)
+        noise = self.noise(seeds, config.sweeps + 1, self.length * config.groups, text.device)
+        noise_at = noise.view(len(text), *shape).unbind(1)
+        # 2. Unary potentials with the text and without; the pairwise ones are the same.
         told = self.unary(text)
         untold = self.unary(torch.zeros_like(text)) if sampling.guidance else told
-        held = None
-        if known is not None:
-            given_codes, kept = known
-            held = (given_codes, kept.expand_as(given_codes))
+        if held is not None:
+            held = (held[0], held[1].expand_as(held[0]))
         tables = self.field.tables()
         codes = torch.empty(0)
         for sweep in range(config.sweeps):
             scale = guidance_at(sampling.guidance_schedule, sampling.guidance, sweep, config.sweeps)
             unary = guide(told, untold, scale) if sampling.guidance else told
-            if sweep == 0:
+            if sweep == 0:  # 3. Mean field's marginals, each code by itself, begin the chain.
                 marginals = self.field.mean_field(unary, held)
                 codes = _choose(marginals, sampling, noise_at[-1], 1.0)
                 codes = codes if held is None else torch.where(held[1], held[0], codes)
+            # 4. Block by block, codes that are independent given all others are drawn anew.
             heat = config.heat ** max(0.0, 1 - 2 * sweep / config.sweeps)
             codes = codes.clone()
             for cells, group in self.field.turns():
@@ -176,7 +173,7 @@ class CRF(PriorBase):
                     kept_here, old = held[1][:, cells, group], codes[:, cells, group]
                     chosen = torch.where(kept_here, old, chosen)
                 codes[:, cells, group] = chosen
-            yield self.shown(codes, count)
+            yield self.unpad(codes, count)
 
 
 class Field(nn.Module):
@@ -229,27 +226,25 @@ class Field(nn.Module):
         tables = self.tables()
         logits = unary
         for _ in range(self.config.iterations):
+            # 1. What each cell sends: its links, as the mean over what its code may be.
             shares = logits.softmax(-1)
             sent = [
                 torch.stack([shares[:, :, group] @ rows for group, rows in enumerate(table)])
                 for table in tables
             ]
+            # 2. A known code sends its own links.
             if held is not None:
                 known = held[1].movedim(-1, 0)[..., None]
                 sent = [
                     torch.where(known, _rows(table, held[0]).to(each.dtype), each)
                     for table, each in zip(tables, sent, strict=True)
                 ]
+            # 3. What each value receives is the product of its links with those that it meets.
             logits = unary + self._messages(sent[0].sum(0), sent[1], tables)
         return logits
 
     def conditional(
-        self,
-        unary: Tensor,
-        codes: Tensor,
-        tables: tuple[Tensor, Tensor],
-        cells: Tensor,
-        group: int,
+        self, unary: Tensor, codes: Tensor, tables: tuple[Tensor, Tensor], cells: Tensor, group: int
     ) -> Tensor:
         """Return logits (B, N, V) of one code in each of N cells, exact given all other codes."""
         links, inner = tables
@@ -276,6 +271,7 @@ class Field(nn.Module):
 
     def _receive(self, sent: Tensor) -> Tensor:
         """Return the links (B, S, L) that each cell meets, of those (B, S, L) that cells hold."""
+        # The row of zeros behind all cells is the neighbour of those at the edge.
         held = F.pad(sent, (0, 0, 0, 1)).unflatten(-1, (self.directions, -1))
         met = [held[:, self.neighbours[:, d], d ^ 1] for d in range(self.directions)]
         return torch.cat(met, dim=-1)
@@ -313,8 +309,7 @@ class TextReader(nn.Module):
         key, value = pairs.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        out: Tensor = x + self.feed_forward(self.norms[2](x))
-        return out
+        return x + self.feed_forward(self.norms[2](x))
 
 
 def grid_of(grid: tuple[int, int], neighbours: int) -> tuple[Tensor, Tensor]:

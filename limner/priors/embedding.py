@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
-from limner.priors.base import check_at_least_one, check_heads
 from limner.text.encoders import check_text_encoder, text_encoder_of
 
 
@@ -34,9 +34,7 @@ class EmbeddingPriorConfig:
     text_encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_at_least_one(
-            self, "text_vocabulary", "embedding", "width", "layers", "heads", "hidden"
-        )
+        check_least(self, "text_vocabulary", "embedding", "width", "layers", "heads", "hidden")
         check_heads(self.width, self.heads)
         check_text_encoder(self)
 
@@ -87,14 +85,13 @@ class EmbeddingPrior(nn.Module):
 
         With a cache, x stands behind what the cache holds.
         """
-        length, total = x.shape[1], real.shape[1]
+        length, total = x.shape[1], real.shape[1]  # L new positions of S
         places = torch.arange(total, device=x.device)
         new = places[total - length :]
         alone = new[:, None] == places
         mask = ((new[:, None] >= places) & real[:, None]) | alone
         coordinates = new[None, :, None].expand(1, -1, 2)
-        features: Tensor = self.transformer(x, coordinates, mask[:, None], cache)
-        return features
+        return self.transformer(x, coordinates, mask[:, None], cache)
 
 
 def draw_nearest(

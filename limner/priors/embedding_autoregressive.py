@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.nn.transformer import KeyValueCache
-from limner.priors.base import check_at_least_one, uniforms
+from limner.priors.base import uniforms
 from limner.priors.embedding import EmbeddingPrior, EmbeddingPriorConfig
-from limner.sampling.tokens import TokenSampling, choose, guide
+from limner.sampling.tokens import TokenSampling, choose, guide_halves
 
 _NEARNESSES = 16  # buckets of the dot product of picture and text, equally full
 
@@ -30,7 +31,7 @@ class EmbeddingAutoregressiveConfig(EmbeddingPriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "components")
+        check_least(self, "components")
         if self.components > self.embedding:
             raise ConfigError(
                 f"components is {self.components}; expected at most embedding, {self.embedding}"
@@ -79,10 +80,12 @@ class EmbeddingAutoregressive(EmbeddingPrior):
                 f"there are {len(images)} pictures to find {self.config.components} components "
                 "of; give more pictures or fewer components"
             )
+        # 1. Principal components, those of the largest variance first.
         values = images.double()
         mean = values.mean(0)
         _, directions = torch.linalg.eigh((values - mean).T @ (values - mean))
         directions = directions.T.flip(0)[: self.config.components]  # the largest variance first
+        # 2. Buckets of equal width over the range of each; nearness in buckets of equal number.
         parts = (values - mean) @ directions.T
         lowest, highest = parts.amin(0), parts.amax(0)
         shares = torch.arange(1, _NEARNESSES, dtype=torch.float64) / _NEARNESSES
@@ -132,23 +135,24 @@ class EmbeddingAutoregressive(EmbeddingPrior):
         """
         numbers = torch.stack([uniforms(seed, self.steps + 1, 1)[:, 0] for seed in seeds])
         numbers = numbers.to(ids.device)
+        # 1. How near picture and text shall be: any bucket of the upper half.
         half = _NEARNESSES // 2
         near = half + (numbers[:, 0] * half).long()
         if guidance:
             ids, texts = (torch.cat([each, torch.zeros_like(each)]) for each in (ids, texts))
             near = torch.cat([near, torch.bucketize(torch.zeros_like(near), self.edges)])
+        # 2. Text, vector and nearness are read once, into the cache.
         before, real = self.read(ids, texts)
         prefix = before.shape[1]
         shape = self.transformer.config
         cache = KeyValueCache(shape, len(ids), prefix + self.steps, before.device)
         x = torch.cat([before, self._inputs(near, near.new_zeros(len(near), 0))], dim=1)
         codes = near.new_zeros(len(seeds), 0)
+        # 3. Code by code; what is known so far is a vector already.
         for index in range(self.steps):
             shown = F.pad(real, (0, index + 1), value=True)
             logits = self.head(self.attend(x, shown, cache)[:, -1]).float()
-            if guidance:
-                with_text, without = logits.chunk(2)
-                logits = guide(with_text, without, guidance)
+            logits = guide_halves(logits, guidance) if guidance else logits
             chosen = choose(logits, TokenSampling(), numbers[:, index + 1])
             codes = torch.cat([codes, chosen[:, None]], dim=1)
             yield self.decode(codes)

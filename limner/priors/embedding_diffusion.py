@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.nn.times import time_features
 from limner.priors.embedding import EmbeddingPrior, EmbeddingPriorConfig
 from limner.sampling.diffusion import dpm_solver, unit_noise
-from limner.sampling.schedule import Process
-from limner.sampling.tokens import guide
+from limner.sampling.schedule import Process, time_features
+from limner.sampling.tokens import guide_halves
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,11 @@ class EmbeddingDiffusion(EmbeddingPrior):
         query = self.query.expand(len(ids), -1)
         behind = torch.stack([time, self.noised(x), query.to(time)], dim=1)
         features = self.attend(torch.cat([before, behind], dim=1), F.pad(real, (0, 3), value=True))
-        expected: Tensor = self.out(features[:, -1]).float()
-        return expected
+        return self.out(features[:, -1]).float()
 
     def loss(self, ids: Tensor, texts: Tensor, images: Tensor, random: torch.Generator) -> Tensor:
         """Return the mean squared error of x_0 at random times (section 2.2, equation 2)."""
-        start = images * self.config.embedding**0.5
+        start = images * self.config.embedding**0.5  # so that each number is about 1, as noise is
         noise = torch.randn(start.shape, generator=random).to(start)
         times = torch.randint(self.process.times, (len(start),), generator=random).to(ids.device)
         x = self.process.noised(start, noise, times)
@@ -75,8 +73,7 @@ class EmbeddingDiffusion(EmbeddingPrior):
             times = torch.full((len(ids),), time, device=x.device)
             if not guidance:
                 return self(ids, texts, x, times)
-            with_text, without = self(ids, texts, x.repeat(2, 1), times).chunk(2)
-            return guide(with_text, without, guidance)
+            return guide_halves(self(ids, texts, x.repeat(2, 1), times), guidance)
 
         fresh = unit_noise(seeds, (self.config.embedding,), texts.device)
         for moment in dpm_solver(denoise, next(fresh), levels, fresh):

@@ -9,6 +9,7 @@ where those lie, and which cell comes next; so any order can be learnt (RAR, Yu 
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,24 +17,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors.base import (
+    Known,
     PriorBase,
     PriorConfig,
     cell_coordinates,
-    check_at_least_one,
-    check_heads,
     map_slices,
     prefix_mask,
     text_coordinates,
-    uniforms,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.priors.decoding import Decoder, Prepared
+from limner.priors.graphed import begin_drawing
+from limner.priors.packed import PackedDecoder
 from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
-from limner.types import LogitsProcessor
+from limner.types import PRECISIONS, LogitsProcessor
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class GPTConfig(PriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "width", "layers", "heads", "hidden")
+        check_least(self, "width", "layers", "heads", "hidden")
         check_heads(self.width, self.heads)
 
 
@@ -57,7 +58,8 @@ class GPT(PriorBase):
     """
 
     image_coordinates: Tensor
-    speculates = True
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
+    speculates: ClassVar[bool] = True
     takes_processors: ClassVar[bool] = True
 
     def __init__(self, config: GPTConfig) -> None:
@@ -77,17 +79,27 @@ class GPT(PriorBase):
         self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
         coordinates = cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
-        self.prepared = Prepared()
+        self.packed = PackedDecoder()
+
+    @property
+    def precision(self) -> str:
+        """Precision of the products in drawing."""
+        return self.packed.precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self.packed.precision = precision
 
     @property
     def any_order(self) -> bool:
         """Whether it can learn any order of cells: those of one map, not of several."""
         return len(self.maps) == 1
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return an order (B, S), random for that share of pictures; None where none is."""
         if not random:
             return None
+        # Sorting random numbers gives a random order; the raster is the plain one.
         raster = torch.arange(self.length).expand(len(codes), -1)
         shuffled = torch.rand(len(codes), self.length, generator=generator).argsort(1)
         chosen = torch.rand(len(codes), 1, generator=generator) < random
@@ -101,6 +113,7 @@ class GPT(PriorBase):
         """
         if order is None:
             order = torch.arange(self.length, device=codes.device).expand(len(codes), -1)
+        # 1. What predicts a cell: the cell drawn before it, where that lies, and which one is next.
         drawn = self._in_order(codes, order)
         inputs = self.codes()
         before = torch.cat(
@@ -113,19 +126,19 @@ class GPT(PriorBase):
         before = before + self.placed[order[:, :-1]]
         image = torch.cat([self.begin.expand(len(codes), 1, -1), before], dim=1)
         image = image + self.target[order]
+        # 2. One pass over text and picture.
         x = torch.cat([self.text(text), image], dim=1)
         coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
         features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
+        # 3. Each map has a head of its own.
         parts = [
             self.head(features[:, cells], drawn[:, cells], inputs, which)
             for which, cells in enumerate(self.slices)
         ]
         return torch.cat(parts, dim=1)
 
-    def loss(self, text: Tensor, codes: Tensor, order: Tensor | None = None) -> Tensor:
-        """Return the mean negative log-likelihood in nats a code."""
-        logits = self(text, codes, order)
-        wanted = self._in_order(codes, order)
+    def loss(self, text: Tensor, codes: Tensor, sampled: Tensor | None = None) -> Tensor:
+        logits, wanted = self(text, codes, sampled), self._in_order(codes, sampled)
         return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten())
 
     def stream(
@@ -133,39 +146,22 @@ class GPT(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
 
         With known cells it does not speculate, nor does it with processors.
         """
-        if sampling.speculate and given is None and not processors:
+        if sampling.speculate and known is None and not processors:
             yield from speculate(self, text, sampling, seeds, sampling.speculate)
             return
-        count, groups = len(text), self.config.groups
-        text, known = self.fill(text), self.known(given, keep)
-        noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
-        noise = self.fill(noise.to(text.device))
-        decoder = Decoder(self, text, sampling, count, processors)
-        rows = slice(decoder.pictures)
-        codes = text.new_zeros(decoder.pictures, 0, groups)
-        try:
+        count, text = len(text), self.fill(text)
+        noise = self.noise(seeds, self.length, self.config.groups, text.device)
+        held = self.known_rows(known)
+        with closing(begin_drawing(self, text, sampling, count, processors)) as decoder:
             for cell in range(self.length):
-                chosen = decoder.step(codes, noise[rows, cell])
-                if known is not None:
-                    given_codes, kept = known
-                    chosen = torch.where(kept[rows, cell], given_codes[rows, cell], chosen)
-                codes = torch.cat([codes, chosen[:, None]], dim=1)
-                yield self.shown(codes, count)
-        finally:
-            decoder.close()
-
-    def embed_cell(self, inputs: Tensor, codes: Tensor, cell: int) -> Tensor:
-        """Return the vector (B, D) of a drawn cell, place and all; `inputs` is its code table."""
-        rows = self.head.rows(self.map_of(cell))
-        return embed_cells(inputs[rows], codes) + self.placed[cell]
+                yield self.unpad(decoder.step(noise[:, cell], held), count)
 
     def map_of(self, cell: int) -> int:
         """Return which map a cell belongs to."""

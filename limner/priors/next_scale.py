@@ -15,21 +15,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors.base import (
+    Known,
     Maps,
     PriorBase,
     PriorConfig,
     cell_coordinates,
-    check_at_least_one,
-    check_heads,
     map_slices,
     prefix_mask,
     text_coordinates,
-    uniforms,
 )
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide, process
+from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process
 from limner.text.encoders import text_encoder_of
 from limner.types import LogitsProcessor
 
@@ -49,7 +48,7 @@ class NextScaleConfig(PriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least_one(self, "width", "layers", "heads", "hidden")
+        check_least(self, "width", "layers", "heads", "hidden")
         check_heads(self.width, self.heads)
         if not 0 <= self.flip < 1:
             raise ConfigError(f"flip is {self.flip:g}; expected a share in [0, 1)")
@@ -63,7 +62,7 @@ class NextScale(PriorBase):
     knowing its neighbours: over one map alone, or with few, pictures fall apart.
     """
 
-    nats_of: ClassVar[str] = "each map's codes after those of the maps before it"
+    nll_kind: ClassVar[str] = "each map's codes after those of the maps before it"
     takes_processors: ClassVar[bool] = True
 
     coordinates: Tensor
@@ -96,7 +95,7 @@ class NextScale(PriorBase):
         """How often `stream` yields: once a map."""
         return len(self.maps)
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return codes of which the share `flip` is replaced by random ones; None for no share."""
         if not self.config.flip:
             return None
@@ -118,38 +117,30 @@ class NextScale(PriorBase):
         places = self.coordinates.expand(len(codes), -1, -1)
         where = torch.cat([text_coordinates(text), places], dim=1)
         features = self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
-        logits: Tensor = self.head(features, codes.reshape(shape), inputs)
-        return logits
-
-    def loss(self, text: Tensor, codes: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Return the mean negative log-likelihood in nats a code; `seen` as in `forward`."""
-        logits = self(text, codes, seen)
-        return F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten())
+        return self.head(features, codes.reshape(shape), inputs)
 
     def stream(
         self,
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        given: Tensor | None = None,
-        keep: Tensor | None = None,
+        known: Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
         count, groups = len(text), self.config.groups
-        text, known = self.fill(text), self.known(given, keep)
-        noise = torch.stack([uniforms(seed, self.length, groups) for seed in seeds])
-        noise = self.fill(noise.to(text.device))
+        text, held = self.fill(text), self.known_rows(known)
+        noise = self.noise(seeds, self.length, groups, text.device)
         drawing = _Drawing(self, text, sampling, processors)
         codes = text.new_zeros(len(text), 0, groups)
         for which, cells in enumerate(self.slices):
             chosen = drawing.draw(which, noise[:, cells])
-            if known is not None:
-                given_codes, kept = known
-                chosen = torch.where(kept[:, cells], given_codes[:, cells], chosen)
+            if held is not None:
+                given, keep = held
+                chosen = torch.where(keep[:, cells], given[:, cells], chosen)
             drawing.take(which, chosen)
             codes = torch.cat([codes, chosen], dim=1)
-            yield self.shown(codes, count)
+            yield self.unpad(codes, count)
 
     def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
@@ -160,11 +151,12 @@ class NextScale(PriorBase):
 
     def _vectors(self, inputs: Tensor, codes: Tensor, which: int) -> Tensor:
         """Return the vectors (B, N, D) that codes (B, N, G) of a map bring to the maps after it."""
-        vectors: Tensor = self.by_map[which](embed_cells(inputs, codes))
-        return vectors
+        return self.by_map[which](embed_cells(inputs, codes))
 
     def _inputs(self, vectors: Sequence[Tensor], rows: int, cells: slice) -> Tensor:
         """Return the inputs (B, N, D) of some cells, of the vectors of the maps before them."""
+        # The matrix is zero for maps that do not stand before a cell; of those not drawn yet there
+        # are no vectors, and their columns are cut.
         own = self.placed[cells] + self.map_embedding[self.map_numbers[cells]]
         own = own.expand(rows, -1, -1)
         if not vectors:
@@ -195,6 +187,7 @@ class _Drawing:
         self.inputs, self.outputs = prior.codes(), prior.head.table()
         self.mask = prior.mask(text)
         self.vectors: list[Tensor] = []
+        # The text is read once: from here on the cache has it.
         start = self.mask[:, :, : self.prefix, : self.prefix]
         prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
 
@@ -204,6 +197,7 @@ class _Drawing:
         A processor is told the codes of the maps before, and those of the cell itself: its
         neighbours in the map are drawn in the same moment.
         """
+        # 1. All cells of the map at once, from the cache of text and maps before.
         prior, cells = self.prior, self.prior.slices[which]
         rows, size = noise.shape[:2]
         x = prior._inputs(self.vectors, rows, cells).repeat(self.rows // rows, 1, 1)
@@ -213,12 +207,11 @@ class _Drawing:
         sampling = self.sampling
         scale = guidance_at(sampling.guidance_schedule, sampling.guidance, which, len(prior.maps))
 
+        # 2. Code by code of every cell, guided and changed by processors as one cell would be.
         drawn = [self.before.repeat_interleave(size, dim=0)] if self.processors else []
 
         def pick(logits: Tensor, group: int) -> Tensor:
-            if self.guided:
-                with_text, without_text = logits.chunk(2)
-                logits = guide(with_text, without_text, scale)
+            logits = guide_halves(logits, scale) if self.guided else logits
             if self.processors:
                 logits = process(logits, torch.cat(drawn, dim=1), self.processors)
             chosen = choose(logits, sampling, noise[..., group].flatten())

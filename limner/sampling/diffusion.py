@@ -20,6 +20,7 @@ from limner.sampling.schedule import Levels, check_whole
 from limner.types import SCHEDULES as GUIDANCE_SCHEDULES
 
 Denoise = Callable[[Tensor, int], Tensor]
+Fresh = Iterator[Tensor]  # unit noise (B, ...)
 
 
 class Moment(NamedTuple):
@@ -29,11 +30,8 @@ class Moment(NamedTuple):
     start: Tensor
 
 
-def ddpm(
-    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
-) -> Iterator[Moment]:
+def ddpm(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[Moment]:
     """Draw each level from the posterior of the forward process (Ho 2020, 2006.11239, eq. 7)."""
-    x = noise
     for time, (a, s), (a_next, s_next) in _pairs(levels):
         start = denoise(x, time)
         added = 1 - (a / a_next) ** 2  # beta_t between the two levels
@@ -42,44 +40,38 @@ def ddpm(
         yield Moment(x, start)
 
 
-def ddim(
-    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
-) -> Iterator[Moment]:
+def ddim(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[Moment]:
     """Keep the noise that the network sees (Song 2020, arXiv 2010.02502, equation 12, eta 0)."""
-    x = noise
     for time, (a, s), (a_next, s_next) in _pairs(levels):
         start = denoise(x, time)
         x = a_next * start + s_next * (x - a * start) / s
         yield Moment(x, start)
 
 
-def euler(
-    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
-) -> Iterator[Moment]:
+def euler(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[Moment]:
     """Follow dz/dq = (z - x_0) / q for z = x / a, q = s / a (Karras 2022, 2206.00364, alg. 1).
 
     In exact arithmetic that is `ddim`; it stands here by the name by which many ask for it.
     """
-    z = noise.double() / levels.signal[0]  # q begins at 20,000 where the schedule is the cosine
+    z = x.double() / levels.signal[0]  # q begins at 20,000 where the schedule is the cosine
     for time, (a, s), (a_next, s_next) in _pairs(levels):
-        start = denoise((a * z).to(noise), time)
+        start = denoise((a * z).to(x), time)
         z = z + (z - start) / (s / a) * (s_next / a_next - s / a)
-        yield Moment((a_next * z).to(noise), start)
+        yield Moment((a_next * z).to(x), start)
 
 
-def dpm_solver(
-    denoise: Denoise, noise: Tensor, levels: Levels, fresh: Iterator[Tensor]
-) -> Iterator[Moment]:
+def dpm_solver(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[Moment]:
     """Extrapolate x_0 linearly in the log of a / s (Lu 2022, arXiv 2211.01095, algorithm 2, 2M).
 
     The first step and the last, whose log has no end, are of first order.
     """
-    x, before, width = noise, noise, 0.0
+    before, width = x, 0.0
     for time, (a, s), (a_next, s_next) in _pairs(levels):
         start = denoise(x, time)
         if not s_next:
             yield Moment(start, start)
             return
+        # x_0 half way through the step, on the line through this one and the one before.
         h = math.log(a_next / s_next) - math.log(a / s)
         expected = start + h / (2 * width) * (start - before) if width else start
         x = s_next / s * x - a_next * math.expm1(-h) * expected
@@ -89,7 +81,7 @@ def dpm_solver(
 
 @dataclass(frozen=True)
 class DiffusionSampling:
-    """Settled values of how a picture is drawn from noise.
+    """Resolved values of how a picture is drawn from noise.
 
     `steps` are the decoder's, `sampler` is its and the upsampler's; `guidance` 0 is none; text is
     pushed by `text_share` of it. `rescale` in [0, 1] tames it. `candidates` embeddings are drawn by
@@ -110,22 +102,17 @@ class DiffusionSampling:
 
     def __post_init__(self) -> None:
         find_sampler(self.sampler)
-        for name, most in (
-            ("guidance", 100), ("text_share", 10), ("rescale", 1), ("prior_guidance", 100),
-        ):  # fmt: skip
+        limits = {"guidance": 100, "text_share": 10, "rescale": 1, "prior_guidance": 100}
+        for name, most in limits.items():
             value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not 0 <= value <= most
-            ):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 <= value <= most:
                 raise UsageError(
                     f"{name} is {quote(value)}; expected a number in [0, {most}]", param=name
                 )
-        for name, most in (
-            ("steps", 1000), ("prior_steps", 1000), ("upsampler_steps", 1000), ("candidates", 64),
-        ):  # fmt: skip
-            check_whole(name, getattr(self, name), most)
+        for name in ("steps", "prior_steps", "upsampler_steps"):
+            check_whole(name, getattr(self, name), 1000)
+        check_whole("candidates", self.candidates, 64)
         if self.guidance_schedule not in GUIDANCE_SCHEDULES:
             raise UsageError(
                 f"guidance_schedule is {quote(self.guidance_schedule)}; expected "
@@ -134,12 +121,9 @@ class DiffusionSampling:
             )
 
 
-Sampler = Callable[[Denoise, Tensor, Levels, Iterator[Tensor]], Iterator[Moment]]
+Sampler = Callable[[Denoise, Tensor, Levels, Fresh], Iterator[Moment]]
 DIFFUSION_SAMPLERS: dict[str, Sampler] = {
-    "ddpm": ddpm,
-    "ddim": ddim,
-    "euler": euler,
-    "dpm_solver": dpm_solver,
+    each.__name__: each for each in (ddpm, ddim, euler, dpm_solver)
 }
 
 

@@ -19,7 +19,7 @@ GUIDED = (1 / 8, 3 / 4)  # the share of the steps that the schedule "interval" g
 
 @dataclass(frozen=True)
 class TokenSampling:
-    """Settled values of how tokens are chosen; `SAMPLERS` says what each does.
+    """Resolved values of how tokens are chosen; `SAMPLERS` says what each does.
 
     `top_k` 0, `top_p` 1, `min_p` 0 and `typical_p` 1 keep all; `speculate` 0 is off.
     """
@@ -34,18 +34,11 @@ class TokenSampling:
     speculate: int = 0
 
 
-def keep_top_k(logits: Tensor, k: int) -> Tensor:
-    """Keep the k largest logits (ties at the edge stay)."""
-    if k <= 0 or k >= logits.shape[-1]:
-        return logits
-    edge = logits.topk(k, dim=-1).values[..., -1:]
-    return logits.masked_fill(logits < edge, NOTHING)
-
-
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the fewest tokens whose probability reaches p (Holtzman 2019, arXiv 1904.09751)."""
     if p >= 1:
         return logits
+    # A token stays where those before it do not reach p yet: the likeliest always does.
     ordered, order = logits.sort(dim=-1, descending=True)
     chances = ordered.softmax(-1)
     before = chances.cumsum(-1) - chances
@@ -67,6 +60,12 @@ def guide(conditional: Tensor, unconditional: Tensor, scale: float | Tensor) -> 
     `scale` 0 gives the conditional logits, as w in the paper.
     """
     return conditional + scale * (conditional - unconditional)
+
+
+def guide_halves(both: Tensor, scale: float | Tensor) -> Tensor:
+    """Return `guide` of rows (2B, ...): B that know the text, then the same that do not."""
+    with_text, without = both.chunk(2)
+    return guide(with_text, without, scale)
 
 
 def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
@@ -135,6 +134,8 @@ def probabilities(logits: Tensor, sampling: TokenSampling) -> Tensor:
 
 def draw(chances: Tensor, uniforms: Tensor) -> Tensor:
     """Choose one index a row of weights (B, V) by uniform numbers (B,) in [0, 1)."""
+    # Weights need no sum of 1: the number is scaled to theirs. The largest may be rounded up to the
+    # end, where no index is.
     cumulative = chances.cumsum(-1)
     targets = uniforms.double()[:, None] * cumulative[:, -1:]
     chosen = torch.searchsorted(cumulative, targets, right=True)
@@ -142,7 +143,7 @@ def draw(chances: Tensor, uniforms: Tensor) -> Tensor:
 
 
 def _candidates(logits: Tensor, sampling: TokenSampling) -> tuple[Tensor | None, Tensor]:
-    """Return the tokens that top-k keeps, None for all, and their logits in fp64, settled."""
+    """Return the tokens that top-k keeps, None for all, and their logits in fp64, processed."""
     kept = None
     if 0 < sampling.top_k < logits.shape[-1]:  # the others need no probability
         kept = logits.topk(sampling.top_k, dim=-1, sorted=False).indices.sort(dim=-1).values
@@ -160,6 +161,7 @@ def keep_typical(logits: Tensor, share: float) -> Tensor:
     """
     if share >= 1:
         return logits
+    # Tokens by the distance of their surprise from the entropy, its mean; as top-p, by that order.
     surprise = -logits.log_softmax(-1)
     chances = surprise.neg().exp()
     entropy = torch.special.entr(chances).sum(-1, keepdim=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.parts import create, settle
 from limner.text.pretrained import PRETRAINED, PretrainedConfig
@@ -27,11 +28,8 @@ class OwnEncoderConfig:
     hidden: int = 704
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width", "heads", "hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
-        if self.layers < 0:
-            raise ConfigError(f"layers is {self.layers}; expected at least 0")
+        check_least(self, "vocabulary", "width", "heads", "hidden")
+        check_least(self, "layers", least=0)
 
 
 class OwnEncoder(nn.Embedding):
@@ -100,9 +98,22 @@ def text_encoder_of(prior: Conditioned, own: Mapping[str, Any] | None = None) ->
     return create_text_encoder(_text_config(prior, own or {}))
 
 
-def check_text_encoder(prior: Conditioned) -> None:
-    """Raise ConfigError for a `text_encoder` that cannot be built, without building it."""
-    settle("text encoder", TEXT_ENCODERS, _text_config(prior, {}))
+def check_text_encoder(prior: Conditioned, own: Mapping[str, Any] | None = None) -> None:
+    """Raise ConfigError for a `text_encoder` that cannot be built, without building it.
+
+    `own` are settings of our own encoder where `text_encoder` is {}: its heads must fit the width.
+    """
+    found = settle("text encoder", TEXT_ENCODERS, _text_config(prior, own or {}))
+    if own and isinstance(found, OwnEncoderConfig):
+        check_heads(prior.width, found.heads)
+
+
+def mean_of_tokens(features: Tensor, ids: Tensor) -> Tensor:
+    """Return the mean (B, D) of the features (B, T, D) of texts' tokens, ids (B, T)."""
+    real = ids != 0
+    real[:, -1] |= ~real.any(1)  # a text without a token still has a direction
+    weights = real.to(features.dtype) / real.sum(1, keepdim=True)
+    return (features * weights[..., None]).sum(1)
 
 
 def _text_config(prior: Conditioned, own: Mapping[str, Any]) -> dict[str, Any]:

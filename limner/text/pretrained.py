@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.nn.foreign import Architecture, Foreign
 
 _NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # only generating text needs them
@@ -33,9 +34,7 @@ class PretrainedConfig:
     trainable: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary", "width"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, "vocabulary", "width")
 
 
 class PretrainedEncoder(Foreign):
@@ -105,7 +104,7 @@ class GPT2Encoder(PretrainedEncoder):
             "scale_attn_weights": bool,
             "scale_attn_by_inverse_layer_idx": bool,
         },
-        settled={"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} | _NO_ENDS,
+        fixed={"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} | _NO_ENDS,
         layers="n_layer",
         positions="n_positions",
         prefixes=("", "transformer."),
@@ -130,7 +129,7 @@ class BertEncoder(PretrainedEncoder):
             "type_vocab_size": int,
             "layer_norm_eps": float,
         },
-        settled={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        fixed={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
         layers="num_hidden_layers",
         positions="max_position_embeddings",
         prefixes=("", "bert."),
@@ -158,7 +157,7 @@ class T5Encoder(PretrainedEncoder):
             "layer_norm_epsilon": float,
             "feed_forward_proj": str,
         },
-        settled={"dropout_rate": 0.0, "use_cache": False},
+        fixed={"dropout_rate": 0.0, "use_cache": False},
         layers="num_layers",
         part="encoder",
         prefixes=("encoder.",),
@@ -183,7 +182,7 @@ class CLIPTextEncoder(PretrainedEncoder):
             "hidden_act": str,
             "layer_norm_eps": float,
         },
-        settled={"attention_dropout": 0.0, "bos_token_id": None, "eos_token_id": 0},
+        fixed={"attention_dropout": 0.0, "bos_token_id": None, "eos_token_id": 0},
         layers="num_hidden_layers",
         positions="max_position_embeddings",
         nested="text_config",

@@ -58,11 +58,6 @@ def shrunk(images: Tensor, side: int) -> Tensor:
     return F.interpolate(images, side, mode="area") if side else images
 
 
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the hinge loss of a discriminator's scores (Lim 2017, arXiv 1705.02894)."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor) -> Tensor:
     """Return the weight at which the adversarial loss pulls as hard as the reconstruction's.
 

@@ -20,6 +20,7 @@ from limner.evaluate.scenes.prompts import SETS
 from limner.evaluate.scenes.score import DRAWN
 from limner.html import can_plot
 from limner.registry import load
+from tests.codecs.tiny import without_encoder
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
@@ -108,7 +109,7 @@ def test_the_network_of_scenes_can_be_named(model: str, clip: str, emoji_font: P
 
 def test_a_codec_without_its_encoder_is_not_measured(tmp_path: Path, emoji_font: Path) -> None:
     pipeline = tiny_pipeline()
-    pipeline.codec = pipeline.codec.without_encoder()
+    pipeline.codec = without_encoder(pipeline.codec)
     codec = CODEC | {"encoder_channels": [], "encoder_blocks": []}
     prior = prior_config(pipeline.tokenizer)
     folder = tmp_path / "m"

@@ -63,7 +63,7 @@ def test_every_weight_learns(loss: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 20}, "width is 20 for 2 heads; expected a multiple of 8"),
+        ({"width": 20}, "width is 20 for 2 heads; expected a multiple of 4 x heads, as 24"),
         ({"pooling": "max"}, "pooling is 'max'; expected mean or last"),
         ({"loss": "sigmod"}, "loss is 'sigmod'; expected .*; did you mean 'sigmoid'"),
         ({"dimensions": 0}, "dimensions is 0; expected at least 1"),

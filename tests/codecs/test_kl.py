@@ -1,4 +1,4 @@
-"""The continuous VAE: its divergence, its scale in the loss, and settings that are refused."""
+"""The continuous VAE: its scale in the loss and of its latents, and settings that are refused."""
 
 from typing import Any
 
@@ -6,22 +6,15 @@ import pytest
 import torch
 
 from limner.codecs import create_autoencoder
-from limner.codecs.kl import LOG_VARIANCE, normal_divergence
+from limner.codecs.kl import LOG_VARIANCE
 from limner.errors import ConfigError
+from limner.nn.gaussian import normal_divergence
 from tests.codecs.tiny import SIZE, TINY
 
 
 def build(**changes: Any) -> Any:
     torch.manual_seed(0)
     return create_autoencoder(TINY["kl"] | changes).eval()
-
-
-def test_divergence_is_that_of_torch() -> None:
-    mean, log_variance = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
-    ours = torch.distributions.Normal(mean, (log_variance / 2).exp())
-    standard = torch.distributions.Normal(torch.zeros(()), torch.ones(()))
-    wanted = torch.distributions.kl_divergence(ours, standard).sum((1, 2, 3))
-    torch.testing.assert_close(normal_divergence(mean, log_variance), wanted)
 
 
 @torch.no_grad()
@@ -38,6 +31,27 @@ def test_a_wild_log_variance_is_bounded() -> None:
     _, log_variance = codec.latent(torch.rand(2, 3, SIZE, SIZE))
     assert (log_variance.min(), log_variance.max()) == LOG_VARIANCE
     assert codec.train()(torch.rand(2, 3, SIZE, SIZE))[2].isfinite()
+
+
+@torch.no_grad()
+def test_latents_are_about_as_large_as_noise() -> None:
+    codec, images = build().train(), torch.rand(8, 3, SIZE, SIZE) * 2 - 1
+    codec.encoder.head[2].weight.mul_(30)
+    for _ in range(60):
+        codec(images)
+    latents = codec.eval().encode(images)
+    assert float(latents.std()) == pytest.approx(1, rel=0.05)
+    torch.testing.assert_close(latents * codec.deviation, codec.latent(images)[0])
+    assert torch.equal(codec.decode(codec.nearest(codec.embed(latents))), codec.reconstruct(images))
+
+
+@torch.no_grad()
+def test_a_file_that_does_not_say_the_deviation_is_read() -> None:
+    codec, other = build(), build()
+    state = {key: value for key, value in codec.state_dict().items() if key != "deviation"}
+    other.deviation.fill_(3)
+    other.load_state_dict(state)
+    assert other.deviation == 1
 
 
 def test_two_halvings_keep_a_finer_latent() -> None:

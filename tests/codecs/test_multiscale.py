@@ -55,7 +55,7 @@ def test_decoding_is_algorithm_2() -> None:
 def test_a_preview_needs_only_the_first_maps() -> None:
     codec = build()
     codes = torch.randint(codec.vocabulary, (2, 21))
-    previews = [codec.decode_partial(codes[:, :end]) for end in ENDS]
+    previews = [codec.decode(codes[:, :end]) for end in ENDS]
     for preview in previews:
         assert preview.shape == (2, 3, SIZE, SIZE) and preview.abs().max() <= 1
     assert torch.equal(previews[-1], codec.decode(codes))
@@ -84,7 +84,7 @@ def test_each_map_brings_the_sum_nearer_to_the_features() -> None:
     features = features + 0.2 * torch.randn(4, 3, 4, 4, generator=generator)
     for phi in codec.phi:
         phi.conv.bias.zero_()
-    codes = codec._quantize(features)[1]
+    codes = codec.quantize(features)[1]
     left = [features.square().mean()]
     left += [(features - codec.embed(codes[:, :end])).square().mean() for end in ENDS]
     assert all(after < before for before, after in pairwise(left))
@@ -103,7 +103,7 @@ def test_a_prior_sees_the_sum_at_the_size_of_the_next_map() -> None:
 @pytest.mark.parametrize("count", [0, 2, 4, 20, 22])
 def test_half_a_map_is_refused(count: int) -> None:
     with pytest.raises(UsageError, match=rf"{count} codes are no whole maps; .*\[1, 5, 21\]"):
-        build().decode_partial(torch.zeros(1, count, dtype=torch.int64))
+        build().decode(torch.zeros(1, count, dtype=torch.int64))
 
 
 @torch.no_grad()

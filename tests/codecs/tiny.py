@@ -1,6 +1,9 @@
 """One tiny config of every codec, by name: the contract runs over them."""
 
+from dataclasses import replace
 from typing import Any
+
+from limner.codecs.fsq import FSQCodec
 
 SIZE = 32
 
@@ -31,3 +34,10 @@ TINY: dict[str, dict[str, Any]] = {
     "vqgan": {"name": "vqgan", "codebook": 24, "dimensions": 6, **STAGES},
     "kl": {"name": "kl", "channels": 3, **STAGES},
 }
+
+
+def without_encoder(codec: FSQCodec) -> FSQCodec:
+    """Return a codec as far as it decodes, as a model's folder may hold it."""
+    alone = FSQCodec(replace(codec.config, encoder_channels=(), encoder_blocks=()))
+    alone.decoder = codec.decoder
+    return alone

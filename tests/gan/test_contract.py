@@ -159,7 +159,7 @@ def test_spectral_norm_is_of_every_layer_but_the_text_encoder_s(name: str) -> No
         ("modulated", {"size": 32}, "2 channels with patch 2 make 16 pixels, but size is 32"),
         ("modulated", {"channels": [6, 8]}, "channels are .6, 8.; expected multiples of 4"),
         ("dcgan", {"noise": 0}, "noise is 0; expected at least 1"),
-        ("dcgan", {"width": 18}, "width is 18 for 2 heads; expected a multiple of 8"),
+        ("dcgan", {"width": 18}, "width is 18 for 2 heads; expected a multiple of 4 x heads, as"),
         ("dcgan", {"patch": 2}, "has no setting 'patch'"),
         ("dcgn", {}, "unknown generator 'dcgn'; did you mean 'dcgan'"),
     ],

@@ -1,16 +1,14 @@
 """The shared encoder and decoder: shapes for any number of stages, and a stage's mistakes told."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
 from limner.nn.autoencoder import (
+    AutoencoderConfig,
     Decoder,
     Encoder,
-    Enlarging,
     FinerDecoder,
     check_stages,
     decoder_of,
@@ -41,14 +39,6 @@ def test_attention_stands_at_the_coarsest_stage() -> None:
     assert decoder(seeing(images)).shape == images.shape
 
 
-@dataclass(frozen=True)
-class Shape(Enlarging):
-    """What a decoder reads of a codec's config."""
-
-    decoder_channels: tuple[int, ...] = (16, 12, 8)
-    decoder_blocks: tuple[int, ...] = (1, 0, 2)
-
-
 @pytest.mark.parametrize(("stages", "factor"), [(1, 2), (1, 3), (2, 4), (3, 4)])
 @pytest.mark.parametrize("coarse", [1, 2, 3])
 def test_a_finer_decoder_begins_as_the_small_one_enlarged(
@@ -56,7 +46,10 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
 ) -> None:
     seen = 4 * 2**coarse
     channels, blocks = (16, 12, 8)[:coarse], (1, 0, 2)[:coarse]
-    shape = Shape(seen * factor, seen, (8,) * stages, (1,) * stages, channels, blocks)
+    fine = {"fine_channels": (8,) * stages, "fine_blocks": (1,) * stages}
+    shape = AutoencoderConfig(
+        seen * factor, decoder_channels=channels, decoder_blocks=blocks, encode_size=seen, **fine
+    )
     small, large = Decoder(channels, blocks, 5), decoder_of(shape, 5)
     assert isinstance(large, FinerDecoder)
     large.load_state_dict(small.state_dict(), strict=False)

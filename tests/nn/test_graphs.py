@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.nn import fast
-from limner.nn.fast import TorchRun, TorchStack
+from limner.nn import torch_engine
+from limner.nn.engine import DecoderShape
 from limner.nn.graphs import Graphed, compiling_wanted, graphs_wanted
-from limner.nn.stack import StackShape, layers_of
+from limner.nn.prepare import layers_of
+from limner.nn.torch_engine import TorchEngine, TorchSession
 from limner.nn.transformer import Transformer, TransformerConfig, rotary_angles
 from limner.types import PRECISIONS
 
@@ -19,15 +20,15 @@ FIRST = [0, 2, 3]
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="a capture needs a GPU")
 
 
-def own_stack(precision: str = "fp32") -> TorchStack:
+def own_stack(precision: str = "fp32") -> TorchEngine:
     torch.manual_seed(0)
     model = Transformer(TransformerConfig(WIDTH, LAYERS, HEADS, HIDDEN)).requires_grad_(False)
     head = {"head": torch.randn(50, WIDTH), "attention_norm": model.norm.weight}
-    shape = StackShape(WIDTH, LAYERS, HEADS, HIDDEN)
-    return TorchStack(shape, layers_of(model), [head], precision)
+    shape = DecoderShape(WIDTH, LAYERS, HEADS, HIDDEN)
+    return TorchEngine(shape, layers_of(model), [head], precision)
 
 
-def bart_stack() -> TorchStack:
+def bart_stack() -> TorchEngine:
     """Return a decoder of DALL-E mini's kind, which reads a memory."""
     torch.manual_seed(0)
     sizes = {
@@ -47,8 +48,8 @@ def bart_stack() -> TorchStack:
         layer |= {"middle_norm": torch.rand(HIDDEN) + 0.5, "middle_norm_bias": torch.randn(HIDDEN)}
         layers.append(layer)
     head = {"head": torch.randn(50, WIDTH), "attention_norm": torch.ones(WIDTH)}
-    shape = StackShape(WIDTH, LAYERS, HEADS, HIDDEN, layer_norm=True, gelu=True)
-    return TorchStack(shape, layers, [head], "fp32")
+    shape = DecoderShape(WIDTH, LAYERS, HEADS, HIDDEN, layer_norm=True, gelu=True)
+    return TorchEngine(shape, layers, [head], "fp32")
 
 
 def rotary() -> tuple[Tensor, Tensor]:
@@ -57,16 +58,16 @@ def rotary() -> tuple[Tensor, Tensor]:
     return angles.cos(), angles.sin()
 
 
-def own_run(precision: str = "fp32") -> TorchRun:
+def own_run(precision: str = "fp32") -> TorchSession:
     return own_stack(precision).begin(FIRST, LENGTH, rotary())
 
 
-def bart_run() -> TorchRun:
+def bart_run() -> TorchSession:
     memory = torch.randn(len(FIRST), 5, WIDTH, generator=torch.Generator().manual_seed(1))
     return bart_stack().begin(FIRST, LENGTH, None, memory, [5, 2, 4])
 
 
-RUNS: dict[str, Callable[[], TorchRun]] = {
+RUNS: dict[str, Callable[[], TorchSession]] = {
     "own": own_run, "bart": bart_run,
     **{precision: partial(own_run, precision) for precision in PRECISIONS},
 }  # fmt: skip
@@ -109,11 +110,11 @@ def test_a_run_begun_anew_sees_nothing_of_the_one_before() -> None:
 @torch.inference_mode()
 def test_a_compiled_layer_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     # Matrices as a GPU's: torch.compile knows nothing of packed ones.
-    monkeypatch.setattr(fast, "_prepared_part", lambda weight, precision: weight.detach())
+    monkeypatch.setattr(torch_engine, "_prepared_part", lambda weight, precision: weight.detach())
     plain = own_run()
-    monkeypatch.setattr(fast, "compiling_wanted", lambda device: True)
+    monkeypatch.setattr(torch_engine, "compiling_wanted", lambda device: True)
     compiled = own_run()
-    assert plain.stack.layer_at is not compiled.stack.layer_at
+    assert plain.engine.layer_at is not compiled.engine.layer_at
     x = torch.randn(len(FIRST), LENGTH, WIDTH)
     for run in (plain, compiled):
         run.extend(x[:, :7], 0)

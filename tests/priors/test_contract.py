@@ -13,7 +13,7 @@ from torch import Tensor
 from limner.errors import ConfigError, UsageError
 from limner.priors import PRIORS, create_prior
 from limner.sampling.tokens import TokenSampling
-from limner.types import Prior
+from limner.types import TokenPrior
 from tests.priors.tiny import ONE_MAP_ALONE, SHAPES, SIZES, VOCABULARY, codes_for, config_of, texts
 
 CASES = [
@@ -67,7 +67,7 @@ def test_every_prior_is_tested() -> None:
 
 def test_it_offers_what_a_prior_must(prior: Any, case: dict[str, Any]) -> None:
     offered: object = prior
-    assert isinstance(offered, Prior)
+    assert isinstance(offered, TokenPrior)
     maps = case.get("maps", [case["grid"]])
     assert [list(each) for each in prior.maps] == maps
     assert prior.length == sum(rows * columns for rows, columns in maps)
@@ -105,7 +105,7 @@ def test_it_learns_eight_pictures_by_their_captions(case: dict[str, Any]) -> Non
     optimizer = torch.optim.AdamW(prior.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        loss = prior.loss(text, codes, prior.training_view(codes, generator, 0.0))
+        loss = prior.loss(text, codes, prior.sample_order(codes, generator, 0.0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -134,10 +134,10 @@ def test_the_loss_is_that_of_its_logits(prior: Any) -> None:
     assert logits.shape == (3, prior.length, groups, VOCABULARY)
     chances = logits.log_softmax(-1).gather(3, codes.view(3, prior.length, groups, 1))
     torch.testing.assert_close(prior.loss(text, codes), -chances.mean())
-    nats = prior.nats(text, codes)
+    nats = prior.nll(text, codes)
     assert nats.shape == (3, prior.length, groups)
     torch.testing.assert_close(nats, -chances[..., 0])
-    assert prior.nats_of
+    assert prior.nll_kind
 
 
 @torch.no_grad()
@@ -208,10 +208,10 @@ def test_guidance_without_text_is_none(prior: Any) -> None:
 def test_known_codes_are_kept_at_every_step(prior: Any, count: int) -> None:
     text, given = texts(count), codes_for(prior, count)
     keep = torch.rand(count, prior.length, generator=torch.Generator().manual_seed(1)) < 0.4
-    for step in steps_of(prior, text, FREE, [0] * count, given=given, keep=keep):
+    for step in steps_of(prior, text, FREE, [0] * count, known=(given, keep)):
         seen = keep[:, : step.shape[1]]
         assert torch.equal(step[seen], given[:, : step.shape[1]][seen])
-    all_kept = drawn(prior, text, FREE, [0] * count, given=given, keep=torch.ones_like(keep))
+    all_kept = drawn(prior, text, FREE, [0] * count, known=(given, torch.ones_like(keep)))
     assert torch.equal(all_kept, given)
 
 
@@ -223,15 +223,15 @@ def test_known_codes_decide_the_rest(prior: Any) -> None:
     keep[:, -1] = False
     found = []
     for given in codes_for(prior, 6):
-        known = {"given": given.expand(4, *given.shape), "keep": keep}
-        found.append(drawn(prior, text, PLAIN, [3, 4, 5, 6], **known)[:, -1].flatten())
+        known = (given.expand(4, *given.shape), keep)
+        found.append(drawn(prior, text, PLAIN, [3, 4, 5, 6], known=known)[:, -1].flatten())
     assert len(torch.stack(found).unique(dim=0)) > 1
 
 
 def test_keeping_nothing_is_drawing_freely(prior: Any) -> None:
     text, given = texts(2), codes_for(prior, 2)
     none = torch.zeros(2, prior.length, dtype=torch.bool)
-    kept = drawn(prior, text, FREE, [1, 2], given=given, keep=none)
+    kept = drawn(prior, text, FREE, [1, 2], known=(given, none))
     assert torch.equal(kept, drawn(prior, text, FREE, [1, 2]))
 
 
@@ -267,7 +267,7 @@ def test_it_comes_back_from_its_file(prior: Any, case: dict[str, Any], tmp_path:
 
 
 def test_more_pictures_than_it_draws_at_once_are_refused(prior: Any) -> None:
-    count = prior.rows_at_once + 1
+    count = prior.batch_rows + 1
     with pytest.raises(UsageError, match=f"{count} pictures at once; this prior draws at most"):
         drawn(prior, texts(count), FREE, [0] * count)
 
@@ -276,9 +276,7 @@ def test_more_pictures_than_it_draws_at_once_are_refused(prior: Any) -> None:
 def test_a_view_of_training_is_of_its_generator(prior: Any) -> None:
     text, codes = texts(8), codes_for(prior, 8)
     losses = [
-        prior.loss(
-            text, codes, prior.training_view(codes, torch.Generator().manual_seed(seed), 0.5)
-        )
+        prior.loss(text, codes, prior.sample_order(codes, torch.Generator().manual_seed(seed), 0.5))
         for seed in (1, 1, 2)
     ]
     assert losses[0] == losses[1] and all(loss.isfinite() for loss in losses)

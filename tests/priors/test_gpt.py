@@ -207,17 +207,17 @@ def test_known_codes_are_kept_and_the_rest_follows_them(prior: Any, count: int) 
     text, given = texts(count), pictures(count, prior.config.groups)
     keep = torch.zeros(count, LENGTH, dtype=torch.bool)
     keep[:, [0, 1, 5]] = True
-    codes = drawn(prior, text, GREEDY, [0] * count, given=given, keep=keep)
+    codes = drawn(prior, text, GREEDY, [0] * count, known=(given, keep))
     assert torch.equal(codes[keep], given[keep])
     assert torch.equal(codes[~keep], best(prior, text, codes)[~keep])
-    all_kept = drawn(prior, text, FREE, [0] * count, given=given, keep=torch.ones_like(keep))
+    all_kept = drawn(prior, text, FREE, [0] * count, known=(given, torch.ones_like(keep)))
     assert torch.equal(all_kept, given)
 
 
 def test_keeping_nothing_is_drawing_freely(prior: Any) -> None:
     text, given = texts(2), pictures(2, prior.config.groups)
     none = torch.zeros(2, LENGTH, dtype=torch.bool)
-    kept = drawn(prior, text, FREE, [1, 2], given=given, keep=none)
+    kept = drawn(prior, text, FREE, [1, 2], known=(given, none))
     assert torch.equal(kept, drawn(prior, text, FREE, [1, 2]))
 
 

@@ -19,7 +19,8 @@ SHAPES = pytest.mark.parametrize("shape", ["one", "groups", "maps", "maps-groups
 
 def lively(shape: str, **changes: Any) -> NextScale:
     torch.manual_seed(0)
-    prior: NextScale = create_prior(config_of("next_scale", shape) | changes).eval()
+    prior = create_prior(config_of("next_scale", shape) | changes).eval()
+    assert isinstance(prior, NextScale)
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -71,10 +72,10 @@ def test_the_cache_gives_the_logits_of_the_full_pass(
 def test_a_training_view_flips_its_share_of_codes() -> None:
     prior = lively("maps", flip=0.3)
     codes = codes_for(prior, 400)
-    view = prior.training_view(codes, torch.Generator().manual_seed(0), 0.0)
+    view = prior.sample_order(codes, torch.Generator().manual_seed(0), 0.0)
     share = (view != codes).float().mean().item()
     assert share == pytest.approx(0.3 * (1 - 1 / VOCABULARY), abs=0.03)
-    assert lively("maps", flip=0.0).training_view(codes, torch.Generator(), 0.0) is None
+    assert lively("maps", flip=0.0).sample_order(codes, torch.Generator(), 0.0) is None
 
 
 def test_flipped_codes_are_seen_and_never_wanted() -> None:

@@ -10,11 +10,18 @@ import torch
 from torch import Tensor
 
 from limner.priors import create_prior
+from limner.priors.gpt import GPT
 from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling, draw, guidance_at, guide, probabilities
 from tests.priors.tiny import config_of, texts
 
 SAMPLING = TokenSampling(temperature=0.9, top_k=3, guidance=0.5, guidance_schedule="linear")
+
+
+def gpt_of(config: dict[str, Any]) -> GPT:
+    built = create_prior(config).eval()
+    assert isinstance(built, GPT)
+    return built
 
 
 def few_codes(groups: int, maps: bool) -> Any:
@@ -24,7 +31,7 @@ def few_codes(groups: int, maps: bool) -> Any:
     if groups > 1:
         sizes = {"grid": [1, 2]}
     config = config_of("gpt", "one") | sizes | {"vocabulary": 4, "groups": groups, "levels": []}
-    prior = create_prior(config).eval()
+    prior = gpt_of(config)
     with torch.no_grad():
         for parameter in prior.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.25)
@@ -93,10 +100,10 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 
 def test_cells_that_do_not_depend_on_others_come_several_a_pass(passes: list[int]) -> None:
-    prior = create_prior(config_of("gpt", "one")).eval()
+    prior = gpt_of(config_of("gpt", "one"))
     with torch.no_grad():
         prior.head.table.free.zero_()
-    prior.prepared.precision = "fp32"
+    prior.packed.precision = "fp32"
     *_, codes = speculate(prior, texts(1), TokenSampling(), [5], 4)
     assert codes.shape == (1, 9)
     assert passes == [0, 1, 5]  # one alone, then three drafts that all stay and one more
@@ -106,7 +113,7 @@ def test_cells_that_do_not_depend_on_others_come_several_a_pass(passes: list[int
 @torch.no_grad()
 def test_a_seed_has_one_picture_in_any_company(shape: str) -> None:
     torch.manual_seed(0)
-    prior, text = create_prior(config_of("gpt", shape)).eval(), texts(3)
+    prior, text = gpt_of(config_of("gpt", shape)), texts(3)
     sampling = TokenSampling(top_k=9, guidance=2.0, guidance_schedule="interval")
     steps = list(speculate(prior, text, sampling, [7, 8, 9], 4))
     assert [each.shape[1] for each in steps] == list(range(1, prior.length + 1))
@@ -117,7 +124,7 @@ def test_a_seed_has_one_picture_in_any_company(shape: str) -> None:
 
 def test_a_certain_prior_draws_what_the_plain_way_draws() -> None:
     torch.manual_seed(3)
-    prior, text = create_prior(config_of("gpt", "groups")).eval(), texts(2)
+    prior, text = gpt_of(config_of("gpt", "groups")), texts(2)
     greedy = TokenSampling(top_k=1, guidance=1.0)
     with torch.no_grad():
         *_, plain = prior.stream(text, greedy, [1, 2])
@@ -136,13 +143,13 @@ def test_probabilities_are_those_of_choose() -> None:
 
 def test_sampling_asks_for_it_where_nothing_is_given() -> None:
     torch.manual_seed(3)
-    prior, text = create_prior(config_of("gpt", "one")).eval(), texts(2)
+    prior, text = gpt_of(config_of("gpt", "one")), texts(2)
     plain, asked = TokenSampling(top_k=9), TokenSampling(top_k=9, speculate=4)
     with torch.no_grad():
         *_, wanted = speculate(prior, text, plain, [1, 2], 4)
         *_, found = prior.stream(text, asked, [1, 2])
         assert torch.equal(found, wanted)
         keep = torch.zeros(2, 9, dtype=torch.bool)
-        *_, found = prior.stream(text, asked, [1, 2], torch.zeros(2, 9).long(), keep)
+        *_, found = prior.stream(text, asked, [1, 2], (torch.zeros(2, 9).long(), keep))
         *_, wanted = prior.stream(text, plain, [1, 2])
         assert torch.equal(found, wanted)

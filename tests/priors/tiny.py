@@ -5,6 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limner.priors import create_prior
+from limner.sampling.tokens import TokenSampling
+
+FREE = TokenSampling(temperature=1.2, top_k=12, top_p=0.95, min_p=0.01, guidance=1.5)
+INTERVAL = TokenSampling(top_k=1, guidance=3.0, guidance_schedule="interval")
 VOCABULARY = 24
 SIZES: dict[str, dict[str, Any]] = {
     "gpt": {"layers": 2},
@@ -39,3 +44,21 @@ def codes_for(prior: Any, count: int) -> Tensor:
     groups = prior.config.groups
     shape = (count, prior.length, groups) if groups > 1 else (count, prior.length)
     return torch.randint(0, VOCABULARY, shape, generator=torch.Generator().manual_seed(5))
+
+
+def lively_gpt(shape: str) -> Any:
+    """Return a random prior whose every part speaks up."""
+    torch.manual_seed(0)
+    prior = create_prior(config_of("gpt", shape)).eval()
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return prior
+
+
+@torch.no_grad()
+def drawn(prior: Any, text: Tensor, sampling: TokenSampling, seeds: list[int]) -> Tensor:
+    """Return the codes of a whole drawing."""
+    codes: Tensor
+    *_, codes = prior.stream(text, sampling, seeds)
+    return codes

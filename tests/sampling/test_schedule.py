@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from limner.errors import ConfigError, UsageError
-from limner.sampling.schedule import NOISE_SCHEDULES, PREDICTIONS, Process
+from limner.sampling.schedule import NOISE_SCHEDULES, PREDICTIONS, Process, time_features
 
 every_schedule = pytest.mark.parametrize("schedule", NOISE_SCHEDULES)
 
@@ -66,7 +66,7 @@ def test_steps_out_of_range_are_refused(steps: int) -> None:
     ("values", "words"),
     [
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
-        ({"prediction": "epsilon"}, "expected noise, start, v"),
+        ({"prediction": "epsilon"}, "expected noise or start or v"),
         ({"times": 1}, "times is 1; expected 2 to"),
     ],
 )
@@ -82,3 +82,12 @@ def test_schedules_are_those_of_diffusers(schedule: str, theirs: str) -> None:
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
     kept = diffusers.DDPMScheduler(beta_schedule=theirs).alphas_cumprod
     torch.testing.assert_close(Process(schedule).kept.float(), kept, atol=1e-6, rtol=1e-4)
+
+
+def test_every_time_has_features_of_its_own() -> None:
+    features = time_features(torch.arange(1000), 16)
+    assert features.shape == (1000, 16) and features.abs().max() <= 1
+    apart = torch.cdist(features, features) + 9 * torch.eye(1000)
+    assert apart.min() > 0.01
+    torch.testing.assert_close(features[5, 0], torch.tensor(5.0).sin())
+    torch.testing.assert_close(features[:, :8] ** 2 + features[:, 8:] ** 2, torch.ones(1000, 8))

@@ -193,7 +193,7 @@ def prior_of(pipeline: Any) -> MeasuredPrior | None:
     if codec is None:
         return None
     codes = pipeline.prior.length * codec.groups
-    return MeasuredPrior(pipeline.nats_many, codes, codec.vocabulary, pipeline.prior.nats_of)
+    return MeasuredPrior(pipeline.nll_many, codes, codec.vocabulary, pipeline.prior.nll_kind)
 
 
 def of_true_pictures(

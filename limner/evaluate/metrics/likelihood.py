@@ -29,7 +29,7 @@ PromptedPictures = tuple[
 class MeasuredPrior:
     """A prior to measure."""
 
-    nats: Callable[[Sequence[str], Tensor], Tensor]  # prompts, pictures -> mean a code of each (B,)
+    nll: Callable[[Sequence[str], Tensor], Tensor]  # prompts, pictures -> mean a code of each (B,)
     codes: int  # of a picture
     vocabulary: int  # values that a code may have
     of: str  # what the likelihood is of, in words
@@ -84,14 +84,14 @@ def measure_prior(
     return Likelihoods(
         prior.of,
         prior.codes,
-        {name: bootstrap_mean(_nats(prior, name, each, watch)) for name, each in sets.items()},
+        {name: bootstrap_mean(_nll(prior, name, each, watch)) for name, each in sets.items()},
     )
 
 
-def _nats(prior: MeasuredPrior, name: str, asked: PromptedPictures, watch: Watch) -> Any:
+def _nll(prior: MeasuredPrior, name: str, asked: PromptedPictures, watch: Watch) -> Any:
     prompts, images = asked
     parts = [
-        prior.nats(prompts[group], images[group]).double().cpu()
+        prior.nll(prompts[group], images[group]).double().cpu()
         for group in groups(len(prompts), prior.at_once, watch, f"NLL of {name}")
     ]
     return torch.cat(parts).numpy()

@@ -103,7 +103,7 @@ class AdaptStep:
         text, codes, images = next(self.batches)
         generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
         codes = codes.to(self.device)
-        view = self.pipeline.prior.training_view(codes, generator, 0.0)
+        view = self.pipeline.prior.sample_order(codes, generator, 0.0)
         losses = self._losses(text.to(self.device), codes, view, images)
         numbers = update(losses, self.optimizers, self.changes, step, self.config, self.scaler)
         self.averages["adapter"].update(step)
@@ -187,7 +187,7 @@ class AdaptStep:
         if path.exists() and not caches.outdated(path, origin_of(path), origin):
             return CodeCache.load(path)
         found = []
-        for rows in torch.arange(len(ids)).split(pipeline.prior.rows_at_once):
+        for rows in torch.arange(len(ids)).split(pipeline.prior.batch_rows):
             text = ids[rows].to(self.device)
             sampling = replace(pipeline.defaults, guidance=0.0)
             if text.any():  # a picture without a caption is drawn the same with guidance

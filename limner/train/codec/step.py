@@ -17,6 +17,7 @@ from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
+from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
 from limner.train.config.run import CodecTraining, TrainConfig
@@ -26,7 +27,6 @@ from limner.train.losses import (
     RECONSTRUCTION,
     adaptive_weight,
     centred_cosine,
-    discriminator_loss,
     perceptual_loss,
     shrunk,
 )
@@ -157,11 +157,8 @@ class CodecStep:
         with self._measured():
             for held in self.pictures.held_out(self.config.data.held_for_validation):
                 images = held.to(self.device)
-                coded.append(codec.latent(images)[0] if codec.continuous else codec.encode(images))
-                if codec.continuous:
-                    reconstruction = codec.decode_latent(coded[-1])
-                else:
-                    reconstruction = codec.decode(coded[-1])
+                coded.append(codec.encode(images))
+                reconstruction = codec.decode(coded[-1])
                 for name, measure in measures.items():
                     numbers[name].append(measure(reconstruction, images))
                 if isinstance(self.features, EfficientNetLite):
@@ -172,7 +169,8 @@ class CodecStep:
             ours, theirs = torch.cat(seen, dim=1)
             found["feature_cosine"] = float(centred_cosine(ours, theirs).mean())
         if codec.continuous:
-            return found | {"latent_deviation": float(torch.cat(coded).std())}
+            deviation = torch.cat(coded).std() * codec.deviation
+            return found | {"latent_deviation": float(deviation)}
         use = code_use(torch.cat(coded), codec)
         return found | {"codes_used": use.used, "perplexity": use.perplexity}
 
@@ -264,7 +262,7 @@ class CodecStep:
         for rows, share in parts_of(len(images), self.config):
             with precision(self.config):
                 real, fake = self.judge_of_all(images[rows]), self.judge_of_all(drawn[rows])
-                yield discriminator_loss(real.float(), fake.float()) * share
+                yield discriminator_loss(HINGE, real.float(), fake.float()) * share
 
 
 def _filled(row: Tensor) -> Tensor:

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from limner import registry
 from limner.checkpoint.model import save_checkpoint
+from limner.clip.losses import contrastive_loss
 from limner.data.batches.augment import diff_augment
 from limner.gan import create_discriminator, create_generator
-from limner.gan.condition import normal_divergence
 from limner.gan.drawing import GanSampling, draw_pictures
 from limner.gan.encoder import PictureEncoder
 from limner.gan.generator import Drawn
@@ -28,10 +28,10 @@ from limner.gan.losses import (
     between,
     discriminator_loss,
     generator_loss,
-    guidance_loss,
     r1_penalty,
     wgan_gp_penalty,
 )
+from limner.nn.gaussian import normal_divergence
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
 from limner.train.gan.data import Pair, pairs_of
@@ -279,16 +279,16 @@ class GanStep:
         with precision(self.config):
             scores = self.judge(self._see(pictures, random), ids)
             loss = training.adversarial * generator_loss(ADVERSARIAL[training.loss], scores)
-            loss = loss + training.kl * normal_divergence(condition.mean, condition.log_variance)
+            loss = loss + training.kl * normal_divergence(*condition[1:]).mean()
             if seen_noise is not None:
                 half = len(seen_noise[0])
                 error = pixel_loss(pictures[:half], images[:half])
                 loss = loss + training.reconstruction * error
-                loss = loss + training.picture_kl * normal_divergence(*seen_noise)
+                loss = loss + training.picture_kl * normal_divergence(*seen_noise).mean()
             if training.guidance:
                 vectors = self.clip.encode_images(self._fitted(pictures))
                 texts = self.clip.encode_texts(ids)
-                told = guidance_loss(vectors, texts, self.clip.scale)
+                told = contrastive_loss(vectors.float(), texts.float(), self.clip.scale)
                 loss = loss + training.guidance * told
             return loss
 

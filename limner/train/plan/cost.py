@@ -18,11 +18,12 @@ from limner.codecs import create_autoencoder
 from limner.codecs.discriminator import PatchDiscriminator
 from limner.codecs.features import FeatureNetwork
 from limner.errors import ConfigError
+from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.efficientnet import EfficientNetLite
 from limner.priors import create_prior
 from limner.train.codec.naming import CellNames, keep_inputs
 from limner.train.config.run import TrainConfig
-from limner.train.losses import RECONSTRUCTION, discriminator_loss, perceptual_loss, shrunk
+from limner.train.losses import RECONSTRUCTION, perceptual_loss, shrunk
 from limner.train.optimizer import create_optimizers
 
 PAIR = (2, 4)  # batches whose difference is the cost of two more pictures
@@ -112,7 +113,7 @@ def cost_of_codec(config: TrainConfig) -> Cost:
             total = total - judge(drawn).mean()
             judge.requires_grad_(True)
             seen = drawn.detach()
-            total = total + discriminator_loss(judge(images).float(), judge(seen).float())
+            total = total + discriminator_loss(HINGE, judge(images).float(), judge(seen).float())
         return total
 
     return _cost(config, build, loss)

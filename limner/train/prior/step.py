@@ -114,7 +114,7 @@ class PriorStep:
         )
         text = text.masked_fill(dropped[:, None], 0).to(self.device)
         codes = codes.to(self.device)
-        view = self.prior.training_view(codes, generator, self._random_order(step))
+        view = self.prior.sample_order(codes, generator, self._random_order(step))
         mine = share_here().of(len(text))
         seen = None if view is None else view[mine]
         losses = self._losses(text[mine], codes[mine], seen)

@@ -28,7 +28,7 @@ from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import digest_of, tokenizer_digest
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.optimizer import Average
-from limner.train.parts import inspect_family, load_codec
+from limner.train.parts import inspect_family, load_autoencoder
 from limner.train.unclip.data import embeddings_of, held_out_pairs, seen_by
 from limner.train.update import (
     device_of,
@@ -333,8 +333,8 @@ def open_parts(config: TrainConfig) -> tuple[UnClip, Tables]:
         told = config.unclip_training.told
         sizes: Tables = {}
         if config.codec_from:
-            parts["autoencoder"], tables["autoencoder"] = load_codec(config.codec_from)
-            sizes["channels"], sizes["size"] = latent_shape(parts["autoencoder"])
+            parts["autoencoder"], tables["autoencoder"] = load_autoencoder(config.codec_from)
+            sizes = latent_shape(parts["autoencoder"])
         tables["decoder"] = {
             **config.decoder,
             **sizes,

@@ -34,7 +34,7 @@ def pipeline_of(logits: Tensor) -> Dalle:
 
 
 def measured(pipeline: Dalle) -> MeasuredPrior:
-    return MeasuredPrior(pipeline.nats_many, CELLS, VOCABULARY, pipeline.prior.nats_of)
+    return MeasuredPrior(pipeline.nll_many, CELLS, VOCABULARY, pipeline.prior.nll_kind)
 
 
 def pictures(count: int) -> Tensor:

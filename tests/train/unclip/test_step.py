@@ -10,12 +10,14 @@ import torch
 from safetensors.torch import load_file
 
 import limner
+from limner.codecs import create_autoencoder
 from limner.errors import CheckpointError, ConfigError
 from limner.train.config.run import DataConfig, LoopConfig, TextConfig, TrainConfig, UnClipTraining
 from limner.train.loop import train
-from limner.train.parts import load_autoencoder
+from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
 from limner.train.steps import create_step
 from limner.train.unclip.check import UNCLIP_TASKS
+from tests.codecs.tiny import TINY
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import SIZE, save_tiny_model
 from tests.tiny_unclip import DECODER, PRIORS, UPSAMPLERS, save_tiny_unclip
@@ -237,6 +239,27 @@ def test_a_decoder_of_a_latent_is_trained_and_draws(
         assert torch.equal(tensor, codec.state_dict()[name].half().float()), name
     (drawn,) = limner.draw("a red apple", model=model, seed=1)
     assert drawn.image.size == (SIZE, SIZE)
+
+
+def test_a_decoder_of_a_continuous_latent_is_trained_and_draws(
+    tmp_path: Path, folders: dict[str, str]
+) -> None:
+    (tmp_path / "kl").mkdir()
+    codec = create_autoencoder({**TINY["kl"], "size": SIZE})
+    for _ in range(2):
+        codec.train()(torch.rand(4, 3, SIZE, SIZE) * 2 - 1)
+    save_codec(codec, {**TINY["kl"], "size": SIZE}, tmp_path / "kl" / CODEC_FILE)
+    for _ in train(latent_run(tmp_path, folders, codec_from=str(tmp_path / "kl"))):
+        pass
+    model = limner.load(tmp_path / "run" / "model")
+    drawn = model.decoder.config
+    assert (drawn.channels, drawn.size, drawn.bounded) == (3, SIZE // 8, False)
+    assert model.autoencoder.deviation == codec.deviation.half().float() != 1
+    steps = list(model.stream(limner.Request("a red apple", seed=1)))
+    shown = model.preview(steps[-2])
+    assert shown.shape == steps[-1].images.shape == (1, 3, SIZE, SIZE)
+    again = limner.draw("a red apple", model=model, seed=1)[0].image
+    assert again.tobytes() == limner.draw("a red apple", model=model, seed=1)[0].image.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import UsageError
-from limner.nn.fast import TorchStack, packed_products, product_of
-from limner.nn.native import NativeStack, find_library
-from limner.nn.stack import (
-    StackShape,
-    feed_forward_of,
-    head_precision,
-    layers_of,
-)
+from limner.nn.engine import DecoderShape, head_precision
+from limner.nn.native import NativeEngine, find_library
+from limner.nn.prepare import feed_forward_of, layers_of
+from limner.nn.torch_engine import TorchEngine, packed_products, product_of
 from limner.nn.transformer import (
     FeedForward,
     RMSNorm,
@@ -32,7 +28,7 @@ from limner.types import PRECISIONS, check_precision
 from tests.waiting import PATIENCE
 
 WIDTH, LAYERS, HEADS, HIDDEN, VOCABULARY, LENGTH = 48, 2, 3, 70, 131, 11
-SHAPE = StackShape(WIDTH, LAYERS, HEADS, HIDDEN, groups=2)
+SHAPE = DecoderShape(WIDTH, LAYERS, HEADS, HIDDEN, groups=2)
 Make = Callable[..., Any]
 M = TypeVar("M", bound=torch.nn.Module)
 
@@ -41,7 +37,7 @@ M = TypeVar("M", bound=torch.nn.Module)
 def make(request: pytest.FixtureRequest) -> Make:
     """Return what prepares a decoder in one of the two ways."""
     if request.param == "torch":
-        return TorchStack
+        return TorchEngine
     return native()
 
 
@@ -49,7 +45,7 @@ def native() -> Make:
     library, why = find_library()
     if library is None:
         pytest.skip(why)
-    return lambda *parts: NativeStack(library, *parts)
+    return lambda *parts: NativeEngine(library, *parts)
 
 
 @pytest.fixture
@@ -163,7 +159,7 @@ def test_a_precision_is_that_of_the_weights(make: Make, model: Transformer, prec
     layers = [dict(layer) for layer in layers_of(model)]
     plain = [rounded(layer, precision) for layer in layers]
     plain_heads = [rounded(head, head_precision(precision)) for head in heads(model)]
-    exact = TorchStack(SHAPE, plain, plain_heads, "fp32").begin([0] * 4, LENGTH, rotary())
+    exact = TorchEngine(SHAPE, plain, plain_heads, "fp32").begin([0] * 4, LENGTH, rotary())
     stack = make(SHAPE, layers, heads(model), precision)
     run = stack.begin([0] * 4, LENGTH, rotary())
     # Stock torch rounds the inputs of a bf16 product too, and the kernel does not.
@@ -222,18 +218,18 @@ def test_weights_are_packed_one_at_a_time_and_some_rows_of_it(
 ) -> None:
     hidden = 700  # several panels, and more inputs than a block of any precision
     monkeypatch.setattr("limner.nn.native.CONVERTED", 1)
-    monkeypatch.setattr("limner.nn.fast.CONVERTED", 3000)
+    monkeypatch.setattr("limner.nn.torch_engine.CONVERTED", 3000)
     sizes = {"qkv": (3 * WIDTH, WIDTH), "out": (WIDTH, WIDTH)}
     sizes |= {"into": (2 * hidden, WIDTH), "down": (WIDTH, hidden)}
     norms = {"attention_norm": (WIDTH,), "feed_forward_norm": (WIDTH,)}
     layer = MadeWhenAsked({**norms, **sizes})
     head = MadeWhenAsked({"attention_norm": (WIDTH,), "head": (VOCABULARY, WIDTH)})
-    shape = StackShape(WIDTH, 1, HEADS, hidden)
+    shape = DecoderShape(WIDTH, 1, HEADS, hidden)
     stack = make(shape, [layer], [head], precision)
     assert layer.most == head.most == 1
     assert layer.asked == list(layer) and head.asked == list(head)
     plain = rounded(dict(layer), precision), rounded(dict(head), head_precision(precision))
-    exact = TorchStack(shape, [plain[0]], [plain[1]], "fp32")
+    exact = TorchEngine(shape, [plain[0]], [plain[1]], "fp32")
     near = 0.1 if precision != "fp32" and not stack.native else 1e-4
     features, found = (each.begin([0] * 4, LENGTH).extend(inputs(), 0) for each in (exact, stack))
     torch.testing.assert_close(found, features, atol=near, rtol=near)
@@ -293,7 +289,7 @@ def test_a_decoder_that_reads_a_memory(make: Make) -> None:
     layers = [bart_layer() for _ in range(LAYERS)]
     head = {"head": torch.randn(VOCABULARY, WIDTH), "attention_norm": torch.ones(WIDTH)}
     head["attention_norm_bias"] = torch.randn(WIDTH)
-    shape = StackShape(WIDTH, LAYERS, HEADS, HIDDEN, layer_norm=True, gelu=True)
+    shape = DecoderShape(WIDTH, LAYERS, HEADS, HIDDEN, layer_norm=True, gelu=True)
     memory, lengths, x = torch.randn(3, 7, WIDTH), [2, 7, 5], inputs(3)
     run = make(shape, layers, [head], "fp32").begin([0] * 3, LENGTH, None, memory, lengths)
     found = torch.cat([run.extend(x[:, at : at + 1], at) for at in range(LENGTH)], dim=1)
@@ -344,14 +340,14 @@ def test_several_callers_at_once(model: Transformer) -> None:
 
 FORKED = """
 import os, torch
-from limner.nn.native import NativeStack, find_library
-from limner.nn.stack import StackShape
+from limner.nn.native import NativeEngine, find_library
+from limner.nn.engine import DecoderShape
 torch.set_num_threads(2)
 g = torch.randn
 layer = {"attention_norm": torch.ones(64), "qkv": g(192, 64), "out": g(64, 64),
          "feed_forward_norm": torch.ones(64), "into": g(256, 64), "down": g(64, 128)}
 head = {"head": g(300, 64), "attention_norm": torch.ones(64)}
-stack = NativeStack(find_library()[0], StackShape(64, 1, 2, 128), [layer], [head], "fp32")
+stack = NativeEngine(find_library()[0], DecoderShape(64, 1, 2, 128), [layer], [head], "fp32")
 x = g(2, 1, 64)
 wanted = stack.begin([0, 0], 4).extend(x, 0)
 child = os.fork()

@@ -1,4 +1,6 @@
-"""A decoder prepared for drawing: its weights by name, and what prepares and runs them.
+"""What draws with a decoder: an engine holds its weights, a session is one drawing in progress.
+
+`limner.nn.torch_engine` and `limner.nn.native` have one of each, and `limner.nn.prepare` chooses.
 
 Shapes: B rows, L new positions, S positions of the cache, D width, H heads, K = D / H, F hidden,
 G codes a cell, V values of a code, T positions of a memory that is read by cross-attention.
@@ -12,15 +14,11 @@ has `head` (V, D) and `head_bias`; the first has `attention_norm`, the norm befo
 others mix in the codes before theirs with `feed_forward_norm`, `into` and `down`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import torch
 from torch import Tensor
-
-from limner.nn.transformer import FeedForward, RMSNorm, Transformer
-from limner.types import check_precision
 
 SCALED = 32  # neighbouring int8 weights of a row that share a scale
 CONVERTED = 2**19  # weights that are held in fp32 at a time while they are prepared
@@ -28,7 +26,7 @@ Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class StackShape:
+class DecoderShape:
     """Sizes of a decoder; `layer_norm` where the norms are not RMSNorm, `gelu` where not SiLU."""
 
     width: int
@@ -40,7 +38,7 @@ class StackShape:
     gelu: bool = False
 
 
-class Run(Protocol):
+class Session(Protocol):
     """One drawing in progress."""
 
     def extend(self, x: Tensor, at: int, rows: slice = ..., *, causal: bool = True) -> Tensor:
@@ -54,7 +52,7 @@ class Run(Protocol):
         """Map features (B, D) to logits (B, V) of code `group`, `known` (B, D) the ones before."""
 
 
-class Stack(Protocol):
+class DecoderEngine(Protocol):
     """A prepared decoder."""
 
     native: bool
@@ -66,7 +64,7 @@ class Stack(Protocol):
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
-    ) -> Run:
+    ) -> Session:
         """Start drawing len(first) rows of `length` positions; row i begins at `first[i]`.
 
         `rotary` are cosine and sine (S, K / 2). `memory` (B, T, D) is read by cross-attention, of
@@ -80,49 +78,3 @@ def head_precision(precision: str) -> str:
     They are a small share of the weights, and int8 there moves the logits most.
     """
     return "bf16" if precision == "int8" else precision
-
-
-def prepare(
-    shape: StackShape,
-    layers: Iterable[Weights],
-    heads: Iterable[Weights],
-    precision: str = "fp32",
-    device: torch.device | str = "cpu",
-) -> Stack:
-    """Return a decoder of these weights for drawing, by the native kernel where it can be used.
-
-    `layers` and `heads` lie on `device`. Each weight is asked for once, heads first, and let go
-    before the next, so that of a generator, or of mappings that make a weight when it is asked for,
-    no more is held twice than they hold themselves.
-    """
-    from limner.nn.fast import TorchStack
-    from limner.nn.native import NativeStack, find_library
-
-    check_precision(precision)
-    library, _ = find_library()
-    if library is None or torch.device(device).type != "cpu":
-        return TorchStack(shape, layers, heads, precision, device)
-    return NativeStack(library, shape, layers, heads, precision)
-
-
-def layers_of(transformer: Transformer) -> Iterable[Weights]:
-    """Yield the weights of every layer of a Transformer."""
-    blocks: Iterable[Any] = transformer.blocks
-    for block in blocks:
-        attention = block.attention
-        yield {
-            "attention_norm": block.attention_norm.weight,
-            "qkv": attention.qkv.weight,
-            "query_norm": attention.query_norm.weight,
-            "key_norm": attention.key_norm.weight,
-            "out": attention.out.weight,
-        } | feed_forward_of(block.feed_forward_norm, block.feed_forward)
-
-
-def feed_forward_of(norm: RMSNorm, feed_forward: FeedForward) -> dict[str, Tensor]:
-    """Return the weights of a feed-forward network and the norm before it."""
-    return {
-        "feed_forward_norm": norm.weight,
-        "into": feed_forward.into.weight,
-        "down": feed_forward.out.weight,
-    }

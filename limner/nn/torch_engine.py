@@ -1,4 +1,4 @@
-"""The decoder of nn/stack.py in stock torch: fused products, packed on a CPU, a static cache.
+"""The decoder of nn/engine.py in stock torch: fused products, packed on a CPU, a static cache.
 
 It draws where there is no native kernel: without a C compiler, or on a GPU. Products whose kernel
 depends on the number of rows give a row the same result in equal company only, so a caller that
@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.nn.devices import computes_bf16
+from limner.nn.engine import CONVERTED, SCALED, DecoderShape, Weights, head_precision
 from limner.nn.graphs import compiling_wanted
-from limner.nn.stack import CONVERTED, SCALED, StackShape, Weights, head_precision
 from limner.nn.transformer import rotate
 
 Product = Callable[[Tensor], Tensor]
@@ -45,7 +45,7 @@ def product_of(weight: Tensor, precision: str) -> Product:
     if weight.device.type == "cpu":
         if not (packed_products(dtype)[0] or computes_bf16("cpu")):
             weight, dtype = weight.to(dtype).float(), torch.float32
-        if packed_products(dtype)[0]:
+        if packed_products(dtype)[0]:  # once, and not at every product
             return _packed(weight, dtype)
     kept = weight.to(dtype)
     if dtype == torch.float32:
@@ -68,6 +68,8 @@ def _int8(weight: Tensor) -> Product:
         kept = levels.transpose(0, 1).flatten(1)[:, : weight.shape[1]]
         factors = scales.T.repeat_interleave(SCALED, 1)[:, : weight.shape[1]]
         return lambda x: F.linear(x, kept.to(x.dtype) * factors)
+    # A row has a scale for each 32 inputs, and torch's kernel takes one for all that it is given;
+    # so it runs on 32 inputs after 32.
     groups, run = list(zip(levels, scales, strict=True)), torch._weight_int8pack_mm
 
     def product(x: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     levels = torch.empty(count, rows, SCALED, dtype=torch.int8, device=weight.device)
     scales = torch.empty(count, rows, device=weight.device)
     at_once = max(1, CONVERTED // inputs)
-    for first in range(0, rows, at_once):
+    for first in range(0, rows, at_once):  # some rows at a time: no copy in fp32 of the whole
         some = slice(first, first + at_once)
         block = F.pad(weight[some].float(), (0, -inputs % SCALED)).unflatten(1, (count, SCALED))
         scale = (block.abs().amax(-1) / 127).bfloat16().float()
@@ -100,14 +102,14 @@ def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     return levels, scales
 
 
-class TorchStack:
+class TorchEngine:
     """A decoder whose products are prepared once; norms and attention are plain torch."""
 
     native = False
 
     def __init__(
         self,
-        shape: StackShape,
+        shape: DecoderShape,
         layers: Iterable[Weights],
         heads: Iterable[Weights],
         precision: str,
@@ -128,9 +130,9 @@ class TorchStack:
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
-    ) -> "TorchRun":
-        """Start drawing, as Stack.begin says."""
-        return TorchRun(self, first, length, rotary, memory, memory_lengths)
+    ) -> "TorchSession":
+        """Start drawing, as DecoderEngine.begin says."""
+        return TorchSession(self, first, length, rotary, memory, memory_lengths)
 
 
 def _prepared(weights: Weights, precision: str) -> dict[str, Any]:
@@ -152,14 +154,14 @@ def _times(part: Product | Tensor, x: Tensor) -> Tensor:
     return part(x)
 
 
-def _norm(shape: StackShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
+def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
     if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
         return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
     normed = F.rms_norm(x, x.shape[-1:], parts[name], 1e-6)
     return normed + parts[f"{name}_bias"] if f"{name}_bias" in parts else normed
 
 
-def _feed_forward(shape: StackShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
+def _feed_forward(shape: DecoderShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
     both = _times(parts["into"], _norm(shape, parts, "feed_forward_norm", x))
     gate, value = both.chunk(2, dim=-1)
     hidden = (F.gelu(gate) if shape.gelu else F.silu(gate)) * value
@@ -169,7 +171,7 @@ def _feed_forward(shape: StackShape, parts: Mapping[str, Any], x: Tensor) -> Ten
 
 
 def _attention(
-    shape: StackShape, parts: Mapping[str, Any], x: Tensor, rotary: tuple[Tensor, ...] | None
+    shape: DecoderShape, parts: Mapping[str, Any], x: Tensor, rotary: tuple[Tensor, ...] | None
 ) -> tuple[Tensor, ...]:
     """Return queries, keys and values (B, H, L, K) of x (B, L, D)."""
     normed = _norm(shape, parts, "attention_norm", x)
@@ -181,7 +183,7 @@ def _attention(
 
 
 def _after_attention(
-    shape: StackShape,
+    shape: DecoderShape,
     parts: Mapping[str, Any],
     x: Tensor,
     mixed: Tensor,
@@ -197,7 +199,7 @@ def _after_attention(
 
 
 def _layer_at(
-    shape: StackShape,
+    shape: DecoderShape,
     parts: Mapping[str, Any],
     x: Tensor,
     cache: tuple[Tensor, Tensor],
@@ -213,42 +215,42 @@ def _layer_at(
     return _after_attention(shape, parts, x, attend(q, *cache, bias), memory)
 
 
-def _after(shape: StackShape, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
+def _after(shape: DecoderShape, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
     out = _times(parts[name], mixed)
     return _norm(shape, parts, f"{name}_norm", out) if f"{name}_norm" in parts else out
 
 
-def _split(shape: StackShape, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+def _split(shape: DecoderShape, x: Tensor, parts: int) -> tuple[Tensor, ...]:
     """Return x (B, L, parts * D) as heads (B, H, L, K) each."""
     heads = x.unflatten(-1, (parts, shape.heads, -1))
     return heads.permute(2, 0, 3, 1, 4).unbind(0)
 
 
-class TorchRun:
+class TorchSession:
     """One drawing in progress."""
 
     def __init__(
         self,
-        stack: TorchStack,
+        engine: TorchEngine,
         first: Sequence[int],
         length: int,
         rotary: tuple[Tensor, Tensor] | None,
         memory: Tensor | None,
         memory_lengths: Sequence[int],
     ) -> None:
-        self.stack, self.rotary = stack, rotary
-        shape = stack.shape
-        self.first = torch.zeros(len(first), 1, 1, 1, dtype=torch.long, device=stack.device)
+        self.engine, self.rotary = engine, rotary
+        shape = engine.shape
+        self.first = torch.zeros(len(first), 1, 1, 1, dtype=torch.long, device=engine.device)
         self.begin_at(first)
-        self.places = torch.arange(length, device=stack.device)
+        self.places = torch.arange(length, device=engine.device)
         size = (shape.layers, len(first), shape.heads, length, shape.width // shape.heads)
-        self.keys, self.values = (torch.zeros(size, device=stack.device) for _ in range(2))
+        self.keys, self.values = (torch.zeros(size, device=engine.device) for _ in range(2))
         self.memory: list[tuple[Tensor, ...]] = [()] * shape.layers
         if memory is not None:
-            lengths = torch.tensor(list(memory_lengths), device=stack.device)
-            told = torch.arange(memory.shape[1], device=stack.device) < lengths[:, None]
+            lengths = torch.tensor(list(memory_lengths), device=engine.device)
+            told = torch.arange(memory.shape[1], device=engine.device) < lengths[:, None]
             bias = _bias(told[:, None, None])
-            both = (_times(parts["cross_key_value"], memory) for parts in stack.layers)
+            both = (_times(parts["cross_key_value"], memory) for parts in engine.layers)
             self.memory = [(*_split(shape, each, 2), bias) for each in both]
 
     def begin_at(self, first: Sequence[int]) -> None:
@@ -258,41 +260,45 @@ class TorchRun:
     def extend(
         self, x: Tensor, at: int, rows: slice = slice(None), *, causal: bool = True
     ) -> Tensor:
-        """Map x (B, L, D) to features, as Run.extend says."""
-        stack, end = self.stack, at + x.shape[1]
+        """Map x (B, L, D) to features, as Session.extend says."""
+        # 1. Who sees whom: from the row's first position up to one's own, or to the end of x.
+        engine, end = self.engine, at + x.shape[1]
         sees, seen = self.places[at:end, None], self.places[:end]
         allowed = (seen >= self.first[rows]) & (seen <= (sees if causal else end))
         bias = _bias(allowed | (sees == seen))
         x = x.float()
         rotary = None if self.rotary is None else tuple(each[at:end] for each in self.rotary)
-        for layer, parts in enumerate(stack.layers):
-            q, k, v = _attention(stack.shape, parts, x, rotary)
+        for layer, parts in enumerate(engine.layers):
+            # 2. New keys and values go into the cache; queries meet all that is there so far.
+            q, k, v = _attention(engine.shape, parts, x, rotary)
             self.keys[layer, rows, :, at:end] = k
             self.values[layer, rows, :, at:end] = v
             cached = self.keys[layer, rows, :, :end], self.values[layer, rows, :, :end]
             mixed = attend(q, *cached, bias)
-            x = _after_attention(stack.shape, parts, x, mixed, self._memory(layer, rows))
-        return _norm(stack.shape, stack.heads[0], "attention_norm", x)
+            x = _after_attention(engine.shape, parts, x, mixed, self._memory(layer, rows))
+        return _norm(engine.shape, engine.heads[0], "attention_norm", x)
 
     def extend_at(self, x: Tensor, at: Tensor, rows: slice = slice(None)) -> Tensor:
         """Map x (B, 1, D) at position `at` (1,) to features (B, 1, D), as `extend` does."""
-        stack, x = self.stack, x.float()
+        # The whole cache is read at every place, and what lies behind `at` is masked: a graph does
+        # the same work wherever it stands.
+        engine, x = self.engine, x.float()
         allowed = (self.places >= self.first[rows]) & (self.places <= at)
         bias = _bias(allowed | (self.places == at))
         rotary = None
         if self.rotary is not None:
             rotary = tuple(each.index_select(0, at) for each in self.rotary)
-        for layer, parts in enumerate(stack.layers):
+        for layer, parts in enumerate(engine.layers):
             cache = self.keys[layer, rows], self.values[layer, rows]
             memory = self._memory(layer, rows)
-            x = stack.layer_at(parts, x, cache, at, bias, rotary, memory)
-        return _norm(stack.shape, stack.heads[0], "attention_norm", x)
+            x = engine.layer_at(parts, x, cache, at, bias, rotary, memory)
+        return _norm(engine.shape, engine.heads[0], "attention_norm", x)
 
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
-        """Map features (B, D) to logits (B, V), as Run.logits says."""
-        parts = self.stack.heads[group]
+        """Map features (B, D) to logits (B, V), as Session.logits says."""
+        parts = self.engine.heads[group]
         if known is not None:
-            features = features + _feed_forward(self.stack.shape, parts, features + known)
+            features = features + _feed_forward(self.engine.shape, parts, features + known)
         out = _times(parts["head"], features)
         return out + parts["head_bias"] if "head_bias" in parts else out
 

@@ -1,0 +1,99 @@
+"""Drawing with a prior on a GPU: a step that reads one cell is one CUDA graph.
+
+Shapes: B pictures, G codes a cell, D width.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from limner.nn.engine import DecoderEngine
+from limner.nn.graphs import Graphed, graphs_wanted
+from limner.nn.torch_engine import TorchSession
+from limner.priors.codes import embed_cells
+from limner.priors.decoding import CellDecoder
+from limner.priors.packed import CellPrior, Graphs, Kind
+from limner.sampling.tokens import TokenSampling
+from limner.types import LogitsProcessor
+
+
+def begin_drawing(
+    prior: CellPrior,
+    text: Tensor,
+    sampling: TokenSampling,
+    count: int,
+    processors: Sequence[LogitsProcessor] = (),
+) -> CellDecoder:
+    """Read `text` (batch_rows, T), of which `count` rows are wanted; by graphs where they serve."""
+    native = prior.packed.parts(prior)[0].native
+    # A graph repeats what it recorded; a function of somebody else's may do something new.
+    if native or processors or not graphs_wanted(prior.begin.device):
+        return CellDecoder(prior, text, sampling, count, processors)
+    return GraphedDecoder(prior, text, sampling, count)
+
+
+class GraphedDecoder(CellDecoder):
+    """A drawing whose graphs are at most two for each map: with guidance and without.
+
+    The last drawing leaves its session and graphs with the prior for the next of the same kind,
+    which then captures nothing.
+    """
+
+    session: TorchSession
+    kind: Kind
+    graphs: Graphs
+
+    def _begin(self, engine: DecoderEngine, first: Sequence[int], text: Tensor) -> TorchSession:
+        self.kind = (self.pictures, self.prefix, self.sampling)
+        held = self.prior.packed.checkout(self.kind)
+        if held is not None:
+            session, self.graphs = held
+            session.begin_at(first)
+            return session
+        self.graphs = {}
+        fresh = super()._begin(engine, first, text)
+        assert isinstance(fresh, TorchSession), "graphs are of the engine in stock torch"
+        return fresh
+
+    def close(self) -> None:
+        """Leave session and graphs to the next drawing."""
+        self.prior.packed.checkin(self.kind, self.session, self.graphs)
+
+    def _draw(self, cell: int, uniforms: Tensor, scale: float) -> Tensor:
+        # The first cell has none before it, and catching up reads several: neither repeats.
+        if not cell or (scale and self.caught_up != cell):
+            return super()._draw(cell, uniforms, scale)
+        if scale:
+            self.caught_up = cell + 1
+        codes = self.codes[:, -1]
+        inputs = (
+            codes,
+            torch.full((1,), cell, device=codes.device),
+            uniforms,
+            torch.full((1,), float(scale), device=codes.device),
+        )
+        key = (bool(scale), self.prior.map_of(cell - 1), self.prior.map_of(cell))
+        if key not in self.graphs:
+            self.graphs[key] = Graphed(partial(self._cell, *key), *inputs)
+        return self.graphs[key](*inputs).clone()
+
+    def _cell(
+        self,
+        guided: bool,
+        before: int,
+        which: int,
+        codes: Tensor,
+        cell: Tensor,
+        uniforms: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """Return the codes (B, G) of the cell (1,), the same work for every cell of a map."""
+        prior = self.prior
+        last = embed_cells(self.inputs[prior.head.rows(before)], codes)
+        last = last + prior.placed.index_select(0, cell - 1)
+        x = (last + prior.target.index_select(0, cell))[:, None]
+        rows = slice(None) if guided else slice(self.pictures)
+        features = self.session.extend_at(x.repeat(1 + guided, 1, 1), cell + self.prefix, rows)
+        return self._choose(features[:, 0], which, uniforms, scale)
