@@ -18,7 +18,7 @@ from limner.codecs import create_codec
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.train.optimizer import Average, create_optimizers, schedule
+from limner.train.optimizer import EMA, create_optimizers, schedule
 
 WORDS = 7  # of the longest caption
 CORES = 2
@@ -154,7 +154,7 @@ class Limner:
             # Other orders than raster are examples that the split does not have (RAR,
             # arXiv 2411.00776); they end half-way, because drawing is in raster order.
             random = max(0.0, 1 - clock.share / sizes.random_order_until)
-            order = self.prior.training_view(codes[rows], self.generator, random)
+            order = self.prior.sample_order(codes[rows], self.generator, random)
             value: Tensor = self.prior.loss(text[rows], codes[rows], order)
             return value
 
@@ -168,7 +168,7 @@ class Limner:
         rate: float,
         clock: Clock,
     ) -> int:
-        average = Average(module.parameters(), 0.99)
+        average = EMA(module.parameters(), 0.99)
         step = 0
         while clock.share < 1:
             for optimizer in optimizers:
@@ -204,7 +204,7 @@ class Limner:
     def draw(self, captions: Sequence[str]) -> Tensor:
         """Return codes (B, 4, 4, G), the likeliest one after the other."""
         drawn = []
-        for text in self.tokenizer.batch(captions, WORDS).split(self.prior.rows_at_once):
+        for text in self.tokenizer.batch(captions, WORDS).split(self.prior.batch_rows):
             *_, codes = self.prior.stream(text, TokenSampling(top_k=1), [0] * len(text))
             drawn.append(codes)
         grid: Tensor = torch.cat(drawn).unflatten(1, self.codec.grid)

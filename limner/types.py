@@ -268,8 +268,8 @@ class Codec(Protocol):
 class Prior(Protocol):
     """Codes from text; knows only vocabulary and token maps, so that any codec fits."""
 
-    rows_at_once: ClassVar[int]
-    nats_of: ClassVar[str]
+    batch_rows: ClassVar[int]
+    nll_kind: ClassVar[str]
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
@@ -290,8 +290,8 @@ class Prior(Protocol):
         """The training loss of text (B, T) and codes (B, S[, G]), both int64, in nats a code."""
         ...
 
-    def nats(self, text: Tensor, codes: Tensor) -> Tensor:
-        """The negative log-likelihood (B, S, G) of each code, which `nats_of` says in words."""
+    def nll(self, text: Tensor, codes: Tensor) -> Tensor:
+        """The negative log-likelihood (B, S, G) of each code, which `nll_kind` says in words."""
         ...
 
     def stream(

@@ -142,12 +142,12 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
     """Train to the end or to a signal, and tell; typer.Exit with the signal's code."""
     with loading(run.task):
         from limner.train.loop import train as train_steps
-        from limner.train.ranks.group import agreed, share_told, was_restarted
+        from limner.train.ranks.group import all_reduce_max, environment_world, was_restarted
         from limner.train.state.checkpoint_dirs import has_state
 
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
-    first = share_told().first
+    first = environment_world().first
     clock().quiet = quiet = quiet or not first
     last: Progress | None = None
     validation: dict[str, float] = {}
@@ -155,7 +155,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
     with stopping() as stop:
         with closing(steps), hearing(quiet):
-            for progress in until(stop, with_progress(steps, run.task), agreed):
+            for progress in until(stop, with_progress(steps, run.task), all_reduce_max):
                 last, validation = progress, progress.validation or validation
         answer = {
             "task": run.task,
@@ -290,14 +290,14 @@ def stopping() -> Iterator[Stop]:
 
 
 def until(
-    stop: Stop, steps: Iterator[Progress], agreed: Callable[[int], int] = abs
+    stop: Stop, steps: Iterator[Progress], agree: Callable[[int], int] = abs
 ) -> Iterator[Progress]:
-    """Pass the steps on until a signal came to this rank or, as it is `agreed`, to another."""
+    """Pass the steps on until a signal came to this rank or, as ranks `agree`, to another."""
     try:
         for progress in steps:
             stop.started = True
             yield progress
-            stop.signal = agreed(stop.asked or 0) or None
+            stop.signal = agree(stop.asked or 0) or None
             if stop.signal is not None:
                 return
     except RuntimeError:

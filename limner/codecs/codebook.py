@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from limner.codecs.lookup import nearest
 from limner.errors import ConfigError, did_you_mean, quote
-from limner.nn.ranks import as_the_first, gathered
+from limner.nn.ranks import all_gather, broadcast
 
 CHOICES = {
     "update": ("gradient", "ema"),
@@ -100,7 +100,7 @@ class VectorQuantizer(nn.Module):
         """Quantise (B, D, H, W); in training, learn from it. The loss is that of equation 3."""
         vectors = self._vectors(z)
         flat = vectors.detach().flatten(0, -2)
-        every = gathered(flat) if self.training else flat
+        every = all_gather(flat) if self.training else flat
         if self.training:
             self._prepare(every)
         codes = self._nearest(flat)
@@ -109,7 +109,7 @@ class VectorQuantizer(nn.Module):
         if self.options.update == "gradient":
             loss = loss + F.mse_loss(chosen, vectors.detach())
         if self.training:
-            self._learn(every, gathered(codes))
+            self._learn(every, all_gather(codes))
         quantised = self._pass_gradient(vectors, chosen.detach())
         return quantised.movedim(-1, 1), codes.view(vectors.shape[:-1]), loss
 
@@ -173,7 +173,7 @@ class VectorQuantizer(nn.Module):
             drawn = torch.randperm(len(vectors))[:count]
             if count > len(vectors):
                 drawn = torch.randint(len(vectors), (count,))
-            self.codebook[dead] = vectors[as_the_first(drawn).to(vectors.device)]
+            self.codebook[dead] = vectors[broadcast(drawn).to(vectors.device)]
             self.use[dead] = use
 
     @torch.no_grad()

@@ -96,16 +96,16 @@ class Dalle(PipelineBase):
         return last.images
 
     @torch.inference_mode()
-    def nats_many(self, prompts: Sequence[str], images: Tensor) -> Tensor:
+    def nll_many(self, prompts: Sequence[str], images: Tensor) -> Tensor:
         """Return how unlikely the prior finds true pictures of prompts: nats (B,), the mean a code.
 
         `images` (B, 3, size, size) in [-1, 1] go through the codec; teacher-forced, in fp32
-        whatever the precision of drawing, without guidance. `prior.nats_of` says of what it is.
+        whatever the precision of drawing, without guidance. `prior.nll_kind` says of what it is.
         Raises ConfigError for a codec without its encoder.
         """
         text = self.read(as_texts(prompts))  # (B, T)
         codes = self.codec.encode(images.to(self.device))  # (B, *layout[, G])
-        nats: Tensor = self.prior.nats(text, codes).mean((1, 2))
+        nats: Tensor = self.prior.nll(text, codes).mean((1, 2))
         return nats
 
     @torch.inference_mode()
@@ -113,7 +113,7 @@ class Dalle(PipelineBase):
         """Return images (B, 3, H, W) in [-1, 1] of what a step knows; None where it knows nothing.
 
         Cells that are still to be drawn look as the codec sees plain grey. The pictures are those
-        that are being drawn at that moment, at most `prior.rows_at_once`.
+        that are being drawn at that moment, at most `prior.batch_rows`.
         """
         if step.images is not None or step.codes is None or not step.codes.shape[1]:
             return step.images
@@ -154,7 +154,7 @@ class Dalle(PipelineBase):
                 param="speculate",
             )
         hooks = self._hooks(sampling, processors)
-        steps, at_once = self.prior.steps, self.prior.rows_at_once
+        steps, at_once = self.prior.steps, self.prior.batch_rows
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []

@@ -57,14 +57,14 @@ class PriorConfig:
 class PriorBase(nn.Module):
     """Text ids (B, T) to codes (B, S) or (B, S, G); a prior is this and one file.
 
-    Cells of several maps stand one map after the other. `rows_at_once` is how many pictures
-    `stream` draws together: fixed, so that a picture never depends on its company. `nats_of` says
+    Cells of several maps stand one map after the other. `batch_rows` is how many pictures
+    `stream` draws together: fixed, so that a picture never depends on its company. `nll_kind` says
     in words what the likelihood is of. Where it `takes_processors`, `stream` has an argument more:
     functions of the codes so far (B, K), flat, and the logits (B, V) of the next one.
     """
 
-    rows_at_once: ClassVar[int] = 4
-    nats_of: ClassVar[str] = "each code after those before it"
+    batch_rows: ClassVar[int] = 4
+    nll_kind: ClassVar[str] = "each code after those before it"
     takes_processors: ClassVar[bool] = False
     config: Any
 
@@ -89,7 +89,7 @@ class PriorBase(nn.Module):
         """Whether it can learn the cells of a picture in any order; most cannot."""
         return False
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return what `loss` takes as its third argument in a step of training; None for nothing.
 
         `random` is the share of pictures whose cells come in random order, where `any_order`.
@@ -100,7 +100,7 @@ class PriorBase(nn.Module):
         """Return the mean negative log-likelihood in nats a code."""
         raise NotImplementedError
 
-    def nats(self, text: Tensor, codes: Tensor) -> Tensor:
+    def nll(self, text: Tensor, codes: Tensor) -> Tensor:
         """Return the negative log-likelihood (B, S, G) of each code, teacher-forced, in order."""
         logits: Tensor = self(text, codes)
         each = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none")
@@ -117,24 +117,24 @@ class PriorBase(nn.Module):
         """Draw codes for text (B, T), yielding (B, <= S) or (B, <= S, G) `steps` times.
 
         Picture i uses `seeds[i]` alone. Where `keep` (B, S) is true the codes of `given`, of the
-        shape that is drawn, are taken. Raises UsageError for more than `rows_at_once` pictures.
+        shape that is drawn, are taken. Raises UsageError for more than `batch_rows` pictures.
         """
         raise NotImplementedError
 
     def fill(self, rows: Tensor) -> Tensor:
-        """Return `rows_at_once` rows: the given ones, and the last again in the missing places."""
-        missing = self.rows_at_once - len(rows)
+        """Return `batch_rows` rows: the given ones, and the last again in the missing places."""
+        missing = self.batch_rows - len(rows)
         if missing < 0:
             raise UsageError(
-                f"{len(rows)} pictures at once; this prior draws at most {self.rows_at_once}"
+                f"{len(rows)} pictures at once; this prior draws at most {self.batch_rows}"
             )
         return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing else rows
 
     def known(self, given: Tensor | None, keep: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Return known codes (rows_at_once, S, G) and where they are known (rows_at_once, S, 1)."""
+        """Return known codes (batch_rows, S, G) and where they are known (batch_rows, S, 1)."""
         if given is None or keep is None:
             return None
-        shape = (self.rows_at_once, self.length, self.config.groups)
+        shape = (self.batch_rows, self.length, self.config.groups)
         return self.fill(given).reshape(shape), self.fill(keep)[..., None]
 
     def shown(self, codes: Tensor, count: int) -> Tensor:

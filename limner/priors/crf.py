@@ -71,7 +71,7 @@ class CRFConfig(PriorConfig):
 class CRF(PriorBase):
     """Text to unary potentials, and a field with pairwise ones over the grid of codes."""
 
-    nats_of: ClassVar[str] = "the product of mean field's marginals, not the field"
+    nll_kind: ClassVar[str] = "the product of mean field's marginals, not the field"
 
     def __init__(self, config: CRFConfig) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class CRF(PriorBase):
         """How often `stream` yields: once a sweep."""
         return int(self.config.sweeps)
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return which codes (B, S, G) are known: of each picture none, or all but one block."""
         blocks = self.field.blocks()
         hidden = torch.randint(len(blocks), (len(codes),), generator=generator).to(codes.device)

@@ -114,7 +114,7 @@ class Decoder:
         count: int,
         processors: Sequence[LogitsProcessor] = (),
     ) -> None:
-        """Read `text` (rows_at_once, T), of which the first `count` rows are wanted."""
+        """Read `text` (batch_rows, T), of which the first `count` rows are wanted."""
         self.prior, self.sampling, self.processors = prior, sampling, processors
         stack, self.inputs = prior.prepared.parts(prior)
         # Stock products give a row the same numbers only among as many rows; the kernel always.

@@ -84,7 +84,7 @@ class GPT(PriorBase):
         """Whether it can learn any order of cells: those of one map, not of several."""
         return len(self.maps) == 1
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return an order (B, S), random for that share of pictures; None where none is."""
         if not random:
             return None

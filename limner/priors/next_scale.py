@@ -63,7 +63,7 @@ class NextScale(PriorBase):
     knowing its neighbours: over one map alone, or with few, pictures fall apart.
     """
 
-    nats_of: ClassVar[str] = "each map's codes after those of the maps before it"
+    nll_kind: ClassVar[str] = "each map's codes after those of the maps before it"
     takes_processors: ClassVar[bool] = True
 
     coordinates: Tensor
@@ -96,7 +96,7 @@ class NextScale(PriorBase):
         """How often `stream` yields: once a map."""
         return len(self.maps)
 
-    def training_view(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
+    def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return codes of which the share `flip` is replaced by random ones; None for no share."""
         if not self.config.flip:
             return None

@@ -19,12 +19,12 @@ from limner.errors import (
 )
 from limner.files.atomic import write_atomically
 from limner.images import grid, to_images
-from limner.nn.ranks import Share, share_here
+from limner.nn.ranks import World, world
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import open_data
-from limner.train.ranks.group import by_the_first, joined, mean_numbers, scatter_noise
+from limner.train.ranks.group import mean_over_ranks, process_group, run_on_rank0, seed_ranks
 from limner.train.record.energy import EnergyMeter
-from limner.train.record.log import Journal, Waiting, check_tensorboard
+from limner.train.record.log import RunLog, TimedIterator, check_tensorboard
 from limner.train.record.watch import Watch
 from limner.train.state.state import load_state, save_state
 from limner.train.steps import Reacting, Remembering, TrainingStep, create_step
@@ -69,11 +69,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     config.check_parts()
     if config.loop.tensorboard:
         check_tensorboard()
-    with joined(config) as share:
-        yield from _train(config, resume, share)
+    with process_group(config) as here:
+        yield from _train(config, resume, here)
 
 
-def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress]:
+def _train(config: TrainConfig, resume: bool, here: World) -> Iterator[Progress]:
     out = Path(config.out)
     with _new_folder(out):
         torch.manual_seed(config.loop.seed)
@@ -82,9 +82,9 @@ def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress
             data.check_unchanged()
         run = Run(create_step(config, data), config, out)
         run.step_object.notes += data.notes if data is not None else []
-    scatter_noise(share)
+    seed_ranks(here)
     first = run.resume() if resume else 0
-    if share.first:
+    if here.first:
         write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
     run.step_object.start(first)
     done = first
@@ -134,7 +134,7 @@ class Run:
             "watch": self.watch.state(),
         }
         with self._averaged():
-            if share_here().first:
+            if world().first:
                 held.export(self.out)
         save_state(self.out, step, held.modules, held.averages, held.optimizers, extra, held.scaler)
         self.saved = step
@@ -142,11 +142,11 @@ class Run:
     def steps(self, first: int) -> Iterator[Progress]:
         """Train from step `first` on, yielding after every step."""
         loop, watch, began = self.config.loop, self.watch, time.monotonic()
-        waiting = self.step_object.batches = Waiting(self.step_object.batches)
+        waiting = self.step_object.batches = TimedIterator(self.step_object.batches)
         meter = EnergyMeter(device_of(self.config))
         notes = [*self.step_object.notes, *notes_on_precision(self.config)]
         numbers = {"loss": float("nan")}
-        with Journal(self.out, first, loop.tensorboard) as journal:
+        with RunLog(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):
                 if watch.gave_up(loop.patience) or self._stopped():
                     return
@@ -183,12 +183,12 @@ class Run:
 
     def _pictures(self, steps: int, rows: int) -> int:
         """Return how many pictures some steps saw: the rows that came, or by the batch on ranks."""
-        return rows if share_here().ranks == 1 else steps * self.config.loop.batch
+        return rows if world().size == 1 else steps * self.config.loop.batch
 
     def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
         """Do one step and return its numbers, or those before where its batch is left out."""
         try:
-            numbers = mean_numbers(self.step_object(step))
+            numbers = mean_over_ranks(self.step_object(step))
         except NonFiniteError as error:
             if self.config.loop.nonfinite == "stop":
                 raise
@@ -222,11 +222,11 @@ class Run:
 
     def _validate(self) -> dict[str, float]:
         with self._averaged():
-            return by_the_first(self.step_object.validate)
+            return run_on_rank0(self.step_object.validate)
 
     def _write_samples(self, step: int) -> list[str]:
         with self._averaged():
-            if not share_here().first:
+            if not world().first:
                 return []
             samples, held = self.step_object.samples(), self.step_object
             notes = held.repeated(samples) if isinstance(held, Remembering) else []
@@ -241,7 +241,7 @@ class Run:
             yield
 
 
-def _write_down(journal: Journal, progress: Progress, seconds: float) -> None:
+def _write_down(journal: RunLog, progress: Progress, seconds: float) -> None:
     for note in (*progress.notes, *filter(None, [progress.ended])):
         journal.note(progress.step, note)
     if not progress.validation and progress.step % LOG_EVERY:
@@ -284,7 +284,7 @@ def _make_folder(out: Path) -> None:
     """Make a run's folder and try to write there, before anything is computed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if share_here().first:
+        if world().first:
             probe = out / ".limner-probe"
             probe.touch()
             probe.unlink()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.codecs.dvae import map_pixels
-from limner.nn.ranks import mean_of
+from limner.nn.ranks import all_reduce_mean
 
 
 def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
@@ -70,8 +70,8 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     ranks, without a gradient of its own (Esser 2020, arXiv 2012.09841, equation 7; at most 10,000
     as in its code).
     """
-    ours = mean_of(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
-    theirs = mean_of(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
+    ours = all_reduce_mean(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
+    theirs = all_reduce_mean(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
     return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
 
 

@@ -88,7 +88,7 @@ def schedule(step: int, steps: int, warmup: int, decay: float, kind: str = "wsd"
     return rise * max(0.0, min(1.0, left))
 
 
-class Average:
+class EMA:
     """Exponential moving average of a module's parameters, warmed up so that early steps count."""
 
     def __init__(self, parameters: Iterable[Tensor], decay: float) -> None:

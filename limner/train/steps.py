@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
-from limner.train.optimizer import Average
+from limner.train.optimizer import EMA
 
 
 class TrainingStep(Protocol):
@@ -29,7 +29,7 @@ class TrainingStep(Protocol):
     notes: list[str]
     made_of: dict[str, str]
     modules: dict[str, nn.Module]
-    averages: dict[str, Average]
+    averages: dict[str, EMA]
     optimizers: list[torch.optim.Optimizer]
     scaler: torch.amp.GradScaler | None
     judged: tuple[str, int]

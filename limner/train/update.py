@@ -17,7 +17,7 @@ from limner.nn.devices import computes_bf16, find_device
 from limner.nn.transformer import Block
 from limner.train.config.run import TrainConfig
 from limner.train.optimizer import create_optimizers, schedule
-from limner.train.ranks.group import local_rank, mean_numbers, share_told
+from limner.train.ranks.group import environment_world, local_rank, mean_over_ranks
 from limner.train.ranks.shards import whole
 from limner.types import check_device
 
@@ -41,7 +41,7 @@ def device_of(config: TrainConfig) -> torch.device:
         )
     gpu = wanted != "cpu" and torch.cuda.is_available()
     numbered = ":" in config.loop.device
-    if numbered and share_told().ranks > 1:
+    if numbered and environment_world().size > 1:
         raise ConfigError(
             f"loop.device is {config.loop.device!r}, but each of several ranks takes a GPU of its "
             "own; give 'cuda' or 'auto'",
@@ -49,7 +49,7 @@ def device_of(config: TrainConfig) -> torch.device:
         )
     if gpu and numbered:
         return find_device(config.loop.device)
-    if gpu and share_told().ranks > 1:
+    if gpu and environment_world().size > 1:
         return torch.device("cuda", local_rank())
     return torch.device("cuda" if gpu else "cpu")
 
@@ -133,7 +133,7 @@ def update(
     for loss in losses:
         (loss if scaler is None else scaler.scale(loss)).backward()
         total += float(loss.detach())
-    total = mean_numbers({"loss": total})["loss"]
+    total = mean_over_ranks({"loss": total})["loss"]
     if scaler is not None:
         for optimizer in optimizers:
             scaler.unscale_(optimizer)

@@ -71,17 +71,17 @@ def test_a_picture_is_the_same_alone_and_in_company(pipeline: Dalle) -> None:
 def test_true_pictures_have_nats_by_their_prompts(pipeline: Dalle) -> None:
     prompts = ["three red apples", "a red apple", "夜空下的三个红苹果"]
     images = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5)) * 2 - 1
-    together = pipeline.nats_many(prompts, images)
+    together = pipeline.nll_many(prompts, images)
     assert together.shape == (3,) and bool((together > 0).all())
     text = pipeline.tokenizer.batch(prompts, TEXT_LENGTH)
     with torch.no_grad():
         loss = pipeline.prior.loss(text, pipeline.codec.encode(images))
     torch.testing.assert_close(together.mean(), loss)
     alone = [
-        pipeline.nats_many([each], image[None]) for each, image in zip(prompts, images, strict=True)
+        pipeline.nll_many([each], image[None]) for each, image in zip(prompts, images, strict=True)
     ]
     torch.testing.assert_close(torch.cat(alone), together)
-    others = pipeline.nats_many(prompts[1:] + prompts[:1], images)
+    others = pipeline.nll_many(prompts[1:] + prompts[:1], images)
     assert not torch.allclose(others, together, atol=1e-4)
 
 

@@ -105,7 +105,7 @@ def test_it_learns_eight_pictures_by_their_captions(case: dict[str, Any]) -> Non
     optimizer = torch.optim.AdamW(prior.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
     for _ in range(150):
-        loss = prior.loss(text, codes, prior.training_view(codes, generator, 0.0))
+        loss = prior.loss(text, codes, prior.sample_order(codes, generator, 0.0))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -134,10 +134,10 @@ def test_the_loss_is_that_of_its_logits(prior: Any) -> None:
     assert logits.shape == (3, prior.length, groups, VOCABULARY)
     chances = logits.log_softmax(-1).gather(3, codes.view(3, prior.length, groups, 1))
     torch.testing.assert_close(prior.loss(text, codes), -chances.mean())
-    nats = prior.nats(text, codes)
+    nats = prior.nll(text, codes)
     assert nats.shape == (3, prior.length, groups)
     torch.testing.assert_close(nats, -chances[..., 0])
-    assert prior.nats_of
+    assert prior.nll_kind
 
 
 @torch.no_grad()
@@ -267,7 +267,7 @@ def test_it_comes_back_from_its_file(prior: Any, case: dict[str, Any], tmp_path:
 
 
 def test_more_pictures_than_it_draws_at_once_are_refused(prior: Any) -> None:
-    count = prior.rows_at_once + 1
+    count = prior.batch_rows + 1
     with pytest.raises(UsageError, match=f"{count} pictures at once; this prior draws at most"):
         drawn(prior, texts(count), FREE, [0] * count)
 
@@ -276,9 +276,7 @@ def test_more_pictures_than_it_draws_at_once_are_refused(prior: Any) -> None:
 def test_a_view_of_training_is_of_its_generator(prior: Any) -> None:
     text, codes = texts(8), codes_for(prior, 8)
     losses = [
-        prior.loss(
-            text, codes, prior.training_view(codes, torch.Generator().manual_seed(seed), 0.5)
-        )
+        prior.loss(text, codes, prior.sample_order(codes, torch.Generator().manual_seed(seed), 0.5))
         for seed in (1, 1, 2)
     ]
     assert losses[0] == losses[1] and all(loss.isfinite() for loss in losses)

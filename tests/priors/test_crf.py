@@ -140,7 +140,7 @@ def test_with_weak_pairs_mean_field_is_near(name: str) -> None:
 def test_gibbs_samples_have_the_exact_marginals(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 4000 chains a marginal has a standard error of at most 0.008; 4 of them are allowed."""
     count = 4000
-    monkeypatch.setattr(CRF, "rows_at_once", count)
+    monkeypatch.setattr(CRF, "batch_rows", count)
     prior = build(name, strength=0.6, sweeps=30, heat=1.0)
     states = states_of(prior)
     chances = chances_of(prior, states)

@@ -71,10 +71,10 @@ def test_the_cache_gives_the_logits_of_the_full_pass(
 def test_a_training_view_flips_its_share_of_codes() -> None:
     prior = lively("maps", flip=0.3)
     codes = codes_for(prior, 400)
-    view = prior.training_view(codes, torch.Generator().manual_seed(0), 0.0)
+    view = prior.sample_order(codes, torch.Generator().manual_seed(0), 0.0)
     share = (view != codes).float().mean().item()
     assert share == pytest.approx(0.3 * (1 - 1 / VOCABULARY), abs=0.03)
-    assert lively("maps", flip=0.0).training_view(codes, torch.Generator(), 0.0) is None
+    assert lively("maps", flip=0.0).sample_order(codes, torch.Generator(), 0.0) is None
 
 
 def test_flipped_codes_are_seen_and_never_wanted() -> None:

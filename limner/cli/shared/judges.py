@@ -184,7 +184,7 @@ def prior_of(pipeline: Any) -> TokenPrior | None:
     if codec is None:
         return None
     codes = pipeline.prior.length * codec.groups
-    return TokenPrior(pipeline.nats_many, codes, codec.vocabulary, pipeline.prior.nats_of)
+    return TokenPrior(pipeline.nll_many, codes, codec.vocabulary, pipeline.prior.nll_kind)
 
 
 def of_true_pictures(

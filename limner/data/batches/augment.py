@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from limner.data.batches.caption_words import tells_colours, tells_sides
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
-from limner.nn.ranks import ALONE, Share
+from limner.nn.ranks import ALONE, World
 
 _DRAWS = 8  # random numbers a picture takes
 
@@ -47,18 +47,18 @@ def augment(
     captions: Sequence[Sequence[str]],
     config: AugmentConfig,
     generator: torch.Generator,
-    share: Share = ALONE,
+    world: World = ALONE,
 ) -> Tensor:
     """Return altered pictures (B, 3, H, W) in [-1, 1]; `captions` are all those of each picture.
 
-    Of a batch whose `share` they are, they come out as all of it together would. Raises
+    Of a batch that the ranks of `world` share, they come out as all of it together would. Raises
     UsageError when there are not captions for each picture.
     """
     if len(captions) != len(images):
         raise UsageError(f"{len(images)} pictures have {len(captions)} lists of captions")
-    total = len(images) * share.ranks
+    total = len(images) * world.size
     chances = torch.rand(total, _DRAWS, generator=generator)
-    chances = chances[share.of(total)] if total else chances
+    chances = chances[world.of(total)] if total else chances
     shrunk = 1 - config.crop * chances[:, 0]
     room = 1 - shrunk
     middles = (2 * chances[:, 1:3] - 1) * room[:, None]  # of the crop, the picture being -1 to 1

@@ -31,7 +31,7 @@ class TokenPrior:
     A picture has `codes` codes of `vocabulary` values; `of` says what the likelihood is of.
     """
 
-    nats: Callable[[Sequence[str], Tensor], Tensor]
+    nll: Callable[[Sequence[str], Tensor], Tensor]
     codes: int
     vocabulary: int
     of: str
@@ -51,7 +51,7 @@ class Likelihoods:
 
     of: str
     codes: int
-    nats: Mapping[str, Estimate]
+    nll: Mapping[str, Estimate]
 
     @property
     def about(self) -> str:
@@ -63,13 +63,13 @@ class Likelihoods:
 
     def bits(self, name: str) -> Estimate:
         """Return the bits a picture of a set."""
-        found, scale = self.nats[name], self.codes / log(2)
+        found, scale = self.nll[name], self.codes / log(2)
         return Estimate(found.value * scale, found.low * scale, found.high * scale, found.n)
 
     def figures(self, name: str) -> list[Figure]:
         """Return both measures of a set as figures."""
         return [
-            Figure("NLL, nats a code", self.nats[name], "lower", f"true pictures: {self.of}"),
+            Figure("NLL, nats a code", self.nll[name], "lower", f"true pictures: {self.of}"),
             Figure("NLL, bits a picture", self.bits(name), "lower", f"{self.codes} codes each"),
         ]
 
@@ -77,7 +77,7 @@ class Likelihoods:
         """Return what it is of, the codes a picture, and both measures by set."""
         sets = {
             name: {"nats": nats.to_json(), "bits": self.bits(name).to_json()}
-            for name, nats in self.nats.items()
+            for name, nats in self.nll.items()
         }
         return {"of": self.of, "codes": self.codes, "sets": sets}
 
@@ -102,6 +102,6 @@ def _nats(prior: TokenPrior, name: str, asked: Asked, watch: Watch) -> Any:
     for first in range(0, len(prompts), prior.at_once):
         watch(f"NLL of {name}", first, len(prompts))
         group = slice(first, first + prior.at_once)
-        parts.append(prior.nats(prompts[group], images[group]).double().cpu())
+        parts.append(prior.nll(prompts[group], images[group]).double().cpu())
     watch(f"NLL of {name}", len(prompts), len(prompts))
     return torch.cat(parts).numpy()

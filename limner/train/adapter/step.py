@@ -25,8 +25,8 @@ from limner.train.inputs.codes import OwnCodes
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import pictures_of
 from limner.train.losses import RECONSTRUCTION
-from limner.train.optimizer import Average
-from limner.train.prior.memorised import Memory
+from limner.train.optimizer import EMA
+from limner.train.prior.memorised import MemorisationCheck
 from limner.train.update import (
     device_of,
     optimizers_for,
@@ -83,7 +83,7 @@ class AdaptStep:
         save_memory(self.pipeline, config)
         self.changes = attach(layers, self.adapt.rank, self.adapt.alpha)
         self.modules: dict[str, nn.Module] = {"adapter": self.changes}
-        self.averages = {"adapter": Average(self.changes.parameters(), config.loop.average)}
+        self.averages = {"adapter": EMA(self.changes.parameters(), config.loop.average)}
         self.optimizers = optimizers_for(self.changes, config)
         self.scaler = scaler_of(config)
         self.judged = ("validation", -1)
@@ -103,7 +103,7 @@ class AdaptStep:
         text, codes, images = next(self.batches)
         generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
         codes = codes.to(self.device)
-        view = self.pipeline.prior.training_view(codes, generator, 0.0)
+        view = self.pipeline.prior.sample_order(codes, generator, 0.0)
         losses = self._losses(text.to(self.device), codes, view, images)
         numbers = update(losses, self.optimizers, self.changes, step, self.config, self.scaler)
         self.averages["adapter"].update(step)
@@ -149,8 +149,8 @@ class AdaptStep:
         return self._memory.repeated(samples)
 
     @cached_property
-    def _memory(self) -> Memory:
-        return Memory(self.pipeline.codec, self.codes.train)
+    def _memory(self) -> MemorisationCheck:
+        return MemorisationCheck(self.pipeline.codec, self.codes.train)
 
     def export(self, out: Path) -> None:
         """Write the averaged changes as `adapter.safetensors`."""
@@ -187,7 +187,7 @@ class AdaptStep:
         if path.exists() and not caches.outdated(path, origin_of(path), origin):
             return CodeCache.load(path)
         found = []
-        for rows in torch.arange(len(ids)).split(pipeline.prior.rows_at_once):
+        for rows in torch.arange(len(ids)).split(pipeline.prior.batch_rows):
             text = ids[rows].to(self.device)
             sampling = replace(pipeline.defaults, guidance=0.0)
             if text.any():  # a picture without a caption is drawn the same with guidance

@@ -17,7 +17,7 @@ from limner.data.batches.pairs import PairBatch, PairBatches, PairSettings
 from limner.data.scenes.words import scene_words
 from limner.errors import ConfigError
 from limner.evaluate.scenes.retrieval import Trials, judge
-from limner.nn.ranks import gathered_to_learn, share_here
+from limner.nn.ranks import all_gather_with_grad, world
 from limner.pipelines.clip import ClipPipeline
 from limner.train.clip.naming import Question, questions, shown_in
 from limner.train.clip.vision import clip_to_go_on, image_side_of
@@ -25,8 +25,8 @@ from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.text import text_side_of
 from limner.train.parts import inspect_family, load_codec
-from limner.train.ranks.group import first_before_others
-from limner.train.ranks.parallel import spread
+from limner.train.ranks.group import rank0_first
+from limner.train.ranks.parallel import parallelize
 from limner.train.update import device_of, optimizers_for, precision, save_memory, scaler_of, update
 
 
@@ -52,7 +52,7 @@ class ClipStep:
             self.tokenizer = trained.tokenizer
             self.clip = clip_to_go_on(self.table, trained.clip, config)
         else:
-            with first_before_others():
+            with rank0_first():
                 text, image = text_side_of(config, caches), image_side_of(config)
             self.tokenizer = text.tokenizer
             self.table = {**config.clip, "text_vocabulary": self.tokenizer.vocabulary}
@@ -73,8 +73,8 @@ class ClipStep:
         self.notes = caches.notes
         self.made_of = {"tokenizer": tokenizer_digest(self.tokenizer)}
         self.modules: dict[str, nn.Module] = {"clip": self.clip}
-        self.spread = spread(self.clip, partial(_encode, self.clip), config)
-        self.averages = {"clip": self.spread.average(config.loop.average)}
+        self.parallel = parallelize(self.clip, partial(_encode, self.clip), config)
+        self.averages = {"clip": self.parallel.ema(config.loop.average)}
         self.optimizers = optimizers_for(self.clip, config)
         self.scaler = scaler_of(config)
         self.judged = ("retrieval_english", 1)
@@ -96,7 +96,7 @@ class ClipStep:
             self.config.clip_training.backgrounds,
             self.config.clip_training.twins,
         )
-        batches = PairBatches(loop.batch, self.tokenizer, settings, share_here())
+        batches = PairBatches(loop.batch, self.tokenizer, settings, world())
         self.batches = stream(batches, range(step, loop.steps), data.workers)
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -104,12 +104,12 @@ class ClipStep:
         batch, asked = next(self.batches), self._questions[step % len(self._questions)]
         seen = (self._softened(batch.pictures, step), batch.captions, asked.ids)
         with precision(self.config):
-            images, texts, names = self.spread.run(*(each.to(self.device) for each in seen))
+            images, texts, names = self.parallel.run(*(each.to(self.device) for each in seen))
         right, wrong = texts[: len(images)], texts[len(images) :]
-        images, right, wrong = (gathered_to_learn(each) for each in (images, right, wrong))
+        images, right, wrong = (all_gather_with_grad(each) for each in (images, right, wrong))
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
         answers = shown_in(batch.graphs)[:, asked.place, asked.labels].to(self.device)
-        naming = naming_loss(images, names, gathered_to_learn(answers), self.clip.scale)
+        naming = naming_loss(images, names, all_gather_with_grad(answers), self.clip.scale)
         loss = loss + self.config.clip_training.naming * naming
         numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
         self.clip.limit_scale()

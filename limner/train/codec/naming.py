@@ -17,7 +17,7 @@ from limner.data.scenes.graph import COLOURLESS
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, STYLES
-from limner.nn.ranks import ALONE, Share
+from limner.nn.ranks import ALONE, World
 
 COLOUR_NAMES = (*COLOURS, "mixed")
 ANSWERS = (1 + len(nouns()), 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS))
@@ -117,13 +117,13 @@ class NamedScenes(Dataset[tuple[Tensor, Tensor]]):
         seed: int,
         level: int,
         jitter: int,
-        share: Share = ALONE,
+        world: World = ALONE,
     ) -> None:
-        self.batch, self.side, self.share = batch, side, share
+        self.batch, self.side, self.world = batch, side, world
         self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
         """Return this rank's share of one step: (B, 3, size, size) and (B, 4, side, side)."""
         first = step * self.batch
-        images, scenes = scene_batch("train", first, self.batch, **self.settings, share=self.share)
+        images, scenes = scene_batch("train", first, self.batch, **self.settings, world=self.world)
         return images, cell_labels(scenes, self.side)

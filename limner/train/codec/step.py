@@ -32,7 +32,7 @@ from limner.train.losses import (
     shrunk,
 )
 from limner.train.parts import CODEC_FILE, begun, fits, load_autoencoder, save_codec
-from limner.train.ranks.parallel import copies_that_agree, spread
+from limner.train.ranks.parallel import data_parallel, parallelize
 from limner.train.update import (
     compiled,
     device_of,
@@ -66,8 +66,8 @@ class CodecStep:
             self.codec.decoder.requires_grad_(True)
         self._be_trained()
         save_memory(self.codec, config)
-        self.spread = spread(self.codec, self.codec.forward, config)
-        self.averages = {"codec": self.spread.average(config.loop.average)}
+        self.parallel = parallelize(self.codec, self.codec.forward, config)
+        self.averages = {"codec": self.parallel.ema(config.loop.average)}
         self.optimizers = optimizers_for(self.codec, config)
         self.features = frozen_features(self.weights, self.device)
         self.discriminator: PatchDiscriminator | None = None
@@ -82,7 +82,7 @@ class CodecStep:
         self.judged = ("psnr", 1)
         if self.weights.adversarial:
             self.discriminator = PatchDiscriminator().to(self.device)
-            self.judge_of_all = copies_that_agree(self.discriminator)
+            self.judge_of_all = data_parallel(self.discriminator)
             self.modules["discriminator"] = self.discriminator
             self.discriminator_optimizers = optimizers_for(self.discriminator, config)
             self.optimizers += self.discriminator_optimizers
@@ -127,7 +127,7 @@ class CodecStep:
         for rows, share in parts_of(len(images), self.config):
             with precision(self.config):
                 part = images[rows]
-                output, _, auxiliary = self.spread.run(part)
+                output, _, auxiliary = self.parallel.run(part)
                 drawn.append(self.codec.picture(output))
                 loss = self.reconstruction_loss(output.float(), part)
                 if self.weights.perceptual:
@@ -231,7 +231,7 @@ class CodecStep:
     def _name(self) -> None:
         """Set up the head that names what the codes of a cell stand for, and learns with them."""
         self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
-        self.naming_of_all = copies_that_agree(self.names)
+        self.naming_of_all = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
         self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))

@@ -15,9 +15,9 @@ from limner.data.batches.batches import graph_at, stream, to_tensor
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import COLOURS, find_font
-from limner.nn.ranks import ALONE, Share, share_here
+from limner.nn.ranks import ALONE, World, world
 from limner.train.config.run import TrainConfig
-from limner.train.ranks.parallel import spread
+from limner.train.ranks.parallel import parallelize
 from limner.train.update import device_of, optimizers_for, parts_of, precision, scaler_of, update
 
 FEATURES_FILE = "features.safetensors"
@@ -29,15 +29,15 @@ SIZE = 64
 class LabelledScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Batches of single objects with the numbers of their noun and colour."""
 
-    def __init__(self, split: str, batch: int, seed: int, share: Share = ALONE) -> None:
+    def __init__(self, split: str, batch: int, seed: int, world: World = ALONE) -> None:
         self.split, self.batch, self.seed, self.font = split, batch, seed, find_font()
-        self.share = share
+        self.world = world
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return images (B, 3, 64, 64), objects (B,) and colours (B,): a rank's of one step."""
         pictures, objects, colours = [], [], []
         batch = range(step * self.batch, (step + 1) * self.batch)
-        for index in batch[self.share.of(self.batch)]:
+        for index in batch[self.world.of(self.batch)]:
             graph = graph_at(self.split, index, self.seed, SINGLES)
             thing = graph.things[0]
             pictures.append(render(graph, SIZE, font=self.font))
@@ -56,8 +56,8 @@ class FeaturesStep:
         self.modules: dict[str, nn.Module] = {"features": self.network}
         self.notes: list[str] = []
         self.made_of: dict[str, str] = {}
-        self.spread = spread(self.network, self.network.classify, config)
-        self.averages = {"features": self.spread.average(config.loop.average)}
+        self.parallel = parallelize(self.network, self.network.classify, config)
+        self.averages = {"features": self.parallel.ema(config.loop.average)}
         self.optimizers = optimizers_for(self.network, config)
         self.scaler = scaler_of(config)
         self.judged = ("object", 1)
@@ -66,7 +66,7 @@ class FeaturesStep:
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
         loop = self.config.loop
-        source = LabelledScenes("train", loop.batch, self.config.data.seed, share_here())
+        source = LabelledScenes("train", loop.batch, self.config.data.seed, world())
         self.batches = stream(source, range(step, loop.steps))
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -80,7 +80,7 @@ class FeaturesStep:
     def _losses(self, images: Tensor, objects: Tensor, colours: Tensor) -> Iterator[Tensor]:
         for rows, share in parts_of(len(images), self.config):
             with precision(self.config):
-                named, painted = self.spread.run(images[rows])
+                named, painted = self.parallel.run(images[rows])
                 loss = F.cross_entropy(named.float(), objects[rows])
                 yield (loss + F.cross_entropy(painted.float(), colours[rows])) * share
 

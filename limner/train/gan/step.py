@@ -36,7 +36,7 @@ from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
 from limner.train.gan.data import Pair, pairs_of
 from limner.train.gan.watch import (
-    Kept,
+    SoundWeights,
     measures,
     signs_of_collapse,
     signs_of_defeat,
@@ -46,7 +46,7 @@ from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
 from limner.train.losses import pixel_loss
-from limner.train.optimizer import Average, decay_groups
+from limner.train.optimizer import EMA, decay_groups
 from limner.train.parts import inspect_family
 from limner.train.update import device_of, precision, save_memory, update
 
@@ -81,14 +81,14 @@ class GanStep:
             self.learner["encoder"] = self.encoder
         self.modules: dict[str, nn.Module] = {"learner": self.learner, "judge": self.judge}
         learnt = [each for each in self.generator.parameters() if each.requires_grad]
-        self.averages = {"generator": Average(learnt, config.loop.average)}
+        self.averages = {"generator": EMA(learnt, config.loop.average)}
         self.judge_learns = [each for each in self.judge.parameters() if each.requires_grad]
         rate = self.training.discriminator_rate or config.loop.learning_rate
         self.judge_config = replace(config, loop=replace(config.loop, learning_rate=rate))
         self.optimizers = [_adam(self.learner, config), _adam(self.judge, self.judge_config)]
-        self.kept: Kept | None = None
+        self.kept: SoundWeights | None = None
         if self.training.on_collapse == "restore":
-            self.kept = Kept(dict(self.modules), self.averages)
+            self.kept = SoundWeights(dict(self.modules), self.averages)
             self.modules["kept"] = self.kept
         self.scaler: torch.amp.GradScaler | None = None
         self.stopped, self.done = "", 0

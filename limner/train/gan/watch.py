@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.evaluate.metrics.distributions import frechet_distance, precision_recall, vendi_score
-from limner.train.optimizer import Average
+from limner.train.optimizer import EMA
 
 LEAST_VARIETY = 0.3  # of the true pictures' Vendi score
 LEAST_RECALL = 0.01
@@ -69,7 +69,7 @@ def signs_of_defeat(numbers: Mapping[str, float]) -> list[str]:
     ]
 
 
-class Kept(nn.Module):
+class SoundWeights(nn.Module):
     """Weights of the last sound validation, as buffers, so that a run's state holds them too.
 
     `restored` counts how often they came back.
@@ -78,7 +78,7 @@ class Kept(nn.Module):
     restored: Tensor
     sound: Tensor
 
-    def __init__(self, modules: Mapping[str, nn.Module], averages: Mapping[str, Average]) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], averages: Mapping[str, EMA]) -> None:
         super().__init__()
         self.places = {
             f"{name}/{key}".replace(".", "/"): value

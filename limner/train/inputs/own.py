@@ -13,7 +13,7 @@ from limner.data.sources.opening import Source, open_source
 from limner.data.sources.split import split
 from limner.errors import CheckpointError, ConfigError, DataError, quote
 from limner.files.atomic import write_atomically
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 from limner.train.config.run import TrainConfig
 
 RECORD = "data.json"
@@ -119,7 +119,7 @@ class OwnData:
     def begin(self, train: int, held: int, fresh: bool) -> None:
         """Write what the run trains on, and its bad samples, into its folder."""
         self.counts = {"train": train, "held_out": held}
-        if not share_here().first:
+        if not world().first:
             return
         told = {**self.counts, "copies": self.copies}
         record = {"fingerprint": self.fingerprint, **told, "sources": self.described}
@@ -132,7 +132,7 @@ class OwnData:
 
     def list_bad(self) -> None:
         """Bring the list of bad samples in the run's folder up to date; it keeps earlier lines."""
-        rank = share_here().rank  # a rank lists those that it met itself
+        rank = world().rank  # a rank lists those that it met itself
         path = self.out / (f"{rank}-{BAD_SAMPLES}" if rank else BAD_SAMPLES)
         before = path.read_bytes() if path.exists() else b""
         known = set(before.splitlines(keepends=True))

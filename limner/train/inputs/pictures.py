@@ -17,7 +17,7 @@ from limner.data.batches.picture_store import (
 )
 from limner.data.sources.base import IndexedSource
 from limner.data.sources.opening import Source
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 from limner.train.codec.naming import NamedScenes
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
@@ -58,7 +58,7 @@ class ScenePictures:
             seed=data.seed,
             level=data.level,
             jitter=data.jitter,
-            share=share_here(),
+            world=world(),
         )
         return stream(dataset, range(step, loop.steps), data.workers)
 
@@ -72,7 +72,7 @@ class ScenePictures:
             seed=data.seed,
             level=data.level,
             jitter=data.jitter,
-            share=share_here(),
+            world=world(),
         )
         return stream(dataset, range(step, loop.steps), data.workers)
 
@@ -113,7 +113,7 @@ class OwnPictures:
         self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
         batch = min(loop.batch, len(self.train))
         seed, augment = self.config.data.seed, self.config.augment
-        dataset = ShelfBatches(self.train, batch, seed, augment, share_here())
+        dataset = ShelfBatches(self.train, batch, seed, augment, world())
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 
     def held_out(self, count: int) -> Iterator[Tensor]:

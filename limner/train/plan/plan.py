@@ -8,7 +8,7 @@ from typing import Any
 from limner.codecs import create_autoencoder
 from limner.errors import ConfigError
 from limner.nn.devices import computes_bf16
-from limner.nn.ranks import Share
+from limner.nn.ranks import World
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import TOKENIZER_VOCABULARY
@@ -35,7 +35,7 @@ def make_plan(
     ranks cannot share.
     """
     for count in ranks:
-        Share(0, count).of(config.loop.batch)
+        World(0, count).of(config.loop.batch)
     machines = (
         [this_processor(config.loop.bf16 and computes_bf16("cpu")), *GPUS]
         if hardware is None

@@ -16,7 +16,7 @@ MOST = 1000  # training pictures that samples are compared with: the time grows 
 _AT_ONCE = 64
 
 
-class Memory:
+class MemorisationCheck:
     """What training pictures look like, of up to MOST of them, evenly chosen."""
 
     def __init__(self, codec: Any, codes: Codes) -> None:

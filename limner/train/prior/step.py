@@ -12,7 +12,7 @@ from limner import registry
 from limner.checkpoint.model import save_checkpoint
 from limner.data.batches.tokens import Codes
 from limner.errors import ConfigError
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
@@ -23,9 +23,9 @@ from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
 from limner.train.parts import inspect_family, load_codec
 from limner.train.prior.card import card_of
-from limner.train.prior.memorised import Memory
-from limner.train.ranks.group import first_before_others
-from limner.train.ranks.parallel import spread
+from limner.train.prior.memorised import MemorisationCheck
+from limner.train.ranks.group import rank0_first
+from limner.train.ranks.parallel import parallelize
 from limner.train.update import (
     compiled,
     device_of,
@@ -61,7 +61,7 @@ class PriorStep:
         self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
         self.own = data or open_data(config)
-        with first_before_others():
+        with rank0_first():
             self.codes = codes_of(config, caches, self.own, self.codec)
             text = text_side_of(config, self.codes, trained)
             self.tokenizer = text.tokenizer
@@ -93,9 +93,9 @@ class PriorStep:
             _take_weights(self.prior, trained.prior, config.start_from)
         self.prior = self.prior.to(self.device)
         save_memory(self.prior, config)
-        self.spread = spread(self.prior, compiled(self.prior.loss, config), config)
+        self.parallel = parallelize(self.prior, compiled(self.prior.loss, config), config)
         self.modules: dict[str, nn.Module] = {"prior": self.prior}
-        self.averages = {"prior": self.spread.average(config.loop.average)}
+        self.averages = {"prior": self.parallel.ema(config.loop.average)}
         self.optimizers = optimizers_for(self.prior, config)
         self.scaler = scaler_of(config)
         self.judged = ("validation", -1)
@@ -114,8 +114,8 @@ class PriorStep:
         )
         text = text.masked_fill(dropped[:, None], 0).to(self.device)
         codes = codes.to(self.device)
-        view = self.prior.training_view(codes, generator, self._random_order(step))
-        mine = share_here().of(len(text))
+        view = self.prior.sample_order(codes, generator, self._random_order(step))
+        mine = world().of(len(text))
         seen = None if view is None else view[mine]
         losses = self._losses(text[mine], codes[mine], seen)
         numbers = update(losses, self.optimizers, self.prior, step, self.config, self.scaler)
@@ -127,7 +127,7 @@ class PriorStep:
         for rows, share in parts_of(len(text), self.config):
             with precision(self.config):
                 seen = None if view is None else view[rows]
-                yield self.spread.run(text[rows], codes[rows], seen) * share
+                yield self.parallel.run(text[rows], codes[rows], seen) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -147,8 +147,8 @@ class PriorStep:
         return [] if self.own is None else self._memory.repeated(samples)
 
     @cached_property
-    def _memory(self) -> Memory:
-        return Memory(self.codec, self.codes.train)
+    def _memory(self) -> MemorisationCheck:
+        return MemorisationCheck(self.codec, self.codes.train)
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model: tokenizer, codec and averaged prior."""
@@ -167,7 +167,7 @@ class PriorStep:
         size, length = self.codec.config.size, self.config.text_length
         pipeline = Dalle(
             self.tokenizer,
-            self.spread.shown,
+            self.parallel.eval_module,
             self.codec,
             defaults=sampling,
             size=size,
@@ -189,7 +189,7 @@ class PriorStep:
             text = text[:, -max(1, int((text != 0).sum(1).max())) :]
             with precision(self.config):
                 codes = held.long().to(self.device)
-                loss = self.spread.shown.loss((text * captioned).to(self.device), codes)
+                loss = self.parallel.eval_module.loss((text * captioned).to(self.device), codes)
             total += float(loss) * len(text)
         return total / len(cache)
 

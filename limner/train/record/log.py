@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from limner.errors import MissingExtraError
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 
 Item = TypeVar("Item")
 
 
-class Waiting(Generic[Item]):
+class TimedIterator(Generic[Item]):
     """Pass batches on, and count their rows and the seconds that the run waited for them."""
 
     def __init__(self, batches: Iterator[Item]) -> None:
@@ -35,11 +35,11 @@ class Waiting(Generic[Item]):
         return found
 
 
-class Journal:
+class RunLog:
     """The logs of a run's folder, open for going on from step `first`; rank 0 alone writes them."""
 
     def __init__(self, out: Path, first: int, tensorboard: bool) -> None:
-        writes = share_here().first
+        writes = world().first
         self._board = _board(out / "tensorboard", first) if tensorboard and writes else None
         place = out / "log.jsonl" if writes else Path(os.devnull)
         self._log = place.open("a", encoding="utf-8")

@@ -10,18 +10,18 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError, quote, shorten
-from limner.nn.ranks import share_here
-from limner.train.optimizer import Average
-from limner.train.ranks.group import by_the_first, wait_for_all
+from limner.nn.ranks import world
+from limner.train.optimizer import EMA
+from limner.train.ranks.group import barrier, run_on_rank0
 from limner.train.ranks.shards import read_shards, write_shards
 from limner.train.state.checkpoint_dirs import (
     STAGED,
     damaged,
-    finish_generation,
+    finish_dir,
     newest_sound,
     shown,
-    stage_generation,
-    write_generation,
+    stage_dir,
+    write_dir,
 )
 
 FORMAT = 2
@@ -33,7 +33,7 @@ def save_state(
     folder: Path,
     step: int,
     modules: dict[str, nn.Module],
-    averages: dict[str, Average],
+    averages: dict[str, EMA],
     optimizers: list[torch.optim.Optimizer],
     extra: dict[str, Any],
     scaler: torch.amp.GradScaler | None = None,
@@ -43,8 +43,8 @@ def save_state(
     One rank writes one file of tensors, several write shards; any number of ranks reads either.
     Raises ResourceError when the disk refuses.
     """
-    share = share_here()
-    random = "random" if share.ranks == 1 else f"random.{share.rank}"
+    here = world()
+    random = "random" if here.size == 1 else f"random.{here.rank}"
     tensors = {random: torch.get_rng_state(), **_tensors_of(modules, averages)}
     for number, optimizer in enumerate(optimizers):
         for index, entries in optimizer.state_dict()["state"].items():
@@ -53,31 +53,31 @@ def save_state(
     information = {"limner_state": FORMAT, "step": step, "optimizers": _kinds(optimizers), **extra}
     if scaler is not None:
         information["scaler"] = scaler.state_dict()
-    if share.ranks > 1:
-        _save_together(folder, tensors, information | {"ranks": share.ranks})
+    if here.size > 1:
+        _save_together(folder, tensors, information | {"ranks": here.size})
         return
     files = {
         TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         INFORMATION: json.dumps(information, indent=1).encode(),
     }
-    write_generation(folder, files)
+    write_dir(folder, files)
 
 
 def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[str, Any]) -> None:
-    first = share_here().first
+    first = world().first
     if first:
-        stage_generation(folder)
-    wait_for_all()
+        stage_dir(folder)
+    barrier()
     write_shards(folder / STAGED, tensors)
     if first:
-        finish_generation(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
-    wait_for_all()
+        finish_dir(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
+    barrier()
 
 
 def load_state(
     folder: Path,
     modules: dict[str, nn.Module],
-    averages: dict[str, Average],
+    averages: dict[str, EMA],
     optimizers: list[torch.optim.Optimizer],
     scaler: torch.amp.GradScaler | None = None,
 ) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def load_state(
     `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
     none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
     """
-    kept, told = by_the_first(lambda: newest_sound(folder))
+    kept, told = run_on_rank0(lambda: newest_sound(folder))
     tensors, information = _read(kept, _known(modules, averages, optimizers))
     kinds = _kinds(optimizers)
     if (saved := information.get("optimizers", kinds)) != kinds:
@@ -113,7 +113,7 @@ def load_state(
         if not isinstance(information.get("scaler"), dict):
             raise _foreign(folder, "precision (it has no scale of fp16)")
         scaler.load_state_dict(information["scaler"])
-    rank = share_here().rank
+    rank = world().rank
     mine = tensors.get(f"random.{rank}", None if rank else tensors.get("random"))
     if mine is None:  # more ranks than wrote it: chance of its own, not that of the first step
         torch.manual_seed(torch.initial_seed() + int(information["step"]))
@@ -122,7 +122,7 @@ def load_state(
     return information | {"set_aside": told}
 
 
-def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, Average]) -> dict[str, Tensor]:
+def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, EMA]) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
@@ -133,7 +133,7 @@ def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, Average]) -> 
 
 def _known(
     modules: dict[str, nn.Module],
-    averages: dict[str, Average],
+    averages: dict[str, EMA],
     optimizers: list[torch.optim.Optimizer],
 ) -> dict[str, Tensor]:
     """Return tensors that lie as those of a state should, by their names; their values say nothing.
@@ -153,7 +153,7 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
     """Return the tensors and the JSON of a state, with what every state has checked."""
     fault = ""
     try:
-        alone = share_here().ranks == 1 and not any(kept.glob("shard-*"))
+        alone = world().size == 1 and not any(kept.glob("shard-*"))
         tensors = load_file(kept / TENSORS) if alone else read_shards(kept, known)
         information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:

@@ -27,7 +27,7 @@ from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import digest_of, tokenizer_digest
 from limner.train.inputs.codes import SAMPLE_PROMPTS
-from limner.train.optimizer import Average
+from limner.train.optimizer import EMA
 from limner.train.parts import inspect_family, load_codec
 from limner.train.unclip.data import embeddings_of, held_out_pairs, seen_by
 from limner.train.update import (
@@ -69,7 +69,7 @@ class UnClipStep:
             self.trained.to(memory_format=torch.channels_last)
         save_memory(self.trained, config)
         self.modules: dict[str, nn.Module] = {self.part: self.trained}
-        self.averages = {self.part: Average(self.trained.parameters(), config.loop.average)}
+        self.averages = {self.part: EMA(self.trained.parameters(), config.loop.average)}
         self.optimizers = optimizers_for(self.trained, config)
         self.scaler = scaler_of(config)
         self.batches: Iterator[Any] = iter(())

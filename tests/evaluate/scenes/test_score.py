@@ -119,15 +119,15 @@ def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: P
     plan = Plan(count=10, seed=1, sets=("held_out", "chinese", "shuffled"))
     asked: list[tuple[str, Tensor]] = []
 
-    def nats(prompts: Sequence[str], images: Tensor) -> Tensor:
+    def nll(prompts: Sequence[str], images: Tensor) -> Tensor:
         asked.extend(zip(prompts, images, strict=True))
         return torch.arange(float(len(prompts)))
 
     painter = Painter(plan)
-    prior = TokenPrior(nats, 64, 512, "known")
+    prior = TokenPrior(nll, 64, 512, "known")
     result = score_scenes(painter.draw, plan, prior=prior, font=str(emoji_font))
     assert result.likelihoods is not None and result.rfid is None and result.codec is None
-    assert list(result.likelihoods.nats) == ["held_out", "chinese"]
+    assert list(result.likelihoods.nll) == ["held_out", "chinese"]
     assert {each.value for each in result.likelihoods.nats.values()} == {4.5}
     texts = [each.english for each in collect_prompts("held_out", 10, 1)]
     texts += [each.chinese for each in collect_prompts("validation", 10, 1)]

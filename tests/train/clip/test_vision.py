@@ -35,7 +35,7 @@ from tests.tiny_unclip import DECODER
 from tests.tiny_vision import save_tiny_vision
 from tests.train.gan.test_step import gan_run
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 LOOP = LoopConfig(steps=2, batch=4, warmup=1, learning_rate=0.01, validate_every=2)
 TABLE = {key: value for key, value in CLIP.items() if key != "image_encoder"}
 

@@ -23,7 +23,7 @@ from limner.train.config.run import (
     read_config,
 )
 from limner.train.gan.step import GanStep
-from limner.train.gan.watch import Kept, measures, signs_of_collapse
+from limner.train.gan.watch import SoundWeights, measures, signs_of_collapse
 from limner.train.inputs import caches
 from limner.train.loop import Run, train
 from limner.train.steps import create_step
@@ -288,7 +288,7 @@ def test_equal_pictures_have_no_variety_and_no_recall() -> None:
 def test_kept_weights_come_back() -> None:
     module = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(module.parameters())
-    kept = Kept({"module": module}, {})
+    kept = SoundWeights({"module": module}, {})
     kept.keep()
     before = module.weight.detach().clone()
     module(torch.ones(1, 3)).sum().backward()

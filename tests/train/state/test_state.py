@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError, ResourceError
-from limner.train.optimizer import Average, create_optimizers
+from limner.train.optimizer import EMA, create_optimizers
 from limner.train.state.state import load_state, save_state
 
 
@@ -24,7 +24,7 @@ class Run:
             nn.Linear(4, width), nn.GroupNorm(2, width), nn.Linear(width, 4)
         )
         self.modules: dict[str, nn.Module] = {"part": self.module}
-        self.averages = {"part": Average(self.module.parameters(), 0.9)}
+        self.averages = {"part": EMA(self.module.parameters(), 0.9)}
         self.optimizers = create_optimizers(self.module, kind, 1e-2, 0.1)
 
     def step(self, number: int) -> None:
@@ -194,7 +194,7 @@ def test_another_set_of_trained_weights_is_refused(tmp_path: Path) -> None:
     first = other.module[0].requires_grad_(False)
     trained = [p for p in other.module.parameters() if p.requires_grad]
     assert len(trained) == 4 and not first.weight.requires_grad
-    other.averages = {"part": Average(trained, 0.9)}
+    other.averages = {"part": EMA(trained, 0.9)}
     other.optimizers = create_optimizers(other.module, "adamw", 1e-2, 0.1)
     with pytest.raises(CheckpointError, match=r"another set of trained weights \(part\)"):
         other.load(tmp_path)
