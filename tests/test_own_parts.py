@@ -16,9 +16,9 @@ from limner.errors import CheckpointError, ConfigError
 from limner.parts import import_parts
 from limner.priors import create_prior
 from limner.registry import list_parts
-from limner.train.config.run import read_config
 from limner.train.inputs import caches
 from limner.train.parts import load_codec
+from limner.train.reading import read_config
 from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
 
 SOURCE = '''

@@ -217,7 +217,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
 
     Raises ConfigError as `read_config`, and UsageError for a key that is given in both ways.
     """
-    from limner.train.config.fields import read_text
+    from limner.train.reading import read_text
 
     standard = str(config) == STANDARD
     text = read_standard() if standard else read_text(config)
@@ -227,7 +227,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
         if key in told:
             raise UsageError(f"--set {key} and --{OPTION_OF[key]} are both given; give one of them")
         told[key] = json.dumps(value, ensure_ascii=False)
-    from limner.train.config.run import read_config  # imports torch
+    from limner.train.reading import read_config
 
     run = read_config("standard input" if standard else config, told, text=text)
     places = {"out": run.out, "data.source": run.data.source, "start_from": run.start_from}

@@ -27,8 +27,14 @@ from limner.train.record.energy import EnergyMeter
 from limner.train.record.log import RunLog, TimedIterator, check_tensorboard
 from limner.train.record.watch import Watch
 from limner.train.state.state import load_state, save_state
-from limner.train.steps import Reacting, Remembering, TrainingStep, create_step
-from limner.train.update import device_of, notes_on_precision
+from limner.train.steps import (
+    Reacting,
+    Remembering,
+    Step,
+    create_step,
+    device_of,
+    notes_on_precision,
+)
 
 LOG_EVERY = 50  # steps
 
@@ -101,7 +107,7 @@ def _train(config: TrainConfig, resume: bool, here: World) -> Iterator[Progress]
 class Run:
     """One training step object, its folder, and what is watched."""
 
-    def __init__(self, step_object: TrainingStep, config: TrainConfig, out: Path) -> None:
+    def __init__(self, step_object: Step, config: TrainConfig, out: Path) -> None:
         self.step_object, self.config, self.out = step_object, config, out
         self.watch = Watch(*step_object.judged)
         self.saved: int | None = None  # the step of the last save of this process
@@ -109,9 +115,7 @@ class Run:
     def resume(self) -> int:
         """Put the folder's state back in place; return the step to go on from."""
         made_of_now, step = self.step_object.made_of, self.step_object
-        information = load_state(
-            self.out, step.modules, step.averages, step.optimizers, step.scaler
-        )
+        information = load_state(self.out, step)
         made_of = information.get("made_of", made_of_now)
         if not isinstance(made_of, dict):
             made_of = {}
@@ -121,8 +125,8 @@ class Run:
                 "what it was trained on, or start anew without --resume"
             )
         self.watch.restore(information.get("watch"))
-        if told := information["set_aside"]:
-            step.notes.append(told)
+        if damage := information["set_aside"]:
+            step.notes.append(damage)
         return int(information["step"])
 
     def save(self, step: int) -> None:
@@ -136,7 +140,7 @@ class Run:
         with self._averaged():
             if world().first:
                 held.export(self.out)
-        save_state(self.out, step, held.modules, held.averages, held.optimizers, extra, held.scaler)
+        save_state(self.out, step, held, extra)
         self.saved = step
 
     def steps(self, first: int) -> Iterator[Progress]:
@@ -144,7 +148,7 @@ class Run:
         loop, watch, began = self.config.loop, self.watch, time.monotonic()
         waiting = self.step_object.batches = TimedIterator(self.step_object.batches)
         meter = EnergyMeter(device_of(self.config))
-        notes = [*self.step_object.notes, *notes_on_precision(self.config)]
+        notes = [*self.config.notes, *self.step_object.notes, *notes_on_precision(self.config)]
         numbers = {"loss": float("nan")}
         with RunLog(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):
@@ -198,9 +202,8 @@ class Run:
             if not is_out_of_memory(error):
                 raise
             raise _no_memory(self.config) from error
-        # The watch knows the hinge loss of a codec's discriminator; a GAN's step watches its own.
-        judge = numbers.get("discriminator") if self.config.task == "codec" else None
-        notes += self.watch.after_step(numbers["loss"], step, judge)
+        hinge = numbers.get(self.config.kind.watches)
+        notes += self.watch.after_step(numbers["loss"], step, hinge)
         return numbers
 
     def _ended(self, count: int) -> str:

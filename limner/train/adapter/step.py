@@ -12,37 +12,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.checkpoint.adapters import AdapterInfo, save_adapter
 from limner.data.batches.tokens import CodeCache, Codes, origin_of
 from limner.errors import ConfigError
 from limner.nn.lora import adaptable, attach
 from limner.registry import load_to_draw
+from limner.train.adapter.settings import AdaptTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.codes import OwnCodes
+from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import pictures_of
+from limner.train.inputs.text import cut
 from limner.train.losses import RECONSTRUCTION
-from limner.train.optimizer import EMA
-from limner.train.prior.memorised import MemorisationCheck
-from limner.train.update import (
-    device_of,
-    optimizers_for,
-    parts_of,
-    precision,
-    save_memory,
-    scaler_of,
-    update,
-)
+from limner.train.steps import Step, precision, save_memory
 
 ADAPTER_FILE = "adapter.safetensors"
 DRAWN_FILE = "drawn.safetensors"
 SHOWN = 8  # captions that are drawn to look at
 
 
-class AdaptStep:
+class AdaptStep(Step):
     """Next-code prediction of the new pictures, beside pictures that the model drew before.
 
     The latter keep what it could (prior preservation, DreamBooth, Ruiz 2022, arXiv 2208.12242,
@@ -53,7 +46,8 @@ class AdaptStep:
     """
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
-        self.config, self.adapt = config, config.adapt
+        super().__init__(config)
+        self.adapt = config.settings(AdaptTraining)
         self.pipeline: Any = load_to_draw(config.start_from)
         if self.pipeline.family != "dalle":
             raise ConfigError(
@@ -61,9 +55,10 @@ class AdaptStep:
                 "made for 'dalle'; give another model",
                 param="start_from",
             )
-        self.device = device_of(config)
         self.pipeline.to(self.device)
         caches, self.own = Caches(config), data or OwnData(config)
+        if self.adapt.decoder:
+            self.own.need_pictures()
         as_the_model = replace(config, text_length=self.pipeline.text_length)
         self.codes = OwnCodes(as_the_model, caches, self.own, self.pipeline.codec)
         self.codes.rewrite(lambda captions: named(captions, self.adapt.word))
@@ -80,17 +75,12 @@ class AdaptStep:
             for part, module in parts.items()
             for name, layer in adaptable(module, without=["text.body"]).items()
         }
-        save_memory(self.pipeline, config)
+        save_memory(self.pipeline, config)  # activations are those of the whole frozen model
         self.changes = attach(layers, self.adapt.rank, self.adapt.alpha)
-        self.modules: dict[str, nn.Module] = {"adapter": self.changes}
-        self.averages = {"adapter": EMA(self.changes.parameters(), config.loop.average)}
-        self.optimizers = optimizers_for(self.changes, config)
-        self.scaler = scaler_of(config)
-        self.judged = ("validation", -1)
+        self.learn("adapter", self.changes)
         self.pictures = None
         if self.adapt.decoder:
             self.pictures = pictures_of(config, self.pipeline.size, self.own)
-        self.batches: Iterator[tuple[Tensor, Tensor, Tensor | None]] = iter(())
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -101,30 +91,24 @@ class AdaptStep:
     def __call__(self, step: int) -> dict[str, float]:
         """Update the changes once."""
         text, codes, images = next(self.batches)
-        generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
         codes = codes.to(self.device)
-        view = self.pipeline.prior.sample_order(codes, generator, 0.0)
-        losses = self._losses(text.to(self.device), codes, view, images)
-        numbers = update(losses, self.optimizers, self.changes, step, self.config, self.scaler)
-        self.averages["adapter"].update(step)
-        return numbers
+        order = self.pipeline.prior.sample_order(codes, self.random(step), 0.0)
+        return self.update(self._losses(text.to(self.device), codes, order, images), step)
 
     def _losses(
-        self, text: Tensor, codes: Tensor, view: Tensor | None, images: Tensor | None
+        self, text: Tensor, codes: Tensor, order: Tensor | None, images: Tensor | None
     ) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch, weighted by its share."""
-        for rows, share in parts_of(len(text), self.config):
-            with precision(self.config):
-                seen = None if view is None else view[rows]
-                yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
+        for rows, share in self.parts(len(text)):
+            seen = None if order is None else order[rows]
+            yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
         if images is None:
             return
         codec = self.pipeline.codec
-        for rows, share in parts_of(len(images), self.config):
-            with precision(self.config):
-                shown = images[rows].to(self.device)
-                output, _, _ = codec(shown)
-                yield RECONSTRUCTION[codec.likelihood](output.float(), shown) * share
+        for rows, share in self.parts(len(images)):
+            shown = images[rows].to(self.device)
+            output, _, _ = codec(shown)
+            yield RECONSTRUCTION[codec.likelihood](output.float(), shown) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -171,8 +155,7 @@ class AdaptStep:
             if old:
                 other, drawn = taken(self.drawn, step * old, old, seed)
                 text, codes = torch.cat([text, other]), torch.cat([codes, drawn])
-            width = max(1, int((text != 0).sum(1).max()))
-            yield text[:, -width:], codes, None if pictures is None else next(pictures)
+            yield cut(text), codes, None if pictures is None else next(pictures)
             step += 1
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.sprites import COLOURS
 from limner.pipelines.clip import article_of, label_sentences
 from limner.text.tokenizer import Tokenizer
+from limner.train.inputs.text import cut
 
 PLACES_EN = ("on the left", "on the right", "at the top", "at the bottom")
 PLACES_ZH = ("左边", "右边", "上面", "下面")
@@ -77,5 +78,4 @@ def _placed(graph: Graph) -> list[tuple[int, Thing, float]]:
 
 
 def _ids(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tensor:
-    ids = tokenizer.batch(texts, length)
-    return ids[:, -max(1, int((ids != 0).sum(1).max())) :]
+    return cut(tokenizer.batch(texts, length))

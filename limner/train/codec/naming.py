@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from limner.data.batches.batches import PlacedScene, scene_batch
+from limner.data.batches.batches import PlacedScene
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import COLOURLESS
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, STYLES
-from limner.nn.ranks import ALONE, World
 
 COLOUR_NAMES = (*COLOURS, "mixed")
 ANSWERS = (1 + len(nouns()), 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS))
@@ -103,27 +101,3 @@ def cell_labels(scenes: Sequence[PlacedScene], side: int) -> Tensor:
             where = rows[:, None] & columns
             labels[row][:, where] = torch.tensor(values)[:, None]
     return labels
-
-
-class NamedScenes(Dataset[tuple[Tensor, Tensor]]):
-    """Training batches by step with the labels of their cells, for a DataLoader."""
-
-    def __init__(
-        self,
-        batch: int,
-        side: int,
-        *,
-        size: int,
-        seed: int,
-        level: int,
-        jitter: int,
-        world: World = ALONE,
-    ) -> None:
-        self.batch, self.side, self.world = batch, side, world
-        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return this rank's share of one step: (B, 3, size, size) and (B, 4, side, side)."""
-        first = step * self.batch
-        images, scenes = scene_batch("train", first, self.batch, **self.settings, world=self.world)
-        return images, cell_labels(scenes, self.side)

@@ -2,9 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
@@ -102,7 +101,61 @@ def default_of(item: "dataclasses.Field[Any]") -> Any:
     return "" if item.default is dataclasses.MISSING else item.default
 
 
-def settle_table(table: str, parts: Parts, values: Mapping[str, Any]) -> Any:
+def given(config: Any, dotted: str) -> bool:
+    """Say whether a run's config has another value at a key than it has by default.
+
+    The key is of a field, or of a table and what is in it.
+    """
+    table, _, key = dotted.partition(".")
+    held = config.value(table)
+    if not key:
+        kind = type(held)
+        return bool(held != kind()) if dataclasses.is_dataclass(kind) else bool(held)
+    if isinstance(held, Mapping):
+        return key in held
+    defaults = {each.name: default_of(each) for each in dataclasses.fields(held)}
+    return bool(getattr(held, key) != defaults[key])
+
+
+# Three ways in which keys of a run do not go together; each raises ConfigError that names the key.
+
+
+def exclude(config: Any, key: str, other: str, why: str) -> None:
+    """Refuse two keys that are both given, and say why."""
+    if given(config, key) and given(config, other):
+        raise ConfigError(
+            f"{key} and {other} are both given, and {why}; leave one of them out", param=key
+        )
+
+
+def need(config: Any, key: str, other: str, what: str) -> None:
+    """Refuse a key that is given without another, which says `what`."""
+    if given(config, key) and not given(config, other):
+        raise ConfigError(
+            f"{key} is given, but {other}, {what}, is not; give both or neither", param=key
+        )
+
+
+def decided(config: Any, by: str, *keys: str) -> None:
+    """Refuse keys whose value something else decides."""
+    for key in keys:
+        if given(config, key):
+            raise ConfigError(f"{key} is decided by {by}; leave it out", param=key)
+
+
+def check_own_encoder(config: Any, table: str) -> None:
+    """Refuse a table's `text_encoder` unless it is of our own, for a new model."""
+    held = config.part(table).get("text_encoder", {})
+    named = held.get("name", "own") if isinstance(held, dict) else "own"
+    if held and (config.text.encoder or config.start_from or named != "own"):
+        raise ConfigError(
+            f"{table}.text_encoder describes an encoder of our own for a new model; leave it "
+            "out, and name a pretrained one by text.encoder",
+            param=f"{table}.text_encoder",
+        )
+
+
+def check_part(table: str, parts: Parts, values: Mapping[str, Any]) -> Any:
     """Return the config that a part's table describes; ConfigError names TABLE.KEY."""
     try:
         return settle(table, parts, values)
@@ -111,30 +164,19 @@ def settle_table(table: str, parts: Parts, values: Mapping[str, Any]) -> Any:
         raise ConfigError(str(error), param=param) from None
 
 
-def check_sampling(kind: type[Any], values: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless `[sampling]` makes settings of a kind; it names sampling.KEY."""
+def check_sampling(
+    kind: type[Any], values: Mapping[str, Any], make: Callable[..., Any] | None = None
+) -> None:
+    """Raise ConfigError unless `[sampling]` makes settings of a kind; it names sampling.KEY.
+
+    `make` checks the values where the settings themselves do not.
+    """
     known = [each.name for each in dataclasses.fields(kind)]
     for key in values:
         if key not in known:
             hint = did_you_mean(key, known)
             raise ConfigError(f"unknown key sampling.{key}{hint}", param=f"sampling.{key}")
     try:
-        kind(**values)
+        (make or kind)(**values)
     except UsageError as error:
         raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None
-
-
-def read_text(path: str | Path) -> str:
-    """Return the text of a run's config; ConfigError where it cannot be read."""
-    shown = quote(str(path), 200)[1:-1]
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"no config file at {shown}; see configs/ for examples") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(
-            f"cannot read the config {shown} ({reason}); give a TOML file as those of configs/"
-        ) from None

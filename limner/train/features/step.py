@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
@@ -17,8 +17,8 @@ from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import COLOURS, find_font
 from limner.nn.ranks import ALONE, World, world
 from limner.train.config.run import TrainConfig
-from limner.train.ranks.parallel import parallelize
-from limner.train.update import device_of, optimizers_for, parts_of, precision, scaler_of, update
+from limner.train.inputs.own import OwnData
+from limner.train.steps import Step, precision
 
 FEATURES_FILE = "features.safetensors"
 COLOUR_NAMES = (*COLOURS, "mixed")
@@ -46,22 +46,15 @@ class LabelledScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return to_tensor(np.stack(pictures)), torch.tensor(objects), torch.tensor(colours)
 
 
-class FeaturesStep:
+class FeaturesStep(Step):
     """Cross-entropy on object and colour."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.device = device_of(config)
+    judged = ("object", 1)
+
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        super().__init__(config)
         self.network = FeatureNetwork(len(nouns()), len(COLOUR_NAMES)).to(self.device)
-        self.modules: dict[str, nn.Module] = {"features": self.network}
-        self.notes: list[str] = []
-        self.made_of: dict[str, str] = {}
-        self.parallel = parallelize(self.network, self.network.classify, config)
-        self.averages = {"features": self.parallel.ema(config.loop.average)}
-        self.optimizers = optimizers_for(self.network, config)
-        self.scaler = scaler_of(config)
-        self.judged = ("object", 1)
-        self.batches: Iterator[tuple[Tensor, Tensor, Tensor]] = iter(())
+        self.learn("features", self.network, self.network.classify)
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -72,17 +65,13 @@ class FeaturesStep:
     def __call__(self, step: int) -> dict[str, float]:
         """Update the network once."""
         images, objects, colours = (part.to(self.device) for part in next(self.batches))
-        losses = self._losses(images, objects, colours)
-        numbers = update(losses, self.optimizers, self.network, step, self.config, self.scaler)
-        self.averages["features"].update(step)
-        return numbers
+        return self.update(self._losses(images, objects, colours), step)
 
     def _losses(self, images: Tensor, objects: Tensor, colours: Tensor) -> Iterator[Tensor]:
-        for rows, share in parts_of(len(images), self.config):
-            with precision(self.config):
-                named, painted = self.parallel.run(images[rows])
-                loss = F.cross_entropy(named.float(), objects[rows])
-                yield (loss + F.cross_entropy(painted.float(), colours[rows])) * share
+        for rows, share in self.parts(len(images)):
+            named, painted = self.parallel.run(images[rows])
+            loss = F.cross_entropy(named.float(), objects[rows])
+            yield (loss + F.cross_entropy(painted.float(), colours[rows])) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

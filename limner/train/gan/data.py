@@ -1,7 +1,6 @@
 """The pictures and captions that a GAN's run sees: emoji scenes, or pictures of one's own."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,42 +20,13 @@ from limner.data.scenes.words import scene_words
 from limner.text.tokenizer import Tokenizer
 from limner.text.words import Words, count_words
 from limner.train.config.run import TrainConfig
+from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import AT_ONCE, OwnPictures
 
 Pair = tuple[Tensor, Tensor]
-
-
-class GanPairs(Protocol):
-    """Pictures with captions, as the GAN's step asks for them.
-
-    `made_of` holds hashes of what must be the same to resume. Shapes: B pictures, N wrong captions
-    of each, T ids.
-    """
-
-    made_of: dict[str, str]
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on its captions."""
-        ...
-
-    def words(self) -> Words:
-        """Return the table of words of its captions."""
-        ...
-
-    def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
-        """Yield images (B, 3, H, W) in [-1, 1] and ids (1 + N, B, T), `n_critic` pairs a step."""
-        ...
-
-    def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:
-        """Yield images (B, 3, H, W) and ids (B, T) that training never sees."""
-        ...
-
-    def prompts(self) -> list[str]:
-        """Return 16 sentences to draw, or fewer."""
-        ...
 
 
 class ScenePairs:
@@ -77,7 +47,7 @@ class ScenePairs:
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
         """Yield images (B, 3, H, W) and ids (1 + N, B, T) from `step` on."""
-        data, loop, training = self.config.data, self.config.loop, self.config.gan_training
+        data, loop, training = self.config.data, self.config.loop, self.config.settings(GanTraining)
         settings = PairSettings(
             self.size, self.config.text_length, data.seed, data.level, training.hard_negatives, 0
         )
@@ -124,7 +94,7 @@ class OwnPairs(OwnPictures):
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:  # type: ignore[override]
         """Yield images (B, 3, H, W) and ids (1, B, T) from `step` on."""
         workers, loop = self.config.data.workers, self.config.loop
-        critic = self.config.gan_training.n_critic
+        critic = self.config.settings(GanTraining).n_critic
         self.data.begin(len(self.train), len(self.held), fresh=step == 0)
         self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
         self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
@@ -170,8 +140,13 @@ class _ShelfPairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
         return images, self.tokenizer.batch(sentences, self.text_length)[None], bad
 
 
-def pairs_of(config: TrainConfig, size: int, caches: Caches, data: OwnData | None) -> GanPairs:
-    """Return what a GAN's run learns from."""
+def pairs_of(
+    config: TrainConfig, size: int, caches: Caches, data: OwnData | None
+) -> ScenePairs | OwnPairs:
+    """Return pictures with captions: scenes, or those of one's own.
+
+    `made_of` of either holds hashes of what must be the same to resume.
+    """
     return (
         ScenePairs(config, size, caches) if data is None else OwnPairs(config, size, caches, data)
     )

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner import registry
-from limner.checkpoint.model import save_checkpoint
 from limner.data.batches.augment import diff_augment
 from limner.gan import create_discriminator, create_generator
 from limner.gan.condition import normal_divergence
@@ -34,7 +33,8 @@ from limner.gan.losses import (
 )
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
-from limner.train.gan.data import Pair, pairs_of
+from limner.train.gan.data import pairs_of
+from limner.train.gan.settings import GanTraining
 from limner.train.gan.watch import (
     SoundWeights,
     measures,
@@ -48,13 +48,13 @@ from limner.train.inputs.text import text_side_of
 from limner.train.losses import pixel_loss
 from limner.train.optimizer import EMA, decay_groups
 from limner.train.parts import inspect_family
-from limner.train.update import device_of, precision, save_memory, update
+from limner.train.steps import Step, precision, save_memory, update
 
 RESTORES = 3  # after which a run that collapses again is stopped
 SECOND_MOMENT = 0.99
 
 
-class GanStep:
+class GanStep(Step):
     """Generator against discriminator; `reconstruction` and `guidance` as the config weighs them.
 
     With `clip_from`, that CLIP's text tower reads the words, frozen, for both.
@@ -63,14 +63,14 @@ class GanStep:
     judged = ("distance", -1)
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
-        self.config, self.training = config, config.gan_training
-        self.device = device_of(config)
-        self.caches = Caches(config)
-        self.notes = self.caches.notes
+        super().__init__(config)
+        self.training, caches = config.settings(GanTraining), Caches(config)
+        self.notes = caches.notes
+        # 1. What there is to learn from, and the parts made for it.
         self.clip: Any = _open_clip(config)
-        size = config.generator.get("size", 64)
-        self.pairs = pairs_of(config, size, self.caches, data or open_data(config))
-        self.made_of = dict(self.pairs.made_of)
+        size = config.part("generator").get("size", 64)
+        self.pairs = pairs_of(config, size, caches, data or open_data(config))
+        self.made_of |= self.pairs.made_of
         self._build()
         self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.learner = nn.ModuleDict({"generator": self.generator})
@@ -79,20 +79,17 @@ class GanStep:
             made_for = self.generator.config
             self.encoder = PictureEncoder(made_for.size, made_for.noise).to(self.device)
             self.learner["encoder"] = self.encoder
-        self.modules: dict[str, nn.Module] = {"learner": self.learner, "judge": self.judge}
-        learnt = [each for each in self.generator.parameters() if each.requires_grad]
-        self.averages = {"generator": EMA(learnt, config.loop.average)}
-        self.judge_learns = [each for each in self.judge.parameters() if each.requires_grad]
+        # 2. What a state keeps. "judge" is the name that the discriminator has in states.
+        self.modules |= {"learner": self.learner, "judge": self.discriminator}
+        self.averages["generator"] = EMA(_learnt(self.generator), config.loop.average)
         rate = self.training.discriminator_rate or config.loop.learning_rate
-        self.judge_config = replace(config, loop=replace(config.loop, learning_rate=rate))
-        self.optimizers = [_adam(self.learner, config), _adam(self.judge, self.judge_config)]
+        self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
+        self.optimizers = [_adam(self.learner, config), _adam(self.discriminator, config, rate)]
         self.kept: SoundWeights | None = None
         if self.training.on_collapse == "restore":
             self.kept = SoundWeights(dict(self.modules), self.averages)
             self.modules["kept"] = self.kept
-        self.scaler: torch.amp.GradScaler | None = None
         self.stopped, self.done = "", 0
-        self.batches: Iterator[Pair] = iter(())
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -100,19 +97,20 @@ class GanStep:
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the discriminator `n_critic` times, on new pictures each, and the generator."""
-        random = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
+        random = self.random(step)
         numbers: dict[str, float] = {}
         for turn in range(self.training.n_critic):
             images, ids = (part.to(self.device) for part in next(self.batches))
+            # Of all turns only the last one's pictures are those that the generator learns by.
             with torch.set_grad_enabled(turn + 1 == self.training.n_critic):
                 drawn, seen_noise = self._draw(images, ids[0], random)
-            loss = [self._judgement(images, ids, drawn.images.detach(), random, step)]
-            found = update(loss, self.optimizers[1:], self.judge, step, self.judge_config)
+            loss = self._critic_loss(images, ids, drawn.images.detach(), random, step)
+            critic, its_config = self.discriminator, self.critic_config
+            found = update([loss], self.optimizers[1:], critic, step, its_config)
             numbers["discriminator"] = found["loss"]
-        with self._judge_at_rest():
-            loss = [self._answer(images, ids[0], drawn, seen_noise, random)]
-            ours = self.optimizers[:1]
-            numbers |= update(loss, ours, self.learner, step, self.config)
+        with self._discriminator_frozen():
+            loss = self._generator_loss(images, ids[0], drawn, seen_noise, random)
+            numbers |= update([loss], self.optimizers[:1], self.learner, step, self.config)
         self.averages["generator"].update(step)
         self.done = step + 1
         return numbers
@@ -127,14 +125,18 @@ class GanStep:
         fake: list[Tensor] = []
         features: list[list[Tensor]] = []
         with self._as_it_draws(), precision(self.config):
-            self.judge.eval()
+            self.discriminator.eval()
             for first, images, ids in self._held:
                 drawn = self._drawn_at(ids, range(first, first + len(ids)))
-                words = self.judge.read(ids)
+                words = self.discriminator.read(ids)
                 for pictures, scores in ((images, real), (drawn, fake)):
-                    scores.append(self.judge.score(self.judge.look(self._see(pictures)), words))
+                    scores.append(
+                        self.discriminator.score(
+                            self.discriminator.look(self._see(pictures)), words
+                        )
+                    )
                 features.append([self._features(each) for each in (images, drawn)])
-            self.judge.train()
+            self.discriminator.train()
         found = measures(*(torch.cat(each) for each in zip(*features, strict=True)))
         return found | {"balance": balance(torch.cat(real), torch.cat(fake))}
 
@@ -171,21 +173,14 @@ class GanStep:
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged generator in it."""
         with self._as_it_draws():
-            save_checkpoint(
-                out / "model",
-                self.pipeline,
-                name=out.name,
-                licence=self.config.model_licence,
-                half=self.training.half,
-                generator=self.table,
-            )
+            self.save_model(out, self.pipeline, half=self.training.half, generator=self.table)
 
     def _build(self) -> None:
         """Make tokenizer, generator, discriminator and the pipeline that draws."""
         config = self.config
-        table, judge = dict(config.generator), dict(config.discriminator)
+        table, critic = dict(config.part("generator")), dict(config.part("discriminator"))
         if self.clip is None:
-            text = text_side_of(config, self.pairs)
+            text = text_side_of(config, self.pairs.tokenizer, table)
             self.tokenizer = text.tokenizer
             if text.encoder:
                 table["text_encoder"] = text.encoder
@@ -194,15 +189,15 @@ class GanStep:
             self.clip = clip.to(self.device)
             self.made_of["clip"] = digest_of(clip)
             table |= {"width": clip.config.width, "text_encoder": dict(_text_of(clip))}
-            if judge["name"] == "clip":
-                judge["map_channels"] = list(clip.image.map_channels)
+            if critic["name"] == "clip":
+                critic["map_channels"] = list(clip.image.map_channels)
         table["text_vocabulary"] = self.tokenizer.vocabulary
         self.generator: Any = create_generator(table)
         made = self.generator.config
         shared = {"text_vocabulary": made.text_vocabulary, "text_encoder": made.text_encoder}
-        judge |= shared | {"size": made.size, "width": made.width}
-        self.judge: Any = create_discriminator(judge)
-        for part in (self.generator, self.judge):
+        critic |= shared | {"size": made.size, "width": made.width}
+        self.discriminator: Any = create_discriminator(critic)
+        for part in (self.generator, self.discriminator):
             if self.clip is None:
                 text.give_weights(part.sentence)
             else:
@@ -237,23 +232,23 @@ class GanStep:
                 noise = torch.cat([half, noise[rows // 2 :]])
             return self.generator(ids, noise, chance), seen
 
-    def _judgement(
+    def _critic_loss(
         self, images: Tensor, ids: Tensor, drawn: Tensor, random: torch.Generator, step: int
     ) -> Tensor:
         """Return the discriminator's loss, its penalty where this step has one."""
-        training, judge = self.training, self.judge
+        training, critic = self.training, self.discriminator
         penalised = training.penalty != "none" and step % training.penalty_every == 0
         with nullcontext() if penalised else precision(self.config):
             real, fake = self._see(images, random), self._see(drawn, random)
             if penalised and training.penalty == "r1":
                 real = [each.detach().requires_grad_(True) for each in real]
-            right, *wrong = judge.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
-            looked = judge.look(real)
+            right, *wrong = critic.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
+            looked = critic.look(real)
             if training.mismatched:
                 wrong.append(right.roll(1, 0))
-            scores = judge.score(looked, right)
-            mismatched = [judge.score(looked, each) for each in wrong]
-            fakes = judge.score(judge.look(fake), right)
+            scores = critic.score(looked, right)
+            mismatched = [critic.score(looked, each) for each in wrong]
+            fakes = critic.score(critic.look(fake), right)
             kind = ADVERSARIAL[training.loss]
             loss = discriminator_loss(kind, scores, fakes, mismatched)
             if not penalised:
@@ -263,10 +258,10 @@ class GanStep:
             else:
                 shares = torch.rand(len(images), generator=random).to(self.device)
                 points = between(real, fake, shares)
-                penalty = wgan_gp_penalty(judge.score(judge.look(points), right), points)
+                penalty = wgan_gp_penalty(critic.score(critic.look(points), right), points)
             return loss + training.penalty_weight * training.penalty_every * penalty
 
-    def _answer(
+    def _generator_loss(
         self,
         images: Tensor,
         ids: Tensor,
@@ -277,7 +272,7 @@ class GanStep:
         """Return the generator's loss on what it drew."""
         training, (pictures, condition) = self.training, drawn
         with precision(self.config):
-            scores = self.judge(self._see(pictures, random), ids)
+            scores = self.discriminator(self._see(pictures, random), ids)
             loss = training.adversarial * generator_loss(ADVERSARIAL[training.loss], scores)
             loss = loss + training.kl * normal_divergence(condition.mean, condition.log_variance)
             if seen_noise is not None:
@@ -288,15 +283,15 @@ class GanStep:
             if training.guidance:
                 vectors = self.clip.encode_images(self._fitted(pictures))
                 texts = self.clip.encode_texts(ids)
-                told = guidance_loss(vectors, texts, self.clip.scale)
-                loss = loss + training.guidance * told
+                likeness = guidance_loss(vectors, texts, self.clip.scale)
+                loss = loss + training.guidance * likeness
             return loss
 
     def _see(self, images: Tensor, random: torch.Generator | None = None) -> list[Tensor]:
         """Return what the discriminator is shown of images, altered where chance is given."""
         if random is not None and self.training.policies:
             images = diff_augment(images, random, self.training.policies)
-        if self.judge.sees == "pixels":
+        if self.discriminator.sees == "pixels":
             return [images]
         maps: list[Tensor] = self.clip.image.maps(self._fitted(images))
         return maps
@@ -348,23 +343,27 @@ class GanStep:
                 each.load_state_dict(held)
 
     @contextmanager
-    def _judge_at_rest(self) -> Iterator[None]:
+    def _discriminator_frozen(self) -> Iterator[None]:
         """Take no gradients of the discriminator's weights for a while."""
-        for parameter in self.judge_learns:
+        learnt = _learnt(self.discriminator)
+        for parameter in learnt:
             parameter.requires_grad_(False)
         try:
             yield
         finally:
-            for parameter in self.judge_learns:
+            for parameter in learnt:
                 parameter.requires_grad_(True)
 
 
-def _adam(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    loop, training = config.loop, config.gan_training
-    learnt = [each for each in module.parameters() if each.requires_grad]
-    betas = (training.momentum, SECOND_MOMENT)
-    groups = decay_groups(module, learnt, loop.weight_decay)
-    return torch.optim.AdamW(groups, lr=loop.learning_rate, betas=betas, fused=True)
+def _learnt(module: nn.Module) -> list[Tensor]:
+    return [each for each in module.parameters() if each.requires_grad]
+
+
+def _adam(module: nn.Module, config: TrainConfig, rate: float = 0.0) -> torch.optim.Optimizer:
+    betas = (config.settings(GanTraining).momentum, SECOND_MOMENT)
+    groups = decay_groups(module, _learnt(module), config.loop.weight_decay)
+    rate = rate or config.loop.learning_rate
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
 
 
 def _open_clip(config: TrainConfig) -> Any:

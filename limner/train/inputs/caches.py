@@ -5,13 +5,15 @@ Each file says what it was made of, and is made anew when that is something else
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -35,12 +37,15 @@ from limner.errors import DataError, quote
 from limner.files.atomic import write_atomically
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.preparing import telling
 
 BLOCK = 500
 TOKENIZER_SCENES = 20_000
 TOKENIZER_CAPTIONS = 4
 TOKENIZER_VOCABULARY = 4096
+EVERY = 20.0  # seconds between two lines of what is being made
+
+Part = TypeVar("Part")
+log = logging.getLogger(__name__)
 
 
 class Caches:
@@ -149,6 +154,18 @@ class Caches:
             known = f"another {', '.join(changed)}" if found else "what it does not say"
             self.notes.append(f"{path} is made anew: it was made of {known}")
         return bool(changed)
+
+
+def telling(parts: Iterable[Part], name: str, total: int) -> Iterator[Part]:
+    """Pass on `total` parts, and log now and then how far the making of `name` is."""
+    began = last = time.monotonic()
+    for number, part in enumerate(parts, start=1):
+        now = time.monotonic()
+        if now - last >= EVERY and number < total:
+            last = now
+            minutes = (now - began) * (total - number) / number / 60
+            log.info(f"making {name}: {number / total:.0%}, about {minutes:.0f} minutes left")
+        yield part
 
 
 def digest_of(module: nn.Module) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
@@ -34,38 +34,6 @@ SAMPLE_PROMPTS = (
     "a hamburger on orange stripes",
     "five yellow stars on a black background",
 )
-
-
-class PriorCodes(Protocol):
-    """Codes and captions, as the prior's step asks for them.
-
-    `train` is learnt from, `validation` measured by name; `made_of` holds hashes of what must be
-    the same to resume.
-    """
-
-    made_of: dict[str, str]
-    train: Codes
-    validation: dict[str, Codes]
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run, trained on its captions."""
-        ...
-
-    def words(self) -> Words:
-        """Return the table of words of its captions."""
-        ...
-
-    def read(self, codec: Any, tokenizer: Tokenizer) -> None:
-        """Fill `train` and `validation`."""
-        ...
-
-    def batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield text (B, T) and codes (B, S[, G]) from `step` on."""
-        ...
-
-    def prompts(self) -> list[str]:
-        """Return sentences to draw, 32 or fewer."""
-        ...
 
 
 class SceneCodes:
@@ -167,6 +135,11 @@ class OwnCodes:
         return found[:SAMPLES]
 
 
-def codes_of(config: TrainConfig, caches: Caches, data: OwnData | None, codec: Any) -> PriorCodes:
-    """Return what a prior's run learns from."""
+def codes_of(
+    config: TrainConfig, caches: Caches, data: OwnData | None, codec: Any
+) -> SceneCodes | OwnCodes:
+    """Return codes and captions: of scenes, or of pictures of one's own.
+
+    `made_of` of either holds hashes of what must be the same to resume.
+    """
     return SceneCodes(config, caches) if data is None else OwnCodes(config, caches, data, codec)

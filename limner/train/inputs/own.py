@@ -84,7 +84,7 @@ class OwnData:
         pictures, and one is enough.
         """
         share, batch = self.config.data.validation_share, self.config.loop.batch
-        batch = 1 if self.config.task == "adapt" else batch
+        batch = 1 if self.config.kind.few else batch
         rows = range(len(keys))
         two = len(self.places) == 2
         train, held = (list(rows), []) if two else split(keys, share, contents)
@@ -154,20 +154,26 @@ class OwnData:
             source.losses.check(source.total, place)
         return source
 
-    def _adapts_codes_alone(self) -> bool:
-        return self.config.task == "adapt" and not self.config.adapt.decoder
+    def need_pictures(self) -> None:
+        """Raise ConfigError for a place that holds codes."""
+        for place, source in zip(self.places, self.sources, strict=True):
+            if source is None:
+                raise self._no_pictures(place)
 
     def _refuse_codes(self, place: str) -> None:
-        if self.config.task != "prior" and not self._adapts_codes_alone():
-            raise ConfigError(
-                f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on "
-                "pictures; give the pictures themselves"
-            )
+        if not self.config.kind.codes:
+            raise self._no_pictures(place)
         if self.config.data.keep and place == self.config.data.source:
             raise ConfigError(
                 f"data.keep lists pictures, but {quote(place, 120)} holds codes; leave data.keep "
                 "out, or give the pictures themselves"
             )
+
+    def _no_pictures(self, place: str) -> ConfigError:
+        return ConfigError(
+            f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on pictures; "
+            "give the pictures themselves"
+        )
 
 
 def open_data(config: TrainConfig) -> OwnData | None:

@@ -1,7 +1,6 @@
 """The pictures that a codec's run sees: emoji scenes, or pictures of one's own."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from torch import Tensor
 
@@ -18,28 +17,10 @@ from limner.data.batches.picture_store import (
 from limner.data.sources.base import IndexedSource
 from limner.data.sources.opening import Source
 from limner.nn.ranks import world
-from limner.train.codec.naming import NamedScenes
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
 
 AT_ONCE = 64  # pictures measured together
-
-
-class CodecPictures(Protocol):
-    """Pictures (B, 3, size, size) in [-1, 1], as the codec's step asks for them.
-
-    `made_of` holds hashes of what must be the same to resume.
-    """
-
-    made_of: dict[str, str]
-
-    def batches(self, step: int) -> Iterator[Tensor]:
-        """Yield the batches of training from `step` on."""
-        ...
-
-    def held_out(self, count: int) -> Iterator[Tensor]:
-        """Yield the first `count` held-out pictures, or all where there are fewer, by batches."""
-        ...
 
 
 class ScenePictures:
@@ -54,20 +35,6 @@ class ScenePictures:
         data, loop = self.config.data, self.config.loop
         dataset = PictureBatches(
             loop.batch,
-            size=self.size,
-            seed=data.seed,
-            level=data.level,
-            jitter=data.jitter,
-            world=world(),
-        )
-        return stream(dataset, range(step, loop.steps), data.workers)
-
-    def named_batches(self, step: int, side: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the same batches with the labels (B, 4, side, side) of their cells."""
-        data, loop = self.config.data, self.config.loop
-        dataset = NamedScenes(
-            loop.batch,
-            side,
             size=self.size,
             seed=data.seed,
             level=data.level,
@@ -141,6 +108,11 @@ class OwnPictures:
             source.losses.check(len(source) - lost, source.place)
 
 
-def pictures_of(config: TrainConfig, size: int, data: OwnData | None) -> CodecPictures:
-    """Return what a codec's run learns from."""
+def pictures_of(
+    config: TrainConfig, size: int, data: OwnData | None
+) -> ScenePictures | OwnPictures:
+    """Return pictures (B, 3, size, size) in [-1, 1]: scenes, or those of one's own.
+
+    `made_of` of either holds hashes of what must be the same to resume.
+    """
     return ScenePictures(config, size) if data is None else OwnPictures(config, size, data)

@@ -1,7 +1,8 @@
 """The text side of a prior, CLIP or GAN: its tokenizer, encoder, and weights to begin with."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,14 +12,6 @@ from limner.text.importing import import_encoder
 from limner.text.pretrained import PRETRAINED
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
-
-
-class HasTokenizer(Protocol):
-    """Captions that a tokenizer can be trained on."""
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the captions."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -35,9 +28,15 @@ class TextSide:
             model.get_submodule("text.body").load_state_dict(self.weights)
 
 
-def text_side_of(config: TrainConfig, captions: HasTokenizer, trained: Any = None) -> TextSide:
+def text_side_of(
+    config: TrainConfig,
+    tokenizer: Callable[[], Tokenizer],
+    table: Mapping[str, Any],
+    trained: Any = None,
+) -> TextSide:
     """Return the text side that a run's config names; that of `trained` when it goes on from it.
 
+    `tokenizer` gives that of the captions, and `table` describes the model, whose encoder it names.
     Raises CheckpointError for an encoder that cannot be read, ConfigError for one that reads fewer
     positions than text_length.
     """
@@ -49,9 +48,7 @@ def text_side_of(config: TrainConfig, captions: HasTokenizer, trained: Any = Non
     if config.text.encoder:
         side = _imported(config)
     else:
-        tables = {"clip": config.clip, "gan": config.generator}
-        table = tables.get(config.task, config.prior)
-        side = TextSide(captions.tokenizer(), dict(table.get("text_encoder", {})))
+        side = TextSide(tokenizer(), dict(table.get("text_encoder", {})))
     if config.text.keywords:
         side = replace(side, tokenizer=side.tokenizer.with_keywords())
     return side
@@ -67,3 +64,8 @@ def _imported(config: TrainConfig) -> TextSide:
             f"most {limit} tokens"
         )
     return TextSide(tokenizer, encoder | {"trainable": config.text.trainable}, weights)
+
+
+def cut(ids: Tensor) -> Tensor:
+    """Return ids (B, T) without the columns, on their left, in which no text has any."""
+    return ids[:, -max(1, int((ids != 0).sum(1).max())) :]

@@ -6,7 +6,6 @@ forward and the backward pass. Shapes: B pictures of a batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from limner.codecs import create_autoencoder
-from limner.codecs.discriminator import PatchDiscriminator
-from limner.codecs.features import FeatureNetwork
-from limner.errors import ConfigError
-from limner.nn.efficientnet import EfficientNetLite
-from limner.priors import create_prior
-from limner.train.codec.naming import CellNames, keep_inputs
 from limner.train.config.run import TrainConfig
-from limner.train.losses import RECONSTRUCTION, discriminator_loss, perceptual_loss, shrunk
 from limner.train.optimizer import create_optimizers
 
 PAIR = (2, 4)  # batches whose difference is the cost of two more pictures
@@ -47,78 +38,7 @@ class Cost:
     activations: int
 
 
-def cost_of_prior(config: TrainConfig, codec: Any, text_vocabulary: int) -> Cost:
-    """Return the cost of a prior's step over a codec, for captions as long as they may be."""
-    values = {
-        **config.prior,
-        "text_vocabulary": text_vocabulary,
-        "vocabulary": codec.vocabulary,
-        "grid": list(codec.grid),
-        "groups": codec.groups,
-        "levels": list(codec.levels),
-        "maps": [list(each) for each in codec.maps],
-    }
-
-    def loss(prior: Any, batch: int) -> Tensor:
-        text = torch.ones(batch, config.text_length, dtype=torch.long)
-        shape = (prior.length, codec.groups) if codec.groups > 1 else (prior.length,)
-        found: Tensor = prior.loss(text, torch.zeros(batch, *shape, dtype=torch.long))
-        return found
-
-    held = sum(each.numel() for each in codec.parameters())
-    return _cost(config, lambda: create_prior(values), loss, frozen=held)
-
-
-def cost_of_codec(config: TrainConfig) -> Cost:
-    """Return the cost of a codec's step once the discriminator, where there is one, has joined.
-
-    Raises ConfigError for a codec that starts from another, whose config is not in the file.
-    """
-    weights, values = config.codec_training, dict(config.codec)
-    if not values:
-        raise ConfigError(
-            "a run with start_from has no [codec] to plan; give the config that the codec was "
-            "first trained with"
-        )
-
-    def build() -> nn.Module:
-        parts = {"codec": create_autoencoder(values)}
-        if weights.adversarial:
-            parts["discriminator"] = PatchDiscriminator()
-        if weights.perceptual:
-            network = EfficientNetLite() if weights.features else FeatureNetwork(2, 2)
-            parts["features"] = network.requires_grad_(False)
-        if weights.naming:
-            parts["names"] = CellNames(parts["codec"].decoder.dimensions)
-        return nn.ModuleDict(parts)
-
-    def loss(parts: Any, batch: int) -> Tensor:
-        codec, given = parts["codec"], list[Tensor]()
-        kept = codec.decoder.register_forward_pre_hook(keep_inputs(given))
-        images = torch.zeros(batch, 3, codec.config.size, codec.config.size)
-        output, _, auxiliary = codec(images)
-        kept.remove()
-        drawn = codec.picture(output)
-        total = RECONSTRUCTION[codec.likelihood](output.float(), images) + auxiliary
-        if weights.perceptual:
-            side = weights.perceptual_size
-            with torch.no_grad():
-                targets = parts["features"](shrunk(images, side))
-            total = total + perceptual_loss(parts["features"](shrunk(drawn, side)), targets)
-        if weights.naming:
-            total = total + sum(each.float().mean() for each in parts["names"](given[0]))
-        if weights.adversarial:
-            judge = parts["discriminator"].requires_grad_(False)
-            total = total - judge(drawn).mean()
-            judge.requires_grad_(True)
-            seen = drawn.detach()
-            total = total + discriminator_loss(judge(images).float(), judge(seen).float())
-        return total
-
-    return _cost(config, build, loss)
-
-
-def _cost(
+def count_cost(
     config: TrainConfig,
     build: Callable[[], nn.Module],
     loss: Callable[[nn.Module, int], Tensor],

@@ -1,20 +1,17 @@
 """What a run would need before it begins: memory on one or several ranks, FLOPs, time and cost."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from limner.codecs import create_autoencoder
 from limner.errors import ConfigError
 from limner.nn.devices import computes_bf16
 from limner.nn.ranks import World
-from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.caches import TOKENIZER_VOCABULARY
-from limner.train.plan.cost import Cost, cost_of_codec, cost_of_prior
+from limner.train.plan.cost import Cost
 from limner.train.plan.hardware import GPUS, Hardware, this_processor
 from limner.train.plan.outline import outline_of
+from limner.train.tasks import call
 
 FLOAT = 4  # bytes: weights, gradients and averages are kept in fp32
 
@@ -62,7 +59,7 @@ def make_plan(
         "memory": [
             {"ranks": count, "parallel": way, **memory(cost, config, count, way)}
             for count in ranks
-            for way in (("ddp", "fsdp") if count > 1 and config.task == "prior" else ("ddp",))
+            for way in (("ddp", "fsdp") if count > 1 and config.kind.fsdp else ("ddp",))
         ],
         "hardware": [
             _told(machine, count, cost, config, (prices or {}).get(machine.name))
@@ -120,24 +117,12 @@ def _cost_of(config: TrainConfig, beside: Path | None) -> tuple[Cost, list[str]]
         "exchange between ranks, reading, validation and saves take no time",
         "activations are kept, as without loop.checkpointing",
     ]
-    if config.task not in ("codec", "prior"):
+    if not config.kind.cost:
         raise ConfigError(f"a plan is made of a codec or a prior, and this is a {config.task}")
     if config.text.encoder:
         raise ConfigError(
             "a plan is made of a prior with its own text encoder; leave text.encoder out"
         )
     outline = outline_of(config, beside)
-    assumed += outline.assumed
-    if config.task == "codec":
-        return cost_of_codec(replace(config, codec=outline.codec)), assumed
-    held = Path(config.out) / "tokenizer.json"
-    if told := outline.prior.get("text_vocabulary"):
-        vocabulary = int(told)
-    elif held.exists():
-        vocabulary = Tokenizer.load(held).vocabulary
-    else:
-        vocabulary = TOKENIZER_VOCABULARY
-        assumed.append(f"the tokenizer will have {vocabulary} entries, the most it can")
-    assumed.append(f"every caption is {config.text_length} ids long; most are shorter")
-    as_new = replace(config, prior=outline.prior)
-    return cost_of_prior(as_new, create_autoencoder(dict(outline.codec)), vocabulary), assumed
+    cost, more = call(config.kind.cost, config, outline)
+    return cost, [*assumed, *outline.assumed, *more]

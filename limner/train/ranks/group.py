@@ -17,7 +17,6 @@ from limner.errors import ConfigError, ResourceError, UsageError, quote, shorten
 from limner.nn.ranks import World, all_reduce_mean, world
 from limner.train.config.run import TrainConfig
 
-SHARED = ("codec", "features", "prior", "clip")  # the tasks whose steps know of ranks
 SIGNS = ("gloo", "nccl", "connection closed by peer", "connection reset")  # of a lost rank
 Found = TypeVar("Found")
 
@@ -56,7 +55,7 @@ def process_group(config: TrainConfig) -> Iterator[World]:
     if here.size == 1:
         yield here
         return
-    if config.task not in SHARED:
+    if not config.kind.ranks:
         raise ConfigError(f"task {config.task!r} runs on one rank; start it without torchrun")
     here.of(config.loop.batch)
     wants_gpu = config.loop.device != "cpu" and torch.cuda.is_available()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -29,30 +29,35 @@ TENSORS = "tensors.safetensors"
 INFORMATION = "state.json"
 
 
-def save_state(
-    folder: Path,
-    step: int,
-    modules: dict[str, nn.Module],
-    averages: dict[str, EMA],
-    optimizers: list[torch.optim.Optimizer],
-    extra: dict[str, Any],
-    scaler: torch.amp.GradScaler | None = None,
-) -> None:
+class Trained(Protocol):
+    """What a state keeps, as a `Step` has it."""
+
+    modules: dict[str, nn.Module]
+    averages: dict[str, EMA]
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler | None
+
+
+def save_state(folder: Path, step: int, held: Trained, extra: dict[str, Any]) -> None:
     """Write `folder`/state whole or not at all; the state before stays as `state.old`.
 
+    `extra` goes into its JSON part.
     One rank writes one file of tensors, several write shards; any number of ranks reads either.
     Raises ResourceError when the disk refuses.
     """
     here = world()
     random = "random" if here.size == 1 else f"random.{here.rank}"
-    tensors = {random: torch.get_rng_state(), **_tensors_of(modules, averages)}
-    for number, optimizer in enumerate(optimizers):
+    # 1. Everything by name: weights, averages and moments, with the source of chance.
+    tensors = {random: torch.get_rng_state(), **_tensors_of(held)}
+    for number, optimizer in enumerate(held.optimizers):
         for index, entries in optimizer.state_dict()["state"].items():
             for key, value in entries.items():
                 tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
-    information = {"limner_state": FORMAT, "step": step, "optimizers": _kinds(optimizers), **extra}
-    if scaler is not None:
-        information["scaler"] = scaler.state_dict()
+    kinds = _kinds(held.optimizers)
+    information = {"limner_state": FORMAT, "step": step, "optimizers": kinds, **extra}
+    if held.scaler is not None:
+        information["scaler"] = held.scaler.state_dict()
+    # 2. One rank writes one file; several write a shard each, which rank 0 closes with a manifest.
     if here.size > 1:
         _save_together(folder, tensors, information | {"ranks": here.size})
         return
@@ -74,30 +79,27 @@ def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[s
     barrier()
 
 
-def load_state(
-    folder: Path,
-    modules: dict[str, nn.Module],
-    averages: dict[str, EMA],
-    optimizers: list[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler | None = None,
-) -> dict[str, Any]:
+def load_state(folder: Path, held: Trained) -> dict[str, Any]:
     """Put the newest sound state of `folder` back in place; return its JSON part, with the `step`.
 
     `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
     none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
     """
     kept, told = run_on_rank0(lambda: newest_sound(folder))
-    tensors, information = _read(kept, _known(modules, averages, optimizers))
+    tensors, information = _read(kept, _known(held))
+    # 1. Whose state it is, before anything of this run is changed.
+    optimizers = held.optimizers
     kinds = _kinds(optimizers)
     if (saved := information.get("optimizers", kinds)) != kinds:
         raise _foreign(folder, f"optimizer ({quote(saved)}, and this run has {kinds})")
-    for name, module in modules.items():
+    # 2. Weights and averages.
+    for name, module in held.modules.items():
         try:
             module.load_state_dict(_under(tensors, f"module.{name}."))
         except RuntimeError as error:
             first = shorten(" ".join(str(error).split()), 120)
             raise _foreign(folder, f"model ({first})") from error
-    for name, average in averages.items():
+    for name, average in held.averages.items():
         values = _under(tensors, f"average.{name}.")
         wanted = {str(index): value for index, value in enumerate(average.values)}
         if not _alike(values, wanted):
@@ -106,13 +108,15 @@ def load_state(
             value.copy_(values[index])
     if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):
         raise _foreign(folder, "number of optimizers")
+    # 3. Moments of the optimisers, and the scale of fp16.
     for number, optimizer in enumerate(optimizers):
         if not _restore(optimizer, _under(tensors, f"optimizer.{number}.")):
             raise _foreign(folder, f"optimizer than this run's {kinds[number]}")
-    if scaler is not None:
+    if held.scaler is not None:
         if not isinstance(information.get("scaler"), dict):
             raise _foreign(folder, "precision (it has no scale of fp16)")
-        scaler.load_state_dict(information["scaler"])
+        held.scaler.load_state_dict(information["scaler"])
+    # 4. Chance last: what was made until here may have drawn of it.
     rank = world().rank
     mine = tensors.get(f"random.{rank}", None if rank else tensors.get("random"))
     if mine is None:  # more ranks than wrote it: chance of its own, not that of the first step
@@ -122,26 +126,22 @@ def load_state(
     return information | {"set_aside": told}
 
 
-def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, EMA]) -> dict[str, Tensor]:
+def _tensors_of(held: Trained) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for name, module in modules.items():
+    for name, module in held.modules.items():
         tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
-    for name, average in averages.items():
+    for name, average in held.averages.items():
         tensors |= {f"average.{name}.{i}": value for i, value in enumerate(average.values)}
     return tensors
 
 
-def _known(
-    modules: dict[str, nn.Module],
-    averages: dict[str, EMA],
-    optimizers: list[torch.optim.Optimizer],
-) -> dict[str, Tensor]:
+def _known(held: Trained) -> dict[str, Tensor]:
     """Return tensors that lie as those of a state should, by their names; their values say nothing.
 
     A moment lies as its parameter does.
     """
-    known = _tensors_of(modules, averages)
-    for number, optimizer in enumerate(optimizers):
+    known = _tensors_of(held)
+    for number, optimizer in enumerate(held.optimizers):
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
         for index, parameter in enumerate(parameters):
             for key in ("exp_avg", "exp_avg_sq", "momentum_buffer"):

@@ -19,8 +19,8 @@ from limner.data.batches.tokens import Origin, ScenePictures, origin_of
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.unclip import UnClip
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
-from limner.train.inputs.preparing import telling
+from limner.train.inputs.caches import Caches, digest_of, telling, tokenizer_digest
+from limner.train.inputs.text import cut
 
 BLOCK = 64  # scenes measured together
 ENCODED = 500  # scenes encoded together
@@ -43,9 +43,7 @@ class Embeddings:
         `chosen` (B,) are numbers of captions; the first by default.
         """
         which = torch.zeros_like(rows) if chosen is None else chosen
-        ids = self.ids[rows, which].long()
-        ids = ids[:, -max(1, int((ids != 0).sum(1).max())) :]
-        return ids, self.texts[rows, which], self.images[rows]
+        return cut(self.ids[rows, which].long()), self.texts[rows, which], self.images[rows]
 
 
 def seen_by(clip: Any, images: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """A prior with a pretrained text encoder: trained, saved, loaded and drawn with, all offline."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,12 @@ from limner import draw, load
 from limner.errors import CheckpointError, ConfigError
 from limner.text.importing import import_encoder
 from limner.text.pretrained_tokenizer import PretrainedTokenizer
-from limner.train.config.run import DataConfig, LoopConfig, TextConfig, TrainConfig, read_config
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.inputs import caches
 from limner.train.loop import train
 from limner.train.prior.step import PriorStep
+from limner.train.reading import read_config
 from tests.tiny_encoders import NAMES, save_tiny_encoder
 from tests.tiny_model import save_tiny_model
 
@@ -45,9 +46,9 @@ def run_of(folder: Path, **changes: Any) -> TrainConfig:
         text_length=12,
         data=DataConfig(cached=16, captions=2, held_for_validation=2),
         loop=LOOP,
-        prior=PRIOR,
+        tables={"prior": PRIOR},
     )
-    return dataclasses.replace(config, **changes)
+    return config.changed(**changes)
 
 
 def finish(config: TrainConfig) -> Path:

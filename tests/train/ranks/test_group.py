@@ -24,7 +24,8 @@ from limner.nn.ranks import (
     all_reduce_mean,
     broadcast,
 )
-from limner.train.config.run import LoopConfig, TrainConfig, read_config
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import LoopConfig
 from limner.train.loop import train
 from limner.train.prior.card import to_toml
 from limner.train.ranks.group import (
@@ -36,6 +37,7 @@ from limner.train.ranks.group import (
     was_restarted,
 )
 from limner.train.ranks.parallel import parallelize
+from limner.train.reading import read_config
 from tests.tiny_model import CODEC
 from tests.waiting import PATIENCE, ended, wait_until
 
@@ -327,7 +329,9 @@ def test_a_batch_that_ranks_cannot_share_is_refused_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "5")
-    config = TrainConfig("codec", str(tmp_path / "x"), codec=CODEC, loop=LoopConfig(batch=12))
+    config = TrainConfig(
+        "codec", str(tmp_path / "x"), loop=LoopConfig(batch=12), tables={"codec": CODEC}
+    )
     with pytest.raises(ConfigError, match=r"of 12 cannot .* by 5 ranks; give --set loop.batch=15"):
         next(train(config))
     assert not (tmp_path / "x").exists()
@@ -335,7 +339,9 @@ def test_a_batch_that_ranks_cannot_share_is_refused_first(
 
 def test_sharing_a_codec_in_slices_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"loop.parallel is 'fsdp', and a codec is small"):
-        TrainConfig("codec", str(tmp_path), codec=CODEC, loop=LoopConfig(parallel="fsdp"))
+        TrainConfig(
+            "codec", str(tmp_path), loop=LoopConfig(parallel="fsdp"), tables={"codec": CODEC}
+        )
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 6])
@@ -349,7 +355,7 @@ def test_one_process_is_left_as_it_is() -> None:
     for function in (all_gather, all_gather_with_grad, all_reduce_mean, broadcast):
         assert function(rows) is rows
     model = nn.Linear(3, 2)
-    config = TrainConfig("codec", "x", codec=CODEC)
+    config = TrainConfig("codec", "x", tables={"codec": CODEC})
     with process_group(config) as here:
         assert here == ALONE
         alone = parallelize(model, model.forward, config)

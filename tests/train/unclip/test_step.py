@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from limner.train.unclip.check import UNCLIP_TASKS
 from safetensors.torch import load_file
 
 import limner
 from limner.errors import CheckpointError, ConfigError
-from limner.train.config.run import DataConfig, LoopConfig, TextConfig, TrainConfig, UnClipTraining
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.loop import train
 from limner.train.parts import load_autoencoder
 from limner.train.steps import create_step
-from limner.train.unclip.check import UNCLIP_TASKS
+from limner.train.unclip.settings import UnClipTraining
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import SIZE, save_tiny_model
 from tests.tiny_unclip import DECODER, PRIORS, UPSAMPLERS, save_tiny_unclip
@@ -60,7 +62,7 @@ def unclip_run(
         task, str(out), loop=LOOP, sampling=SAMPLING, **begin,
         data=DataConfig(held_for_validation=3, cached=9, captions=2, workers=0),
     )  # fmt: skip
-    return dataclasses.replace(config, **changes)
+    return config.changed(**changes)
 
 
 def test_every_task_is_tested() -> None:
@@ -127,7 +129,7 @@ def test_measuring_leaves_training_as_it_was(
 def test_a_decoder_is_told_what_the_run_says(
     told: str, tmp_path: Path, folders: dict[str, str]
 ) -> None:
-    training = UnClipTraining(told=told)
+    training = UnClipTraining(condition_on=told)
     config = unclip_run(CASES[0], tmp_path / "run", folders, unclip_training=training)
     list(train(config))
     decoder = limner.load(tmp_path / "run" / "model").decoder
