@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from limner.train.prior.memorised import MemorisationCheck
+from limner.train.inputs.memorisation import MemorisationCheck
 from torch import Tensor, nn
 
 from limner.data.batches.tokens import CodeCache

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from limner.train.unclip.check import UNCLIP_TASKS
+from limner.train.unclip.settings import FROM_CLIP
 from safetensors.torch import load_file
 
 import limner
@@ -66,7 +66,7 @@ def unclip_run(
 
 
 def test_every_task_is_tested() -> None:
-    assert {task for task, _ in CASES} == set(UNCLIP_TASKS)
+    assert {task for task, _ in CASES} == set(tuple(FROM_CLIP))
 
 
 @every_case
