@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from limner.train.inputs.memorisation import MemorisationCheck
 from torch import Tensor, nn
 
 from limner.data.batches.tokens import CodeCache
-from limner.train.prior import memorised as memory
+from limner.train.inputs import memorisation as memory
+from limner.train.inputs.memorisation import MemorisationCheck
 
 
 class Pixels(nn.Module):

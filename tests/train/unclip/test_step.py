@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from limner.train.unclip.settings import FROM_CLIP
 from safetensors.torch import load_file
 
 import limner
@@ -17,7 +16,7 @@ from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.loop import train
 from limner.train.parts import load_autoencoder
 from limner.train.steps import create_step
-from limner.train.unclip.settings import UnClipTraining
+from limner.train.unclip.settings import FROM_CLIP, UnClipTraining
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import SIZE, save_tiny_model
 from tests.tiny_unclip import DECODER, PRIORS, UPSAMPLERS, save_tiny_unclip
@@ -66,7 +65,7 @@ def unclip_run(
 
 
 def test_every_task_is_tested() -> None:
-    assert {task for task, _ in CASES} == set(tuple(FROM_CLIP))
+    assert {task for task, _ in CASES} == set(FROM_CLIP)
 
 
 @every_case
