@@ -10,13 +10,7 @@ from typing import Any
 
 import torch
 
-from limner.errors import (
-    CheckpointError,
-    NonFiniteError,
-    ResourceError,
-    is_out_of_memory,
-    quote,
-)
+from limner.errors import CheckpointError, NonFiniteError, ResourceError, is_out_of_memory, quote
 from limner.files.atomic import write_atomically
 from limner.images import grid, to_images
 from limner.nn.ranks import World, world
@@ -27,14 +21,7 @@ from limner.train.record.energy import EnergyMeter
 from limner.train.record.log import RunLog, TimedIterator, check_tensorboard
 from limner.train.record.watch import Watch
 from limner.train.state.state import load_state, save_state
-from limner.train.steps import (
-    Reacting,
-    Remembering,
-    Step,
-    create_step,
-    device_of,
-    notes_on_precision,
-)
+from limner.train.steps import Step, create_step, device_of, notes_on_precision
 
 LOG_EVERY = 50  # steps
 
@@ -152,7 +139,7 @@ class Run:
         numbers = {"loss": float("nan")}
         with RunLog(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):
-                if watch.gave_up(loop.patience) or self._stopped():
+                if watch.gave_up(loop.patience) or self.step_object.stopped:
                     return
                 numbers = self._step(step, numbers, notes)
                 count = step + 1
@@ -160,8 +147,7 @@ class Run:
                 if count % loop.validate_every == 0 or count == loop.steps:
                     validation = self._validate()
                     notes += watch.after_validation(validation)
-                    if isinstance(self.step_object, Reacting):
-                        notes += self.step_object.react(validation)
+                    notes += self.step_object.react(validation)
                 ended = self._ended(count)
                 if count % loop.sample_every == 0 or ended:
                     notes += self._write_samples(count)
@@ -216,12 +202,7 @@ class Run:
                 f"{self.watch.judged} was no better for {loop.patience} validations; its best was "
                 f"{self.watch.best:.4g}"
             )
-        return self._stopped()
-
-    def _stopped(self) -> str:
-        """Return why the step itself asks to end; "" when it does not."""
-        step = self.step_object
-        return step.stopped if isinstance(step, Reacting) else ""
+        return self.step_object.stopped
 
     def _validate(self) -> dict[str, float]:
         with self._averaged():
@@ -231,8 +212,8 @@ class Run:
         with self._averaged():
             if not world().first:
                 return []
-            samples, held = self.step_object.samples(), self.step_object
-            notes = held.repeated(samples) if isinstance(held, Remembering) else []
+            samples = self.step_object.samples()
+            notes = self.step_object.repeated(samples)
         grid(to_images(samples), columns=16).save(self.out / f"samples-{step:06d}.png")
         return notes
 

@@ -27,6 +27,9 @@ from limner.files.folder import MANIFEST
 from limner.pipelines.families import ModelConfig
 
 CODEC_FILE = "codec.safetensors"
+# Whatever a file that is no codec's may make reading, building or loading raise.
+DAMAGE = (OSError, SafetensorError, ConfigError, AttributeError, KeyError)
+DAMAGE += (RecursionError, RuntimeError, TypeError, ValueError)
 
 
 def save_codec(codec: Any, config: dict[str, Any], path: Path, *, half: bool = False) -> None:
@@ -101,17 +104,7 @@ def _told_as_codec(file: Path) -> Iterator[None]:
     """Let whatever a file does wrong be a CheckpointError."""
     try:
         yield
-    except (
-        OSError,
-        SafetensorError,
-        ConfigError,
-        AttributeError,
-        KeyError,
-        RecursionError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except DAMAGE as error:
         reason = shorten(" ".join(str(error).split()), 180)
         raise CheckpointError(
             f"{shorten(str(file), 120)} is not a trained codec ({reason}); train one with "

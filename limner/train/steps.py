@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,10 +39,12 @@ class Step:
     of what its weights were trained on, which must be the same to resume. `judged` names the number
     of `validate` that says how good the part is, and whether more of it (1) or less (-1) is better.
     `batches` is what each step takes the next one of, filled by `start`. `validate`, `samples` and
-    `export` are called while the averaged weights stand in place.
+    `export` are called while the averaged weights stand in place. `stopped` says why the run is to
+    end; "" while it goes on.
     """
 
     judged: tuple[str, int] = ("validation", -1)
+    stopped = ""
     trained: Any
     parallel: ParallelModule
 
@@ -84,6 +86,14 @@ class Step:
     def samples(self) -> Tensor:
         """Return pictures (B, 3, H, W) that show what has been learnt."""
         raise NotImplementedError
+
+    def react(self, validation: dict[str, float]) -> list[str]:
+        """Act on the numbers of `validate`, the averages not in place; return what to tell."""
+        return []
+
+    def repeated(self, samples: Tensor) -> list[str]:
+        """Return what to tell of samples (B, 3, H, W) that were learnt by heart."""
+        return []
 
     def export(self, out: Path) -> None:
         """Write the averaged weights in the form that the next stage reads."""
@@ -130,29 +140,6 @@ class Step:
         """Write the model folder `out`/model; `values` as `save_checkpoint` takes them."""
         licence = self.config.model_licence
         save_checkpoint(out / "model", pipeline, name=out.name, licence=licence, **values)
-
-
-@runtime_checkable
-class Reacting(Protocol):
-    """A step that acts on its own validation: it may change its weights, or ask to stop.
-
-    `stopped` says why the run is to end; "" while it goes on.
-    """
-
-    stopped: str
-
-    def react(self, validation: dict[str, float]) -> list[str]:
-        """Take the numbers of `validate`, the averages not in place; return what to tell."""
-        ...
-
-
-@runtime_checkable
-class Remembering(Protocol):
-    """A step that can tell whether what it draws was learnt by heart."""
-
-    def repeated(self, samples: Tensor) -> list[str]:
-        """Return what to tell of samples (B, 3, H, W) that repeat training pictures."""
-        ...
 
 
 def create_step(config: TrainConfig, data: OwnData | None = None) -> Step:

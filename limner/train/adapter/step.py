@@ -7,7 +7,6 @@ asked, of its codec's decoder.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from limner.registry import load_to_draw
 from limner.train.adapter.settings import AdaptTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
-from limner.train.inputs.codes import OwnCodes
+from limner.train.inputs.codes import OwnCodes, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import pictures_of
@@ -63,6 +62,7 @@ class AdaptStep(Step):
         self.codes = OwnCodes(as_the_model, caches, self.own, self.pipeline.codec)
         self.codes.rewrite(lambda captions: named(captions, self.adapt.word))
         self.codes.read(self.pipeline.codec, self.pipeline.tokenizer)
+        self.memory = MemorisationCheck(self.pipeline.codec, self.codes.train)
         self.notes = caches.notes
         self.made_of = {**self.codes.made_of, "model": self.pipeline.info.sha256}
         self.made_of["word"] = self.adapt.word
@@ -83,7 +83,6 @@ class AdaptStep(Step):
             self.pictures = pictures_of(config, self.pipeline.size, self.own)
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         pictures = self.pictures.batches(step) if self.pictures else None
         self.own.begin(len(self.codes.rows), len(self.codes.held), fresh=step == 0)
         self.batches = self._batches(step, pictures)
@@ -98,7 +97,6 @@ class AdaptStep(Step):
     def _losses(
         self, text: Tensor, codes: Tensor, order: Tensor | None, images: Tensor | None
     ) -> Iterator[Tensor]:
-        """Yield the loss of each part of a batch, weighted by its share."""
         for rows, share in self.parts(len(text)):
             seen = None if order is None else order[rows]
             yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
@@ -116,8 +114,10 @@ class AdaptStep(Step):
 
         The second rises as the adapter makes the model forget.
         """
-        held, drawn = self.codes.validation["validation"], self.drawn
-        return {"validation": self._loss(held), "preserved": self._loss(drawn)}
+        measured = {"validation": self.codes.validation["validation"], "preserved": self.drawn}
+        prior, device = self.pipeline.prior, self.device
+        with precision(self.config):
+            return {name: mean_nll(prior, codes, device) for name, codes in measured.items()}
 
     @torch.no_grad()
     def samples(self) -> Tensor:
@@ -127,14 +127,9 @@ class AdaptStep(Step):
             prompts.append(self.codes.encoded[0].captions[row][0])
         return self.pipeline.draw_many(prompts, range(len(prompts)))
 
-    @torch.no_grad()
     def repeated(self, samples: Tensor) -> list[str]:
         """Return what to tell of samples that repeat the new pictures."""
-        return self._memory.repeated(samples)
-
-    @cached_property
-    def _memory(self) -> MemorisationCheck:
-        return MemorisationCheck(self.pipeline.codec, self.codes.train)
+        return self.memory.repeated(samples)
 
     def export(self, out: Path) -> None:
         """Write the averaged changes as `adapter.safetensors`."""
@@ -194,16 +189,6 @@ class AdaptStep(Step):
         ]
         old = [text for text in dict.fromkeys(captions) if text]
         return [old[number % len(old)] for number in range(self.adapt.drawn // 2)] if old else []
-
-    def _loss(self, cache: Codes) -> float:
-        total = 0.0
-        for first in range(0, len(cache), 64):
-            text, held = cache.read(torch.arange(first, min(first + 64, len(cache))))
-            with precision(self.config):
-                codes = held.long().to(self.device)
-                loss = self.pipeline.prior.loss(text.long().to(self.device), codes)
-            total += float(loss) * len(text)
-        return total / len(cache)
 
 
 def taken(cache: Codes, first: int, count: int, seed: int) -> tuple[Tensor, Tensor]:

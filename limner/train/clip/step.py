@@ -16,7 +16,6 @@ from limner.clip.model import Clip, create_clip
 from limner.clip.pretrained import PRETRAINED_IMAGE
 from limner.data.batches.batches import picture_batch, stream
 from limner.data.batches.pairs import PairBatch, PairBatches, PairSettings
-from limner.data.scenes.words import scene_words
 from limner.errors import ConfigError
 from limner.evaluate.scenes.retrieval import Trials, judge
 from limner.nn.ranks import all_gather_with_grad, world
@@ -27,7 +26,7 @@ from limner.train.clip.settings import ClipTraining, VisionConfig
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.own import OwnData
-from limner.train.inputs.text import text_side_of
+from limner.train.inputs.text import text_side_of, words_of_scenes
 from limner.train.parts import inspect_family, load_codec
 from limner.train.ranks.group import rank0_first
 from limner.train.steps import Step, precision, update
@@ -69,9 +68,7 @@ class ClipStep(Step):
         self.clip = self.clip.to(self.device)
         self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.pipeline = ClipPipeline(self.tokenizer, self.clip, text_length=config.text_length)
-        self.pipeline.words = scene_words(
-            config.data.level, count=config.loop.steps * config.loop.batch, seed=config.data.seed
-        )
+        self.pipeline.words = words_of_scenes(config)
         self.learn("clip", self.clip, partial(_encode, self.clip))
         self.codec: Any = None
         if config.codec_from:
@@ -79,7 +76,6 @@ class ClipStep(Step):
             self.made_of["codec"] = digest_of(self.codec)
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         data, loop, training = self.config.data, self.config.loop, self.training
         settings = PairSettings(
             self.clip.size,

@@ -29,9 +29,7 @@ class CellNames(nn.Module):
     def __init__(self, dimensions: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(dimensions, WIDTH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(WIDTH, sum(ANSWERS), 1),
+            nn.Conv2d(dimensions, WIDTH, 3, padding=1), nn.SiLU(), nn.Conv2d(WIDTH, sum(ANSWERS), 1)
         )
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:

@@ -18,20 +18,13 @@ from limner.errors import shorten
 from limner.evaluate.metrics.codes import code_use
 from limner.evaluate.metrics.pictures import WINDOW, psnr, ssim
 from limner.nn.efficientnet import EfficientNetLite
+from limner.train import losses
 from limner.train.codec.data import named_batches
 from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
 from limner.train.codec.settings import CodecTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.pictures import pictures_of
-from limner.train.losses import (
-    RECONSTRUCTION,
-    adaptive_weight,
-    centred_cosine,
-    discriminator_loss,
-    perceptual_loss,
-    shrunk,
-)
 from limner.train.parts import CODEC_FILE, begun, fits, load_autoencoder, save_codec
 from limner.train.ranks.parallel import data_parallel
 from limner.train.steps import Step, compiled, optimizers_for, update
@@ -59,7 +52,7 @@ class CodecStep(Step):
         self.codec.train(not self.weights.decoder_only)
         self.learn("codec", self.codec)
         self.features = frozen_features(self.weights, self.device)
-        self.reconstruction_loss = compiled(RECONSTRUCTION[self.codec.likelihood], config)
+        self.reconstruction_loss = compiled(losses.RECONSTRUCTION[self.codec.likelihood], config)
         self.names: CellNames | None = None
         self.given: list[Tensor] = []  # what the decoder got last, for the names
         if self.weights.naming:
@@ -73,7 +66,6 @@ class CodecStep(Step):
             self.optimizers += optimizers_for(self.discriminator, config)
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         if self.names is None:
             self.batches = self.pictures.batches(step)
         else:
@@ -92,14 +84,14 @@ class CodecStep(Step):
         # 1. The codec learns; the discriminator is asked, and takes no gradient of the question.
         if critic is not None:
             critic.requires_grad_(False)
-        losses = self._losses(images, labels, critic, numbers, drawn)
-        numbers |= self.update(losses, step, self.codec_optimizers)
+        parts = self._losses(images, labels, critic, numbers, drawn)
+        numbers |= self.update(parts, step, self.codec_optimizers)
         # 2. The discriminator learns from what the codec drew before its update.
         if critic is not None:
             critic.requires_grad_(True)
-            losses, ours = self._hinge(images, torch.cat(drawn)), self.optimizers
-            ours = ours[len(self.codec_optimizers) :]
-            found = update(losses, ours, critic, step, self.config, self.scaler)
+            parts = self._hinge(images, torch.cat(drawn))
+            ours = self.optimizers[len(self.codec_optimizers) :]
+            found = update(parts, ours, critic, step, self.config, self.scaler)
             numbers["discriminator"] = found["loss"]
         return numbers
 
@@ -127,7 +119,7 @@ class CodecStep(Step):
                 if self.weights.adaptive:
                     # Before the auxiliary loss joins: the weight balances the pictures' losses.
                     last = self.codec.last_layer
-                    weight = weight * adaptive_weight(loss, adversarial, last)
+                    weight = weight * losses.adaptive_weight(loss, adversarial, last)
                     numbers["adversarial_weight"] = float(weight)
                 loss = loss + weight * adversarial
             drawn[-1] = drawn[-1].detach()
@@ -159,7 +151,7 @@ class CodecStep(Step):
         found = {name: float(torch.cat(values).mean()) for name, values in numbers.items()}
         if seen:
             ours, theirs = torch.cat(seen, dim=1)
-            found["feature_cosine"] = float(centred_cosine(ours, theirs).mean())
+            found["feature_cosine"] = float(losses.centred_cosine(ours, theirs).mean())
         if codec.continuous:
             return found | {"latent_deviation": float(torch.cat(coded).std())}
         use = code_use(torch.cat(coded), codec)
@@ -222,17 +214,17 @@ class CodecStep(Step):
     ) -> Tensor:
         assert self.features is not None
         side = self.weights.perceptual_size
-        drawn, images = shrunk(drawn, side), shrunk(images, side)
+        drawn, images = losses.shrunk(drawn, side), losses.shrunk(images, side)
         with torch.no_grad():
             targets = self.features(images)
-        loss = perceptual_loss(self.features(drawn), targets)
+        loss = losses.perceptual_loss(self.features(drawn), targets)
         _note(numbers, {"perceptual": float(loss.detach())}, share)
         return self.weights.perceptual * loss
 
     def _hinge(self, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
         for rows, share in self.parts(len(images)):
             real, fake = self.discriminate(images[rows]), self.discriminate(drawn[rows])
-            yield discriminator_loss(real.float(), fake.float()) * share
+            yield losses.discriminator_loss(real.float(), fake.float()) * share
 
 
 def _filled(row: Tensor) -> Tensor:

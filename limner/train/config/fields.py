@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import ge, gt, le, lt
 from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
@@ -21,36 +22,24 @@ class Limits:
     most: float | None = None
     below: float | None = None
 
+    @property
+    def bounds(self) -> list[tuple[str, Callable[[Any, Any], bool], float]]:
+        """Those that are there: in words, how a value is compared with one, and itself."""
+        words, compare = ("at least", "above", "at most", "below"), (ge, gt, le, lt)
+        values = (self.least, self.above, self.most, self.below)
+        every = zip(words, compare, values, strict=True)
+        return [(word, holds, bound) for word, holds, bound in every if bound is not None]
+
     def __contains__(self, value: float) -> bool:
-        return (
-            math.isfinite(value)
-            and (self.least is None or value >= self.least)
-            and (self.above is None or value > self.above)
-            and (self.most is None or value <= self.most)
-            and (self.below is None or value < self.below)
-        )
+        return math.isfinite(value) and all(holds(value, b) for _, holds, b in self.bounds)
 
     def __str__(self) -> str:
-        bounds = (
-            ("at least", self.least),
-            ("above", self.above),
-            ("at most", self.most),
-            ("below", self.below),
-        )
-        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        return " and ".join(f"{word} {bound:g}" for word, _, bound in self.bounds)
 
 
-def number(
-    default: float,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """Return the field of a number within limits; an int where `default` is one."""
-    limits = Limits(least, above, most, below)
-    return field(default=default, metadata={"limits": limits})
+def number(default: float, **limits: float) -> Any:
+    """Return the field of a number within `Limits`; an int where `default` is one."""
+    return field(default=default, metadata={"limits": Limits(**limits)})
 
 
 def choice(default: str, *names: str) -> Any:
@@ -64,34 +53,28 @@ class Checked:
     def __post_init__(self) -> None:
         for item in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            wanted = type(default_of(item))
-            if wanted is float and type(value) is int and abs(value) < 1e300:
+            # A whole number is a float too, unless it is too large for one.
+            if type(default_of(item)) is float and type(value) is int and abs(value) < 1e300:
                 value = float(value)
                 object.__setattr__(self, item.name, value)
-            fits = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
-            if not fits:
-                raise ConfigError(
-                    f"{item.name} is {quote(value)}, {a_type(type(value))}; expected "
-                    f"{a_type(wanted)}",
-                    param=item.name,
-                )
-            limits, choices = item.metadata.get("limits"), item.metadata.get("choices")
-            if limits is not None and value not in limits:
-                raise ConfigError(
-                    f"{item.name} is {quote(value)}; expected {a_type(wanted)} {limits}",
-                    param=item.name,
-                )
-            if wanted is int and value > INTEGER_LIMIT:
-                raise ConfigError(
-                    f"{item.name} is {quote(value)}; expected at most {INTEGER_LIMIT}",
-                    param=item.name,
-                )
-            if choices is not None and value not in choices:
-                hint = did_you_mean(value, choices)
-                raise ConfigError(
-                    f"{item.name} is {quote(value)}; expected one of {', '.join(choices)}{hint}",
-                    param=item.name,
-                )
+            if fault := _fault(item, value, type(default_of(item))):
+                raise ConfigError(fault, param=item.name)
+
+
+def _fault(item: "dataclasses.Field[Any]", value: Any, wanted: type[Any]) -> str:
+    """Return what is wrong with a value; "" when nothing is."""
+    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        kind = a_type(type(value))
+        return f"{item.name} is {quote(value)}, {kind}; expected {a_type(wanted)}"
+    limits, choices = item.metadata.get("limits"), item.metadata.get("choices")
+    if limits is not None and value not in limits:
+        return f"{item.name} is {quote(value)}; expected {a_type(wanted)} {limits}"
+    if wanted is int and value > INTEGER_LIMIT:
+        return f"{item.name} is {quote(value)}; expected at most {INTEGER_LIMIT}"
+    if choices is not None and value not in choices:
+        hint = did_you_mean(value, choices)
+        return f"{item.name} is {quote(value)}; expected one of {', '.join(choices)}{hint}"
+    return ""
 
 
 def default_of(item: "dataclasses.Field[Any]") -> Any:

@@ -15,35 +15,24 @@ from limner.data.batches.picture_store import (
     generator_of,
     to_floats,
 )
-from limner.data.batches.tokens import ScenePictures
-from limner.data.scenes.words import scene_words
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words, count_words
 from limner.train.config.run import TrainConfig
 from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
-from limner.train.inputs.pictures import AT_ONCE, OwnPictures
+from limner.train.inputs.pictures import AT_ONCE, OwnPictures, held_out_pairs
+from limner.train.inputs.text import OwnText, SceneText
 
 Pair = tuple[Tensor, Tensor]
 
 
-class ScenePairs:
+class ScenePairs(SceneText):
     """Emoji scenes with captions in English and Chinese in turn, and those of near misses."""
 
     def __init__(self, config: TrainConfig, size: int, caches: Caches) -> None:
-        self.config, self.size, self.caches = config, size, caches
-        self.made_of: dict[str, str] = {}
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on scenes where it has none."""
-        return self.caches.tokenizer()
-
-    def words(self) -> Words:
-        """Return the table of words of scenes."""
-        data, loop = self.config.data, self.config.loop
-        return scene_words(data.level, count=loop.steps * loop.batch, seed=data.seed)
+        super().__init__(config, caches)
+        self.size = size
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
         """Yield images (B, 3, H, W) and ids (1 + N, B, T) from `step` on."""
@@ -58,37 +47,22 @@ class ScenePairs:
 
     def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:
         """Yield scenes of the validation split and their captions."""
-        data, left = self.config.data, self.config.data.held_for_validation
-        source = ScenePictures(
-            "validation", min(AT_ONCE, left), size=self.size, seed=data.seed, level=data.level,
-            captions=1,
-        )  # fmt: skip
-        for number in range(-(-left // source.block)):
-            images, sentences = source[number]
-            yield images[:left], tokenizer.batch(sentences, self.config.text_length)[:left]
-            left -= source.block
+        return held_out_pairs(self.config, tokenizer, self.config.text_length, self.size)
 
     def prompts(self) -> list[str]:
         """Return fixed sentences in both languages."""
         return list(SAMPLE_PROMPTS)
 
 
-class OwnPairs(OwnPictures):
+class OwnPairs(OwnText, OwnPictures):
     """Pictures of one's own, each with one of its captions by chance."""
 
     def __init__(self, config: TrainConfig, size: int, caches: Caches, data: OwnData) -> None:
         super().__init__(config, size, data)
         self.caches = caches
 
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on the captions of its pictures."""
-        return self.caches.tokenizer(self._captions(), {"data": self.data.fingerprint})
-
-    def words(self) -> Words:
-        """Return the table of words of the captions that are trained on."""
-        return count_words(self._captions())
-
-    def _captions(self) -> list[str]:
+    def captions(self) -> list[str]:
+        """Return every caption that is trained on."""
         return [text for sample in self.train.samples for text in sample.captions]
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:  # type: ignore[override]

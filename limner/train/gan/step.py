@@ -16,32 +16,16 @@ from torch.nn import functional as F
 
 from limner import registry
 from limner.data.batches.augment import diff_augment
-from limner.gan import create_discriminator, create_generator
+from limner.gan import create_discriminator, create_generator, losses
 from limner.gan.condition import normal_divergence
 from limner.gan.drawing import GanSampling, draw_pictures
 from limner.gan.encoder import PictureEncoder
 from limner.gan.generator import Drawn
-from limner.gan.losses import (
-    ADVERSARIAL,
-    balance,
-    between,
-    discriminator_loss,
-    generator_loss,
-    guidance_loss,
-    r1_penalty,
-    wgan_gp_penalty,
-)
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
+from limner.train.gan import watch
 from limner.train.gan.data import pairs_of
 from limner.train.gan.settings import GanTraining
-from limner.train.gan.watch import (
-    SoundWeights,
-    measures,
-    signs_of_collapse,
-    signs_of_defeat,
-    small_features,
-)
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
@@ -85,14 +69,13 @@ class GanStep(Step):
         rate = self.training.discriminator_rate or config.loop.learning_rate
         self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
         self.optimizers = [_adam(self.learner, config), _adam(self.discriminator, config, rate)]
-        self.kept: SoundWeights | None = None
+        self.kept: watch.SoundWeights | None = None
         if self.training.on_collapse == "restore":
-            self.kept = SoundWeights(dict(self.modules), self.averages)
+            self.kept = watch.SoundWeights(dict(self.modules), self.averages)
             self.modules["kept"] = self.kept
-        self.stopped, self.done = "", 0
+        self.done = 0
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         self.batches = self.pairs.batches(self.tokenizer, step)
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -137,15 +120,15 @@ class GanStep(Step):
                     )
                 features.append([self._features(each) for each in (images, drawn)])
             self.discriminator.train()
-        found = measures(*(torch.cat(each) for each in zip(*features, strict=True)))
-        return found | {"balance": balance(torch.cat(real), torch.cat(fake))}
+        found = watch.measures(*(torch.cat(each) for each in zip(*features, strict=True)))
+        return found | {"balance": losses.balance(torch.cat(real), torch.cat(fake))}
 
     def react(self, validation: dict[str, float]) -> list[str]:
         """Tell a collapse; stop the run or restore the last sound weights where that is asked."""
         if self.done < self.training.watch_from:
             return []
-        defeat = [] if self.training.loss == "wasserstein" else signs_of_defeat(validation)
-        signs = signs_of_collapse(validation)
+        defeat = [] if self.training.loss == "wasserstein" else watch.signs_of_defeat(validation)
+        signs = watch.signs_of_collapse(validation)
         if not signs:
             if self.kept is not None:
                 self.kept.keep()
@@ -249,16 +232,16 @@ class GanStep(Step):
             scores = critic.score(looked, right)
             mismatched = [critic.score(looked, each) for each in wrong]
             fakes = critic.score(critic.look(fake), right)
-            kind = ADVERSARIAL[training.loss]
-            loss = discriminator_loss(kind, scores, fakes, mismatched)
+            kind = losses.ADVERSARIAL[training.loss]
+            loss = losses.discriminator_loss(kind, scores, fakes, mismatched)
             if not penalised:
                 return loss
             if training.penalty == "r1":
-                penalty = r1_penalty(scores, real)
+                penalty = losses.r1_penalty(scores, real)
             else:
                 shares = torch.rand(len(images), generator=random).to(self.device)
-                points = between(real, fake, shares)
-                penalty = wgan_gp_penalty(critic.score(critic.look(points), right), points)
+                points = losses.between(real, fake, shares)
+                penalty = losses.wgan_gp_penalty(critic.score(critic.look(points), right), points)
             return loss + training.penalty_weight * training.penalty_every * penalty
 
     def _generator_loss(
@@ -273,7 +256,8 @@ class GanStep(Step):
         training, (pictures, condition) = self.training, drawn
         with precision(self.config):
             scores = self.discriminator(self._see(pictures, random), ids)
-            loss = training.adversarial * generator_loss(ADVERSARIAL[training.loss], scores)
+            kind = losses.ADVERSARIAL[training.loss]
+            loss = training.adversarial * losses.generator_loss(kind, scores)
             loss = loss + training.kl * normal_divergence(condition.mean, condition.log_variance)
             if seen_noise is not None:
                 half = len(seen_noise[0])
@@ -283,7 +267,7 @@ class GanStep(Step):
             if training.guidance:
                 vectors = self.clip.encode_images(self._fitted(pictures))
                 texts = self.clip.encode_texts(ids)
-                likeness = guidance_loss(vectors, texts, self.clip.scale)
+                likeness = losses.guidance_loss(vectors, texts, self.clip.scale)
                 loss = loss + training.guidance * likeness
             return loss
 
@@ -304,7 +288,7 @@ class GanStep(Step):
 
     def _features(self, images: Tensor) -> Tensor:
         if self.clip is None:
-            return small_features(images)
+            return watch.small_features(images)
         vectors: Tensor = self.clip.encode_images(self._fitted(images))
         return vectors
 

@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from limner.data.batches.batches import graph_at
 from limner.data.batches.tokens import Codes, captions_of, token_batches
-from limner.data.scenes.words import scene_words
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words, count_words
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.own import OwnData
+from limner.train.inputs.text import OwnText, SceneText, cut
 
+MEASURED = 64  # pictures measured together
 SAMPLES = 32  # captions that are drawn to look at
 SAMPLE_PROMPTS = (
     "three red apples under the night sky",
@@ -36,22 +37,12 @@ SAMPLE_PROMPTS = (
 )
 
 
-class SceneCodes:
+class SceneCodes(SceneText):
     """Emoji scenes, encoded once into the run's folder."""
 
     def __init__(self, config: TrainConfig, caches: Caches) -> None:
-        self.config, self.caches = config, caches
-        self.made_of: dict[str, str] = {}
+        super().__init__(config, caches, kept=config.data.cached)
         self.validation: dict[str, Codes] = {}
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on scenes where it has none."""
-        return self.caches.tokenizer()
-
-    def words(self) -> Words:
-        """Return the table of words of scenes."""
-        data = self.config.data
-        return scene_words(data.level, count=data.cached, seed=data.seed)
 
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
         """Fill `train` and `validation` from the run's folder, or encode scenes anew."""
@@ -75,7 +66,7 @@ class SceneCodes:
         return prompts
 
 
-class OwnCodes:
+class OwnCodes(OwnText):
     """Pictures of one's own, encoded once into the run's folder, or before by a command."""
 
     def __init__(self, config: TrainConfig, caches: Caches, data: OwnData, codec: Any) -> None:
@@ -104,15 +95,8 @@ class OwnCodes:
         ]
         self.held_in = self.encoded[-1]
 
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on the captions of its pictures."""
-        return self.caches.tokenizer(self._captions(), {"data": self.data.fingerprint})
-
-    def words(self) -> Words:
-        """Return the table of words of the captions that are trained on."""
-        return count_words(self._captions())
-
-    def _captions(self) -> Iterator[str]:
+    def captions(self) -> Iterator[str]:
+        """Return every caption that is trained on."""
         return (text for row in self.rows for text in self.encoded[0].captions[row])
 
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
@@ -133,6 +117,16 @@ class OwnCodes:
         most = max(map(len, captions))
         found = [each[turn] for turn in range(most) for each in captions if turn < len(each)]
         return found[:SAMPLES]
+
+
+def mean_nll(prior: Any, codes: Codes, device: torch.device, captioned: bool = True) -> float:
+    """Return the mean nats a code of a prior over pictures, with their captions or without."""
+    total = 0.0
+    for rows in torch.arange(len(codes)).split(MEASURED):
+        text, held = codes.read(rows)
+        text = cut(text.long()) * captioned  # the same length without captions
+        total += float(prior.loss(text.to(device), held.long().to(device))) * len(rows)
+    return total / len(codes)
 
 
 def codes_of(

@@ -14,9 +14,11 @@ from limner.data.batches.picture_store import (
     open_shelf,
     to_floats,
 )
+from limner.data.batches.tokens import ScenePictures as CaptionedScenes
 from limner.data.sources.base import IndexedSource
 from limner.data.sources.opening import Source
 from limner.nn.ranks import world
+from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
 
@@ -49,6 +51,20 @@ class ScenePictures:
         for first in range(0, count, AT_ONCE):
             rows = min(AT_ONCE, count - first)
             yield picture_batch("held_out", first, rows, size=self.size, level=level)
+
+
+def held_out_pairs(
+    config: TrainConfig, tokenizer: Tokenizer, text_length: int, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield scenes (B, 3, size, size) of the validation split and the ids (B, T) of a caption."""
+    data, left = config.data, config.data.held_for_validation
+    source = CaptionedScenes(
+        "validation", min(AT_ONCE, left), size=size, seed=data.seed, level=data.level, captions=1
+    )
+    for number in range(-(-left // source.block)):
+        images, sentences = source[number]
+        yield images[:left], tokenizer.batch(sentences, text_length)[:left]
+        left -= source.block
 
 
 class OwnPictures:

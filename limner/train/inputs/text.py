@@ -1,17 +1,56 @@
 """The text side of a prior, CLIP or GAN: its tokenizer, encoder, and weights to begin with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from limner import registry
+from limner.data.scenes.words import scene_words
 from limner.errors import ConfigError
 from limner.text.importing import import_encoder
 from limner.text.pretrained import PRETRAINED
 from limner.text.tokenizer import Tokenizer
+from limner.text.words import Words, count_words
 from limner.train.config.run import TrainConfig
+from limner.train.inputs.caches import Caches
+from limner.train.inputs.own import OwnData
+
+
+class SceneText:
+    """Captions of emoji scenes; `made_of` holds hashes of what must be the same to resume."""
+
+    def __init__(self, config: TrainConfig, caches: Caches, kept: int = 0) -> None:
+        self.config, self.caches, self.kept = config, caches, kept
+        self.made_of: dict[str, str] = {}
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer of the run's folder, trained on scenes where it has none."""
+        return self.caches.tokenizer()
+
+    def words(self) -> Words:
+        """Return the table of words of the scenes that a run sees."""
+        return words_of_scenes(self.config, self.kept)
+
+
+class OwnText:
+    """Captions of pictures of one's own, as `captions` gives them."""
+
+    caches: Caches
+    data: OwnData
+
+    def captions(self) -> Iterable[str]:
+        """Return every caption that is trained on."""
+        raise NotImplementedError
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer of the run's folder, trained on its captions."""
+        return self.caches.tokenizer(self.captions(), {"data": self.data.fingerprint})
+
+    def words(self) -> Words:
+        """Return the table of words of the captions that are trained on."""
+        return count_words(self.captions())
 
 
 @dataclass(frozen=True)
@@ -64,6 +103,12 @@ def _imported(config: TrainConfig) -> TextSide:
             f"most {limit} tokens"
         )
     return TextSide(tokenizer, encoder | {"trainable": config.text.trainable}, weights)
+
+
+def words_of_scenes(config: TrainConfig, count: int = 0) -> Words:
+    """Return the table of words of `count` scenes of a run, by default of all that it draws."""
+    data, loop = config.data, config.loop
+    return scene_words(data.level, count=count or loop.steps * loop.batch, seed=data.seed)
 
 
 def cut(ids: Tensor) -> Tensor:

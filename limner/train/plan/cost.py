@@ -54,16 +54,20 @@ def count_cost(
 
 
 def _counted(
-    config: TrainConfig,
-    module: nn.Module,
-    loss: Callable[[nn.Module, int], Tensor],
-    frozen: int,
+    config: TrainConfig, module: nn.Module, loss: Callable[[nn.Module, int], Tensor], frozen: int
 ) -> Cost:
     every = list(module.parameters())
     learnt = [each for each in every if each.requires_grad]
     optimizers = create_optimizers(module, config.loop.optimizer, 1e-3, 0.0)
-    few, more = (_flops(config, module, loss, batch) for batch in PAIR)
-    kept = [_saved(config, module, loss, batch) for batch in PAIR]
+
+    def run(batch: int) -> Tensor:
+        module.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
+            return loss(module, batch)
+
+    # What a step costs whatever its batch drops out of the difference of two batches.
+    few, more = (_flops(run, batch) for batch in PAIR)
+    kept = [_saved(run, batch) for batch in PAIR]
     span = PAIR[1] - PAIR[0]
     return Cost(
         _parts(module),
@@ -88,40 +92,23 @@ def _parts(module: nn.Module) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def _flops(
-    config: TrainConfig,
-    module: nn.Module,
-    loss: Callable[[nn.Module, int], Tensor],
-    batch: int,
-) -> int:
-    module.zero_grad(set_to_none=True)
+def _flops(run: Callable[[int], Tensor], batch: int) -> int:
     # Attention in plain products, which the counter knows on every machine.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
-            found = loss(module, batch)
-        found.backward()
+        run(batch).backward()
     return int(counter.get_total_flops())
 
 
-def _saved(
-    config: TrainConfig,
-    module: nn.Module,
-    loss: Callable[[nn.Module, int], Tensor],
-    batch: int,
-) -> int:
+def _saved(run: Callable[[int], Tensor], batch: int) -> int:
     """Return the bytes that the forward pass keeps for the backward pass."""
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor
+        kept[tensor.untyped_storage()._cdata] = tensor  # a storage is kept once, in many views
         return tensor
 
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16),
-    ):
-        found = loss(module, batch)
-    del found
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        run(batch)
     return sum(each.untyped_storage().nbytes() for each in kept.values())
 
 

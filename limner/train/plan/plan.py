@@ -1,19 +1,71 @@
 """What a run would need before it begins: memory on one or several ranks, FLOPs, time and cost."""
 
+import os
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from limner.errors import ConfigError
 from limner.nn.devices import computes_bf16
 from limner.nn.ranks import World
 from limner.train.config.run import TrainConfig
 from limner.train.plan.cost import Cost
-from limner.train.plan.hardware import GPUS, Hardware, this_processor
 from limner.train.plan.outline import outline_of
 from limner.train.tasks import call
 
+MATRIX = 1024
+GIB = 2**30
 FLOAT = 4  # bytes: weights, gradients and averages are kept in fp32
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A processor: its dense half-precision products a second, its memory, and what a run gets.
+
+    `rate` is in FLOP a second as the maker states it, of bf16, or fp16 where it has no bf16.
+    `utilisation` is the share of it that a training step is assumed to reach. One that is `alone`
+    is planned for one rank only.
+    """
+
+    name: str
+    rate: float
+    memory: int
+    utilisation: float
+    source: str
+    alone: bool = False
+
+
+# Well-tuned training of large transformers reaches 0.3 to 0.5 of the peak; small models reach less.
+GPUS = (
+    Hardware("T4", 65e12, 16 * GIB, 0.3, "maker's sheet, fp16: it has no bf16"),
+    Hardware("A10", 125e12, 24 * GIB, 0.3, "maker's sheet, bf16"),
+    Hardware("A100", 312e12, 80 * GIB, 0.3, "maker's sheet, bf16, 80 GB"),
+    Hardware("H100", 989e12, 80 * GIB, 0.3, "maker's sheet, bf16 without sparsity, SXM"),
+)
+
+
+def this_processor(bf16: bool) -> Hardware:
+    """Return the processor we run on, its rate measured by a product of two matrices of 1024."""
+    kind = torch.bfloat16 if bf16 else torch.float32
+    left, right = torch.randn(2, MATRIX, MATRIX).to(kind)
+    best = float("inf")
+    for _ in range(6):
+        began = time.perf_counter()
+        _ = left @ right
+        best = min(best, time.perf_counter() - began)
+    name, threads = "this CPU", torch.get_num_threads()
+    source = f"measured here, {str(kind).removeprefix('torch.')}, {threads} threads"
+    return Hardware(name, 2 * MATRIX**3 / best, _memory(), 0.5, source, alone=True)
+
+
+def _memory() -> int:
+    if not hasattr(os, "sysconf"):
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def make_plan(

@@ -1,7 +1,6 @@
 """The prior's training step: codes of pictures, their captions, random order annealed."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
-from limner.train.inputs.codes import codes_of
+from limner.train.inputs.codes import codes_of, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData, open_data
-from limner.train.inputs.text import cut, text_side_of
+from limner.train.inputs.text import text_side_of
 from limner.train.parts import inspect_family, load_codec
 from limner.train.prior.card import card_of
 from limner.train.prior.settings import PriorTraining
@@ -58,6 +57,7 @@ class PriorStep(Step):
             text = text_side_of(config, self.codes.tokenizer, config.part("prior"), trained)
             self.tokenizer = text.tokenizer
             self.codes.read(self.codec, self.tokenizer)
+        self.memory = MemorisationCheck(self.codec, self.codes.train)
         self.words = self.codes.words()
         if trained is not None and trained.words is not None and self.own is not None:
             self.words = self.words.with_older(trained.words)
@@ -80,7 +80,6 @@ class PriorStep(Step):
         self.learn("prior", self.prior, compiled(self.prior.loss, config))
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         self.batches = self.codes.batches(step)
 
     def __call__(self, step: int) -> dict[str, float]:
@@ -97,7 +96,6 @@ class PriorStep(Step):
         return self.update(losses, step)
 
     def _losses(self, text: Tensor, codes: Tensor, order: Tensor | None) -> Iterator[Tensor]:
-        """Yield the loss of each part of a batch, weighted by its share."""
         for rows, share in self.parts(len(text)):
             seen = None if order is None else order[rows]
             yield self.parallel.run(text[rows], codes[rows], seen) * share
@@ -114,14 +112,9 @@ class PriorStep(Step):
         prompts = self.codes.prompts()
         return self._pipeline().draw_many(prompts, range(len(prompts)))
 
-    @torch.no_grad()
     def repeated(self, samples: Tensor) -> list[str]:
         """Return what to tell of samples that repeat training pictures; of scenes nothing."""
-        return [] if self.own is None else self._memory.repeated(samples)
-
-    @cached_property
-    def _memory(self) -> MemorisationCheck:
-        return MemorisationCheck(self.codec, self.codes.train)
+        return [] if self.own is None else self.memory.repeated(samples)
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model: tokenizer, codec and averaged prior."""
@@ -162,15 +155,8 @@ class PriorStep(Step):
             )
 
     def _loss(self, cache: Codes, captioned: bool = True) -> float:
-        total = 0.0
-        for first in range(0, len(cache), 64):
-            text, held = cache.read(torch.arange(first, min(first + 64, len(cache))))
-            text = cut(text.long())
-            with precision(self.config):
-                codes = held.long().to(self.device)
-                loss = self.parallel.eval_module.loss((text * captioned).to(self.device), codes)
-            total += float(loss) * len(text)
-        return total / len(cache)
+        with precision(self.config):
+            return mean_nll(self.parallel.eval_module, cache, self.device, captioned)
 
 
 def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:

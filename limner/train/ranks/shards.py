@@ -33,10 +33,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
     held = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     try:
-        save(
-            held,
-            storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
-        )
+        save(held, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     except CheckpointException as error:
         raise ResourceError(
             f"the ranks cannot write their state in {shorten(str(folder), 120)} ({_first(error)}); "

@@ -14,15 +14,7 @@ from limner.nn.ranks import world
 from limner.train.optimizer import EMA
 from limner.train.ranks.group import barrier, run_on_rank0
 from limner.train.ranks.shards import read_shards, write_shards
-from limner.train.state.checkpoint_dirs import (
-    STAGED,
-    damaged,
-    finish_dir,
-    newest_sound,
-    shown,
-    stage_dir,
-    write_dir,
-)
+from limner.train.state import checkpoint_dirs as dirs
 
 FORMAT = 2
 TENSORS = "tensors.safetensors"
@@ -65,17 +57,17 @@ def save_state(folder: Path, step: int, held: Trained, extra: dict[str, Any]) ->
         TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         INFORMATION: json.dumps(information, indent=1).encode(),
     }
-    write_dir(folder, files)
+    dirs.write_dir(folder, files)
 
 
 def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[str, Any]) -> None:
     first = world().first
     if first:
-        stage_dir(folder)
+        dirs.stage_dir(folder)
     barrier()
-    write_shards(folder / STAGED, tensors)
+    write_shards(folder / dirs.STAGED, tensors)
     if first:
-        finish_dir(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
+        dirs.finish_dir(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
     barrier()
 
 
@@ -85,7 +77,7 @@ def load_state(folder: Path, held: Trained) -> dict[str, Any]:
     `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
     none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
     """
-    kept, told = run_on_rank0(lambda: newest_sound(folder))
+    kept, told = run_on_rank0(lambda: dirs.newest_sound(folder))
     tensors, information = _read(kept, _known(held))
     # 1. Whose state it is, before anything of this run is changed.
     optimizers = held.optimizers
@@ -158,7 +150,7 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
         information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         fault = shorten(" ".join(str(error).split()), 120)
-        raise damaged(kept, fault) from error
+        raise dirs.damaged(kept, fault) from error
     here = torch.get_rng_state()
     found = tensors.get("random", tensors.get("random.0", torch.zeros(0)))
     step = information.get("step") if isinstance(information, dict) else None
@@ -167,7 +159,7 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
     elif (found.shape, found.dtype) != (here.shape, here.dtype):
         fault = f"{TENSORS} has no random source of this torch"
     if fault:
-        raise damaged(kept, fault)
+        raise dirs.damaged(kept, fault)
     return tensors, information
 
 
@@ -213,5 +205,6 @@ def _kinds(optimizers: list[torch.optim.Optimizer]) -> list[str]:
 
 def _foreign(folder: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"the state in {shown(folder)} belongs to another {what}; use the config it was made with"
+        f"the state in {dirs.shown(folder)} belongs to another {what}; use the config it was made "
+        "with"
     )

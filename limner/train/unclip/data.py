@@ -4,7 +4,6 @@ Shapes: N scenes, K captions of each, T ids, D dimensions of CLIP's space, B row
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, telling, tokenizer_digest
 from limner.train.inputs.text import cut
 
-BLOCK = 64  # scenes measured together
 ENCODED = 500  # scenes encoded together
 
 
@@ -54,21 +52,6 @@ def seen_by(clip: Any, images: Tensor) -> Tensor:
     with torch.no_grad():
         vectors: Tensor = clip.encode_images(images)
     return vectors
-
-
-def held_out_pairs(
-    config: TrainConfig, pipeline: UnClip, size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, 3, size, size) of the validation split and captions (B, T)."""
-    data, left = config.data, config.data.held_for_validation
-    source = ScenePictures(
-        "validation", min(BLOCK, left), size=size, seed=data.seed, level=data.level, captions=1
-    )
-    for number in range(-(-left // source.block)):
-        images, sentences = source[number]
-        ids = pipeline.tokenizer.batch(sentences, pipeline.text_length)
-        yield images[:left], ids[:left]
-        left -= source.block
 
 
 def embeddings_of(

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from limner import registry
 from limner.data.batches.batches import PictureBatches, picture_batch, stream
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.scenes.words import scene_words
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
 from limner.evaluate.metrics.pictures import psnr
@@ -27,9 +26,11 @@ from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import digest_of, tokenizer_digest
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
+from limner.train.inputs.pictures import held_out_pairs
+from limner.train.inputs.text import words_of_scenes
 from limner.train.parts import inspect_family, load_codec
 from limner.train.steps import Step
-from limner.train.unclip.data import embeddings_of, held_out_pairs, seen_by
+from limner.train.unclip.data import embeddings_of, seen_by
 from limner.train.unclip.settings import UnClipTraining
 
 AT_ONCE = 32  # pictures measured together
@@ -49,10 +50,7 @@ class UnClipStep(Step):
         # 1. The whole pipeline, frozen, with the part that is trained in its place.
         self.pipeline, self.tables = open_parts(config, self.part)
         self.pipeline.to(self.device).requires_grad_(False).eval()
-        scenes, loop = config.data, config.loop
-        self.pipeline.words = scene_words(
-            scenes.level, count=loop.steps * loop.batch, seed=scenes.seed
-        )
+        self.pipeline.words = words_of_scenes(config)
         self.made_of = {
             "tokenizer": tokenizer_digest(self.pipeline.tokenizer),
             "clip": digest_of(self.pipeline.clip),
@@ -68,7 +66,6 @@ class UnClipStep(Step):
         return self.update(self.losses(next(self.batches), self.random(step)), step)
 
     def losses(self, batch: Any, random: torch.Generator) -> Iterator[Tensor]:
-        """Yield the loss of each part of a batch, weighted by its share."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -100,7 +97,6 @@ class DecoderStep(UnClipStep):
     part = "decoder"
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         settings = PairSettings(
             self.pipeline.small, self.pipeline.text_length, data.seed, data.level, 0, 0
@@ -130,7 +126,8 @@ class DecoderStep(UnClipStep):
         """Return the loss conditioned on everything, and on nothing."""
         random = torch.Generator().manual_seed(0)
         totals, count = [0.0, 0.0], self.config.data.held_for_validation
-        for images, text in held_out_pairs(self.config, self.pipeline, self.pipeline.small):
+        tokenizer, length = self.pipeline.tokenizer, self.pipeline.text_length
+        for images, text in held_out_pairs(self.config, tokenizer, length, self.pipeline.small):
             pictures = images.to(self.device)
             start = self._start(pictures)
             noise, times = (each.to(self.device) for each in self._draw(len(images), random))
@@ -182,7 +179,6 @@ class EmbeddingPriorStep(UnClipStep):
         self.trained.fit(self.train.images.to(self.device), self.train.texts[:, 0].to(self.device))
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         self.batches = self._rows(step)
 
     def losses(self, batch: Tensor, random: torch.Generator) -> Iterator[Tensor]:
@@ -228,7 +224,6 @@ class UpsamplerStep(UnClipStep):
     part = "upsampler"
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         pictures = PictureBatches(
             loop.batch, size=self.trained.size, seed=data.seed, level=data.level, jitter=0

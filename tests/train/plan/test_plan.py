@@ -19,8 +19,7 @@ from limner.train.codec.step import CodecStep
 from limner.train.config.run import TrainConfig
 from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.parts import save_codec
-from limner.train.plan.hardware import GIB, Hardware, this_processor
-from limner.train.plan.plan import make_plan, memory
+from limner.train.plan.plan import GIB, Hardware, make_plan, memory, this_processor
 from limner.train.prior.cost import cost_of_prior
 from limner.train.prior.step import PriorStep
 from tests.tiny_model import CODEC
