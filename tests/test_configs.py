@@ -44,7 +44,7 @@ def test_the_codec_of_256_pixels_goes_on_from_that_of_64() -> None:
     }
     given = inspect_checkpoint(FOLDER.parents[1] / small.start_from).config.tables["codec"]
     with torch.device("meta"):
-        codec, default = create_autoencoder(large.codec), create_autoencoder(given)
+        codec, default = create_autoencoder(large.part("codec")), create_autoencoder(given)
     assert codec.maps == default.maps == ((8, 8),) and codec.config.size == 256
     assert (codec.vocabulary, codec.groups) == (default.vocabulary, default.groups)
     shapes = {name: tensor.shape for name, tensor in codec.state_dict().items()}

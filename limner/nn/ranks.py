@@ -29,6 +29,7 @@ class World:
         """Whether this is the rank that measures, shows, exports and writes for all."""
         return self.rank == 0
 
+    # Equal shares, so that the mean of the ranks' means is the mean of the whole batch.
     def of(self, rows: int) -> slice:
         """Return which of `rows` are this rank's; ConfigError where not all can have as many."""
         count, left = divmod(rows, self.size)
@@ -42,12 +43,12 @@ class World:
         return slice(self.rank * count, (self.rank + 1) * count)
 
 
-ALONE = World()
+ALONE = World()  # what every process is that has joined no group
 
 
 def world() -> World:
     """Return this process's rank and how many there are: alone, unless it has joined a group."""
-    if not (group.is_available() and group.is_initialized()):
+    if not (group.is_available() and group.is_initialized()):  # a build of torch may have no groups
         return ALONE
     return World(group.get_rank(), group.get_world_size())
 
@@ -57,7 +58,7 @@ def all_gather(rows: Tensor) -> Tensor:
     here = world()
     if here.size == 1:
         return rows
-    parts = [torch.empty_like(rows) for _ in range(here.size)]
+    parts = [torch.empty_like(rows) for _ in range(here.size)]  # all_gather fills what it is given
     group.all_gather(parts, rows.detach().contiguous())
     return torch.cat(parts)
 
@@ -68,7 +69,7 @@ def all_gather_with_grad(rows: Tensor) -> Tensor:
     A rank's gradient is the sum over all ranks' losses: the mean that data-parallel training takes
     of it is then the gradient of the one loss of the whole batch.
     """
-    if world().size == 1 or not len(rows):
+    if world().size == 1 or not len(rows):  # every rank has as many rows: none waits
         return rows
     found: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
     return found
@@ -79,7 +80,7 @@ def all_reduce_mean(tensor: Tensor) -> Tensor:
     here = world()
     if here.size == 1:
         return tensor
-    total = tensor.detach().clone()
+    total = tensor.detach().clone()  # the sum is written in place
     group.all_reduce(total)
     return total / here.size
 
@@ -88,7 +89,7 @@ def broadcast(tensor: Tensor) -> Tensor:
     """Return the tensor of rank 0, which on every rank has this shape and type."""
     if world().size > 1:
         tensor = tensor.contiguous()
-        group.broadcast(tensor, 0)
+        group.broadcast(tensor, 0)  # in place, on every rank
     return tensor
 
 
@@ -99,7 +100,8 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
+        # Every rank's loss depends on the rows of all, so each needs the sum of all gradients.
         (gradient,) = gradients
         total = gradient.contiguous().clone()
         group.all_reduce(total)
-        return total[world().of(len(total))]
+        return total[world().of(len(total))]  # of which this rank's own rows are its part

@@ -69,12 +69,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
 def _train(config: TrainConfig, resume: bool, here: World) -> Iterator[Progress]:
     out = Path(config.out)
     with _new_folder(out):
+        # 1. Everything is made with rank 0's chance: weights begin alike on all ranks.
         torch.manual_seed(config.loop.seed)
         data = open_data(config)
         if resume and data is not None:
             data.check_unchanged()
         run = Run(create_step(config, data), config, out)
         run.step_object.notes += data.notes if data is not None else []
+    # 2. From here on ranks draw noise of their own; a state brings back what was drawn so far.
     seed_ranks(here)
     first = run.resume() if resume else 0
     if here.first:
@@ -85,7 +87,7 @@ def _train(config: TrainConfig, resume: bool, here: World) -> Iterator[Progress]
         for progress in run.steps(first):
             done = progress.step
             yield progress
-    except GeneratorExit:
+    except GeneratorExit:  # the caller iterates no more: Ctrl-C, or a test
         if run.saved != done:
             run.save(done)
         raise
@@ -101,16 +103,18 @@ class Run:
 
     def resume(self) -> int:
         """Put the folder's state back in place; return the step to go on from."""
+        # 1. The weights, before it is asked whether they belong here: that says more.
         made_of_now, step = self.step_object.made_of, self.step_object
         information = load_state(self.out, step)
         made_of = information.get("made_of", made_of_now)
-        if not isinstance(made_of, dict):
+        if not isinstance(made_of, dict):  # a hand or another program wrote it
             made_of = {}
         if changed := [key for key, value in made_of_now.items() if made_of.get(key) != value]:
             raise CheckpointError(
                 f"the state in {self.out} was trained on another {' and '.join(changed)}; put back "
                 "what it was trained on, or start anew without --resume"
             )
+        # 2. What was watched goes on too, so that a resumed run says what the unbroken one would.
         self.watch.restore(information.get("watch"))
         if damage := information["set_aside"]:
             step.notes.append(damage)
@@ -136,23 +140,27 @@ class Run:
         waiting = self.step_object.batches = TimedIterator(self.step_object.batches)
         meter = EnergyMeter(device_of(self.config))
         notes = [*self.config.notes, *self.step_object.notes, *notes_on_precision(self.config)]
-        numbers = {"loss": float("nan")}
+        numbers = {"loss": float("nan")}  # until a first batch is not left out
         with RunLog(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):
+                # 1. A run that was resumed may have had its end already.
                 if watch.gave_up(loop.patience) or self.step_object.stopped:
                     return
                 numbers = self._step(step, numbers, notes)
                 count = step + 1
                 validation: dict[str, float] = {}
+                # 2. Measure, with the averages in place; then the part may act on what it sees.
                 if count % loop.validate_every == 0 or count == loop.steps:
                     validation = self._validate()
                     notes += watch.after_validation(validation)
                     notes += self.step_object.react(validation)
+                # 3. Show and save: always at the end, whatever the intervals are.
                 ended = self._ended(count)
                 if count % loop.sample_every == 0 or ended:
                     notes += self._write_samples(count)
                 if count % loop.save_every == 0 or ended:
                     self.save(count)
+                # 4. Tell. Rates count from this start of the process, not from step 0.
                 seconds = time.monotonic() - began
                 rate = (count - first) / seconds
                 progress = Progress(
@@ -167,7 +175,7 @@ class Run:
                     meter.kwh(),
                     ended if count < loop.steps else "",
                 )
-                _write_down(journal, progress, seconds)
+                _write_down(journal, progress, seconds)  # before the caller, who may stop
                 notes = []
                 yield progress
 
@@ -180,7 +188,7 @@ class Run:
         try:
             numbers = mean_over_ranks(self.step_object(step))
         except NonFiniteError as error:
-            if self.config.loop.nonfinite == "stop":
+            if self.config.loop.nonfinite == "stop":  # else nothing was updated yet
                 raise
             notes += self.watch.after_skip(error, step)
             return before
@@ -188,7 +196,7 @@ class Run:
             if not is_out_of_memory(error):
                 raise
             raise _no_memory(self.config) from error
-        hinge = numbers.get(self.config.kind.watches)
+        hinge = numbers.get(self.config.kind.watches)  # None where nothing is watched
         notes += self.watch.after_step(numbers["loss"], step, hinge)
         return numbers
 
@@ -221,7 +229,7 @@ class Run:
     def _averaged(self) -> Iterator[None]:
         with ExitStack() as stack:
             for average in self.step_object.averages.values():
-                stack.enter_context(average.in_place())
+                stack.enter_context(average.in_place())  # and back, in reverse order
             yield
 
 
@@ -242,6 +250,7 @@ def _write_down(journal: RunLog, progress: Progress, seconds: float) -> None:
 
 def _no_memory(config: TrainConfig) -> ResourceError:
     loop = config.loop
+    # The next smaller parts of equal size; where there are none, activations twice.
     finer = [n for n in range(loop.accumulate + 1, loop.batch + 1) if loop.batch % n == 0]
     less = f"loop.accumulate={finer[0]}" if finer else "loop.checkpointing=true"
     return ResourceError(
@@ -253,6 +262,7 @@ def _no_memory(config: TrainConfig) -> ResourceError:
 @contextmanager
 def _new_folder(out: Path) -> Iterator[None]:
     """Make a run's folder for what is inside, which may fail; an empty one is not left behind."""
+    # Only folders that this run makes are taken away again.
     made = [each for each in (out, *out.parents) if not each.exists()]
     try:
         _make_folder(out)
@@ -269,7 +279,7 @@ def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if world().first:
-            probe = out / ".limner-probe"
+            probe = out / ".limner-probe"  # a folder may exist and refuse files
             probe.touch()
             probe.unlink()
     except OSError as error:

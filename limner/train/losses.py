@@ -14,6 +14,7 @@ from limner.nn.ranks import all_reduce_mean
 def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
     """Return L1 + L1 of the picture's gradients + half the squared error."""
     error = reconstruction - images
+    # Of edges: a blurred one has small errors, and a large error of its gradient.
     gradient = (error[..., 1:] - error[..., :-1]).abs().mean() + (
         error[..., 1:, :] - error[..., :-1, :]
     ).abs().mean()
@@ -81,5 +82,5 @@ def centred_cosine(vectors: Tensor, targets: Tensor) -> Tensor:
     The targets' mean is taken off both, as what all pictures share says nothing of any: a picture
     that shows the same thing for all has about 0.
     """
-    middle = targets.mean(0)
+    middle = targets.mean(0)  # of the targets: ours may be far away
     return F.cosine_similarity(vectors - middle, targets - middle)

@@ -19,7 +19,7 @@ from limner.train.tasks import find_task, known_tables, tables_of
 
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
-# Keys that had another name in the version before; a year's files should not fail for a word.
+# Keys that had another name in the version before: an older file does not fail for a word.
 RENAMED = {"unclip_training.told": "unclip_training.condition_on"}
 
 
@@ -123,7 +123,7 @@ def _override(tree: dict[str, Any], dotted: str, text: str) -> None:
     try:
         tree[key] = tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
-        tree[key] = text
+        tree[key] = text  # a bare word is text: out=runs/x
 
 
 def _rename(tree: dict[str, Any], source: Source) -> tuple[str, ...]:
@@ -181,7 +181,7 @@ def _values(
 def _made(kind: type[Any], values: Mapping[str, Any], source: Source, prefix: str) -> Any:
     try:
         return kind(**values)
-    except TypeError:
+    except TypeError:  # of the constructor: a required key is not there
         needed = [each.name for each in dataclasses.fields(kind) if _is_required(each)]
         lacking = ", ".join(name for name in needed if name not in values)
         raise ConfigError(f"{source.path} lacks {lacking}") from None

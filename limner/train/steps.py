@@ -6,7 +6,7 @@ A part's step stands on `Step`; the loop knows nothing else of it.
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -64,8 +64,8 @@ class Step:
         `run` computes with it, its forward by default; `parallel.run` is that on all ranks. Give
         the module as it begins, on its device: optimisers take its parameters as they are.
         """
-        self.trained = module
-        save_memory(module, self.config)
+        self.trained = module  # whose gradients are clipped together
+        save_memory(module, self.config)  # before it is wrapped
         self.parallel = parallelize(module, run or module.forward, self.config)
         self.modules[name] = module
         self.averages[name] = self.parallel.ema(self.config.loop.average)
@@ -126,12 +126,12 @@ class Step:
         return torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
 
     @contextmanager
-    def measuring(self, module: nn.Module) -> Iterator[None]:
-        """Let a module be as it is used, in the run's arithmetic, for a while."""
+    def measuring(self, module: nn.Module, *, exact: bool = False) -> Iterator[None]:
+        """Let a module be as it is used, in the run's arithmetic or, if `exact`, in fp32."""
         training = module.training
         module.eval()
         try:
-            with precision(self.config):
+            with nullcontext() if exact else precision(self.config):
                 yield
         finally:
             module.train(training)
@@ -166,7 +166,7 @@ def device_of(config: TrainConfig) -> torch.device:
             "or install a build of torch for your GPU"
         )
     gpu = wanted != "cpu" and torch.cuda.is_available()
-    numbered = ":" in config.loop.device
+    numbered = ":" in config.loop.device  # cuda:1 names one GPU for all
     if numbered and environment_world().size > 1:
         raise ConfigError(
             f"loop.device is {config.loop.device!r}, but each of several ranks takes a GPU of its "
@@ -209,15 +209,16 @@ def save_memory(module: nn.Module, config: TrainConfig) -> None:
     if not config.loop.checkpointing:
         return
     for part in module.modules():
+        # Blocks are large enough to be worth computing twice; what stands between them is not.
         if isinstance(part, Block | ResidualBlock | TimedBlock):
             again = partial(checkpoint, part.forward, use_reentrant=False)
-            object.__setattr__(part, "forward", again)
+            object.__setattr__(part, "forward", again)  # past nn.Module, which would keep a module
 
 
 def parts_of(rows: int, config: TrainConfig) -> list[tuple[slice, float]]:
     """Return the rows of each part of a batch, and the part's share of the batch."""
     count = min(config.loop.accumulate, rows)
-    ends = [rows * number // count for number in range(count + 1)]
+    ends = [rows * number // count for number in range(count + 1)]  # sizes differ by one at most
     return [(slice(a, b), (b - a) / rows) for a, b in pairwise(ends)]
 
 
@@ -254,23 +255,28 @@ def update(
     """
     loop = config.loop
     for optimizer in optimizers:
+        # 1. Gradients of all parts of the batch add up; no graph outlives its part.
         optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for loss in losses:
+        # Small gradients are lost in fp16 unless the loss is scaled up.
         (loss if scaler is None else scaler.scale(loss)).backward()
         total += float(loss.detach())
-    total = mean_over_ranks({"loss": total})["loss"]
+    total = mean_over_ranks({"loss": total})["loss"]  # all ranks decide alike
     if scaler is not None:
         for optimizer in optimizers:
-            scaler.unscale_(optimizer)
+            scaler.unscale_(optimizer)  # clipping is of true gradients
+    # 2. Clip, over whole tensors where ranks hold slices, and refuse what is not finite.
     parameters = [p for p in module.parameters() if p.grad is not None]
     norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, loop.clip)))
+    # A scale that was too large overflows: no fault of the run, so the scale alone changes.
     overflowed = scaler is not None and not math.isfinite(norm) and scaler.get_scale() > 1
     if not (math.isfinite(total) and (math.isfinite(norm) or overflowed)):
         raise NonFiniteError(
             f"the loss is {total} and its gradient {norm} at step {step}; nothing was updated: "
             "lower loop.learning_rate, or resume from the last checkpoint"
         )
+    # 3. The step itself, at this step's rate; a gradient that overflowed makes none.
     rate = loop.learning_rate * schedule(step, loop.steps, loop.warmup, loop.decay, loop.schedule)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -281,5 +287,5 @@ def update(
     if scaler is None:
         return numbers
     scaler.update()
-    held = 0.0 if overflowed else norm
+    held = 0.0 if overflowed else norm  # JSON has no infinity
     return numbers | {"gradient_norm": held, "loss_scale": scaler.get_scale()}

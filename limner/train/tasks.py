@@ -31,7 +31,7 @@ class Task:
 
     step: str | Callable[..., Any]
     tables: Mapping[str, str | type[Any]] = field(default_factory=dict)
-    check: str | Callable[[Any], None] = ""
+    check: str | Callable[[Any], None] = ""  # of a whole config, once its tables are sound
     source: bool = False
     codes: bool = False
     few: bool = False
@@ -46,6 +46,7 @@ def _ours(
 ) -> Task:
     """Return the task of a folder here, whose files have the names that all of them have."""
     folder = f"limner.train.{part}"
+    # "" stays as it is: the plain values of a part.
     settings = {key: name and f"{folder}.settings:{name}" for key, name in tables.items()}
     return Task(f"{folder}.step:{step}", settings, f"{folder}.settings:{check}", **more)
 
@@ -100,6 +101,7 @@ def tables_of(task: Task) -> dict[str, Any]:
     return {key: _resolved(kind)() if kind else {} for key, kind in task.tables.items()}
 
 
+# Reading a config asks for these at every key; the modules are small and need no torch step.
 @cache
 def known_tables() -> Mapping[str, Any]:
     """Return what `tables_of` does of all tasks of limner together."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limner.checkpoint.adapters import AdapterInfo, save_adapter
-from limner.data.batches.tokens import CodeCache, Codes, origin_of
+from limner.data.batches.tokens import CodeCache, Codes
 from limner.errors import ConfigError
 from limner.nn.lora import adaptable, attach
 from limner.registry import load_to_draw
@@ -58,6 +58,7 @@ class AdaptStep(Step):
         caches, self.own = Caches(config), data or OwnData(config)
         if self.adapt.decoder:
             self.own.need_pictures()
+        # Captions are as long as those that the model was trained with.
         as_the_model = replace(config, text_length=self.pipeline.text_length)
         self.codes = OwnCodes(as_the_model, caches, self.own, self.pipeline.codec)
         self.codes.rewrite(lambda captions: named(captions, self.adapt.word))
@@ -144,7 +145,7 @@ class AdaptStep(Step):
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Yield text, codes and pictures: a pure function of the step, as of every training."""
         batch, seed = self.config.loop.batch, self.config.loop.seed
-        old = min(round(batch * self.adapt.preserve), batch - 1)
+        old = min(round(batch * self.adapt.preserve), batch - 1)  # at least one picture is new
         while True:
             text, codes = taken(self.codes.train, step * (batch - old), batch - old, seed)
             if old:
@@ -160,9 +161,10 @@ class AdaptStep(Step):
         captions = self._old_captions()
         ids = torch.zeros(self.adapt.drawn, pipeline.text_length, dtype=torch.long)
         if captions:
+            # The rest stay zeros: pictures drawn without a caption.
             ids[: len(captions)] = pipeline.tokenizer.batch(captions, pipeline.text_length)
-        origin = {**self.made_of, "drawn": len(ids), "seed": seed}
-        if path.exists() and not caches.outdated(path, origin_of(path), origin):
+        origin: Origin = {**self.made_of, "drawn": len(ids), "seed": seed}
+        if caches.holds(path, origin):
             return CodeCache.load(path)
         found = []
         for rows in torch.arange(len(ids)).split(pipeline.prior.batch_rows):
@@ -195,7 +197,7 @@ def taken(cache: Codes, first: int, count: int, seed: int) -> tuple[Tensor, Tens
     """Return text (count, T) and codes of the next pictures: each comes once before any again."""
     rows, chosen = [], []
     for place in range(first, first + count):
-        epoch, index = divmod(place, len(cache))
+        epoch, index = divmod(place, len(cache))  # a new order for every pass
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         rows.append(int(torch.randperm(len(cache), generator=generator)[index]))
         chosen.append(cache.choose(generator)[rows[-1]])

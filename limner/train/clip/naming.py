@@ -41,7 +41,7 @@ def shown_in(graphs: Sequence[Graph]) -> Tensor:
     shown = torch.zeros(len(graphs), 1 + len(PLACES_EN), len(nouns()) + len(COLOURS))
     for row, graph in enumerate(graphs):
         for place, thing, share in _placed(graph):
-            shown[row, place, noun_index()[thing.noun]] += share
+            shown[row, place, noun_index()[thing.noun]] += share  # two of a kind share one label
             colour = colours.get(thing.colour or thing.entry.colour)
             if colour is not None and graph.style not in COLOURLESS:
                 shown[row, place, colour] += share

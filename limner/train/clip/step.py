@@ -91,6 +91,7 @@ class ClipStep(Step):
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update both towers once."""
+        # One question a step, all in turn: names of nouns or colours, anywhere or at one place.
         batch, asked = next(self.batches), self._questions[step % len(self._questions)]
         seen = (self._softened(batch.pictures, step), batch.captions, asked.ids)
         with precision(self.config):
@@ -134,6 +135,7 @@ class ClipStep(Step):
         shown = pictures.to(self.device, copy=True)
         with precision(self.config):
             copies = self.codec.reconstruct(shown[chosen].movedim(-1, 1).float() / 127.5 - 1)
+        # Pixels again, as all pictures come.
         shown[chosen] = ((copies.movedim(1, -1) + 1) * 127.5).round().to(torch.uint8)
         return shown
 
@@ -174,7 +176,7 @@ class ImageSide:
     def give_weights(self, clip: Clip) -> None:
         """Put the weights that were read into a new CLIP's image encoder."""
         if self.weights:
-            clip.get_submodule("image.body").load_state_dict(self.weights)
+            clip.get_submodule("image.body").load_state_dict(self.weights)  # its projection is new
 
 
 def image_side_of(config: TrainConfig) -> ImageSide:
@@ -184,7 +186,7 @@ def image_side_of(config: TrainConfig) -> ImageSide:
         return ImageSide()
     encoder, weights = import_image_encoder(vision.encoder)
     size = vision.size or encoder["size"]
-    edge = encoder["edge"] * size // encoder["size"]
+    edge = encoder["edge"] * size // encoder["size"]  # the crop keeps its proportion
     encoder |= {"size": size, "edge": edge, "trainable": vision.trainable}
     return ImageSide(encoder, weights)
 

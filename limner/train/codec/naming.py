@@ -49,6 +49,7 @@ def keep_inputs(given: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]]
     """
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # Validation has no gradient, and its inputs are not kept.
         given[:] = [inputs[0]] if inputs[0].requires_grad else []
 
     return keep
@@ -83,18 +84,18 @@ def cell_labels(scenes: Sequence[PlacedScene], side: int) -> Tensor:
     does not show.
     """
     labels = torch.zeros(len(scenes), len(ANSWERS), side, side, dtype=torch.long)
-    middles = (torch.arange(side) + 0.5) * UNIT / side
+    middles = (torch.arange(side) + 0.5) * UNIT / side  # of cells, in the scene's units
     for row, (graph, (right, down)) in enumerate(scenes):
         labels[row, 3] = BACKGROUNDS.index(graph.background)
         style = 1 + STYLES.index(graph.style)
-        for box in layout(graph, UNIT):
+        for box in layout(graph, UNIT):  # in the order of painting: the last is on top
             thing = graph.things[box.thing]
             left, top = box.left + right * UNIT, box.top + down * UNIT
             columns = (middles >= left) & (middles < left + box.side)
             rows = (middles >= top) & (middles < top + box.side)
             colour = 1 + COLOUR_NAMES.index(thing.colour or thing.entry.colour)
             if graph.style in COLOURLESS:
-                colour = UNASKED
+                colour = UNASKED  # a silhouette has none
             values = (1 + noun_index()[thing.noun], colour, style, UNASKED)
             where = rows[:, None] & columns
             labels[row][:, where] = torch.tensor(values)[:, None]

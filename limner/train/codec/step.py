@@ -47,7 +47,7 @@ class CodecStep(Step):
         self.made_of |= self.pictures.made_of
         if self.weights.decoder_only:
             self.codec.requires_grad_(False)
-            self.codec.decoder.requires_grad_(True)
+            self.codec.decoder.requires_grad_(True)  # codes stay what a prior has learnt
         # A codec whose codes may not change makes them as it will when it is used.
         self.codec.train(not self.weights.decoder_only)
         self.learn("codec", self.codec)
@@ -122,7 +122,7 @@ class CodecStep(Step):
                     weight = weight * losses.adaptive_weight(loss, adversarial, last)
                     numbers["adversarial_weight"] = float(weight)
                 loss = loss + weight * adversarial
-            drawn[-1] = drawn[-1].detach()
+            drawn[-1] = drawn[-1].detach()  # for the discriminator, which needs no graph of it
             yield (loss + auxiliary) * share
 
     @torch.no_grad()
@@ -181,7 +181,7 @@ class CodecStep(Step):
             return given, given_config
         codec, tensors = create_autoencoder(values), given.state_dict()
         wanted = codec.state_dict()
-        fitting = {
+        fitting = {  # by name, wherever a tensor is no larger
             name: begun(value, tensors[name])
             for name, value in wanted.items()
             if name in tensors and fits(value, tensors[name])
@@ -200,10 +200,11 @@ class CodecStep(Step):
         self.name_cells = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
+        # The head names what the decoder is given: what a cell is drawn from.
         self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))
 
     def _naming(self, labels: Tensor, share: float, numbers: dict[str, float]) -> Tensor:
-        logits = self.name_cells(self.given.pop())
+        logits = self.name_cells(self.given.pop())  # taken, so that no graph is kept
         loss = naming_loss(logits, labels)
         told = dict(zip(("noun", "colour", "style"), named_rightly(logits, labels), strict=True))
         _note(numbers, told | {"naming": float(loss.detach())}, share)
@@ -216,7 +217,7 @@ class CodecStep(Step):
         side = self.weights.perceptual_size
         drawn, images = losses.shrunk(drawn, side), losses.shrunk(images, side)
         with torch.no_grad():
-            targets = self.features(images)
+            targets = self.features(images)  # no gradient: these do not learn
         loss = losses.perceptual_loss(self.features(drawn), targets)
         _note(numbers, {"perceptual": float(loss.detach())}, share)
         return self.weights.perceptual * loss

@@ -10,7 +10,7 @@ from typing import Any
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
 from limner.parts import Parts, a_type, settle
 
-INTEGER_LIMIT = 10**9
+INTEGER_LIMIT = 10**9  # what fits every counter, and any run
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def given(config: Any, dotted: str) -> bool:
     if not key:
         kind = type(held)
         return bool(held != kind()) if dataclasses.is_dataclass(kind) else bool(held)
-    if isinstance(held, Mapping):
+    if isinstance(held, Mapping):  # the values of a part have no defaults here
         return key in held
     defaults = {each.name: default_of(each) for each in dataclasses.fields(held)}
     return bool(getattr(held, key) != defaults[key])

@@ -41,8 +41,8 @@ class TrainConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        import_parts({"task": self.task})
-        held = tables_of(self.kind) | dict(self.tables)
+        import_parts({"task": self.task})  # a config is a person's own, so its module may run
+        held = tables_of(self.kind) | dict(self.tables)  # defaults of what was not given
         object.__setattr__(self, "tables", held)
         if not self.out or "\0" in self.out:
             raise ConfigError(f"out is {quote(self.out)}; expected a folder", param="out")
@@ -88,7 +88,7 @@ class TrainConfig(Checked):
 
     def to_json(self) -> dict[str, Any]:
         """Return the config as plain JSON values, under the keys of a run's file."""
-        tree = dataclasses.asdict(self)
+        tree = dataclasses.asdict(self)  # tables in tables become plain too
         return {key: tree[key] for key in tree if key not in APART} | tree["tables"]
 
     def check_parts(self) -> None:

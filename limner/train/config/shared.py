@@ -131,7 +131,7 @@ class LoopConfig(Checked):
             check_device(self.device)
         except UsageError as error:
             raise ConfigError(str(error), param="device") from None
-        if self.batch % self.accumulate:
+        if self.batch % self.accumulate:  # unequal parts would weigh pictures unequally
             raise ConfigError(
                 f"accumulate is {self.accumulate} and batch {self.batch}; expected parts of equal "
                 "size, so give a batch that accumulate divides",

@@ -78,7 +78,7 @@ class FeaturesStep(Step):
         source = LabelledScenes("held_out", 64, self.config.data.seed)
         right = torch.zeros(2, device=self.device)
         count = self.config.data.held_for_validation
-        for first in range(0, count, 64):
+        for first in range(0, count, 64):  # the last batch is cut
             images, objects, colours = (
                 part[: count - first].to(self.device) for part in source[first // 64]
             )

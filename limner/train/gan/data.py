@@ -8,20 +8,14 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import stream
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.batches.picture_store import (
-    MEMORY_LIMIT,
-    Bad,
-    ShelfBatches,
-    generator_of,
-    to_floats,
-)
+from limner.data.batches.picture_store import Bad, ShelfBatches, generator_of, to_floats
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
 from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
-from limner.train.inputs.pictures import AT_ONCE, OwnPictures, held_out_pairs
+from limner.train.inputs.pictures import OwnPictures, held_out_pairs
 from limner.train.inputs.text import OwnText, SceneText
 
 Pair = tuple[Tensor, Tensor]
@@ -41,6 +35,7 @@ class ScenePairs(SceneText):
             self.size, self.config.text_length, data.seed, data.level, training.hard_negatives, 0
         )
         pairs = PairBatches(loop.batch, tokenizer, settings)
+        # Every turn of the discriminator sees new pictures, so a step takes `n_critic` batches.
         steps = range(step * training.n_critic, loop.steps * training.n_critic)
         for pixels, ids, _ in stream(pairs, steps, data.workers):
             yield to_floats(pixels.movedim(-1, 1)), ids
@@ -67,11 +62,8 @@ class OwnPairs(OwnText, OwnPictures):
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:  # type: ignore[override]
         """Yield images (B, 3, H, W) and ids (1, B, T) from `step` on."""
-        workers, loop = self.config.data.workers, self.config.loop
+        workers, loop = self._begin(step), self.config.loop
         critic = self.config.settings(GanTraining).n_critic
-        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
-        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
-        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
         augment = self.config.augment
         pictures = ShelfBatches(self.train, loop.batch, self.config.data.seed, augment)
         pairs = _ShelfPairs(pictures, tokenizer, self.config.text_length)
@@ -81,12 +73,9 @@ class OwnPairs(OwnText, OwnPictures):
 
     def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:  # type: ignore[override]
         """Yield held-out pictures as they are, with the first caption of each."""
-        for first in range(0, len(self.held), AT_ONCE):
-            rows = range(first, min(first + AT_ONCE, len(self.held)))
-            pictures, used, bad = self.held.read(rows)
-            self._note(self.held, self.validation, bad)
+        for images, used in self._read_held(len(self.held)):
             sentences = [self.held.samples[row].captions[0] for row in used]
-            yield to_floats(pictures), tokenizer.batch(sentences, self.config.text_length)
+            yield images, tokenizer.batch(sentences, self.config.text_length)
 
     def prompts(self) -> list[str]:
         """Return captions of held-out pictures."""
@@ -105,6 +94,7 @@ class _ShelfPairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
         lost = {row for row, _ in bad}
         if lost:  # another picture stands in for each, with its own captions
             _, rows, _ = shelf.read(rows)
+        # Chance of the step alone, so that a resumed run reads on as the unbroken one.
         random = generator_of("captions", self.pictures.seed, step)
         chosen = torch.rand(len(rows), generator=random).tolist()
         every = [shelf.samples[row].captions for row in rows]

@@ -119,6 +119,7 @@ def _check_keys(config: TrainConfig) -> None:
 
 
 def _check_loop(config: TrainConfig, discriminator: Any) -> None:
+    # Two losses at once: parts of a batch, a scale of fp16 or Muon would need two of each.
     loop, wanted = config.loop, {"accumulate": 1, "fp16": False, "optimizer": "adamw"}
     for name, value in wanted.items():
         if getattr(loop, name) != value:

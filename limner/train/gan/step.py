@@ -52,7 +52,7 @@ class GanStep(Step):
         self.notes = caches.notes
         # 1. What there is to learn from, and the parts made for it.
         self.clip: Any = _open_clip(config)
-        size = config.part("generator").get("size", 64)
+        size = config.part("generator").get("size", 64)  # as the generator's own default
         self.pairs = pairs_of(config, size, caches, data or open_data(config))
         self.made_of |= self.pairs.made_of
         self._build()
@@ -65,6 +65,7 @@ class GanStep(Step):
             self.learner["encoder"] = self.encoder
         # 2. What a state keeps. "judge" is the name that the discriminator has in states.
         self.modules |= {"learner": self.learner, "judge": self.discriminator}
+        # Only what draws is averaged; the encoder and the discriminator serve training alone.
         self.averages["generator"] = EMA(_learnt(self.generator), config.loop.average)
         rate = self.training.discriminator_rate or config.loop.learning_rate
         self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
@@ -88,7 +89,7 @@ class GanStep(Step):
             with torch.set_grad_enabled(turn + 1 == self.training.n_critic):
                 drawn, seen_noise = self._draw(images, ids[0], random)
             loss = self._critic_loss(images, ids, drawn.images.detach(), random, step)
-            critic, its_config = self.discriminator, self.critic_config
+            critic, its_config = self.discriminator, self.critic_config  # it has a rate of its own
             found = update([loss], self.optimizers[1:], critic, step, its_config)
             numbers["discriminator"] = found["loss"]
         with self._discriminator_frozen():
@@ -125,16 +126,16 @@ class GanStep(Step):
 
     def react(self, validation: dict[str, float]) -> list[str]:
         """Tell a collapse; stop the run or restore the last sound weights where that is asked."""
-        if self.done < self.training.watch_from:
+        if self.done < self.training.watch_from:  # early pictures are all alike
             return []
         defeat = [] if self.training.loss == "wasserstein" else watch.signs_of_defeat(validation)
         signs = watch.signs_of_collapse(validation)
         if not signs:
             if self.kept is not None:
-                self.kept.keep()
+                self.kept.keep()  # sound: what a later collapse goes back to
             return defeat
         if self.training.on_collapse == "stop":
-            self.stopped = signs[0]
+            self.stopped = signs[0]  # the loop ends after this step
         if self.kept is None:
             return [*signs, *defeat]
         if not self.kept.sound or self.kept.restored >= RESTORES:
@@ -185,8 +186,8 @@ class GanStep(Step):
                 text.give_weights(part.sentence)
             else:
                 part.sentence.text.load_state_dict(self.clip.text.state_dict())
-                part.sentence.requires_grad_(False)
-            part.to(self.device, memory_format=torch.channels_last).train()
+                part.sentence.requires_grad_(False)  # CLIP reads; only what follows it learns
+            part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
             save_memory(part, config)
         self.table = table
         self.pipeline = Gan(
@@ -211,6 +212,7 @@ class GanStep(Step):
         with precision(self.config):
             if self.encoder is not None:
                 mean, log_variance = seen = self.encoder(images[: rows // 2])
+                # Reparametrised, so that the encoder has a gradient (arXiv 1312.6114).
                 half = mean + (0.5 * log_variance).exp() * noise[: rows // 2]
                 noise = torch.cat([half, noise[rows // 2 :]])
             return self.generator(ids, noise, chance), seen
@@ -221,16 +223,20 @@ class GanStep(Step):
         """Return the discriminator's loss, its penalty where this step has one."""
         training, critic = self.training, self.discriminator
         penalised = training.penalty != "none" and step % training.penalty_every == 0
+        # 1. A penalty takes gradients of gradients, in fp32: bf16 is too coarse for them.
         with nullcontext() if penalised else precision(self.config):
             real, fake = self._see(images, random), self._see(drawn, random)
             if penalised and training.penalty == "r1":
+                # R1 is of the scores' gradient at true pictures.
                 real = [each.detach().requires_grad_(True) for each in real]
+            # 2. Words are read once: the right captions, then the near misses.
             right, *wrong = critic.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
             looked = critic.look(real)
             if training.mismatched:
-                wrong.append(right.roll(1, 0))
+                wrong.append(right.roll(1, 0))  # the next picture's caption is wrong too
             scores = critic.score(looked, right)
             mismatched = [critic.score(looked, each) for each in wrong]
+            # 3. Only a true picture with its own caption is to be called true.
             fakes = critic.score(critic.look(fake), right)
             kind = losses.ADVERSARIAL[training.loss]
             loss = losses.discriminator_loss(kind, scores, fakes, mismatched)
@@ -240,8 +246,9 @@ class GanStep(Step):
                 penalty = losses.r1_penalty(scores, real)
             else:
                 shares = torch.rand(len(images), generator=random).to(self.device)
-                points = losses.between(real, fake, shares)
+                points = losses.between(real, fake, shares)  # on lines between true and drawn
                 penalty = losses.wgan_gp_penalty(critic.score(critic.look(points), right), points)
+            # Weighed up for the steps that have no penalty.
             return loss + training.penalty_weight * training.penalty_every * penalty
 
     def _generator_loss(
@@ -259,7 +266,7 @@ class GanStep(Step):
             kind = losses.ADVERSARIAL[training.loss]
             loss = training.adversarial * losses.generator_loss(kind, scores)
             loss = loss + training.kl * normal_divergence(condition.mean, condition.log_variance)
-            if seen_noise is not None:
+            if seen_noise is not None:  # the half that an encoder saw
                 half = len(seen_noise[0])
                 error = pixel_loss(pictures[:half], images[:half])
                 loss = loss + training.reconstruction * error
@@ -273,6 +280,7 @@ class GanStep(Step):
 
     def _see(self, images: Tensor, random: torch.Generator | None = None) -> list[Tensor]:
         """Return what the discriminator is shown of images, altered where chance is given."""
+        # Both sides see altered pictures, so that no alteration is learnt (DiffAugment).
         if random is not None and self.training.policies:
             images = diff_augment(images, random, self.training.policies)
         if self.discriminator.sees == "pixels":
@@ -307,6 +315,7 @@ class GanStep(Step):
     @contextmanager
     def _as_it_draws(self) -> Iterator[None]:
         """Let the generator be as it is when it is used: statistics are those of these weights."""
+        # Running means of training are of other weights than the average's: measure them anew.
         norms = [each for each in self.generator.modules() if isinstance(each, nn.BatchNorm2d)]
         before = [(each, each.momentum, each.state_dict()) for each in norms]
         before = [(e, m, {k: v.clone() for k, v in held.items()}) for e, m, held in before]

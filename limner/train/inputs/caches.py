@@ -38,7 +38,7 @@ from limner.files.atomic import write_atomically
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
 
-BLOCK = 500
+BLOCK = 500  # scenes encoded together
 TOKENIZER_SCENES = 20_000
 TOKENIZER_CAPTIONS = 4
 TOKENIZER_VOCABULARY = 4096
@@ -75,6 +75,7 @@ class Caches:
             "vocabulary": TOKENIZER_VOCABULARY,
         }
         if path.exists():
+            # A tokenizer whose file was changed by hand is not the one that was trained.
             held = origin | {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
             if not self.outdated(path, _read_origin(beside), held):
                 return Tokenizer.load(path)
@@ -82,6 +83,7 @@ class Caches:
         self.out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, tokenizer.to_json().encode())
         origin["file"] = tokenizer_digest(tokenizer)
+        # What vouches for the file comes last: a run killed before makes both anew.
         write_atomically(beside, json.dumps(origin, indent=1).encode())
         return tokenizer
 
@@ -89,29 +91,12 @@ class Caches:
         self, name: str, split: str, count: int, codec: Any, tokenizer: Tokenizer
     ) -> CodeCache:
         """Return `count` scenes of a split as codes and captions: those of `name`, or made anew."""
-        path, data = self.out / name, self.config.data
-        origin: Origin = {
-            "codec": digest_of(codec),
-            "tokenizer": tokenizer_digest(tokenizer),
-            "scenes": self.scenes,
-            "split": split,
-            "count": count,
-            "level": data.level,
-            "seed": data.seed,
-            "captions": data.captions,
-            "text_length": self.config.text_length,
-        }
-        if path.exists() and not self.outdated(path, origin_of(path), origin):
+        path, data, length = self.out / name, self.config.data, self.config.text_length
+        more = {"codec": digest_of(codec), "split": split, "text_length": length}
+        origin = self.origin(tokenizer, count, **more)
+        if self.holds(path, origin):
             return CodeCache.load(path)
-        source = ScenePictures(
-            split,
-            min(BLOCK, count),
-            size=codec.config.size,
-            seed=data.seed,
-            level=data.level,
-            captions=data.captions,
-        )
-        length = self.config.text_length
+        source = captioned_scenes(self.config, split, min(BLOCK, count), codec.config.size)
         blocks = encode_scenes(codec, tokenizer, source, count, length, data.workers)
         cache = join(list(telling(blocks, name, -(-count // source.block))))
         cache.save(path, origin)
@@ -135,7 +120,7 @@ class Caches:
         settings = EncodeConfig(data.crops, data.seed, AugmentConfig(**asdict(self.config.augment)))
         wanted = {"data": source.fingerprint, "codec": digest, **asdict(settings)}
         if folder.exists() and not self.outdated(folder, _origin_of_codes(folder), wanted):
-            for row in read_json_lines(folder / BAD_SAMPLES):
+            for row in read_json_lines(folder / BAD_SAMPLES):  # what was bad then is bad now
                 source.losses.add(**row)
             return read_encoded(folder)
         for old in (folder, folder.with_name(f"{name}.partial")):  # of a run that was killed
@@ -147,6 +132,23 @@ class Caches:
                 pass
         return read_encoded(folder)
 
+    def origin(self, tokenizer: Tokenizer, count: int, **more: str | int) -> dict[str, str | int]:
+        """Return what decides what is made of the first `count` scenes, and `more`."""
+        data = self.config.data
+        return {
+            **more,
+            "tokenizer": tokenizer_digest(tokenizer),
+            "scenes": self.scenes,
+            "count": count,
+            "level": data.level,
+            "seed": data.seed,
+            "captions": data.captions,
+        }
+
+    def holds(self, path: Path, origin: Mapping[str, Any]) -> bool:
+        """Say whether a file is there that was made of what decides it now."""
+        return path.exists() and not self.outdated(path, origin_of(path), origin)
+
     def outdated(self, path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         """Say whether what is at `path` was made of something else than is wanted; note if so."""
         changed = [key for key in wanted if found.get(key) != wanted[key]]
@@ -154,6 +156,17 @@ class Caches:
             known = f"another {', '.join(changed)}" if found else "what it does not say"
             self.notes.append(f"{path} is made anew: it was made of {known}")
         return bool(changed)
+
+
+def captioned_scenes(
+    config: TrainConfig, split: str, block: int, size: int, captions: int = 0
+) -> ScenePictures:
+    """Return scenes of a split by blocks, with `captions` each, by default as many as a run's."""
+    data = config.data
+    return ScenePictures(
+        split, block, size=size, seed=data.seed, level=data.level,
+        captions=captions or data.captions,
+    )  # fmt: skip
 
 
 def telling(parts: Iterable[Part], name: str, total: int) -> Iterator[Part]:
@@ -170,8 +183,9 @@ def telling(parts: Iterable[Part], name: str, total: int) -> Iterator[Part]:
 
 def digest_of(module: nn.Module) -> str:
     """Return one hash of a module's config and weights, however they lie in memory."""
+    # The config too: a stride or a number of heads leaves no trace in the weights' shapes.
     digest = hashlib.sha256(repr(getattr(module, "config", "")).encode())
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):  # the order of layers says nothing
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -62,6 +62,7 @@ class SceneCodes(SceneText):
         prompts = list(SAMPLE_PROMPTS)
         for index in range(SAMPLES - len(prompts)):
             graph = graph_at("held_out", index, level=self.config.data.level)
+            # English and Chinese in turn.
             prompts += captions_of(graph, index, 2, "held_out")[index % 2 : index % 2 + 1]
         return prompts
 
@@ -77,7 +78,7 @@ class OwnCodes(OwnText):
                 ("codes", "validation-codes"), data.places, data.sources, strict=False
             )
         ]
-        contents = self.encoded[0].contents()
+        contents = self.encoded[0].contents()  # copies go together, as in pictures
         self.rows, held = data.split(self.encoded[0].keys, contents)
         self.made_of = data.made_of
         self.held_in = self.encoded[-1]
@@ -114,7 +115,7 @@ class OwnCodes(OwnText):
     def prompts(self) -> list[str]:
         """Return captions of held-out pictures, the first of each, then the second, and so on."""
         captions = [self.held_in.captions[row] for row in self.held[:SAMPLES]]
-        most = max(map(len, captions))
+        most = max(map(len, captions))  # one caption of each before a second of any
         found = [each[turn] for turn in range(most) for each in captions if turn < len(each)]
         return found[:SAMPLES]
 

@@ -33,11 +33,13 @@ class OwnData:
         self.sources: list[Source | None] = []
         self.described: list[dict[str, Any]] = []
         for place in self.places:
+            # 1. Pictures, which are opened and compared but not read yet.
             if not is_encoded(place):
                 source = self._open(place)
                 self.sources.append(source)
                 self.described.append(source.describe())
                 continue
+            # 2. Codes, which know what they were made of.
             self._refuse_codes(place)
             self.sources.append(None)
             self.described.append(read_manifest(place)["source"])
@@ -50,7 +52,7 @@ class OwnData:
         """One hash of all that was found, and of which part of it is held out."""
         data = self.config.data
         told = [each["fingerprint"] for each in self.described]
-        held = f"{data.validation_share}" if len(told) == 1 else ""
+        held = f"{data.validation_share}" if len(told) == 1 else ""  # of two places none is split
         return hashlib.sha256(json.dumps([*told, held]).encode()).hexdigest()
 
     @property
@@ -87,6 +89,7 @@ class OwnData:
         batch = 1 if self.config.kind.few else batch
         rows = range(len(keys))
         two = len(self.places) == 2
+        # Split by a hash of the keys, so that added pictures move no others.
         train, held = (list(rows), []) if two else split(keys, share, contents)
         if len(train) < batch:
             apart = f" and {len(held)} held out" if held else ""
@@ -125,6 +128,7 @@ class OwnData:
         record = {"fingerprint": self.fingerprint, **told, "sources": self.described}
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, ensure_ascii=False, indent=1)
+        # Names of files may hold what is no UTF-8.
         write_atomically(self.out / RECORD, text.encode("utf-8", "backslashreplace"))
         if fresh:
             (self.out / BAD_SAMPLES).unlink(missing_ok=True)
@@ -135,7 +139,7 @@ class OwnData:
         rank = world().rank  # a rank lists those that it met itself
         path = self.out / (f"{rank}-{BAD_SAMPLES}" if rank else BAD_SAMPLES)
         before = path.read_bytes() if path.exists() else b""
-        known = set(before.splitlines(keepends=True))
+        known = set(before.splitlines(keepends=True))  # a resumed run meets the same ones again
         added = [line for line in _lines_of(self.losses) if line not in known]
         if added or not path.exists():
             write_atomically(path, before + b"".join(added))
@@ -149,7 +153,7 @@ class OwnData:
         keep = self.config.data.keep
         if not keep or place != self.config.data.source:
             return open_source(place, least=1)
-        source = keep_only(open_source(place, strict=False), keep)
+        source = keep_only(open_source(place, strict=False), keep)  # bad ones may be left out by it
         if source.total is not None:
             source.losses.check(source.total, place)
         return source

@@ -1,6 +1,6 @@
 """The pictures that a codec's run sees: emoji scenes, or pictures of one's own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -14,12 +14,12 @@ from limner.data.batches.picture_store import (
     open_shelf,
     to_floats,
 )
-from limner.data.batches.tokens import ScenePictures as CaptionedScenes
 from limner.data.sources.base import IndexedSource
 from limner.data.sources.opening import Source
 from limner.nn.ranks import world
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
+from limner.train.inputs.caches import captioned_scenes
 from limner.train.inputs.own import OwnData
 
 AT_ONCE = 64  # pictures measured together
@@ -57,10 +57,8 @@ def held_out_pairs(
     config: TrainConfig, tokenizer: Tokenizer, text_length: int, size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield scenes (B, 3, size, size) of the validation split and the ids (B, T) of a caption."""
-    data, left = config.data, config.data.held_for_validation
-    source = CaptionedScenes(
-        "validation", min(AT_ONCE, left), size=size, seed=data.seed, level=data.level, captions=1
-    )
+    left = config.data.held_for_validation
+    source = captioned_scenes(config, "validation", min(AT_ONCE, left), size, captions=1)
     for number in range(-(-left // source.block)):
         images, sentences = source[number]
         yield images[:left], tokenizer.batch(sentences, text_length)[:left]
@@ -75,8 +73,8 @@ class OwnPictures:
         self.first, *others = [source for source in data.sources if source is not None]
         self.validation = others[0] if others else self.first
         whole = open_shelf(self.first, size)
-        whole.hold(config.data.workers, MEMORY_LIMIT)
-        contents = whole.contents()
+        whole.hold(config.data.workers, MEMORY_LIMIT)  # copies are found by what they show
+        contents = whole.contents()  # before the split: copies go together
         train, held = data.split([each.key for each in whole.samples], contents)
         self.made_of = data.made_of
         self.train, self.held = whole.part(train), whole.part(held)
@@ -90,22 +88,31 @@ class OwnPictures:
 
     def batches(self, step: int) -> Iterator[Tensor]:
         """Yield the batches of training from `step` on; DataError when more than 1 % is bad."""
-        workers, loop = self.config.data.workers, self.config.loop
-        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
-        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
-        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
-        batch = min(loop.batch, len(self.train))
+        workers, loop = self._begin(step), self.config.loop
+        batch = min(loop.batch, len(self.train))  # an adapter may have fewer
         seed, augment = self.config.data.seed, self.config.augment
         dataset = ShelfBatches(self.train, batch, seed, augment, world())
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 
     def held_out(self, count: int) -> Iterator[Tensor]:
         """Yield the first `count` held-out pictures as they are, or all where there are fewer."""
+        return (images for images, _ in self._read_held(count))
+
+    def _begin(self, step: int) -> int:
+        """Write down what is trained on, read what fits in memory; return how many workers read."""
+        workers = self.config.data.workers
+        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
+        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
+        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
+        return workers
+
+    def _read_held(self, count: int) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        """Yield held-out pictures with their rows; others stand in for those that are bad."""
         for first in range(0, min(count, len(self.held)), AT_ONCE):
             rows = range(first, min(first + AT_ONCE, count, len(self.held)))
-            pictures, _, bad = self.held.read(rows)
+            pictures, used, bad = self.held.read(rows)
             self._note(self.held, self.validation, bad)
-            yield to_floats(pictures)
+            yield to_floats(pictures), used
 
     def _noted(self, batches: Iterator[tuple[Tensor, list[Bad]]]) -> Iterator[Tensor]:
         for images, bad in batches:
@@ -120,6 +127,7 @@ class OwnPictures:
             return
         self.data.list_bad()
         if isinstance(source, IndexedSource):
+            # Bad samples that were found on opening are not among the source's pictures.
             lost = sum(each.code == "bad_picture" for each in source.losses.samples)
             source.losses.check(len(source) - lost, source.place)
 

@@ -82,7 +82,7 @@ def text_side_of(
     if trained is not None:
         held = registry.inspect(config.start_from).config.prior.get("text_encoder", {})
         if held.get("name") in PRETRAINED:
-            held = {**held, "trainable": config.text.trainable}
+            held = {**held, "trainable": config.text.trainable}  # the run's word, not the model's
         return TextSide(trained.tokenizer, held)
     if config.text.encoder:
         side = _imported(config)
@@ -96,7 +96,7 @@ def text_side_of(
 def _imported(config: TrainConfig) -> TextSide:
     encoder, weights, tokenizer = import_encoder(config.text.encoder)
     positions = PRETRAINED[encoder["name"]].architecture.positions
-    limit = encoder["sizes"].get(positions, config.text_length)
+    limit = encoder["sizes"].get(positions, config.text_length)  # rotary ones have none
     if config.text_length > limit:
         raise ConfigError(
             f"text_length is {config.text_length}; the encoder in {config.text.encoder} reads at "

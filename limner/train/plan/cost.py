@@ -46,7 +46,7 @@ def count_cost(
 ) -> Cost:
     """Count a step of what `build` makes in tensors without values, or with them where it asks."""
     try:
-        with FakeTensorMode():
+        with FakeTensorMode():  # shapes without values: no memory, no time
             return _counted(config, build(), loss, frozen)
     except (RuntimeError, NotImplementedError, TypeError):
         with torch.random.fork_rng(devices=[]):  # learns from its values, as a codebook does
@@ -124,7 +124,7 @@ def _newton(optimizer: torch.optim.Optimizer) -> int:
         return 0
     total = 0
     for each in _of(optimizer):
-        short, long = sorted(each.shape)
+        short, long = sorted(each.shape)  # it works on the shorter side
         total += NEWTON_STEPS * 2 * (2 * short * short * long + short**3)
     return total
 

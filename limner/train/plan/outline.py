@@ -68,9 +68,9 @@ def _of_source(source: str, beside: Path | None, depth: int) -> Outline:
 
 def _maker_of(source: str, beside: Path | None) -> tuple[Path, dict[str, Any]]:
     """Return the config near `beside` whose run is a source, and what it holds; {} for none."""
-    wanted = os.path.normpath(source)
+    wanted = os.path.normpath(source)  # runs/x and ./runs/x/ are one
     folder = beside or Path()
-    for place in (folder, folder / ".."):
+    for place in (folder, folder / ".."):  # configs/priors names runs of configs/
         for path in sorted([*place.glob("*.toml"), *place.glob("*/*.toml")]):
             try:
                 tree = tomllib.loads(path.read_text("utf-8"))

@@ -53,7 +53,7 @@ def this_processor(bf16: bool) -> Hardware:
     kind = torch.bfloat16 if bf16 else torch.float32
     left, right = torch.randn(2, MATRIX, MATRIX).to(kind)
     best = float("inf")
-    for _ in range(6):
+    for _ in range(6):  # the best of six: the first warms up
         began = time.perf_counter()
         _ = left @ right
         best = min(best, time.perf_counter() - began)
@@ -128,7 +128,7 @@ def memory(cost: Cost, config: TrainConfig, ranks: int, parallel: str) -> dict[s
     With "fsdp" that rank also holds the whole averaged model, which it measures and writes.
     """
     every, loop = cost.trained + cost.frozen, config.loop
-    parts = ranks if parallel == "fsdp" else 1
+    parts = ranks if parallel == "fsdp" else 1  # copies hold all, slices their part
     found = {
         "weights": FLOAT * (cost.frozen + -(-cost.trained // parts)),
         "gradients": FLOAT * -(-cost.trained // parts),
@@ -136,6 +136,7 @@ def memory(cost: Cost, config: TrainConfig, ranks: int, parallel: str) -> dict[s
         "average": FLOAT * -(-cost.trained // parts),
         "activations": cost.activations * -(-loop.batch // (ranks * loop.accumulate)),
         "half_copies": 2 * every if loop.bf16 or loop.fp16 else 0,
+        # Buckets of DDP, as large as the gradients.
         "exchange": FLOAT * cost.trained if ranks > 1 and parallel == "ddp" else 0,
         "whole_model": FLOAT * cost.trained if parallel == "fsdp" else 0,
     }
@@ -147,7 +148,7 @@ def _told(
 ) -> dict[str, Any]:
     """Return the time and cost of a run; every rank does the whole of the optimiser's work."""
     flops = cost.per_picture * config.loop.batch / ranks + cost.per_step
-    seconds = flops / (machine.rate * machine.utilisation)
+    seconds = flops / (machine.rate * machine.utilisation)  # no time for waiting: see `assumed`
     hours = seconds * config.loop.steps / 3600
     return {
         "name": machine.name,

@@ -71,6 +71,7 @@ def _changed(config: TrainConfig) -> dict[str, Any]:
     for key, value in config.to_json().items():
         if isinstance(value, Mapping) and dataclasses.is_dataclass(config.value(key)):
             value = {name: each for name, each in value.items() if each != default[key][name]}
+            # No home folder in a card that may be public.
             value = {name: _shown(v) if name in PLACES else v for name, v in value.items()}
         if key in ("task", "out") or value != default.get(key):
             found[key] = _shown(value) if key in PLACES else value

@@ -60,7 +60,7 @@ class PriorStep(Step):
         self.memory = MemorisationCheck(self.codec, self.codes.train)
         self.words = self.codes.words()
         if trained is not None and trained.words is not None and self.own is not None:
-            self.words = self.words.with_older(trained.words)
+            self.words = self.words.with_older(trained.words)  # it still knows what it drew before
         self.notes = caches.notes
         self.made_of = {
             **self.codes.made_of,
@@ -87,7 +87,7 @@ class PriorStep(Step):
         text, codes = next(self.batches)
         generator = self.random(step)
         dropped = torch.rand(len(text), generator=generator) < self.training.caption_dropout
-        text = text.masked_fill(dropped[:, None], 0).to(self.device)
+        text = text.masked_fill(dropped[:, None], 0).to(self.device)  # all zeros: no caption
         codes = codes.to(self.device)
         # Chance is drawn for the whole batch, so that any number of ranks trains the same run.
         order = self.prior.sample_order(codes, generator, self._random_order(step))
@@ -141,7 +141,7 @@ class PriorStep(Step):
 
     def _random_order(self, step: int) -> float:
         until = self.training.random_order_until * self.config.loop.steps
-        return 1 - step / until if step < until else 0.0
+        return 1 - step / until if step < until else 0.0  # down to raster, in which it draws
 
     def _check_order(self, prior: Any) -> None:
         until = self.training.random_order_until

@@ -58,12 +58,14 @@ def process_group(config: TrainConfig) -> Iterator[World]:
     if not config.kind.ranks:
         raise ConfigError(f"task {config.task!r} runs on one rank; start it without torchrun")
     here.of(config.loop.batch)
+    # "auto" takes the GPU too: a rank has one of its own, chosen before anything is put there.
     wants_gpu = config.loop.device != "cpu" and torch.cuda.is_available()
     if wants_gpu:
         _choose_gpu()
     with _told_when_lost(here):
         group.init_process_group(
-            "cpu:gloo,cuda:nccl" if wants_gpu else "gloo",
+            "cpu:gloo,cuda:nccl" if wants_gpu else "gloo",  # objects and numbers go by gloo
+            # A rank that died is told after this time, not waited for.
             timeout=timedelta(seconds=config.loop.rank_timeout),
             rank=here.rank,
             world_size=here.size,
@@ -78,7 +80,7 @@ def all_reduce_max(number: int) -> int:
     """Return the largest of a number over the ranks, all of which must ask at the same place."""
     if world().size == 1:
         return number
-    found = torch.tensor(number)
+    found = torch.tensor(number)  # the largest: one rank that stops, stops all
     with _told_when_lost(world()):
         group.all_reduce(found, group.ReduceOp.MAX)
     return int(found)
@@ -103,6 +105,7 @@ def rank0_first() -> Iterator[None]:
 def seed_ranks(here: World) -> None:
     """Let every rank but the first, whose chance is that of one process, draw noise of its own."""
     if not here.first:
+        # Weights were made before this, alike everywhere.
         torch.manual_seed(torch.initial_seed() + here.rank * 1_000_003)
 
 
@@ -117,7 +120,7 @@ def mean_over_ranks(numbers: dict[str, float]) -> dict[str, float]:
 def run_on_rank0(measure: Callable[[], Found]) -> Found:
     """Return what rank 0 finds out; the others wait and get the same."""
     here = world()
-    found: list[Any] = [measure() if here.first else None]
+    found: list[Any] = [measure() if here.first else None]  # a list, because it is filled in place
     if here.size > 1:
         group.broadcast_object_list(found, 0)
     answer: Found = found[0]
@@ -130,6 +133,7 @@ def _told_when_lost(here: World) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # Not every loss of a rank is a DistError: gloo and NCCL say it in words of their own.
         text = str(error).lower()
         if not isinstance(error, group.DistError) and not any(word in text for word in SIGNS):
             raise

@@ -44,14 +44,16 @@ def parallelize(module: nn.Module, run: Callable[..., Any], config: TrainConfig)
     if world().size == 1:
         return ParallelModule(module, run)
     with torch.no_grad():
+        # Ranks that drew their weights by chance would disagree for ever.
         for tensor in (*module.parameters(), *module.buffers()):
             tensor.copy_(broadcast(tensor.detach().clone()))
     called = _Called(module, run)
     if config.loop.parallel == "ddp":
         return ParallelModule(module, data_parallel(called))
+    # Slices cannot be measured or drawn with: rank 0 keeps a whole copy for that.
     shown = deepcopy(module)
     if not world().first:
-        shown = shown.to("meta")
+        shown = shown.to("meta")  # its shapes alone, to walk along with
     return ParallelModule(module, _in_slices(called), shown)
 
 
@@ -59,7 +61,7 @@ def data_parallel(module: nn.Module) -> nn.Module:
     """Return a module whose backward pass leaves the mean gradient of all ranks on each of them."""
     if world().size == 1 or not any(each.requires_grad for each in module.parameters()):
         return module
-    return nn.parallel.DistributedDataParallel(module)
+    return nn.parallel.DistributedDataParallel(module)  # means gradients as the backward pass goes
 
 
 class ShardedEMA(EMA):
@@ -78,6 +80,7 @@ class ShardedEMA(EMA):
         learnt = [each for each in self.eval_module.parameters() if each.requires_grad]
         with torch.no_grad():
             for parameter, value in zip(learnt, self.values, strict=True):
+                # Every rank takes part in gathering, and rank 0 keeps what comes.
                 whole = value.full_tensor()  # type: ignore[attr-defined]
                 if first:
                     parameter.copy_(whole)
@@ -107,7 +110,7 @@ def _in_slices(called: nn.Module) -> nn.Module:
     device = next(called.parameters()).device.type
     mesh = init_device_mesh(device, (world().size,))
     for each in called.modules():
-        if isinstance(each, Block):
+        if isinstance(each, Block):  # inner ones first: a slice is gathered as its block runs
             fully_shard(each, mesh=mesh)
     fully_shard(called, mesh=mesh)
     return called

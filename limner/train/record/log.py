@@ -57,7 +57,7 @@ class RunLog:
 
     def _write(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line) + "\n")
-        self._log.flush()
+        self._log.flush()  # a run that is killed has its lines
 
     def __enter__(self) -> Self:
         return self
@@ -83,4 +83,5 @@ def _board(folder: Path, first: int) -> Any:
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
+    # What was written past the save that is gone on from is written again.
     return SummaryWriter(str(folder), purge_step=first + 1)

@@ -34,7 +34,7 @@ def stage_dir(folder: Path) -> Path:
     new = folder / STAGED
     try:
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        new.mkdir(parents=True)  # what a killed save left is gone
     except OSError as error:
         raise _refused(folder, error) from error
     return new
@@ -45,17 +45,20 @@ def finish_dir(folder: Path, files: Mapping[str, bytes]) -> None:
     new, old, kept = folder / STAGED, folder / BEFORE, folder / NEWEST
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
+        # 1. What ranks wrote already is hashed and forced to the disk.
         for path in sorted(new.iterdir()):
             with path.open("rb") as file:
                 hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
+        # 2. The manifest comes last: a folder without it was cut short.
         manifest = json.dumps({"files": hashes}, indent=1).encode()
         for name, data in {**files, MANIFEST: manifest}.items():
             with (new / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        sync_folder(new)
+        sync_folder(new)  # the names in it, before the folder gets its own
+        # 3. Renames, between which one of two whole states is always there.
         if kept.exists():
             shutil.rmtree(old, ignore_errors=True)
             kept.rename(old)
@@ -83,8 +86,9 @@ def newest_sound(folder: Path) -> tuple[Path, str]:
     for name in (NEWEST, BEFORE):
         if not (folder / name).exists():
             continue
-        fault = fault_of(folder / name)
+        fault = fault_of(folder / name)  # hashes every file: a state may be cut or changed
         if not fault:
+            # A damaged newer one is kept beside, for a person to look at.
             told = _set_aside(folder, faults[NEWEST]) if NEWEST in faults else ""
             return folder / name, told
         faults[name] = fault

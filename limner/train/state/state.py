@@ -16,7 +16,7 @@ from limner.train.ranks.group import barrier, run_on_rank0
 from limner.train.ranks.shards import read_shards, write_shards
 from limner.train.state import checkpoint_dirs as dirs
 
-FORMAT = 2
+FORMAT = 2  # the first had neither a number nor a manifest, and is read too
 TENSORS = "tensors.safetensors"
 INFORMATION = "state.json"
 
@@ -65,7 +65,7 @@ def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[s
     if first:
         dirs.stage_dir(folder)
     barrier()
-    write_shards(folder / dirs.STAGED, tensors)
+    write_shards(folder / dirs.STAGED, tensors)  # each rank its part
     if first:
         dirs.finish_dir(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
     barrier()
@@ -98,7 +98,7 @@ def load_state(folder: Path, held: Trained) -> dict[str, Any]:
             raise _foreign(folder, f"set of trained weights ({name})")
         for index, value in wanted.items():
             value.copy_(values[index])
-    if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):
+    if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):  # it had one more
         raise _foreign(folder, "number of optimizers")
     # 3. Moments of the optimisers, and the scale of fp16.
     for number, optimizer in enumerate(optimizers):
@@ -145,13 +145,14 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
     """Return the tensors and the JSON of a state, with what every state has checked."""
     fault = ""
     try:
+        # Several ranks wrote shards, which one rank can read too.
         alone = world().size == 1 and not any(kept.glob("shard-*"))
         tensors = load_file(kept / TENSORS) if alone else read_shards(kept, known)
         information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         fault = shorten(" ".join(str(error).split()), 120)
         raise dirs.damaged(kept, fault) from error
-    here = torch.get_rng_state()
+    here = torch.get_rng_state()  # another torch may have another kind
     found = tensors.get("random", tensors.get("random.0", torch.zeros(0)))
     step = information.get("step") if isinstance(information, dict) else None
     if type(step) is not int or step < 0:
@@ -166,7 +167,7 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
 def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> bool:
     """Give an optimiser its moments back; false when they are not those of its parameters."""
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
-    muon = isinstance(optimizer, torch.optim.Muon)
+    muon = isinstance(optimizer, torch.optim.Muon)  # one moment, and no count of steps
     moments = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -179,6 +180,7 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> bo
     if any(set(held) != moments for held in entries.values()):
         return False
     optimizer.load_state_dict(
+        # Rates and decays are those of this run's config, not of the state.
         {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
     )
     # Fused optimisers walk raw memory: a moment must lie in memory as its parameter does.

@@ -14,11 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.data.batches.batches import stream
-from limner.data.batches.tokens import Origin, ScenePictures, origin_of
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.unclip import UnClip
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.caches import Caches, digest_of, telling, tokenizer_digest
+from limner.train.inputs.caches import Caches, captioned_scenes, digest_of, telling
 from limner.train.inputs.text import cut
 
 ENCODED = 500  # scenes encoded together
@@ -61,36 +60,25 @@ def embeddings_of(
 
     `notes` is told of a file that was made of something else.
     """
-    caches, data = Caches(config), config.data
+    caches = Caches(config)
     caches.notes = notes
     path = Path(config.out) / f"embeddings-{split}.safetensors"
-    origin: Origin = {
-        "clip": digest_of(pipeline.clip),
-        "tokenizer": tokenizer_digest(pipeline.tokenizer),
-        "scenes": caches.scenes,
-        "count": count,
-        "level": data.level,
-        "seed": data.seed,
-        "captions": data.captions,
-    }
-    if path.exists() and not caches.outdated(path, origin_of(path), origin):
+    origin = caches.origin(pipeline.tokenizer, count, clip=digest_of(pipeline.clip))
+    if caches.holds(path, origin):
         held = load_file(path)
     else:
         held = _encode(config, pipeline, split, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_suffix(".new")
         save_file(held, staged, metadata={"origin": json.dumps(origin)})
-        staged.replace(path)
+        staged.replace(path)  # whole or not at all
     return Embeddings(held["ids"], held["texts"], held["images"])
 
 
 def _encode(config: TrainConfig, pipeline: UnClip, split: str, count: int) -> dict[str, Tensor]:
     data = config.data
     eyes = ClipPipeline(pipeline.tokenizer, pipeline.clip, text_length=pipeline.text_length)
-    source = ScenePictures(
-        split, min(ENCODED, count), size=eyes.size, seed=data.seed, level=data.level,
-        captions=data.captions,
-    )  # fmt: skip
+    source = captioned_scenes(config, split, min(ENCODED, count), eyes.size)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     blocks = -(-count // source.block)
     made = stream(source, range(blocks), data.workers)

@@ -80,11 +80,8 @@ class UnClipStep(Step):
 
     def samples(self) -> Tensor:
         """Return pictures of 16 prompts."""
-        self.trained.eval()
-        try:
+        with self.measuring(self.trained, exact=True):
             return self.pipeline.draw_many(SAMPLE_PROMPTS, range(len(SAMPLE_PROMPTS)))
-        finally:
-            self.trained.train()
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged part in it."""
@@ -107,6 +104,7 @@ class DecoderStep(UnClipStep):
     def losses(self, batch: tuple[Tensor, Tensor], random: torch.Generator) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch of pixels (B, H, W, 3) and captions (1, B, T)."""
         rows, training = len(batch[0]), self.training
+        # Chance of the whole batch first: which conditions are dropped, the noise and the times.
         unseen = torch.rand(rows, generator=random) < training.embedding_dropout
         untold = torch.rand(rows, generator=random) < training.text_dropout
         text = batch[1][0].masked_fill(untold[:, None], 0)
@@ -117,6 +115,7 @@ class DecoderStep(UnClipStep):
             start = self._start(pictures)
             vectors = seen_by(self.pipeline.clip, pictures)
             vectors = F.normalize(vectors + blur[part].to(self.device), dim=-1)
+            # A vector of zeros says that there is no embedding.
             vectors = vectors.masked_fill(unseen[part, None].to(self.device), 0)
             noise, times = (each[part].to(self.device) for each in drawn)
             given = self._taken({"embedding": vectors, "text": text[part].to(self.device)})
@@ -125,7 +124,7 @@ class DecoderStep(UnClipStep):
     def measure(self) -> dict[str, float]:
         """Return the loss conditioned on everything, and on nothing."""
         random = torch.Generator().manual_seed(0)
-        totals, count = [0.0, 0.0], self.config.data.held_for_validation
+        totals, count = [0.0, 0.0], self.config.data.held_for_validation  # conditioned, and not
         tokenizer, length = self.pipeline.tokenizer, self.pipeline.text_length
         for images, text in held_out_pairs(self.config, tokenizer, length, self.pipeline.small):
             pictures = images.to(self.device)
@@ -176,6 +175,7 @@ class EmbeddingPriorStep(UnClipStep):
         self.held = embeddings_of(
             config, self.pipeline, "validation", config.data.held_for_validation, self.notes
         )
+        # Its scale and bounds are those of the data, not learnt.
         self.trained.fit(self.train.images.to(self.device), self.train.texts[:, 0].to(self.device))
 
     def start(self, step: int) -> None:
@@ -256,11 +256,8 @@ class UpsamplerStep(UnClipStep):
         """Return 16 small pictures as they are, above themselves enlarged and the true ones."""
         images = self._held_out(0, 16)
         small = F.interpolate(images, size=(self.trained.small,) * 2, mode="area")
-        self.trained.eval()
-        try:
+        with self.measuring(self.trained, exact=True):
             enlarged = self._enlarged(small)
-        finally:
-            self.trained.train()
         shown = F.interpolate(small, size=images.shape[2:], mode="nearest")
         return torch.cat([shown, enlarged, images])
 
@@ -287,7 +284,7 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
     family = "unclip" if config.start_from else "clip"
     key = "start_from" if config.start_from else "clip_from"
     inspected = inspect_family(source, family, key)
-    opened = registry.load(source)
+    opened = registry.load(source)  # a CLIP, or a whole unCLIP to go on from
     tables: Tables = {"prior": {}, "decoder": {}, "autoencoder": {}, "upsampler": {}}
     tables |= {name: dict(table) for name, table in inspected.tables.items() if name != "sampling"}
     parts = {name: getattr(opened, name, None) for name in PARTS}
@@ -312,7 +309,7 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
     if table := config.part("upsampler"):
         tables["upsampler"] = dict(table)
         parts["upsampler"] = create_upsampler(tables["upsampler"])
-    held = getattr(opened, "defaults", DiffusionSampling())
+    held = getattr(opened, "defaults", DiffusionSampling())  # a CLIP draws nothing
     defaults = DiffusionSampling(**{**vars(held), **config.sampling})
     length = opened.text_length
     pipeline = UnClip(opened.tokenizer, opened.clip, **parts, defaults=defaults, text_length=length)

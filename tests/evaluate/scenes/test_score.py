@@ -128,7 +128,7 @@ def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: P
     result = score_scenes(painter.draw, plan, prior=prior, font=str(emoji_font))
     assert result.likelihoods is not None and result.rfid is None and result.codec is None
     assert list(result.likelihoods.nll) == ["held_out", "chinese"]
-    assert {each.value for each in result.likelihoods.nats.values()} == {4.5}
+    assert {each.value for each in result.likelihoods.nll.values()} == {4.5}
     texts = [each.english for each in collect_prompts("held_out", 10, 1)]
     texts += [each.chinese for each in collect_prompts("validation", 10, 1)]
     assert [prompt for prompt, _ in asked] == texts

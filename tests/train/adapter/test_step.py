@@ -91,7 +91,7 @@ def test_a_resumed_adapter_is_the_unbroken_one(place: Path, tmp_path: Path) -> N
     assert both == unbroken
     first, second = (tmp_path / name / ADAPTER_FILE for name in ("whole", "parts"))
     assert first.read_bytes() == second.read_bytes()
-    other = parts.changed(adapt=dataclasses.replace(parts.adapt, word="cat"))
+    other = parts.changed(adapt=dataclasses.replace(parts.settings(AdaptTraining), word="cat"))
     with pytest.raises(CheckpointError, match="was trained on another word"):
         next(train(other, resume=True))
 

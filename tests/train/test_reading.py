@@ -11,9 +11,9 @@ from limner.train.config.run import TrainConfig
 from limner.train.config.shared import LoopConfig
 from limner.train.reading import find_line, read_config
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
 task = "codec"
 out = "runs/x"
