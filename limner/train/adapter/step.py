@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limner.checkpoint.adapters import AdapterInfo, save_adapter
-from limner.data.batches.tokens import CodeCache, Codes
+from limner.data.batches.tokens import CodeCache, Codes, Origin
 from limner.errors import ConfigError
 from limner.nn.lora import adaptable, attach
 from limner.registry import load_to_draw
