@@ -153,9 +153,9 @@ def test_the_word_is_put_in_and_taken_out(caption: str, word: str, put_in: str, 
 
 def test_what_cannot_be_adapted_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="start_from is empty; to adapt, give the model"):
-        TrainConfig("adapt", "x", data=DataConfig(source="y"))
+        TrainConfig("adapt", "x", data=DataConfig(source="y")).check_parts()
     with pytest.raises(ConfigError, match="source is empty; to adapt, give the pictures"):
-        TrainConfig("adapt", "x", start_from="y")
+        TrainConfig("adapt", "x", start_from="y").check_parts()
     with pytest.raises(ConfigError, match="it is of the task 'adapt'"):
         TrainConfig("codec", "x", tables={"adapt": AdaptTraining(rank=3)})
     with pytest.raises(ConfigError, match="rank is 0; expected an int at least 1"):

@@ -193,7 +193,7 @@ VISION = "[vision]\nencoder = 'x'\n"
         ),
         (HEAD + "[vision]\nencodr = 'x'", r"unknown key vision\.encodr; did you mean 'encoder'"),
         (HEAD + "[vision]\ntrainable = true", r"vision\.trainable is given, but vision\.encoder"),
-        (HEAD + "[vision]\nsize = 32", r"vision\.size is given, but vision\.encoder names no"),
+        (HEAD + "[vision]\nsize = 32", r"vision\.size is given, but vision\.encoder, a pre"),
         (HEAD + VISION + "size = -1", r"vision\.size is -1; expected an int at least 0"),
         (HEAD + "start_from = 'y'\n" + VISION, r"vision\.encoder and start_from are both given"),
         (HEAD + "start_from = 'y'\nvision.size = 32", r"vision\.size and start_from are both giv"),

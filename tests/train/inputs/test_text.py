@@ -171,7 +171,7 @@ HEAD = 'task = "prior"\nout = "x"\ncodec_from = "y"\ndata.cached = 64\nprior.nam
     [
         ("[text]\nencoder = 3", r"text\.encoder is 3, an int; expected a str"),
         ("[text]\nencodr = 'x'", r"unknown key text\.encodr; did you mean 'encoder'"),
-        ("[text]\ntrainable = true", r"text\.trainable is true, but text\.encoder names no"),
+        ("[text]\ntrainable = true", r"text\.trainable is given, but text\.encoder, a"),
         ("prior.text_encoder.name = 'bert'", r"prior\.text_encoder .* by text\.encoder"),
         ("prior.text_encoder.width = 3", r"text_encoder\.width is the prior's own"),
         ("prior.text_encoder.layrs = 3", r"no setting 'layrs'; did you mean 'layers'"),
