@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-from limner.train.config.run import AugmentTable, DataConfig, LoopConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import AugmentTable, DataConfig, LoopConfig
 from limner.train.loop import train
 from limner.train.state.checkpoint_dirs import has_state
 from limner.train.state.state import load_state, save_state
@@ -69,7 +71,12 @@ def configs(folder: Path, steps: int) -> dict[str, TrainConfig]:
     )
     data = DataConfig(source=str(folder / "photos"), workers=0)
     codec = TrainConfig(
-        "codec", "out", data=data, augment=AugmentTable(crop=0.3, flip=0.5), loop=loop, codec=CODEC
+        "codec",
+        "out",
+        data=data,
+        augment=AugmentTable(crop=0.3, flip=0.5),
+        loop=loop,
+        tables={"codec": CODEC},
     )
     prior = TrainConfig(
         "prior",
@@ -78,7 +85,7 @@ def configs(folder: Path, steps: int) -> dict[str, TrainConfig]:
         text_length=8,
         data=replace(data, crops=2),
         loop=replace(loop, optimizer="muon"),
-        prior=PRIOR,
+        tables={"prior": PRIOR},
     )
     return {
         "codec, 0 workers": codec,
@@ -180,12 +187,17 @@ def module_of(step: int) -> nn.Module:
     return module
 
 
+def held(module: nn.Module) -> Any:
+    """Return a module as a state keeps it, without averages or optimisers."""
+    return SimpleNamespace(modules={"part": module}, averages={}, optimizers=[], scaler=None)
+
+
 def save_for_ever(folder: Path, first: int, told: int) -> None:
     """Save one state after the other, and tell each that is done through a pipe."""
     step = first
     while True:
         step += 1
-        save_state(folder, step, {"part": module_of(step)}, {}, [], {})
+        save_state(folder, step, held(module_of(step)), {})
         os.write(told, step.to_bytes(8, "little"))
 
 
@@ -193,9 +205,9 @@ def kill_saves(folder: Path, count: int, chance: random.Random) -> dict[str, Any
     """Return how often a state was lost, torn or older than one that was told done."""
     folder.mkdir()
     module, step, lost, torn, older = module_of(0), 0, 0, 0, 0
-    save_state(folder, 0, {"part": module}, {}, [], {})
+    save_state(folder, 0, held(module), {})
     began = time.monotonic()
-    save_state(folder, 0, {"part": module}, {}, [], {})
+    save_state(folder, 0, held(module), {})
     once = time.monotonic() - began
     for _ in range(count):
         reading, writing = os.pipe()
@@ -209,7 +221,7 @@ def kill_saves(folder: Path, count: int, chance: random.Random) -> dict[str, Any
             done = pipe.read()
         last = int.from_bytes(done[-8:], "little") if done else first
         try:
-            step = int(load_state(folder, {"part": module}, {}, [])["step"])
+            step = int(load_state(folder, held(module))["step"])
         except Exception as error:  # noqa: BLE001  # whatever it is, the run cannot go on
             sys.stderr.write(f"lost: {error}\n")
             lost += 1

@@ -11,8 +11,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from limner.train.config.run import read_config
 from limner.train.plan.plan import make_plan
+from limner.train.reading import read_config
 from limner.train.steps import create_step
 
 COUNTED = ("gradients", "optimizer", "activations", "half_copies")

@@ -18,7 +18,7 @@ from limner.codecs import create_codec
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.train.optimizer import Average, create_optimizers, schedule
+from limner.train.optimizer import EMA, create_optimizers, schedule
 
 WORDS = 7  # of the longest caption
 CORES = 2
@@ -168,7 +168,7 @@ class Limner:
         rate: float,
         clock: Clock,
     ) -> int:
-        average = Average(module.parameters(), 0.99)
+        average = EMA(module.parameters(), 0.99)
         step = 0
         while clock.share < 1:
             for optimizer in optimizers:

@@ -65,17 +65,26 @@ def find_part(kind: str, parts: Parts, name: object) -> tuple[type[Any], type[An
     module must have been imported already, or stand in the variable LIMNER_PARTS. Raises
     ConfigError for an unknown name, and for what is no part.
     """
-    if isinstance(name, str) and name in parts:
-        return parts[name]
+    found = find_object(kind, parts, name)
+    return parts[name] if name in parts else _part_of(kind, found, str(name))  # type: ignore[index]
+
+
+def find_object(kind: str, known: Mapping[str, Any], name: object) -> Any:
+    """Return what has a name: in `known`, as an entry point, or as `module:Name`; as `find_part`.
+
+    What another package gives is returned as it is, unchecked.
+    """
+    if isinstance(name, str) and name in known:
+        return known[name]
     if isinstance(name, str) and _CLASS.fullmatch(name):
-        return _part_of(kind, _class_of(kind, name), name)
+        return _class_of(kind, name)
     others = {each.name: each for each in _entry_points(kind)}
     if isinstance(name, str) and name in others:
-        return _part_of(kind, _loaded(kind, others[name]), name)
-    known = [*parts, *others]
+        return _loaded(kind, others[name])
+    names = [*known, *others]
     raise ConfigError(
-        f"unknown {kind} {quote(name)}{did_you_mean(str(name), known)}; choose one of "
-        f"{', '.join(known)}",
+        f"unknown {kind} {quote(name)}{did_you_mean(str(name), names)}; choose one of "
+        f"{', '.join(names)}",
         param="name",
     )
 
@@ -96,7 +105,7 @@ def describe_parts(kind: str, parts: Parts) -> dict[str, str]:
 
 
 def import_parts(tables: Mapping[str, Any]) -> None:
-    """Import the module of every `name = "module:Class"` in the tables of a person's own file.
+    """Import the module of every `name` or `task` "module:Class" of a person's own file.
 
     Raises ConfigError for a module that cannot be imported.
     """
@@ -108,7 +117,7 @@ def _class_names(value: Any) -> Iterator[str]:
     if not isinstance(value, Mapping):
         return
     for key, each in value.items():
-        if key == "name" and isinstance(each, str) and _CLASS.fullmatch(each):
+        if key in ("name", "task") and isinstance(each, str) and _CLASS.fullmatch(each):
             yield each
         yield from _class_names(each)
 

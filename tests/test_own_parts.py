@@ -16,9 +16,9 @@ from limner.errors import CheckpointError, ConfigError
 from limner.parts import import_parts
 from limner.priors import create_prior
 from limner.registry import list_parts
-from limner.train.config.run import read_config
 from limner.train.inputs import caches
 from limner.train.parts import load_codec
+from limner.train.reading import read_config
 from tests.tiny_model import CODEC, prior_config, save_tiny_model, tiny_pipeline
 
 SOURCE = '''
@@ -137,7 +137,7 @@ def test_a_run_may_name_a_class_and_a_wrong_module_is_told(
     table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in MINE.items())
     text = f'task = "codec"\nout = "run"\n[codec]\n{table}\n'
     (package / "run.toml").write_text(text, encoding="utf-8")
-    assert read_config("run.toml").codec["name"] == "own_parts:Mine"
+    assert read_config("run.toml").part("codec")["name"] == "own_parts:Mine"
     (package / "run.toml").write_text(text.replace("own_parts:", "own_part:"), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"the part 'own_part:Mine' cannot be imported: No mod"):
         read_config("run.toml")

@@ -14,8 +14,8 @@ from limner.cli import main
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
-from limner.train.config.run import read_config
 from limner.train.inputs import caches
+from limner.train.reading import read_config
 from tests.tiny_model import save_tiny_model
 
 ROOT = Path(__file__).resolve().parent.parent

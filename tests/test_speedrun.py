@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from limner.train.config.run import read_config
+from limner.train.reading import read_config
 from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.train.config.run import read_config
 from limner.train.inputs import caches
+from limner.train.reading import read_config
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,7 +28,9 @@ from limner.types import check_device
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from limner.train.config.run import AdaptTraining, LoopConfig, TrainConfig
+    from limner.train.adapter.settings import AdaptTraining
+    from limner.train.config.run import TrainConfig
+    from limner.train.config.shared import LoopConfig
     from limner.train.loop import Progress
 
 SUFFIX = ".safetensors"
@@ -86,7 +88,7 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
     check_device(device)
     # 2. The same run as limner train's, of few settings.
     with loading(model):
-        from limner.train.config.run import AdaptTraining
+        from limner.train.adapter.settings import AdaptTraining
     changes = AdaptTraining(
         rank=rank, alpha=float(rank), word=word, preserve=preserve, decoder=decoder
     )
@@ -118,7 +120,8 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
 
 def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfig) -> TrainConfig:
     """Return the run of a few pictures, in a folder beside the adapter's file."""
-    from limner.train.config.run import AugmentTable, DataConfig, TrainConfig
+    from limner.train.config.run import TrainConfig
+    from limner.train.config.shared import AugmentTable, DataConfig
 
     return TrainConfig(
         "adapt",
@@ -127,12 +130,12 @@ def _run(model: str, on: str, out: Path, changes: AdaptTraining, loop: LoopConfi
         data=DataConfig(source=on, crops=8, workers=0),  # so few are read at once
         augment=AugmentTable(crop=0.1),
         loop=loop,
-        adapt=changes,
+        tables={"adapt": changes},
     )
 
 
 def _loop(steps: int, learning_rate: float, seed: int, device: str) -> LoopConfig:
-    from limner.train.config.run import LoopConfig
+    from limner.train.config.shared import LoopConfig
 
     return LoopConfig(
         steps=steps,

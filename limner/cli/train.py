@@ -125,12 +125,12 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
     """Train to the end or to a signal, and tell; typer.Exit with the signal's code."""
     with loading(run.task):
         from limner.train.loop import train as train_steps
-        from limner.train.ranks.group import agreed, share_told, was_restarted
+        from limner.train.ranks.group import all_reduce_max, environment_world, was_restarted
         from limner.train.state.checkpoint_dirs import has_state
 
     resume = resume or (was_restarted() and has_state(Path(run.out)))
     refuse_older_state(Path(run.out), resume)
-    first = share_told().first  # the others keep silent
+    first = environment_world().first
     clock().quiet = quiet = quiet or not first
     last: Progress | None = None
     validation: dict[str, float] = {}
@@ -138,7 +138,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
     steps = cast("Generator[Progress, None, None]", train_steps(run, resume=resume))
     with stopping() as stop:
         with closing(steps), hearing(quiet):
-            for progress in until(stop, with_progress(steps, run.task), agreed):
+            for progress in until(stop, with_progress(steps, run.task), all_reduce_max):
                 last, validation = progress, progress.validation or validation
         found = {
             "task": run.task,
@@ -200,7 +200,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
 
     Raises ConfigError as `read_config`, and UsageError for a key that is given in both ways.
     """
-    from limner.train.config.fields import read_text
+    from limner.train.reading import read_text
 
     standard = str(config) == STANDARD
     text = read_standard() if standard else read_text(config)
@@ -210,7 +210,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
         if key in told:
             raise UsageError(f"--set {key} and --{OPTION_OF[key]} are both given; give one of them")
         told[key] = json.dumps(value, ensure_ascii=False)
-    from limner.train.config.run import read_config  # imports torch
+    from limner.train.reading import read_config
 
     run = read_config("standard input" if standard else config, told, text=text)
     places = {"out": run.out, "data.source": run.data.source, "start_from": run.start_from}
@@ -274,14 +274,14 @@ def stopping() -> Iterator[Stop]:
 
 
 def until(
-    stop: Stop, steps: Iterator[Progress], agreed: Callable[[int], int] = abs
+    stop: Stop, steps: Iterator[Progress], agree: Callable[[int], int] = abs
 ) -> Iterator[Progress]:
-    """Pass the steps on until a signal came to this rank or, as it is `agreed`, to another."""
+    """Pass the steps on until a signal came to this rank or, as ranks `agree`, to another."""
     try:
         for progress in steps:
             stop.started = True
             yield progress
-            stop.signal = agreed(stop.asked or 0) or None
+            stop.signal = agree(stop.asked or 0) or None
             if stop.signal is not None:
                 return
     except RuntimeError:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from limner.codecs.lookup import nearest
 from limner.errors import ConfigError
 from limner.nn.checks import check_choice, check_least
-from limner.nn.ranks import as_the_first, gathered
+from limner.nn.ranks import all_gather, broadcast
 
 CHOICES = {
     "update": ("gradient", "ema"),
@@ -99,7 +99,7 @@ class VectorQuantizer(nn.Module):
         # 1. What is compared: unit vectors or plain ones, from all ranks where it learns.
         vectors = self._vectors(z)
         flat = vectors.detach().flatten(0, -2)
-        every = gathered(flat) if self.training else flat
+        every = all_gather(flat) if self.training else flat
         if self.training:
             self._prepare(every)
         # 2. The nearest codes, and the losses of equation 3.
@@ -110,7 +110,7 @@ class VectorQuantizer(nn.Module):
             loss = loss + F.mse_loss(chosen, vectors.detach())
         # 3. Learn from the batch only after it was quantised with the codebook before it.
         if self.training:
-            self._learn(every, gathered(codes))
+            self._learn(every, all_gather(codes))
         quantised = self._pass_gradient(vectors, chosen.detach())
         return quantised.movedim(-1, 1), codes.view(vectors.shape[:-1]), loss
 
@@ -175,7 +175,7 @@ class VectorQuantizer(nn.Module):
             drawn = torch.randperm(len(vectors))[:count]
             if count > len(vectors):
                 drawn = torch.randint(len(vectors), (count,))
-            self.codebook[dead] = vectors[as_the_first(drawn).to(vectors.device)]
+            self.codebook[dead] = vectors[broadcast(drawn).to(vectors.device)]
             self.use[dead] = use
 
     @torch.no_grad()

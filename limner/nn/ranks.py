@@ -15,88 +15,93 @@ from limner.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which part of every batch is rank `rank`'s of `ranks`: equal parts, in the batch's order."""
+class World:
+    """This process among those that train together: number `rank` of `size`.
+
+    A batch is shared in equal parts, in its order.
+    """
 
     rank: int = 0
-    ranks: int = 1
+    size: int = 1
 
     @property
     def first(self) -> bool:
         """Whether this is the rank that measures, shows, exports and writes for all."""
         return self.rank == 0
 
+    # Equal shares, so that the mean of the ranks' means is the mean of the whole batch.
     def of(self, rows: int) -> slice:
         """Return which of `rows` are this rank's; ConfigError where not all can have as many."""
-        count, left = divmod(rows, self.ranks)
+        count, left = divmod(rows, self.size)
         if left or not count:
-            more = max(1, -(-rows // self.ranks)) * self.ranks
+            more = max(1, -(-rows // self.size)) * self.size
             raise ConfigError(
-                f"a batch of {rows} cannot be shared evenly by {self.ranks} ranks; give "
+                f"a batch of {rows} cannot be shared evenly by {self.size} ranks; give "
                 f"--set loop.batch={more}, or start another number of ranks",
                 param="loop.batch",
             )
         return slice(self.rank * count, (self.rank + 1) * count)
 
 
-ALONE = Share()
+ALONE = World()  # what every process is that has joined no group
 
 
-def share_here() -> Share:
-    """Return this process's share: the whole, unless it has joined a group."""
-    if not (group.is_available() and group.is_initialized()):
+def world() -> World:
+    """Return this process's rank and how many there are: alone, unless it has joined a group."""
+    if not (group.is_available() and group.is_initialized()):  # a build of torch may have no groups
         return ALONE
-    return Share(group.get_rank(), group.get_world_size())
+    return World(group.get_rank(), group.get_world_size())
 
 
-def gathered(rows: Tensor) -> Tensor:
+def all_gather(rows: Tensor) -> Tensor:
     """Return the rows of all ranks, in their order, without a gradient; ranks have as many each."""
-    share = share_here()
-    if share.ranks == 1:
+    here = world()
+    if here.size == 1:
         return rows
-    parts = [torch.empty_like(rows) for _ in range(share.ranks)]
+    parts = [torch.empty_like(rows) for _ in range(here.size)]  # all_gather fills what it is given
     group.all_gather(parts, rows.detach().contiguous())
     return torch.cat(parts)
 
 
-def gathered_to_learn(rows: Tensor) -> Tensor:
+def all_gather_with_grad(rows: Tensor) -> Tensor:
     """Return the rows of all ranks with a gradient that flows back to each rank's own.
 
     A rank's gradient is the sum over all ranks' losses: the mean that data-parallel training takes
     of it is then the gradient of the one loss of the whole batch.
     """
-    if share_here().ranks == 1 or not len(rows):
+    if world().size == 1 or not len(rows):  # every rank has as many rows: none waits
         return rows
     found: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
     return found
 
 
-def mean_of(tensor: Tensor) -> Tensor:
+def all_reduce_mean(tensor: Tensor) -> Tensor:
     """Return the mean over ranks of a tensor without a gradient."""
-    share = share_here()
-    if share.ranks == 1:
+    here = world()
+    if here.size == 1:
         return tensor
-    total = tensor.detach().clone()
+    total = tensor.detach().clone()  # the sum is written in place
     group.all_reduce(total)
-    return total / share.ranks
+    return total / here.size
 
 
-def as_the_first(tensor: Tensor) -> Tensor:
+def broadcast(tensor: Tensor) -> Tensor:
     """Return the tensor of rank 0, which on every rank has this shape and type."""
-    if share_here().ranks > 1:
+    if world().size > 1:
         tensor = tensor.contiguous()
-        group.broadcast(tensor, 0)
+        group.broadcast(tensor, 0)  # in place, on every rank
     return tensor
 
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, rows: Tensor) -> Tensor:
-        return gathered(rows)
+        return all_gather(rows)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
+        # Every rank's loss depends on the rows of all, so each needs the sum of all gradients.
         (gradient,) = gradients
         total = gradient.contiguous().clone()
         group.all_reduce(total)
-        return total[share_here().of(len(total))]
+        return total[world().of(len(total))]  # of which this rank's own rows are its part

@@ -10,25 +10,18 @@ from typing import Any
 
 import torch
 
-from limner.errors import (
-    CheckpointError,
-    NonFiniteError,
-    ResourceError,
-    is_out_of_memory,
-    quote,
-)
+from limner.errors import CheckpointError, NonFiniteError, ResourceError, is_out_of_memory, quote
 from limner.files.atomic import write_atomically
 from limner.images import grid, to_images
-from limner.nn.ranks import Share, share_here
+from limner.nn.ranks import World, world
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import open_data
-from limner.train.ranks.group import by_the_first, joined, mean_numbers, scatter_noise
+from limner.train.ranks.group import mean_over_ranks, process_group, run_on_rank0, seed_ranks
 from limner.train.record.energy import EnergyMeter
-from limner.train.record.log import Journal, Waiting, check_tensorboard
+from limner.train.record.log import RunLog, TimedIterator, check_tensorboard
 from limner.train.record.watch import Watch
 from limner.train.state.state import load_state, save_state
-from limner.train.steps import Reacting, Remembering, TrainingStep, create_step
-from limner.train.update import device_of, notes_on_precision
+from limner.train.steps import Step, create_step, device_of, notes_on_precision
 
 LOG_EVERY = 50  # steps
 
@@ -69,22 +62,24 @@ def train(config: TrainConfig, *, resume: bool = False) -> Iterator[Progress]:
     config.check_parts()
     if config.loop.tensorboard:
         check_tensorboard()
-    with joined(config) as share:
-        yield from _train(config, resume, share)
+    with process_group(config) as here:
+        yield from _train(config, resume, here)
 
 
-def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress]:
+def _train(config: TrainConfig, resume: bool, here: World) -> Iterator[Progress]:
     out = Path(config.out)
     with _new_folder(out):
+        # 1. Everything is made with rank 0's chance: weights begin alike on all ranks.
         torch.manual_seed(config.loop.seed)
         data = open_data(config)
         if resume and data is not None:
             data.check_unchanged()
         run = Run(create_step(config, data), config, out)
         run.step_object.notes += data.notes if data is not None else []
-    scatter_noise(share)
+    # 2. From here on ranks draw noise of their own; a state brings back what was drawn so far.
+    seed_ranks(here)
     first = run.resume() if resume else 0
-    if share.first:
+    if here.first:
         write_atomically(out / "config.json", json.dumps(config.to_json(), indent=1).encode())
     run.step_object.start(first)
     done = first
@@ -92,7 +87,7 @@ def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress
         for progress in run.steps(first):
             done = progress.step
             yield progress
-    except GeneratorExit:
+    except GeneratorExit:  # the caller iterates no more: Ctrl-C, or a test
         if run.saved != done:
             run.save(done)
         raise
@@ -101,28 +96,28 @@ def _train(config: TrainConfig, resume: bool, share: Share) -> Iterator[Progress
 class Run:
     """One training step object, its folder, and what is watched."""
 
-    def __init__(self, step_object: TrainingStep, config: TrainConfig, out: Path) -> None:
+    def __init__(self, step_object: Step, config: TrainConfig, out: Path) -> None:
         self.step_object, self.config, self.out = step_object, config, out
         self.watch = Watch(*step_object.judged)
         self.saved: int | None = None  # the step of the last save of this process
 
     def resume(self) -> int:
         """Put the folder's state back in place; return the step to go on from."""
+        # 1. The weights, before it is asked whether they belong here: that says more.
         made_of_now, step = self.step_object.made_of, self.step_object
-        information = load_state(
-            self.out, step.modules, step.averages, step.optimizers, step.scaler
-        )
+        information = load_state(self.out, step)
         made_of = information.get("made_of", made_of_now)
-        if not isinstance(made_of, dict):
+        if not isinstance(made_of, dict):  # a hand or another program wrote it
             made_of = {}
         if changed := [key for key, value in made_of_now.items() if made_of.get(key) != value]:
             raise CheckpointError(
                 f"the state in {self.out} was trained on another {' and '.join(changed)}; put back "
                 "what it was trained on, or start anew without --resume"
             )
+        # 2. What was watched goes on too, so that a resumed run says what the unbroken one would.
         self.watch.restore(information.get("watch"))
-        if told := information["set_aside"]:
-            step.notes.append(told)
+        if damage := information["set_aside"]:
+            step.notes.append(damage)
         return int(information["step"])
 
     def save(self, step: int) -> None:
@@ -134,35 +129,38 @@ class Run:
             "watch": self.watch.state(),
         }
         with self._averaged():
-            if share_here().first:
+            if world().first:
                 held.export(self.out)
-        save_state(self.out, step, held.modules, held.averages, held.optimizers, extra, held.scaler)
+        save_state(self.out, step, held, extra)
         self.saved = step
 
     def steps(self, first: int) -> Iterator[Progress]:
         """Train from step `first` on, yielding after every step."""
         loop, watch, began = self.config.loop, self.watch, time.monotonic()
-        waiting = self.step_object.batches = Waiting(self.step_object.batches)
+        waiting = self.step_object.batches = TimedIterator(self.step_object.batches)
         meter = EnergyMeter(device_of(self.config))
-        notes = [*self.step_object.notes, *notes_on_precision(self.config)]
-        numbers = {"loss": float("nan")}
-        with Journal(self.out, first, loop.tensorboard) as journal:
+        notes = [*self.config.notes, *self.step_object.notes, *notes_on_precision(self.config)]
+        numbers = {"loss": float("nan")}  # until a first batch is not left out
+        with RunLog(self.out, first, loop.tensorboard) as journal:
             for step in range(first, loop.steps):
-                if watch.gave_up(loop.patience) or self._stopped():
+                # 1. A run that was resumed may have had its end already.
+                if watch.gave_up(loop.patience) or self.step_object.stopped:
                     return
                 numbers = self._step(step, numbers, notes)
                 count = step + 1
                 validation: dict[str, float] = {}
+                # 2. Measure, with the averages in place; then the part may act on what it sees.
                 if count % loop.validate_every == 0 or count == loop.steps:
                     validation = self._validate()
                     notes += watch.after_validation(validation)
-                    if isinstance(self.step_object, Reacting):
-                        notes += self.step_object.react(validation)
+                    notes += self.step_object.react(validation)
+                # 3. Show and save: always at the end, whatever the intervals are.
                 ended = self._ended(count)
                 if count % loop.sample_every == 0 or ended:
                     notes += self._write_samples(count)
                 if count % loop.save_every == 0 or ended:
                     self.save(count)
+                # 4. Tell. Rates count from this start of the process, not from step 0.
                 seconds = time.monotonic() - began
                 rate = (count - first) / seconds
                 progress = Progress(
@@ -177,20 +175,20 @@ class Run:
                     meter.kwh(),
                     ended if count < loop.steps else "",
                 )
-                _write_down(journal, progress, seconds)
+                _write_down(journal, progress, seconds)  # before the caller, who may stop
                 notes = []
                 yield progress
 
     def _pictures(self, steps: int, rows: int) -> int:
         """Return how many pictures some steps saw: the rows that came, or by the batch on ranks."""
-        return rows if share_here().ranks == 1 else steps * self.config.loop.batch
+        return rows if world().size == 1 else steps * self.config.loop.batch
 
     def _step(self, step: int, before: dict[str, float], notes: list[str]) -> dict[str, float]:
         """Do one step and return its numbers, or those before where its batch is left out."""
         try:
-            numbers = mean_numbers(self.step_object(step))
+            numbers = mean_over_ranks(self.step_object(step))
         except NonFiniteError as error:
-            if self.config.loop.nonfinite == "stop":
+            if self.config.loop.nonfinite == "stop":  # else nothing was updated yet
                 raise
             notes += self.watch.after_skip(error, step)
             return before
@@ -198,9 +196,8 @@ class Run:
             if not is_out_of_memory(error):
                 raise
             raise _no_memory(self.config) from error
-        # The watch knows the hinge loss of a codec's discriminator; a GAN's step watches its own.
-        judge = numbers.get("discriminator") if self.config.task == "codec" else None
-        notes += self.watch.after_step(numbers["loss"], step, judge)
+        hinge = numbers.get(self.config.kind.watches)  # None where nothing is watched
+        notes += self.watch.after_step(numbers["loss"], step, hinge)
         return numbers
 
     def _ended(self, count: int) -> str:
@@ -213,23 +210,18 @@ class Run:
                 f"{self.watch.judged} was no better for {loop.patience} validations; its best was "
                 f"{self.watch.best:.4g}"
             )
-        return self._stopped()
-
-    def _stopped(self) -> str:
-        """Return why the step itself asks to end; "" when it does not."""
-        step = self.step_object
-        return step.stopped if isinstance(step, Reacting) else ""
+        return self.step_object.stopped
 
     def _validate(self) -> dict[str, float]:
         with self._averaged():
-            return by_the_first(self.step_object.validate)
+            return run_on_rank0(self.step_object.validate)
 
     def _write_samples(self, step: int) -> list[str]:
         with self._averaged():
-            if not share_here().first:
+            if not world().first:
                 return []
-            samples, held = self.step_object.samples(), self.step_object
-            notes = held.repeated(samples) if isinstance(held, Remembering) else []
+            samples = self.step_object.samples()
+            notes = self.step_object.repeated(samples)
         grid(to_images(samples), columns=16).save(self.out / f"samples-{step:06d}.png")
         return notes
 
@@ -237,11 +229,11 @@ class Run:
     def _averaged(self) -> Iterator[None]:
         with ExitStack() as stack:
             for average in self.step_object.averages.values():
-                stack.enter_context(average.in_place())
+                stack.enter_context(average.in_place())  # and back, in reverse order
             yield
 
 
-def _write_down(journal: Journal, progress: Progress, seconds: float) -> None:
+def _write_down(journal: RunLog, progress: Progress, seconds: float) -> None:
     for note in (*progress.notes, *filter(None, [progress.ended])):
         journal.note(progress.step, note)
     if not progress.validation and progress.step % LOG_EVERY:
@@ -258,6 +250,7 @@ def _write_down(journal: Journal, progress: Progress, seconds: float) -> None:
 
 def _no_memory(config: TrainConfig) -> ResourceError:
     loop = config.loop
+    # The next smaller parts of equal size; where there are none, activations twice.
     finer = [n for n in range(loop.accumulate + 1, loop.batch + 1) if loop.batch % n == 0]
     less = f"loop.accumulate={finer[0]}" if finer else "loop.checkpointing=true"
     return ResourceError(
@@ -269,6 +262,7 @@ def _no_memory(config: TrainConfig) -> ResourceError:
 @contextmanager
 def _new_folder(out: Path) -> Iterator[None]:
     """Make a run's folder for what is inside, which may fail; an empty one is not left behind."""
+    # Only folders that this run makes are taken away again.
     made = [each for each in (out, *out.parents) if not each.exists()]
     try:
         _make_folder(out)
@@ -284,8 +278,8 @@ def _make_folder(out: Path) -> None:
     """Make a run's folder and try to write there, before anything is computed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if share_here().first:
-            probe = out / ".limner-probe"
+        if world().first:
+            probe = out / ".limner-probe"  # a folder may exist and refuse files
             probe.touch()
             probe.unlink()
     except OSError as error:

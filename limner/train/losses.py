@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.codecs.dvae import map_pixels
-from limner.nn.ranks import mean_of
+from limner.nn.ranks import all_reduce_mean
 
 
 def pixel_loss(reconstruction: Tensor, images: Tensor) -> Tensor:
     """Return L1 + L1 of the picture's gradients + half the squared error."""
     error = reconstruction - images
+    # Of edges: a blurred one has small errors, and a large error of its gradient.
     gradient = (error[..., 1:] - error[..., :-1]).abs().mean() + (
         error[..., 1:, :] - error[..., :-1, :]
     ).abs().mean()
@@ -65,8 +66,8 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     ranks, without a gradient of its own (Esser 2020, arXiv 2012.09841, equation 7; at most 10,000
     as in its code).
     """
-    ours = mean_of(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
-    theirs = mean_of(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
+    ours = all_reduce_mean(torch.autograd.grad(reconstruction, last_layer, retain_graph=True)[0])
+    theirs = all_reduce_mean(torch.autograd.grad(adversarial, last_layer, retain_graph=True)[0])
     return (ours.norm() / (theirs.norm() + 1e-6)).clamp(max=1e4).detach()
 
 
@@ -76,5 +77,5 @@ def centred_cosine(vectors: Tensor, targets: Tensor) -> Tensor:
     The targets' mean is taken off both, as what all pictures share says nothing of any: a picture
     that shows the same thing for all has about 0.
     """
-    middle = targets.mean(0)
+    middle = targets.mean(0)  # of the targets: ours may be far away
     return F.cosine_similarity(vectors - middle, targets - middle)

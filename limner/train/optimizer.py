@@ -15,6 +15,7 @@ def split_parameters(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
 
     Muon is made for the first; embeddings, tables, norms and biases belong to AdamW.
     """
+    # By identity: two layers may share one tensor.
     linear = {id(child.weight) for child in module.modules() if isinstance(child, nn.Linear)}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     return (
@@ -35,6 +36,7 @@ def create_optimizers(
     matrices, others = split_parameters(module)
     if kind == "adamw":
         matrices, others = [], matrices + others
+    # States find moments by their number: matrices first, as every older state has them.
     ordered = [p for p in others if p.ndim >= 2] + [p for p in others if p.ndim < 2]
     groups = decay_groups(module, ordered, weight_decay)
     optimizers: list[torch.optim.Optimizer] = [
@@ -79,16 +81,16 @@ def schedule(step: int, steps: int, warmup: int, decay: float, kind: str = "wsd"
     wsd is warm-up, stable, then down to zero over the last `decay` of the steps
     (arXiv 2404.06395): a run can be prolonged without a restart.
     """
-    rise = min(1.0, (step + 1) / max(warmup, 1))
+    rise = min(1.0, (step + 1) / max(warmup, 1))  # counts from 1: the first step learns too
     if kind == "constant":
         return rise
     if kind == "cosine":
         return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
-    left = (steps - step) / max(1.0, decay * steps)
+    left = (steps - step) / max(1.0, decay * steps)  # in units of the decay, 1 or more before it
     return rise * max(0.0, min(1.0, left))
 
 
-class Average:
+class EMA:
     """Exponential moving average of a module's parameters, warmed up so that early steps count."""
 
     def __init__(self, parameters: Iterable[Tensor], decay: float) -> None:
@@ -98,6 +100,7 @@ class Average:
 
     def update(self, step: int) -> None:
         """Move towards the parameters as they are after `step`."""
+        # A short memory while little is learnt: 1/10, 2/11 and so on of what was.
         weight = 1 - min(self.decay, (step + 1) / (step + 10))
         torch._foreach_lerp_(self.values, [p.detach() for p in self.parameters], weight)
 
@@ -113,6 +116,6 @@ class Average:
     def _swap(self) -> None:
         with torch.no_grad():
             for parameter, value in zip(self.parameters, self.values, strict=True):
-                held = parameter.detach().clone()
+                held = parameter.detach().clone()  # swapped, so that both places keep their tensors
                 parameter.copy_(value)
                 value.copy_(held)

@@ -27,6 +27,11 @@ from limner.files.folder import MANIFEST
 from limner.pipelines.families import ModelConfig
 
 CODEC_FILE = "codec.safetensors"
+# Whatever a file that is no codec's may make reading, building or loading raise.
+DAMAGE: tuple[type[Exception], ...] = (
+    OSError, SafetensorError, ConfigError, AttributeError, KeyError,
+    RecursionError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def save_codec(codec: Any, config: dict[str, Any], path: Path, *, half: bool = False) -> None:
@@ -35,6 +40,7 @@ def save_codec(codec: Any, config: dict[str, Any], path: Path, *, half: bool = F
         key: value.detach().to(torch.half if half and value.is_floating_point() else value.dtype)
         for key, value in codec.state_dict().items()
     }
+    # safetensors writes no tensors that share memory.
     tensors = {key: value.contiguous().clone() for key, value in tensors.items()}
     staged = path.with_suffix(".new")
     save_file(tensors, staged, metadata={"codec": json.dumps(config)})
@@ -101,17 +107,7 @@ def _told_as_codec(file: Path) -> Iterator[None]:
     """Let whatever a file does wrong be a CheckpointError."""
     try:
         yield
-    except (
-        OSError,
-        SafetensorError,
-        ConfigError,
-        AttributeError,
-        KeyError,
-        RecursionError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except DAMAGE as error:
         reason = shorten(" ".join(str(error).split()), 180)
         raise CheckpointError(
             f"{shorten(str(file), 120)} is not a trained codec ({reason}); train one with "
@@ -164,7 +160,7 @@ def begun(fresh: Tensor, given: Tensor) -> Tensor:
     weights = fresh.clone()
     outputs = len(given)
     if given.ndim > 1:
-        weights[:outputs] = 0
+        weights[:outputs] = 0  # new inputs say nothing at first
         weights[:outputs, : given.shape[1]] = given
     else:
         weights[:outputs] = given

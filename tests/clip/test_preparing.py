@@ -104,12 +104,15 @@ def test_a_picture_of_the_right_size_stays_as_it_is() -> None:
 
 
 def test_another_size_in_training_keeps_the_margin(tmp_path: Path) -> None:
-    from limner.train.clip.vision import image_side_of
-    from limner.train.config.run import TrainConfig, VisionConfig
+    from limner.train.clip.settings import VisionConfig
+    from limner.train.clip.step import image_side_of
+    from limner.train.config.run import TrainConfig
 
     save_tiny_vision(tmp_path, "pretrained_clip")
     processor_of("CLIP", size=20, crop_size=16).save_pretrained(tmp_path)
-    config = TrainConfig("clip", "x", vision=VisionConfig(encoder=str(tmp_path), size=32))
+    config = TrainConfig(
+        "clip", "x", tables={"vision": VisionConfig(encoder=str(tmp_path), size=32)}
+    )
     encoder = image_side_of(config).encoder
     assert (encoder["size"], encoder["edge"]) == (32, 40)
 

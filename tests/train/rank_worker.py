@@ -13,9 +13,9 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
-from limner.train.config.run import read_config
 from limner.train.inputs import caches
 from limner.train.loop import Progress, train
+from limner.train.reading import read_config
 
 
 def main(path: Path) -> None:

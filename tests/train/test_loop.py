@@ -16,19 +16,16 @@ from safetensors.torch import load_file
 from limner.checkpoint.model import load_checkpoint
 from limner.data.batches.batches import stream
 from limner.errors import CheckpointError, ConfigError, NonFiniteError, ResourceError
-from limner.train.config.run import (
-    CodecTraining,
-    DataConfig,
-    LoopConfig,
-    PriorTraining,
-    TrainConfig,
-)
+from limner.train.codec.settings import CodecTraining
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs import caches
 from limner.train.inputs import pictures as codec_data
 from limner.train.loop import Progress, train
 from limner.train.parts import load_codec
+from limner.train.prior.settings import PriorTraining
 from limner.train.record.energy import EnergyMeter
-from limner.train.steps import TrainingStep, create_step
+from limner.train.steps import Step, create_step
 from tests.tiny_model import CODEC
 
 STEPS = 4
@@ -45,9 +42,13 @@ def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def codec_run(out: Path, **changes: object) -> TrainConfig:
     config = TrainConfig(
-        "codec", str(out), data=DataConfig(held_for_validation=1), loop=LOOP, codec=CODEC
+        "codec",
+        str(out),
+        data=DataConfig(held_for_validation=1),
+        loop=LOOP,
+        tables={"codec": CODEC},
     )
-    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+    return config.changed(**changes)
 
 
 def prior_run(out: Path, codec: Path) -> TrainConfig:
@@ -58,8 +59,10 @@ def prior_run(out: Path, codec: Path) -> TrainConfig:
         text_length=12,
         data=DataConfig(cached=64, captions=2, held_for_validation=8),
         loop=dataclasses.replace(LOOP, optimizer="muon"),
-        prior=PRIOR,
-        prior_training=PriorTraining(caption_dropout=0.5, random_order_until=0.75),
+        tables={
+            "prior": PRIOR,
+            "prior_training": PriorTraining(caption_dropout=0.5, random_order_until=0.75),
+        },
     )
 
 
@@ -147,7 +150,7 @@ def test_a_prior_of_another_size_does_not_go_on(tmp_path: Path, codec_folder: Pa
     model = str(tmp_path / "first" / "model")
     wider = {**PRIOR, "width": 32}
     with pytest.raises(ConfigError, match="sizes it was trained with"):
-        run(dataclasses.replace(config, codec_from="", start_from=model, prior=wider))
+        run(config.changed(codec_from="", start_from=model, prior=wider))
 
 
 def test_progress_tells_where_the_run_stands(tmp_path: Path) -> None:
@@ -281,7 +284,7 @@ def test_what_was_made_anew_is_told_once(tmp_path: Path, codec_folder: Path) -> 
     assert [line["note"] for line in lines if "note" in line] == list(found[0].notes)
 
 
-def step_of(config: TrainConfig, **loop: object) -> TrainingStep:
+def step_of(config: TrainConfig, **loop: object) -> Step:
     """Return a training step with the same random weights every time, ready for step 0."""
     changed = dataclasses.replace(config.loop, **{"bf16": False, **loop})  # type: ignore[arg-type]
     torch.manual_seed(0)
@@ -290,7 +293,7 @@ def step_of(config: TrainConfig, **loop: object) -> TrainingStep:
     return step_object
 
 
-def trained(step_object: TrainingStep) -> list[torch.Tensor]:
+def trained(step_object: Step) -> list[torch.Tensor]:
     return [p for module in step_object.modules.values() for p in module.parameters()]
 
 

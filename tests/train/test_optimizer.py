@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from limner.priors import create_prior
-from limner.train.optimizer import Average, create_optimizers, schedule, split_parameters
+from limner.train.optimizer import EMA, create_optimizers, schedule, split_parameters
 from tests.priors.tiny import config_of
 
 
@@ -132,7 +132,7 @@ def test_no_warm_up_and_no_decay() -> None:
 
 def test_the_average_follows_its_formula() -> None:
     parameter = nn.Parameter(torch.tensor([1.0]))
-    average = Average([parameter], 0.9)
+    average = EMA([parameter], 0.9)
     wanted = 1.0
     for step in range(120):
         with torch.no_grad():
@@ -145,7 +145,7 @@ def test_the_average_follows_its_formula() -> None:
 
 def test_the_average_stands_in_place_for_a_while() -> None:
     model = nn.Linear(3, 2)
-    average = Average(model.parameters(), 0.99)
+    average = EMA(model.parameters(), 0.99)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(1.0)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from limner.data.sources.caption_text import mentions_colours, mentions_sides
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
-from limner.nn.ranks import ALONE, Share
+from limner.nn.ranks import ALONE, World
 
 _DRAWS = 8  # random numbers a picture takes
 
@@ -41,20 +41,20 @@ def augment(
     captions: Sequence[Sequence[str]],
     config: AugmentConfig,
     generator: torch.Generator,
-    share: Share = ALONE,
+    world: World = ALONE,
 ) -> Tensor:
     """Return altered pictures (B, 3, H, W) in [-1, 1]; `captions` are all those of each picture.
 
-    Of a batch whose `share` they are, they come out as all of it together would. Raises UsageError
-    when there are not captions for each picture.
+    Of a batch that the ranks of `world` share, they come out as all of it together would. Raises
+    UsageError when there are not captions for each picture.
     """
     if len(captions) != len(images):
         raise UsageError(f"{len(images)} pictures have {len(captions)} lists of captions")
-    total = len(images) * share.ranks
+    total = len(images) * world.size
     # 1. Every rank draws the chances of the whole batch and takes its own rows, so that the number
     # of ranks changes no picture.
     chances = torch.rand(total, _DRAWS, generator=generator)
-    chances = chances[share.of(total)] if total else chances
+    chances = chances[world.of(total)] if total else chances
     # 2. Where each crop lies; a mirrored picture is only looked at from the other side.
     shrunk = 1 - config.crop * chances[:, 0]
     room = 1 - shrunk

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from limner.data.scenes.graph import Graph, pick, sample_graph, scene_rng
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
-from limner.nn.ranks import ALONE, Share
+from limner.nn.ranks import ALONE, World
 
 Item = TypeVar("Item")
 PlacedScene = tuple[Graph, tuple[float, float]]  # moved right and down, in shares of the side
@@ -53,11 +53,11 @@ def picture_batch(
     seed: int = 0,
     level: int = 4,
     jitter: int = 0,
-    share: Share = ALONE,
+    world: World = ALONE,
 ) -> Tensor:
     """Return a share of scenes `first` to `first + count - 1` as a tensor (B, 3, size, size)."""
     return scene_batch(
-        split, first, count, size=size, seed=seed, level=level, jitter=jitter, share=share
+        split, first, count, size=size, seed=seed, level=level, jitter=jitter, world=world
     )[0]
 
 
@@ -70,12 +70,12 @@ def scene_batch(
     seed: int = 0,
     level: int = 4,
     jitter: int = 0,
-    share: Share = ALONE,
+    world: World = ALONE,
 ) -> tuple[Tensor, list[PlacedScene]]:
     """Return the pictures of `picture_batch`, and what each shows and how far it was moved."""
     font = find_font()
     pictures, scenes = [], []
-    for index in range(first, first + count)[share.of(count)]:
+    for index in range(first, first + count)[world.of(count)]:
         rng = scene_rng(split, index, seed, level)
         graph = sample_graph(split, rng, level)
         moves = range(-jitter, jitter + 1)
@@ -89,15 +89,15 @@ class PictureBatches(Dataset[Tensor]):
     """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
 
     def __init__(
-        self, batch: int, *, size: int, seed: int, level: int, jitter: int, share: Share = ALONE
+        self, batch: int, *, size: int, seed: int, level: int, jitter: int, world: World = ALONE
     ) -> None:
-        self.batch, self.share = batch, share
+        self.batch, self.world = batch, world
         self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
 
     def __getitem__(self, step: int) -> Tensor:
         """Return this rank's share (B, 3, size, size) of the batch of one step."""
         first = step * self.batch
-        return picture_batch("train", first, self.batch, **self.settings, share=self.share)
+        return picture_batch("train", first, self.batch, **self.settings, world=self.world)
 
 
 def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:

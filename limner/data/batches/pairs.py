@@ -15,7 +15,7 @@ from limner.data.scenes.graph import Graph, scene_rng
 from limner.data.scenes.hard_negatives import hard_negative
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
-from limner.nn.ranks import ALONE, Share
+from limner.nn.ranks import ALONE, World
 from limner.text.tokenizer import Tokenizer
 
 _CAPTIONS = 2  # the seed of these captions; 0 are the scene's own and 1 those of priors
@@ -50,10 +50,10 @@ class PairBatches(Dataset[PairBatch]):
     """Training batches by step: item `step` is a pure function of the settings."""
 
     def __init__(
-        self, batch: int, tokenizer: Tokenizer, settings: PairSettings, share: Share = ALONE
+        self, batch: int, tokenizer: Tokenizer, settings: PairSettings, world: World = ALONE
     ) -> None:
         self.batch, self.tokenizer, self.settings = batch, tokenizer, settings
-        self.share = share
+        self.world = world
         self.font = find_font()
 
     def __getitem__(self, step: int) -> PairBatch:
@@ -61,7 +61,7 @@ class PairBatches(Dataset[PairBatch]):
         settings = self.settings
         pictures, sentences = [], []
         graphs: list[Graph] = []
-        first, mine = step * self.batch, self.share.of(self.batch)
+        first, mine = step * self.batch, self.world.of(self.batch)
         alike = -(-self.batch // settings.backgrounds) if settings.backgrounds else 1
         for number, index in enumerate(range(first, first + self.batch)):
             graph = graph_at("train", index, settings.seed, settings.level)

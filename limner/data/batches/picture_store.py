@@ -22,7 +22,7 @@ from limner.data.batches.augment import AugmentConfig, augment
 from limner.data.batches.batches import stream, to_floats
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source, read_pictures
 from limner.errors import DataError, ImageError, quote
-from limner.nn.ranks import ALONE, Share
+from limner.nn.ranks import ALONE, World
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -143,18 +143,18 @@ class StoreBatches(Dataset[tuple[Tensor, list[Bad]]]):
         batch: int,
         seed: int,
         config: AugmentConfig,
-        share: Share = ALONE,
+        world: World = ALONE,
     ) -> None:
         self.store, self.batch, self.seed, self.config = store, batch, seed, config
-        self.share = share
+        self.world = world
         self._epoch, self._order = -1, torch.zeros(0, dtype=torch.long)
 
     def __getitem__(self, step: int) -> tuple[Tensor, list[Bad]]:
         """Return this rank's pictures (B, 3, size, size) in [-1, 1], altered, and bad rows met."""
-        pictures, used, bad = self.store.read(self.rows(step)[self.share.of(self.batch)])
+        pictures, used, bad = self.store.read(self.rows(step)[self.world.of(self.batch)])
         captions = [self.store.samples[row].captions for row in used]
         generator = generator_of("augment", self.seed, step)
-        return augment(to_floats(pictures), captions, self.config, generator, self.share), bad
+        return augment(to_floats(pictures), captions, self.config, generator, self.world), bad
 
     def rows(self, step: int) -> list[int]:
         """Return the rows of a step; within an epoch no picture comes twice."""

@@ -46,7 +46,7 @@ class Likelihoods:
 
     of: str
     codes: int
-    nats: Mapping[str, Estimate]
+    nll: Mapping[str, Estimate]
 
     @property
     def about(self) -> str:
@@ -58,13 +58,13 @@ class Likelihoods:
 
     def bits(self, name: str) -> Estimate:
         """Return the bits a picture of a set."""
-        found, scale = self.nats[name], self.codes / log(2)
+        found, scale = self.nll[name], self.codes / log(2)
         return Estimate(found.value * scale, found.low * scale, found.high * scale, found.n)
 
     def metrics(self, name: str) -> list[Metric]:
         """Return both measures of a set as figures."""
         return [
-            Metric("NLL, nats a code", self.nats[name], "lower", f"true pictures: {self.of}"),
+            Metric("NLL, nats a code", self.nll[name], "lower", f"true pictures: {self.of}"),
             Metric("NLL, bits a picture", self.bits(name), "lower", f"{self.codes} codes each"),
         ]
 
@@ -72,7 +72,7 @@ class Likelihoods:
         """Return what it is of, the codes a picture, and both measures by set."""
         sets = {
             name: {"nats": nats.to_json(), "bits": self.bits(name).to_json()}
-            for name, nats in self.nats.items()
+            for name, nats in self.nll.items()
         }
         return {"of": self.of, "codes": self.codes, "sets": sets}
 

@@ -86,7 +86,7 @@ def in_words(shown: Detections) -> str:
 def likelihood_rows(found: Likelihoods) -> list[tuple[str, ...]]:
     """Return the likelihoods by set as rows of a table, its head the first."""
     rows = [
-        (name, str(nats), str(found.bits(name)), str(nats.n)) for name, nats in found.nats.items()
+        (name, str(nats), str(found.bits(name)), str(nats.n)) for name, nats in found.nll.items()
     ]
     return [("NLL of true pictures", "nats a code", "bits a picture", "pictures"), *rows]
 

@@ -7,42 +7,34 @@ asked, of its codec's decoder.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.checkpoint.adapters import AdapterInfo, save_adapter
-from limner.data.batches.tokens import CodeCache, Codes, origin_of
+from limner.data.batches.tokens import CodeCache, Codes, Origin
 from limner.errors import ConfigError
 from limner.nn.lora import adaptable, attach
 from limner.registry import load_to_draw
+from limner.train.adapter.settings import AdaptTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
-from limner.train.inputs.codes import OwnCodes
+from limner.train.inputs.codes import OwnCodes, mean_nll
+from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import pictures_of
+from limner.train.inputs.text import cut
 from limner.train.losses import RECONSTRUCTION
-from limner.train.optimizer import Average
-from limner.train.prior.memorised import Memory
-from limner.train.update import (
-    device_of,
-    optimizers_for,
-    parts_of,
-    precision,
-    save_memory,
-    scaler_of,
-    update,
-)
+from limner.train.steps import Step, precision, save_memory
 
 ADAPTER_FILE = "adapter.safetensors"
 DRAWN_FILE = "drawn.safetensors"
 SHOWN = 8  # captions that are drawn to look at
 
 
-class AdaptStep:
+class AdaptStep(Step):
     """Next-code prediction of the new pictures, beside pictures that the model drew before.
 
     The latter keep what it could (prior preservation, DreamBooth, Ruiz 2022, arXiv 2208.12242,
@@ -53,7 +45,8 @@ class AdaptStep:
     """
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
-        self.config, self.adapt = config, config.adapt
+        super().__init__(config)
+        self.adapt = config.settings(AdaptTraining)
         self.pipeline: Any = load_to_draw(config.start_from)
         if self.pipeline.family != "dalle":
             raise ConfigError(
@@ -61,13 +54,16 @@ class AdaptStep:
                 "made for 'dalle'; give another model",
                 param="start_from",
             )
-        self.device = device_of(config)
         self.pipeline.to(self.device)
         caches, self.own = Caches(config), data or OwnData(config)
+        if self.adapt.decoder:
+            self.own.need_pictures()
+        # Captions are as long as those that the model was trained with.
         as_the_model = replace(config, text_length=self.pipeline.text_length)
         self.codes = OwnCodes(as_the_model, caches, self.own, self.pipeline.codec)
         self.codes.rewrite(lambda captions: named(captions, self.adapt.word))
         self.codes.read(self.pipeline.codec, self.pipeline.tokenizer)
+        self.memory = MemorisationCheck(self.pipeline.codec, self.codes.train)
         self.notes = caches.notes
         self.made_of = {**self.codes.made_of, "model": self.pipeline.info.sha256}
         self.made_of["word"] = self.adapt.word
@@ -80,20 +76,14 @@ class AdaptStep:
             for part, module in parts.items()
             for name, layer in adaptable(module, without=["text.body"]).items()
         }
-        save_memory(self.pipeline, config)
+        save_memory(self.pipeline, config)  # activations are those of the whole frozen model
         self.changes = attach(layers, self.adapt.rank, self.adapt.alpha)
-        self.modules: dict[str, nn.Module] = {"adapter": self.changes}
-        self.averages = {"adapter": Average(self.changes.parameters(), config.loop.average)}
-        self.optimizers = optimizers_for(self.changes, config)
-        self.scaler = scaler_of(config)
-        self.judged = ("validation", -1)
+        self.learn("adapter", self.changes)
         self.pictures = None
         if self.adapt.decoder:
             self.pictures = pictures_of(config, self.pipeline.size, self.own)
-        self.batches: Iterator[tuple[Tensor, Tensor, Tensor | None]] = iter(())
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         pictures = self.pictures.batches(step) if self.pictures else None
         self.own.begin(len(self.codes.rows), len(self.codes.held), fresh=step == 0)
         self.batches = self._batches(step, pictures)
@@ -101,30 +91,23 @@ class AdaptStep:
     def __call__(self, step: int) -> dict[str, float]:
         """Update the changes once."""
         text, codes, images = next(self.batches)
-        generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
         codes = codes.to(self.device)
-        view = self.pipeline.prior.sample_order(codes, generator, 0.0)
-        losses = self._losses(text.to(self.device), codes, view, images)
-        numbers = update(losses, self.optimizers, self.changes, step, self.config, self.scaler)
-        self.averages["adapter"].update(step)
-        return numbers
+        order = self.pipeline.prior.sample_order(codes, self.random(step), 0.0)
+        return self.update(self._losses(text.to(self.device), codes, order, images), step)
 
     def _losses(
-        self, text: Tensor, codes: Tensor, view: Tensor | None, images: Tensor | None
+        self, text: Tensor, codes: Tensor, order: Tensor | None, images: Tensor | None
     ) -> Iterator[Tensor]:
-        """Yield the loss of each part of a batch, weighted by its share."""
-        for rows, share in parts_of(len(text), self.config):
-            with precision(self.config):
-                seen = None if view is None else view[rows]
-                yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
+        for rows, share in self.parts(len(text)):
+            seen = None if order is None else order[rows]
+            yield self.pipeline.prior.loss(text[rows], codes[rows], seen) * share
         if images is None:
             return
         codec = self.pipeline.codec
-        for rows, share in parts_of(len(images), self.config):
-            with precision(self.config):
-                shown = images[rows].to(self.device)
-                output, _, _ = codec(shown)
-                yield RECONSTRUCTION[codec.likelihood](output.float(), shown) * share
+        for rows, share in self.parts(len(images)):
+            shown = images[rows].to(self.device)
+            output, _, _ = codec(shown)
+            yield RECONSTRUCTION[codec.likelihood](output.float(), shown) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -132,8 +115,10 @@ class AdaptStep:
 
         The second rises as the adapter makes the model forget.
         """
-        held, drawn = self.codes.validation["validation"], self.drawn
-        return {"validation": self._loss(held), "preserved": self._loss(drawn)}
+        measured = {"validation": self.codes.validation["validation"], "preserved": self.drawn}
+        prior, device = self.pipeline.prior, self.device
+        with precision(self.config):
+            return {name: mean_nll(prior, codes, device) for name, codes in measured.items()}
 
     @torch.no_grad()
     def samples(self) -> Tensor:
@@ -143,14 +128,9 @@ class AdaptStep:
             prompts.append(self.codes.encoded[0].captions[row][0])
         return self.pipeline.draw_many(prompts, range(len(prompts)))
 
-    @torch.no_grad()
     def repeated(self, samples: Tensor) -> list[str]:
         """Return what to tell of samples that repeat the new pictures."""
-        return self._memory.repeated(samples)
-
-    @cached_property
-    def _memory(self) -> Memory:
-        return Memory(self.pipeline.codec, self.codes.train)
+        return self.memory.repeated(samples)
 
     def export(self, out: Path) -> None:
         """Write the averaged changes as `adapter.safetensors`."""
@@ -165,14 +145,13 @@ class AdaptStep:
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Yield text, codes and pictures: a pure function of the step, as of every training."""
         batch, seed = self.config.loop.batch, self.config.loop.seed
-        old = min(round(batch * self.adapt.preserve), batch - 1)
+        old = min(round(batch * self.adapt.preserve), batch - 1)  # at least one picture is new
         while True:
             text, codes = taken(self.codes.train, step * (batch - old), batch - old, seed)
             if old:
                 other, drawn = taken(self.drawn, step * old, old, seed)
                 text, codes = torch.cat([text, other]), torch.cat([codes, drawn])
-            width = max(1, int((text != 0).sum(1).max()))
-            yield text[:, -width:], codes, None if pictures is None else next(pictures)
+            yield cut(text), codes, None if pictures is None else next(pictures)
             step += 1
 
     @torch.no_grad()
@@ -182,9 +161,10 @@ class AdaptStep:
         captions = self._old_captions()
         ids = torch.zeros(self.adapt.drawn, pipeline.text_length, dtype=torch.long)
         if captions:
+            # The rest stay zeros: pictures drawn without a caption.
             ids[: len(captions)] = pipeline.tokenizer.batch(captions, pipeline.text_length)
-        origin = {**self.made_of, "drawn": len(ids), "seed": seed}
-        if path.exists() and not caches.outdated(path, origin_of(path), origin):
+        origin: Origin = {**self.made_of, "drawn": len(ids), "seed": seed}
+        if caches.holds(path, origin):
             return CodeCache.load(path)
         found = []
         for rows in torch.arange(len(ids)).split(pipeline.prior.batch_rows):
@@ -212,22 +192,12 @@ class AdaptStep:
         old = [text for text in dict.fromkeys(captions) if text]
         return [old[number % len(old)] for number in range(self.adapt.drawn // 2)] if old else []
 
-    def _loss(self, cache: Codes) -> float:
-        total = 0.0
-        for first in range(0, len(cache), 64):
-            text, held = cache.read(torch.arange(first, min(first + 64, len(cache))))
-            with precision(self.config):
-                codes = held.long().to(self.device)
-                loss = self.pipeline.prior.loss(text.long().to(self.device), codes)
-            total += float(loss) * len(text)
-        return total / len(cache)
-
 
 def taken(cache: Codes, first: int, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return text (count, T) and codes of the next pictures: each comes once before any again."""
     rows, chosen = [], []
     for place in range(first, first + count):
-        epoch, index = divmod(place, len(cache))
+        epoch, index = divmod(place, len(cache))  # a new order for every pass
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         rows.append(int(torch.randperm(len(cache), generator=generator)[index]))
         chosen.append(cache.choose(generator)[rows[-1]])

@@ -16,6 +16,7 @@ from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.sprites import COLOURS
 from limner.pipelines.clip import article_of, label_sentences
 from limner.text.tokenizer import Tokenizer
+from limner.train.inputs.text import cut
 
 PLACES_EN = ("on the left", "on the right", "at the top", "at the bottom")
 PLACES_ZH = ("左边", "右边", "上面", "下面")
@@ -40,7 +41,7 @@ def shown_in(graphs: Sequence[Graph]) -> Tensor:
     shown = torch.zeros(len(graphs), 1 + len(PLACES_EN), len(nouns()) + len(COLOURS))
     for row, graph in enumerate(graphs):
         for place, thing, share in _placed(graph):
-            shown[row, place, noun_index()[thing.noun]] += share
+            shown[row, place, noun_index()[thing.noun]] += share  # two of a kind share one label
             colour = colours.get(thing.colour or thing.entry.colour)
             if colour is not None and graph.style not in COLOURLESS:
                 shown[row, place, colour] += share
@@ -77,5 +78,4 @@ def _placed(graph: Graph) -> list[tuple[int, Thing, float]]:
 
 
 def _ids(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tensor:
-    ids = tokenizer.batch(texts, length)
-    return ids[:, -max(1, int((ids != 0).sum(1).max())) :]
+    return cut(tokenizer.batch(texts, length))

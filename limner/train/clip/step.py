@@ -1,50 +1,50 @@
 """CLIP's training step: pictures of scenes, their captions in both languages, and near misses."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner import registry
-from limner.checkpoint.model import save_checkpoint
+from limner.clip.importing import import_image_encoder
 from limner.clip.losses import naming_loss
 from limner.clip.model import Clip, create_clip
+from limner.clip.pretrained import PRETRAINED_IMAGE
 from limner.data.batches.batches import picture_batch, stream
 from limner.data.batches.pairs import PairBatch, PairBatches, PairSettings
-from limner.data.scenes.words import scene_words
 from limner.errors import ConfigError
 from limner.evaluate.scenes.retrieval import Trials, clip_accuracy
-from limner.nn.ranks import gathered_to_learn, share_here
+from limner.nn.ranks import all_gather_with_grad, world
 from limner.pipelines.clip import ClipPipeline
+from limner.text.pretrained import PRETRAINED
 from limner.train.clip.naming import Question, questions, shown_in
-from limner.train.clip.vision import clip_to_go_on, image_side_of
+from limner.train.clip.settings import ClipTraining, VisionConfig
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
-from limner.train.inputs.text import text_side_of
+from limner.train.inputs.own import OwnData
+from limner.train.inputs.text import text_side_of, words_of_scenes
 from limner.train.parts import inspect_family, load_codec
-from limner.train.ranks.group import first_before_others
-from limner.train.ranks.parallel import spread
-from limner.train.update import device_of, optimizers_for, precision, save_memory, scaler_of, update
+from limner.train.ranks.group import rank0_first
+from limner.train.steps import Step, precision, update
 
 
-class ClipStep:
+class ClipStep(Step):
     """Contrastive learning on pairs of picture and caption (arXiv 2103.00020, figure 3).
 
     With `start_from`, a model folder of family "clip", training goes on from it.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        if config.loop.accumulate > 1:
-            raise ConfigError(
-                f"loop.accumulate is {config.loop.accumulate}, but CLIP compares all captions of a "
-                "batch with all its pictures at once; leave it out",
-                param="loop.accumulate",
-            )
-        caches = Caches(config)
+    judged = ("retrieval_english", 1)
+    batches: Iterator[PairBatch]
+
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        super().__init__(config)
+        self.training, caches = config.settings(ClipTraining), Caches(config)
+        self.notes = caches.notes
         if config.start_from:
             found = inspect_family(config.start_from, "clip", "start_from")
             self.table = dict(found.tables["clip"])
@@ -52,10 +52,12 @@ class ClipStep:
             self.tokenizer = trained.tokenizer
             self.clip = clip_to_go_on(self.table, trained.clip, config)
         else:
-            with first_before_others():
-                text, image = text_side_of(config, caches), image_side_of(config)
+            given = config.part("clip")
+            with rank0_first():
+                text = text_side_of(config, caches.tokenizer, given)
+                image = image_side_of(config)
             self.tokenizer = text.tokenizer
-            self.table = {**config.clip, "text_vocabulary": self.tokenizer.vocabulary}
+            self.table = {**given, "text_vocabulary": self.tokenizer.vocabulary}
             if text.encoder:
                 self.table["text_encoder"] = text.encoder
             if image.encoder:
@@ -63,72 +65,54 @@ class ClipStep:
             self.clip = create_clip(self.table)
             text.give_weights(self.clip)
             image.give_weights(self.clip)
-        self.device = device_of(config)
         self.clip = self.clip.to(self.device)
-        save_memory(self.clip, config)
+        self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.pipeline = ClipPipeline(self.tokenizer, self.clip, text_length=config.text_length)
-        self.pipeline.words = scene_words(
-            config.data.level, count=config.loop.steps * config.loop.batch, seed=config.data.seed
-        )
-        self.notes = caches.notes
-        self.made_of = {"tokenizer": tokenizer_digest(self.tokenizer)}
-        self.modules: dict[str, nn.Module] = {"clip": self.clip}
-        self.spread = spread(self.clip, partial(_encode, self.clip), config)
-        self.averages = {"clip": self.spread.average(config.loop.average)}
-        self.optimizers = optimizers_for(self.clip, config)
-        self.scaler = scaler_of(config)
-        self.judged = ("retrieval_english", 1)
-        self.batches: Iterator[PairBatch] = iter(())
+        self.pipeline.words = words_of_scenes(config)
+        self.learn("clip", self.clip, partial(_encode, self.clip))
         self.codec: Any = None
         if config.codec_from:
             self.codec = _codec_of(config, self.clip.size).to(self.device)
             self.made_of["codec"] = digest_of(self.codec)
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
-        data, loop = self.config.data, self.config.loop
+        data, loop, training = self.config.data, self.config.loop, self.training
         settings = PairSettings(
             self.clip.size,
             self.config.text_length,
             data.seed,
             data.level,
-            self.config.clip_training.hard_negatives,
-            self.config.clip_training.backgrounds,
-            self.config.clip_training.twins,
+            training.hard_negatives,
+            training.backgrounds,
+            training.twins,
         )
-        batches = PairBatches(loop.batch, self.tokenizer, settings, share_here())
+        batches = PairBatches(loop.batch, self.tokenizer, settings, world())
         self.batches = stream(batches, range(step, loop.steps), data.workers)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update both towers once."""
+        # One question a step, all in turn: names of nouns or colours, anywhere or at one place.
         batch, asked = next(self.batches), self._questions[step % len(self._questions)]
         seen = (self._softened(batch.pictures, step), batch.captions, asked.ids)
         with precision(self.config):
-            images, texts, names = self.spread.run(*(each.to(self.device) for each in seen))
+            images, texts, names = self.parallel.run(*(each.to(self.device) for each in seen))
+        # Every rank compares its pictures with the captions of all of them.
         right, wrong = texts[: len(images)], texts[len(images) :]
-        images, right, wrong = (gathered_to_learn(each) for each in (images, right, wrong))
+        images, right, wrong = (all_gather_with_grad(each) for each in (images, right, wrong))
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
         answers = shown_in(batch.graphs)[:, asked.place, asked.labels].to(self.device)
-        naming = naming_loss(images, names, gathered_to_learn(answers), self.clip.scale)
-        loss = loss + self.config.clip_training.naming * naming
+        naming = naming_loss(images, names, all_gather_with_grad(answers), self.clip.scale)
+        loss = loss + self.training.naming * naming
         numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
-        self.clip.limit_scale()
+        self.clip.limit_scale()  # before the average takes it
         self.averages["clip"].update(step)
-        return {
-            **numbers,
-            "naming": float(naming.detach()),
-            "scale": float(self.clip.scale.detach()),
-        }
+        scale = self.clip.scale
+        return numbers | {"naming": float(naming.detach()), "scale": float(scale.detach())}
 
     def validate(self) -> dict[str, float]:
         """Return shares of right answers on held-out scenes, as `evaluate.scenes.retrieval`."""
-        training = self.clip.training
-        self.clip.eval()
-        try:
-            with precision(self.config):
-                return clip_accuracy(self.pipeline, self._trials)
-        finally:
-            self.clip.train(training)
+        with self.measuring(self.clip):
+            return clip_accuracy(self.pipeline, self._trials)
 
     def samples(self) -> Tensor:
         """Return held-out scenes, as the image tower sees them."""
@@ -137,27 +121,21 @@ class ClipStep:
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model, of family "clip", with the averaged weights."""
-        save_checkpoint(
-            out / "model",
-            self.pipeline,
-            name=out.name,
-            licence="Apache-2.0",
-            half=self.config.clip_training.half,
-            clip=self.table,
-        )
+        self.save_model(out, self.pipeline, half=self.training.half, clip=self.table)
 
     @torch.no_grad()
     def _softened(self, pictures: Tensor, step: int) -> Tensor:
         """Return pictures (B, H, W, 3) uint8, a share of them as the codec gives them back."""
         if self.codec is None:
             return pictures
-        random = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
-        chosen = torch.rand(len(pictures), generator=random) < self.config.clip_training.softened
+        random = torch.rand(len(pictures), generator=self.random(step))
+        chosen = random < self.training.softened
         if not chosen.any():
             return pictures
         shown = pictures.to(self.device, copy=True)
         with precision(self.config):
             copies = self.codec.reconstruct(shown[chosen].movedim(-1, 1).float() / 127.5 - 1)
+        # Pixels again, as all pictures come.
         shown[chosen] = ((copies.movedim(1, -1) + 1) * 127.5).round().to(torch.uint8)
         return shown
 
@@ -186,3 +164,46 @@ def _encode(clip: Clip, pixels: Tensor, captions: Tensor, names: Tensor) -> tupl
     """Return unit vectors of pictures (B, H, W, 3) uint8, captions (1 + N, B, T), names (K, T)."""
     images = clip.encode_images(pixels.movedim(-1, 1).float() / 127.5 - 1)
     return images, clip.encode_texts(captions.flatten(0, 1)), clip.encode_texts(names)
+
+
+@dataclass(frozen=True)
+class ImageSide:
+    """A CLIP's `image_encoder`, {} for its own, and the weights of a checkpoint just read."""
+
+    encoder: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def give_weights(self, clip: Clip) -> None:
+        """Put the weights that were read into a new CLIP's image encoder."""
+        if self.weights:
+            clip.get_submodule("image.body").load_state_dict(self.weights)  # its projection is new
+
+
+def image_side_of(config: TrainConfig) -> ImageSide:
+    """Return the image side that a run's config names; raises as `import_image_encoder`."""
+    vision = config.settings(VisionConfig)
+    if not vision.encoder:
+        return ImageSide()
+    encoder, weights = import_image_encoder(vision.encoder)
+    size = vision.size or encoder["size"]
+    edge = encoder["edge"] * size // encoder["size"]  # the crop keeps its proportion
+    encoder |= {"size": size, "edge": edge, "trainable": vision.trainable}
+    return ImageSide(encoder, weights)
+
+
+def clip_to_go_on(table: dict[str, Any], trained: Clip, config: TrainConfig) -> Clip:
+    """Return a trained CLIP that learns anew; of its pretrained encoders what the config says.
+
+    `table` is the CLIP's own, and told whether they do.
+    """
+    asked = {
+        "image_encoder": config.settings(VisionConfig).trainable,
+        "text_encoder": config.text.trainable,
+    }
+    for key, trainable in asked.items():
+        held = table.get(key, {})
+        if held.get("name") in (*PRETRAINED_IMAGE, *PRETRAINED):
+            table[key] = {**held, "trainable": trainable}
+    clip = create_clip(table)
+    clip.load_state_dict(trained.state_dict())
+    return clip.train()

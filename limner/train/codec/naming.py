@@ -9,15 +9,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
-from limner.data.batches.batches import PlacedScene, scene_batch
+from limner.data.batches.batches import PlacedScene
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import COLOURLESS
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, STYLES
-from limner.nn.ranks import ALONE, Share
 
 COLOUR_NAMES = (*COLOURS, "mixed")
 ANSWERS = (1 + len(nouns()), 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS))
@@ -31,9 +29,7 @@ class CellNames(nn.Module):
     def __init__(self, dimensions: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(dimensions, WIDTH, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(WIDTH, sum(ANSWERS), 1),
+            nn.Conv2d(dimensions, WIDTH, 3, padding=1), nn.SiLU(), nn.Conv2d(WIDTH, sum(ANSWERS), 1)
         )
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
@@ -53,6 +49,7 @@ def keep_inputs(given: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]]
     """
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # Validation has no gradient, and its inputs are not kept.
         given[:] = [inputs[0]] if inputs[0].requires_grad else []
 
     return keep
@@ -87,43 +84,19 @@ def cell_labels(scenes: Sequence[PlacedScene], side: int) -> Tensor:
     does not show.
     """
     labels = torch.zeros(len(scenes), len(ANSWERS), side, side, dtype=torch.long)
-    middles = (torch.arange(side) + 0.5) * UNIT / side
+    middles = (torch.arange(side) + 0.5) * UNIT / side  # of cells, in the scene's units
     for row, (graph, (right, down)) in enumerate(scenes):
         labels[row, 3] = BACKGROUNDS.index(graph.background)
         style = 1 + STYLES.index(graph.style)
-        for box in layout(graph, UNIT):
+        for box in layout(graph, UNIT):  # in the order of painting: the last is on top
             thing = graph.things[box.thing]
             left, top = box.left + right * UNIT, box.top + down * UNIT
             columns = (middles >= left) & (middles < left + box.side)
             rows = (middles >= top) & (middles < top + box.side)
             colour = 1 + COLOUR_NAMES.index(thing.colour or thing.entry.colour)
             if graph.style in COLOURLESS:
-                colour = UNASKED
+                colour = UNASKED  # a silhouette has none
             values = (1 + noun_index()[thing.noun], colour, style, UNASKED)
             where = rows[:, None] & columns
             labels[row][:, where] = torch.tensor(values)[:, None]
     return labels
-
-
-class NamedScenes(Dataset[tuple[Tensor, Tensor]]):
-    """Training batches by step with the labels of their cells, for a DataLoader."""
-
-    def __init__(
-        self,
-        batch: int,
-        side: int,
-        *,
-        size: int,
-        seed: int,
-        level: int,
-        jitter: int,
-        share: Share = ALONE,
-    ) -> None:
-        self.batch, self.side, self.share = batch, side, share
-        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
-        """Return this rank's share of one step: (B, 3, size, size) and (B, 4, side, side)."""
-        first = step * self.batch
-        images, scenes = scene_batch("train", first, self.batch, **self.settings, share=self.share)
-        return images, cell_labels(scenes, self.side)

@@ -5,7 +5,6 @@ follows the codec's own schedules.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,81 +18,58 @@ from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.efficientnet import EfficientNetLite
+from limner.train import losses
+from limner.train.codec.data import named_batches
 from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
-from limner.train.config.run import CodecTraining, TrainConfig
+from limner.train.codec.settings import CodecTraining
+from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData, open_data
-from limner.train.inputs.pictures import ScenePictures, pictures_of
-from limner.train.losses import (
-    RECONSTRUCTION,
-    adaptive_weight,
-    centred_cosine,
-    perceptual_loss,
-    shrunk,
-)
+from limner.train.inputs.pictures import pictures_of
 from limner.train.parts import CODEC_FILE, begun, fits, load_autoencoder, save_codec
-from limner.train.ranks.parallel import copies_that_agree, spread
-from limner.train.update import (
-    compiled,
-    device_of,
-    optimizers_for,
-    parts_of,
-    precision,
-    save_memory,
-    scaler_of,
-    update,
-)
+from limner.train.ranks.parallel import data_parallel
+from limner.train.steps import Step, compiled, optimizers_for, update
 
 ACROSS = 16  # pictures in a row of the sheet of samples
 
 
-class CodecStep:
+class CodecStep(Step):
     """Autoencoder step: pixel, perceptual and, late, adversarial loss (arXiv 2012.09841)."""
 
+    judged = ("psnr", 1)
+
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
-        self.config = config
-        self.notes: list[str] = []
-        self.codec, self.codec_config = self._built()
-        self.device = device_of(config)
-        self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
+        super().__init__(config)
+        self.weights = config.settings(CodecTraining)
+        codec, self.codec_config = self._built()
+        self.codec = codec.to(self.device, memory_format=torch.channels_last)
         self.size: int = self.codec.config.size
-        self.weights = config.codec_training
         self.pictures = pictures_of(config, self.size, data or open_data(config))
-        self.made_of = dict(self.pictures.made_of)
-        self.modules: dict[str, nn.Module] = {"codec": self.codec}
+        self.made_of |= self.pictures.made_of
         if self.weights.decoder_only:
             self.codec.requires_grad_(False)
-            self.codec.decoder.requires_grad_(True)
-        self._be_trained()
-        save_memory(self.codec, config)
-        self.spread = spread(self.codec, self.codec.forward, config)
-        self.averages = {"codec": self.spread.average(config.loop.average)}
-        self.optimizers = optimizers_for(self.codec, config)
+            self.codec.decoder.requires_grad_(True)  # codes stay what a prior has learnt
+        # A codec whose codes may not change makes them as it will when it is used.
+        self.codec.train(not self.weights.decoder_only)
+        self.learn("codec", self.codec)
         self.features = frozen_features(self.weights, self.device)
-        self.discriminator: PatchDiscriminator | None = None
-        self.discriminator_optimizers: list[torch.optim.Optimizer] = []
-        self.reconstruction_loss = compiled(RECONSTRUCTION[self.codec.likelihood], config)
+        self.reconstruction_loss = compiled(losses.RECONSTRUCTION[self.codec.likelihood], config)
         self.names: CellNames | None = None
         self.given: list[Tensor] = []  # what the decoder got last, for the names
         if self.weights.naming:
             self._name()
-        self.codec_optimizers = list(self.optimizers)
-        self.scaler = scaler_of(config)
-        self.judged = ("psnr", 1)
+        self.codec_optimizers = list(self.optimizers)  # and those of the names
+        self.discriminator: PatchDiscriminator | None = None
         if self.weights.adversarial:
             self.discriminator = PatchDiscriminator().to(self.device)
-            self.judge_of_all = copies_that_agree(self.discriminator)
+            self.discriminate = data_parallel(self.discriminator)
             self.modules["discriminator"] = self.discriminator
-            self.discriminator_optimizers = optimizers_for(self.discriminator, config)
-            self.optimizers += self.discriminator_optimizers
-        self.batches: Iterator[Any] = iter(())
+            self.optimizers += optimizers_for(self.discriminator, config)
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         if self.names is None:
             self.batches = self.pictures.batches(step)
         else:
-            assert isinstance(self.pictures, ScenePictures)  # the config says so
-            self.batches = self.pictures.named_batches(step, self.codec.grid[0])
+            self.batches = named_batches(self.config, self.size, self.codec.grid[0], step)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the codec once, and the discriminator once it has joined."""
@@ -101,48 +77,53 @@ class CodecStep:
         batch = next(self.batches)
         images, labels = (batch, None) if self.names is None else batch
         images = images.to(self.device)
-        judge = self.discriminator if step >= self.weights.adversarial_from else None
-        if judge is not None:
-            judge.requires_grad_(False)
+        labels = None if labels is None else labels.to(self.device)
+        critic = self.discriminator if step >= self.weights.adversarial_from else None
         numbers: dict[str, float] = {}
         drawn: list[Tensor] = []
-        labels = None if labels is None else labels.to(self.device)
-        losses = self._losses(images, labels, judge, numbers, drawn)
-        numbers |= update(losses, self.codec_optimizers, self.codec, step, self.config, self.scaler)
-        self.averages["codec"].update(step)
-        if judge is not None:
-            numbers["discriminator"] = self._judge(judge, images, torch.cat(drawn), step)
+        # 1. The codec learns; the discriminator is asked, and takes no gradient of the question.
+        if critic is not None:
+            critic.requires_grad_(False)
+        parts = self._losses(images, labels, critic, numbers, drawn)
+        numbers |= self.update(parts, step, self.codec_optimizers)
+        # 2. The discriminator learns from what the codec drew before its update.
+        if critic is not None:
+            critic.requires_grad_(True)
+            parts = self._hinge(images, torch.cat(drawn))
+            ours = self.optimizers[len(self.codec_optimizers) :]
+            found = update(parts, ours, critic, step, self.config, self.scaler)
+            numbers["discriminator"] = found["loss"]
         return numbers
 
     def _losses(
         self,
         images: Tensor,
         labels: Tensor | None,
-        judge: nn.Module | None,
+        critic: nn.Module | None,
         numbers: dict[str, float],
         drawn: list[Tensor],
     ) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch, weighted by its share; note what was drawn."""
-        for rows, share in parts_of(len(images), self.config):
-            with precision(self.config):
-                part = images[rows]
-                output, _, auxiliary = self.spread.run(part)
-                drawn.append(self.codec.picture(output))
-                loss = self.reconstruction_loss(output.float(), part)
-                if self.weights.perceptual:
-                    loss = loss + self._perceptual(drawn[-1], part, share, numbers)
-                if labels is not None:
-                    loss = loss + self._naming(labels[rows], share, numbers)
-                if judge is not None:
-                    adversarial = -judge(drawn[-1]).mean()
-                    weight = torch.tensor(self.weights.adversarial)
-                    if self.weights.adaptive:
-                        last = self.codec.last_layer
-                        weight = weight * adaptive_weight(loss, adversarial, last)
-                        numbers["adversarial_weight"] = float(weight)
-                    loss = loss + weight * adversarial
-                drawn[-1] = drawn[-1].detach()
-                yield (loss + auxiliary) * share
+        for rows, share in self.parts(len(images)):
+            part = images[rows]
+            output, _, auxiliary = self.parallel.run(part)
+            drawn.append(self.codec.picture(output))
+            loss = self.reconstruction_loss(output.float(), part)
+            if self.weights.perceptual:
+                loss = loss + self._perceptual(drawn[-1], part, share, numbers)
+            if labels is not None:
+                loss = loss + self._naming(labels[rows], share, numbers)
+            if critic is not None:
+                adversarial = -critic(drawn[-1]).mean()
+                weight = torch.tensor(self.weights.adversarial)
+                if self.weights.adaptive:
+                    # Before the auxiliary loss joins: the weight balances the pictures' losses.
+                    last = self.codec.last_layer
+                    weight = weight * losses.adaptive_weight(loss, adversarial, last)
+                    numbers["adversarial_weight"] = float(weight)
+                loss = loss + weight * adversarial
+            drawn[-1] = drawn[-1].detach()  # for the discriminator, which needs no graph of it
+            yield (loss + auxiliary) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -154,7 +135,7 @@ class CodecStep:
         codec, coded, seen = self.codec, [], []
         measures = {"psnr": psnr} | ({"ssim": ssim} if codec.config.size >= WINDOW else {})
         numbers: dict[str, list[Tensor]] = {name: [] for name in measures}
-        with self._measured():
+        with self.measuring(self.codec):
             for held in self.pictures.held_out(self.config.data.held_for_validation):
                 images = held.to(self.device)
                 coded.append(codec.encode(images))
@@ -167,7 +148,7 @@ class CodecStep:
         found = {name: float(torch.cat(values).mean()) for name, values in numbers.items()}
         if seen:
             ours, theirs = torch.cat(seen, dim=1)
-            found["feature_cosine"] = float(centred_cosine(ours, theirs).mean())
+            found["feature_cosine"] = float(losses.centred_cosine(ours, theirs).mean())
         if codec.continuous:
             deviation = torch.cat(coded).std() * codec.deviation
             return found | {"latent_deviation": float(deviation)}
@@ -178,19 +159,18 @@ class CodecStep:
     def samples(self) -> Tensor:
         """Return 32 held-out pictures, or all of fewer, above their reconstructions."""
         images = torch.cat(list(self.pictures.held_out(2 * ACROSS))).to(self.device)
-        with self._measured():
+        with self.measuring(self.codec):
             reconstruction = self.codec.reconstruct(images)
         rows = zip(images.split(ACROSS), reconstruction.split(ACROSS), strict=True)
         return torch.cat([_filled(part) for pair in rows for part in pair])
 
     def export(self, out: Path) -> None:
         """Write `codec.safetensors` with the averaged weights."""
-        half = self.weights.half
-        save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=half)
+        save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=self.weights.half)
 
     def _built(self) -> tuple[Any, dict[str, Any]]:
         """Return a codec and its config: new, that of `start_from`, or new with weights of that."""
-        config, values = self.config, dict(self.config.codec)
+        config, values = self.config, dict(self.config.part("codec"))
         if not config.start_from:
             return create_autoencoder(values), values
         given, given_config = load_autoencoder(config.start_from)
@@ -199,7 +179,7 @@ class CodecStep:
             return given, given_config
         codec, tensors = create_autoencoder(values), given.state_dict()
         wanted = codec.state_dict()
-        fitting = {
+        fitting = {  # by name, wherever a tensor is no larger
             name: begun(value, tensors[name])
             for name, value in wanted.items()
             if name in tensors and fits(value, tensors[name])
@@ -212,29 +192,17 @@ class CodecStep:
         )
         return codec, values
 
-    def _be_trained(self) -> None:
-        # A codec whose codes may not change makes them as it will when it is used.
-        self.codec.train(not self.weights.decoder_only)
-
-    @contextmanager
-    def _measured(self) -> Iterator[None]:
-        self.codec.eval()
-        try:
-            with precision(self.config):
-                yield
-        finally:
-            self._be_trained()
-
     def _name(self) -> None:
         """Set up the head that names what the codes of a cell stand for, and learns with them."""
         self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
-        self.naming_of_all = copies_that_agree(self.names)
+        self.name_cells = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
+        # The head names what the decoder is given: what a cell is drawn from.
         self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))
 
     def _naming(self, labels: Tensor, share: float, numbers: dict[str, float]) -> Tensor:
-        logits = self.naming_of_all(self.given.pop())
+        logits = self.name_cells(self.given.pop())  # taken, so that no graph is kept
         loss = naming_loss(logits, labels)
         told = dict(zip(("noun", "colour", "style"), named_rightly(logits, labels), strict=True))
         _note(numbers, told | {"naming": float(loss.detach())}, share)
@@ -245,24 +213,17 @@ class CodecStep:
     ) -> Tensor:
         assert self.features is not None
         side = self.weights.perceptual_size
-        drawn, images = shrunk(drawn, side), shrunk(images, side)
+        drawn, images = losses.shrunk(drawn, side), losses.shrunk(images, side)
         with torch.no_grad():
-            targets = self.features(images)
-        loss = perceptual_loss(self.features(drawn), targets)
+            targets = self.features(images)  # no gradient: these do not learn
+        loss = losses.perceptual_loss(self.features(drawn), targets)
         _note(numbers, {"perceptual": float(loss.detach())}, share)
         return self.weights.perceptual * loss
 
-    def _judge(self, judge: nn.Module, images: Tensor, drawn: Tensor, step: int) -> float:
-        judge.requires_grad_(True)
-        losses = self._judgements(images, drawn)
-        ours = self.discriminator_optimizers
-        return update(losses, ours, judge, step, self.config, self.scaler)["loss"]
-
-    def _judgements(self, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
-        for rows, share in parts_of(len(images), self.config):
-            with precision(self.config):
-                real, fake = self.judge_of_all(images[rows]), self.judge_of_all(drawn[rows])
-                yield discriminator_loss(HINGE, real.float(), fake.float()) * share
+    def _hinge(self, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
+        for rows, share in self.parts(len(images)):
+            real, fake = self.discriminate(images[rows]), self.discriminate(drawn[rows])
+            yield discriminator_loss(HINGE, real.float(), fake.float()) * share
 
 
 def _filled(row: Tensor) -> Tensor:

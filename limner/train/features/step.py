@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
@@ -15,10 +15,10 @@ from limner.data.batches.batches import graph_at, pixels_to_tensor, stream
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import COLOURS, find_font
-from limner.nn.ranks import ALONE, Share, share_here
+from limner.nn.ranks import ALONE, World, world
 from limner.train.config.run import TrainConfig
-from limner.train.ranks.parallel import spread
-from limner.train.update import device_of, optimizers_for, parts_of, precision, scaler_of, update
+from limner.train.inputs.own import OwnData
+from limner.train.steps import Step, precision
 
 FEATURES_FILE = "features.safetensors"
 COLOUR_NAMES = (*COLOURS, "mixed")
@@ -29,15 +29,15 @@ SIZE = 64
 class LabelledScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Batches of single objects with the numbers of their noun and colour."""
 
-    def __init__(self, split: str, batch: int, seed: int, share: Share = ALONE) -> None:
+    def __init__(self, split: str, batch: int, seed: int, world: World = ALONE) -> None:
         self.split, self.batch, self.seed, self.font = split, batch, seed, find_font()
-        self.share = share
+        self.world = world
 
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return images (B, 3, 64, 64), objects (B,) and colours (B,): a rank's of one step."""
         pictures, objects, colours = [], [], []
         batch = range(step * self.batch, (step + 1) * self.batch)
-        for index in batch[self.share.of(self.batch)]:
+        for index in batch[self.world.of(self.batch)]:
             graph = graph_at(self.split, index, self.seed, SINGLES)
             thing = graph.things[0]
             pictures.append(render(graph, SIZE, font=self.font))
@@ -46,43 +46,31 @@ class LabelledScenes(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return pixels_to_tensor(np.stack(pictures)), torch.tensor(objects), torch.tensor(colours)
 
 
-class FeaturesStep:
+class FeaturesStep(Step):
     """Cross-entropy on object and colour."""
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.device = device_of(config)
+    judged = ("object", 1)
+
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        super().__init__(config)
         self.network = FeatureNetwork(len(nouns()), len(COLOUR_NAMES)).to(self.device)
-        self.modules: dict[str, nn.Module] = {"features": self.network}
-        self.notes: list[str] = []
-        self.made_of: dict[str, str] = {}
-        self.spread = spread(self.network, self.network.classify, config)
-        self.averages = {"features": self.spread.average(config.loop.average)}
-        self.optimizers = optimizers_for(self.network, config)
-        self.scaler = scaler_of(config)
-        self.judged = ("object", 1)
-        self.batches: Iterator[tuple[Tensor, Tensor, Tensor]] = iter(())
+        self.learn("features", self.network, self.network.classify)
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         loop = self.config.loop
-        source = LabelledScenes("train", loop.batch, self.config.data.seed, share_here())
+        source = LabelledScenes("train", loop.batch, self.config.data.seed, world())
         self.batches = stream(source, range(step, loop.steps))
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the network once."""
         images, objects, colours = (part.to(self.device) for part in next(self.batches))
-        losses = self._losses(images, objects, colours)
-        numbers = update(losses, self.optimizers, self.network, step, self.config, self.scaler)
-        self.averages["features"].update(step)
-        return numbers
+        return self.update(self._losses(images, objects, colours), step)
 
     def _losses(self, images: Tensor, objects: Tensor, colours: Tensor) -> Iterator[Tensor]:
-        for rows, share in parts_of(len(images), self.config):
-            with precision(self.config):
-                named, painted = self.spread.run(images[rows])
-                loss = F.cross_entropy(named.float(), objects[rows])
-                yield (loss + F.cross_entropy(painted.float(), colours[rows])) * share
+        for rows, share in self.parts(len(images)):
+            named, painted = self.parallel.run(images[rows])
+            loss = F.cross_entropy(named.float(), objects[rows])
+            yield (loss + F.cross_entropy(painted.float(), colours[rows])) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -90,7 +78,7 @@ class FeaturesStep:
         source = LabelledScenes("held_out", 64, self.config.data.seed)
         right = torch.zeros(2, device=self.device)
         count = self.config.data.held_for_validation
-        for first in range(0, count, 64):
+        for first in range(0, count, 64):  # the last batch is cut
             images, objects, colours = (
                 part[: count - first].to(self.device) for part in source[first // 64]
             )

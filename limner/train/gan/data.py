@@ -1,7 +1,6 @@
 """The pictures and captions that a GAN's run sees: emoji scenes, or pictures of one's own."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,119 +8,62 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import stream, to_floats
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.batches.picture_store import MEMORY_LIMIT, Bad, StoreBatches, generator_of
-from limner.data.batches.tokens import ScenePictures
-from limner.data.scenes.words import scene_words
+from limner.data.batches.picture_store import Bad, StoreBatches, generator_of
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words, count_words
 from limner.train.config.run import TrainConfig
+from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
-from limner.train.inputs.pictures import AT_ONCE, OwnPictures
+from limner.train.inputs.pictures import OwnPictures, held_out_pairs
+from limner.train.inputs.text import OwnText, SceneText
 
 Pair = tuple[Tensor, Tensor]
 
 
-class GanPairs(Protocol):
-    """Pictures with captions, as the GAN's step asks for them.
-
-    `made_of` holds hashes of what must be the same to resume. Shapes: B pictures, N wrong captions
-    of each, T ids.
-    """
-
-    made_of: dict[str, str]
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on its captions."""
-        ...
-
-    def words(self) -> Words:
-        """Return the table of words of its captions."""
-        ...
-
-    def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
-        """Yield images (B, 3, H, W) in [-1, 1] and ids (1 + N, B, T), `n_critic` pairs a step."""
-        ...
-
-    def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:
-        """Yield images (B, 3, H, W) and ids (B, T) that training never sees."""
-        ...
-
-    def prompts(self) -> list[str]:
-        """Return 16 sentences to draw, or fewer."""
-        ...
-
-
-class ScenePairs:
+class ScenePairs(SceneText):
     """Emoji scenes with captions in English and Chinese in turn, and those of near misses."""
 
     def __init__(self, config: TrainConfig, size: int, caches: Caches) -> None:
-        self.config, self.size, self.caches = config, size, caches
-        self.made_of: dict[str, str] = {}
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on scenes where it has none."""
-        return self.caches.tokenizer()
-
-    def words(self) -> Words:
-        """Return the table of words of scenes."""
-        data, loop = self.config.data, self.config.loop
-        return scene_words(data.level, count=loop.steps * loop.batch, seed=data.seed)
+        super().__init__(config, caches)
+        self.size = size
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:
         """Yield images (B, 3, H, W) and ids (1 + N, B, T) from `step` on."""
-        data, loop, training = self.config.data, self.config.loop, self.config.gan_training
+        data, loop, training = self.config.data, self.config.loop, self.config.settings(GanTraining)
         settings = PairSettings(
             self.size, self.config.text_length, data.seed, data.level, training.hard_negatives, 0
         )
         pairs = PairBatches(loop.batch, tokenizer, settings)
+        # Every turn of the discriminator sees new pictures, so a step takes `n_critic` batches.
         steps = range(step * training.n_critic, loop.steps * training.n_critic)
         for pixels, ids, _ in stream(pairs, steps, data.workers):
             yield to_floats(pixels.movedim(-1, 1)), ids
 
     def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:
         """Yield scenes of the validation split and their captions."""
-        data, left = self.config.data, self.config.data.held_for_validation
-        source = ScenePictures(
-            "validation", min(AT_ONCE, left), size=self.size, seed=data.seed, level=data.level,
-            captions=1,
-        )  # fmt: skip
-        for number in range(-(-left // source.block)):
-            images, sentences = source[number]
-            yield images[:left], tokenizer.batch(sentences, self.config.text_length)[:left]
-            left -= source.block
+        return held_out_pairs(self.config, tokenizer, self.config.text_length, self.size)
 
     def prompts(self) -> list[str]:
         """Return fixed sentences in both languages."""
         return list(SAMPLE_PROMPTS)
 
 
-class OwnPairs(OwnPictures):
+class OwnPairs(OwnText, OwnPictures):
     """Pictures of one's own, each with one of its captions by chance."""
 
     def __init__(self, config: TrainConfig, size: int, caches: Caches, data: OwnData) -> None:
         super().__init__(config, size, data)
         self.caches = caches
 
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on the captions of its pictures."""
-        return self.caches.tokenizer(self._captions(), {"data": self.data.fingerprint})
-
-    def words(self) -> Words:
-        """Return the table of words of the captions that are trained on."""
-        return count_words(self._captions())
-
-    def _captions(self) -> list[str]:
+    def captions(self) -> list[str]:
+        """Return every caption that is trained on."""
         return [text for sample in self.train.samples for text in sample.captions]
 
     def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:  # type: ignore[override]
         """Yield images (B, 3, H, W) and ids (1, B, T) from `step` on."""
-        workers, loop = self.config.data.workers, self.config.loop
-        critic = self.config.gan_training.n_critic
-        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
-        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
-        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
+        workers, loop = self._begin(step), self.config.loop
+        critic = self.config.settings(GanTraining).n_critic
         augment = self.config.augment
         pictures = StoreBatches(self.train, loop.batch, self.config.data.seed, augment)
         pairs = _StorePairs(pictures, tokenizer, self.config.text_length)
@@ -131,12 +73,9 @@ class OwnPairs(OwnPictures):
 
     def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:  # type: ignore[override]
         """Yield held-out pictures as they are, with the first caption of each."""
-        for first in range(0, len(self.held), AT_ONCE):
-            rows = range(first, min(first + AT_ONCE, len(self.held)))
-            pictures, used, bad = self.held.read(rows)
-            self._note(self.held, self.validation, bad)
+        for images, used in self._read_held(len(self.held)):
             sentences = [self.held.samples[row].captions[0] for row in used]
-            yield to_floats(pictures), tokenizer.batch(sentences, self.config.text_length)
+            yield images, tokenizer.batch(sentences, self.config.text_length)
 
     def prompts(self) -> list[str]:
         """Return captions of held-out pictures."""
@@ -155,6 +94,7 @@ class _StorePairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
         lost = {row for row, _ in bad}
         if lost:  # another picture stands in for each, with its own captions
             _, rows, _ = store.read(rows)
+        # Chance of the step alone, so that a resumed run reads on as the unbroken one.
         random = generator_of("captions", self.pictures.seed, step)
         chosen = torch.rand(len(rows), generator=random).tolist()
         every = [store.samples[row].captions for row in rows]
@@ -164,8 +104,13 @@ class _StorePairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
         return images, self.tokenizer.batch(sentences, self.text_length)[None], bad
 
 
-def pairs_of(config: TrainConfig, size: int, caches: Caches, data: OwnData | None) -> GanPairs:
-    """Return what a GAN's run learns from."""
+def pairs_of(
+    config: TrainConfig, size: int, caches: Caches, data: OwnData | None
+) -> ScenePairs | OwnPairs:
+    """Return pictures with captions: scenes, or those of one's own.
+
+    `made_of` of either holds hashes of what must be the same to resume.
+    """
     return (
         ScenePairs(config, size, caches) if data is None else OwnPairs(config, size, caches, data)
     )

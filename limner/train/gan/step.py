@@ -15,46 +15,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner import registry
-from limner.checkpoint.model import save_checkpoint
 from limner.clip.losses import contrastive_loss
 from limner.data.batches.augment import diff_augment
-from limner.gan import create_discriminator, create_generator
+from limner.gan import create_discriminator, create_generator, losses
 from limner.gan.drawing import GanSampling, draw_pictures
 from limner.gan.encoder import PictureEncoder
 from limner.gan.generator import Drawn
-from limner.gan.losses import (
-    ADVERSARIAL,
-    balance,
-    between,
-    discriminator_loss,
-    generator_loss,
-    r1_penalty,
-    wgan_gp_penalty,
-)
 from limner.nn.gaussian import normal_divergence
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
-from limner.train.gan.data import Pair, pairs_of
-from limner.train.gan.watch import (
-    Kept,
-    measures,
-    signs_of_collapse,
-    signs_of_defeat,
-    small_features,
-)
+from limner.train.gan import watch
+from limner.train.gan.data import pairs_of
+from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
 from limner.train.losses import pixel_loss
-from limner.train.optimizer import Average, decay_groups
+from limner.train.optimizer import EMA, decay_groups
 from limner.train.parts import inspect_family
-from limner.train.update import device_of, precision, save_memory, update
+from limner.train.steps import Step, precision, save_memory, update
 
 RESTORES = 3  # after which a run that collapses again is stopped
 SECOND_MOMENT = 0.99
 
 
-class GanStep:
+class GanStep(Step):
     """Generator against discriminator; `reconstruction` and `guidance` as the config weighs them.
 
     With `clip_from`, that CLIP's text tower reads the words, frozen, for both.
@@ -63,14 +48,14 @@ class GanStep:
     judged = ("distance", -1)
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
-        self.config, self.training = config, config.gan_training
-        self.device = device_of(config)
-        self.caches = Caches(config)
-        self.notes = self.caches.notes
+        super().__init__(config)
+        self.training, caches = config.settings(GanTraining), Caches(config)
+        self.notes = caches.notes
+        # 1. What there is to learn from, and the parts made for it.
         self.clip: Any = _open_clip(config)
-        size = config.generator.get("size", 64)
-        self.pairs = pairs_of(config, size, self.caches, data or open_data(config))
-        self.made_of = dict(self.pairs.made_of)
+        size = config.part("generator").get("size", 64)  # as the generator's own default
+        self.pairs = pairs_of(config, size, caches, data or open_data(config))
+        self.made_of |= self.pairs.made_of
         self._build()
         self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.learner = nn.ModuleDict({"generator": self.generator})
@@ -79,40 +64,38 @@ class GanStep:
             made_for = self.generator.config
             self.encoder = PictureEncoder(made_for.size, made_for.noise).to(self.device)
             self.learner["encoder"] = self.encoder
-        self.modules: dict[str, nn.Module] = {"learner": self.learner, "judge": self.judge}
-        learnt = [each for each in self.generator.parameters() if each.requires_grad]
-        self.averages = {"generator": Average(learnt, config.loop.average)}
-        self.judge_learns = [each for each in self.judge.parameters() if each.requires_grad]
+        # 2. What a state keeps. "judge" is the name that the discriminator has in states.
+        self.modules |= {"learner": self.learner, "judge": self.discriminator}
+        # Only what draws is averaged; the encoder and the discriminator serve training alone.
+        self.averages["generator"] = EMA(_learnt(self.generator), config.loop.average)
         rate = self.training.discriminator_rate or config.loop.learning_rate
-        self.judge_config = replace(config, loop=replace(config.loop, learning_rate=rate))
-        self.optimizers = [_adam(self.learner, config), _adam(self.judge, self.judge_config)]
-        self.kept: Kept | None = None
+        self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
+        self.optimizers = [_adam(self.learner, config), _adam(self.discriminator, config, rate)]
+        self.kept: watch.SoundWeights | None = None
         if self.training.on_collapse == "restore":
-            self.kept = Kept(dict(self.modules), self.averages)
+            self.kept = watch.SoundWeights(dict(self.modules), self.averages)
             self.modules["kept"] = self.kept
-        self.scaler: torch.amp.GradScaler | None = None
-        self.stopped, self.done = "", 0
-        self.batches: Iterator[Pair] = iter(())
+        self.done = 0
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         self.batches = self.pairs.batches(self.tokenizer, step)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the discriminator `n_critic` times, on new pictures each, and the generator."""
-        random = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
+        random = self.random(step)
         numbers: dict[str, float] = {}
         for turn in range(self.training.n_critic):
             images, ids = (part.to(self.device) for part in next(self.batches))
+            # Of all turns only the last one's pictures are those that the generator learns by.
             with torch.set_grad_enabled(turn + 1 == self.training.n_critic):
                 drawn, seen_noise = self._draw(images, ids[0], random)
-            loss = [self._judgement(images, ids, drawn.images.detach(), random, step)]
-            found = update(loss, self.optimizers[1:], self.judge, step, self.judge_config)
+            loss = self._critic_loss(images, ids, drawn.images.detach(), random, step)
+            critic, its_config = self.discriminator, self.critic_config  # it has a rate of its own
+            found = update([loss], self.optimizers[1:], critic, step, its_config)
             numbers["discriminator"] = found["loss"]
-        with self._judge_at_rest():
-            loss = [self._answer(images, ids[0], drawn, seen_noise, random)]
-            ours = self.optimizers[:1]
-            numbers |= update(loss, ours, self.learner, step, self.config)
+        with self._discriminator_frozen():
+            loss = self._generator_loss(images, ids[0], drawn, seen_noise, random)
+            numbers |= update([loss], self.optimizers[:1], self.learner, step, self.config)
         self.averages["generator"].update(step)
         self.done = step + 1
         return numbers
@@ -127,29 +110,33 @@ class GanStep:
         fake: list[Tensor] = []
         features: list[list[Tensor]] = []
         with self._as_it_draws(), precision(self.config):
-            self.judge.eval()
+            self.discriminator.eval()
             for first, images, ids in self._held:
                 drawn = self._drawn_at(ids, range(first, first + len(ids)))
-                words = self.judge.read(ids)
+                words = self.discriminator.read(ids)
                 for pictures, scores in ((images, real), (drawn, fake)):
-                    scores.append(self.judge.score(self.judge.look(self._see(pictures)), words))
+                    scores.append(
+                        self.discriminator.score(
+                            self.discriminator.look(self._see(pictures)), words
+                        )
+                    )
                 features.append([self._features(each) for each in (images, drawn)])
-            self.judge.train()
-        found = measures(*(torch.cat(each) for each in zip(*features, strict=True)))
-        return found | {"balance": balance(torch.cat(real), torch.cat(fake))}
+            self.discriminator.train()
+        found = watch.measures(*(torch.cat(each) for each in zip(*features, strict=True)))
+        return found | {"balance": losses.balance(torch.cat(real), torch.cat(fake))}
 
     def react(self, validation: dict[str, float]) -> list[str]:
         """Tell a collapse; stop the run or restore the last sound weights where that is asked."""
-        if self.done < self.training.watch_from:
+        if self.done < self.training.watch_from:  # early pictures are all alike
             return []
-        defeat = [] if self.training.loss == "wasserstein" else signs_of_defeat(validation)
-        signs = signs_of_collapse(validation)
+        defeat = [] if self.training.loss == "wasserstein" else watch.signs_of_defeat(validation)
+        signs = watch.signs_of_collapse(validation)
         if not signs:
             if self.kept is not None:
-                self.kept.keep()
+                self.kept.keep()  # sound: what a later collapse goes back to
             return defeat
         if self.training.on_collapse == "stop":
-            self.stopped = signs[0]
+            self.stopped = signs[0]  # the loop ends after this step
         if self.kept is None:
             return [*signs, *defeat]
         if not self.kept.sound or self.kept.restored >= RESTORES:
@@ -171,21 +158,14 @@ class GanStep:
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged generator in it."""
         with self._as_it_draws():
-            save_checkpoint(
-                out / "model",
-                self.pipeline,
-                name=out.name,
-                licence=self.config.model_licence,
-                half=self.training.half,
-                generator=self.table,
-            )
+            self.save_model(out, self.pipeline, half=self.training.half, generator=self.table)
 
     def _build(self) -> None:
         """Make tokenizer, generator, discriminator and the pipeline that draws."""
         config = self.config
-        table, judge = dict(config.generator), dict(config.discriminator)
+        table, critic = dict(config.part("generator")), dict(config.part("discriminator"))
         if self.clip is None:
-            text = text_side_of(config, self.pairs)
+            text = text_side_of(config, self.pairs.tokenizer, table)
             self.tokenizer = text.tokenizer
             if text.encoder:
                 table["text_encoder"] = text.encoder
@@ -194,21 +174,22 @@ class GanStep:
             self.clip = clip.to(self.device)
             self.made_of["clip"] = digest_of(clip)
             table |= {"width": clip.config.width, "text_encoder": dict(_text_of(clip))}
-            if judge["name"] == "clip":
-                judge["map_channels"] = list(clip.image.map_channels)
+            if critic["name"] == "clip":
+                critic["map_channels"] = list(clip.image.map_channels)
         table["text_vocabulary"] = self.tokenizer.vocabulary
         self.generator: Any = create_generator(table)
         made = self.generator.config
         shared = {"text_vocabulary": made.text_vocabulary, "text_encoder": made.text_encoder}
-        judge |= shared | {"size": made.size, "width": made.width}
-        self.judge: Any = create_discriminator(judge)
-        for part in (self.generator, self.judge):
+        critic |= shared | {"size": made.size, "width": made.width}
+        self.discriminator: Any = create_discriminator(critic)
+        both: tuple[Any, Any] = (self.generator, self.discriminator)
+        for part in both:
             if self.clip is None:
                 text.give_weights(part.sentence)
             else:
                 part.sentence.text.load_state_dict(self.clip.text.state_dict())
-                part.sentence.requires_grad_(False)
-            part.to(self.device, memory_format=torch.channels_last).train()
+                part.sentence.requires_grad_(False)  # CLIP reads; only what follows it learns
+            part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
             save_memory(part, config)
         self.table = table
         self.pipeline = Gan(
@@ -233,40 +214,46 @@ class GanStep:
         with precision(self.config):
             if self.encoder is not None:
                 mean, log_variance = seen = self.encoder(images[: rows // 2])
+                # Reparametrised, so that the encoder has a gradient (arXiv 1312.6114).
                 half = mean + (0.5 * log_variance).exp() * noise[: rows // 2]
                 noise = torch.cat([half, noise[rows // 2 :]])
             return self.generator(ids, noise, chance), seen
 
-    def _judgement(
+    def _critic_loss(
         self, images: Tensor, ids: Tensor, drawn: Tensor, random: torch.Generator, step: int
     ) -> Tensor:
         """Return the discriminator's loss, its penalty where this step has one."""
-        training, judge = self.training, self.judge
+        training, critic = self.training, self.discriminator
         penalised = training.penalty != "none" and step % training.penalty_every == 0
+        # 1. A penalty takes gradients of gradients, in fp32: bf16 is too coarse for them.
         with nullcontext() if penalised else precision(self.config):
             real, fake = self._see(images, random), self._see(drawn, random)
             if penalised and training.penalty == "r1":
+                # R1 is of the scores' gradient at true pictures.
                 real = [each.detach().requires_grad_(True) for each in real]
-            right, *wrong = judge.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
-            looked = judge.look(real)
+            # 2. Words are read once: the right captions, then the near misses.
+            right, *wrong = critic.read(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
+            looked = critic.look(real)
             if training.mismatched:
-                wrong.append(right.roll(1, 0))
-            scores = judge.score(looked, right)
-            mismatched = [judge.score(looked, each) for each in wrong]
-            fakes = judge.score(judge.look(fake), right)
-            kind = ADVERSARIAL[training.loss]
-            loss = discriminator_loss(kind, scores, fakes, mismatched)
+                wrong.append(right.roll(1, 0))  # the next picture's caption is wrong too
+            scores = critic.score(looked, right)
+            mismatched = [critic.score(looked, each) for each in wrong]
+            # 3. Only a true picture with its own caption is to be called true.
+            fakes = critic.score(critic.look(fake), right)
+            kind = losses.ADVERSARIAL[training.loss]
+            loss = losses.discriminator_loss(kind, scores, fakes, mismatched)
             if not penalised:
                 return loss
             if training.penalty == "r1":
-                penalty = r1_penalty(scores, real)
+                penalty = losses.r1_penalty(scores, real)
             else:
                 shares = torch.rand(len(images), generator=random).to(self.device)
-                points = between(real, fake, shares)
-                penalty = wgan_gp_penalty(judge.score(judge.look(points), right), points)
+                points = losses.between(real, fake, shares)  # on lines between true and drawn
+                penalty = losses.wgan_gp_penalty(critic.score(critic.look(points), right), points)
+            # Weighed up for the steps that have no penalty.
             return loss + training.penalty_weight * training.penalty_every * penalty
 
-    def _answer(
+    def _generator_loss(
         self,
         images: Tensor,
         ids: Tensor,
@@ -277,10 +264,11 @@ class GanStep:
         """Return the generator's loss on what it drew."""
         training, (pictures, condition) = self.training, drawn
         with precision(self.config):
-            scores = self.judge(self._see(pictures, random), ids)
-            loss = training.adversarial * generator_loss(ADVERSARIAL[training.loss], scores)
+            scores = self.discriminator(self._see(pictures, random), ids)
+            kind = losses.ADVERSARIAL[training.loss]
+            loss = training.adversarial * losses.generator_loss(kind, scores)
             loss = loss + training.kl * normal_divergence(*condition[1:]).mean()
-            if seen_noise is not None:
+            if seen_noise is not None:  # the half that an encoder saw
                 half = len(seen_noise[0])
                 error = pixel_loss(pictures[:half], images[:half])
                 loss = loss + training.reconstruction * error
@@ -288,15 +276,16 @@ class GanStep:
             if training.guidance:
                 vectors = self.clip.encode_images(self._fitted(pictures))
                 texts = self.clip.encode_texts(ids)
-                told = contrastive_loss(vectors.float(), texts.float(), self.clip.scale)
-                loss = loss + training.guidance * told
+                likeness = contrastive_loss(vectors.float(), texts.float(), self.clip.scale)
+                loss = loss + training.guidance * likeness
             return loss
 
     def _see(self, images: Tensor, random: torch.Generator | None = None) -> list[Tensor]:
         """Return what the discriminator is shown of images, altered where chance is given."""
+        # Both sides see altered pictures, so that no alteration is learnt (DiffAugment).
         if random is not None and self.training.policies:
             images = diff_augment(images, random, self.training.policies)
-        if self.judge.sees == "pixels":
+        if self.discriminator.sees == "pixels":
             return [images]
         maps: list[Tensor] = self.clip.image.maps(self._fitted(images))
         return maps
@@ -309,7 +298,7 @@ class GanStep:
 
     def _features(self, images: Tensor) -> Tensor:
         if self.clip is None:
-            return small_features(images)
+            return watch.small_features(images)
         vectors: Tensor = self.clip.encode_images(self._fitted(images))
         return vectors
 
@@ -328,6 +317,7 @@ class GanStep:
     @contextmanager
     def _as_it_draws(self) -> Iterator[None]:
         """Let the generator be as it is when it is used: statistics are those of these weights."""
+        # Running means of training are of other weights than the average's: measure them anew.
         norms = [each for each in self.generator.modules() if isinstance(each, nn.BatchNorm2d)]
         before = [(each, each.momentum, each.state_dict()) for each in norms]
         before = [(e, m, {k: v.clone() for k, v in held.items()}) for e, m, held in before]
@@ -348,23 +338,27 @@ class GanStep:
                 each.load_state_dict(held)
 
     @contextmanager
-    def _judge_at_rest(self) -> Iterator[None]:
+    def _discriminator_frozen(self) -> Iterator[None]:
         """Take no gradients of the discriminator's weights for a while."""
-        for parameter in self.judge_learns:
+        learnt = _learnt(self.discriminator)
+        for parameter in learnt:
             parameter.requires_grad_(False)
         try:
             yield
         finally:
-            for parameter in self.judge_learns:
+            for parameter in learnt:
                 parameter.requires_grad_(True)
 
 
-def _adam(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    loop, training = config.loop, config.gan_training
-    learnt = [each for each in module.parameters() if each.requires_grad]
-    betas = (training.momentum, SECOND_MOMENT)
-    groups = decay_groups(module, learnt, loop.weight_decay)
-    return torch.optim.AdamW(groups, lr=loop.learning_rate, betas=betas, fused=True)
+def _learnt(module: nn.Module) -> list[Tensor]:
+    return [each for each in module.parameters() if each.requires_grad]
+
+
+def _adam(module: nn.Module, config: TrainConfig, rate: float = 0.0) -> torch.optim.Optimizer:
+    betas = (config.settings(GanTraining).momentum, SECOND_MOMENT)
+    groups = decay_groups(module, _learnt(module), config.loop.weight_decay)
+    rate = rate or config.loop.learning_rate
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
 
 
 def _open_clip(config: TrainConfig) -> Any:

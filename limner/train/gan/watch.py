@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.evaluate.metrics.distributions import Neighbours, frechet_distance, vendi_score
-from limner.train.optimizer import Average
+from limner.train.optimizer import EMA
 
 LEAST_VARIETY = 0.3  # of the true pictures' Vendi score
 LEAST_RECALL = 0.01
@@ -30,7 +30,7 @@ def measures(real: Tensor, drawn: Tensor) -> dict[str, float]:
     `distance` is Frechet's, `recall` the share of true pictures that have a drawn one near, and
     `variety` the drawn pictures' Vendi score over that of the true ones.
     """
-    centre = real.mean(0)
+    centre = real.mean(0)  # what all true pictures share says nothing
     # A column that all share: pictures that are all the centre have a direction then.
     real, drawn = (F.pad(each - centre, (0, 1), value=1e-3) for each in (real, drawn))
     recall = Neighbours(real, drawn).precision_recall(neighbours=NEIGHBOURS)[1]
@@ -69,7 +69,7 @@ def signs_of_defeat(numbers: Mapping[str, float]) -> list[str]:
     ]
 
 
-class Kept(nn.Module):
+class SoundWeights(nn.Module):
     """Weights of the last sound validation, as buffers, so that a run's state holds them too.
 
     `restored` counts how often they came back.
@@ -78,10 +78,10 @@ class Kept(nn.Module):
     restored: Tensor
     sound: Tensor
 
-    def __init__(self, modules: Mapping[str, nn.Module], averages: Mapping[str, Average]) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], averages: Mapping[str, EMA]) -> None:
         super().__init__()
         self.places = {
-            f"{name}/{key}".replace(".", "/"): value
+            f"{name}/{key}".replace(".", "/"): value  # a buffer's name has no dot
             for name, module in modules.items()
             for key, value in module.state_dict(keep_vars=True).items()
         }
@@ -98,7 +98,7 @@ class Kept(nn.Module):
         """Take the weights as they are."""
         for key, value in self.places.items():
             self.get_buffer(key).copy_(value)
-        self.sound.fill_(True)
+        self.sound.fill_(True)  # a tensor, so that a state holds it
 
     @torch.no_grad()
     def restore(self, optimizers: list[torch.optim.Optimizer]) -> None:
@@ -108,5 +108,5 @@ class Kept(nn.Module):
         for optimizer in optimizers:
             for entries in optimizer.state.values():
                 for value in entries.values():
-                    value.zero_()
+                    value.zero_()  # moments of weights that are gone would pull them back
         self.restored += 1

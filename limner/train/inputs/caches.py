@@ -5,13 +5,15 @@ Each file says what it was made of, and is made anew when that is something else
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -35,12 +37,15 @@ from limner.errors import DataError, quote
 from limner.files.atomic import write_atomically
 from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.preparing import telling
 
-BLOCK = 500
+BLOCK = 500  # scenes encoded together
 TOKENIZER_SCENES = 20_000
 TOKENIZER_CAPTIONS = 4
 TOKENIZER_VOCABULARY = 4096
+EVERY = 20.0  # seconds between two lines of what is being made
+
+Part = TypeVar("Part")
+log = logging.getLogger(__name__)
 
 
 class Caches:
@@ -70,6 +75,7 @@ class Caches:
             "vocabulary": TOKENIZER_VOCABULARY,
         }
         if path.exists():
+            # A tokenizer whose file was changed by hand is not the one that was trained.
             held = origin | {"file": hashlib.sha256(path.read_bytes()).hexdigest()}
             if not self.outdated(path, _read_origin(beside), held):
                 return Tokenizer.load(path)
@@ -77,6 +83,7 @@ class Caches:
         self.out.mkdir(parents=True, exist_ok=True)
         write_atomically(path, tokenizer.to_json().encode())
         origin["file"] = tokenizer_digest(tokenizer)
+        # What vouches for the file comes last: a run killed before makes both anew.
         write_atomically(beside, json.dumps(origin, indent=1).encode())
         return tokenizer
 
@@ -84,29 +91,16 @@ class Caches:
         self, name: str, split: str, count: int, codec: Any, tokenizer: Tokenizer
     ) -> CodeCache:
         """Return `count` scenes of a split as codes and captions: those of `name`, or made anew."""
-        path, data = self.out / name, self.config.data
-        origin: Origin = {
+        path, data, length = self.out / name, self.config.data, self.config.text_length
+        more: dict[str, str | int] = {
             "codec": digest_of(codec),
-            "tokenizer": tokenizer_digest(tokenizer),
-            "scenes": self.scenes,
             "split": split,
-            "count": count,
-            "level": data.level,
-            "seed": data.seed,
-            "captions": data.captions,
-            "text_length": self.config.text_length,
+            "text_length": length,
         }
-        if path.exists() and not self.outdated(path, origin_of(path), origin):
+        origin = self.origin(tokenizer, count, **more)
+        if self.holds(path, origin):
             return CodeCache.load(path)
-        source = ScenePictures(
-            split,
-            min(BLOCK, count),
-            size=codec.config.size,
-            seed=data.seed,
-            level=data.level,
-            captions=data.captions,
-        )
-        length = self.config.text_length
+        source = captioned_scenes(self.config, split, min(BLOCK, count), codec.config.size)
         blocks = encode_scenes(codec, tokenizer, source, count, length, data.workers)
         cache = join(list(telling(blocks, name, -(-count // source.block))))
         cache.save(path, origin)
@@ -130,7 +124,7 @@ class Caches:
         settings = EncodeConfig(data.crops, data.seed, AugmentConfig(**asdict(self.config.augment)))
         wanted = {"data": source.fingerprint, "codec": digest, **asdict(settings)}
         if folder.exists() and not self.outdated(folder, _origin_of_codes(folder), wanted):
-            for row in read_json_lines(folder / BAD_SAMPLES):
+            for row in read_json_lines(folder / BAD_SAMPLES):  # what was bad then is bad now
                 source.losses.add(**row)
             return read_encoded(folder)
         for old in (folder, folder.with_name(f"{name}.partial")):  # of a run that was killed
@@ -142,6 +136,23 @@ class Caches:
                 pass
         return read_encoded(folder)
 
+    def origin(self, tokenizer: Tokenizer, count: int, **more: str | int) -> dict[str, str | int]:
+        """Return what decides what is made of the first `count` scenes, and `more`."""
+        data = self.config.data
+        return {
+            **more,
+            "tokenizer": tokenizer_digest(tokenizer),
+            "scenes": self.scenes,
+            "count": count,
+            "level": data.level,
+            "seed": data.seed,
+            "captions": data.captions,
+        }
+
+    def holds(self, path: Path, origin: Mapping[str, Any]) -> bool:
+        """Say whether a file is there that was made of what decides it now."""
+        return path.exists() and not self.outdated(path, origin_of(path), origin)
+
     def outdated(self, path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         """Say whether what is at `path` was made of something else than is wanted; note if so."""
         changed = [key for key in wanted if found.get(key) != wanted[key]]
@@ -151,10 +162,34 @@ class Caches:
         return bool(changed)
 
 
+def captioned_scenes(
+    config: TrainConfig, split: str, block: int, size: int, captions: int = 0
+) -> ScenePictures:
+    """Return scenes of a split by blocks, with `captions` each, by default as many as a run's."""
+    data = config.data
+    return ScenePictures(
+        split, block, size=size, seed=data.seed, level=data.level,
+        captions=captions or data.captions,
+    )  # fmt: skip
+
+
+def telling(parts: Iterable[Part], name: str, total: int) -> Iterator[Part]:
+    """Pass on `total` parts, and log now and then how far the making of `name` is."""
+    began = last = time.monotonic()
+    for number, part in enumerate(parts, start=1):
+        now = time.monotonic()
+        if now - last >= EVERY and number < total:
+            last = now
+            minutes = (now - began) * (total - number) / number / 60
+            log.info(f"making {name}: {number / total:.0%}, about {minutes:.0f} minutes left")
+        yield part
+
+
 def digest_of(module: nn.Module) -> str:
     """Return one hash of a module's config and weights, however they lie in memory."""
+    # The config too: a stride or a number of heads leaves no trace in the weights' shapes.
     digest = hashlib.sha256(repr(getattr(module, "config", "")).encode())
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):  # the order of layers says nothing
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from limner.data.batches.batches import graph_at
 from limner.data.batches.tokens import Codes, captions_of, token_batches
-from limner.data.scenes.words import scene_words
 from limner.text.tokenizer import Tokenizer
-from limner.text.words import Words, count_words
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.own import OwnData
+from limner.train.inputs.text import OwnText, SceneText, cut
 
+MEASURED = 64  # pictures measured together
 SAMPLES = 32  # captions that are drawn to look at
 SAMPLE_PROMPTS = (
     "three red apples under the night sky",
@@ -36,54 +37,12 @@ SAMPLE_PROMPTS = (
 )
 
 
-class PriorCodes(Protocol):
-    """Codes and captions, as the prior's step asks for them.
-
-    `train` is learnt from, `validation` measured by name; `made_of` holds hashes of what must be
-    the same to resume.
-    """
-
-    made_of: dict[str, str]
-    train: Codes
-    validation: dict[str, Codes]
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run, trained on its captions."""
-        ...
-
-    def words(self) -> Words:
-        """Return the table of words of its captions."""
-        ...
-
-    def read(self, codec: Any, tokenizer: Tokenizer) -> None:
-        """Fill `train` and `validation`."""
-        ...
-
-    def batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield text (B, T) and codes (B, S[, G]) from `step` on."""
-        ...
-
-    def prompts(self) -> list[str]:
-        """Return sentences to draw, 32 or fewer."""
-        ...
-
-
-class SceneCodes:
+class SceneCodes(SceneText):
     """Emoji scenes, encoded once into the run's folder."""
 
     def __init__(self, config: TrainConfig, caches: Caches) -> None:
-        self.config, self.caches = config, caches
-        self.made_of: dict[str, str] = {}
+        super().__init__(config, caches, kept=config.data.cached)
         self.validation: dict[str, Codes] = {}
-
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on scenes where it has none."""
-        return self.caches.tokenizer()
-
-    def words(self) -> Words:
-        """Return the table of words of scenes."""
-        data = self.config.data
-        return scene_words(data.level, count=data.cached, seed=data.seed)
 
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
         """Fill `train` and `validation` from the run's folder, or encode scenes anew."""
@@ -103,11 +62,12 @@ class SceneCodes:
         prompts = list(SAMPLE_PROMPTS)
         for index in range(SAMPLES - len(prompts)):
             graph = graph_at("held_out", index, level=self.config.data.level)
+            # English and Chinese in turn.
             prompts += captions_of(graph, index, 2, "held_out")[index % 2 : index % 2 + 1]
         return prompts
 
 
-class OwnCodes:
+class OwnCodes(OwnText):
     """Pictures of one's own, encoded once into the run's folder, or before by a command."""
 
     def __init__(self, config: TrainConfig, caches: Caches, data: OwnData, codec: Any) -> None:
@@ -118,7 +78,7 @@ class OwnCodes:
                 ("codes", "validation-codes"), data.places, data.sources, strict=False
             )
         ]
-        contents = self.encoded[0].contents()
+        contents = self.encoded[0].contents()  # copies go together, as in pictures
         self.rows, held = data.split(self.encoded[0].keys, contents)
         self.made_of = data.made_of
         self.held_in = self.encoded[-1]
@@ -136,15 +96,8 @@ class OwnCodes:
         ]
         self.held_in = self.encoded[-1]
 
-    def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the run's folder, trained on the captions of its pictures."""
-        return self.caches.tokenizer(self._captions(), {"data": self.data.fingerprint})
-
-    def words(self) -> Words:
-        """Return the table of words of the captions that are trained on."""
-        return count_words(self._captions())
-
-    def _captions(self) -> Iterator[str]:
+    def captions(self) -> Iterator[str]:
+        """Return every caption that is trained on."""
         return (text for row in self.rows for text in self.encoded[0].captions[row])
 
     def read(self, codec: Any, tokenizer: Tokenizer) -> None:
@@ -162,11 +115,26 @@ class OwnCodes:
     def prompts(self) -> list[str]:
         """Return captions of held-out pictures, the first of each, then the second, and so on."""
         captions = [self.held_in.captions[row] for row in self.held[:SAMPLES]]
-        most = max(map(len, captions))
+        most = max(map(len, captions))  # one caption of each before a second of any
         found = [each[turn] for turn in range(most) for each in captions if turn < len(each)]
         return found[:SAMPLES]
 
 
-def codes_of(config: TrainConfig, caches: Caches, data: OwnData | None, codec: Any) -> PriorCodes:
-    """Return what a prior's run learns from."""
+def mean_nll(prior: Any, codes: Codes, device: torch.device, captioned: bool = True) -> float:
+    """Return the mean nats a code of a prior over pictures, with their captions or without."""
+    total = 0.0
+    for rows in torch.arange(len(codes)).split(MEASURED):
+        text, held = codes.read(rows)
+        text = cut(text.long()) * captioned  # the same length without captions
+        total += float(prior.loss(text.to(device), held.long().to(device))) * len(rows)
+    return total / len(codes)
+
+
+def codes_of(
+    config: TrainConfig, caches: Caches, data: OwnData | None, codec: Any
+) -> SceneCodes | OwnCodes:
+    """Return codes and captions: of scenes, or of pictures of one's own.
+
+    `made_of` of either holds hashes of what must be the same to resume.
+    """
     return SceneCodes(config, caches) if data is None else OwnCodes(config, caches, data, codec)

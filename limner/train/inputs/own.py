@@ -12,7 +12,7 @@ from limner.data.sources.keep import keep_only, split
 from limner.data.sources.opening import open_source
 from limner.errors import CheckpointError, ConfigError, DataError, quote
 from limner.files.atomic import write_atomically
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 from limner.train.config.run import TrainConfig
 
 RECORD = "data.json"
@@ -32,11 +32,13 @@ class OwnData:
         self.sources: list[Source | None] = []
         self.described: list[dict[str, Any]] = []
         for place in self.places:
+            # 1. Pictures, which are opened and compared but not read yet.
             if not is_encoded(place):
                 source = self._open(place)
                 self.sources.append(source)
                 self.described.append(source.describe())
                 continue
+            # 2. Codes, which know what they were made of.
             self._refuse_codes(place)
             self.sources.append(None)
             self.described.append(read_manifest(place)["source"])
@@ -49,7 +51,7 @@ class OwnData:
         """One hash of all that was found, and of which part of it is held out."""
         data = self.config.data
         told = [each["fingerprint"] for each in self.described]
-        held = f"{data.validation_share}" if len(told) == 1 else ""
+        held = f"{data.validation_share}" if len(told) == 1 else ""  # of two places none is split
         return hashlib.sha256(json.dumps([*told, held]).encode()).hexdigest()
 
     @property
@@ -83,9 +85,10 @@ class OwnData:
         pictures, and one is enough.
         """
         share, batch = self.config.data.validation_share, self.config.loop.batch
-        batch = 1 if self.config.task == "adapt" else batch
+        batch = 1 if self.config.kind.few else batch
         rows = range(len(keys))
         two = len(self.places) == 2
+        # Split by a hash of the keys, so that added pictures move no others.
         train, held = (list(rows), []) if two else split(keys, share, contents)
         if len(train) < batch:
             apart = f" and {len(held)} held out" if held else ""
@@ -118,12 +121,13 @@ class OwnData:
     def begin(self, train: int, held: int, fresh: bool) -> None:
         """Write what the run trains on, and its bad samples, into its folder."""
         self.counts = {"train": train, "held_out": held}
-        if not share_here().first:
+        if not world().first:
             return
         told = {**self.counts, "copies": self.copies}
         record = {"fingerprint": self.fingerprint, **told, "sources": self.described}
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(record, ensure_ascii=False, indent=1)
+        # Names of files may hold what is no UTF-8.
         write_atomically(self.out / RECORD, text.encode("utf-8", "backslashreplace"))
         if fresh:
             (self.out / BAD_SAMPLES).unlink(missing_ok=True)
@@ -131,10 +135,10 @@ class OwnData:
 
     def list_bad(self) -> None:
         """Bring the list of bad samples in the run's folder up to date; it keeps earlier lines."""
-        rank = share_here().rank  # a rank lists those that it met itself
+        rank = world().rank  # a rank lists those that it met itself
         path = self.out / (f"{rank}-{BAD_SAMPLES}" if rank else BAD_SAMPLES)
         before = path.read_bytes() if path.exists() else b""
-        known = set(before.splitlines(keepends=True))
+        known = set(before.splitlines(keepends=True))  # a resumed run meets the same ones again
         added = [line for line in _lines_of(self.losses) if line not in known]
         if added or not path.exists():
             write_atomically(path, before + b"".join(added))
@@ -148,25 +152,31 @@ class OwnData:
         keep = self.config.data.keep
         if not keep or place != self.config.data.source:
             return open_source(place, least=1)
-        source = keep_only(open_source(place, strict=False), keep)
+        source = keep_only(open_source(place, strict=False), keep)  # bad ones may be left out by it
         if source.total is not None:
             source.losses.check(source.total, place)
         return source
 
-    def _adapts_codes_alone(self) -> bool:
-        return self.config.task == "adapt" and not self.config.adapt.decoder
+    def need_pictures(self) -> None:
+        """Raise ConfigError for a place that holds codes."""
+        for place, source in zip(self.places, self.sources, strict=True):
+            if source is None:
+                raise self._no_pictures(place)
 
     def _refuse_codes(self, place: str) -> None:
-        if self.config.task != "prior" and not self._adapts_codes_alone():
-            raise ConfigError(
-                f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on "
-                "pictures; give the pictures themselves"
-            )
+        if not self.config.kind.codes:
+            raise self._no_pictures(place)
         if self.config.data.keep and place == self.config.data.source:
             raise ConfigError(
                 f"data.keep lists pictures, but {quote(place, 120)} holds codes; leave data.keep "
                 "out, or give the pictures themselves"
             )
+
+    def _no_pictures(self, place: str) -> ConfigError:
+        return ConfigError(
+            f"{quote(place, 120)} holds codes, and a {self.config.task} is trained on pictures; "
+            "give the pictures themselves"
+        )
 
 
 def open_data(config: TrainConfig) -> OwnData | None:

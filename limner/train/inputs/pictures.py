@@ -1,7 +1,6 @@
 """The pictures that a codec's run sees: emoji scenes, or pictures of one's own."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -15,29 +14,13 @@ from limner.data.batches.picture_store import (
     open_picture_store,
 )
 from limner.data.sources.base import IndexedSource, Source
-from limner.nn.ranks import share_here
-from limner.train.codec.naming import NamedScenes
+from limner.nn.ranks import world
+from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
+from limner.train.inputs.caches import captioned_scenes
 from limner.train.inputs.own import OwnData
 
 AT_ONCE = 64  # pictures measured together
-
-
-class CodecPictures(Protocol):
-    """Pictures (B, 3, size, size) in [-1, 1], as the codec's step asks for them.
-
-    `made_of` holds hashes of what must be the same to resume.
-    """
-
-    made_of: dict[str, str]
-
-    def batches(self, step: int) -> Iterator[Tensor]:
-        """Yield the batches of training from `step` on."""
-        ...
-
-    def held_out(self, count: int) -> Iterator[Tensor]:
-        """Yield the first `count` held-out pictures, or all where there are fewer, by batches."""
-        ...
 
 
 class ScenePictures:
@@ -56,21 +39,7 @@ class ScenePictures:
             seed=data.seed,
             level=data.level,
             jitter=data.jitter,
-            share=share_here(),
-        )
-        return stream(dataset, range(step, loop.steps), data.workers)
-
-    def named_batches(self, step: int, side: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the same batches with the labels (B, 4, side, side) of their cells."""
-        data, loop = self.config.data, self.config.loop
-        dataset = NamedScenes(
-            loop.batch,
-            side,
-            size=self.size,
-            seed=data.seed,
-            level=data.level,
-            jitter=data.jitter,
-            share=share_here(),
+            world=world(),
         )
         return stream(dataset, range(step, loop.steps), data.workers)
 
@@ -82,6 +51,18 @@ class ScenePictures:
             yield picture_batch("held_out", first, rows, size=self.size, level=level)
 
 
+def held_out_pairs(
+    config: TrainConfig, tokenizer: Tokenizer, text_length: int, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield scenes (B, 3, size, size) of the validation split and the ids (B, T) of a caption."""
+    left = config.data.held_for_validation
+    source = captioned_scenes(config, "validation", min(AT_ONCE, left), size, captions=1)
+    for number in range(-(-left // source.block)):
+        images, sentences = source[number]
+        yield images[:left], tokenizer.batch(sentences, text_length)[:left]
+        left -= source.block
+
+
 class OwnPictures:
     """Pictures of one's own; those that fit in memory are read once, at the start of the run."""
 
@@ -90,8 +71,8 @@ class OwnPictures:
         self.first, *others = [source for source in data.sources if source is not None]
         self.validation = others[0] if others else self.first
         whole = open_picture_store(self.first, size)
-        whole.hold(config.data.workers, MEMORY_LIMIT)
-        contents = whole.contents()
+        whole.hold(config.data.workers, MEMORY_LIMIT)  # copies are found by what they show
+        contents = whole.contents()  # before the split: copies go together
         train, held = data.split([each.key for each in whole.samples], contents)
         self.made_of = data.made_of
         self.train, self.held = whole.part(train), whole.part(held)
@@ -105,22 +86,31 @@ class OwnPictures:
 
     def batches(self, step: int) -> Iterator[Tensor]:
         """Yield the batches of training from `step` on; DataError when more than 1 % is bad."""
-        workers, loop = self.config.data.workers, self.config.loop
-        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
-        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
-        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
-        batch = min(loop.batch, len(self.train))
+        workers, loop = self._begin(step), self.config.loop
+        batch = min(loop.batch, len(self.train))  # an adapter may have fewer
         seed, augment = self.config.data.seed, self.config.augment
-        dataset = StoreBatches(self.train, batch, seed, augment, share_here())
+        dataset = StoreBatches(self.train, batch, seed, augment, world())
         return self._noted(stream(dataset, range(step, loop.steps), workers))
 
     def held_out(self, count: int) -> Iterator[Tensor]:
         """Yield the first `count` held-out pictures as they are, or all where there are fewer."""
+        return (images for images, _ in self._read_held(count))
+
+    def _begin(self, step: int) -> int:
+        """Write down what is trained on, read what fits in memory; return how many workers read."""
+        workers = self.config.data.workers
+        self.data.begin(len(self.train), len(self.held), fresh=step == 0)
+        self._note(self.held, self.validation, self.held.hold(workers, MEMORY_LIMIT))
+        self._note(self.train, self.first, self.train.hold(workers, MEMORY_LIMIT))
+        return workers
+
+    def _read_held(self, count: int) -> Iterator[tuple[Tensor, Sequence[int]]]:
+        """Yield held-out pictures with their rows; others stand in for those that are bad."""
         for first in range(0, min(count, len(self.held)), AT_ONCE):
             rows = range(first, min(first + AT_ONCE, count, len(self.held)))
-            pictures, _, bad = self.held.read(rows)
+            pictures, used, bad = self.held.read(rows)
             self._note(self.held, self.validation, bad)
-            yield to_floats(pictures)
+            yield to_floats(pictures), used
 
     def _noted(self, batches: Iterator[tuple[Tensor, list[Bad]]]) -> Iterator[Tensor]:
         for images, bad in batches:
@@ -135,10 +125,16 @@ class OwnPictures:
             return
         self.data.list_bad()
         if isinstance(source, IndexedSource):
+            # Bad samples that were found on opening are not among the source's pictures.
             lost = sum(each.code == "bad_picture" for each in source.losses.samples)
             source.losses.check(len(source) - lost, source.place)
 
 
-def pictures_of(config: TrainConfig, size: int, data: OwnData | None) -> CodecPictures:
-    """Return what a codec's run learns from."""
+def pictures_of(
+    config: TrainConfig, size: int, data: OwnData | None
+) -> ScenePictures | OwnPictures:
+    """Return pictures (B, 3, size, size) in [-1, 1]: scenes, or those of one's own.
+
+    `made_of` of either holds hashes of what must be the same to resume.
+    """
     return ScenePictures(config, size) if data is None else OwnPictures(config, size, data)

@@ -14,8 +14,9 @@ from typing import Any
 from limner import registry
 from limner.errors import ConfigError, quote
 from limner.files import hub
-from limner.train.config.run import FROM_THE_CODEC, TrainConfig
+from limner.train.config.run import TrainConfig
 from limner.train.parts import codec_table
+from limner.train.prior.settings import FROM_THE_CODEC
 
 _DEEP = 8  # configs that go on from one another
 
@@ -37,14 +38,7 @@ def outline_of(config: TrainConfig, beside: Path | None = None) -> Outline:
 
     Raises ConfigError where nothing tells what a part will be.
     """
-    tree = {
-        "task": config.task,
-        "codec": dict(config.codec),
-        "prior": dict(config.prior),
-        "codec_from": config.codec_from,
-        "start_from": config.start_from,
-    }
-    return _of_tree(tree, beside, 0)
+    return _of_tree(config.to_json(), beside, 0)
 
 
 def _of_tree(tree: Mapping[str, Any], beside: Path | None, depth: int) -> Outline:
@@ -52,8 +46,6 @@ def _of_tree(tree: Mapping[str, Any], beside: Path | None, depth: int) -> Outlin
     if not source:
         return Outline(_table(tree, "codec"), _table(tree, "prior"))
     found = _of_source(str(source), beside, depth)
-    if tree.get("task") == "codec":
-        return Outline(found.codec, {}, found.assumed)
     prior = found.prior if tree.get("start_from") else _table(tree, "prior")
     return Outline(found.codec, prior, found.assumed)
 
@@ -76,9 +68,9 @@ def _of_source(source: str, beside: Path | None, depth: int) -> Outline:
 
 def _maker_of(source: str, beside: Path | None) -> tuple[Path, dict[str, Any]]:
     """Return the config near `beside` whose run is a source, and what it holds; {} for none."""
-    wanted = os.path.normpath(source)
+    wanted = os.path.normpath(source)  # runs/x and ./runs/x/ are one
     folder = beside or Path()
-    for place in (folder, folder / ".."):
+    for place in (folder, folder / ".."):  # configs/priors names runs of configs/
         for path in sorted([*place.glob("*.toml"), *place.glob("*/*.toml")]):
             try:
                 tree = tomllib.loads(path.read_text("utf-8"))

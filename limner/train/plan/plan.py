@@ -1,22 +1,71 @@
 """What a run would need before it begins: memory on one or several ranks, FLOPs, time and cost."""
 
+import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.codecs import create_autoencoder
+import torch
+
 from limner.errors import ConfigError
 from limner.nn.devices import computes_bf16
-from limner.nn.ranks import Share
-from limner.text.tokenizer import Tokenizer
+from limner.nn.ranks import World
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.caches import TOKENIZER_VOCABULARY
-from limner.train.plan.cost import Cost, cost_of_codec, cost_of_prior
-from limner.train.plan.hardware import GPUS, Hardware, this_processor
+from limner.train.plan.cost import Cost
 from limner.train.plan.outline import outline_of
+from limner.train.tasks import call
 
+MATRIX = 1024
+GIB = 2**30
 FLOAT = 4  # bytes: weights, gradients and averages are kept in fp32
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A processor: its dense half-precision products a second, its memory, and what a run gets.
+
+    `rate` is in FLOP a second as the maker states it, of bf16, or fp16 where it has no bf16.
+    `utilisation` is the share of it that a training step is assumed to reach. One that is `alone`
+    is planned for one rank only.
+    """
+
+    name: str
+    rate: float
+    memory: int
+    utilisation: float
+    source: str
+    alone: bool = False
+
+
+# Well-tuned training of large transformers reaches 0.3 to 0.5 of the peak; small models reach less.
+GPUS = (
+    Hardware("T4", 65e12, 16 * GIB, 0.3, "maker's sheet, fp16: it has no bf16"),
+    Hardware("A10", 125e12, 24 * GIB, 0.3, "maker's sheet, bf16"),
+    Hardware("A100", 312e12, 80 * GIB, 0.3, "maker's sheet, bf16, 80 GB"),
+    Hardware("H100", 989e12, 80 * GIB, 0.3, "maker's sheet, bf16 without sparsity, SXM"),
+)
+
+
+def this_processor(bf16: bool) -> Hardware:
+    """Return the processor we run on, its rate measured by a product of two matrices of 1024."""
+    kind = torch.bfloat16 if bf16 else torch.float32
+    left, right = torch.randn(2, MATRIX, MATRIX).to(kind)
+    best = float("inf")
+    for _ in range(6):  # the best of six: the first warms up
+        began = time.perf_counter()
+        _ = left @ right
+        best = min(best, time.perf_counter() - began)
+    name, threads = "this CPU", torch.get_num_threads()
+    source = f"measured here, {str(kind).removeprefix('torch.')}, {threads} threads"
+    return Hardware(name, 2 * MATRIX**3 / best, _memory(), 0.5, source, alone=True)
+
+
+def _memory() -> int:
+    if not hasattr(os, "sysconf"):
+        return 0
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def make_plan(
@@ -35,7 +84,7 @@ def make_plan(
     ranks cannot share.
     """
     for count in ranks:
-        Share(0, count).of(config.loop.batch)
+        World(0, count).of(config.loop.batch)
     machines = (
         [this_processor(config.loop.bf16 and computes_bf16("cpu")), *GPUS]
         if hardware is None
@@ -62,7 +111,7 @@ def make_plan(
         "memory": [
             {"ranks": count, "parallel": way, **memory(cost, config, count, way)}
             for count in ranks
-            for way in (("ddp", "fsdp") if count > 1 and config.task == "prior" else ("ddp",))
+            for way in (("ddp", "fsdp") if count > 1 and config.kind.fsdp else ("ddp",))
         ],
         "hardware": [
             _told(machine, count, cost, config, (prices or {}).get(machine.name))
@@ -79,7 +128,7 @@ def memory(cost: Cost, config: TrainConfig, ranks: int, parallel: str) -> dict[s
     With "fsdp" that rank also holds the whole averaged model, which it measures and writes.
     """
     every, loop = cost.trained + cost.frozen, config.loop
-    parts = ranks if parallel == "fsdp" else 1
+    parts = ranks if parallel == "fsdp" else 1  # copies hold all, slices their part
     found = {
         "weights": FLOAT * (cost.frozen + -(-cost.trained // parts)),
         "gradients": FLOAT * -(-cost.trained // parts),
@@ -87,6 +136,7 @@ def memory(cost: Cost, config: TrainConfig, ranks: int, parallel: str) -> dict[s
         "average": FLOAT * -(-cost.trained // parts),
         "activations": cost.activations * -(-loop.batch // (ranks * loop.accumulate)),
         "half_copies": 2 * every if loop.bf16 or loop.fp16 else 0,
+        # Buckets of DDP, as large as the gradients.
         "exchange": FLOAT * cost.trained if ranks > 1 and parallel == "ddp" else 0,
         "whole_model": FLOAT * cost.trained if parallel == "fsdp" else 0,
     }
@@ -98,7 +148,7 @@ def _told(
 ) -> dict[str, Any]:
     """Return the time and cost of a run; every rank does the whole of the optimiser's work."""
     flops = cost.per_picture * config.loop.batch / ranks + cost.per_step
-    seconds = flops / (machine.rate * machine.utilisation)
+    seconds = flops / (machine.rate * machine.utilisation)  # no time for waiting: see `assumed`
     hours = seconds * config.loop.steps / 3600
     return {
         "name": machine.name,
@@ -120,24 +170,12 @@ def _cost_of(config: TrainConfig, beside: Path | None) -> tuple[Cost, list[str]]
         "exchange between ranks, reading, validation and saves take no time",
         "activations are kept, as without loop.checkpointing",
     ]
-    if config.task not in ("codec", "prior"):
+    if not config.kind.cost:
         raise ConfigError(f"a plan is made of a codec or a prior, and this is a {config.task}")
     if config.text.encoder:
         raise ConfigError(
             "a plan is made of a prior with its own text encoder; leave text.encoder out"
         )
     outline = outline_of(config, beside)
-    assumed += outline.assumed
-    if config.task == "codec":
-        return cost_of_codec(replace(config, codec=outline.codec)), assumed
-    held = Path(config.out) / "tokenizer.json"
-    if told := outline.prior.get("text_vocabulary"):
-        vocabulary = int(told)
-    elif held.exists():
-        vocabulary = Tokenizer.load(held).vocabulary
-    else:
-        vocabulary = TOKENIZER_VOCABULARY
-        assumed.append(f"the tokenizer will have {vocabulary} entries, the most it can")
-    assumed.append(f"every caption is {config.text_length} ids long; most are shorter")
-    as_new = replace(config, prior=outline.prior)
-    return cost_of_prior(as_new, create_autoencoder(dict(outline.codec)), vocabulary), assumed
+    cost, more = call(config.kind.cost, config, outline)
+    return cost, [*assumed, *outline.assumed, *more]

@@ -66,13 +66,14 @@ def to_toml(values: Mapping[str, Any], prefix: str = "") -> str:
 
 def _changed(config: TrainConfig) -> dict[str, Any]:
     """Return the values of a config that are not defaults."""
-    default = TrainConfig("codec", "x").to_json()
+    default = TrainConfig(config.task, "x").to_json()
     found = {}
     for key, value in config.to_json().items():
-        if isinstance(value, Mapping) and dataclasses.is_dataclass(getattr(config, key)):
+        if isinstance(value, Mapping) and dataclasses.is_dataclass(config.value(key)):
             value = {name: each for name, each in value.items() if each != default[key][name]}
+            # No home folder in a card that may be public.
             value = {name: _shown(v) if name in PLACES else v for name, v in value.items()}
-        if key in ("task", "out") or value != default[key]:
+        if key in ("task", "out") or value != default.get(key):
             found[key] = _shown(value) if key in PLACES else value
     return found
 

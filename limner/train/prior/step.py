@@ -1,7 +1,6 @@
 """The prior's training step: codes of pictures, their captions, random order annealed."""
 
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +8,26 @@ import torch
 from torch import Tensor, nn
 
 from limner import registry
-from limner.checkpoint.model import save_checkpoint
 from limner.data.batches.tokens import Codes
 from limner.errors import ConfigError
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
-from limner.train.inputs.codes import codes_of
+from limner.train.inputs.codes import codes_of, mean_nll
+from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
 from limner.train.parts import inspect_family, load_codec
 from limner.train.prior.card import card_of
-from limner.train.prior.memorised import Memory
-from limner.train.ranks.group import first_before_others
-from limner.train.ranks.parallel import spread
-from limner.train.update import (
-    compiled,
-    device_of,
-    optimizers_for,
-    parts_of,
-    precision,
-    save_memory,
-    scaler_of,
-    update,
-)
+from limner.train.prior.settings import PriorTraining
+from limner.train.ranks.group import rank0_first
+from limner.train.steps import Step, compiled, precision
 
 
-class PriorStep:
+class PriorStep(Step):
     """Next-code prediction with dropped captions (classifier-free guidance, arXiv 2207.12598).
 
     With `start_from`, a model folder, the prior goes on from its weights, codec, tokenizer and text
@@ -49,8 +38,10 @@ class PriorStep:
     """
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
-        self.config = config
+        super().__init__(config)
         caches = Caches(config)
+        self.training = config.settings(PriorTraining)
+        # 1. The codec whose codes are learnt: that of `codec_from`, or of the model gone on with.
         trained: Dalle | None = None
         if config.start_from:
             found = inspect_family(config.start_from, "dalle", "start_from")
@@ -58,76 +49,56 @@ class PriorStep:
             self.codec, self.codec_config = trained.codec, dict(found.codec)
         if config.codec_from:
             self.codec, self.codec_config = load_codec(config.codec_from)
-        self.device = device_of(config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
+        # 2. Codes, captions and the tokenizer; rank 0 makes the files that the others find.
         self.own = data or open_data(config)
-        with first_before_others():
+        with rank0_first():
             self.codes = codes_of(config, caches, self.own, self.codec)
-            text = text_side_of(config, self.codes, trained)
+            text = text_side_of(config, self.codes.tokenizer, config.part("prior"), trained)
             self.tokenizer = text.tokenizer
             self.codes.read(self.codec, self.tokenizer)
+        self.memory = MemorisationCheck(self.codec, self.codes.train)
         self.words = self.codes.words()
         if trained is not None and trained.words is not None and self.own is not None:
-            self.words = self.words.with_older(trained.words)
+            self.words = self.words.with_older(trained.words)  # it still knows what it drew before
         self.notes = caches.notes
         self.made_of = {
             **self.codes.made_of,
             "codec": digest_of(self.codec),
             "tokenizer": tokenizer_digest(self.tokenizer),
         }
-        self.prior_config = {
-            **config.prior,
-            "text_vocabulary": self.tokenizer.vocabulary,
-            "vocabulary": self.codec.vocabulary,
-            "grid": list(self.codec.grid),
-            "groups": self.codec.groups,
-            "levels": list(self.codec.levels),
-            "maps": [list(each) for each in self.codec.maps],
-        }
+        # 3. The prior over those codes, new or with the weights that it had.
+        self.prior_config = over_codes(config, self.codec, self.tokenizer.vocabulary)
         if text.encoder:
             self.prior_config["text_encoder"] = text.encoder
-        self.prior = create_prior(self.prior_config)
-        text.give_weights(self.prior)
-        _check_order(self.prior, config)
+        prior = create_prior(self.prior_config)
+        text.give_weights(prior)
+        self._check_order(prior)
         if trained is not None:
-            _take_weights(self.prior, trained.prior, config.start_from)
-        self.prior = self.prior.to(self.device)
-        save_memory(self.prior, config)
-        self.spread = spread(self.prior, compiled(self.prior.loss, config), config)
-        self.modules: dict[str, nn.Module] = {"prior": self.prior}
-        self.averages = {"prior": self.spread.average(config.loop.average)}
-        self.optimizers = optimizers_for(self.prior, config)
-        self.scaler = scaler_of(config)
-        self.judged = ("validation", -1)
-        self.batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+            _take_weights(prior, trained.prior, config.start_from)
+        self.prior = prior.to(self.device)
+        self.learn("prior", self.prior, compiled(self.prior.loss, config))
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         self.batches = self.codes.batches(step)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the prior once."""
         text, codes = next(self.batches)
-        generator = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
-        dropped = (
-            torch.rand(len(text), generator=generator) < self.config.prior_training.caption_dropout
-        )
-        text = text.masked_fill(dropped[:, None], 0).to(self.device)
+        generator = self.random(step)
+        dropped = torch.rand(len(text), generator=generator) < self.training.caption_dropout
+        text = text.masked_fill(dropped[:, None], 0).to(self.device)  # all zeros: no caption
         codes = codes.to(self.device)
-        view = self.prior.sample_order(codes, generator, self._random_order(step))
-        mine = share_here().of(len(text))
-        seen = None if view is None else view[mine]
-        losses = self._losses(text[mine], codes[mine], seen)
-        numbers = update(losses, self.optimizers, self.prior, step, self.config, self.scaler)
-        self.averages["prior"].update(step)
-        return numbers
+        # Chance is drawn for the whole batch, so that any number of ranks trains the same run.
+        order = self.prior.sample_order(codes, generator, self._random_order(step))
+        mine = world().of(len(text))
+        losses = self._losses(text[mine], codes[mine], None if order is None else order[mine])
+        return self.update(losses, step)
 
-    def _losses(self, text: Tensor, codes: Tensor, view: Tensor | None) -> Iterator[Tensor]:
-        """Yield the loss of each part of a batch, weighted by its share."""
-        for rows, share in parts_of(len(text), self.config):
-            with precision(self.config):
-                seen = None if view is None else view[rows]
-                yield self.spread.run(text[rows], codes[rows], seen) * share
+    def _losses(self, text: Tensor, codes: Tensor, order: Tensor | None) -> Iterator[Tensor]:
+        for rows, share in self.parts(len(text)):
+            seen = None if order is None else order[rows]
+            yield self.parallel.run(text[rows], codes[rows], seen) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -141,22 +112,15 @@ class PriorStep:
         prompts = self.codes.prompts()
         return self._pipeline().draw_many(prompts, range(len(prompts)))
 
-    @torch.no_grad()
     def repeated(self, samples: Tensor) -> list[str]:
         """Return what to tell of samples that repeat training pictures; of scenes nothing."""
-        return [] if self.own is None else self._memory.repeated(samples)
-
-    @cached_property
-    def _memory(self) -> Memory:
-        return Memory(self.codec, self.codes.train)
+        return [] if self.own is None else self.memory.repeated(samples)
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model: tokenizer, codec and averaged prior."""
-        save_checkpoint(
-            out / "model",
+        self.save_model(
+            out,
             self._pipeline(),
-            name=out.name,
-            licence=self.config.model_licence,
             codec=self.codec_config,
             prior=self.prior_config,
             card="" if self.own is None else card_of(self.config, self.own),
@@ -164,34 +128,35 @@ class PriorStep:
 
     def _pipeline(self) -> Dalle:
         sampling = TokenSampling(**self.config.sampling)
-        size, length = self.codec.config.size, self.config.text_length
         pipeline = Dalle(
             self.tokenizer,
-            self.spread.shown,
+            self.parallel.eval_module,
             self.codec,
             defaults=sampling,
-            size=size,
-            text_length=length,
+            size=self.codec.config.size,
+            text_length=self.config.text_length,
         )
         pipeline.words = self.words
         return pipeline
 
     def _random_order(self, step: int) -> float:
-        until = self.config.prior_training.random_order_until * self.config.loop.steps
-        return 1 - step / until if step < until else 0.0
+        until = self.training.random_order_until * self.config.loop.steps
+        return 1 - step / until if step < until else 0.0  # down to raster, in which it draws
+
+    def _check_order(self, prior: Any) -> None:
+        until = self.training.random_order_until
+        if until and not prior.any_order:
+            over = "one map" if len(prior.maps) == 1 else f"{len(prior.maps)} maps"
+            raise ConfigError(
+                f"prior_training.random_order_until is {until:g}, but "
+                f"{self.prior_config['name']!r} over {over} has one order; leave it out, or train "
+                "gpt over a codec of one map",
+                param="prior_training.random_order_until",
+            )
 
     def _loss(self, cache: Codes, captioned: bool = True) -> float:
-        total = 0.0
-        for first in range(0, len(cache), 64):
-            rows = torch.arange(first, min(first + 64, len(cache)))
-            text, held = cache.read(rows)
-            text = text.long()
-            text = text[:, -max(1, int((text != 0).sum(1).max())) :]
-            with precision(self.config):
-                codes = held.long().to(self.device)
-                loss = self.spread.shown.loss((text * captioned).to(self.device), codes)
-            total += float(loss) * len(text)
-        return total / len(cache)
+        with precision(self.config):
+            return mean_nll(self.parallel.eval_module, cache, self.device, captioned)
 
 
 def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:
@@ -204,12 +169,14 @@ def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:
         ) from error
 
 
-def _check_order(prior: Any, config: TrainConfig) -> None:
-    until = config.prior_training.random_order_until
-    if until and not prior.any_order:
-        over = "one map" if len(prior.maps) == 1 else f"{len(prior.maps)} maps"
-        raise ConfigError(
-            f"prior_training.random_order_until is {until:g}, but {config.prior['name']!r} over "
-            f"{over} has one order; leave it out, or train gpt over a codec of one map",
-            param="prior_training.random_order_until",
-        )
+def over_codes(config: TrainConfig, codec: Any, text_vocabulary: int) -> dict[str, Any]:
+    """Return the values that describe a prior: those of a run, and what its codec decides."""
+    return {
+        **config.part("prior"),
+        "text_vocabulary": text_vocabulary,
+        "vocabulary": codec.vocabulary,
+        "grid": list(codec.grid),
+        "groups": codec.groups,
+        "levels": list(codec.levels),
+        "maps": [list(each) for each in codec.maps],
+    }

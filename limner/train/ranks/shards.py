@@ -33,10 +33,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
     held = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     try:
-        save(
-            held,
-            storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True),
-        )
+        save(held, storage_writer=HuggingFaceStorageWriter(str(folder), save_distributed=True))
     except CheckpointException as error:
         raise ResourceError(
             f"the ranks cannot write their state in {shorten(str(folder), 120)} ({_first(error)}); "
@@ -57,7 +54,8 @@ def read_shards(folder: Path, known: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     reader = HuggingFaceStorageReader(str(folder))
     try:
-        found = reader.read_metadata().state_dict_metadata
+        found = reader.read_metadata().state_dict_metadata  # names and shapes, before any value
+        # Tensors in slices where this run has them so, else whole; `load` fills them.
         into = {name: _empty(about, known.get(name)) for name, about in found.items()}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "torch.distributed is", UserWarning)  # one rank reads
@@ -78,6 +76,6 @@ def _empty(about: Any, like: Tensor | None) -> Tensor:
 
 
 def _first(error: BaseException) -> str:
-    failures = getattr(error, "failures", None)
+    failures = getattr(error, "failures", None)  # of each rank; the first one's says enough
     cause = next(iter(failures.values()))[0] if failures else error
     return shorten(" ".join(f"{type(cause).__name__}: {cause}".split()), 120)

@@ -38,7 +38,7 @@ class Package:
     def joules(self) -> float:
         """Return the energy since the counter was first read; read it at least once a range."""
         now = int(self._counter.read_text())
-        self._total += (now - self._last) % (self._range + 1)
+        self._total += (now - self._last) % (self._range + 1)  # it wrapped round at most once
         self._last = now
         return self._total / 1e6
 
@@ -82,7 +82,7 @@ def _readable(powercap: Path) -> list[Path]:
         if folder.name.count(":") != 1:  # intel-rapl:0:0 is a part of intel-rapl:0
             continue
         try:
-            Package(folder)
+            Package(folder)  # root alone may read it, on many machines
         except (OSError, ValueError):
             continue
         found.append(folder)

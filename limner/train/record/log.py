@@ -6,16 +6,15 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from limner.errors import MissingExtraError
-from limner.nn.ranks import share_here
+from limner.nn.ranks import world
 
 Item = TypeVar("Item")
 
 
-class Waiting(Generic[Item]):
+class TimedIterator(Generic[Item]):
     """Pass batches on, and count their rows and the seconds that the run waited for them."""
 
     def __init__(self, batches: Iterator[Item]) -> None:
@@ -35,11 +34,11 @@ class Waiting(Generic[Item]):
         return found
 
 
-class Journal:
+class RunLog:
     """The logs of a run's folder, open for going on from step `first`; rank 0 alone writes them."""
 
     def __init__(self, out: Path, first: int, tensorboard: bool) -> None:
-        writes = share_here().first
+        writes = world().first
         self._board = _board(out / "tensorboard", first) if tensorboard and writes else None
         place = out / "log.jsonl" if writes else Path(os.devnull)
         self._log = place.open("a", encoding="utf-8")
@@ -58,17 +57,12 @@ class Journal:
 
     def _write(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line) + "\n")
-        self._log.flush()
+        self._log.flush()  # a run that is killed has its lines
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._log.close()
         if self._board is not None:
             self._board.close()
@@ -89,4 +83,5 @@ def _board(folder: Path, first: int) -> Any:
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
+    # What was written past the save that is gone on from is written again.
     return SummaryWriter(str(folder), purge_step=first + 1)

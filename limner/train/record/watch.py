@@ -39,7 +39,7 @@ class Watch:
     waited: int = 0
     unused: int = 0
     skipped: int = 0
-    judge: float = GUESSING
+    judge: float = GUESSING  # the discriminator's; these names are in states
     judge_steps: int = 0
     judged_at: int = -QUIET
     history: list[list[float]] = field(default_factory=list)  # judged, and the mean loss then
@@ -48,12 +48,12 @@ class Watch:
         """Take the loss of a step, and of a discriminator; return what a person should know."""
         told = [] if discriminator is None else self._sure(discriminator, step)
         self.skipped, self.steps = 0, self.steps + 1
-        if self.steps == 1:
+        if self.steps == 1:  # a mean of nothing is no mean
             self.mean = loss
         away = loss - self.mean
-        before = self.mean
+        before = self.mean  # told, because the mean takes the spike in
         spike = self.steps > SETTLED and away > SPIKE * max(self.deviation, 1e-6)
-        self.mean += (1 - MEMORY) * away
+        self.mean += (1 - MEMORY) * away  # the spike too: a new level is no spike for long
         self.deviation += (1 - MEMORY) * (abs(away) - self.deviation)
         if not spike or step - self.spiked_at < QUIET:
             return told
@@ -102,7 +102,7 @@ class Watch:
         settled = self.judge_steps > SETTLED and step - self.judged_at >= SETTLED
         if not settled or self.judge > SURE * GUESSING:
             return []
-        self.judged_at, self.judge_steps = step, 0
+        self.judged_at, self.judge_steps = step, 0  # not again at every step
         return [
             f"the discriminator no longer errs (its loss is about {self.judge:.2g}, and "
             f"{GUESSING:g} means that it guesses): the codec learns nothing from it; lower "
@@ -128,7 +128,7 @@ class Watch:
         lower = all(b < a for a, b in pairwise(losses))
         if not (worse and lower):
             return []
-        self.history = []
+        self.history = []  # told once, then watched anew
         return [
             f"the loss falls, but {self.judged} got worse {IN_A_ROW} times in a row, to "
             f"{value:.4g}: the model learns its pictures by heart; give it more of them, or stop "

@@ -19,43 +19,46 @@ NEWEST, BEFORE, STAGED = "state", "state.old", "state.new"
 MANIFEST = "manifest.json"
 
 
-def write_generation(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_dir(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make `folder`/state of files, whole or not at all; the state before becomes `state.old`.
 
     Everything is on the disk before the first rename, so at any moment one of both is whole. Raises
     ResourceError when the disk refuses; then both are as they were.
     """
-    stage_generation(folder)
-    finish_generation(folder, files)
+    stage_dir(folder)
+    finish_dir(folder, files)
 
 
-def stage_generation(folder: Path) -> Path:
-    """Return the empty folder that becomes a state by `finish_generation`; ResourceError."""
+def stage_dir(folder: Path) -> Path:
+    """Return the empty folder that becomes a state by `finish_dir`; ResourceError."""
     new = folder / STAGED
     try:
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        new.mkdir(parents=True)  # what a killed save left is gone
     except OSError as error:
         raise _refused(folder, error) from error
     return new
 
 
-def finish_generation(folder: Path, files: Mapping[str, bytes]) -> None:
+def finish_dir(folder: Path, files: Mapping[str, bytes]) -> None:
     """Add files to the staged folder, and make it and what it held already the newest state."""
     new, old, kept = folder / STAGED, folder / BEFORE, folder / NEWEST
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:
+        # 1. What ranks wrote already is hashed and forced to the disk.
         for path in sorted(new.iterdir()):
             with path.open("rb") as file:
                 hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
+        # 2. The manifest comes last: a folder without it was cut short.
         manifest = json.dumps({"files": hashes}, indent=1).encode()
         for name, data in {**files, MANIFEST: manifest}.items():
             with (new / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        sync_folder(new)
+        sync_folder(new)  # the names in it, before the folder gets its own
+        # 3. Renames, between which one of two whole states is always there.
         if kept.exists():
             shutil.rmtree(old, ignore_errors=True)
             kept.rename(old)
@@ -83,8 +86,9 @@ def newest_sound(folder: Path) -> tuple[Path, str]:
     for name in (NEWEST, BEFORE):
         if not (folder / name).exists():
             continue
-        fault = fault_of(folder / name)
+        fault = fault_of(folder / name)  # hashes every file: a state may be cut or changed
         if not fault:
+            # A damaged newer one is kept beside, for a person to look at.
             told = _set_aside(folder, faults[NEWEST]) if NEWEST in faults else ""
             return folder / name, told
         faults[name] = fault

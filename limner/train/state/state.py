@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -10,110 +10,106 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError, quote, shorten
-from limner.nn.ranks import share_here
-from limner.train.optimizer import Average
-from limner.train.ranks.group import by_the_first, wait_for_all
+from limner.nn.ranks import world
+from limner.train.optimizer import EMA
+from limner.train.ranks.group import barrier, run_on_rank0
 from limner.train.ranks.shards import read_shards, write_shards
-from limner.train.state.checkpoint_dirs import (
-    STAGED,
-    damaged,
-    finish_generation,
-    newest_sound,
-    shown,
-    stage_generation,
-    write_generation,
-)
+from limner.train.state import checkpoint_dirs as dirs
 
-FORMAT = 2
+FORMAT = 2  # the first had neither a number nor a manifest, and is read too
 TENSORS = "tensors.safetensors"
 INFORMATION = "state.json"
 
 
-def save_state(
-    folder: Path,
-    step: int,
-    modules: dict[str, nn.Module],
-    averages: dict[str, Average],
-    optimizers: list[torch.optim.Optimizer],
-    extra: dict[str, Any],
-    scaler: torch.amp.GradScaler | None = None,
-) -> None:
+class Trained(Protocol):
+    """What a state keeps, as a `Step` has it."""
+
+    modules: dict[str, nn.Module]
+    averages: dict[str, EMA]
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler | None
+
+
+def save_state(folder: Path, step: int, held: Trained, extra: dict[str, Any]) -> None:
     """Write `folder`/state whole or not at all; the state before stays as `state.old`.
 
+    `extra` goes into its JSON part.
     One rank writes one file of tensors, several write shards; any number of ranks reads either.
     Raises ResourceError when the disk refuses.
     """
-    share = share_here()
-    random = "random" if share.ranks == 1 else f"random.{share.rank}"
-    tensors = {random: torch.get_rng_state(), **_tensors_of(modules, averages)}
-    for number, optimizer in enumerate(optimizers):
+    here = world()
+    random = "random" if here.size == 1 else f"random.{here.rank}"
+    # 1. Everything by name: weights, averages and moments, with the source of chance.
+    tensors = {random: torch.get_rng_state(), **_tensors_of(held)}
+    for number, optimizer in enumerate(held.optimizers):
         for index, entries in optimizer.state_dict()["state"].items():
             for key, value in entries.items():
                 tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
-    information = {"limner_state": FORMAT, "step": step, "optimizers": _kinds(optimizers), **extra}
-    if scaler is not None:
-        information["scaler"] = scaler.state_dict()
-    if share.ranks > 1:
-        _save_together(folder, tensors, information | {"ranks": share.ranks})
+    kinds = _kinds(held.optimizers)
+    information = {"limner_state": FORMAT, "step": step, "optimizers": kinds, **extra}
+    if held.scaler is not None:
+        information["scaler"] = held.scaler.state_dict()
+    # 2. One rank writes one file; several write a shard each, which rank 0 closes with a manifest.
+    if here.size > 1:
+        _save_together(folder, tensors, information | {"ranks": here.size})
         return
     files = {
         TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         INFORMATION: json.dumps(information, indent=1).encode(),
     }
-    write_generation(folder, files)
+    dirs.write_dir(folder, files)
 
 
 def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[str, Any]) -> None:
-    first = share_here().first
+    first = world().first
     if first:
-        stage_generation(folder)
-    wait_for_all()
-    write_shards(folder / STAGED, tensors)
+        dirs.stage_dir(folder)
+    barrier()
+    write_shards(folder / dirs.STAGED, tensors)  # each rank its part
     if first:
-        finish_generation(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
-    wait_for_all()
+        dirs.finish_dir(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
+    barrier()
 
 
-def load_state(
-    folder: Path,
-    modules: dict[str, nn.Module],
-    averages: dict[str, Average],
-    optimizers: list[torch.optim.Optimizer],
-    scaler: torch.amp.GradScaler | None = None,
-) -> dict[str, Any]:
+def load_state(folder: Path, held: Trained) -> dict[str, Any]:
     """Put the newest sound state of `folder` back in place; return its JSON part, with the `step`.
 
     `set_aside` in it tells of a newer one that was damaged. Raises CheckpointError when there is
     none, it is damaged, or it belongs to another model, optimiser or set of trained parameters.
     """
-    kept, told = by_the_first(lambda: newest_sound(folder))
-    tensors, information = _read(kept, _known(modules, averages, optimizers))
+    kept, told = run_on_rank0(lambda: dirs.newest_sound(folder))
+    tensors, information = _read(kept, _known(held))
+    # 1. Whose state it is, before anything of this run is changed.
+    optimizers = held.optimizers
     kinds = _kinds(optimizers)
     if (saved := information.get("optimizers", kinds)) != kinds:
         raise _foreign(folder, f"optimizer ({quote(saved)}, and this run has {kinds})")
-    for name, module in modules.items():
+    # 2. Weights and averages.
+    for name, module in held.modules.items():
         try:
             module.load_state_dict(_under(tensors, f"module.{name}."))
         except RuntimeError as error:
             first = shorten(" ".join(str(error).split()), 120)
             raise _foreign(folder, f"model ({first})") from error
-    for name, average in averages.items():
+    for name, average in held.averages.items():
         values = _under(tensors, f"average.{name}.")
         wanted = {str(index): value for index, value in enumerate(average.values)}
         if not _alike(values, wanted):
             raise _foreign(folder, f"set of trained weights ({name})")
         for index, value in wanted.items():
             value.copy_(values[index])
-    if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):
+    if any(name.startswith(f"optimizer.{len(optimizers)}.") for name in tensors):  # it had one more
         raise _foreign(folder, "number of optimizers")
+    # 3. Moments of the optimisers, and the scale of fp16.
     for number, optimizer in enumerate(optimizers):
         if not _restore(optimizer, _under(tensors, f"optimizer.{number}.")):
             raise _foreign(folder, f"optimizer than this run's {kinds[number]}")
-    if scaler is not None:
+    if held.scaler is not None:
         if not isinstance(information.get("scaler"), dict):
             raise _foreign(folder, "precision (it has no scale of fp16)")
-        scaler.load_state_dict(information["scaler"])
-    rank = share_here().rank
+        held.scaler.load_state_dict(information["scaler"])
+    # 4. Chance last: what was made until here may have drawn of it.
+    rank = world().rank
     mine = tensors.get(f"random.{rank}", None if rank else tensors.get("random"))
     if mine is None:  # more ranks than wrote it: chance of its own, not that of the first step
         torch.manual_seed(torch.initial_seed() + int(information["step"]))
@@ -122,26 +118,22 @@ def load_state(
     return information | {"set_aside": told}
 
 
-def _tensors_of(modules: dict[str, nn.Module], averages: dict[str, Average]) -> dict[str, Tensor]:
+def _tensors_of(held: Trained) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
-    for name, module in modules.items():
+    for name, module in held.modules.items():
         tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
-    for name, average in averages.items():
+    for name, average in held.averages.items():
         tensors |= {f"average.{name}.{i}": value for i, value in enumerate(average.values)}
     return tensors
 
 
-def _known(
-    modules: dict[str, nn.Module],
-    averages: dict[str, Average],
-    optimizers: list[torch.optim.Optimizer],
-) -> dict[str, Tensor]:
+def _known(held: Trained) -> dict[str, Tensor]:
     """Return tensors that lie as those of a state should, by their names; their values say nothing.
 
     A moment lies as its parameter does.
     """
-    known = _tensors_of(modules, averages)
-    for number, optimizer in enumerate(optimizers):
+    known = _tensors_of(held)
+    for number, optimizer in enumerate(held.optimizers):
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
         for index, parameter in enumerate(parameters):
             for key in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
@@ -153,13 +145,14 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
     """Return the tensors and the JSON of a state, with what every state has checked."""
     fault = ""
     try:
-        alone = share_here().ranks == 1 and not any(kept.glob("shard-*"))
+        # Several ranks wrote shards, which one rank can read too.
+        alone = world().size == 1 and not any(kept.glob("shard-*"))
         tensors = load_file(kept / TENSORS) if alone else read_shards(kept, known)
         information = json.loads((kept / INFORMATION).read_text(encoding="utf-8"))
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
         fault = shorten(" ".join(str(error).split()), 120)
-        raise damaged(kept, fault) from error
-    here = torch.get_rng_state()
+        raise dirs.damaged(kept, fault) from error
+    here = torch.get_rng_state()  # another torch may have another kind
     found = tensors.get("random", tensors.get("random.0", torch.zeros(0)))
     step = information.get("step") if isinstance(information, dict) else None
     if type(step) is not int or step < 0:
@@ -167,14 +160,14 @@ def _read(kept: Path, known: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict
     elif (found.shape, found.dtype) != (here.shape, here.dtype):
         fault = f"{TENSORS} has no random source of this torch"
     if fault:
-        raise damaged(kept, fault)
+        raise dirs.damaged(kept, fault)
     return tensors, information
 
 
 def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> bool:
     """Give an optimiser its moments back; false when they are not those of its parameters."""
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
-    muon = isinstance(optimizer, torch.optim.Muon)
+    muon = isinstance(optimizer, torch.optim.Muon)  # one moment, and no count of steps
     moments = {"momentum_buffer"} if muon else {"step", "exp_avg", "exp_avg_sq"}
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -187,6 +180,7 @@ def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> bo
     if any(set(held) != moments for held in entries.values()):
         return False
     optimizer.load_state_dict(
+        # Rates and decays are those of this run's config, not of the state.
         {"state": entries, "param_groups": optimizer.state_dict()["param_groups"]}
     )
     # Fused optimisers walk raw memory: a moment must lie in memory as its parameter does.
@@ -213,5 +207,6 @@ def _kinds(optimizers: list[torch.optim.Optimizer]) -> list[str]:
 
 def _foreign(folder: Path, what: str) -> CheckpointError:
     return CheckpointError(
-        f"the state in {shown(folder)} belongs to another {what}; use the config it was made with"
+        f"the state in {dirs.shown(folder)} belongs to another {what}; use the config it was made "
+        "with"
     )

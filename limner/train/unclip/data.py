@@ -4,7 +4,6 @@ Shapes: N scenes, K captions of each, T ids, D dimensions of CLIP's space, B row
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.data.batches.batches import stream
-from limner.data.batches.tokens import Origin, ScenePictures, origin_of
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.unclip import UnClip
 from limner.train.config.run import TrainConfig
-from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
-from limner.train.inputs.preparing import telling
+from limner.train.inputs.caches import Caches, captioned_scenes, digest_of, telling
+from limner.train.inputs.text import cut
 
-BLOCK = 64  # scenes measured together
 ENCODED = 500  # scenes encoded together
 
 
@@ -43,9 +40,7 @@ class Embeddings:
         `chosen` (B,) are numbers of captions; the first by default.
         """
         which = torch.zeros_like(rows) if chosen is None else chosen
-        ids = self.ids[rows, which].long()
-        ids = ids[:, -max(1, int((ids != 0).sum(1).max())) :]
-        return ids, self.texts[rows, which], self.images[rows]
+        return cut(self.ids[rows, which].long()), self.texts[rows, which], self.images[rows]
 
 
 def seen_by(clip: Any, images: Tensor) -> Tensor:
@@ -58,21 +53,6 @@ def seen_by(clip: Any, images: Tensor) -> Tensor:
     return vectors
 
 
-def held_out_pairs(
-    config: TrainConfig, pipeline: UnClip, size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield images (B, 3, size, size) of the validation split and captions (B, T)."""
-    data, left = config.data, config.data.held_for_validation
-    source = ScenePictures(
-        "validation", min(BLOCK, left), size=size, seed=data.seed, level=data.level, captions=1
-    )
-    for number in range(-(-left // source.block)):
-        images, sentences = source[number]
-        ids = pipeline.tokenizer.batch(sentences, pipeline.text_length)
-        yield images[:left], ids[:left]
-        left -= source.block
-
-
 def embeddings_of(
     config: TrainConfig, pipeline: UnClip, split: str, count: int, notes: list[str]
 ) -> Embeddings:
@@ -80,36 +60,25 @@ def embeddings_of(
 
     `notes` is told of a file that was made of something else.
     """
-    caches, data = Caches(config), config.data
+    caches = Caches(config)
     caches.notes = notes
     path = Path(config.out) / f"embeddings-{split}.safetensors"
-    origin: Origin = {
-        "clip": digest_of(pipeline.clip),
-        "tokenizer": tokenizer_digest(pipeline.tokenizer),
-        "scenes": caches.scenes,
-        "count": count,
-        "level": data.level,
-        "seed": data.seed,
-        "captions": data.captions,
-    }
-    if path.exists() and not caches.outdated(path, origin_of(path), origin):
+    origin = caches.origin(pipeline.tokenizer, count, clip=digest_of(pipeline.clip))
+    if caches.holds(path, origin):
         held = load_file(path)
     else:
         held = _encode(config, pipeline, split, count)
         path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_suffix(".new")
         save_file(held, staged, metadata={"origin": json.dumps(origin)})
-        staged.replace(path)
+        staged.replace(path)  # whole or not at all
     return Embeddings(held["ids"], held["texts"], held["images"])
 
 
 def _encode(config: TrainConfig, pipeline: UnClip, split: str, count: int) -> dict[str, Tensor]:
     data = config.data
     eyes = ClipPipeline(pipeline.tokenizer, pipeline.clip, text_length=pipeline.text_length)
-    source = ScenePictures(
-        split, min(ENCODED, count), size=eyes.size, seed=data.seed, level=data.level,
-        captions=data.captions,
-    )  # fmt: skip
+    source = captioned_scenes(config, split, min(ENCODED, count), eyes.size)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     blocks = -(-count // source.block)
     made = stream(source, range(blocks), data.workers)

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from limner import registry
-from limner.checkpoint.model import save_checkpoint
 from limner.data.batches.batches import PictureBatches, picture_batch, stream
 from limner.data.batches.pairs import PairBatches, PairSettings
-from limner.data.scenes.words import scene_words
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
 from limner.evaluate.metrics.codec import psnr
@@ -27,18 +25,13 @@ from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import digest_of, tokenizer_digest
 from limner.train.inputs.codes import SAMPLE_PROMPTS
-from limner.train.optimizer import Average
+from limner.train.inputs.own import OwnData
+from limner.train.inputs.pictures import held_out_pairs
+from limner.train.inputs.text import words_of_scenes
 from limner.train.parts import inspect_family, load_autoencoder
-from limner.train.unclip.data import embeddings_of, held_out_pairs, seen_by
-from limner.train.update import (
-    device_of,
-    optimizers_for,
-    parts_of,
-    precision,
-    save_memory,
-    scaler_of,
-    update,
-)
+from limner.train.steps import Step
+from limner.train.unclip.data import embeddings_of, seen_by
+from limner.train.unclip.settings import UnClipTraining
 
 AT_ONCE = 32  # pictures measured together
 JUDGED_DRAWINGS = 32  # embeddings drawn to be compared with the true ones
@@ -46,59 +39,40 @@ PARTS = ("decoder", "prior", "autoencoder", "upsampler")
 Tables = dict[str, Any]
 
 
-class UnClipStep:
+class UnClipStep(Step):
     """What the three steps share: the pipeline around the part, one guarded update, and export."""
 
     part: ClassVar[str]
-    judged: tuple[str, int] = ("validation", -1)
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.notes: list[str] = []
-        self.device = device_of(config)
-        self.pipeline, self.tables = open_parts(config)
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        super().__init__(config)
+        self.training = config.settings(UnClipTraining)
+        # 1. The whole pipeline, frozen, with the part that is trained in its place.
+        self.pipeline, self.tables = open_parts(config, self.part)
         self.pipeline.to(self.device).requires_grad_(False).eval()
-        data, loop = config.data, config.loop
-        self.pipeline.words = scene_words(data.level, count=loop.steps * loop.batch, seed=data.seed)
+        self.pipeline.words = words_of_scenes(config)
         self.made_of = {
             "tokenizer": tokenizer_digest(self.pipeline.tokenizer),
             "clip": digest_of(self.pipeline.clip),
         }
-        self.trained: Any = getattr(self.pipeline, self.part).requires_grad_(True).train()
+        # 2. The part learns; convolutions are faster with channels last.
+        part = getattr(self.pipeline, self.part).requires_grad_(True).train()
         if self.part != "prior":
-            self.trained.to(memory_format=torch.channels_last)
-        save_memory(self.trained, config)
-        self.modules: dict[str, nn.Module] = {self.part: self.trained}
-        self.averages = {self.part: Average(self.trained.parameters(), config.loop.average)}
-        self.optimizers = optimizers_for(self.trained, config)
-        self.scaler = scaler_of(config)
-        self.batches: Iterator[Any] = iter(())
-
-    def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
-        raise NotImplementedError
+            part.to(memory_format=torch.channels_last)
+        self.learn(self.part, part)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the part once."""
-        random = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
-        losses = self.losses(next(self.batches), random)
-        numbers = update(losses, self.optimizers, self.trained, step, self.config, self.scaler)
-        self.averages[self.part].update(step)
-        return numbers
+        return self.update(self.losses(next(self.batches), self.random(step)), step)
 
     def losses(self, batch: Any, random: torch.Generator) -> Iterator[Tensor]:
-        """Yield the loss of each part of a batch, weighted by its share."""
         raise NotImplementedError
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Measure on scenes of the validation split, with the same noise each time."""
-        self.trained.eval()
-        try:
-            with precision(self.config):
-                return self.measure()
-        finally:
-            self.trained.train()
+        with self.measuring(self.trained):
+            return self.measure()
 
     def measure(self) -> dict[str, float]:
         """Return the numbers of `validate`."""
@@ -106,22 +80,12 @@ class UnClipStep:
 
     def samples(self) -> Tensor:
         """Return pictures of 16 prompts."""
-        self.trained.eval()
-        try:
+        with self.measuring(self.trained, exact=True):
             return self.pipeline.draw_many(SAMPLE_PROMPTS, range(len(SAMPLE_PROMPTS)))
-        finally:
-            self.trained.train()
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged part in it."""
-        save_checkpoint(
-            out / "model",
-            self.pipeline,
-            name=out.name,
-            licence=self.config.model_licence,
-            half=self.config.unclip_training.half,
-            **self.tables,
-        )
+        self.save_model(out, self.pipeline, half=self.training.half, **self.tables)
 
 
 class DecoderStep(UnClipStep):
@@ -130,7 +94,6 @@ class DecoderStep(UnClipStep):
     part = "decoder"
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         settings = PairSettings(
             self.pipeline.small, self.pipeline.text_length, data.seed, data.level, 0, 0
@@ -140,37 +103,38 @@ class DecoderStep(UnClipStep):
 
     def losses(self, batch: tuple[Tensor, Tensor], random: torch.Generator) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch of pixels (B, H, W, 3) and captions (1, B, T)."""
-        rows, training = len(batch[0]), self.config.unclip_training
+        rows, training = len(batch[0]), self.training
+        # Chance of the whole batch first: which conditions are dropped, the noise and the times.
         unseen = torch.rand(rows, generator=random) < training.embedding_dropout
         untold = torch.rand(rows, generator=random) < training.text_dropout
         text = batch[1][0].masked_fill(untold[:, None], 0)
         drawn = self._draw(rows, random)
         blur = self._blur(rows, random)
-        for part, share in parts_of(rows, self.config):
-            with precision(self.config):
-                pictures = batch[0][part].to(self.device).movedim(-1, 1).float() / 127.5 - 1
-                start = self._start(pictures)
-                vectors = seen_by(self.pipeline.clip, pictures)
-                vectors = F.normalize(vectors + blur[part].to(self.device), dim=-1)
-                vectors = vectors.masked_fill(unseen[part, None].to(self.device), 0)
-                noise, times = (each[part].to(self.device) for each in drawn)
-                told = {"embedding": vectors, "text": text[part].to(self.device)}
-                yield self.trained.loss(start, noise, times, **self._known(told)) * share
+        for part, share in self.parts(rows):
+            pictures = batch[0][part].to(self.device).movedim(-1, 1).float() / 127.5 - 1
+            start = self._start(pictures)
+            vectors = seen_by(self.pipeline.clip, pictures)
+            vectors = F.normalize(vectors + blur[part].to(self.device), dim=-1)
+            # A vector of zeros says that there is no embedding.
+            vectors = vectors.masked_fill(unseen[part, None].to(self.device), 0)
+            noise, times = (each[part].to(self.device) for each in drawn)
+            given = self._taken({"embedding": vectors, "text": text[part].to(self.device)})
+            yield self.trained.loss(start, noise, times, **given) * share
 
     def measure(self) -> dict[str, float]:
-        """Return the loss told everything, and told nothing."""
+        """Return the loss conditioned on everything, and on nothing."""
         random = torch.Generator().manual_seed(0)
-        totals, count = [0.0, 0.0], self.config.data.held_for_validation
-        for images, text in held_out_pairs(self.config, self.pipeline, self.pipeline.small):
+        totals, count = [0.0, 0.0], self.config.data.held_for_validation  # conditioned, and not
+        tokenizer, length = self.pipeline.tokenizer, self.pipeline.text_length
+        for images, text in held_out_pairs(self.config, tokenizer, length, self.pipeline.small):
             pictures = images.to(self.device)
             start = self._start(pictures)
             noise, times = (each.to(self.device) for each in self._draw(len(images), random))
             vectors = seen_by(self.pipeline.clip, pictures)
-            told = self._known({"embedding": vectors, "text": text.to(self.device)})
-            for index, known in enumerate((told, {})):
-                totals[index] += float(self.trained.loss(start, noise, times, **known)) * len(
-                    images
-                )
+            given = self._taken({"embedding": vectors, "text": text.to(self.device)})
+            for index, known in enumerate((given, {})):
+                loss = self.trained.loss(start, noise, times, **known)
+                totals[index] += float(loss) * len(images)
         return {"validation": totals[0] / count, "untold": totals[1] / count}
 
     def _draw(self, rows: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -181,7 +145,7 @@ class DecoderStep(UnClipStep):
 
     def _blur(self, rows: int, random: torch.Generator) -> Tensor:
         """Return what is added to embeddings (B, D), of a length up to `embedding_noise`."""
-        most = self.config.unclip_training.embedding_noise
+        most = self.training.embedding_noise
         if not most:
             return torch.zeros(rows, 1)
         noise = torch.randn(rows, self.pipeline.clip.config.dimensions, generator=random)
@@ -191,12 +155,13 @@ class DecoderStep(UnClipStep):
     def _start(self, pictures: Tensor) -> Tensor:
         return self.pipeline.latents(pictures).float()
 
-    def _known(self, told: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _taken(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return those conditions that the decoder was made for."""
         made_for = {
             "embedding": self.trained.config.embedding,
             "text": self.trained.config.text_vocabulary,
         }
-        return {name: value for name, value in told.items() if made_for[name]}
+        return {name: value for name, value in given.items() if made_for[name]}
 
 
 class EmbeddingPriorStep(UnClipStep):
@@ -204,29 +169,28 @@ class EmbeddingPriorStep(UnClipStep):
 
     part = "prior"
 
-    def __init__(self, config: TrainConfig) -> None:
-        super().__init__(config)
+    def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
+        super().__init__(config, data)
         self.train = embeddings_of(config, self.pipeline, "train", config.data.cached, self.notes)
         self.held = embeddings_of(
             config, self.pipeline, "validation", config.data.held_for_validation, self.notes
         )
+        # Its scale and bounds are those of the data, not learnt.
         self.trained.fit(self.train.images.to(self.device), self.train.texts[:, 0].to(self.device))
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         self.batches = self._rows(step)
 
     def losses(self, batch: Tensor, random: torch.Generator) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch of rows (B,) of the embeddings."""
         chosen = torch.randint(self.train.ids.shape[1], (len(batch),), generator=random)
         untold = torch.rand(len(batch), generator=random)
-        kept = (untold >= self.config.unclip_training.text_dropout)[:, None]
+        kept = (untold >= self.training.text_dropout)[:, None]
         ids, texts, images = self.train.read(batch, chosen)
         ids, texts = ids * kept, texts * kept
-        for part, share in parts_of(len(batch), self.config):
-            with precision(self.config):
-                pair = (each[part].to(self.device) for each in (ids, texts, images))
-                yield self.trained.loss(*pair, random) * share
+        for part, share in self.parts(len(batch)):
+            pair = (each[part].to(self.device) for each in (ids, texts, images))
+            yield self.trained.loss(*pair, random) * share
 
     def measure(self) -> dict[str, float]:
         """Return the loss, and how near drawn embeddings, and those of texts, are to the true."""
@@ -249,8 +213,8 @@ class EmbeddingPriorStep(UnClipStep):
     def _rows(self, step: int) -> Iterator[Tensor]:
         """Yield rows (B,) at random: a pure function of the step and the seed."""
         while True:
-            random = torch.Generator().manual_seed(self.config.loop.seed * 1_000_003 + step)
-            yield torch.randint(len(self.train), (self.config.loop.batch,), generator=random)
+            rows = (self.config.loop.batch,)
+            yield torch.randint(len(self.train), rows, generator=self.random(step))
             step += 1
 
 
@@ -260,7 +224,6 @@ class UpsamplerStep(UnClipStep):
     part = "upsampler"
 
     def start(self, step: int) -> None:
-        """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         pictures = PictureBatches(
             loop.batch, size=self.trained.size, seed=data.seed, level=data.level, jitter=0
@@ -269,9 +232,8 @@ class UpsamplerStep(UnClipStep):
 
     def losses(self, batch: Tensor, random: torch.Generator) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch of pictures (B, 3, H, W)."""
-        for part, share in parts_of(len(batch), self.config):
-            with precision(self.config):
-                yield self.trained.loss(batch[part].to(self.device), random) * share
+        for part, share in self.parts(len(batch)):
+            yield self.trained.loss(batch[part].to(self.device), random) * share
 
     def measure(self) -> dict[str, float]:
         """Return the loss, and the PSNR in dB of pictures enlarged, and enlarged bilinearly."""
@@ -294,11 +256,8 @@ class UpsamplerStep(UnClipStep):
         """Return 16 small pictures as they are, above themselves enlarged and the true ones."""
         images = self._held_out(0, 16)
         small = F.interpolate(images, size=(self.trained.small,) * 2, mode="area")
-        self.trained.eval()
-        try:
+        with self.measuring(self.trained, exact=True):
             enlarged = self._enlarged(small)
-        finally:
-            self.trained.train()
         shown = F.interpolate(small, size=images.shape[2:], mode="nearest")
         return torch.cat([shown, enlarged, images])
 
@@ -315,41 +274,42 @@ class UpsamplerStep(UnClipStep):
         return enlarged
 
 
-def open_parts(config: TrainConfig) -> tuple[UnClip, Tables]:
+def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
     """Return the pipeline that a run begins with, its part in place, and the configs of all parts.
 
+    `trained` is the part of the pipeline that learns.
     Raises ConfigError for a folder of another family, or parts that do not fit one another.
     """
     source = config.start_from or config.clip_from
     family = "unclip" if config.start_from else "clip"
     key = "start_from" if config.start_from else "clip_from"
     inspected = inspect_family(source, family, key)
-    opened = registry.load(source)
+    opened = registry.load(source)  # a CLIP, or a whole unCLIP to go on from
     tables: Tables = {"prior": {}, "decoder": {}, "autoencoder": {}, "upsampler": {}}
     tables |= {name: dict(table) for name, table in inspected.tables.items() if name != "sampling"}
     parts = {name: getattr(opened, name, None) for name in PARTS}
     dimensions, vocabulary = opened.clip.config.dimensions, opened.tokenizer.vocabulary
-    if config.task == "decoder" and config.clip_from:
-        told = config.unclip_training.told
+    if trained == "decoder" and config.clip_from:
+        condition = config.settings(UnClipTraining).condition_on
         sizes: Tables = {}
         if config.codec_from:
             parts["autoencoder"], tables["autoencoder"] = load_autoencoder(config.codec_from)
             sizes = latent_shape(parts["autoencoder"])
         tables["decoder"] = {
-            **config.decoder,
+            **config.part("decoder"),
             **sizes,
-            "embedding": dimensions if told != "text" else 0,
-            "text_vocabulary": vocabulary if told != "embedding" else 0,
+            "embedding": dimensions if condition != "text" else 0,
+            "text_vocabulary": vocabulary if condition != "embedding" else 0,
         }
         parts["decoder"] = create_decoder(tables["decoder"])
-    if config.embedding_prior:
+    if table := config.part("embedding_prior"):
         sizes = {"embedding": dimensions, "text_vocabulary": vocabulary}
-        tables["prior"] = {**config.embedding_prior, **sizes}
+        tables["prior"] = {**table, **sizes}
         parts["prior"] = create_embedding_prior(tables["prior"])
-    if config.upsampler:
-        tables["upsampler"] = dict(config.upsampler)
+    if table := config.part("upsampler"):
+        tables["upsampler"] = dict(table)
         parts["upsampler"] = create_upsampler(tables["upsampler"])
-    held = getattr(opened, "defaults", DiffusionSampling())
+    held = getattr(opened, "defaults", DiffusionSampling())  # a CLIP draws nothing
     defaults = DiffusionSampling(**{**vars(held), **config.sampling})
     length = opened.text_length
     pipeline = UnClip(opened.tokenizer, opened.clip, **parts, defaults=defaults, text_length=length)

@@ -11,7 +11,8 @@ from limner.data.sources.base import Losses, Sample, Source
 from limner.data.sources.keep import keep_lines, keep_only, place_of, split
 from limner.data.sources.opening import open_source
 from limner.errors import DataError
-from limner.train.config.run import DataConfig, LoopConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs.own import OwnData
 from tests.data.source_files import encoded, picture, write_image_folder
 

@@ -44,7 +44,7 @@ def pictures(count: int) -> Tensor:
 def test_a_uniform_prior_has_the_logarithm_of_its_vocabulary() -> None:
     asked = (PROMPTS, pictures(45))
     found = measure_prior(measured(pipeline_of(torch.zeros(VOCABULARY))), {"seen": asked})
-    nats, bits = found.nats["seen"], found.bits("seen")
+    nats, bits = found.nll["seen"], found.bits("seen")
     for end in (nats.value, nats.low, nats.high):
         assert end == pytest.approx(log(VOCABULARY), rel=1e-6)
     assert bits.value == pytest.approx(CELLS * 4) and nats.n == bits.n == 45
@@ -59,26 +59,26 @@ def test_a_planted_prior_has_the_likelihood_of_its_table() -> None:
     found = measure_prior(
         measured(pipeline), {"a": (PROMPTS, images), "b": (PROMPTS[:2], images[:2])}
     )
-    assert found.nats["a"].value == pytest.approx(float(each.mean()), rel=1e-6)
-    assert found.nats["b"].value == pytest.approx(float(each[:2].mean()), rel=1e-6)
-    assert found.nats["a"].low < found.nats["a"].value < found.nats["a"].high
+    assert found.nll["a"].value == pytest.approx(float(each.mean()), rel=1e-6)
+    assert found.nll["b"].value == pytest.approx(float(each[:2].mean()), rel=1e-6)
+    assert found.nll["a"].low < found.nll["a"].value < found.nll["a"].high
     spread = 1.96 * float(each.std()) / 45**0.5
-    assert found.nats["a"].high - found.nats["a"].value == pytest.approx(spread, rel=0.2)
+    assert found.nll["a"].high - found.nll["a"].value == pytest.approx(spread, rel=0.2)
 
 
 def test_pictures_go_through_in_batches_with_their_own_prompts() -> None:
     sizes: list[int] = []
     told: list[tuple[str, int, int]] = []
 
-    def nats(prompts: Sequence[str], images: Tensor) -> Tensor:
+    def nll(prompts: Sequence[str], images: Tensor) -> Tensor:
         sizes.append(len(prompts))
         assert [int(prompt.split()[0]) for prompt in prompts] == images[:, 0, 0, 0].tolist()
         return images[:, 0, 0, 0]
 
     images = torch.arange(45.0)[:, None, None, None].expand(-1, 3, 2, 2)
-    prior = MeasuredPrior(nats, CELLS, VOCABULARY, "known")
+    prior = MeasuredPrior(nll, CELLS, VOCABULARY, "known")
     found = measure_prior(prior, {"seen": (PROMPTS, images)}, watch=lambda *at: told.append(at))
-    assert sizes == [AT_ONCE, 13] and found.nats["seen"].value == 22
+    assert sizes == [AT_ONCE, 13] and found.nll["seen"].value == 22
     assert told[0] == ("NLL of seen", 0, 45) and told[-1] == ("NLL of seen", 45, 45)
 
 

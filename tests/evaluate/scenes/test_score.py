@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -61,10 +62,13 @@ class CoarseCodec:
         return self.decode(codes)
 
 
+COARSE: Any = CoarseCodec()
+
+
 @pytest.fixture(scope="module")
 def skilled(emoji_font: Path) -> SceneScores:
     painter = Painter(PLAN)
-    result = score_scenes(painter.draw, PLAN, codec=CoarseCodec(), font=str(emoji_font))
+    result = score_scenes(painter.draw, PLAN, codec=COARSE, font=str(emoji_font))
     expected = [PLAN.seed * 10_000 + index for index in range(60)]
     assert painter.seeds == expected * 3
     return result
@@ -119,16 +123,16 @@ def test_the_prior_is_asked_for_the_true_pictures_of_what_is_drawn(emoji_font: P
     plan = ScorePlan(count=10, seed=1, sets=("held_out", "chinese", "shuffled"))
     asked: list[tuple[str, Tensor]] = []
 
-    def nats(prompts: Sequence[str], images: Tensor) -> Tensor:
+    def nll(prompts: Sequence[str], images: Tensor) -> Tensor:
         asked.extend(zip(prompts, images, strict=True))
         return torch.arange(float(len(prompts)))
 
     painter = Painter(plan)
-    prior = MeasuredPrior(nats, 64, 512, "known")
+    prior = MeasuredPrior(nll, 64, 512, "known")
     result = score_scenes(painter.draw, plan, prior=prior, font=str(emoji_font))
     assert result.likelihoods is not None and result.rfid is None and result.codec is None
-    assert list(result.likelihoods.nats) == ["held_out", "chinese"]
-    assert {each.value for each in result.likelihoods.nats.values()} == {4.5}
+    assert list(result.likelihoods.nll) == ["held_out", "chinese"]
+    assert {each.value for each in result.likelihoods.nll.values()} == {4.5}
     texts = [each.english for each in collect_prompts("held_out", 10, 1)]
     texts += [each.chinese for each in collect_prompts("validation", 10, 1)]
     assert [prompt for prompt, _ in asked] == texts
@@ -140,7 +144,7 @@ def test_the_codec_is_measured_by_features(emoji_font: Path) -> None:
     plan = ScorePlan(count=10, seed=1, sets=("codec",))
     network = Network("stub", "ab" * 32, lambda pictures: to_tensor(pictures).mean((2, 3)))
     result = score_scenes(
-        Painter(plan).draw, plan, codec=CoarseCodec(), network=network, font=str(emoji_font)
+        Painter(plan).draw, plan, codec=COARSE, network=network, font=str(emoji_font)
     )
     assert result.rfid is not None and result.rfid.name == "rFID(stub abababab)"
     graphs = [each.graph for each in collect_prompts("validation", 10, 1)]

@@ -12,8 +12,10 @@ from limner.checkpoint.adapters import read_adapter
 from limner.data.batches.encoded import PictureCodes
 from limner.errors import CheckpointError, ConfigError
 from limner.registry import load
+from limner.train.adapter.settings import AdaptTraining
 from limner.train.adapter.step import ADAPTER_FILE, AdaptStep, named, taken, unnamed
-from limner.train.config.run import AdaptTraining, AugmentTable, DataConfig, LoopConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import AugmentTable, DataConfig, LoopConfig
 from limner.train.loop import train
 from tests.data.source_files import write_image_folder
 from tests.tiny_model import save_tiny_model
@@ -40,7 +42,7 @@ def run_of(place: Path, out: Path, loop: LoopConfig = LOOP, **adapt: Any) -> Tra
         data=DataConfig(source=str(place / "photos"), crops=2, workers=0),
         augment=AugmentTable(crop=0.1),
         loop=loop,
-        adapt=AdaptTraining(**{"rank": 2, "drawn": 6, **adapt}),
+        tables={"adapt": AdaptTraining(**{"rank": 2, "drawn": 6, **adapt})},
     )
 
 
@@ -89,7 +91,7 @@ def test_a_resumed_adapter_is_the_unbroken_one(place: Path, tmp_path: Path) -> N
     assert both == unbroken
     first, second = (tmp_path / name / ADAPTER_FILE for name in ("whole", "parts"))
     assert first.read_bytes() == second.read_bytes()
-    other = dataclasses.replace(parts, adapt=dataclasses.replace(parts.adapt, word="cat"))
+    other = parts.changed(adapt=dataclasses.replace(parts.settings(AdaptTraining), word="cat"))
     with pytest.raises(CheckpointError, match="was trained on another word"):
         next(train(other, resume=True))
 
@@ -151,10 +153,10 @@ def test_the_word_is_put_in_and_taken_out(caption: str, word: str, put_in: str, 
 
 def test_what_cannot_be_adapted_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="start_from is empty; to adapt, give the model"):
-        TrainConfig("adapt", "x", data=DataConfig(source="y"))
+        TrainConfig("adapt", "x", data=DataConfig(source="y")).check_parts()
     with pytest.raises(ConfigError, match="source is empty; to adapt, give the pictures"):
-        TrainConfig("adapt", "x", start_from="y")
+        TrainConfig("adapt", "x", start_from="y").check_parts()
     with pytest.raises(ConfigError, match="it is of the task 'adapt'"):
-        TrainConfig("codec", "x", adapt=AdaptTraining(rank=3))
+        TrainConfig("codec", "x", tables={"adapt": AdaptTraining(rank=3)})
     with pytest.raises(ConfigError, match="rank is 0; expected an int at least 1"):
         AdaptTraining(rank=0)

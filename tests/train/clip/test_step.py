@@ -13,8 +13,10 @@ from limner.data.batches.batches import pixels_to_tensor
 from limner.data.batches.pairs import PairBatch
 from limner.data.scenes.scene import scene
 from limner.errors import ConfigError
+from limner.train.clip.settings import ClipTraining
 from limner.train.clip.step import ClipStep
-from limner.train.config.run import ClipTraining, DataConfig, LoopConfig, TextConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.inputs import caches
 from limner.train.loop import train
 from limner.train.steps import create_step
@@ -33,10 +35,14 @@ def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def clip_run(out: Path, **changes: object) -> TrainConfig:
     config = TrainConfig(
-        "clip", str(out), text_length=12, loop=LOOP, clip=CLIP,
-        data=DataConfig(held_for_validation=2), clip_training=ClipTraining(half=False),
-    )  # fmt: skip
-    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]
+        "clip",
+        str(out),
+        text_length=12,
+        loop=LOOP,
+        data=DataConfig(held_for_validation=2),
+        tables={"clip": CLIP, "clip_training": ClipTraining(half=False)},
+    )
+    return config.changed(**changes)
 
 
 @pytest.mark.parametrize("loss", ["contrastive", "sigmoid"])
@@ -188,7 +194,10 @@ def test_the_scale_never_leaves_its_limit(tmp_path: Path) -> None:
     [
         ({"clip": CLIP | {"width": 17}}, "width is 17 for 2 heads"),
         ({"clip": CLIP | {"depth": 17}}, "no setting 'depth'"),
-        ({"clip": CLIP | {"text_vocabulary": 17}}, "text_vocabulary is the tokenizer's own"),
+        (
+            {"clip": CLIP | {"text_vocabulary": 17}},
+            "clip.text_vocabulary is decided by the tokenizer",
+        ),
         ({"start_from": "x"}, "and start_from are both given"),
         ({"text": TextConfig(encoder="x")}, "name a pretrained one by text.encoder"),
     ],

@@ -15,18 +15,13 @@ from limner.clip.importing import import_image_encoder
 from limner.clip.pretrained import PRETRAINED_IMAGE
 from limner.errors import CheckpointError, ConfigError
 from limner.text.importing import import_encoder
+from limner.train.clip.settings import ClipTraining, VisionConfig
 from limner.train.clip.step import ClipStep
-from limner.train.config.run import (
-    ClipTraining,
-    DataConfig,
-    LoopConfig,
-    TextConfig,
-    TrainConfig,
-    VisionConfig,
-    read_config,
-)
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.inputs import caches
 from limner.train.loop import train
+from limner.train.reading import read_config
 from limner.train.steps import create_step
 from tests.tiny_clip import CLIP
 from tests.tiny_encoders import save_tiny_encoder
@@ -50,10 +45,14 @@ def run_of(out: Path, source: Path | None = None, **changes: Any) -> TrainConfig
     if source is not None:
         changes = {"vision": VisionConfig(encoder=str(source))} | changes
     config = TrainConfig(
-        "clip", str(out), text_length=12, loop=LOOP, clip=TABLE,
-        data=DataConfig(held_for_validation=2), clip_training=ClipTraining(half=False),
-    )  # fmt: skip
-    return dataclasses.replace(config, **changes)
+        "clip",
+        str(out),
+        text_length=12,
+        loop=LOOP,
+        data=DataConfig(held_for_validation=2),
+        tables={"clip": TABLE, "clip_training": ClipTraining(half=False)},
+    )
+    return config.changed(**changes)
 
 
 def weights_of(model: Path) -> dict[str, torch.Tensor]:
@@ -125,7 +124,7 @@ def test_a_run_that_goes_on_trains_of_its_encoders_what_it_is_told(tmp_path: Pat
     more = run_of(tmp_path / "more", clip={}, start_from=str(model))
     for image, words in ((False, False), (True, False), (False, True)):
         vision, text = VisionConfig(trainable=image), TextConfig(trainable=words)
-        step = ClipStep(dataclasses.replace(more, vision=vision, text=text))
+        step = ClipStep(more.changed(vision=vision, text=text))
         held = weights_of(model)
         assert all(torch.equal(v, held[f"clip.{k}"]) for k, v in step.clip.state_dict().items())
         assert all(p.requires_grad == image for p in step.clip.image.body.parameters())
@@ -145,10 +144,15 @@ def test_unclip_draws_from_a_picture_that_a_pretrained_encoder_saw(tmp_path: Pat
     list(train(run_of(tmp_path / "clip", source)))
     decoder = {k: v for k, v in DECODER.items() if k not in ("embedding", "text_vocabulary")}
     config = TrainConfig(
-        "decoder", str(tmp_path / "run"), loop=LOOP, decoder=decoder, text_length=12,
-        clip_from=str(tmp_path / "clip" / "model"), sampling={"steps": 2},
+        "decoder",
+        str(tmp_path / "run"),
+        loop=LOOP,
+        text_length=12,
+        clip_from=str(tmp_path / "clip" / "model"),
+        sampling={"steps": 2},
         data=DataConfig(held_for_validation=3, cached=9, captions=2, workers=0),
-    )  # fmt: skip
+        tables={"decoder": decoder},
+    )
     list(train(config))
     model = limner.load(tmp_path / "run" / "model")
     weights = import_image_encoder(str(source))[1]
@@ -189,7 +193,7 @@ VISION = "[vision]\nencoder = 'x'\n"
         ),
         (HEAD + "[vision]\nencodr = 'x'", r"unknown key vision\.encodr; did you mean 'encoder'"),
         (HEAD + "[vision]\ntrainable = true", r"vision\.trainable is given, but vision\.encoder"),
-        (HEAD + "[vision]\nsize = 32", r"vision\.size is given, but vision\.encoder names no"),
+        (HEAD + "[vision]\nsize = 32", r"vision\.size is given, but vision\.encoder, a pre"),
         (HEAD + VISION + "size = -1", r"vision\.size is -1; expected an int at least 0"),
         (HEAD + "start_from = 'y'\n" + VISION, r"vision\.encoder and start_from are both given"),
         (HEAD + "start_from = 'y'\nvision.size = 32", r"vision\.size and start_from are both giv"),
@@ -221,6 +225,6 @@ def test_the_example_of_the_documentation_can_be_read(tmp_path: Path) -> None:
     (example,) = [block for block in blocks if "[vision]" in block]
     (tmp_path / "run.toml").write_text(example)
     config = read_config(tmp_path / "run.toml")
-    assert config.task == "clip" and config.vision.encoder and config.text.encoder
+    assert config.task == "clip" and config.settings(VisionConfig).encoder and config.text.encoder
     for name in (*PRETRAINED_IMAGE, "gpt2", "bert", "t5", "clip"):
         assert f"`{name}`" in text

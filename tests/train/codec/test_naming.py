@@ -10,12 +10,12 @@ from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import STYLES
+from limner.train.codec.data import NamedScenes
 from limner.train.codec.naming import (
     ANSWERS,
     COLOUR_NAMES,
     UNASKED,
     CellNames,
-    NamedScenes,
     cell_labels,
     named_rightly,
     naming_loss,

@@ -16,8 +16,10 @@ from limner.data.batches.batches import picture_batch
 from limner.errors import CheckpointError
 from limner.evaluate.metrics.codec import psnr
 from limner.nn.efficientnet import EfficientNetLite
+from limner.train.codec.settings import CodecTraining
 from limner.train.codec.step import CodecStep
-from limner.train.config.run import CodecTraining, DataConfig, LoopConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.loop import Progress, train
 from limner.train.parts import load_autoencoder
 from tests.codecs.tiny import SIZE, TINY
@@ -38,8 +40,8 @@ def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config_of(name: str, out: Path | str = "x", **changes: Any) -> TrainConfig:
     data = DataConfig(held_for_validation=3)
-    config = TrainConfig("codec", str(out), data=data, loop=LOOP, codec=TINY[name])
-    return dataclasses.replace(config, **changes)
+    config = TrainConfig("codec", str(out), data=data, loop=LOOP, tables={"codec": TINY[name]})
+    return config.changed(**changes)
 
 
 def step_of(name: str, **changes: Any) -> CodecStep:
@@ -119,7 +121,7 @@ def test_ssim_in_training_is_that_of_scikit_image(bf16: bool) -> None:
     similarity = pytest.importorskip("skimage.metrics").structural_similarity
     step = step_of("fsq", loop=dataclasses.replace(LOOP, bf16=bf16))
     images = picture_batch("held_out", 0, 3, size=SIZE)
-    with torch.no_grad(), step._measured():
+    with torch.no_grad(), step.measuring(step.codec):
         drawn = step.codec.decode(step.codec.encode(images)).float()
     wanted = [
         similarity(
@@ -294,7 +296,7 @@ def test_a_prior_refuses_a_continuous_codec(name: str, tmp_path: Path) -> None:
         codec_from=str(tmp_path / "codec"),
         data=DataConfig(cached=16),
         loop=LOOP,
-        prior={"name": "gpt", "width": 16, "layers": 1, "heads": 2, "hidden": 16},
+        tables={"prior": {"name": "gpt", "width": 16, "layers": 1, "heads": 2, "hidden": 16}},
     )
     with pytest.raises(CheckpointError, match="whose latent is continuous, and codes are needed"):
         run(config)

@@ -14,18 +14,14 @@ from torch import Tensor
 import limner
 from limner.errors import ConfigError
 from limner.gan.losses import ADVERSARIAL, PENALTIES
-from limner.train.config.run import (
-    DataConfig,
-    GanTraining,
-    LoopConfig,
-    TextConfig,
-    TrainConfig,
-    read_config,
-)
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
+from limner.train.gan.settings import GanTraining
 from limner.train.gan.step import GanStep
-from limner.train.gan.watch import Kept, measures, signs_of_collapse
+from limner.train.gan.watch import SoundWeights, measures, signs_of_collapse
 from limner.train.inputs import caches
 from limner.train.loop import Run, train
+from limner.train.reading import read_config
 from limner.train.steps import create_step
 from tests.data.source_files import write_pictures
 from tests.gan.tiny import DISCRIMINATORS_TINY, GENERATORS_TINY, SIZE
@@ -63,19 +59,25 @@ def gan_run(out: Path, case: str = "modulated", **changes: Any) -> TrainConfig:
         told = {"clip_from": str(save_tiny_clip(out.parent / "clip"))}
         but += ["width", "text_encoder"]
     config = TrainConfig(
-        "gan", str(out), text_length=8, loop=LOOP, **told,
+        "gan",
+        str(out),
+        text_length=8,
+        loop=LOOP,
+        **told,
         data=DataConfig(held_for_validation=6, workers=0),
-        gan_training=GanTraining(**training),
-        generator=part(GENERATORS_TINY[generator], *but),
-        discriminator=part(DISCRIMINATORS_TINY[discriminator], *DECIDED) | table,
-    )  # fmt: skip
-    return dataclasses.replace(config, **changes)
+        tables={
+            "gan_training": GanTraining(**training),
+            "generator": part(GENERATORS_TINY[generator], *but),
+            "discriminator": part(DISCRIMINATORS_TINY[discriminator], *DECIDED) | table,
+        },
+    )
+    return config.changed(**changes)
 
 
 def test_weights_decay_and_biases_do_not(tmp_path: Path) -> None:
     loop = dataclasses.replace(LOOP, weight_decay=0.1)
     step = GanStep(gan_run(tmp_path / "run", loop=loop))
-    for module, optimizer in zip((step.learner, step.judge), step.optimizers, strict=True):
+    for module, optimizer in zip((step.learner, step.discriminator), step.optimizers, strict=True):
         decay = {
             id(parameter): group["weight_decay"]
             for group in optimizer.param_groups
@@ -121,8 +123,8 @@ def test_every_loss_and_penalty_trains_without_a_value_that_is_not_finite(
     )
     loop = dataclasses.replace(LOOP, steps=200, batch=2, warmup=5, learning_rate=2e-3, bf16=False)
     config = gan_run(tmp_path / "run", "critic", loop=loop, gan_training=training)
-    config = dataclasses.replace(
-        config, generator={**config.generator, "text_encoder": {"name": "own", "layers": 0}}
+    config = config.changed(
+        generator={**config.part("generator"), "text_encoder": {"name": "own", "layers": 0}}
     )
     step: Any = create_step(config)
     step.start(0)
@@ -132,7 +134,7 @@ def test_every_loss_and_penalty_trains_without_a_value_that_is_not_finite(
         found = step(number)
         assert all(torch.isfinite(torch.tensor(value)) for value in found.values()), number
     assert all(bool(each.isfinite().all()) for each in step.learner.parameters())
-    assert all(bool(each.isfinite().all()) for each in step.judge.parameters())
+    assert all(bool(each.isfinite().all()) for each in step.discriminator.parameters())
     assert all(bool(v.isfinite().all()) for v in step.averages["generator"].values)
     drawn = step.samples()
     assert drawn.isfinite().all() and drawn.std() > 0
@@ -157,7 +159,7 @@ def test_what_is_shown_is_learnt(tmp_path: Path) -> None:
     for number in range(150):
         step(number)
     assert error() < 0.6 * before
-    assert all(each.requires_grad for each in step.judge.parameters())
+    assert all(each.requires_grad for each in step.discriminator.parameters())
 
 
 def test_the_text_tower_of_a_clip_stays_as_it_was(tmp_path: Path) -> None:
@@ -167,7 +169,7 @@ def test_the_text_tower_of_a_clip_stays_as_it_was(tmp_path: Path) -> None:
     step.start(0)
     step(0)
     for key, value in clip.text.state_dict().items():
-        for owner in (step.generator, step.judge):
+        for owner in (step.generator, step.discriminator):
             assert torch.equal(owner.sentence.text.state_dict()[key], value)
     held = dict(step.clip.named_parameters())
     assert all(torch.equal(held[key], value) for key, value in clip.named_parameters())
@@ -181,7 +183,7 @@ def test_measuring_and_showing_leave_training_as_it_was(case: str, tmp_path: Pat
     before = {(n, k): v.clone() for n, held in states.items() for k, v in held.items()}
     found, source = step.validate(), torch.get_rng_state()
     assert found == step.validate() and torch.equal(step.samples(), step.samples())
-    assert step.generator.training and step.judge.training
+    assert step.generator.training and step.discriminator.training
     assert torch.equal(source, torch.get_rng_state())
     after = {(n, k): v for n, held in step.modules.items() for k, v in held.state_dict().items()}
     assert all(torch.equal(value, after[key]) for key, value in before.items())
@@ -288,7 +290,7 @@ def test_equal_pictures_have_no_variety_and_no_recall() -> None:
 def test_kept_weights_come_back() -> None:
     module = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(module.parameters())
-    kept = Kept({"module": module}, {})
+    kept = SoundWeights({"module": module}, {})
     kept.keep()
     before = module.weight.detach().clone()
     module(torch.ones(1, 3)).sum().backward()
@@ -362,5 +364,5 @@ def test_the_configs_can_be_built() -> None:
         config = read_config(path)
         assert config.out == f"runs/gan/{path.stem}"
         with torch.device("meta"):
-            built = create_generator({**config.generator, "text_vocabulary": 4096})
+            built = create_generator({**config.part("generator"), "text_vocabulary": 4096})
         assert sum(each.numel() for each in built.parameters()) * 2 < 6e6

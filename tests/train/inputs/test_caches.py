@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from limner.codecs import create_codec
 from limner.data.batches import tokens
 from limner.data.batches.tokens import CodeCache, origin_of
 from limner.text.tokenizer import Tokenizer
-from limner.train.config.run import DataConfig, LoopConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs import caches
-from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
+from limner.train.inputs.caches import Caches, digest_of, telling, tokenizer_digest
 from tests.tiny_model import CODEC
 
 
@@ -88,7 +90,7 @@ def test_another_setting_makes_codes_anew(
     config: TrainConfig, codec: Any, changes: dict[str, Any], told: str
 ) -> None:
     made(config, codec)
-    changed = dataclasses.replace(config, **changes)
+    changed = config.changed(**changes)
     again, notes = made(changed, codec)
     path = Path(config.out) / "codes.safetensors"
     assert notes == [f"{path} is made anew: it was made of another {told}"]
@@ -163,3 +165,22 @@ def test_a_digest_is_of_config_and_weights(codec: Any) -> None:
     with torch.no_grad():
         next(codec.parameters()).flatten()[0] += 1e-3
     assert digest_of(codec) != digest_of(built(0))
+
+
+def test_parts_pass_and_how_far_it_is_is_told_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = iter([0.0, 30.0, 40.0, 60.0, 90.0])
+    monkeypatch.setattr("limner.train.inputs.caches.time.monotonic", lambda: next(clock))
+    with caplog.at_level(logging.INFO, logger="limner"):
+        assert list(telling("abcd", "codes.safetensors", 4)) == list("abcd")
+    assert caplog.messages == [
+        "making codes.safetensors: 25%, about 2 minutes left",
+        "making codes.safetensors: 75%, about 0 minutes left",
+    ]
+
+
+def test_what_is_quick_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="limner"):
+        assert list(telling(range(1000), "x", 1000)) == list(range(1000))
+    assert not caplog.messages

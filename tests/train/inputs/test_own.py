@@ -17,13 +17,15 @@ from limner.codecs import create_codec
 from limner.data.batches.encode import EncodeConfig, encode
 from limner.data.sources.opening import open_source
 from limner.errors import CheckpointError, ConfigError, DataError
-from limner.train.config.run import AugmentTable, DataConfig, LoopConfig, TrainConfig, read_config
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import AugmentTable, DataConfig, LoopConfig
 from limner.train.inputs import caches
 from limner.train.inputs import pictures as codec_data
 from limner.train.inputs.caches import digest_of
 from limner.train.inputs.own import OwnData
 from limner.train.loop import Progress, train
 from limner.train.parts import save_codec
+from limner.train.reading import read_config
 from limner.train.steps import create_step
 from tests.data.source_files import (
     encoded,
@@ -78,9 +80,13 @@ def write_source(kind: str, folder: Path) -> str:
 
 def codec_run(out: Path, place: str, **data: Any) -> TrainConfig:
     return TrainConfig(
-        "codec", str(out), loop=LOOP, codec=CODEC, augment=ALTERED,
+        "codec",
+        str(out),
+        loop=LOOP,
+        augment=ALTERED,
         data=DataConfig(source=place, **data),
-    )  # fmt: skip
+        tables={"codec": CODEC},
+    )
 
 
 def prior_run(folder: Path, place: str, **data: Any) -> TrainConfig:
@@ -88,9 +94,14 @@ def prior_run(folder: Path, place: str, **data: Any) -> TrainConfig:
     torch.manual_seed(0)
     save_codec(create_codec(CODEC), CODEC, folder / "codec.safetensors")
     return TrainConfig(
-        "prior", str(folder / "run"), codec_from=str(folder), text_length=12, loop=LOOP,
-        prior=PRIOR, data=DataConfig(source=place, **data),
-    )  # fmt: skip
+        "prior",
+        str(folder / "run"),
+        codec_from=str(folder),
+        text_length=12,
+        loop=LOOP,
+        data=DataConfig(source=place, **data),
+        tables={"prior": PRIOR},
+    )
 
 
 def run(config: TrainConfig, *, resume: bool = False, steps: int | None = None) -> list[Progress]:

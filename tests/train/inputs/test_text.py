@@ -1,6 +1,5 @@
 """A prior with a pretrained text encoder: trained, saved, loaded and drawn with, all offline."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,12 @@ from limner import draw, load
 from limner.errors import CheckpointError, ConfigError
 from limner.text.importing import import_encoder
 from limner.text.pretrained_tokenizer import PretrainedTokenizer
-from limner.train.config.run import DataConfig, LoopConfig, TextConfig, TrainConfig, read_config
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.inputs import caches
 from limner.train.loop import train
 from limner.train.prior.step import PriorStep
+from limner.train.reading import read_config
 from tests.tiny_encoders import NAMES, save_tiny_encoder
 from tests.tiny_model import save_tiny_model
 
@@ -45,9 +46,9 @@ def run_of(folder: Path, **changes: Any) -> TrainConfig:
         text_length=12,
         data=DataConfig(cached=16, captions=2, held_for_validation=2),
         loop=LOOP,
-        prior=PRIOR,
+        tables={"prior": PRIOR},
     )
-    return dataclasses.replace(config, **changes)
+    return config.changed(**changes)
 
 
 def finish(config: TrainConfig) -> Path:
@@ -82,7 +83,7 @@ def test_a_frozen_encoder_stays_and_its_projection_learns(tmp_path: Path) -> Non
     source = save_tiny_encoder(tmp_path / "t5", "t5")
     for trainable in (False, True):
         text = TextConfig(encoder=str(source), trainable=trainable)
-        step = PriorStep(run_of(tmp_path, text=text))
+        step: Any = PriorStep(run_of(tmp_path, text=text))
         before = {key: value.clone() for key, value in step.prior.text.state_dict().items()}
         step.start(0)
         step(0)
@@ -104,7 +105,7 @@ def test_training_goes_on_from_a_model_with_its_encoder(tmp_path: Path) -> None:
         tmp_path, out=str(tmp_path / "more"), codec_from="", start_from=str(model),
         text=TextConfig(trainable=True),
     )  # fmt: skip
-    step = PriorStep(more)
+    step: Any = PriorStep(more)
     assert step.prior.text.config.trainable and step.tokenizer.keywords
     held = load_file(model / "model.safetensors")
     for key, value in step.prior.text.state_dict().items():
@@ -130,7 +131,7 @@ def test_our_own_encoder_can_have_layers(tmp_path: Path) -> None:
 
 def test_a_vocabulary_beyond_16_bits_is_kept_whole(tmp_path: Path) -> None:
     source = save_tiny_encoder(tmp_path / "bert", "bert", more_words=40_000)
-    step = PriorStep(run_of(tmp_path, text=TextConfig(encoder=str(source))))
+    step: Any = PriorStep(run_of(tmp_path, text=TextConfig(encoder=str(source))))
     text, _ = step.codes.train.read(torch.arange(16))
     assert int(text.max()) > 2**15
     assert int(text.min()) == 0
@@ -170,7 +171,7 @@ HEAD = 'task = "prior"\nout = "x"\ncodec_from = "y"\ndata.cached = 64\nprior.nam
     [
         ("[text]\nencoder = 3", r"text\.encoder is 3, an int; expected a str"),
         ("[text]\nencodr = 'x'", r"unknown key text\.encodr; did you mean 'encoder'"),
-        ("[text]\ntrainable = true", r"text\.trainable is true, but text\.encoder names no"),
+        ("[text]\ntrainable = true", r"text\.trainable is given, but text\.encoder, a"),
         ("prior.text_encoder.name = 'bert'", r"prior\.text_encoder .* by text\.encoder"),
         ("prior.text_encoder.width = 3", r"text_encoder\.width is the prior's own"),
         ("prior.text_encoder.layrs = 3", r"no setting 'layrs'; did you mean 'layers'"),

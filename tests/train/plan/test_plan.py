@@ -13,12 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from limner.codecs import create_autoencoder
 from limner.errors import ConfigError
+from limner.train.codec.cost import cost_of_codec
+from limner.train.codec.settings import CodecTraining
 from limner.train.codec.step import CodecStep
-from limner.train.config.run import CodecTraining, DataConfig, LoopConfig, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.parts import save_codec
-from limner.train.plan.cost import cost_of_codec, cost_of_prior
-from limner.train.plan.hardware import GIB, Hardware, this_processor
-from limner.train.plan.plan import make_plan, memory
+from limner.train.plan.plan import GIB, Hardware, make_plan, memory, this_processor
+from limner.train.prior.cost import cost_of_prior
 from limner.train.prior.step import PriorStep
 from tests.tiny_model import CODEC
 
@@ -30,7 +32,10 @@ MACHINE = Hardware("H", 1e9, GIB, 0.5, "test")
 
 def codec_run(codec: dict[str, Any], **training: Any) -> TrainConfig:
     return TrainConfig(
-        "codec", "x", codec=codec, loop=LOOP, codec_training=CodecTraining(**training)
+        "codec",
+        "x",
+        loop=LOOP,
+        tables={"codec": codec, "codec_training": CodecTraining(**training)},
     )
 
 
@@ -43,7 +48,7 @@ def prior_run(out: Path, optimizer: str = "adamw", **prior: Any) -> TrainConfig:
         text_length=12,
         data=DataConfig(cached=64, captions=2, held_for_validation=8),
         loop=dataclasses.replace(LOOP, optimizer=optimizer),
-        prior={**PRIOR, **prior},
+        tables={"prior": {**PRIOR, **prior}},
     )
 
 
@@ -101,7 +106,7 @@ def test_a_priors_plan_is_its_step(tmp_path: Path, optimizer: str) -> None:
 def test_every_prior_can_be_planned(tmp_path: Path, name: str) -> None:
     config = prior_run(tmp_path)
     prior = {"name": name, "width": 32}
-    found = make_plan(dataclasses.replace(config, prior=prior), (1, 4), hardware=[MACHINE])
+    found = make_plan(config.changed(prior=prior), (1, 4), hardware=[MACHINE])
     assert found["flops"]["picture"] > 0 and found["memory"][0]["activations"] > 0
 
 

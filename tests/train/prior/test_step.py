@@ -10,10 +10,12 @@ import torch
 from limner.checkpoint.model import load_checkpoint
 from limner.codecs import CODECS, create_codec
 from limner.errors import ConfigError
-from limner.train.config.run import DataConfig, LoopConfig, PriorTraining, TrainConfig
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs import caches
 from limner.train.loop import train
 from limner.train.parts import save_codec
+from limner.train.prior.settings import PriorTraining
 from limner.types import Request
 from tests.tiny_model import CODEC, Averages, AveragesConfig
 
@@ -50,8 +52,10 @@ def run_of(folder: Path, name: str, codec: str, **training: Any) -> TrainConfig:
         text_length=12,
         data=DataConfig(cached=64, captions=2, held_for_validation=8),
         loop=LoopConfig(steps=2, batch=4, warmup=1, optimizer="muon"),
-        prior={"name": name, "width": 16, "heads": 2, "hidden": 16, **PRIORS[name]},
-        prior_training=PriorTraining(caption_dropout=0.5, **training),
+        tables={
+            "prior": {"name": name, "width": 16, "heads": 2, "hidden": 16, **PRIORS[name]},
+            "prior_training": PriorTraining(caption_dropout=0.5, **training),
+        },
     )
 
 

@@ -16,19 +16,28 @@ from safetensors.torch import load_file
 from torch import nn
 
 from limner.errors import CheckpointError, ConfigError, UsageError
-from limner.nn.ranks import ALONE, Share, as_the_first, gathered, gathered_to_learn, mean_of
-from limner.train.config.run import LoopConfig, TrainConfig, read_config
+from limner.nn.ranks import (
+    ALONE,
+    World,
+    all_gather,
+    all_gather_with_grad,
+    all_reduce_mean,
+    broadcast,
+)
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import LoopConfig
 from limner.train.loop import train
 from limner.train.prior.card import to_toml
 from limner.train.ranks.group import (
-    agreed,
-    by_the_first,
-    joined,
-    mean_numbers,
-    share_told,
+    all_reduce_max,
+    environment_world,
+    mean_over_ranks,
+    process_group,
+    run_on_rank0,
     was_restarted,
 )
-from limner.train.ranks.parallel import spread
+from limner.train.ranks.parallel import parallelize
+from limner.train.reading import read_config
 from tests.tiny_model import CODEC
 from tests.waiting import PATIENCE, ended, wait_until
 
@@ -295,7 +304,7 @@ def test_a_rank_that_is_told_to_stop_after_the_others_saves_too(
     with ended(ranks):
         wait_until((tmp_path / "run" / "samples-000003.png").exists, *ranks)
         ranks[0].send_signal(signal.SIGTERM)
-        time.sleep(0.1)  # the ranks have agreed and are saving
+        time.sleep(0.1)  # the ranks have all_reduce_max and are saving
         ranks[1].send_signal(signal.SIGTERM)
         told = [rank.communicate(timeout=PATIENCE) for rank in ranks]
     assert ranks[0].returncode == 75, told
@@ -306,12 +315,12 @@ def test_a_rank_that_is_told_to_stop_after_the_others_saves_too(
 
 
 def test_the_place_of_a_rank_is_read_strictly() -> None:
-    assert share_told({}) == ALONE
-    assert share_told({"RANK": "1", "WORLD_SIZE": "3"}) == Share(1, 3)
+    assert environment_world({}) == ALONE
+    assert environment_world({"RANK": "1", "WORLD_SIZE": "3"}) == World(1, 3)
     with pytest.raises(UsageError, match="RANK is 3 and WORLD_SIZE 3; expected a rank from 0 to 2"):
-        share_told({"RANK": "3", "WORLD_SIZE": "3"})
+        environment_world({"RANK": "3", "WORLD_SIZE": "3"})
     with pytest.raises(UsageError, match="WORLD_SIZE is 'two'; expected a number"):
-        share_told({"RANK": "0", "WORLD_SIZE": "two"})
+        environment_world({"RANK": "0", "WORLD_SIZE": "two"})
     assert not was_restarted({})
     assert was_restarted({"TORCHELASTIC_RESTART_COUNT": "1"})
 
@@ -320,7 +329,9 @@ def test_a_batch_that_ranks_cannot_share_is_refused_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "5")
-    config = TrainConfig("codec", str(tmp_path / "x"), codec=CODEC, loop=LoopConfig(batch=12))
+    config = TrainConfig(
+        "codec", str(tmp_path / "x"), loop=LoopConfig(batch=12), tables={"codec": CODEC}
+    )
     with pytest.raises(ConfigError, match=r"of 12 cannot .* by 5 ranks; give --set loop.batch=15"):
         next(train(config))
     assert not (tmp_path / "x").exists()
@@ -328,25 +339,27 @@ def test_a_batch_that_ranks_cannot_share_is_refused_first(
 
 def test_sharing_a_codec_in_slices_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"loop.parallel is 'fsdp', and a codec is small"):
-        TrainConfig("codec", str(tmp_path), codec=CODEC, loop=LoopConfig(parallel="fsdp"))
+        TrainConfig(
+            "codec", str(tmp_path), loop=LoopConfig(parallel="fsdp"), tables={"codec": CODEC}
+        )
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 6])
 def test_shares_are_the_whole_batch_in_order(ranks: int) -> None:
-    parts = [list(range(12))[Share(rank, ranks).of(12)] for rank in range(ranks)]
+    parts = [list(range(12))[World(rank, ranks).of(12)] for rank in range(ranks)]
     assert [row for part in parts for row in part] == list(range(12))
 
 
 def test_one_process_is_left_as_it_is() -> None:
     rows = torch.randn(4, 3, requires_grad=True)
-    for function in (gathered, gathered_to_learn, mean_of, as_the_first):
+    for function in (all_gather, all_gather_with_grad, all_reduce_mean, broadcast):
         assert function(rows) is rows
     model = nn.Linear(3, 2)
-    config = TrainConfig("codec", "x", codec=CODEC)
-    with joined(config) as share:
-        assert share == ALONE
-        alone = spread(model, model.forward, config)
-        assert alone.module is alone.shown is model and alone.run(rows).shape == (4, 2)
-    assert agreed(3) == 3
-    assert mean_numbers({"loss": 0.1}) == {"loss": 0.1}
-    assert by_the_first(lambda: {"psnr": 1.0}) == {"psnr": 1.0}
+    config = TrainConfig("codec", "x", tables={"codec": CODEC})
+    with process_group(config) as here:
+        assert here == ALONE
+        alone = parallelize(model, model.forward, config)
+        assert alone.module is alone.eval_module is model and alone.run(rows).shape == (4, 2)
+    assert all_reduce_max(3) == 3
+    assert mean_over_ranks({"loss": 0.1}) == {"loss": 0.1}
+    assert run_on_rank0(lambda: {"psnr": 1.0}) == {"psnr": 1.0}

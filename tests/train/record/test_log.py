@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from limner.errors import MissingExtraError
-from limner.train.record.log import Journal, Waiting, check_tensorboard
+from limner.train.record.log import RunLog, TimedIterator, check_tensorboard
 
 
 def test_lines_are_json_and_are_added(tmp_path: Path) -> None:
     for step in (1, 2):
-        with Journal(tmp_path, step, tensorboard=False) as journal:
+        with RunLog(tmp_path, step, tensorboard=False) as journal:
             journal.numbers(step, {"loss": 0.5, "worst": float("nan")})
             journal.note(step, "so far")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -36,12 +36,12 @@ def test_waiting_counts_the_rows_and_the_seconds_of_slow_batches(
             now[0] += 2.0
             yield [number] * 4
 
-    waiting = Waiting(slow())
+    waiting = TimedIterator(slow())
     for number in range(3):
         assert next(waiting) == [number] * 4
         now[0] += 5.0  # what is done with a batch is no waiting for it
     assert waiting.seconds == 6.0 and waiting.rows == 12
-    pairs = Waiting(iter([([1, 2], "both"), ([3], "one")]))
+    pairs = TimedIterator(iter([([1, 2], "both"), ([3], "one")]))
     assert len(list(pairs)) == 2 and pairs.rows == 3
 
 
@@ -55,10 +55,10 @@ def test_tensorboard_holds_what_the_log_holds(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with Journal(tmp_path, 0, tensorboard=True) as journal:
+    with RunLog(tmp_path, 0, tensorboard=True) as journal:
         journal.numbers(1, {"loss": 0.5})
         journal.numbers(2, {"loss": 0.25, "psnr": 20.0})
-    with Journal(tmp_path, 1, tensorboard=True) as journal:  # a run that goes on from step 1
+    with RunLog(tmp_path, 1, tensorboard=True) as journal:  # a run that goes on from step 1
         journal.numbers(2, {"loss": 0.125})
     found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(each.step, each.value) for each in found.Scalars("loss")] == [(1, 0.5), (2, 0.125)]

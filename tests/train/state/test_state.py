@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError, ResourceError
-from limner.train.optimizer import Average, create_optimizers
+from limner.train.optimizer import EMA, create_optimizers
 from limner.train.state.state import load_state, save_state
 
 
@@ -24,8 +24,9 @@ class Run:
             nn.Linear(4, width), nn.GroupNorm(2, width), nn.Linear(width, 4)
         )
         self.modules: dict[str, nn.Module] = {"part": self.module}
-        self.averages = {"part": Average(self.module.parameters(), 0.9)}
+        self.averages = {"part": EMA(self.module.parameters(), 0.9)}
         self.optimizers = create_optimizers(self.module, kind, 1e-2, 0.1)
+        self.scaler: torch.amp.GradScaler | None = None
 
     def step(self, number: int) -> None:
         x = torch.randn(8, 4)
@@ -38,10 +39,10 @@ class Run:
         self.averages["part"].update(number)
 
     def save(self, folder: Path, step: int) -> None:
-        save_state(folder, step, self.modules, self.averages, self.optimizers, {"note": "x"})
+        save_state(folder, step, self, {"note": "x"})
 
     def load(self, folder: Path) -> dict[str, object]:
-        return load_state(folder, self.modules, self.averages, self.optimizers)
+        return load_state(folder, self)
 
     def everything(self) -> list[Tensor]:
         tensors = [*self.module.state_dict().values(), *self.averages["part"].values]
@@ -87,8 +88,10 @@ def test_moments_come_back_in_the_layout_of_their_weights(tmp_path: Path) -> Non
     optimizers = create_optimizers(conv, "adamw", 1e-2, 0.1)
     conv(torch.randn(2, 8, 5, 5)).square().sum().backward()
     optimizers[0].step()
-    save_state(tmp_path, 1, {"conv": conv}, {}, optimizers, {})
-    load_state(tmp_path, {"conv": conv}, {}, optimizers)
+    run = Run("adamw")
+    run.modules, run.averages, run.optimizers = {"conv": conv}, {}, optimizers
+    run.save(tmp_path, 1)
+    run.load(tmp_path)
     for parameter, entries in optimizers[0].state.items():
         assert entries["exp_avg"].stride() == parameter.stride()
         assert entries["exp_avg_sq"].stride() == parameter.stride()
@@ -194,7 +197,7 @@ def test_another_set_of_trained_weights_is_refused(tmp_path: Path) -> None:
     first = other.module[0].requires_grad_(False)
     trained = [p for p in other.module.parameters() if p.requires_grad]
     assert len(trained) == 4 and not first.weight.requires_grad
-    other.averages = {"part": Average(trained, 0.9)}
+    other.averages = {"part": EMA(trained, 0.9)}
     other.optimizers = create_optimizers(other.module, "adamw", 1e-2, 0.1)
     with pytest.raises(CheckpointError, match=r"another set of trained weights \(part\)"):
         other.load(tmp_path)
@@ -303,10 +306,13 @@ def test_what_is_saved_does_not_change_later(tmp_path: Path) -> None:
 def test_the_scale_of_fp16_comes_back(tmp_path: Path) -> None:
     run = Run("adamw")
     scaler, other = (torch.amp.GradScaler("cpu", init_scale=size) for size in (8.0, 2.0))
-    args = (run.modules, run.averages, run.optimizers)
-    save_state(tmp_path, 1, *args, {}, scaler)
-    load_state(tmp_path, *args, other)
+    run.scaler = scaler
+    run.save(tmp_path, 1)
+    run.scaler = other
+    run.load(tmp_path)
     assert other.state_dict() == scaler.state_dict()
+    run.scaler = None
     run.save(tmp_path, 2)
+    run.scaler = other
     with pytest.raises(CheckpointError, match=r"another precision \(it has no scale of fp16\)"):
-        load_state(tmp_path, *args, other)
+        run.load(tmp_path)

@@ -12,11 +12,12 @@ from safetensors.torch import load_file
 import limner
 from limner.codecs import create_autoencoder
 from limner.errors import CheckpointError, ConfigError
-from limner.train.config.run import DataConfig, LoopConfig, TextConfig, TrainConfig, UnClipTraining
+from limner.train.config.run import TrainConfig
+from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.loop import train
 from limner.train.parts import CODEC_FILE, load_autoencoder, save_codec
 from limner.train.steps import create_step
-from limner.train.unclip.check import UNCLIP_TASKS
+from limner.train.unclip.settings import FROM_CLIP, UnClipTraining
 from tests.codecs.tiny import TINY
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import SIZE, save_tiny_model
@@ -62,11 +63,11 @@ def unclip_run(
         task, str(out), loop=LOOP, sampling=SAMPLING, **begin,
         data=DataConfig(held_for_validation=3, cached=9, captions=2, workers=0),
     )  # fmt: skip
-    return dataclasses.replace(config, **changes)
+    return config.changed(**changes)
 
 
 def test_every_task_is_tested() -> None:
-    assert {task for task, _ in CASES} == set(UNCLIP_TASKS)
+    assert {task for task, _ in CASES} == set(FROM_CLIP)
 
 
 @every_case
@@ -129,7 +130,7 @@ def test_measuring_leaves_training_as_it_was(
 def test_a_decoder_is_told_what_the_run_says(
     told: str, tmp_path: Path, folders: dict[str, str]
 ) -> None:
-    training = UnClipTraining(told=told)
+    training = UnClipTraining(condition_on=told)
     config = unclip_run(CASES[0], tmp_path / "run", folders, unclip_training=training)
     list(train(config))
     decoder = limner.load(tmp_path / "run" / "model").decoder

@@ -3,6 +3,7 @@
 Both are seen through the codec, so that a copy has the same flaws as what it copies.
 """
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,20 +17,26 @@ MOST = 1000  # training pictures that samples are compared with: the time grows 
 _AT_ONCE = 64
 
 
-class Memory:
+class MemorisationCheck:
     """What training pictures look like, of up to MOST of them, evenly chosen."""
 
     def __init__(self, codec: Any, codes: Codes) -> None:
-        self.album = Album()
-        self.of = len(codes)
+        self.codec, self.codes, self.of = codec, codes, len(codes)
+
+    @cached_property
+    def album(self) -> Album:
+        """What they look like; made when it is asked for first."""
+        codec, codes, album = self.codec, self.codes, Album()
         device = next(codec.parameters()).device
         rows = torch.linspace(0, len(codes) - 1, min(MOST, len(codes))).round().long()
         for part in rows.split(_AT_ONCE):
             found = codes.read(part)[1].long().unflatten(1, codec.layout)
             images = codec.decode(found.to(device))
             for row, image in zip(part.tolist(), to_images(images), strict=True):
-                self.album.add(str(row), image)
+                album.add(str(row), image)
+        return album
 
+    @torch.no_grad()
     def repeated(self, samples: Tensor) -> list[str]:
         """Return a sentence about the samples (B, 3, H, W) that are copies; none without any."""
         drawn = Album()

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.data.batches.tokens import CodeCache
-from limner.train.prior import memorised as memory
-from limner.train.prior.memorised import Memory
+from limner.train.inputs import memorisation as memory
+from limner.train.inputs.memorisation import MemorisationCheck
 
 
 class Pixels(nn.Module):
@@ -35,8 +35,10 @@ def grids(codes: Tensor) -> Tensor:
     return codes.unflatten(1, Pixels.layout)
 
 
-def remember(codes: Tensor) -> Memory:
-    return Memory(Pixels(), CodeCache(codes, torch.ones(len(codes), 1, 4, dtype=torch.int64)))
+def remember(codes: Tensor) -> MemorisationCheck:
+    return MemorisationCheck(
+        Pixels(), CodeCache(codes, torch.ones(len(codes), 1, 4, dtype=torch.int64))
+    )
 
 
 def test_samples_that_repeat_training_pictures_are_told() -> None:

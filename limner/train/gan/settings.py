@@ -1,0 +1,157 @@
+"""What a GAN's run may be told, and what of it does not go together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from limner.data.batches.augment import POLICIES
+from limner.errors import ConfigError, did_you_mean, quote
+from limner.gan.losses import ADVERSARIAL, PENALTIES
+from limner.train.config.fields import (
+    Checked,
+    check_own_encoder,
+    check_part,
+    check_sampling,
+    choice,
+    decided,
+    exclude,
+    number,
+)
+from limner.train.config.run import TrainConfig
+
+FROM_THE_GENERATOR = ("text_vocabulary", "size", "width", "text_encoder")
+LEAST_HELD = 4  # pictures: the fewest that have three neighbours each
+
+
+@dataclass(frozen=True)
+class GanTraining(Checked):
+    """How generator and discriminator learn against each other.
+
+    `discriminator_rate` is its learning rate, 0 for the loop's; it has `n_critic` updates for one
+    of the generator's. `momentum` is Adam's first beta for both. The penalty is R1's gamma or
+    WGAN-GP's lambda times its formula, computed every so many steps and weighed up for it. Wrong
+    captions are those of the next picture (`mismatched`), and of scenes also `hard_negatives`, with
+    one thing changed (`data.scenes.hard_negatives`). `augment` are policies of DiffAugment with
+    commas between, or "". `kl` weighs the condition's distance from N(0, 1) in nats.
+
+    With `reconstruction` half a batch is drawn from the noise that an encoder saw in the true
+    picture (VAE-GAN, arXiv 1512.09300), `picture_kl` weighing that noise's distance from N(0, 1)
+    and `adversarial` the discriminator's word. `guidance` weighs CLIP's loss on drawn pictures.
+
+    From the step `watch_from` on, a collapse is told at the next validation; `on_collapse` may
+    also stop, or restore the weights of the last sound one. `half` exports weights in fp16.
+    """
+
+    loss: str = choice("hinge", *ADVERSARIAL)
+    penalty: str = choice("r1", *PENALTIES)
+    penalty_weight: float = number(1.0, above=0)
+    penalty_every: int = number(16, least=1)
+    discriminator_rate: float = number(0.0, least=0)
+    n_critic: int = number(1, least=1, most=100)
+    momentum: float = number(0.0, least=0, below=1)
+    mismatched: bool = True
+    hard_negatives: int = number(1, least=0, most=8)
+    augment: str = "translation"
+    kl: float = number(0.01, least=0)
+    adversarial: float = number(1.0, above=0)
+    reconstruction: float = number(0.0, least=0)
+    picture_kl: float = number(0.01, least=0)
+    guidance: float = number(0.0, least=0)
+    on_collapse: str = choice("tell", "tell", "stop", "restore")
+    watch_from: int = number(1000, least=0)
+    half: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for policy in self.policies:
+            if policy not in POLICIES:
+                hint = did_you_mean(policy, POLICIES)
+                raise ConfigError(
+                    f"augment has the policy {quote(policy)}; expected some of "
+                    f"{', '.join(POLICIES)}{hint}",
+                    param="augment",
+                )
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The policies of DiffAugment, in their order."""
+        return tuple(each.strip() for each in self.augment.split(",") if each.strip())
+
+
+def check(config: TrainConfig) -> None:
+    """Raise ConfigError unless generator, discriminator and how they are trained fit together."""
+    from limner.gan import DISCRIMINATORS, GENERATORS
+    from limner.gan.drawing import GanSampling
+
+    if config.start_from:
+        raise ConfigError(
+            "a GAN's model folder has no discriminator to go on with; leave start_from out, and go "
+            "on from a run's own folder with --resume",
+            param="start_from",
+        )
+    _check_keys(config)
+    known = {"text_vocabulary": 1}
+    generator = check_part("generator", GENERATORS, {**config.part("generator"), **known})
+    shared = {name: getattr(generator, name) for name in ("size", "width", "text_encoder")}
+    table = {**config.part("discriminator"), **known, **shared}
+    discriminator = check_part("discriminator", DISCRIMINATORS, table)
+    _check_loop(config, discriminator)
+    for param, needed in (
+        ("discriminator.name", table["name"] == "clip"),
+        ("gan_training.guidance", config.settings(GanTraining).guidance > 0),
+    ):
+        if needed and not config.clip_from:
+            raise ConfigError(
+                f"{param} needs a trained CLIP; give its model folder as clip_from", param=param
+            )
+    check_sampling(GanSampling, config.sampling)
+
+
+def _check_keys(config: TrainConfig) -> None:
+    decided(config, "the tokenizer", "generator.text_vocabulary")
+    shared = (f"discriminator.{key}" for key in FROM_THE_GENERATOR)
+    decided(config, "the tokenizer or the generator", *shared)
+    decided(config, "CLIP, whose maps they are of", "discriminator.map_channels")
+    for key in ("width", "text_encoder"):
+        exclude(config, f"generator.{key}", "clip_from", "that CLIP reads the text")
+    if config.clip_from and (config.text.encoder or config.text.keywords):
+        raise ConfigError("[text] is decided by CLIP; leave it out", param="text")
+    check_own_encoder(config, "generator")
+
+
+def _check_loop(config: TrainConfig, discriminator: Any) -> None:
+    # Two losses at once: parts of a batch, a scale of fp16 or Muon would need two of each.
+    loop, wanted = config.loop, {"accumulate": 1, "fp16": False, "optimizer": "adamw"}
+    for name, value in wanted.items():
+        if getattr(loop, name) != value:
+            raise ConfigError(
+                f"loop.{name} is {getattr(loop, name)!r}, and a GAN is trained with {value!r} "
+                f"alone; leave loop.{name} out",
+                param=f"loop.{name}",
+            )
+    if config.data.held_for_validation < LEAST_HELD:
+        raise ConfigError(
+            f"data.held_for_validation is {config.data.held_for_validation}; a GAN's variety is "
+            f"measured on at least {LEAST_HELD} pictures",
+            param="data.held_for_validation",
+        )
+    training = config.settings(GanTraining)
+    reasons = {
+        "gan_training.mismatched": training.mismatched,
+        "gan_training.reconstruction": training.reconstruction > 0,
+        "gan_training.guidance": training.guidance > 0,
+        "discriminator.deviation": getattr(discriminator, "deviation", False),
+    }
+    for name, asked in reasons.items():
+        if asked and config.loop.batch < 2:
+            raise ConfigError(
+                f"loop.batch is {config.loop.batch}, and {name} compares the pictures of a batch "
+                f"with one another; give at least 2, or switch {name} off",
+                param="loop.batch",
+            )
+    if training.penalty != "none" and getattr(discriminator, "batch_norm", False):
+        raise ConfigError(
+            f"gan_training.penalty is {training.penalty!r}, which takes each picture's own "
+            "gradient, and discriminator.batch_norm mixes them; give batch_norm = false, or "
+            "penalty = 'none'",
+            param="gan_training.penalty",
+        )
