@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS = (
     (
         *("errors", "parts", "types", "arguments", "decoding", "images"),
-        *("files.atomic", "files.hub", "files.new_folder", "html"),
+        *("files.atomic", "files.hub", "html"),
         *("text.normalise", "text.notes"),
     ),
     ("text", "nn", "sampling"),

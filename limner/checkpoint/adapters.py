@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import CheckpointError, UsageError, quote, shorten
+from limner.errors import CheckpointError, UsageError, quote
 from limner.files.atomic import write_atomically
-from limner.files.safetensors import read_header, strict_json
+from limner.files.safetensors import read_header, read_tensors, strict_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,21 +90,19 @@ def save_adapter(path: str | Path, tensors: Mapping[str, Tensor], info: AdapterI
 def read_adapter(path: str | Path) -> Adapter:
     """Return an adapter; CheckpointError when it is none, cut, changed, or not finite."""
     import torch
-    from safetensors import SafetensorError, safe_open
 
     source = quote(str(path), 200)
     try:
         with open(path, "rb") as file:
-            read_header(file.read, os.fstat(file.fileno()).st_size, source)
-        with safe_open(path, "pt") as opened:
-            text = (opened.metadata() or {}).get(METADATA)
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        reason = shorten(" ".join(str(error).split()), 120)
-        raise CheckpointError(f"{source} cannot be read as an adapter: {reason}") from error
-    if text is None:
+            read_header(file, source)
+            tensors, metadata = read_tensors(file, source)
+    except OSError as error:
+        raise CheckpointError(
+            f"{source} cannot be read: {error.strerror or error}; get it anew"
+        ) from error
+    if METADATA not in metadata:
         raise CheckpointError(f"{source} is no adapter; make one with limner adapt")
-    stated = strict_json(text.encode("utf-8", "surrogatepass"), source)
+    stated = strict_json(metadata[METADATA].encode("utf-8", "surrogatepass"), source)
     info = _info(stated, source)
     digest = _digest(tensors)
     if stated.get("sha256") != digest:

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 from limner.errors import (
     CheckpointError,
     LimnerError,
-    ResourceError,
     UsageError,
     did_you_mean,
     quote,
 )
-from limner.files.atomic import stage, sync_folder
-from limner.files.folder import MANIFEST, ModelFolder, digest_bytes, digest_file
-from limner.files.safetensors import TensorEntry, read_header, strict_json
+from limner.files.atomic import replace_files
+from limner.files.folder import MANIFEST, ModelFolder, digest
+from limner.files.safetensors import TensorEntry, read_header, read_tensors, strict_json
 from limner.pipelines.families import FAMILIES, Family, ModelConfig
 from limner.text.words import Words, read_words
 from limner.types import ModelInfo
@@ -105,10 +104,10 @@ def save_checkpoint(
     }
     if pipeline.words is not None:
         files[WORDS] = pipeline.words.to_json().encode()
-    files[MANIFEST] = _to_json({"files": {key: digest_bytes(data) for key, data in files.items()}})
+    files[MANIFEST] = _to_json({"files": {key: digest(data) for key, data in files.items()}})
     if card:
         files = {CARD: card.encode(), **files}
-    _replace_files(Path(folder), files)
+    replace_files(Path(folder), files, Path(folder))
 
 
 def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -169,15 +168,15 @@ def load_checkpoint(
     config, manifest = _read_config(opened)
     source = opened.source(WEIGHTS)
     with opened.open(WEIGHTS) as weights:
-        entries = read_header(weights.read, os.fstat(weights.fileno()).st_size, source)
-        sha256 = digest_file(weights)
-    opened.check_digest(WEIGHTS, sha256, manifest)
-    tokenizer = _read_tokenizer(opened, manifest)
-    pipeline = _build(config, tokenizer, entries, opened)
-    tensors = _read_tensors(opened.path / WEIGHTS, source)
-    if not allow_nonfinite:
-        _check_finite(tensors, source)
-    pipeline.load_state_dict(tensors, strict=True)
+        entries = read_header(weights, source)
+        sha256 = opened.check_digest(WEIGHTS, weights, manifest)
+        tokenizer = _read_tokenizer(opened, manifest)
+        pipeline = _build(config, tokenizer, entries, opened)
+        # Of the file that was hashed, still open; mapped, so that memory holds the weights once.
+        tensors, _ = read_tensors(weights, source)
+        if not allow_nonfinite:
+            _check_finite(tensors, source)
+        pipeline.load_state_dict(tensors, strict=True)
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
     pipeline.words = _read_words(opened, manifest)
@@ -193,7 +192,7 @@ def inspect_checkpoint(folder: str | Path, *, root: Path | None = None) -> Inspe
     config, manifest = _read_config(opened)
     with opened.open(WEIGHTS) as weights:
         size = os.fstat(weights.fileno()).st_size
-        entries = read_header(weights.read, size, opened.source(WEIGHTS))
+        entries = read_header(weights, opened.source(WEIGHTS))
     info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
     return Inspection(config, entries, info, size, _read_card(opened), words)
 
@@ -231,7 +230,7 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
     built_from = [table for name, table in tables.items() if name != "sampling"]
     _check_numbers(source, [values["size"], values["text_length"], *built_from])
     manifest = opened.manifest()
-    opened.check_digest(CONFIG, digest_bytes(data), manifest)
+    opened.check_digest(CONFIG, data, manifest)
     return ModelConfig(**{key: values[key] for key in common}, tables=tables), manifest
 
 
@@ -282,7 +281,7 @@ def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
     from limner.text.pretrained_tokenizer import tokenizer_from_json
 
     data = opened.read(TOKENIZER)
-    opened.check_digest(TOKENIZER, digest_bytes(data), manifest)
+    opened.check_digest(TOKENIZER, data, manifest)
     source = opened.source(TOKENIZER)
     strict_json(data, source)
     return tokenizer_from_json(data.decode("utf-8"), source=source)
@@ -293,7 +292,7 @@ def _read_words(opened: ModelFolder, manifest: dict[str, str]) -> Words | None:
     if WORDS not in manifest:
         return None
     data = opened.read(WORDS)
-    opened.check_digest(WORDS, digest_bytes(data), manifest)
+    opened.check_digest(WORDS, data, manifest)
     source = opened.source(WORDS)
     return read_words(strict_json(data, source), source)
 
@@ -349,16 +348,6 @@ def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], s
     )
 
 
-def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{source} cannot be read: {error}") from error
-
-
 def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
     import torch
 
@@ -373,22 +362,3 @@ def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
 
 def _to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    staged: dict[Path, Path] = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            staged[folder / name] = stage(folder / name, data)
-        for target, temporary in staged.items():
-            os.replace(temporary, target)
-        sync_folder(folder)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write the model folder {quote(str(folder), 200)}: {error.strerror or error}; "
-            "free space or choose another place"
-        ) from error
-    finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)

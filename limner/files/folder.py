@@ -89,9 +89,11 @@ class ModelFolder:
                 raise CheckpointError(f"{source} has no sha256 for {quote(name)}")
         return files
 
-    def check_digest(self, name: str, actual: str, manifest: dict[str, str]) -> None:
-        """Raise CheckpointError unless the manifest gives `name` exactly this sha256."""
-        stated = manifest.get(name)
+    def check_digest(
+        self, name: str, data: bytes | BufferedReader, manifest: dict[str, str]
+    ) -> str:
+        """Return the sha256 of a file; CheckpointError unless the manifest gives it exactly."""
+        actual, stated = digest(data), manifest.get(name)
         if stated is None:
             raise CheckpointError(f"{self.source(MANIFEST)} does not list {name}")
         if stated != actual:
@@ -99,6 +101,7 @@ class ModelFolder:
                 f"{self.source(name)} has sha256 {actual[:12]}…, but the manifest states "
                 f"{quote(stated[:12])}…; the file was changed or damaged, so get the model anew"
             )
+        return actual
 
     def _check_is_folder(self, mode: int) -> None:
         if stat.S_ISREG(mode):
@@ -121,15 +124,12 @@ class ModelFolder:
         )
 
 
-def digest_bytes(data: bytes) -> str:
-    """Return the sha256 of `data` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_file(file: BufferedReader) -> str:
-    """Return the sha256 of an open file from its start."""
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(data: bytes | BufferedReader) -> str:
+    """Return the sha256 in hexadecimal of bytes, or of an open file from its start."""
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest()
+    data.seek(0)
+    return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def shown_path(path: str | Path) -> str:

@@ -13,7 +13,7 @@ from limner.data.sources.base import LOST_AT_MOST, Losses
 from limner.data.sources.opening import BAD_SAMPLES, CODES, Source
 from limner.decoding import PIXELS_LIMIT
 from limner.errors import DataError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.images import encode_png
 
 REPORT, SHEET = "report.json", "sheet.png"

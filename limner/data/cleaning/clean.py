@@ -20,7 +20,7 @@ from limner.data.sources.base import json_lines
 from limner.data.sources.keep import keep_lines
 from limner.data.sources.opening import BAD_SAMPLES, CODES, Sample, Source, read_pictures
 from limner.errors import ConfigError, DataError, UsageError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.images import SIDE_LIMIT, encode_png
 from limner.text.normalise import normalise_prompt
 
