@@ -18,9 +18,8 @@ from limner.arguments import sort_arguments
 from limner.errors import UsageError, quote
 from limner.finish.rank import check_best_of, keep_best
 from limner.images import as_image, to_images
-from limner.pipelines.requests import reading_of
 from limner.registry import load_clip, load_to_draw
-from limner.types import ModelInfo, Picture, PictureLike, Request, Step
+from limner.types import UNSAVED, ModelInfo, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from limner.arguments import DrawOptions, VaryOptions
 
-UNSAVED = ModelInfo(name="unsaved", family="", licence="", size=0, sha256="")
 
 
 def draw(
@@ -157,7 +155,7 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
     *_, step = deque(steps, maxlen=1)
     assert step.images is not None, "a pipeline's last Step has images"
     info = info_of(pipeline)
-    settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
+    settings = {"steps": step.total // request.n} | asdict(pipeline.resolve_sampling(request))
     settings |= {"family": info.family, "model_hash": info.sha256}
     settings |= {"device": pipeline.device.type, "precision": pipeline.precision}
     settings["torch"] = str(torch.__version__)
@@ -169,7 +167,7 @@ def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Pictu
         settings["logits_processors"] = [name_of(each) for each in request.logits_processors]
     if adapters := getattr(pipeline, "adapters", None):
         settings["adapters"] = adapters
-    reading = reading_of(request, pipeline)
+    reading = pipeline.reading_of(request)
     if reading.text != request.prompt:
         settings["revised_prompt"] = reading.text
     if request.verbatim:

@@ -18,8 +18,8 @@ from limner.draw import draw, vary
 from limner.errors import UsageError, did_you_mean, quote
 from limner.files import hub
 from limner.pipelines.clip import ClipPipeline
+from limner.pipelines.config import ModelConfig
 from limner.pipelines.dalle import Dalle
-from limner.pipelines.families import ModelConfig
 from limner.pipelines.gan import Gan
 from limner.pipelines.unclip import UnClip
 from limner.types import ModelInfo, Picture, PictureLike, Pictures

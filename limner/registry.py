@@ -269,7 +269,9 @@ def list_parts() -> dict[str, dict[str, str]]:
         "discriminators": describe_parts("discriminator", DISCRIMINATORS),
         "text_encoders": describe_parts("text encoder", TEXT_ENCODERS),
         "image_encoders": describe_parts("image encoder", IMAGE_ENCODERS),
-        "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},
+        "pipelines": {
+            name: _line_of(family.pipeline().from_config) for name, family in FAMILIES.items()
+        },
         "samplers": dict(SAMPLERS),
         "diffusion_samplers": {name: _line_of(each) for name, each in DIFFUSION_SAMPLERS.items()},
         "noise_schedules": dict(NOISE_SCHEDULES),

@@ -217,6 +217,9 @@ class ModelInfo:
     sha256: str
 
 
+UNSAVED = ModelInfo(name="unsaved", family="", licence="", size=0, sha256="")
+
+
 @runtime_checkable
 class Codec(Protocol):
     """Pictures to a grid of codes and back."""

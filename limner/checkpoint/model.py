@@ -23,7 +23,8 @@ from limner.errors import (
 from limner.files.atomic import replace_files
 from limner.files.folder import MANIFEST, ModelFolder, digest
 from limner.files.safetensors import TensorEntry, read_header, read_tensors, strict_json
-from limner.pipelines.families import FAMILIES, Family, ModelConfig
+from limner.pipelines.config import ModelConfig
+from limner.pipelines.families import FAMILIES, Family
 from limner.text.words import Words, read_words
 from limner.types import ModelInfo
 

@@ -219,7 +219,7 @@ def changes(origin: Origin, pipeline: Any, request: Any) -> Iterator[str]:
         "precision": pipeline.precision,
         "device": pipeline.device.type,
         "torch": str(torch.__version__),
-        **json.loads(json.dumps(asdict(pipeline.settle(request)))),
+        **json.loads(json.dumps(asdict(pipeline.resolve_sampling(request)))),
     }
     if request.image is not None:
         now["image_sha256"] = image_hash(request.image)

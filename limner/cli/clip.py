@@ -37,12 +37,11 @@ def rank(
     opened = [open_picture(path) for path in images]
     with loading(clip):
         from limner.finish.rank import rank as rank_images
-        from limner.pipelines.requests import reading_of
         from limner.registry import load_clip
 
         loaded = load_clip(clip, device=device)
     began = time.perf_counter()
-    reading = reading_of(request, loaded)
+    reading = loaded.reading_of(request)
     ranked = rank_images(loaded, reading.text, opened)
     report(
         {
@@ -75,14 +74,13 @@ def classify(
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
     opened = open_picture(image)
     with loading(clip):
-        from limner.pipelines.requests import reading_of
         from limner.registry import load_clip
 
         loaded = load_clip(clip, device=device)
     shares = loaded.classify([opened], names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
     typed = [Request(name, verbatim=True) for name in names]
-    notes = [each for request in typed for each in reading_of(request, loaded).notes]
+    notes = [each for request in typed for each in loaded.reading_of(request).notes]
     report(
         {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
         | {"labels": [{"label": name, "probability": round(s, 4)} for name, s in order]},

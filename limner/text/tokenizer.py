@@ -163,6 +163,11 @@ class Tokenizer:
         return keep_keywords(_valid(text)) if self.keywords else _valid(text)
 
 
+def trim_padding(ids: Tensor) -> Tensor:
+    """Return ids (B, T) without the columns that only pad; one column stays."""
+    return ids[:, -max(1, int((ids != PAD).sum(1).max())) :]
+
+
 def split_settings(
     text: str, source: str, known: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -125,7 +125,7 @@ def conditions_of(
         info.name,
         info.sha256,
         hardware_of(pipeline.device),
-        asdict(pipeline.settle(request)),
+        asdict(pipeline.resolve_sampling(request)),
         pipeline.precision,
         best_of,
         reference,
@@ -150,12 +150,10 @@ def drawing(pipeline: Any, request: Request) -> Draw:
 
     They are read as `limner draw` reads them, unless the request is verbatim.
     """
-    from limner.pipelines.requests import reading_of
-
-    sampling = pipeline.settle(request)
+    sampling = pipeline.resolve_sampling(request)
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        read = [reading_of(replace(request, prompt=each), pipeline).text for each in prompts]
+        read = [pipeline.reading_of(replace(request, prompt=each)).text for each in prompts]
         images: Tensor = pipeline.draw_many(read, seeds, sampling)
         return images
 
@@ -166,7 +164,7 @@ def varying(pipeline: Any, request: Request) -> Vary | None:
     """Return how the pipeline varies pictures, None where it can't."""
     if not hasattr(pipeline, "vary_many"):
         return None
-    sampling = pipeline.settle(request)
+    sampling = pipeline.resolve_sampling(request)
     return lambda pictures, seeds: pipeline.vary_many(pictures, seeds, sampling)
 
 
