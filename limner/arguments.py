@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from limner.errors import UsageError, did_you_mean, quote
-from limner.types import LogitsProcessor, Sampling
+from limner.options import OPTIONS, Sampling, SamplingOptions
+from limner.types import LogitsProcessor
 
 if TYPE_CHECKING:
     import torch
@@ -47,26 +48,18 @@ _ELSEWHERE = {
 }
 
 
-class SamplingOptions(TypedDict, total=False):
-    """The fields of Sampling as keyword arguments."""
-
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    guidance_schedule: str | None
-    typical_p: float | None
-    speculate: int | None
-    steps: int | None
-    sampler: str | None
-
-
 class LoadingOptions(TypedDict, total=False):
-    """How a model that is given by name is loaded, as `limner.load` does."""
+    """How a model that is given by name is loaded."""
 
-    device: str | torch.device | None
-    precision: str | None
-    adapters: Sequence[AdapterLike] | AdapterLike | None
+    device: str | torch.device
+    precision: str
+    adapters: Sequence[AdapterLike] | AdapterLike
+
+
+class LoadOptions(LoadingOptions, total=False):
+    """What `limner.load` takes besides the name."""
+
+    allow_nonfinite: bool
 
 
 class DrawingOptions(SamplingOptions, total=False):
@@ -100,8 +93,7 @@ def sort_arguments(options: Mapping[str, Any]) -> Given:
 
     The name that another library has for a thing gets the one that limner has.
     """
-    known = [field.name for field in fields(Sampling)]
-    left = dict(options)
+    known, left = list(OPTIONS), dict(options)
     loading, request = (
         {name: value for name in names if (value := left.pop(name, None)) is not None}
         for names in (_LOADING, _REQUEST)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from limner.arguments import AdapterLike
+from limner.arguments import AdapterLike, LoadOptions
 from limner.checkpoint.adapters import Choice, merge_adapters
 from limner.checkpoint.model import Inspection, inspect_checkpoint, load_checkpoint
 from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
@@ -19,7 +19,12 @@ from limner.pipelines.families import FAMILIES
 from limner.text.words import Words
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import torch
+
+    from limner.pipelines.base import DrawingBase, PipelineBase
+    from limner.pipelines.clip import ClipPipeline
 
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = (
@@ -62,7 +67,7 @@ def load(
     precision: str = "fp32",
     device: str | torch.device = "cpu",
     adapters: Sequence[AdapterLike] | AdapterLike = (),
-) -> Any:
+) -> PipelineBase:
     """Return the pipeline that `model` names: a preset, a folder, a run, or `hf:owner/name`.
 
     `adapters` are files of `limner adapt`, each alone, as "FILE:WEIGHT", or as a pair (file,
@@ -79,21 +84,29 @@ def load(
     """
     from limner.nn.devices import find_device
 
+    # What is cheap to refuse comes before the weights are read.
     chosen, computes = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
     place = resolve(model)
     pipeline = load_checkpoint(place.folder, allow_nonfinite=allow_nonfinite, root=place.root)
     if str(model).startswith(hub.PREFIX):
         pipeline.source = str(model)  # pictures say it, so that they can be drawn again
-    if precision != "fp32":
-        if not hasattr(pipeline, "set_precision"):
-            raise UsageError(
-                f"a model of the family {pipeline.family!r} computes in fp32 alone; leave "
-                "precision out",
-                param="precision",
-            )
-        pipeline.set_precision(precision)
+    pipeline.set_precision(precision)
     merge_adapters(pipeline, chosen)
     return pipeline.to(computes)
+
+
+def load_clip(model: str | Path = "clip", **options: Unpack[LoadOptions]) -> ClipPipeline:
+    """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
+    pipeline = load(model, **options)
+    _expect_clip(model, pipeline.family)
+    return cast("ClipPipeline", pipeline)
+
+
+def load_to_draw(model: str | Path, **options: Unpack[LoadOptions]) -> DrawingBase[Any]:
+    """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
+    pipeline = load(model, **options)
+    _expect_to_draw(model, pipeline.family)
+    return cast("DrawingBase[Any]", pipeline)
 
 
 def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
@@ -102,33 +115,6 @@ def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
         case str() | os.PathLike() | (_, int() | float()):
             return [adapters]
     return adapters
-
-
-def load_clip(model: str | Path = "clip", *, device: str = "cpu") -> Any:
-    """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
-    clip = load(model, device=device)
-    _expect_clip(model, clip.family)
-    return clip
-
-
-def load_to_draw(
-    model: str | Path,
-    *,
-    allow_nonfinite: bool = False,
-    precision: str = "fp32",
-    device: str | torch.device = "cpu",
-    adapters: Sequence[AdapterLike] | AdapterLike = (),
-) -> Any:
-    """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
-    pipeline = load(
-        model,
-        allow_nonfinite=allow_nonfinite,
-        precision=precision,
-        device=device,
-        adapters=adapters,
-    )
-    _expect_to_draw(model, pipeline.family)
-    return pipeline
 
 
 def _expect_clip(model: str | Path, family: str) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # its folder.
 GROUPS = (
     (
-        *("errors", "parts", "types", "arguments", "decoding", "images"),
+        *("errors", "options", "parts", "types", "arguments", "decoding", "images"),
         *("files.atomic", "files.hub", "html"),
         *("text.normalise", "text.notes"),
     ),

@@ -22,6 +22,8 @@ from limner.files.safetensors import read_header, read_tensors, strict_json
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from limner.pipelines.base import PipelineBase
+
 FORMAT = 1
 METADATA = "limner_adapter"
 SUFFIX = ".safetensors"
@@ -115,7 +117,7 @@ def read_adapter(path: str | Path) -> Adapter:
     return Adapter(info, tensors, digest)
 
 
-def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
+def merge_adapters(pipeline: PipelineBase, choices: Iterable[Choice]) -> None:
     """Add adapters to a pipeline's weights in place; `pipeline.adapters` says which, and how much.
 
     Weight 0 changes not a bit. Raises CheckpointError for an adapter of another model, or one whose
@@ -145,7 +147,7 @@ def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
             weight.copy_(merged(weight, [(u.to(weight), d.to(weight), s) for u, d, s in each]))
     if pipeline.words is not None:
         pipeline.words = pipeline.words.with_taught(words)
-    pipeline.adapters = [*getattr(pipeline, "adapters", []), *told]
+    pipeline.adapters = [*pipeline.adapters, *told]
 
 
 def _find(name: str) -> Path:
@@ -192,8 +194,8 @@ def _info(stated: Any, source: str) -> AdapterInfo:
     return AdapterInfo(**{item.name: stated[item.name] for item in fields(AdapterInfo)})
 
 
-def _check_base(adapter: Adapter, pipeline: Any, path: Path) -> None:
-    held = getattr(getattr(pipeline, "info", None), "sha256", "")
+def _check_base(adapter: Adapter, pipeline: PipelineBase, path: Path) -> None:
+    held = pipeline.info.sha256
     if adapter.info.base != held:
         raise CheckpointError(
             f"{quote(str(path), 120)} was made for the model {quote(adapter.info.base_name)} "
@@ -202,7 +204,7 @@ def _check_base(adapter: Adapter, pipeline: Any, path: Path) -> None:
         )
 
 
-def _layers_of(adapter: Adapter, pipeline: Any, path: Path) -> list[str]:
+def _layers_of(adapter: Adapter, pipeline: PipelineBase, path: Path) -> list[str]:
     """Return the layers that an adapter changes; CheckpointError unless each fits."""
     names = sorted({name.rpartition(".")[0] for name in adapter.tensors})
     if set(adapter.tensors) != {f"{name}.{part}" for name in names for part in ("up", "down")}:

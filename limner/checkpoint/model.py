@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from limner.errors import (
     CheckpointError,
@@ -31,6 +31,7 @@ from limner.types import ModelInfo
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from limner.pipelines.base import DrawingBase, PipelineBase
     from limner.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -65,7 +66,7 @@ class Inspection:
 
 def save_checkpoint(
     folder: str | Path,
-    pipeline: Any,
+    pipeline: PipelineBase,
     *,
     name: str,
     licence: str,
@@ -111,15 +112,15 @@ def save_checkpoint(
     replace_files(Path(folder), files, Path(folder))
 
 
-def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _tables_of(pipeline: PipelineBase, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return every table of a pipeline's family: given, remembered, or its sampling."""
-    held = getattr(pipeline, "config", None)
-    remembered = held.tables if isinstance(held, ModelConfig) else {}
+    held: ModelConfig | None = pipeline.config
+    remembered = {} if held is None else held.tables
     known: dict[str, Mapping[str, Any]] = {**remembered, **given}
     family, tables = FAMILIES[pipeline.family], dict[str, Any]()
     for name in family.tables:
         if name == "sampling":
-            tables[name] = asdict(pipeline.defaults)
+            tables[name] = asdict(cast("DrawingBase[Any]", pipeline).defaults)
         elif name in known:
             tables[name] = dict(known[name])
         else:
@@ -128,12 +129,12 @@ def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[st
                 "its name and settings",
                 param=name,
             )
-    if isinstance(held, ModelConfig) and not given:
+    if held is not None and not given:
         _check_remembered(replace(held, tables=tables), pipeline)
     return tables
 
 
-def _check_remembered(config: ModelConfig, pipeline: Any) -> None:
+def _check_remembered(config: ModelConfig, pipeline: PipelineBase) -> None:
     """Raise UsageError where a loaded pipeline got parts that its tables do not describe."""
     import torch
 
@@ -156,7 +157,7 @@ def _check_remembered(config: ModelConfig, pipeline: Any) -> None:
 
 def load_checkpoint(
     folder: str | Path, *, allow_nonfinite: bool = False, root: Path | None = None
-) -> Any:
+) -> PipelineBase:
     """Return the pipeline in a model folder, ready to draw on the CPU, with its `info`.
 
     It keeps what it was made of as `config`, the `card`, and whether weights were `in_half`, all of
@@ -303,7 +304,7 @@ def _build(
     tokenizer: Tokenizer,
     entries: dict[str, TensorEntry],
     opened: ModelFolder,
-) -> Any:
+) -> PipelineBase:
     """Build the pipeline twice: without memory to compare shapes, then for real."""
     import torch
 

@@ -14,7 +14,6 @@ from limner.cli.shared import complete, options, progress
 from limner.cli.shared.judges import (
     Judges,
     Watch,
-    check_best_of,
     check_on,
     conditions_of,
     drawing,
@@ -25,6 +24,7 @@ from limner.cli.shared.judges import (
     tell,
 )
 from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.finish.rank import check_best_of
 from limner.types import Request
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     check_count(count)
     Plan(count, seed)  # refuses before a model is loaded
     tries = 1 if best_of is None else best_of
-    check_best_of(tries)
+    check_best_of(tries, 1)
     request = sampled.request()
     for each in (a, b):
         loading.check(each, clip)

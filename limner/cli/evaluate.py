@@ -14,7 +14,6 @@ from limner.cli.shared import complete, options, progress
 from limner.cli.shared.judges import (
     CHOSE_AND_JUDGED,
     Judges,
-    check_best_of,
     check_on,
     codec_of,
     conditions_of,
@@ -30,6 +29,7 @@ from limner.cli.shared.judges import (
 )
 from limner.cli.shared.options import Loading, Sampled, grouped
 from limner.errors import UsageError, quote
+from limner.finish.rank import check_best_of
 from limner.types import Request
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
     check_count(count)
     Plan(count, seed, sets=sets_of(sets))  # refuses before a model is loaded
     tries = 1 if best_of is None else best_of
-    check_best_of(tries)
+    check_best_of(tries, 1)
     check_kind(on, sets, font, reference)
     request = sampled.request()
     loading.check(model, clip)

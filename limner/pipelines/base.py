@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from limner.errors import UsageError, quote, shorten
 from limner.nn.devices import device_name, find_device
 from limner.text.lexicon import STOPS, tokens
-from limner.text.notes import Note
-from limner.text.reading import Reading, read
+from limner.text.notes import Note, Reading
+from limner.text.reading import read
 from limner.text.tokenizer import Tokenizer, trim_padding
 from limner.text.words import Words
 from limner.types import DEVICES, UNSAVED, ModelInfo, Request, Step, check_precision

@@ -10,14 +10,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
 from limner.text.lexicon import COMMAS, STOPS, join, tokens
-from limner.text.notes import Note
+from limner.text.notes import Note, Reading
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
 
@@ -26,14 +25,6 @@ _LATIN = re.compile(r"[^\W\d_\u3400-\u4dbf\u4e00-\u9fff]+")
 _QUOTES = frozenset('"“”„‘’«»()[]{}<>《》〈〉「」『』【】`*#_~|\\')
 _EDGES = " .!?…\"'`“”‘’«»()[]{}<>《》〈〉「」『』【】。！？~*#_-:;,、/\\|=+"
 _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The words that are drawn, and what the reader should know of how they came about."""
-
-    text: str
-    notes: tuple[Note, ...] = ()
 
 
 def read(prompt: str, words: Words) -> Reading:

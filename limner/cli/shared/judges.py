@@ -14,7 +14,7 @@ import typer
 from limner.cli.shared.files import STANDARD, Place, read_prompts, slug
 from limner.cli.shared.progress import loading
 from limner.errors import UsageError, did_you_mean, quote
-from limner.types import PICTURES_LIMIT, Request
+from limner.types import Drawable, Request, Varying
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -53,14 +53,6 @@ def open_judges(clip: str, features: str | None = None, weights: Path | None = N
             return Judges(loaded, seen, seen)
         network = open_network(features or "limner-clip", clip=loaded, weights=weights)
         return Judges(loaded, seen, network)
-
-
-def check_best_of(best_of: int) -> None:
-    """Raise UsageError for a number of tries out of range."""
-    if not 1 <= best_of <= PICTURES_LIMIT:
-        raise UsageError(
-            f"--best-of {best_of} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
-        )
 
 
 def read_asked(path: Path) -> list[Asked]:
@@ -107,7 +99,7 @@ def check_on(on: str) -> None:
 
 
 def conditions_of(
-    pipeline: Any,
+    pipeline: Drawable,
     request: Request,
     *,
     judges: Judges = Judges(),
@@ -117,13 +109,11 @@ def conditions_of(
     """Return what numbers of a pipeline's drawings depend on."""
     from dataclasses import asdict
 
-    from limner.draw import info_of
     from limner.evaluate.prompts.conditions import Conditions
 
-    info = info_of(pipeline)
     return Conditions(
-        info.name,
-        info.sha256,
+        pipeline.info.name,
+        pipeline.info.sha256,
         hardware_of(pipeline.device),
         asdict(pipeline.resolve_sampling(request)),
         pipeline.precision,
@@ -145,7 +135,7 @@ def hardware_of(device: Any = None) -> str:
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
-def drawing(pipeline: Any, request: Request) -> Draw:
+def drawing(pipeline: Drawable, request: Request) -> Draw:
     """Return how the pipeline draws prompts with the sampling that the request asks for.
 
     They are read as `limner draw` reads them, unless the request is verbatim.
@@ -160,21 +150,21 @@ def drawing(pipeline: Any, request: Request) -> Draw:
     return draw
 
 
-def varying(pipeline: Any, request: Request) -> Vary | None:
+def varying(pipeline: Drawable, request: Request) -> Vary | None:
     """Return how the pipeline varies pictures, None where it can't."""
-    if not hasattr(pipeline, "vary_many"):
+    if not isinstance(pipeline, Varying):
         return None
     sampling = pipeline.resolve_sampling(request)
     return lambda pictures, seeds: pipeline.vary_many(pictures, seeds, sampling)
 
 
-def codec_of(pipeline: Any) -> Codec | None:
+def codec_of(pipeline: Drawable) -> Codec | None:
     """Return the codec whose codes the pipeline draws, None where none is or it can't encode."""
     codec: Any = pipeline.codec
     return codec if codec is not None and codec.encodes else None
 
 
-def prior_of(pipeline: Any) -> TokenPrior | None:
+def prior_of(pipeline: Drawable) -> TokenPrior | None:
     """Return the pipeline's token prior as it is measured, None where there is none to measure."""
     from limner.evaluate.metrics.likelihood import TokenPrior
 
@@ -186,7 +176,11 @@ def prior_of(pipeline: Any) -> TokenPrior | None:
 
 
 def of_true_pictures(
-    pipeline: Any, asked: Sequence[Asked], images: Sequence[Image], judges: Judges, watch: Watch
+    pipeline: Drawable,
+    asked: Sequence[Asked],
+    images: Sequence[Image],
+    judges: Judges,
+    watch: Watch,
 ) -> list[Figure]:
     """Return the prior's likelihood and the codec's rFID of captioned pictures at the model's size.
 

@@ -18,7 +18,9 @@ import typer
 
 from limner.cli.shared import complete
 from limner.cli.shared.drawing import Drawer
-from limner.types import Request, Sampling, check_device, check_precision
+from limner.cli.shared.sampling import Sampled as Sampled
+from limner.cli.shared.sampling import SampledFromNoise
+from limner.types import check_device, check_precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,85 +199,6 @@ AllowNonfinite = Annotated[
     bool, typer.Option("--allow-nonfinite", help="Read a model with NaN weights, for research.")
 ]
 
-_OWN = "the model's own"
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance",
-        show_default=_OWN,
-        help="Guidance scale: how hard to insist on the prompt; 0 is off.",
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        "--temperature",
-        show_default=_OWN,
-        help="Sampling temperature: below 1 plainer, above 1 wilder.",
-    ),
-]
-TopK = Annotated[
-    int | None,
-    typer.Option("--top-k", show_default=_OWN, help="Choose among the k likeliest codes; 0: all."),
-]
-TopP = Annotated[
-    float | None,
-    typer.Option(
-        "--top-p",
-        show_default=_OWN,
-        help="Nucleus sampling: choose among codes that make up this share.",
-    ),
-]
-MinP = Annotated[
-    float | None,
-    typer.Option(
-        "--min-p", show_default=_OWN, help="Drop codes below this share of the likeliest."
-    ),
-]
-TypicalP = Annotated[
-    float | None,
-    typer.Option(
-        "--typical-p", show_default=_OWN,
-        help="Locally typical sampling: codes of middling surprise that reach this share.",
-    ),
-]  # fmt: skip
-Speculate = Annotated[
-    int | None,
-    typer.Option(
-        "--speculate",
-        show_default=_OWN,
-        help="Speculative decoding: cells a pass, the later ones as drafts; 0 is off.",
-    ),
-]
-Schedule = Annotated[
-    str | None,
-    typer.Option(
-        "--guidance-schedule",
-        show_default=_OWN,
-        help="Guidance over the steps: constant, linear, cosine or interval.",
-        autocompletion=complete.schedules,
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        "--steps", show_default=_OWN, help="Denoising steps, of a model that draws from noise."
-    ),
-]
-Verbatim = Annotated[
-    bool,
-    typer.Option("--verbatim", help="Draw prompts as typed, words the model never saw included."),
-]
-Sampler = Annotated[
-    str | None,
-    typer.Option(
-        "--sampler",
-        show_default=_OWN,
-        help="Diffusion sampler: ddpm, ddim, euler or dpm_solver.",
-        autocompletion=complete.samplers,
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Loading:
@@ -305,37 +228,7 @@ class Loading:
         return Drawer(model, self.precision, adapters, self.allow_nonfinite, self.device)
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """How a model draws, as options say it; None is the model's own."""
-
-    guidance: Guidance = None
-    temperature: Temperature = None
-    top_k: TopK = None
-    top_p: TopP = None
-    min_p: MinP = None
-    typical_p: TypicalP = None
-    speculate: Speculate = None
-    guidance_schedule: Schedule = None
-    steps: Steps = None
-    sampler: Sampler = None
-    verbatim: Verbatim = False
-
-    @property
-    def sampling(self) -> Sampling:
-        """The same as the library takes it; UsageError for a value out of range."""
-        values = dataclasses.asdict(self)
-        del values["guidance"], values["verbatim"]
-        return Sampling(**values)
-
-    def request(self) -> Request:
-        """Return a request that carries these settings, for drawings of many prompts."""
-        return Request(
-            "settings", guidance=self.guidance, sampling=self.sampling, verbatim=self.verbatim
-        )
-
-
-GROUPS = (Loading, Sampled)
+GROUPS = (Loading, Sampled, SampledFromNoise)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

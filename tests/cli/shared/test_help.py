@@ -79,10 +79,10 @@ def test_chinese_is_complete_and_nothing_of_it_is_stale() -> None:
 
 
 def test_help_says_guidance_scale_in_both_languages(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "Guidance scale" in help_of("draw")
+    assert "guidance scale" in help_of("draw")
     monkeypatch.setenv("LIMNER_LANG", "zh")
     shown = help_of("draw")
-    assert "引导强度" in shown and "[默认：模型自带的值]" in shown and "Guidance scale" not in shown
+    assert "引导强度" in shown and "[默认：模型自带的值]" in shown and "guidance scale" not in shown
 
 
 @pytest.mark.skipif(shutil.which("msgfmt") is None, reason="gettext is not installed")
