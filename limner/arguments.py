@@ -48,18 +48,21 @@ _ELSEWHERE = {
 }
 
 
-class LoadingOptions(TypedDict, total=False):
-    """How a model that is given by name is loaded."""
+class LoadOptions(TypedDict, total=False):
+    """What `limner.load` takes besides the name."""
 
     device: str | torch.device
     precision: str
     adapters: Sequence[AdapterLike] | AdapterLike
-
-
-class LoadOptions(LoadingOptions, total=False):
-    """What `limner.load` takes besides the name."""
-
     allow_nonfinite: bool
+
+
+class LoadingOptions(TypedDict, total=False):
+    """How a model that `limner.draw` gets by name is loaded; None is as `limner.load` does."""
+
+    device: str | torch.device | None
+    precision: str | None
+    adapters: Sequence[AdapterLike] | AdapterLike | None
 
 
 class DrawingOptions(SamplingOptions, total=False):

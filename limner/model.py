@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from limner import registry
 from limner.arguments import LoadOptions
@@ -52,7 +52,7 @@ class Model(PipelineBase):
     @classmethod
     def from_pretrained(
         cls, name: str | Path, *, revision: str = "", **options: Unpack[LoadOptions]
-    ) -> Model:
+    ) -> Any:
         """Return what `limner.load(name)` does; `owner/name`, where no folder is called so, is on
         the Hub.
 
@@ -203,14 +203,15 @@ def load(model: Literal["gan"], **options: Unpack[LoadOptions]) -> GanModel: ...
 @overload
 def load(model: Literal["clip"], **options: Unpack[LoadOptions]) -> ClipModel: ...
 @overload
-def load(model: str | Path, **options: Unpack[LoadOptions]) -> Model: ...
-def load(model: str | Path, **options: Unpack[LoadOptions]) -> Model:
+def load(model: str | Path, **options: Unpack[LoadOptions]) -> Any: ...
+def load(model: str | Path, **options: Unpack[LoadOptions]) -> Any:
     """Return the model that has a name: a preset, a folder, or `hf:owner/name[@revision]`.
 
     It draws (`draw`, `vary`, `stream`), or compares if it is a CLIP, and saves itself (`save`,
     `push_to_hub`). The options are those of `limner.registry.load`, the errors too: `precision`
     is fp32, bf16 or int8, `device` cpu, cuda, cuda:N or auto, `adapters` are files of `limner
-    adapt`, as "FILE", "FILE:WEIGHT" or (file, weight), and `allow_nonfinite` takes NaN.
+    adapt`, as "FILE", "FILE:WEIGHT" or (file, weight), and `allow_nonfinite` takes NaN. A type
+    checker knows the family of a preset; that of a folder is known when it is read: Any.
     """
     known = (*LoadOptions.__required_keys__, *LoadOptions.__optional_keys__)
     for key in options:
@@ -219,4 +220,4 @@ def load(model: str | Path, **options: Unpack[LoadOptions]) -> Model:
             raise UsageError(f"limner.load has no argument {quote(key)}{hint}", param=key)
     pipeline = registry.load(model, **options)
     pipeline.__class__ = model_of(type(pipeline))  # the same object, with the methods above
-    return cast("Model", pipeline)
+    return pipeline

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from limner.pipelines.base import DrawingBase, PipelineBase
     from limner.pipelines.clip import ClipPipeline
 
 _ZOO = Path(__file__).parent / "zoo"
@@ -67,7 +66,7 @@ def load(
     precision: str = "fp32",
     device: str | torch.device = "cpu",
     adapters: Sequence[AdapterLike] | AdapterLike = (),
-) -> PipelineBase:
+) -> Any:
     """Return the pipeline that `model` names: a preset, a folder, a run, or `hf:owner/name`.
 
     `adapters` are files of `limner adapt`, each alone, as "FILE:WEIGHT", or as a pair (file,
@@ -102,11 +101,11 @@ def load_clip(model: str | Path = "clip", **options: Unpack[LoadOptions]) -> Cli
     return cast("ClipPipeline", pipeline)
 
 
-def load_to_draw(model: str | Path, **options: Unpack[LoadOptions]) -> DrawingBase[Any]:
+def load_to_draw(model: str | Path, **options: Unpack[LoadOptions]) -> Any:
     """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
     pipeline = load(model, **options)
     _expect_to_draw(model, pipeline.family)
-    return cast("DrawingBase[Any]", pipeline)
+    return pipeline
 
 
 def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:

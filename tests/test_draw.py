@@ -92,7 +92,7 @@ def test_a_model_is_a_name_a_folder_or_a_pipeline(folder: Path, pipeline: Any) -
         draw(PROMPT, model="defalt")
     for wrong in (7, None, ["default"]):
         with pytest.raises(UsageError, match=r"what limner\.load returns"):
-            draw(PROMPT, model=wrong)
+            draw(PROMPT, model=wrong)  # type: ignore[arg-type]
 
 
 def test_sampling_and_guidance_reach_the_model(pipeline: Any) -> None:

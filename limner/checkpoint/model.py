@@ -157,7 +157,7 @@ def _check_remembered(config: ModelConfig, pipeline: PipelineBase) -> None:
 
 def load_checkpoint(
     folder: str | Path, *, allow_nonfinite: bool = False, root: Path | None = None
-) -> PipelineBase:
+) -> Any:
     """Return the pipeline in a model folder, ready to draw on the CPU, with its `info`.
 
     It keeps what it was made of as `config`, the `card`, and whether weights were `in_half`, all of
@@ -304,7 +304,7 @@ def _build(
     tokenizer: Tokenizer,
     entries: dict[str, TensorEntry],
     opened: ModelFolder,
-) -> PipelineBase:
+) -> Any:
     """Build the pipeline twice: without memory to compare shapes, then for real."""
     import torch
 

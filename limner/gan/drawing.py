@@ -32,11 +32,12 @@ class GanSampling:
 
 
 def draw_pictures(
-    generator: Generator, ids: Tensor, seeds: Sequence[int], temperature: float = 1.0
+    generator: Generator, ids: Tensor, seeds: Sequence[int], sampling: GanSampling
 ) -> Tensor:
     """Return images (B, 3, H, W) in [-1, 1] of texts (B, T), one seed each."""
     config = generator.config
-    both = next(unit_noise(seeds, (config.noise + config.condition,), ids.device)) * temperature
+    both = next(unit_noise(seeds, (config.noise + config.condition,), ids.device))
+    both = both * sampling.temperature
     noise, chance = both.split([config.noise, config.condition], dim=1)
     images: Tensor = generator(ids, noise, chance).images
     return images.clamp(-1, 1)

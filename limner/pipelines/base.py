@@ -197,16 +197,16 @@ class DrawingBase(PipelineBase, Generic[Values]):
         for name, reason in self.refuses.items():
             if getattr(request, name) not in (None, ()):
                 raise UsageError(f"{name} is given, but {reason}", param=name)
-        sampling, seen = self.resolve_sampling(request), self._seen(request)
+        sampling, begin = self.resolve_sampling(request), self._begin(request)
         prompts = [self.reading_of(request).text] * request.n
         seeds = [request.seed + index for index in range(request.n)]
-        yield from self._stream(prompts, seeds, sampling, **seen)
+        yield from self._stream(prompts, seeds, sampling, begin)
 
     def draw_many(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values | None = None
     ) -> Tensor:
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        return self._last(as_prompts(prompts, seeds), seeds, sampling)
+        return self._last(as_prompts(prompts, seeds), seeds, sampling, None)
 
     def preview(self, step: Step) -> Tensor | None:
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
@@ -228,21 +228,21 @@ class DrawingBase(PipelineBase, Generic[Values]):
                 )
         return replace(self.defaults, **asked)  # type: ignore[type-var]  # a dataclass
 
-    def _seen(self, request: Request) -> dict[str, Any]:
-        """Return what `_stream` gets of a request besides its prompt, seeds and sampling."""
-        return {}
+    def _begin(self, request: Request) -> Any:
+        """Return what `_stream` begins with besides prompts, seeds and sampling, or None."""
+        return None
 
     def _stream(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values, **seen: Any
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values, begin: Any = None
     ) -> Iterator[Step]:
         """Yield a Step for each moment of drawing a picture of each prompt and seed."""
         raise NotImplementedError
 
     @torch.inference_mode()
     def _last(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values | None, **seen: Any
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values | None, begin: Any
     ) -> Tensor:
-        *_, last = self._stream(prompts, seeds, sampling or self.defaults, **seen)
+        *_, last = self._stream(prompts, seeds, sampling or self.defaults, begin)
         assert last.images is not None, "a pipeline's last Step has images"
         return last.images
 

@@ -119,16 +119,15 @@ class Dalle(DrawingBase[TokenSampling]):
         images: Tensor = self.codec.decode(codes.unflatten(1, self.codec.layout))
         return images
 
-    def _seen(self, request: Request) -> dict[str, Any]:
-        return {"processors": request.logits_processors}
+    def _begin(self, request: Request) -> Sequence[LogitsProcessor]:
+        return request.logits_processors
 
     def _stream(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: TokenSampling,
-        *,
-        processors: Sequence[LogitsProcessor] = (),
+        begin: Sequence[LogitsProcessor] | None = None,
     ) -> Iterator[Step]:
         if sampling.speculate and not getattr(self.prior, "speculates", False):
             raise UsageError(
@@ -136,7 +135,7 @@ class Dalle(DrawingBase[TokenSampling]):
                 "leave speculate out",
                 param="speculate",
             )
-        hooks = self._hooks(sampling, processors)
+        hooks = self._hooks(sampling, begin or ())
         steps, at_once = self.prior.steps, self.prior.rows_at_once
         total = len(prompts) * steps
         finished: list[Tensor] = []

@@ -66,12 +66,12 @@ class Gan(DrawingBase[GanSampling]):
         return int(self.generator.config.text_vocabulary)
 
     def _stream(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling, **_: Any
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling, begin: Any = None
     ) -> Iterator[Step]:
         """Draw one picture a Step; the last Step has all of them."""
         drawn, total = list[Tensor](), len(prompts)
         for prompt, seed in zip(prompts, seeds, strict=True):
             ids = self.read([prompt], trim=True)
-            drawn.append(draw_pictures(self.generator, ids, [seed], sampling.temperature))
+            drawn.append(draw_pictures(self.generator, ids, [seed], sampling))
             last = len(drawn) == total
             yield Step(len(drawn), total, images=torch.cat(drawn) if last else drawn[-1])

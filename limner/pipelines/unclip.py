@@ -134,7 +134,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
         self, vectors: Tensor, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture for each vector (B, D) and seed; return images (B, 3, H, W)."""
-        return self._last(as_prompts([""] * len(vectors), seeds), seeds, sampling, vectors=vectors)
+        return self._last(as_prompts([""] * len(vectors), seeds), seeds, sampling, vectors)
 
     def see(self, pictures: Pictures) -> Tensor:
         """Return the unit vectors (B, D) of pictures of any size."""
@@ -164,25 +164,24 @@ class UnClip(DrawingBase[DiffusionSampling]):
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
         return step.images if step.latents is None else self.pixels(step.latents)
 
-    def _seen(self, request: Request) -> dict[str, Any]:
-        return {} if request.image is None else {"vectors": self.see(request.image)}
+    def _begin(self, request: Request) -> Tensor | None:
+        return None if request.image is None else self.see(request.image)
 
     def _stream(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: DiffusionSampling,
-        *,
-        vectors: Tensor | None = None,
+        begin: Tensor | None = None,
     ) -> Iterator[Step]:
-        """Draw each picture: text to vector, unless some are given, to pixels, to more pixels.
+        """Draw each picture: text to vector, unless some `begin` it, to pixels, to more pixels.
 
         A Step on the way has what is expected of the one picture that is being drawn.
         """
-        total = len(prompts) * self._steps(sampling, told=vectors is not None)
+        total = len(prompts) * self._steps(sampling, told=begin is not None)
         done, finished = 0, list[Tensor]()
         for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            vector = None if vectors is None else vectors[number % len(vectors)][None]
+            vector = None if begin is None else begin[number % len(begin)][None]
             step = Step(done, total)
             for step in self._draw_one(prompt, seed, sampling, vector):
                 done += 1

@@ -164,7 +164,7 @@ def codec_of(pipeline: Drawable) -> Codec | None:
     return codec if codec is not None and codec.encodes else None
 
 
-def prior_of(pipeline: Drawable) -> TokenPrior | None:
+def prior_of(pipeline: Any) -> TokenPrior | None:
     """Return the pipeline's token prior as it is measured, None where there is none to measure."""
     from limner.evaluate.metrics.likelihood import TokenPrior
 

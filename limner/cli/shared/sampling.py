@@ -66,8 +66,9 @@ class _Asked:
 
     def request(self, prompt: str = "settings", **more: Any) -> Request:
         """Return a request that carries these settings, of one prompt or for many."""
-        asked = {"sampling": self.sampling, "guidance": self.guidance, "verbatim": self.verbatim}
-        return Request(prompt, **asked, **more)
+        return Request(
+            prompt, sampling=self.sampling, guidance=self.guidance, verbatim=self.verbatim, **more
+        )
 
 
 def _group(name: str, options: Mapping[str, Option]) -> type[_Asked]:
@@ -77,7 +78,13 @@ def _group(name: str, options: Mapping[str, Option]) -> type[_Asked]:
 
 
 if TYPE_CHECKING:  # a class that is made cannot be named by the types of parameters
-    Sampled = SampledFromNoise = _Asked
+
+    class Sampled(_Asked):
+        """The options of a model that draws."""
+
+    class SampledFromNoise(_Asked):
+        """Those that a model takes which draws from noise."""
+
 else:
     Sampled = _group("Sampled", OPTIONS)
     SampledFromNoise = _group(
