@@ -55,10 +55,7 @@ def _option(kind: type[Any], metavar: str, help: str, wanted: str = "", **more: 
 class Sampling:
     """How tokens are chosen, or noise is taken off; None means the model's own default.
 
-    temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
-    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES; typical_p in (0, 1],
-    where 1 keeps all; speculate 0, which is off, to 64 cells. Of diffusion: steps 1 to 1000;
-    sampler one of DIFFUSION_SAMPLERS. UsageError otherwise.
+    Each value is of the kind, and in the range, that its field says; UsageError otherwise.
     """
 
     # A value that is added here needs a line in SamplingOptions and its sampler, and no other: the

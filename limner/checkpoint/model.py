@@ -13,13 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from limner.errors import (
-    CheckpointError,
-    LimnerError,
-    UsageError,
-    did_you_mean,
-    quote,
-)
+from limner.errors import CheckpointError, LimnerError, UsageError, did_you_mean, quote
 from limner.files.atomic import replace_files
 from limner.files.folder import MANIFEST, ModelFolder, digest
 from limner.files.safetensors import TensorEntry, read_header, read_tensors, strict_json
@@ -282,8 +276,7 @@ def _check_numbers(source: str, values: list[Any]) -> None:
 def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
     from limner.text.pretrained_tokenizer import tokenizer_from_json
 
-    data = opened.read(TOKENIZER)
-    opened.check_digest(TOKENIZER, data, manifest)
+    data = opened.read_listed(TOKENIZER, manifest)
     source = opened.source(TOKENIZER)
     strict_json(data, source)
     return tokenizer_from_json(data.decode("utf-8"), source=source)
@@ -293,17 +286,13 @@ def _read_words(opened: ModelFolder, manifest: dict[str, str]) -> Words | None:
     """Return the table of words, which models of before it and imported ones do not have."""
     if WORDS not in manifest:
         return None
-    data = opened.read(WORDS)
-    opened.check_digest(WORDS, data, manifest)
+    data = opened.read_listed(WORDS, manifest)
     source = opened.source(WORDS)
     return read_words(strict_json(data, source), source)
 
 
 def _build(
-    config: ModelConfig,
-    tokenizer: Tokenizer,
-    entries: dict[str, TensorEntry],
-    opened: ModelFolder,
+    config: ModelConfig, tokenizer: Tokenizer, entries: dict[str, TensorEntry], opened: ModelFolder
 ) -> Any:
     """Build the pipeline twice: without memory to compare shapes, then for real."""
     import torch

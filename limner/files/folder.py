@@ -89,6 +89,12 @@ class ModelFolder:
                 raise CheckpointError(f"{source} has no sha256 for {quote(name)}")
         return files
 
+    def read_listed(self, name: str, manifest: dict[str, str]) -> bytes:
+        """Return a small file's bytes as `read`, if they are those that the manifest lists."""
+        data = self.read(name)
+        self.check_digest(name, data, manifest)
+        return data
+
     def check_digest(
         self, name: str, data: bytes | BufferedReader, manifest: dict[str, str]
     ) -> str:

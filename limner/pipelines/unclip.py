@@ -122,10 +122,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
         return min(count for count in made_for if count)  # 0 is a part that reads no text
 
     def vary_many(
-        self,
-        pictures: Pictures,
-        seeds: Sequence[int],
-        sampling: DiffusionSampling | None = None,
+        self, pictures: Pictures, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture like each, as `draw_many` (section 3.1)."""
         return self.draw_vectors(self.see(pictures), seeds, sampling)

@@ -59,9 +59,7 @@ class Tokenizer:
             )
         learner = _with_pipeline(Engine(models.BPE(byte_fallback=True)))
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary,
-            special_tokens=[_PAD_NAME, *_BYTES],
-            show_progress=False,
+            vocab_size=vocabulary, special_tokens=[_PAD_NAME, *_BYTES], show_progress=False
         )
         learner.train_from_iterator(texts, trainer)
         # A trainer's special tokens would be recognised inside text; a fresh engine has none.
@@ -77,7 +75,7 @@ class Tokenizer:
         Raises CheckpointError, naming `source`, for anything else.
         """
         parts, settings = split_settings(text, source, {"keywords": False})
-        _check_parts(parts, source)
+        _check_own(parts, source)
         return cls(read_engine(parts, source), keywords=settings["keywords"])
 
     @classmethod
@@ -252,14 +250,25 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     return parts
 
 
-def _check_parts(parts: dict[str, Any], source: str) -> None:
-    """Refuse what would put ids into text that the text does not hold."""
+def check_parts(parts: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return a tokenizer's model; refuse what would put ids into text that it does not hold."""
     for forbidden in ("added_tokens", "post_processor", "truncation", "padding"):
         if parts.get(forbidden):
             raise CheckpointError(f"{source} has {forbidden}; limner's tokenizers have none")
     model = parts.get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("byte_fallback"):
-        kind = quote(model.get("type") if isinstance(model, dict) else model)
+    return model if isinstance(model, dict) else {}
+
+
+def check_ids(vocabulary: dict[str, Any], source: str) -> None:
+    """Refuse ids with gaps, and an id that two tokens have."""
+    if sorted(map(str, vocabulary.values())) != sorted(map(str, range(len(vocabulary)))):
+        raise CheckpointError(f"{source} has gaps or doubles among its {len(vocabulary)} ids")
+
+
+def _check_own(parts: dict[str, Any], source: str) -> None:
+    model = check_parts(parts, source)
+    if model.get("type") != "BPE" or not model.get("byte_fallback"):
+        kind = quote(model.get("type"))
         raise CheckpointError(f"{source} has a model {kind}; expected BPE with byte fallback")
     vocabulary = model.get("vocab")
     names = [_PAD_NAME, *_BYTES]
@@ -267,5 +276,4 @@ def _check_parts(parts: dict[str, Any], source: str) -> None:
         range(_RESERVED)
     ):
         raise CheckpointError(f"{source} does not start with padding and the 256 bytes")
-    if sorted(map(str, vocabulary.values())) != sorted(map(str, range(len(vocabulary)))):
-        raise CheckpointError(f"{source} has gaps or doubles among its {len(vocabulary)} ids")
+    check_ids(vocabulary, source)
