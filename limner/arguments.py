@@ -101,6 +101,7 @@ def sort_arguments(options: Mapping[str, Any]) -> Given:
         {name: value for name in names if (value := left.pop(name, None)) is not None}
         for names in (_LOADING, _REQUEST)
     )
+    # What is left must be of Sampling; others' names for things get limner's as a hint.
     for name in left:
         if name not in known:
             hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN])

@@ -62,6 +62,7 @@ def draw(
     """
     given = sort_arguments(options)
     requests = list[Request]()
+    # One request for each prompt, all of the same seeds, so that prompts can be compared.
     for each in _prompts(prompt):
         request = Request(
             each,
@@ -75,6 +76,7 @@ def draw(
         with_tries(request, best_of)  # a mistake is told before anything is loaded
         seed = request.seed  # one chosen at random is that of every prompt
         requests.append(request)
+    # The CLIP first: a wrong name of it is told before a large model is read.
     judge = None if best_of is None else _open_clip(clip)
     pipeline, drawn = _open(model, given.loading), list[Picture]()
     for request in requests:
@@ -137,11 +139,13 @@ def draw_request(
     `watch` passes the steps on and may show them; what it leaves unread is not drawn, which is a
     ValueError. Raises UsageError for what the model cannot draw.
     """
+    # A generator's result reaches only the one that runs it, and `watch` stands between.
     drawn = list[Drawn]()
 
     def whole() -> Iterator[Step]:
         drawn.append((yield from stream_request(pipeline, request, best_of=best_of, clip=clip)))
 
+    # Run to the end without keeping steps: each holds the pictures that are being drawn.
     deque(watch(whole()), maxlen=0)
     if not drawn:
         raise ValueError("watch left steps unread, so that nothing was drawn")
@@ -156,14 +160,17 @@ def stream_request(
     clip: ClipPipeline | None = None,
 ) -> Generator[Step, None, Drawn]:
     """Yield the steps of drawing a request, as `draw_request` does; the result is its Drawn."""
+    # 1. All tries are drawn as one request, so that picture i has the same seed as ever.
     began = time.perf_counter()
     request, kept = with_tries(request, best_of), request.n
     step = None
     for step in pipeline.stream(request):
         yield step
     assert step is not None, "a pipeline yields a Step at least"
+    # 2. The last step has the images of all; here they become pictures that tell their story.
     pictures, dropped = to_pictures(step, request, pipeline), list[Picture]()
     if best_of is not None:
+        # 3. The best come first, and what was not kept is told with its seeds.
         pictures, dropped = keep_best(clip or load_clip(), pictures, kept)
     return Drawn(pictures, dropped, time.perf_counter() - began)
 
@@ -187,6 +194,7 @@ def _open(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
             "model that draws",
             param="model",
         )
+    # What is loaded has its device, precision and adapters; another would be ignored.
     for name in loading:
         raise UsageError(
             f"{name} is given, but the model has been loaded already; give {name} to limner.load",
@@ -221,6 +229,7 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
     if pipeline.adapters:
         settings["adapters"] = pipeline.adapters
     reading = pipeline.reading_of(request)
+    # The words that were drawn are kept apart from those that were typed.
     if reading.text != request.prompt:
         settings["revised_prompt"] = reading.text
     if request.verbatim:

@@ -39,6 +39,7 @@ class Metadata:
 
         UsageError for a value out of range.
         """
+        # A picture of another family has values that this model does not take; they say nothing.
         has = {each.name for each in fields(accepted)}
         stated = {name: value for name, value in self.settings.items() if name in has}
         return Request(
@@ -58,6 +59,7 @@ def read_metadata(path: str | Path) -> Metadata | None:
     Raises ImageError for what is no picture, DataError where what it says makes no sense.
     """
     image = open_image(path)
+    # The picture comes first, so that what is no picture is told as that.
     text = texts_of(path).get(OWN)
     if text is None:
         return None
@@ -69,6 +71,7 @@ def read_metadata(path: str | Path) -> Metadata | None:
     if (
         not isinstance(stated, dict)
         or not all(isinstance(stated.get(name), str) for name in ("prompt", "model"))
+        # type, not isinstance: true and false are ints too.
         or type(seed) is not int
         or not 0 <= seed < SEED_LIMIT
     ):

@@ -59,6 +59,7 @@ class Model(PipelineBase):
         `revision` is a branch, tag or commit there; other options are those of `limner.load`.
         Raises as that, and UsageError for a revision of what is not on the Hub.
         """
+        # Other libraries call a repository owner/name; here a folder of that name comes first.
         source = str(name)
         remote = source.count("/") == 1 and not source.startswith((".", "/", "~"))
         remote = remote and not Path(source).exists()
@@ -116,6 +117,7 @@ class Model(PipelineBase):
         huggingface_hub does. Raises UsageError for a name that is none, ResourceError when the Hub
         refuses or can't be reached.
         """
+        # The Hub takes a folder, and nothing half-written may reach it.
         with tempfile.TemporaryDirectory() as folder:
             self.save(folder, **options)
             return hub.upload(
@@ -213,6 +215,7 @@ def load(model: str | Path, **options: Unpack[LoadOptions]) -> Any:
     adapt`, as "FILE", "FILE:WEIGHT" or (file, weight), and `allow_nonfinite` takes NaN. A type
     checker knows the family of a preset; that of a folder is known when it is read: Any.
     """
+    # Checked here, where hints know what other libraries call things.
     known = (*LoadOptions.__required_keys__, *LoadOptions.__optional_keys__)
     for key in options:
         if key not in known:

@@ -39,6 +39,7 @@ class Option:
             check_number(owner, name, self.accept, self.wanted)
         elif self.kind is int:
             check_integer(owner, name, self.accept, self.wanted)
+        # A word is taken as it stands: no case is folded, so that settings read the same.
         elif (value := getattr(owner, name)) is not None and value not in self.choices:
             hint = did_you_mean(value, self.choices) if isinstance(value, str) else ""
             raise UsageError(

@@ -131,6 +131,7 @@ def _told(what: str, remedy: str) -> Iterator[None]:
 
 def _class_of(kind: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
+    # A model's folder is data from a stranger: that it names a module must import nothing.
     trusted = os.environ.get(TRUSTED, "").replace(" ", "").split(",")
     if module not in sys.modules and module not in trusted:
         raise ConfigError(
@@ -164,6 +165,7 @@ def _loaded(kind: str, entry: "EntryPoint") -> Any:
 def _part_of(kind: str, part: Any, name: str) -> tuple[type[Any], type[Any]]:
     """Return a class with the dataclass of its settings; ConfigError unless it is a part."""
     try:
+        # The config's type is read off the first argument: a part is one class, and no table.
         hints = get_type_hints(part.__init__)
         config = next(each for key, each in hints.items() if key != "return")
     except (AttributeError, NameError, StopIteration, TypeError):
@@ -189,6 +191,7 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
         item, *rest = get_args(wanted)
         length = None if rest[-1:] == [...] else 1 + len(rest)
         fits = isinstance(value, list | tuple) and length in (None, len(value))
+        # Maps are tuples of tuples, which TOML and JSON write as lists of lists.
         if fits and get_origin(item) is tuple:
             return tuple(_checked(each, item, where) for each in value)
         if not fits or not all(_is(each, item) for each in value):
@@ -198,6 +201,7 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
         return tuple(value)
     if get_origin(wanted) is dict:
         wanted = dict
+    # JSON and TOML write 1.0 as 1 often enough.
     if wanted is float and _is(value, int):
         return float(value)
     if not _is(value, wanted):

@@ -111,6 +111,7 @@ def load_to_draw(model: str | Path, **options: Unpack[LoadOptions]) -> Any:
 def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
     """Return adapters as a sequence; one alone, or one with its weight, is a list of one."""
     match adapters:
+        # A pair (file, weight) is a sequence too, told by the number in its second place.
         case str() | os.PathLike() | (_, int() | float()):
             return [adapters]
     return adapters
@@ -164,6 +165,7 @@ def check(model: str | Path, *, draws: bool = True) -> None:
     if str(model).startswith(hub.PREFIX):
         hub.check_name(str(model))
         return
+    # The header and the config are read, not the weights: milliseconds in place of seconds.
     family = inspect(model).config.family
     (_expect_to_draw if draws else _expect_clip)(model, family)
 
@@ -174,10 +176,13 @@ def find(model: str | Path) -> Path:
     Raises UnknownModelError where there is none, CheckpointError for a run that made no model.
     """
     name = str(model)
+    # A Path is always a folder, even one that is called as a preset is.
     if isinstance(model, str) and name in PRESETS:
         return PRESETS[name]
+    # lexists, not exists: of a link that leads nowhere the checkpoint tells more than "unknown".
     if name and "\x00" not in name and os.path.lexists(name):
         return _model_of(Path(name))
+    # What looks like a path gets the hint of a path, not that of a misspelt name.
     if os.sep in name or name.startswith(".") or name in PRESETS:
         raise UnknownModelError(
             f"there is no model folder at {quote(name, 200)}; give a folder that holds config.json",
@@ -193,6 +198,7 @@ def _model_of(folder: Path) -> Path:
     """Return a model's folder as it is, and in place of a run's the model's in it."""
     if os.path.lexists(folder / MANIFEST):
         return folder
+    # A run is told by what training writes; a stranger's folder named "model" is none.
     if (folder / _RUN_CONFIG).is_file() and os.path.lexists(folder / _RUN_MODEL / MANIFEST):
         return folder / _RUN_MODEL
     shown = quote(str(folder), 200)

@@ -93,12 +93,15 @@ class Request:
 
     def __post_init__(self) -> None:
         _images(self, "image", "mask")
+        # "" is a prompt only beside a picture that says it all.
         if self.prompt != "" or self.image is None:
             object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
         wanted = f"a whole number from 1 to {PICTURES_LIMIT}"
         check_integer(self, "n", lambda v: 1 <= v <= PICTURES_LIMIT, wanted, optional=False)
         if self.seed is None:
+            # Chosen once, here, so that every reader of the request sees the same.
             object.__setattr__(self, "seed", secrets.randbits(32))
+        # Picture i has the seed seed + i, and the last of them must be in range too.
         last = SEED_LIMIT - self.n
         check_integer(self, "seed", lambda v: 0 <= v <= last, f"a whole number from 0 to {last}")
         check_integer(self, "size", lambda v: 8 <= v <= 8192, "a whole number of pixels, 8 to 8192")
@@ -150,6 +153,7 @@ class Picture:
 
     def to_png(self, *, metadata: bool = True) -> bytes:
         """Return PNG bytes, by default with prompt, seed, model and settings as text inside."""
+        # Imported where a file is written: reading this module must stay light.
         from limner.images import encode_png, png_texts
 
         texts = {}

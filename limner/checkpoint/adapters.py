@@ -73,6 +73,7 @@ class Choice:
         if not isinstance(given, str | os.PathLike):
             raise UsageError(f"an adapter is {quote(given)}; {_EXPECTED}", param="adapter")
         text = os.fspath(given)
+        # A file may have a colon in its name, so a path that is there is taken as it is.
         if os.path.exists(text) or ":" not in text:
             return cls(_find(text))
         name, _, weight = text.rpartition(":")
@@ -127,6 +128,7 @@ def merge_adapters(pipeline: PipelineBase, choices: Iterable[Choice]) -> None:
 
     from limner.nn.lora import Change, merged
 
+    # Nothing is changed before every file has been read and fits: all adapters or none.
     changes: dict[str, list[Change]] = {}
     told, words = [], []
     for choice in choices:
@@ -135,12 +137,14 @@ def merge_adapters(pipeline: PipelineBase, choices: Iterable[Choice]) -> None:
         layers = _layers_of(adapter, pipeline, choice.path)
         if not choice.weight:
             continue
+        # alpha / rank, as LoRA has it (Hu 2021, arXiv 2106.09685, section 4.1).
         scale = choice.weight * adapter.info.alpha / adapter.info.rank
         for name in layers:
             up, down = adapter.tensors[f"{name}.up"], adapter.tensors[f"{name}.down"]
             changes.setdefault(name, []).append((up, down, scale))
         words.append(adapter.info.word)
         told.append({"name": choice.path.stem, "sha256": adapter.sha256, "weight": choice.weight})
+    # Merged once, so that drawing with an adapter takes no longer than without.
     with torch.no_grad():
         for name, each in changes.items():
             weight = pipeline.get_parameter(f"{name}.weight")
@@ -227,6 +231,7 @@ def _layers_of(adapter: Adapter, pipeline: PipelineBase, path: Path) -> list[str
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
+    # Of the numbers, not of the file: its metadata may be written in another order.
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -81,6 +81,7 @@ def save_checkpoint(
     """
     from safetensors.torch import save
 
+    # From the GPU too, and without the graph that training may have left on them.
     tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
@@ -98,8 +99,10 @@ def save_checkpoint(
         WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         TOKENIZER: pipeline.tokenizer.to_json().encode(),
     }
+    # Models of before the table of words, and imported ones, have none.
     if pipeline.words is not None:
         files[WORDS] = pipeline.words.to_json().encode()
+    # The manifest is last: until it is there the folder is refused, never misread.
     files[MANIFEST] = _to_json({"files": {key: digest(data) for key, data in files.items()}})
     if card:
         files = {CARD: card.encode(), **files}
@@ -166,6 +169,7 @@ def load_checkpoint(
     with opened.open(WEIGHTS) as weights:
         entries = read_header(weights, source)
         sha256 = opened.check_digest(WEIGHTS, weights, manifest)
+        # The bytes are sound; only now is anything built of what they say.
         tokenizer = _read_tokenizer(opened, manifest)
         pipeline = _build(config, tokenizer, entries, opened)
         # Of the file that was hashed, still open; mapped, so that memory holds the weights once.
@@ -173,6 +177,7 @@ def load_checkpoint(
         if not allow_nonfinite:
             _check_finite(tensors, source)
         pipeline.load_state_dict(tensors, strict=True)
+    # Drawing needs no gradients, and dropout would make pictures depend on chance.
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
     pipeline.words = _read_words(opened, manifest)
@@ -210,9 +215,11 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{source} holds a {type(values).__name__}; expected a table of keys")
     _check_format(values.get("limner_format"), source)
+    # The format comes before the keys: a newer limner's folder may have others.
     family = _family_of(values, source)
     known = {field.name: field.type for field in fields(ModelConfig) if field.name != "tables"}
     common = list(known)
+    # No key may be missing and none unknown: a misspelt one would change a model silently.
     known |= dict.fromkeys(family.tables, "dict")
     for key in values:
         if key not in known:
@@ -223,6 +230,7 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
     for key, wanted in known.items():
         _check_type(source, key, values[key], str(wanted))
     tables = {table: values[table] for table in family.tables}
+    # Sampling has its own ranges; the tables of parts decide how much memory is taken.
     built_from = [table for name, table in tables.items() if name != "sampling"]
     _check_numbers(source, [values["size"], values["text_length"], *built_from])
     manifest = opened.manifest()
@@ -301,6 +309,7 @@ def _build(
     source = opened.source(CONFIG)
     try:
         with torch.device("meta"):
+            # On the meta device shapes are compared before the memory for them is taken.
             outline = build(config, tokenizer)
         _check_fit(outline.state_dict(), entries, opened.source(WEIGHTS))
         return build(config, tokenizer)
@@ -329,6 +338,7 @@ def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], s
             or (found[key].dtype in _REAL) != tensor.is_floating_point()
         )
     ]
+    # All faults are counted, but a few are named: a wrong codec differs in hundreds.
     if not (missing or extra or other):
         return
     first = next(names for names in (missing, extra, other) if names)

@@ -151,6 +151,7 @@ def find_model(origin: Origin, given: str | None) -> str:
         from limner.files import hub
 
         wanted = origin.said.settings.get("model_hash")
+        # By hash first: a model that got another name still draws the same.
         for name in registry.PRESETS:
             if registry.details(name)["sha256"] == wanted:
                 return name
@@ -191,6 +192,7 @@ def find_adapters(origin: Origin, given: Sequence[str]) -> list[str]:
                 f"{shown} was drawn with the weight {weight:g} of the adapter {quote(name)}; give "
                 "its file alone"
             )
+        # repr keeps every digit: a weight of 0.1 must come back as it was.
         found.append(f"{file.path}:{weight!r}")
     for file in files.values():
         raise UsageError(
@@ -220,6 +222,7 @@ def changes(origin: Origin, pipeline: Drawable, request: Request) -> Iterator[st
         "precision": pipeline.precision,
         "device": pipeline.device.type,
         "torch": str(torch.__version__),
+        # Through JSON, as the picture's own values went: tuples are lists there.
         **json.loads(json.dumps(asdict(pipeline.resolve_sampling(request)))),
     }
     if request.image is not None:

@@ -33,6 +33,7 @@ def replace_files(folder: Path, files: Mapping[str, bytes], place: Path) -> None
             folder.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             staged[folder / name] = _stage(folder / name, data)
+        # os.replace is atomic on one disk, and the temporary file lies beside its target.
         for target, temporary in staged.items():
             os.replace(temporary, target)
         sync_folder(folder)
@@ -78,6 +79,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     try:
         yield partial
         if target.exists():
+            # It is empty, as was checked: rename does not take a folder that is there.
             target.rmdir()
         partial.rename(target)
         sync_folder(target.parent)
@@ -105,6 +107,7 @@ def refuse_what_is_there(target: Path, partial: Path) -> None:
 
 def _stage(path: Path, data: bytes) -> Path:
     """Write `data` to a temporary file beside `path`, on the disk for sure; OSError as it comes."""
+    # A name that cannot be guessed, so that nobody can lay a link there before.
     temporary = path.parent / f".limner-{secrets.token_hex(8)}.tmp"
     try:
         with open(temporary, "xb") as file:
@@ -121,6 +124,7 @@ def sync_folder(folder: Path) -> None:
     """Make renames inside `folder` survive a power cut, where the system can."""
     if os.name != "posix":
         return
+    # A rename is kept in the folder: without this it may be gone after a power cut.
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

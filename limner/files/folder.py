@@ -34,6 +34,7 @@ class ModelFolder:
         try:
             self._check_is_folder(os.stat(self.path).st_mode)
             self._root = (root or self.path).resolve()
+            # Every link is judged, those too that limner never reads: a folder may be copied on.
             with os.scandir(self.path) as entries:
                 links = [entry.name for entry in entries if entry.is_symlink()]
         except OSError as error:
@@ -67,6 +68,7 @@ class ModelFolder:
     def read(self, name: str) -> bytes:
         """Return a small file's bytes; CheckpointError when it is empty or over 64 MiB."""
         with self.open(name) as file:
+            # One byte more than allowed tells a large file from an endless one.
             data = file.read(_TEXT_LIMIT + 1)
         if not data:
             raise CheckpointError(f"{self.source(name)} is empty; get the model anew")
@@ -83,6 +85,7 @@ class ModelFolder:
         if not isinstance(files, dict) or set(parsed) != {"files"}:
             raise CheckpointError(f"{source} needs one key, 'files', with a sha256 for each file")
         for name, digest in files.items():
+            # A name with a path in it would let the manifest speak of files elsewhere.
             if name != os.path.basename(name) or name in ("", ".", "..") or "\\" in name:
                 raise CheckpointError(f"{source} names {quote(name)}, which is outside the folder")
             if not isinstance(digest, str) or len(digest) != 64:
@@ -142,4 +145,5 @@ def shown_path(path: str | Path) -> str:
     """Return a path as messages show it: on one line, its end kept when it is long."""
     text = str(path)
     text = text if text.isprintable() else ascii(text)
+    # The end of a path tells more than its beginning.
     return text if len(text) <= 120 else "…" + text[-119:]

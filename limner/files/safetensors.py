@@ -65,6 +65,7 @@ def read_header(file: BufferedReader, source: str) -> dict[str, TensorEntry]:
             f"{source} has {size} bytes and states a header of {length}; it was cut or is no "
             "safetensors file, so get it anew"
         )
+    # JSON allows a key twice, and which of both counts differs from reader to reader.
     entries = strict_json(file.read(length), f"the header of {source}")
     with _opened(file, source, "np"):
         pass  # opening alone compares the header with the body
@@ -113,6 +114,7 @@ def refuse_foreign(first: bytes, source: str) -> None:
             f"{source}: this is a pickle; use limner import (a pickle can run any code, so limner "
             "draws from safetensors only)"
         )
+    # A file under another name is common; its first bytes say what it is, and the remedy.
     for magic, kind in _FOREIGN.items():
         if first.startswith(magic):
             raise CheckpointError(

@@ -26,6 +26,7 @@ def rank(clip: Any, prompt: str, images: Sequence[Image]) -> list[tuple[int, flo
     Scores are 100 times the cosine, as CLIP scores always are; equal ones stay in their order.
     Raises UsageError for no picture, and for a prompt that cannot be read.
     """
+    # In double precision: rounding after the cosine must not change the order.
     scores = (SCORE * clip.compare(images, [prompt])[:, 0].double()).tolist()
     return sorted(enumerate(scores), key=lambda entry: -entry[1])
 
@@ -38,6 +39,7 @@ def keep_best(
     Each picture's settings get its `clip_score`; a note says by what it was chosen, and which were
     dropped.
     """
+    # Scored by the words that were drawn: those left out cannot speak for a picture.
     ranked = [
         replace(
             pictures[number],
@@ -76,4 +78,5 @@ def with_tries(request: Request, best_of: int | None) -> Request:
     if best_of is None:
         return request
     check_best_of(best_of, request.n)
+    # The copy is checked anew: the last seed of so many tries may be out of range.
     return replace(request, n=best_of)

@@ -87,6 +87,7 @@ class PipelineBase(nn.Module):
         With `trim` there is no more padding than the longest text needs. Raises UsageError for a
         tokenizer with more ids than the networks were made for.
         """
+        # An id beyond the table would be an IndexError, or on a GPU a fault that ends the process.
         if self.tokenizer.vocabulary > self.text_vocabulary:
             raise UsageError(
                 f"the tokenizer has {self.tokenizer.vocabulary} ids, but the model was made for "
@@ -128,6 +129,7 @@ class PipelineBase(nn.Module):
         Raises UsageError for a device that is not there, and for a type other than fp32, in which
         weights are kept whatever the precision of drawing.
         """
+        # A type moves weights that int8 and bf16 copies were made of; precision has its own way.
         for given in (*where, *settings.values()):
             if isinstance(given, torch.dtype) and given != torch.float32:
                 raise UsageError(
@@ -194,6 +196,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
                 f"size out or give {self.size}",
                 param="size",
             )
+        # What a family cannot do is refused, with the reason, never passed over.
         for name, reason in self.refuses.items():
             if getattr(request, name) not in (None, ()):
                 raise UsageError(f"{name} is given, but {reason}", param=name)
@@ -217,6 +220,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
 
         Raises UsageError for a value that models of this family do not have.
         """
+        # None leaves it to the model; a value that the family has not is a mistake.
         asked = {**asdict(request.sampling), "guidance": request.guidance}
         asked = {name: value for name, value in asked.items() if value is not None}
         known = {each.name for each in fields(self.defaults)}  # type: ignore[arg-type]

@@ -56,6 +56,7 @@ class ClipPipeline(PipelineBase):
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """Return unit vectors (B, D) of images (B, 3, size, size) in [-1, 1]."""
+        # In parts, so that a thousand pictures take no more memory than 64.
         parts = images.split(AT_ONCE)
         return torch.cat([self.clip.encode_images(part.to(self.device)) for part in parts])
 
@@ -94,6 +95,7 @@ class ClipPipeline(PipelineBase):
                 param="labels",
             )
         sentences = [sentence for name in names for sentence in label_sentences(name)]
+        # The mean over several sentences says less of how each is worded.
         vectors = self.encode_texts(sentences).unflatten(0, (len(names), -1))
         return nn.functional.normalize(vectors.mean(1), dim=-1)
 

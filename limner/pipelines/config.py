@@ -71,6 +71,7 @@ class ModelConfig:
         if given != set(known) or None in self.sampling.values():
             raise ConfigError(f"sampling has the keys {quote(sorted(self.sampling))}; expected "
                               f"{known}")  # fmt: skip
+        # Ranges are those of a request: a folder may be anybody's.
         asked = {each.name for each in fields(Sampling)} & set(self.sampling)
         sampling = Sampling(**{name: self.sampling[name] for name in asked})
         Request("any", guidance=self.sampling.get("guidance"), sampling=sampling)

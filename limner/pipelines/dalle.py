@@ -57,6 +57,7 @@ class Dalle(DrawingBase[TokenSampling]):
         """Text to image codes by a prior, codes to pixels by a codec (DALL-E, arXiv 2102.12092)."""
         config.check_vocabulary(tokenizer, config.prior.get("text_vocabulary"), "prior")
         codec, prior = create_codec(config.codec), create_prior(config.prior)
+        # A prior of other codes would draw, and the codec paint, pictures that mean nothing.
         offered = (codec.vocabulary, tuple(codec.maps), codec.groups)
         expected = (prior.config.vocabulary, tuple(prior.maps), prior.config.groups)
         if offered != expected:
@@ -112,6 +113,7 @@ class Dalle(DrawingBase[TokenSampling]):
         """
         if step.images is not None or step.codes is None or not step.codes.shape[1]:
             return step.images
+        # Grey looks like nothing drawn yet; code 0 may be any colour.
         plain = torch.zeros(1, 3, self.size, self.size, device=self.device)
         grey = self.codec.encode(plain).flatten(1, len(self.codec.layout))
         missing = grey[:, step.codes.shape[1] :].expand(len(step.codes), *[-1] * (grey.ndim - 1))
@@ -140,12 +142,15 @@ class Dalle(DrawingBase[TokenSampling]):
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
+        # 1. Rows in groups: the prior says how many are fastest at once.
         for first in range(0, len(prompts), at_once):
             group = slice(first, first + at_once)
             text = self.read(prompts[group])  # (B, T)
             codes = torch.empty(0)
+            # 2. The prior draws the codes of a group cell by cell; each row hangs on its own seed.
             drawing = self.prior.stream(text, sampling, seeds[group], **hooks)
             for count, codes in enumerate(drawing, start=1):  # (B, <= S)
+                # Counted in rows, so that a last group of few rows moves the bar as it should.
                 done = first * steps + len(codes) * count
                 if done < total:
                     yield Step(done, total, codes=codes)

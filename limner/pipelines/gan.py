@@ -71,6 +71,7 @@ class Gan(DrawingBase[GanSampling]):
         """Draw one picture a Step; the last Step has all of them."""
         drawn, total = list[Tensor](), len(prompts)
         for prompt, seed in zip(prompts, seeds, strict=True):
+            # One at a time: in a batch the products differ in their last bits.
             ids = self.read([prompt], trim=True)
             drawn.append(draw_pictures(self.generator, ids, [seed], sampling))
             last = len(drawn) == total

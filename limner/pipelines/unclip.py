@@ -67,6 +67,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
         self.clip, self.decoder, self.prior, self.upsampler = clip, decoder, prior, upsampler
         self.autoencoder = autoencoder
         self.defaults = defaults or DiffusionSampling()
+        # The decoder's own size is that of the latent where there is an autoencoder.
         self.small: int = (autoencoder or decoder).config.size  # before it is made larger
         self.size = self.small if upsampler is None else upsampler.size
         self.text_length = text_length
@@ -193,7 +194,9 @@ class UnClip(DrawingBase[DiffusionSampling]):
         self, prompt: str, seed: int, sampling: DiffusionSampling, vector: Tensor | None
     ) -> Iterator[Step]:
         """Yield what is known of the picture after each step, by steps that are not counted yet."""
+        # 1. The text, without padding: its embedding must not depend on text_length.
         ids = self.read([prompt], trim=True)  # (1, T)
+        # 2. Its embedding becomes that of a picture, unless one was seen.
         if vector is None:
             vector = text = self.clip.encode_texts(ids)  # (1, D)
             if self.prior is not None:
@@ -204,10 +207,12 @@ class UnClip(DrawingBase[DiffusionSampling]):
                     vector = expected
                     yield Step(0, 0)
         step = Step(0, 0)
+        # 3. The decoder draws pixels, or the latent of the autoencoder.
         for expected in draw_picture(self.decoder, vector, ids, seed, sampling):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:
+            # 4. The upsampler begins with noise of the same seed, at its own size.
             noise = unit_noise([seed], (3, self.size, self.size), self.device)
             steps, sampler = sampling.upsampler_steps, sampling.sampler
             small = self.preview(step)
@@ -245,6 +250,7 @@ def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
     if not 0 <= share <= 1:
         raise UsageError(f"share is {share}; expected a number in [0, 1]", param="share")
     cosine = (first * second).sum(-1, keepdim=True).clamp(-1, 1)
+    # Of equal vectors the angle is 0, and 0 / 0 would be NaN.
     angle = cosine.arccos().clamp_min(1e-6)
     turned = ((1 - share) * angle).sin() * first + (share * angle).sin() * second
     return nn.functional.normalize(turned, dim=-1)

@@ -82,6 +82,7 @@ def describe(votes: Votes) -> dict[str, Any]:
 
 def _shown(duel: Duel) -> dict[str, Any]:
     pictures = [decode_image(each, "a drawing") for each in (duel.left, duel.right)]
+    # One size for both: the larger would tell the model.
     size = max(each.width for each in pictures), max(each.height for each in pictures)
     left, right = (
         "data:image/png;base64," + base64.b64encode(encode_png(each.resize(size))).decode("ascii")
@@ -123,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             ways[self.path](asked)
             return describe(self.server.votes)
 
+        # The answer goes out first: a server that stops before it leaves the page waiting.
         state = self._answer(act)
         if state is not None and state["total"] == state["done"]:
             self.server.finish()
@@ -137,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse what was asked of another name, or by another page."""
         names, host = self.server.names, self.headers.get("Host", "")
         origin = self.headers.get("Origin")
+        # A page of the web can send requests here, but not with our Host and Origin.
         if (names is None or host in names) and origin in (None, f"http://{host}"):
             return True
         self._refuse(403, "this page answers only requests of its own")
@@ -148,6 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not given.isascii() or not given.isdigit():
             self._refuse(411, "a vote has a Content-Length")
             return None
+        # The length is judged before a byte is read, and its digits before it is a number.
         if len(given) > 9 or int(given) > BODY_LIMIT:
             self._refuse(413, f"a vote has at most {BODY_LIMIT} bytes")
             return None

@@ -52,9 +52,11 @@ class OwnEncoder(nn.Embedding):
         features = super().forward(ids)
         if self.transformer is None:
             return features
+        # Positions count from the end: padding is on the left, and its length must not matter.
         before = torch.arange(ids.shape[1], device=ids.device) - ids.shape[1]
         coordinates = before[None, :, None].expand(1, -1, 2)
         real = ids != 0
+        # Padding sees itself: a row that sees nothing would be NaN.
         alone = torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
         mixed: Tensor = self.transformer(features, coordinates, (real[:, None] | alone)[:, None])
         return mixed

@@ -54,6 +54,7 @@ class PretrainedEncoder(Foreign):
         self.config = config
         self.width = config.width
         sizes = self.body.config
+        # One more than the foreign ids, because 0 pads; fewer are fine.
         if config.vocabulary > sizes.vocab_size + 1:
             raise ConfigError(
                 f"vocabulary is {config.vocabulary}, but the encoder knows {sizes.vocab_size} ids "

@@ -49,14 +49,17 @@ class PretrainedTokenizer(Tokenizer):
         engine = read_engine(split_settings(text, source, {})[0], source)
         engine.no_truncation()
         engine.no_padding()
+        # What the foreign model puts around a text is seen by encoding one letter.
         framed = engine.encode("a")
         special = [bool(mark) for mark in framed.special_tokens_mask]
         first = special.index(False) if False in special else len(special)
         last = len(special) - special[::-1].index(False) if False in special else first
         parts = json.loads(engine.to_str())
+        # Only special ones are hidden; other added tokens are words that a text may have.
         hidden = {token["content"] for token in parts["added_tokens"] if token["special"]}
         parts |= {"added_tokens": [], "post_processor": None}
         _hide(parts["model"], hidden)
+        # Ids move up by one: 0 pads.
         begin, end = framed.ids[:first], framed.ids[last:]
         settings = {"begin": [i + 1 for i in begin], "end": [i + 1 for i in end]}
         return cls._build(parts, _SETTINGS | settings, source)

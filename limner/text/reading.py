@@ -33,7 +33,9 @@ def read(prompt: str, words: Words) -> Reading:
     If nothing of the prompt is known it stays as it is, with a note. It does not know how long a
     prompt the model reads.
     """
+    # Traditional characters and emoji first: the tables below know neither.
     text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt))
+    # The answer is in the language of most of the prompt, counted as it was typed.
     chinese = len(_HAN.findall(prompt)) > len(_LATIN.findall(prompt))
     if words.grammar is not None:
         reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
@@ -48,6 +50,7 @@ def near_words(word: str, words: Words, count: int = 3) -> tuple[str, ...]:
     """Return up to `count` things or words of the table that are spelt much like `word`."""
     if not word.isascii() or word in lexicon.english_words():
         return ()
+    # The first 5000 are the most frequent: comparing with all would take seconds.
     known = list(words.grammar.named("thing", "en")) if words.grammar else list(words)[:5000]
     return tuple(difflib.get_close_matches(word, known, count, 0.6))
 
@@ -70,6 +73,7 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     if not found.things:
         assert found.place is not None
         notes.append(Note("no_object", (found.place.said,)))
+    # A prompt that captions could have had is drawn as it is, to the letter.
     if not notes and _in_order(items, grammar):
         return Reading(_plain(text))
     return Reading(_compose(found, grammar, language), tuple(notes))
@@ -94,6 +98,7 @@ def _fit(found: Understood, grammar: Grammar) -> None:
     """Leave out what the grammar has no words for, or no pictures: such a ground, such a style."""
     place = found.place
     if place is not None and place.name not in (known := grammar.named("place", "en")):
+        # A place that the model has not: a plain one of its colour, or one of its pattern.
         pattern, _, colour = place.name.partition(":")
         alike = [f"plain:{colour}"] if colour else [key for key in known if key.startswith(pattern)]
         if alike and alike[0] in known:
@@ -123,6 +128,7 @@ def _read_as(item: Item, book: Phrasebook) -> Note | None:
         return Note("read_as", (item.said,), (item.name,))
     if item.exact or item.kind not in ("thing", "many", "colour"):
         return None
+    # A plural or another usual name is no news to the reader, so there is no note.
     names = book.names("thing" if item.kind == "many" else item.kind, item.name)
     plural = {plural for name in names for plural in lexicon.plurals(name)}
     if alike in names | plural or any(not n.isascii() and n in item.said for n in names):
@@ -242,6 +248,7 @@ def _known(word: str, words: Words) -> str | None:
 
 def _alike(word: str) -> list[str]:
     """Return words that mean about the same as `word`, the most alike first."""
+    # In the order of likeness: number, digits, colour, then synonyms.
     found = [word.removesuffix("s"), word.removesuffix("es"), *lexicon.plurals(word)]
     if word.isdigit() and int(word) < len(_NUMBERS_EN):
         found.append(_NUMBERS_EN[int(word)])

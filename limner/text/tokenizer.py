@@ -57,6 +57,7 @@ class Tokenizer:
                 f"the tokenizer's vocabulary is {vocabulary}; it needs more than {_RESERVED} ids "
                 "(one for padding, 256 for bytes)"
             )
+        # 1. Learn merges, with the bytes as special tokens so that they get the first ids.
         learner = _with_pipeline(Engine(models.BPE(byte_fallback=True)))
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary, special_tokens=[_PAD_NAME, *_BYTES], show_progress=False
@@ -74,6 +75,7 @@ class Tokenizer:
 
         Raises CheckpointError, naming `source`, for anything else.
         """
+        # Settings of limner's own are taken out: the library refuses keys that it does not know.
         parts, settings = split_settings(text, source, {"keywords": False})
         _check_own(parts, source)
         return cls(read_engine(parts, source), keywords=settings["keywords"])
@@ -116,6 +118,7 @@ class Tokenizer:
 
         ids = torch.zeros((len(texts), length), dtype=torch.int64)
         for row, text in enumerate(texts):
+            # Cut before it is framed: what ends a text must not be what is cut.
             tokens = self._framed(self.encode(text)[: self.room(length)])[:length]
             if tokens:
                 ids[row, length - len(tokens) :] = torch.tensor(tokens, dtype=torch.int64)
@@ -140,6 +143,7 @@ class Tokenizer:
         for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal):
             word = piece.removeprefix(_MARK)
             kind = unicodedata.category(word[0])
+            # Punctuation and spaces are no words; a digit, a letter, an emoji alone are.
             is_word = len(word) > 1 or kind[0] in "LN" or kind == "So"
             if is_word and len(self._engine.model.tokenize(piece)) > 1:
                 unseen[word] = None

@@ -53,6 +53,7 @@ class Drawer:
 
     def ready(self, *, shows: bool) -> Callable[[Request], Drawn]:
         """Load what is needed, and return what draws a request; it `shows` how far it is."""
+        # The CLIP first: a wrong name is told before a large model is read.
         clip, pipeline = self.load_clip(), self.load()
 
         def draw(request: Request) -> Drawn:
