@@ -33,11 +33,11 @@ def create(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
     `parts` maps a name to (config dataclass, part). Raises ConfigError for an unknown name or key,
     a missing one, or a value of another type or out of range.
     """
-    settled = settle(kind, parts, config)
-    return find_part(kind, parts, config["name"])[1](settled)
+    parsed = parse_config(kind, parts, config)
+    return find_part(kind, parts, config["name"])[1](parsed)
 
 
-def settle(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
+def parse_config(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
     """Return the checked config dataclass of a part, without building it; raises as `create`."""
     name = config.get("name")
     config_type = find_part(kind, parts, name)[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.parts import create, settle
+from limner.parts import create, parse_config
 from limner.text.pretrained import PRETRAINED, PretrainedConfig
 
 
@@ -104,7 +104,7 @@ def text_encoder_of(prior: Conditioned, own: Mapping[str, Any] | None = None) ->
 
 def check_text_encoder(prior: Conditioned) -> None:
     """Raise ConfigError for a `text_encoder` that cannot be built, without building it."""
-    settle("text encoder", TEXT_ENCODERS, _text_config(prior, {}))
+    parse_config("text encoder", TEXT_ENCODERS, _text_config(prior, {}))
 
 
 def _text_config(prior: Conditioned, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Tokenizer:
 
         Raises CheckpointError, naming `source`, for anything else.
         """
-        # Settings of limner's own are taken out: the library refuses keys that it does not know.
+        # Settings of limner's own are no part of the library's format.
         parts, settings = split_settings(text, source, {"keywords": False})
         _check_own(parts, source)
         return cls(read_engine(parts, source), keywords=settings["keywords"])

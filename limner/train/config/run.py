@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
-from limner.parts import Parts, a_type, import_parts, settle
+from limner.parts import Parts, a_type, import_parts, parse_config
 from limner.train.clip.check import check_image_encoder_of, check_vision
 from limner.train.codec.check import check_codec_training
 from limner.train.config.data import AugmentTable, DataConfig
@@ -263,7 +263,7 @@ class TrainConfig(Checked):
 
 def _check_part(table: str, parts: Parts, values: Mapping[str, Any]) -> None:
     try:
-        settle(table, parts, values)
+        parse_config(table, parts, values)
     except ConfigError as error:
         param = table if error.param is None else f"{table}.{error.param}"
         raise ConfigError(str(error), param=param) from None
