@@ -47,7 +47,9 @@ class Tries:
 def draw_tries(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Tries]:
     """Draw and judge `count` held-out prompts `tries` times each."""
     detector = SceneDetector()
-    sampling = pipeline.settle(Request("any", sampling=Sampling(temperature=told.temperature)))
+    sampling = pipeline.resolve_sampling(
+        Request("any", sampling=Sampling(temperature=told.temperature))
+    )
     found = []
     for number, prompt in enumerate(collect_prompts("held_out", told.count, told.seed)):
         seeds = range(number * told.tries, (number + 1) * told.tries)

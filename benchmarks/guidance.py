@@ -44,7 +44,7 @@ def diversity(clip: Any, images: Tensor, each: int) -> float:
 
 def row_of(pipeline: Any, clip: Any, prompts: list[Prompt], scale: float, each: int) -> Row:
     """Return the scores and the diversity of one scale."""
-    sampling = pipeline.settle(Request("settings", guidance=scale))
+    sampling = pipeline.resolve_sampling(Request("settings", guidance=scale))
     asked = [prompt for prompt in prompts for _ in range(each)]
     drawn = [
         pipeline.draw_many([prompt.english] * each, range(each), sampling) for prompt in prompts

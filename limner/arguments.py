@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from limner.errors import UsageError, did_you_mean, quote
-from limner.types import LogitsProcessor, Sampling
+from limner.options import OPTIONS, Sampling, SamplingOptions
+from limner.types import LogitsProcessor
 
 if TYPE_CHECKING:
     import torch
@@ -47,22 +48,17 @@ _ELSEWHERE = {
 }
 
 
-class SamplingOptions(TypedDict, total=False):
-    """The fields of Sampling as keyword arguments."""
+class LoadOptions(TypedDict, total=False):
+    """What `limner.load` takes besides the name."""
 
-    temperature: float | None
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    guidance_schedule: str | None
-    typical_p: float | None
-    speculate: int | None
-    steps: int | None
-    sampler: str | None
+    device: str | torch.device
+    precision: str
+    adapters: Sequence[AdapterLike] | AdapterLike
+    allow_nonfinite: bool
 
 
 class LoadingOptions(TypedDict, total=False):
-    """How a model that is given by name is loaded, as `limner.load` does."""
+    """How a model that `limner.draw` gets by name is loaded; None is as `limner.load` does."""
 
     device: str | torch.device | None
     precision: str | None
@@ -100,12 +96,12 @@ def sort_arguments(options: Mapping[str, Any]) -> Given:
 
     The name that another library has for a thing gets the one that limner has.
     """
-    known = [field.name for field in fields(Sampling)]
-    left = dict(options)
+    known, left = list(OPTIONS), dict(options)
     loading, request = (
         {name: value for name in names if (value := left.pop(name, None)) is not None}
         for names in (_LOADING, _REQUEST)
     )
+    # What is left must be of Sampling; others' names for things get limner's as a hint.
     for name in left:
         if name not in known:
             hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN])

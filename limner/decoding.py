@@ -27,6 +27,7 @@ def decode(opened: ImageFile) -> Image:
         opened.draft(opened.mode, (width // factor, height // factor))
     _scale_transparency(opened)
     opened.load()
+    # Read before the picture is reduced, which loses it.
     turned = opened.getexif().get(_ORIENTATION)
     image: Image = opened
     if factor > 1 and opened.size == (width, height):
@@ -79,6 +80,7 @@ def to_rgb(image: Image) -> Image:
     from PIL import Image
 
     if image.mode.startswith("I"):  # 16 bits: 65535 is white, so scale where PIL would clip
+        # Divided by 257, not cut: 65535 / 257 is 255 exactly.
         values = numpy.asarray(image)
         grey = (values.astype(numpy.float64) / 257).round().clip(0, 255).astype(numpy.uint8)
         grey[values == image.info.get("transparency", -1)] = 255

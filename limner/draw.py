@@ -1,14 +1,17 @@
 """MAIN PATH: a sentence in, pictures out.
 
-draw -> Request -> pipeline.stream -> Step -> Picture
+draw -> Request -> stream_request: pipeline.stream -> Step ... -> to_pictures -> keep_best -> Drawn
+
+The command line, Ray and whatever serves requests go the same way from a Request on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +19,11 @@ import torch
 
 from limner.arguments import sort_arguments
 from limner.errors import UsageError, quote
-from limner.finish.rank import check_best_of, keep_best
+from limner.finish.rank import keep_best, with_tries
 from limner.images import as_image, to_images
-from limner.pipelines.requests import reading_of
+from limner.pipelines.clip import ClipPipeline
 from limner.registry import load_clip, load_to_draw
-from limner.types import ModelInfo, Picture, PictureLike, Request, Step
+from limner.types import Drawable, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -29,19 +32,17 @@ if TYPE_CHECKING:
 
     from limner.arguments import DrawOptions, VaryOptions
 
-UNSAVED = ModelInfo(name="unsaved", family="", licence="", size=0, sha256="")
-
 
 def draw(
     prompt: str | Sequence[str],
     *,
-    model: str | Path | Any = "default",
+    model: str | Path | Drawable = "default",
     n: int = 1,
     seed: int | None = None,
     size: int | None = None,
     guidance: float | None = None,
     best_of: int | None = None,
-    clip: str | Path | Any = "clip",
+    clip: str | Path | ClipPipeline = "clip",
     **options: Unpack[DrawOptions],
 ) -> list[Picture]:
     """Draw `n` pictures of `prompt`; picture i has the seed `seed + i`.
@@ -59,27 +60,27 @@ def draw(
 
     `options` are the fields of `limner.Sampling`, those three, `verbatim` and `logits_processors`.
     """
-    if best_of is not None:
-        check_best_of(best_of, n)
     given = sort_arguments(options)
     requests = list[Request]()
+    # One request for each prompt, all of the same seeds, so that prompts can be compared.
     for each in _prompts(prompt):
         request = Request(
             each,
-            n=n if best_of is None else best_of,
+            n=n,
             seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
             size=size,
             guidance=guidance,
             sampling=given.sampling,
             **given.request,
         )
+        with_tries(request, best_of)  # a mistake is told before anything is loaded
         seed = request.seed  # one chosen at random is that of every prompt
         requests.append(request)
-    clip = None if best_of is None else _open_clip(clip)
+    # The CLIP first: a wrong name of it is told before a large model is read.
+    judge = None if best_of is None else _open_clip(clip)
     pipeline, drawn = _open(model, given.loading), list[Picture]()
     for request in requests:
-        pictures = finish(pipeline.stream(request), request, pipeline)
-        drawn += pictures if best_of is None else keep_best(clip, pictures, n)[0]
+        drawn += draw_request(pipeline, request, best_of=best_of, clip=judge).pictures
     return drawn
 
 
@@ -87,7 +88,7 @@ def vary(
     image: PictureLike,
     prompt: str = "",
     *,
-    model: str | Path | Any = "unclip",
+    model: str | Path | Drawable = "unclip",
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,
@@ -109,8 +110,69 @@ def vary(
         image=as_image(image),
         **given.request,
     )
-    pipeline = _open(model, given.loading)
-    return finish(pipeline.stream(request), request, pipeline)
+    return draw_request(_open(model, given.loading), request).pictures
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures of a request that are kept, and those that are not, each list the best first.
+
+    Where nothing chose among them all are kept, in the order of their seeds. `seconds` are those of
+    drawing and choosing, without loading.
+    """
+
+    pictures: list[Picture]
+    dropped: list[Picture]
+    seconds: float
+
+
+def draw_request(
+    pipeline: Drawable,
+    request: Request,
+    *,
+    best_of: int | None = None,
+    clip: ClipPipeline | None = None,
+    watch: Callable[[Iterator[Step]], Iterable[Step]] = iter,
+) -> Drawn:
+    """Draw a request: `request.n` pictures, with `best_of` those that `clip` finds to fit best.
+
+    `watch` passes the steps on and may show them; what it leaves unread is not drawn, which is a
+    ValueError. Raises UsageError for what the model cannot draw.
+    """
+    # A generator's result reaches only the one that runs it, and `watch` stands between.
+    drawn = list[Drawn]()
+
+    def whole() -> Iterator[Step]:
+        drawn.append((yield from stream_request(pipeline, request, best_of=best_of, clip=clip)))
+
+    # Run to the end without keeping steps: each holds the pictures that are being drawn.
+    deque(watch(whole()), maxlen=0)
+    if not drawn:
+        raise ValueError("watch left steps unread, so that nothing was drawn")
+    return drawn[0]
+
+
+def stream_request(
+    pipeline: Drawable,
+    request: Request,
+    *,
+    best_of: int | None = None,
+    clip: ClipPipeline | None = None,
+) -> Generator[Step, None, Drawn]:
+    """Yield the steps of drawing a request, as `draw_request` does; the result is its Drawn."""
+    # 1. All tries are drawn as one request, so that picture i has the same seed as ever.
+    began = time.perf_counter()
+    request, kept = with_tries(request, best_of), request.n
+    step = None
+    for step in pipeline.stream(request):
+        yield step
+    assert step is not None, "a pipeline yields a Step at least"
+    # 2. The last step has the images of all; here they become pictures that tell their story.
+    pictures, dropped = to_pictures(step, request, pipeline), list[Picture]()
+    if best_of is not None:
+        # 3. The best come first, and what was not kept is told with its seeds.
+        pictures, dropped = keep_best(clip or load_clip(), pictures, kept)
+    return Drawn(pictures, dropped, time.perf_counter() - began)
 
 
 def _prompts(given: str | Iterable[str]) -> list[str]:
@@ -122,59 +184,57 @@ def _prompts(given: str | Iterable[str]) -> list[str]:
     return prompts
 
 
-def _open(model: str | Path | Any, loading: Mapping[str, Any]) -> Any:
+def _open(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
     """Return the pipeline of a name, loaded as asked, or what was loaded before."""
-    pipeline = load_to_draw(model, **loading) if isinstance(model, str | Path) else model
-    if not hasattr(pipeline, "stream"):
+    if isinstance(model, str | Path):
+        return load_to_draw(model, **loading)
+    if not isinstance(model, Drawable):
         raise UsageError(
             f"model is {quote(model)}; expected a name, a folder, or what limner.load returns of a "
             "model that draws",
             param="model",
         )
-    if loading and pipeline is model:
-        name = next(iter(loading))
+    # What is loaded has its device, precision and adapters; another would be ignored.
+    for name in loading:
         raise UsageError(
             f"{name} is given, but the model has been loaded already; give {name} to limner.load",
             param=name,
         )
-    return pipeline
+    return model
 
 
-def _open_clip(clip: str | Path | Any) -> Any:
+def _open_clip(clip: str | Path | ClipPipeline) -> ClipPipeline:
     clip = load_clip(clip) if isinstance(clip, str | Path) else clip
-    if not hasattr(clip, "compare"):
+    if not isinstance(clip, ClipPipeline):
         raise UsageError(
             f"clip is {quote(clip)}; expected a name, a folder, or a CLIP of limner.load"
         )
     return clip
 
 
-def finish(steps: Iterable[Step], request: Request, pipeline: Any) -> list[Picture]:
-    """Run through `steps` and return the last one's pictures, ready to be drawn again.
-
-    Watch or stop the drawing by passing a generator of your own around `pipeline.stream(request)`.
-    """
-    *_, step = deque(steps, maxlen=1)
+def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Picture]:
+    """Return the pictures of the last step of a request, each with what draws it again."""
     assert step.images is not None, "a pipeline's last Step has images"
-    info = info_of(pipeline)
-    settings = {"steps": step.total // request.n} | asdict(pipeline.settle(request))
-    settings |= {"family": info.family, "model_hash": info.sha256}
+    settings = {"steps": step.total // request.n} | asdict(pipeline.resolve_sampling(request))
+    settings |= {"family": pipeline.info.family, "model_hash": pipeline.info.sha256}
     settings |= {"device": pipeline.device.type, "precision": pipeline.precision}
     settings["torch"] = str(torch.__version__)
-    if source := getattr(pipeline, "source", ""):
-        settings["source"] = source
+    # What is usual is not said: a picture's text stays short, and older ones read the same.
+    if pipeline.source:
+        settings["source"] = pipeline.source
     if request.image is not None:
         settings["image_sha256"] = image_hash(request.image)
     if request.logits_processors:
         settings["logits_processors"] = [name_of(each) for each in request.logits_processors]
-    if adapters := getattr(pipeline, "adapters", None):
-        settings["adapters"] = adapters
-    reading = reading_of(request, pipeline)
+    if pipeline.adapters:
+        settings["adapters"] = pipeline.adapters
+    reading = pipeline.reading_of(request)
+    # The words that were drawn are kept apart from those that were typed.
     if reading.text != request.prompt:
         settings["revised_prompt"] = reading.text
     if request.verbatim:
         settings["verbatim"] = True
-    about = (info.name, settings, reading.notes, reading.text)
+    about = (pipeline.info.name, settings, reading.notes, reading.text)
     return [
         Picture(image, request.prompt, request.seed + index, *about)
         for index, image in enumerate(to_images(step.images))
@@ -189,9 +249,3 @@ def name_of(processor: Any) -> str:
 def image_hash(image: Image) -> str:
     """Return the SHA-256 of a picture's pixels, by which the varied one is known again."""
     return hashlib.sha256(image.tobytes()).hexdigest()
-
-
-def info_of(pipeline: Any) -> ModelInfo:
-    """Return what the pipeline's folder said of it; a pipeline that has none is `unsaved`."""
-    info = getattr(pipeline, "info", UNSAVED)
-    return info if isinstance(info, ModelInfo) else UNSAVED

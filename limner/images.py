@@ -68,6 +68,7 @@ def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
     try:
         with warnings.catch_warnings():  # Pillow's own limit is below ours, which is judged next
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Only three readers of Pillow: each more is code that strangers can reach.
             opened = Image.open(io.BytesIO(data), formats=FORMATS)
         with opened:
             _check_size(name, *opened.size, limits)
@@ -98,6 +99,7 @@ def as_image(given: object) -> Image:
 
     if isinstance(given, str | os.PathLike):
         return open_image(Path(given))
+    # A Picture, or anything else that carries one, is taken for its picture.
     image = getattr(given, "image", given)
     if not isinstance(image, Image.Image):
         raise UsageError(
@@ -120,6 +122,7 @@ def to_tensor(images: Sequence[Image]) -> Tensor:
     import numpy
     import torch
 
+    # The same arithmetic in both directions, so that a round trip changes no value.
     pixels = numpy.stack([numpy.asarray(image.convert("RGB")) for image in images])  # (B, H, W, 3)
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
 
@@ -143,6 +146,7 @@ def grid(images: Sequence[Image], columns: int | None = None) -> Image:
     """Return the pictures side by side on white, by default in a nearly square sheet."""
     from PIL import Image
 
+    # Nearly square, and never higher than wide.
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
     width = max(image.width for image in images) + _BARS
@@ -199,6 +203,7 @@ def png_texts(
         "Version": "limner",
     }
     known = [f"{key}: {_parameter(value)}" for key, value in fields.items() if value is not None]
+    # Two chunks: the line that other tools read, and JSON that limner reads strictly.
     own = {"prompt": prompt, "seed": seed, "model": model, **settings}
     own |= {"notes": list(notes)} if notes else {}
     return {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from limner.errors import DataError, quote
 from limner.images import open_image, read_png_texts
-from limner.types import SEED_LIMIT, Request, Sampling
+from limner.options import OPTIONS, Sampling
+from limner.types import SEED_LIMIT, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,24 +34,22 @@ class Metadata:
     notes: tuple[str, ...] = ()
     adapters: tuple[tuple[str, str, float], ...] = ()  # name, SHA-256 and weight of each
 
-    def request(self, accepted: object, *, n: int, seed: int, image: Image | None) -> Request:
-        """Return what was asked for, with the sampling values that a model has in `accepted`.
+    def request(self, accepted: Any, *, n: int, seed: int, image: Image | None) -> Request:
+        """Return what was asked for, with the sampling values that the dataclass `accepted` has.
 
         UsageError for a value out of range.
         """
-        names = [each.name for each in fields(Sampling) if hasattr(accepted, each.name)]
-        values = {name: self.settings.get(name) for name in names}
-        guidance = self.settings.get("guidance") if hasattr(accepted, "guidance") else None
-        known = {each.name for each in fields(Request)}
-        more: dict[str, Any] = {"verbatim": True} if self.settings.get("verbatim") is True else {}
+        # A picture of another family has values that this model does not take; they say nothing.
+        has = {each.name for each in fields(accepted)}
+        stated = {name: value for name, value in self.settings.items() if name in has}
         return Request(
             self.prompt,
             n=n,
             seed=seed,
-            guidance=guidance,
-            sampling=Sampling(**values),
+            guidance=stated.get("guidance"),
+            sampling=Sampling(**{name: stated.get(name) for name in OPTIONS}),
             image=image,
-            **{name: value for name, value in more.items() if name in known},
+            verbatim=self.settings.get("verbatim") is True,
         )
 
 
@@ -60,6 +59,7 @@ def read_metadata(path: str | Path) -> Metadata | None:
     Raises ImageError for what is no picture, DataError where what it says makes no sense.
     """
     image = open_image(path)
+    # The picture comes first, so that what is no picture is told as that.
     text = texts_of(path).get(OWN)
     if text is None:
         return None
@@ -71,6 +71,7 @@ def read_metadata(path: str | Path) -> Metadata | None:
     if (
         not isinstance(stated, dict)
         or not all(isinstance(stated.get(name), str) for name in ("prompt", "model"))
+        # type, not isinstance: true and false are ints too.
         or type(seed) is not int
         or not 0 <= seed < SEED_LIMIT
     ):

@@ -9,28 +9,31 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from limner import registry
-from limner.arguments import AdapterLike
+from limner.arguments import LoadOptions
 from limner.checkpoint.model import save_checkpoint
 from limner.draw import draw, vary
 from limner.errors import UsageError, did_you_mean, quote
 from limner.files import hub
+from limner.gan.drawing import GanSampling
+from limner.pipelines.base import DrawingBase, PipelineBase, Values
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.dalle import Dalle
-from limner.pipelines.families import ModelConfig
 from limner.pipelines.gan import Gan
 from limner.pipelines.unclip import UnClip
-from limner.types import ModelInfo, Picture, PictureLike, Pictures
+from limner.sampling.diffusion import DiffusionSampling
+from limner.sampling.tokens import TokenSampling
+from limner.types import Picture, PictureLike, Pictures
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    import torch
     from torch import Tensor
 
-    from limner.arguments import DrawingOptions, SamplingOptions
+    from limner.arguments import DrawingOptions
+    from limner.options import SamplingOptions
 
 _PRECISION = "; limner calls it precision: 'fp32', 'bf16' or 'int8'"
 _ELSEWHERE = {
@@ -43,27 +46,20 @@ _ELSEWHERE = {
 }
 
 
-class Model:
+class Model(PipelineBase):
     """A model that was loaded: its own methods, and those of its family's pipeline."""
 
-    info: ModelInfo
-    config: ModelConfig
-    card: str
-    in_half: bool
-
     @classmethod
-    def from_pretrained(cls, name: str | Path, *, revision: str = "", **options: Any) -> Any:
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str = "", **options: Unpack[LoadOptions]
+    ) -> Any:
         """Return what `limner.load(name)` does; `owner/name`, where no folder is called so, is on
         the Hub.
 
         `revision` is a branch, tag or commit there; other options are those of `limner.load`.
         Raises as that, and UsageError for a revision of what is not on the Hub.
         """
-        known = ("allow_nonfinite", "precision", "device", "adapters")
-        for key in options:
-            if key not in known:
-                hint = _ELSEWHERE.get(key) or did_you_mean(key, [*known, "revision"])
-                raise UsageError(f"limner.load has no argument {quote(key)}{hint}", param=key)
+        # Other libraries call a repository owner/name; here a folder of that name comes first.
         source = str(name)
         remote = source.count("/") == 1 and not source.startswith((".", "/", "~"))
         remote = remote and not Path(source).exists()
@@ -121,6 +117,7 @@ class Model:
         huggingface_hub does. Raises UsageError for a name that is none, ResourceError when the Hub
         refuses or can't be reached.
         """
+        # The Hub takes a folder, and nothing half-written may reach it.
         with tempfile.TemporaryDirectory() as folder:
             self.save(folder, **options)
             return hub.upload(
@@ -128,7 +125,7 @@ class Model:
             )
 
 
-class Drawing(Model):
+class Drawing(Model, DrawingBase[Values]):
     """A model that draws."""
 
     def draw(
@@ -140,7 +137,7 @@ class Drawing(Model):
         size: int | None = None,
         guidance: float | None = None,
         best_of: int | None = None,
-        clip: str | Path | Any = "clip",
+        clip: str | Path | ClipPipeline = "clip",
         **options: Unpack[DrawingOptions],
     ) -> list[Picture]:
         """Do what `limner.draw` does, with this model."""
@@ -167,15 +164,15 @@ class Drawing(Model):
         return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
 
 
-class DalleModel(Drawing, Dalle):
+class DalleModel(Drawing[TokenSampling], Dalle):
     """A loaded model of the family "dalle"."""
 
 
-class UnClipModel(Drawing, UnClip):
+class UnClipModel(Drawing[DiffusionSampling], UnClip):
     """A loaded model of the family "unclip"."""
 
 
-class GanModel(Drawing, Gan):
+class GanModel(Drawing[GanSampling], Gan):
     """A loaded model of the family "gan"."""
 
 
@@ -187,35 +184,43 @@ class ClipModel(Model, ClipPipeline):
         return self.compare(pictures, texts)
 
 
-MODELS: dict[type[Any], type[Model]] = {
-    Dalle: DalleModel,
-    UnClip: UnClipModel,
-    Gan: GanModel,
-    ClipPipeline: ClipModel,
-}
+_MODELS = (DalleModel, UnClipModel, GanModel, ClipModel)
+MODELS: dict[type[PipelineBase], type[Model]] = {each.__bases__[-1]: each for each in _MODELS}
 
 
-def load(
-    model: str | Path,
-    *,
-    allow_nonfinite: bool = False,
-    precision: str = "fp32",
-    device: str | torch.device = "cpu",
-    adapters: Sequence[AdapterLike] | AdapterLike = (),
-) -> Any:
+def model_of(pipeline: type[PipelineBase]) -> type[Model]:
+    """Return the class of a family's loaded models, made here where nobody wrote one down."""
+    if pipeline not in MODELS:
+        base = Drawing if issubclass(pipeline, DrawingBase) else Model
+        MODELS[pipeline] = type(f"{pipeline.__name__}Model", (base, pipeline), {})
+    return MODELS[pipeline]
+
+
+@overload
+def load(model: Literal["default"], **options: Unpack[LoadOptions]) -> DalleModel: ...
+@overload
+def load(model: Literal["unclip"], **options: Unpack[LoadOptions]) -> UnClipModel: ...
+@overload
+def load(model: Literal["gan"], **options: Unpack[LoadOptions]) -> GanModel: ...
+@overload
+def load(model: Literal["clip"], **options: Unpack[LoadOptions]) -> ClipModel: ...
+@overload
+def load(model: str | Path, **options: Unpack[LoadOptions]) -> Any: ...
+def load(model: str | Path, **options: Unpack[LoadOptions]) -> Any:
     """Return the model that has a name: a preset, a folder, or `hf:owner/name[@revision]`.
 
     It draws (`draw`, `vary`, `stream`), or compares if it is a CLIP, and saves itself (`save`,
-    `push_to_hub`). The arguments are those of `limner.registry.load`, the errors too: `precision`
-    is fp32, bf16 or int8, `device` cpu, cuda, cuda:N or auto, and `adapters` are files of
-    `limner adapt`, as "FILE", "FILE:WEIGHT" or (file, weight).
+    `push_to_hub`). The options are those of `limner.registry.load`, the errors too: `precision`
+    is fp32, bf16 or int8, `device` cpu, cuda, cuda:N or auto, `adapters` are files of `limner
+    adapt`, as "FILE", "FILE:WEIGHT" or (file, weight), and `allow_nonfinite` takes NaN. A type
+    checker knows the family of a preset; that of a folder is known when it is read: Any.
     """
-    pipeline = registry.load(
-        model,
-        allow_nonfinite=allow_nonfinite,
-        precision=precision,
-        device=device,
-        adapters=adapters,
-    )
-    pipeline.__class__ = MODELS[type(pipeline)]  # the same object, with the methods above
+    # Checked here, where hints know what other libraries call things.
+    known = (*LoadOptions.__required_keys__, *LoadOptions.__optional_keys__)
+    for key in options:
+        if key not in known:
+            hint = _ELSEWHERE.get(key) or did_you_mean(key, [*known, "revision"])
+            raise UsageError(f"limner.load has no argument {quote(key)}{hint}", param=key)
+    pipeline = registry.load(model, **options)
+    pipeline.__class__ = model_of(type(pipeline))  # the same object, with the methods above
     return pipeline

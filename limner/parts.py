@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -32,11 +33,11 @@ def create(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
     `parts` maps a name to (config dataclass, part). Raises ConfigError for an unknown name or key,
     a missing one, or a value of another type or out of range.
     """
-    settled = settle(kind, parts, config)
-    return find_part(kind, parts, config["name"])[1](settled)
+    parsed = parse_config(kind, parts, config)
+    return find_part(kind, parts, config["name"])[1](parsed)
 
 
-def settle(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
+def parse_config(kind: str, parts: Parts, config: Mapping[str, Any]) -> Any:
     """Return the checked config dataclass of a part, without building it; raises as `create`."""
     name = config.get("name")
     config_type = find_part(kind, parts, name)[0]
@@ -123,19 +124,23 @@ def _class_names(value: Any) -> Iterator[str]:
 
 
 def _import(module: str, what: str) -> Any:
-    try:
+    with _told(what, "install its package, or put its folder on PYTHONPATH"):
         return importlib.import_module(module)
-    except Exception as error:  # whatever the code of another package does
+
+
+@contextmanager
+def _told(what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong in the code of another package into one ConfigError."""
+    try:
+        yield
+    except Exception as error:
         reason = shorten(" ".join(str(error).split()), 120) or type(error).__name__
-        raise ConfigError(
-            f"{what} cannot be imported: {reason}; install its package, or put its folder on "
-            "PYTHONPATH",
-            param="name",
-        ) from error
+        raise ConfigError(f"{what} cannot be imported: {reason}; {remedy}", param="name") from error
 
 
 def _class_of(kind: str, name: str) -> Any:
     module, _, attribute = name.partition(":")
+    # A model's folder is data from a stranger: that it names a module must import nothing.
     trusted = os.environ.get(TRUSTED, "").replace(" ", "").split(",")
     if module not in sys.modules and module not in trusted:
         raise ConfigError(
@@ -161,20 +166,15 @@ def _entry_points(kind: str) -> "list[EntryPoint]":
 
 
 def _loaded(kind: str, entry: "EntryPoint") -> Any:
-    try:
+    what = f"the {kind} {quote(entry.name)} of {quote(entry.value)}"
+    with _told(what, "mend or remove the package that has it"):
         return entry.load()
-    except Exception as error:  # whatever the code of another package does
-        reason = shorten(" ".join(str(error).split()), 120) or type(error).__name__
-        raise ConfigError(
-            f"the {kind} {quote(entry.name)} of {quote(entry.value)} cannot be imported: {reason}; "
-            "mend or remove the package that has it",
-            param="name",
-        ) from error
 
 
 def _part_of(kind: str, part: Any, name: str) -> tuple[type[Any], type[Any]]:
     """Return a class with the dataclass of its settings; ConfigError unless it is a part."""
     try:
+        # The config's type is read off the first argument: a part is one class, and no table.
         hints = get_type_hints(part.__init__)
         config = next(each for key, each in hints.items() if key != "return")
     except (AttributeError, NameError, StopIteration, TypeError):
@@ -200,6 +200,7 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
         item, *rest = get_args(wanted)
         length = None if rest[-1:] == [...] else 1 + len(rest)
         fits = isinstance(value, list | tuple) and length in (None, len(value))
+        # Maps are tuples of tuples, which TOML and JSON write as lists of lists.
         if fits and get_origin(item) is tuple:
             return tuple(_checked(each, item, where) for each in value)
         if not fits or not all(_is(each, item) for each in value):
@@ -209,6 +210,7 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
         return tuple(value)
     if get_origin(wanted) is dict:
         wanted = dict
+    # JSON and TOML write 1.0 as 1 often enough.
     if wanted is float and _is(value, int):
         return float(value)
     if not _is(value, wanted):

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from limner.arguments import AdapterLike
+from limner.arguments import AdapterLike, LoadOptions
 from limner.checkpoint.adapters import Choice, merge_adapters
 from limner.checkpoint.model import Inspection, inspect_checkpoint, load_checkpoint
 from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
@@ -19,7 +19,11 @@ from limner.pipelines.families import FAMILIES
 from limner.text.words import Words
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import torch
+
+    from limner.pipelines.clip import ClipPipeline
 
 _ZOO = Path(__file__).parent / "zoo"
 _FILES = (
@@ -79,56 +83,38 @@ def load(
     """
     from limner.nn.devices import find_device
 
+    # What is cheap to refuse comes before the weights are read.
     chosen, computes = [Choice.parse(each) for each in _listed(adapters)], find_device(device)
     place = resolve(model)
     pipeline = load_checkpoint(place.folder, allow_nonfinite=allow_nonfinite, root=place.root)
     if str(model).startswith(hub.PREFIX):
         pipeline.source = str(model)  # pictures say it, so that they can be drawn again
-    if precision != "fp32":
-        if not hasattr(pipeline, "set_precision"):
-            raise UsageError(
-                f"a model of the family {pipeline.family!r} computes in fp32 alone; leave "
-                "precision out",
-                param="precision",
-            )
-        pipeline.set_precision(precision)
+    pipeline.set_precision(precision)
     merge_adapters(pipeline, chosen)
     return pipeline.to(computes)
+
+
+def load_clip(model: str | Path = "clip", **options: Unpack[LoadOptions]) -> ClipPipeline:
+    """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
+    pipeline = load(model, **options)
+    _expect_clip(model, pipeline.family)
+    return cast("ClipPipeline", pipeline)
+
+
+def load_to_draw(model: str | Path, **options: Unpack[LoadOptions]) -> Any:
+    """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
+    pipeline = load(model, **options)
+    _expect_to_draw(model, pipeline.family)
+    return pipeline
 
 
 def _listed(adapters: Sequence[AdapterLike] | AdapterLike) -> Sequence[Any]:
     """Return adapters as a sequence; one alone, or one with its weight, is a list of one."""
     match adapters:
+        # A pair (file, weight) is a sequence too, told by the number in its second place.
         case str() | os.PathLike() | (_, int() | float()):
             return [adapters]
     return adapters
-
-
-def load_clip(model: str | Path = "clip", *, device: str = "cpu") -> Any:
-    """Return the CLIP that `model` names, as `load`; UsageError for a model that draws instead."""
-    clip = load(model, device=device)
-    _expect_clip(model, clip.family)
-    return clip
-
-
-def load_to_draw(
-    model: str | Path,
-    *,
-    allow_nonfinite: bool = False,
-    precision: str = "fp32",
-    device: str | torch.device = "cpu",
-    adapters: Sequence[AdapterLike] | AdapterLike = (),
-) -> Any:
-    """Return the pipeline that `model` names, as `load`; UsageError for one that draws nothing."""
-    pipeline = load(
-        model,
-        allow_nonfinite=allow_nonfinite,
-        precision=precision,
-        device=device,
-        adapters=adapters,
-    )
-    _expect_to_draw(model, pipeline.family)
-    return pipeline
 
 
 def _expect_clip(model: str | Path, family: str) -> None:
@@ -179,6 +165,7 @@ def check(model: str | Path, *, draws: bool = True) -> None:
     if str(model).startswith(hub.PREFIX):
         hub.check_name(str(model))
         return
+    # The header and the config are read, not the weights: milliseconds in place of seconds.
     family = inspect(model).config.family
     (_expect_to_draw if draws else _expect_clip)(model, family)
 
@@ -189,10 +176,13 @@ def find(model: str | Path) -> Path:
     Raises UnknownModelError where there is none, CheckpointError for a run that made no model.
     """
     name = str(model)
+    # A Path is always a folder, even one that is called as a preset is.
     if isinstance(model, str) and name in PRESETS:
         return PRESETS[name]
+    # lexists, not exists: of a link that leads nowhere the checkpoint tells more than "unknown".
     if name and "\x00" not in name and os.path.lexists(name):
         return _model_of(Path(name))
+    # What looks like a path gets the hint of a path, not that of a misspelt name.
     if os.sep in name or name.startswith(".") or name in PRESETS:
         raise UnknownModelError(
             f"there is no model folder at {quote(name, 200)}; give a folder that holds config.json",
@@ -208,6 +198,7 @@ def _model_of(folder: Path) -> Path:
     """Return a model's folder as it is, and in place of a run's the model's in it."""
     if os.path.lexists(folder / MANIFEST):
         return folder
+    # A run is told by what training writes; a stranger's folder named "model" is none.
     if (folder / _RUN_CONFIG).is_file() and os.path.lexists(folder / _RUN_MODEL / MANIFEST):
         return folder / _RUN_MODEL
     shown = quote(str(folder), 200)
@@ -269,7 +260,9 @@ def list_parts() -> dict[str, dict[str, str]]:
         "discriminators": describe_parts("discriminator", DISCRIMINATORS),
         "text_encoders": describe_parts("text encoder", TEXT_ENCODERS),
         "image_encoders": describe_parts("image encoder", IMAGE_ENCODERS),
-        "pipelines": {name: _line_of(family.build) for name, family in FAMILIES.items()},
+        "pipelines": {
+            name: _line_of(family.pipeline().from_config) for name, family in FAMILIES.items()
+        },
         "samplers": dict(SAMPLERS),
         "diffusion_samplers": {name: _line_of(each) for name, each in DIFFUSION_SAMPLERS.items()},
         "noise_schedules": dict(NOISE_SCHEDULES),

@@ -6,7 +6,6 @@ to read this file.
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,15 +13,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from limner.errors import UsageError, did_you_mean, quote
+from limner.options import DIFFUSION_SAMPLERS as DIFFUSION_SAMPLERS
+from limner.options import SCHEDULES as SCHEDULES
+from limner.options import Sampling as Sampling
+from limner.options import check_integer, check_number
 from limner.text.normalise import normalise_prompt
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from PIL.Image import Image
     from torch import Generator, Tensor
 
-    from limner.text.notes import Note
+    from limner.text.notes import Note, Reading
 
 # Codes drawn so far (B, K) int64 and logits (B, V) of the next one, to logits (B, V): a pure
 # function in which no row depends on another, as transformers has them.
@@ -30,10 +34,8 @@ LogitsProcessor: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 PictureLike: TypeAlias = "Image | Picture | str | os.PathLike[str]"
 Pictures: TypeAlias = "PictureLike | Sequence[PictureLike]"
 
-SCHEDULES = ("constant", "linear", "cosine", "interval")
 PRECISIONS = ("fp32", "bf16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
-DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
 PICTURES_LIMIT = 1000
 SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
 
@@ -66,38 +68,6 @@ def check_device(name: str) -> tuple[str, int]:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen, or noise is taken off; None means the model's own default.
-
-    temperature in [0.01, 10]; top_k >= 0, where 0 keeps all; top_p in (0, 1], where 1 keeps all;
-    min_p in [0, 1), where 0 keeps all; guidance_schedule one of SCHEDULES; typical_p in (0, 1],
-    where 1 keeps all; speculate 0, which is off, to 64 cells. Of diffusion: steps 1 to 1000;
-    sampler one of DIFFUSION_SAMPLERS. UsageError otherwise.
-    """
-
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    guidance_schedule: str | None = None
-    typical_p: float | None = None
-    speculate: int | None = None
-    steps: int | None = None
-    sampler: str | None = None
-
-    def __post_init__(self) -> None:
-        _number(self, "temperature", lambda v: 0.01 <= v <= 10, "in [0.01, 10]")
-        _integer(self, "top_k", lambda v: 0 <= v < 2**31, "a whole number >= 0 (0 keeps all)")
-        _number(self, "top_p", lambda v: 0 < v <= 1, "in (0, 1]")
-        _number(self, "min_p", lambda v: 0 <= v < 1, "in [0, 1)")
-        _number(self, "typical_p", lambda v: 0 < v <= 1, "in (0, 1]")
-        _integer(self, "speculate", lambda v: 0 <= v <= 64, "a whole number of 0 (off) to 64")
-        _integer(self, "steps", lambda v: 1 <= v <= 1000, "a whole number of 1 to 1000")
-        _one_of(self, "guidance_schedule", SCHEDULES)
-        _one_of(self, "sampler", DIFFUSION_SAMPLERS)
-
-
-@dataclass(frozen=True)
 class Request:
     """What to draw: `n` pictures of `prompt`, picture i with the seed `seed + i`.
 
@@ -123,16 +93,19 @@ class Request:
 
     def __post_init__(self) -> None:
         _images(self, "image", "mask")
+        # "" is a prompt only beside a picture that says it all.
         if self.prompt != "" or self.image is None:
             object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
         wanted = f"a whole number from 1 to {PICTURES_LIMIT}"
-        _integer(self, "n", lambda v: 1 <= v <= PICTURES_LIMIT, wanted, optional=False)
+        check_integer(self, "n", lambda v: 1 <= v <= PICTURES_LIMIT, wanted, optional=False)
         if self.seed is None:
+            # Chosen once, here, so that every reader of the request sees the same.
             object.__setattr__(self, "seed", secrets.randbits(32))
+        # Picture i has the seed seed + i, and the last of them must be in range too.
         last = SEED_LIMIT - self.n
-        _integer(self, "seed", lambda v: 0 <= v <= last, f"a whole number from 0 to {last}")
-        _integer(self, "size", lambda v: 8 <= v <= 8192, "a whole number of pixels, 8 to 8192")
-        _number(self, "guidance", lambda v: 0 <= v <= 100, "in [0, 100]")
+        check_integer(self, "seed", lambda v: 0 <= v <= last, f"a whole number from 0 to {last}")
+        check_integer(self, "size", lambda v: 8 <= v <= 8192, "a whole number of pixels, 8 to 8192")
+        check_number(self, "guidance", lambda v: 0 <= v <= 100, "in [0, 100]")
         if not isinstance(self.sampling, Sampling):
             raise UsageError(f"sampling is {quote(self.sampling)}; expected a limner.Sampling")
         object.__setattr__(self, "logits_processors", _processors(self.logits_processors))
@@ -180,6 +153,7 @@ class Picture:
 
     def to_png(self, *, metadata: bool = True) -> bytes:
         """Return PNG bytes, by default with prompt, seed, model and settings as text inside."""
+        # Imported where a file is written: reading this module must stay light.
         from limner.images import encode_png, png_texts
 
         texts = {}
@@ -217,12 +191,73 @@ class ModelInfo:
     sha256: str
 
 
+UNSAVED = ModelInfo(name="unsaved", family="", licence="", size=0, sha256="")
+
+
 @runtime_checkable
 class Pipeline(Protocol):
-    """Built parts that draw; knows no file."""
+    """Built parts of a family: what every model has, whether or not it draws. It knows no file.
 
-    def stream(self, request: Request) -> Iterator[Step]:
+    `words` are those of its captions where its folder says them, `source` its name on the Hub,
+    `adapters` what was merged into it, `size` its pictures' width in pixels.
+    """
+
+    family: ClassVar[str]
+    tokenizer: Any  # `limner.text` stands after this module
+    words: Any
+    text_length: int
+    size: int
+    info: ModelInfo
+    source: str
+    adapters: Sequence[Mapping[str, Any]]
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The precision of its weights in drawing, one of PRECISIONS."""
+        ...
+
+    def reading_of(self, request: Request) -> Reading:
+        """Return the words that are drawn for a request, with notes of what became of them."""
+        ...
+
+
+@runtime_checkable
+class Drawable(Pipeline, Protocol):
+    """A pipeline that draws; `codec` is None where it draws no codes."""
+
+    codec: Any
+    defaults: Any  # the dataclass of its family's sampling values
+
+    def stream(self, request: Request | str) -> Iterator[Step]:
         """Yield a Step for each moment of drawing; stop iterating to cancel."""
+        ...
+
+    def preview(self, step: Step) -> Tensor | None:
+        """Return images (B, 3, H, W) of what a step knows; None where it knows nothing."""
+        ...
+
+    def resolve_sampling(self, request: Request) -> Any:
+        """Return the sampling values of a request, the model's own where it leaves them open."""
+        ...
+
+    def draw_many(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Any = None
+    ) -> Tensor:
+        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
+        ...
+
+
+@runtime_checkable
+class Varying(Drawable, Protocol):
+    """A pipeline that also draws pictures like others."""
+
+    def vary_many(self, pictures: Pictures, seeds: Sequence[int], sampling: Any = None) -> Tensor:
+        """Draw one picture like each; return images (B, 3, H, W) in [-1, 1]."""
         ...
 
 
@@ -244,31 +279,6 @@ def _processors(given: Any) -> tuple[LogitsProcessor, ...]:
                 param="logits_processors",
             )
     return listed
-
-
-def _number(owner: object, name: str, accept: Any, wanted: str) -> None:
-    value = getattr(owner, name)
-    if value is None:
-        return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not accept(value):
-        raise UsageError(f"{name} is {quote(value)}; expected a number {wanted}", param=name)
-    object.__setattr__(owner, name, float(value))
-
-
-def _integer(owner: object, name: str, accept: Any, wanted: str, *, optional: bool = True) -> None:
-    value = getattr(owner, name)
-    if value is None and optional:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or not accept(value):
-        raise UsageError(f"{name} is {quote(value)}; expected {wanted}", param=name)
-
-
-def _one_of(owner: object, name: str, known: Sequence[str]) -> None:
-    value = getattr(owner, name)
-    if value is not None and value not in known:
-        hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        raise UsageError(f"{name} is {quote(value)}; expected {', '.join(known)}{hint}", param=name)
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import torch
 from torch import Tensor
 
 import limner
-from limner.draw import draw, finish
+from limner.draw import draw, draw_request, stream_request
 from limner.errors import UnknownModelError, UsageError
 from limner.images import read_png_texts
 from limner.model import load
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.types import Request
+from limner.types import Request, Step
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import TEXT_LENGTH, prior_config, save_tiny_model, tiny_pipeline
@@ -91,7 +92,7 @@ def test_a_model_is_a_name_a_folder_or_a_pipeline(folder: Path, pipeline: Any) -
         draw(PROMPT, model="defalt")
     for wrong in (7, None, ["default"]):
         with pytest.raises(UsageError, match=r"what limner\.load returns"):
-            draw(PROMPT, model=wrong)
+            draw(PROMPT, model=wrong)  # type: ignore[arg-type]
 
 
 def test_sampling_and_guidance_reach_the_model(pipeline: Any) -> None:
@@ -160,21 +161,40 @@ def test_drawing_can_be_watched_and_stopped(pipeline: Any) -> None:
     request = Request(PROMPT, n=2, seed=1)
     seen = []
 
-    def watched() -> Any:
-        for step in pipeline.stream(request):
+    def watched(steps: Iterator[Step]) -> Iterator[Step]:
+        for step in steps:
             seen.append((step.index, step.images is not None))
             yield step
 
-    pictures = finish(watched(), request, pipeline)
-    assert len(pictures) == 2
+    drawn = draw_request(pipeline, request, watch=watched)
+    assert len(drawn.pictures) == 2 and drawn.dropped == [] and drawn.seconds > 0
     assert [done for _, done in seen] == [False] * (len(seen) - 1) + [True]
     assert [index for index, _ in seen] == sorted(index for index, _ in seen)
     assert next(iter(pipeline.stream(request))).images is None
+    with pytest.raises(ValueError, match="watch left steps unread"):
+        draw_request(pipeline, request, watch=lambda steps: [next(steps)])
+
+
+def test_the_steps_of_a_request_end_in_its_pictures(pipeline: Any, tmp_path: Path) -> None:
+    clip = limner.load(save_tiny_clip(tmp_path / "clip"))
+    request = Request(PROMPT, n=2, seed=1)
+    steps = stream_request(pipeline, request, best_of=5, clip=clip)
+    totals = set()
+    try:
+        while True:
+            totals.add(next(steps).total)
+    except StopIteration as ended:
+        drawn = ended.value
+    (total,) = totals
+    assert total == 5 * pipeline.prior.steps
+    wanted = draw(PROMPT, model=pipeline, n=2, seed=1, best_of=5, clip=clip)
+    assert [each.seed for each in drawn.pictures] == [each.seed for each in wanted]
+    assert {each.seed for each in (*drawn.pictures, *drawn.dropped)} == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize(
     "imports",
-    ["", "import limner.draw", "from limner.draw import finish", "import limner.cli.draw"],
+    ["", "import limner.draw", "from limner.draw import Drawn", "import limner.cli.draw"],
 )
 def test_the_public_draw_is_the_function_whatever_was_imported_first(imports: str) -> None:
     code = f"import limner\n{imports}\nfrom limner.draw import draw\nassert limner.draw is draw"
@@ -270,7 +290,7 @@ def test_logits_processors_choose_among_the_codes(pipeline: Any) -> None:
     assert int(step.codes.min()) >= 8
     log = Log()
     pictures = draw(PROMPT, model=pipeline, n=2, seed=1, logits_processors=[log, forbid_low])
-    wanted = finish(pipeline.stream(request), request, pipeline)
+    wanted = draw_request(pipeline, request).pictures
     assert [each.image.tobytes() for each in pictures] == [e.image.tobytes() for e in wanted]
     assert pictures[0].settings["logits_processors"] == ["Log", "forbid_low"]
     json.dumps(pictures[0].settings)

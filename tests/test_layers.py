@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # its folder.
 GROUPS = (
     (
-        *("errors", "parts", "types", "arguments", "decoding", "images"),
-        *("files.atomic", "files.hub", "files.new_folder", "html"),
+        *("errors", "options", "parts", "types", "arguments", "decoding", "images"),
+        *("files.atomic", "files.hub", "html"),
         *("text.normalise", "text.notes"),
     ),
     ("text", "nn", "sampling"),

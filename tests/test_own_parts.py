@@ -1,5 +1,6 @@
 """Parts of a person's own package: by entry point or `module:Class`, in a run and in a model."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 import pytest
 
 import limner
+from limner.checkpoint.model import save_checkpoint
 from limner.cli import main
 from limner.codecs import create_codec
-from limner.errors import CheckpointError, ConfigError
+from limner.errors import CheckpointError, ConfigError, UsageError
 from limner.parts import import_parts
+from limner.pipelines.families import FAMILIES, Family
 from limner.priors import create_prior
 from limner.registry import list_parts
 from limner.train.inputs import caches
@@ -41,6 +44,11 @@ class MyPrior(GPT):
     """Codes from text in my way."""
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
+
+class Sparse:
+    """A logits processor: no code comes twice."""
+    def __call__(self, codes, logits):
+        return logits.scatter(1, codes, float("-inf")) if codes.shape[1] else logits
 
 class NoPart:
     """No part of anything."""
@@ -167,9 +175,65 @@ def test_a_codec_of_ones_own_is_trained_and_a_prior_after_it(
     model = limner.load("prior/model")
     assert (type(model.codec).__name__, type(model.prior).__name__) == ("Mine", "MyPrior")
     assert len(model("a red apple", seed=1)) == 1
+    sparse = importlib.import_module("own_parts").Sparse()
+    (picture,) = model("a red apple", seed=1, logits_processors=sparse)
+    assert picture.settings["logits_processors"] == ["Sparse"]
+    *_, step = model.stream(limner.Request("a red apple", seed=1, logits_processors=(sparse,)))
+    assert len(set(step.codes.flatten().tolist())) == step.codes.numel()
     del sys.modules["own_parts"]
     with pytest.raises(CheckpointError, match=r"is not a trained codec .* variable LIMNER_PARTS"):
         load_codec("codec")
+
+
+FAMILY = '''
+"""A family of somebody's own."""
+import torch
+from limner.pipelines.base import DrawingBase
+from limner.gan.drawing import GanSampling
+from limner.types import Step
+
+class Plain(DrawingBase[GanSampling]):
+    """One plain picture of a learnt colour."""
+    family, codec = "plain", None
+    draws_how = "this model draws one colour"
+
+    def __init__(self, tokenizer, size):
+        super().__init__()
+        self.tokenizer, self.size, self.text_length = tokenizer, size, 8
+        self.colour = torch.nn.Parameter(torch.tensor([0.5, -1.0, 0.0]))
+        self.defaults = GanSampling()
+
+    @classmethod
+    def from_config(cls, config, tokenizer):
+        config.read_sampling(GanSampling)
+        return cls(tokenizer, config.tables["paint"]["size"])
+
+    @property
+    def text_vocabulary(self):
+        return 10**6
+
+    def _stream(self, prompts, seeds, sampling, begin=None):
+        image = self.colour[:, None, None].expand(3, self.size, self.size)
+        yield Step(1, 1, images=torch.stack([image] * len(seeds)))
+'''
+
+
+def test_a_family_is_a_pipeline_and_one_line(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "own_family.py").write_text(FAMILY, encoding="utf-8")
+    line = Family(("paint", "sampling"), "own_family:Plain")
+    monkeypatch.setitem(FAMILIES, "plain", line)
+    made = line.pipeline()(tiny_pipeline().tokenizer, 16)
+    save_checkpoint(package / "m", made, name="plain", licence="MIT", paint={"size": 16})
+    model = limner.load(package / "m")
+    (picture,) = model("a red apple", seed=1)
+    assert picture.image.getpixel((3, 3)) == (191, 0, 128) and picture.model == "plain"
+    assert limner.draw("a cat", model=package / "m", n=2)[1].settings["family"] == "plain"
+    with pytest.raises(UsageError, match="top_k is 5, but this model draws one colour"):
+        model("a red apple", top_k=5)
+    assert model.save(package / "again") and limner.load(package / "again").info == model.info
+    sys.modules.pop("own_family")
 
 
 def test_a_model_names_no_module_that_is_imported_for_it(package: Path) -> None:

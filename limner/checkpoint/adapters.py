@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import CheckpointError, UsageError, quote, shorten
+from limner.errors import CheckpointError, UsageError, quote
 from limner.files.atomic import write_atomically
-from limner.files.safetensors import read_header, strict_json
+from limner.files.safetensors import read_header, read_tensors, strict_json
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from limner.pipelines.base import PipelineBase
 
 FORMAT = 1
 METADATA = "limner_adapter"
@@ -71,6 +73,7 @@ class Choice:
         if not isinstance(given, str | os.PathLike):
             raise UsageError(f"an adapter is {quote(given)}; {_EXPECTED}", param="adapter")
         text = os.fspath(given)
+        # A file may have a colon in its name, so a path that is there is taken as it is.
         if os.path.exists(text) or ":" not in text:
             return cls(_find(text))
         name, _, weight = text.rpartition(":")
@@ -90,21 +93,19 @@ def save_adapter(path: str | Path, tensors: Mapping[str, Tensor], info: AdapterI
 def read_adapter(path: str | Path) -> Adapter:
     """Return an adapter; CheckpointError when it is none, cut, changed, or not finite."""
     import torch
-    from safetensors import SafetensorError, safe_open
 
     source = quote(str(path), 200)
     try:
         with open(path, "rb") as file:
-            read_header(file.read, os.fstat(file.fileno()).st_size, source)
-        with safe_open(path, "pt") as opened:
-            text = (opened.metadata() or {}).get(METADATA)
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        reason = shorten(" ".join(str(error).split()), 120)
-        raise CheckpointError(f"{source} cannot be read as an adapter: {reason}") from error
-    if text is None:
+            read_header(file, source)
+            tensors, metadata = read_tensors(file, source)
+    except OSError as error:
+        raise CheckpointError(
+            f"{source} cannot be read: {error.strerror or error}; get it anew"
+        ) from error
+    if METADATA not in metadata:
         raise CheckpointError(f"{source} is no adapter; make one with limner adapt")
-    stated = strict_json(text.encode("utf-8", "surrogatepass"), source)
+    stated = strict_json(metadata[METADATA].encode("utf-8", "surrogatepass"), source)
     info = _info(stated, source)
     digest = _digest(tensors)
     if stated.get("sha256") != digest:
@@ -117,7 +118,7 @@ def read_adapter(path: str | Path) -> Adapter:
     return Adapter(info, tensors, digest)
 
 
-def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
+def merge_adapters(pipeline: PipelineBase, choices: Iterable[Choice]) -> None:
     """Add adapters to a pipeline's weights in place; `pipeline.adapters` says which, and how much.
 
     Weight 0 changes not a bit. Raises CheckpointError for an adapter of another model, or one whose
@@ -127,6 +128,7 @@ def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
 
     from limner.nn.lora import Change, merged
 
+    # Nothing is changed before every file has been read and fits: all adapters or none.
     changes: dict[str, list[Change]] = {}
     told, words = [], []
     for choice in choices:
@@ -135,19 +137,21 @@ def merge_adapters(pipeline: Any, choices: Iterable[Choice]) -> None:
         layers = _layers_of(adapter, pipeline, choice.path)
         if not choice.weight:
             continue
+        # alpha / rank, as LoRA has it (Hu 2021, arXiv 2106.09685, section 4.1).
         scale = choice.weight * adapter.info.alpha / adapter.info.rank
         for name in layers:
             up, down = adapter.tensors[f"{name}.up"], adapter.tensors[f"{name}.down"]
             changes.setdefault(name, []).append((up, down, scale))
         words.append(adapter.info.word)
         told.append({"name": choice.path.stem, "sha256": adapter.sha256, "weight": choice.weight})
+    # Merged once, so that drawing with an adapter takes no longer than without.
     with torch.no_grad():
         for name, each in changes.items():
             weight = pipeline.get_parameter(f"{name}.weight")
             weight.copy_(merged(weight, [(u.to(weight), d.to(weight), s) for u, d, s in each]))
     if pipeline.words is not None:
         pipeline.words = pipeline.words.with_taught(words)
-    pipeline.adapters = [*getattr(pipeline, "adapters", []), *told]
+    pipeline.adapters = [*pipeline.adapters, *told]
 
 
 def _find(name: str) -> Path:
@@ -194,8 +198,8 @@ def _info(stated: Any, source: str) -> AdapterInfo:
     return AdapterInfo(**{item.name: stated[item.name] for item in fields(AdapterInfo)})
 
 
-def _check_base(adapter: Adapter, pipeline: Any, path: Path) -> None:
-    held = getattr(getattr(pipeline, "info", None), "sha256", "")
+def _check_base(adapter: Adapter, pipeline: PipelineBase, path: Path) -> None:
+    held = pipeline.info.sha256
     if adapter.info.base != held:
         raise CheckpointError(
             f"{quote(str(path), 120)} was made for the model {quote(adapter.info.base_name)} "
@@ -204,7 +208,7 @@ def _check_base(adapter: Adapter, pipeline: Any, path: Path) -> None:
         )
 
 
-def _layers_of(adapter: Adapter, pipeline: Any, path: Path) -> list[str]:
+def _layers_of(adapter: Adapter, pipeline: PipelineBase, path: Path) -> list[str]:
     """Return the layers that an adapter changes; CheckpointError unless each fits."""
     names = sorted({name.rpartition(".")[0] for name in adapter.tensors})
     if set(adapter.tensors) != {f"{name}.{part}" for name in names for part in ("up", "down")}:
@@ -227,6 +231,7 @@ def _layers_of(adapter: Adapter, pipeline: Any, path: Path) -> list[str]:
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
+    # Of the numbers, not of the file: its metadata may be written in another order.
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

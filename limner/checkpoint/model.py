@@ -11,26 +11,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from limner.errors import (
-    CheckpointError,
-    LimnerError,
-    ResourceError,
-    UsageError,
-    did_you_mean,
-    quote,
-)
-from limner.files.atomic import stage, sync_folder
-from limner.files.folder import MANIFEST, ModelFolder, digest_bytes, digest_file
-from limner.files.safetensors import TensorEntry, read_header, strict_json
-from limner.pipelines.families import FAMILIES, Family, ModelConfig
+from limner.errors import CheckpointError, LimnerError, UsageError, did_you_mean, quote
+from limner.files.atomic import replace_files
+from limner.files.folder import MANIFEST, ModelFolder, digest
+from limner.files.safetensors import TensorEntry, read_header, read_tensors, strict_json
+from limner.pipelines.config import ModelConfig
+from limner.pipelines.families import FAMILIES, Family
 from limner.text.words import Words, read_words
 from limner.types import ModelInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from limner.pipelines.base import DrawingBase, PipelineBase
     from limner.text.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -65,7 +60,7 @@ class Inspection:
 
 def save_checkpoint(
     folder: str | Path,
-    pipeline: Any,
+    pipeline: PipelineBase,
     *,
     name: str,
     licence: str,
@@ -86,6 +81,7 @@ def save_checkpoint(
     """
     from safetensors.torch import save
 
+    # From the GPU too, and without the graph that training may have left on them.
     tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
@@ -103,23 +99,25 @@ def save_checkpoint(
         WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
         TOKENIZER: pipeline.tokenizer.to_json().encode(),
     }
+    # Models of before the table of words, and imported ones, have none.
     if pipeline.words is not None:
         files[WORDS] = pipeline.words.to_json().encode()
-    files[MANIFEST] = _to_json({"files": {key: digest_bytes(data) for key, data in files.items()}})
+    # The manifest is last: until it is there the folder is refused, never misread.
+    files[MANIFEST] = _to_json({"files": {key: digest(data) for key, data in files.items()}})
     if card:
         files = {CARD: card.encode(), **files}
-    _replace_files(Path(folder), files)
+    replace_files(Path(folder), files, Path(folder))
 
 
-def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _tables_of(pipeline: PipelineBase, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return every table of a pipeline's family: given, remembered, or its sampling."""
-    held = getattr(pipeline, "config", None)
-    remembered = held.tables if isinstance(held, ModelConfig) else {}
+    held: ModelConfig | None = pipeline.config
+    remembered = {} if held is None else held.tables
     known: dict[str, Mapping[str, Any]] = {**remembered, **given}
     family, tables = FAMILIES[pipeline.family], dict[str, Any]()
     for name in family.tables:
         if name == "sampling":
-            tables[name] = asdict(pipeline.defaults)
+            tables[name] = asdict(cast("DrawingBase[Any]", pipeline).defaults)
         elif name in known:
             tables[name] = dict(known[name])
         else:
@@ -128,12 +126,12 @@ def _tables_of(pipeline: Any, given: Mapping[str, Mapping[str, Any]]) -> dict[st
                 "its name and settings",
                 param=name,
             )
-    if isinstance(held, ModelConfig) and not given:
+    if held is not None and not given:
         _check_remembered(replace(held, tables=tables), pipeline)
     return tables
 
 
-def _check_remembered(config: ModelConfig, pipeline: Any) -> None:
+def _check_remembered(config: ModelConfig, pipeline: PipelineBase) -> None:
     """Raise UsageError where a loaded pipeline got parts that its tables do not describe."""
     import torch
 
@@ -169,15 +167,17 @@ def load_checkpoint(
     config, manifest = _read_config(opened)
     source = opened.source(WEIGHTS)
     with opened.open(WEIGHTS) as weights:
-        entries = read_header(weights.read, os.fstat(weights.fileno()).st_size, source)
-        sha256 = digest_file(weights)
-    opened.check_digest(WEIGHTS, sha256, manifest)
-    tokenizer = _read_tokenizer(opened, manifest)
-    pipeline = _build(config, tokenizer, entries, opened)
-    tensors = _read_tensors(opened.path / WEIGHTS, source)
-    if not allow_nonfinite:
-        _check_finite(tensors, source)
-    pipeline.load_state_dict(tensors, strict=True)
+        entries = read_header(weights, source)
+        sha256 = opened.check_digest(WEIGHTS, weights, manifest)
+        # The bytes are sound; only now is anything built of what they say.
+        tokenizer = _read_tokenizer(opened, manifest)
+        pipeline = _build(config, tokenizer, entries, opened)
+        # Of the file that was hashed, still open; mapped, so that memory holds the weights once.
+        tensors, _ = read_tensors(weights, source)
+        if not allow_nonfinite:
+            _check_finite(tensors, source)
+        pipeline.load_state_dict(tensors, strict=True)
+    # Drawing needs no gradients, and dropout would make pictures depend on chance.
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
     pipeline.words = _read_words(opened, manifest)
@@ -193,7 +193,7 @@ def inspect_checkpoint(folder: str | Path, *, root: Path | None = None) -> Inspe
     config, manifest = _read_config(opened)
     with opened.open(WEIGHTS) as weights:
         size = os.fstat(weights.fileno()).st_size
-        entries = read_header(weights.read, size, opened.source(WEIGHTS))
+        entries = read_header(weights, opened.source(WEIGHTS))
     info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
     return Inspection(config, entries, info, size, _read_card(opened), words)
 
@@ -215,9 +215,11 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{source} holds a {type(values).__name__}; expected a table of keys")
     _check_format(values.get("limner_format"), source)
+    # The format comes before the keys: a newer limner's folder may have others.
     family = _family_of(values, source)
     known = {field.name: field.type for field in fields(ModelConfig) if field.name != "tables"}
     common = list(known)
+    # No key may be missing and none unknown: a misspelt one would change a model silently.
     known |= dict.fromkeys(family.tables, "dict")
     for key in values:
         if key not in known:
@@ -228,10 +230,11 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
     for key, wanted in known.items():
         _check_type(source, key, values[key], str(wanted))
     tables = {table: values[table] for table in family.tables}
+    # Sampling has its own ranges; the tables of parts decide how much memory is taken.
     built_from = [table for name, table in tables.items() if name != "sampling"]
     _check_numbers(source, [values["size"], values["text_length"], *built_from])
     manifest = opened.manifest()
-    opened.check_digest(CONFIG, digest_bytes(data), manifest)
+    opened.check_digest(CONFIG, data, manifest)
     return ModelConfig(**{key: values[key] for key in common}, tables=tables), manifest
 
 
@@ -281,8 +284,7 @@ def _check_numbers(source: str, values: list[Any]) -> None:
 def _read_tokenizer(opened: ModelFolder, manifest: dict[str, str]) -> Tokenizer:
     from limner.text.pretrained_tokenizer import tokenizer_from_json
 
-    data = opened.read(TOKENIZER)
-    opened.check_digest(TOKENIZER, digest_bytes(data), manifest)
+    data = opened.read_listed(TOKENIZER, manifest)
     source = opened.source(TOKENIZER)
     strict_json(data, source)
     return tokenizer_from_json(data.decode("utf-8"), source=source)
@@ -292,17 +294,13 @@ def _read_words(opened: ModelFolder, manifest: dict[str, str]) -> Words | None:
     """Return the table of words, which models of before it and imported ones do not have."""
     if WORDS not in manifest:
         return None
-    data = opened.read(WORDS)
-    opened.check_digest(WORDS, digest_bytes(data), manifest)
+    data = opened.read_listed(WORDS, manifest)
     source = opened.source(WORDS)
     return read_words(strict_json(data, source), source)
 
 
 def _build(
-    config: ModelConfig,
-    tokenizer: Tokenizer,
-    entries: dict[str, TensorEntry],
-    opened: ModelFolder,
+    config: ModelConfig, tokenizer: Tokenizer, entries: dict[str, TensorEntry], opened: ModelFolder
 ) -> Any:
     """Build the pipeline twice: without memory to compare shapes, then for real."""
     import torch
@@ -311,6 +309,7 @@ def _build(
     source = opened.source(CONFIG)
     try:
         with torch.device("meta"):
+            # On the meta device shapes are compared before the memory for them is taken.
             outline = build(config, tokenizer)
         _check_fit(outline.state_dict(), entries, opened.source(WEIGHTS))
         return build(config, tokenizer)
@@ -339,6 +338,7 @@ def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], s
             or (found[key].dtype in _REAL) != tensor.is_floating_point()
         )
     ]
+    # All faults are counted, but a few are named: a wrong codec differs in hundreds.
     if not (missing or extra or other):
         return
     first = next(names for names in (missing, extra, other) if names)
@@ -347,16 +347,6 @@ def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], s
         f"many, {len(other)} of another shape or kind; the first are "
         f"{', '.join(name[:60] for name in first[:_SHOWN])}"
     )
-
-
-def _read_tensors(path: Path, source: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{source} cannot be read: {error}") from error
 
 
 def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
@@ -373,22 +363,3 @@ def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
 
 def _to_json(value: Any) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def _replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    staged: dict[Path, Path] = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            staged[folder / name] = stage(folder / name, data)
-        for target, temporary in staged.items():
-            os.replace(temporary, target)
-        sync_folder(folder)
-    except OSError as error:
-        raise ResourceError(
-            f"cannot write the model folder {quote(str(folder), 200)}: {error.strerror or error}; "
-            "free space or choose another place"
-        ) from error
-    finally:
-        for temporary in staged.values():
-            temporary.unlink(missing_ok=True)

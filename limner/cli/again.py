@@ -15,14 +15,15 @@ from limner.cli.draw import Preview
 from limner.cli.shared import complete, options
 from limner.cli.shared.drawing import Drawer, draw_one
 from limner.cli.shared.files import Place, slug
-from limner.cli.shared.output import Choice, Manner, command_line, report, write_files
-from limner.cli.shared.progress import loading, with_progress
+from limner.cli.shared.output import Manner, command_line, report, write_files
+from limner.cli.shared.progress import loading
 from limner.errors import DataError, UsageError, quote
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from limner.metadata import Metadata
+    from limner.types import Drawable, Request
 
 PictureFile = Annotated[
     Path, typer.Argument(metavar="PICTURE", help="A PNG that limner drew, under any name.")
@@ -100,16 +101,16 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     first = origin.said.seed if seed is None else seed
     request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
     changed = list(changes(origin, pipeline, request))
-    pictures, seconds = draw_one(pipeline, request, with_progress)
+    drawn = draw_one(pipeline, request)
     manner = Manner(preview, metadata, as_json, quiet)
     stem = slug(origin.said.prompt or picture.stem)
-    drawn = write_files(request, pictures, seconds, place, manner, Choice(count), stem)
-    verdict = compare(origin, {each.seed: each.image for each in pictures}, changed)
+    written = write_files(request, drawn, place, manner, stem)
+    verdict = compare(origin, {each.seed: each.image for each in drawn.pictures}, changed)
     given = {"--image": image, "--model": model, "--seed": seed, "--out": out}
     given |= {"-n": count if count > 1 else None, "--device": device}
     added = [word for each in adapter or () for word in ("--adapter", each)]
     words = command_line("again", given, added, [str(picture)])
-    report(drawn, words, manner, {"again": {"of": str(picture), **verdict}})
+    report(written, words, manner, {"again": {"of": str(picture), **verdict}})
     if not as_json:
         manner.say(sentence(str(picture), verdict))
 
@@ -150,6 +151,7 @@ def find_model(origin: Origin, given: str | None) -> str:
         from limner.files import hub
 
         wanted = origin.said.settings.get("model_hash")
+        # By hash first: a model that got another name still draws the same.
         for name in registry.PRESETS:
             if registry.details(name)["sha256"] == wanted:
                 return name
@@ -190,6 +192,7 @@ def find_adapters(origin: Origin, given: Sequence[str]) -> list[str]:
                 f"{shown} was drawn with the weight {weight:g} of the adapter {quote(name)}; give "
                 "its file alone"
             )
+        # repr keeps every digit: a weight of 0.1 must come back as it was.
         found.append(f"{file.path}:{weight!r}")
     for file in files.values():
         raise UsageError(
@@ -207,19 +210,20 @@ def find_device(wanted: str) -> str:
     return wanted if wanted == "cuda" and torch.cuda.is_available() else "cpu"
 
 
-def changes(origin: Origin, pipeline: Any, request: Any) -> Iterator[str]:
+def changes(origin: Origin, pipeline: Drawable, request: Request) -> Iterator[str]:
     """Yield in words what is another now than when the picture was drawn."""
     import torch
 
-    from limner.draw import image_hash, info_of
+    from limner.draw import image_hash
 
     said = origin.settings
     now = {
-        "model_hash": info_of(pipeline).sha256,
+        "model_hash": pipeline.info.sha256,
         "precision": pipeline.precision,
         "device": pipeline.device.type,
         "torch": str(torch.__version__),
-        **json.loads(json.dumps(asdict(pipeline.settle(request)))),
+        # Through JSON, as the picture's own values went: tuples are lists there.
+        **json.loads(json.dumps(asdict(pipeline.resolve_sampling(request)))),
     }
     if request.image is not None:
         now["image_sha256"] = image_hash(request.image)

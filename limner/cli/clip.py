@@ -39,10 +39,9 @@ def rank(
     request = Request(prompt)
     opened, loaded = open_both(images, clip, device)
     from limner.finish.rank import rank as rank_images
-    from limner.pipelines.requests import reading_of
 
     began = time.perf_counter()
-    reading = reading_of(request, loaded)
+    reading = loaded.reading_of(request)
     ranked = rank_images(loaded, reading.text, opened)
     found: dict[str, Any] = {"prompt": request.prompt, "revised_prompt": reading.text}
     found |= {"model": loaded.info.name, "model_hash": loaded.info.sha256}
@@ -63,12 +62,11 @@ def classify(
     """Classify IMAGE into labels of your choice (zero-shot)."""
     names = [name for part in re.split("[,，]", labels) if (name := " ".join(part.split()))]
     opened, loaded = open_both([image], clip, device)
-    from limner.pipelines.requests import reading_of
 
     shares = loaded.classify(opened, names)[0].tolist()
     order = sorted(zip(names, shares, strict=True), key=lambda entry: -entry[1])
     typed = [Request(name, verbatim=True) for name in names]  # names are not sentences to be read
-    notes = [each for request in typed for each in reading_of(request, loaded).notes]
+    notes = [each for request in typed for each in loaded.reading_of(request).notes]
     found = {"path": str(image), "model": loaded.info.name, "model_hash": loaded.info.sha256}
     labelled = [{"label": name, "probability": round(share, 4)} for name, share in order]
     report(found | {"labels": labelled}, "labels", notes, as_json)

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from limner.cli.shared import options
-from limner.cli.shared.drawing import drawings
+from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.files import STANDARD, Place, read_prompts
 from limner.cli.shared.messages import say
 from limner.cli.shared.options import Loading, Sampled, grouped
-from limner.cli.shared.output import (
-    Choice,
-    Drawn,
-    Manner,
-    command_line,
-    report,
-    unusual,
-    write_files,
-)
-from limner.cli.shared.progress import with_progress
+from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.sampling import spelt
 from limner.cli.shared.settings import is_set
 from limner.errors import DataError, UsageError, quote
-from limner.finish.rank import check_best_of
+from limner.finish.rank import with_tries
 from limner.types import Request
 
 Prompt = Annotated[
@@ -73,29 +66,24 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-    sampling = sampled.sampling
-    choice = Choice(count, best_of, clip)
 
     def ask(text: str) -> Request:
-        asked = {"seed": seed, "guidance": sampled.guidance, "verbatim": sampled.verbatim}
-        return Request(text, choice.drawn, sampling=sampling, **asked)  # type: ignore[arg-type]
+        request = sampled.request(text, n=count, seed=seed)
+        with_tries(request, best_of)  # a mistake is told before anything is loaded
+        return request
 
-    if best_of is not None:
-        check_best_of(best_of, count)
     if prompt == STANDARD and prompts is None:
         prompt, prompts = None, Path(STANDARD)
     manner = Manner(preview, metadata, as_json, quiet)
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
     place = Place.parse(out, count * len(requests), as_json=as_json)
     place.prepare()
-    loading.check(model, choice.name if best_of is not None else None)
-    choice = choice.ready()
-    drawer = loading.drawer(model)
-    all_drawn = drawings(drawer, requests, with_progress, ray)
-    for request, (pictures, seconds) in zip(requests, all_drawn, strict=True):
-        drawn = write_files(request, pictures, seconds, place, manner, choice)
-        again = repeat_command(request, model, out, drawn, choice, drawer.adapters)
-        report(drawn, again, manner)
+    loading.check(model, None if best_of is None else clip)
+    drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
+    all_drawn = drawings(drawer, requests, ray)
+    for request, drawn in zip(requests, all_drawn, strict=True):
+        written = write_files(request, drawn, place, manner)
+        report(written, repeat_command(request, drawer, out, written), manner)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -134,37 +122,20 @@ def read_requests(
     return requests, bad
 
 
-def repeat_command(
-    request: Request,
-    model: str,
-    out: Path | None,
-    drawn: Drawn,
-    choice: Choice,
-    adapters: Sequence[str] = (),
-) -> str:
+def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: Written) -> str:
     """Return the command line that draws the same pictures again."""
-    sampling = request.sampling
-    tells_clip = choice.best_of is not None and (choice.name != "clip" or is_set("clip"))
+    tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or is_set("clip"))
     options = {
         "--seed": request.seed,
-        "-n": choice.keep if choice.keep > 1 else None,
-        "--best-of": choice.best_of,
-        "--clip": choice.name if tells_clip else None,
-        "--model": model if model != "default" or is_set("model") else None,
+        "-n": request.n if request.n > 1 else None,
+        "--best-of": drawer.best_of,
+        "--clip": drawer.clip if tells_clip else None,
+        "--model": drawer.model if drawer.model != "default" or is_set("model") else None,
         "--out": out,
-        "--guidance": request.guidance,
-        "--temperature": sampling.temperature,
-        "--top-k": sampling.top_k,
-        "--top-p": sampling.top_p,
-        "--min-p": sampling.min_p,
-        "--typical-p": sampling.typical_p,
-        "--speculate": sampling.speculate,
-        "--guidance-schedule": sampling.guidance_schedule,
-        "--steps": sampling.steps,
-        "--sampler": sampling.sampler,
-        "--precision": unusual(drawn, "precision", "fp32"),
-        "--device": unusual(drawn, "device", "cpu"),
+        **spelt(request),
+        "--precision": written.unusual("precision", "fp32"),
+        "--device": written.unusual("device", "cpu"),
     }
-    added = [word for each in adapters for word in ("--adapter", each)]
+    added = [word for each in drawer.adapters for word in ("--adapter", each)]
     added += ["--verbatim"] if request.verbatim else []
     return command_line("draw", options, added, [request.prompt])

@@ -11,17 +11,10 @@ from limner.cli.draw import Metadata, Preview
 from limner.cli.shared import options
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.files import STANDARD, Place, open_picture, slug
-from limner.cli.shared.output import (
-    Choice,
-    Drawn,
-    Manner,
-    command_line,
-    report,
-    unusual,
-    write_files,
-)
-from limner.cli.shared.progress import with_progress
-from limner.types import Request, Sampling
+from limner.cli.shared.options import grouped
+from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.sampling import SampledFromNoise, spelt
+from limner.types import Request
 
 Prompt = Annotated[
     str | None, typer.Argument(metavar="PROMPT", help="What else it should show; may be left out.")
@@ -29,19 +22,16 @@ Prompt = Annotated[
 UNCLIP = "unclip"
 
 
+@grouped
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
+    sampled: SampledFromNoise,
     image: options.Image,
     prompt: Prompt = None,
     model: options.OtherModel = UNCLIP,
     count: options.Count = 1,
     seed: options.FirstSeed = None,
     out: options.Out = None,
-    guidance: options.Guidance = None,
-    guidance_schedule: options.Schedule = None,
-    steps: options.Steps = None,
-    sampler: options.Sampler = None,
     device: options.Device = "cpu",
-    verbatim: options.Verbatim = False,
     preview: Preview = True,
     metadata: Metadata = True,
     allow_nonfinite: options.AllowNonfinite = False,
@@ -52,42 +42,31 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
 
     MODEL is of the family unclip.
     """
-    sampling = Sampling(guidance_schedule=guidance_schedule, steps=steps, sampler=sampler)
+    sampled.request()  # a mistake in the options is told before a file is opened
     manner = Manner(preview, metadata, as_json, quiet)
     place = Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
-    request = Request(
-        prompt or "",
-        n=count,
-        seed=seed,  # type: ignore[arg-type]  # None until Request chooses one
-        guidance=guidance,
-        sampling=sampling,
-        image=open_picture(image),
-        verbatim=verbatim,
-    )
+    request = sampled.request(prompt or "", n=count, seed=seed, image=open_picture(image))
     drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     name = "" if str(image) == STANDARD else image.stem
-    for pictures, seconds in drawings(drawer, [request], with_progress, ray=""):
+    for drawn in drawings(drawer, [request]):
         stem = f"{slug(f'{name} {request.prompt}')}-varied"
-        drawn = write_files(request, pictures, seconds, place, manner, Choice(count), stem)
-        report(drawn, repeat_command(image, request, model, out, drawn), manner)
+        written = write_files(request, drawn, place, manner, stem)
+        report(written, repeat_command(image, request, model, out, written), manner)
 
 
 def repeat_command(
-    image: Path, request: Request, model: str, out: Path | None, drawn: Drawn
+    image: Path, request: Request, model: str, out: Path | None, written: Written
 ) -> str:
     """Return the command line that draws the same pictures again."""
     options = {
-        "--seed": drawn.seed,
+        "--seed": written.seed,
         "-n": request.n if request.n > 1 else None,
         "--model": None if model == UNCLIP else model,
         "--out": out,
-        "--guidance": request.guidance,
-        "--guidance-schedule": request.sampling.guidance_schedule,
-        "--steps": request.sampling.steps,
-        "--sampler": request.sampling.sampler,
-        "--device": unusual(drawn, "device", "cpu"),
+        **spelt(request),
+        "--device": written.unusual("device", "cpu"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
     added = ["--verbatim"] if request.verbatim else []

@@ -11,7 +11,7 @@ from typing import Any
 from limner.clip.pretrained import PRETRAINED_IMAGE, PretrainedImageConfig
 from limner.clip.resnet import ResNet, ResNetConfig
 from limner.clip.vit import ViT, ViTConfig
-from limner.parts import create, settle
+from limner.parts import create, parse_config
 
 IMAGE_ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {
     "vit": (ViTConfig, ViT),
@@ -27,4 +27,4 @@ def create_image_encoder(config: Mapping[str, Any]) -> Any:
 
 def check_image_encoder(config: Mapping[str, Any]) -> None:
     """Raise ConfigError for an encoder that cannot be built, without building it."""
-    settle("image encoder", IMAGE_ENCODERS, config)
+    parse_config("image encoder", IMAGE_ENCODERS, config)

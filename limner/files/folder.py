@@ -34,6 +34,7 @@ class ModelFolder:
         try:
             self._check_is_folder(os.stat(self.path).st_mode)
             self._root = (root or self.path).resolve()
+            # Every link is judged, those too that limner never reads: a folder may be copied on.
             with os.scandir(self.path) as entries:
                 links = [entry.name for entry in entries if entry.is_symlink()]
         except OSError as error:
@@ -67,6 +68,7 @@ class ModelFolder:
     def read(self, name: str) -> bytes:
         """Return a small file's bytes; CheckpointError when it is empty or over 64 MiB."""
         with self.open(name) as file:
+            # One byte more than allowed tells a large file from an endless one.
             data = file.read(_TEXT_LIMIT + 1)
         if not data:
             raise CheckpointError(f"{self.source(name)} is empty; get the model anew")
@@ -83,15 +85,24 @@ class ModelFolder:
         if not isinstance(files, dict) or set(parsed) != {"files"}:
             raise CheckpointError(f"{source} needs one key, 'files', with a sha256 for each file")
         for name, digest in files.items():
+            # A name with a path in it would let the manifest speak of files elsewhere.
             if name != os.path.basename(name) or name in ("", ".", "..") or "\\" in name:
                 raise CheckpointError(f"{source} names {quote(name)}, which is outside the folder")
             if not isinstance(digest, str) or len(digest) != 64:
                 raise CheckpointError(f"{source} has no sha256 for {quote(name)}")
         return files
 
-    def check_digest(self, name: str, actual: str, manifest: dict[str, str]) -> None:
-        """Raise CheckpointError unless the manifest gives `name` exactly this sha256."""
-        stated = manifest.get(name)
+    def read_listed(self, name: str, manifest: dict[str, str]) -> bytes:
+        """Return a small file's bytes as `read`, if they are those that the manifest lists."""
+        data = self.read(name)
+        self.check_digest(name, data, manifest)
+        return data
+
+    def check_digest(
+        self, name: str, data: bytes | BufferedReader, manifest: dict[str, str]
+    ) -> str:
+        """Return the sha256 of a file; CheckpointError unless the manifest gives it exactly."""
+        actual, stated = digest(data), manifest.get(name)
         if stated is None:
             raise CheckpointError(f"{self.source(MANIFEST)} does not list {name}")
         if stated != actual:
@@ -99,6 +110,7 @@ class ModelFolder:
                 f"{self.source(name)} has sha256 {actual[:12]}…, but the manifest states "
                 f"{quote(stated[:12])}…; the file was changed or damaged, so get the model anew"
             )
+        return actual
 
     def _check_is_folder(self, mode: int) -> None:
         if stat.S_ISREG(mode):
@@ -121,19 +133,17 @@ class ModelFolder:
         )
 
 
-def digest_bytes(data: bytes) -> str:
-    """Return the sha256 of `data` in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def digest_file(file: BufferedReader) -> str:
-    """Return the sha256 of an open file from its start."""
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(data: bytes | BufferedReader) -> str:
+    """Return the sha256 in hexadecimal of bytes, or of an open file from its start."""
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest()
+    data.seek(0)
+    return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def shown_path(path: str | Path) -> str:
     """Return a path as messages show it: on one line, its end kept when it is long."""
     text = str(path)
     text = text if text.isprintable() else ascii(text)
+    # The end of a path tells more than its beginning.
     return text if len(text) <= 120 else "…" + text[-119:]

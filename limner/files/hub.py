@@ -18,6 +18,7 @@ def download(name: str, files: Sequence[str]) -> tuple[Path, Path]:
     or revision, ResourceError when the Hub does not answer.
     """
     check_name(name)
+    # Imported here: most of limner never needs the network, and the import is slow.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -38,6 +39,7 @@ def download(name: str, files: Sequence[str]) -> tuple[Path, Path]:
         raise UnknownModelError(
             f"cannot fetch {quote(name)}: {_reason(error)}; check the name", param="model"
         ) from error
+    # The cache keeps files as links into blobs/, which lies two folders up.
     return folder, folder.parent.parent
 
 
@@ -71,6 +73,7 @@ def upload(
         ) from error
     api = HfApi(library_name="limner")
     try:
+        # Made where missing, so that the first upload needs no visit to the site.
         api.create_repo(repository, private=private, exist_ok=True)
         if revision:
             api.create_branch(repository, branch=revision, exist_ok=True)

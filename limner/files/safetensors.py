@@ -1,26 +1,29 @@
-"""What a safetensors file says of itself, read strictly before any library touches its weights.
+"""Safetensors files, read strictly and by the file that was opened and hashed, not by its name.
 
-The library takes a header that has one key twice; this reader refuses that, and everything else
-that leaves a byte of the file unexplained. It does not know what the tensors are for.
+The library refuses sizes, types and offsets that leave a byte unexplained, but takes a header that
+has one key twice, or keys of no meaning; those are refused here. It does not know what the tensors
+are for.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from io import BufferedReader
+from typing import TYPE_CHECKING, Any
 
-from limner.errors import CheckpointError, quote
+from limner.errors import CheckpointError, quote, shorten
 
-HEADER_LIMIT = 100_000_000
-RANK_LIMIT = 8
-SIZES = {
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
-}  # fmt: skip
+if TYPE_CHECKING:
+    from torch import Tensor
 
+HEADER_LIMIT = 100_000_000  # bytes, as the library has it
+_METADATA = "__metadata__"
+_KEYS = {"dtype", "shape", "data_offsets"}
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive (as torch.save writes, with a pickle inside)",
     b"7z\xbc\xaf": "a 7z archive",
@@ -33,12 +36,10 @@ _PICKLES = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """One tensor of the header: its dtype name, shape, and byte range within the body."""
+    """One tensor of the header: its dtype name and shape."""
 
     dtype: str
     shape: tuple[int, ...]
-    begin: int
-    end: int
 
     @property
     def count(self) -> int:
@@ -46,37 +47,64 @@ class TensorEntry:
         return math.prod(self.shape)
 
 
-def read_header(read: Callable[[int], bytes], size: int, source: str) -> dict[str, TensorEntry]:
-    """Return the tensors of a safetensors file of `size` bytes; `read(n)` gives its first bytes.
+def read_header(file: BufferedReader, source: str) -> dict[str, TensorEntry]:
+    """Return the tensors of an open safetensors file, whose numbers are not read.
 
-    Only the header is read. Raises CheckpointError, naming `source`, when the file is a pickle or
-    an archive, when its header is not plain JSON or has a key twice, and when shapes, dtypes and
-    offsets do not cover every byte of the body exactly once.
+    Raises CheckpointError, naming `source`, when the file is a pickle or an archive, when its
+    header is not plain JSON or has a key twice, and for all that the library refuses.
     """
-    first = read(8)
+    file.seek(0)
+    first, size = file.read(8), os.fstat(file.fileno()).st_size
     length = int.from_bytes(first, "little")
     # A header of 640 bytes begins as a pickle does; no pickle begins as a header that fits.
     if not length <= min(HEADER_LIMIT, size - 8):
         refuse_foreign(first, source)
-    if len(first) < 8 or size < 10:
+    # The library would say the same of a lying length, but not that the file was cut.
+    if size < 10 or length > min(HEADER_LIMIT, size - 8):
         raise CheckpointError(
-            f"{source} has {size} bytes: header too small; it was cut, so get it anew"
+            f"{source} has {size} bytes and states a header of {length}; it was cut or is no "
+            "safetensors file, so get it anew"
         )
-    if length > HEADER_LIMIT:
-        raise CheckpointError(
-            f"{source} states a header of {length} bytes; the limit is {HEADER_LIMIT}"
-        )
-    if length > size - 8:
-        raise CheckpointError(
-            f"{source} states a header of {length} bytes but has only {size} in all; get it anew"
-        )
-    entries = _parse(read(length), source)
-    tensors = {
-        name: _entry(name, value, source) for name, value in entries.items() if name != _METADATA
+    # JSON allows a key twice, and which of both counts differs from reader to reader.
+    entries = strict_json(file.read(length), f"the header of {source}")
+    with _opened(file, source, "np"):
+        pass  # opening alone compares the header with the body
+    entries.pop(_METADATA, None)
+    for name, value in entries.items():
+        if set(value) != _KEYS:
+            raise CheckpointError(
+                f"tensor {quote(name)} of {source} needs dtype, shape and data_offsets, and "
+                "nothing else"
+            )
+    return {
+        name: TensorEntry(value["dtype"], tuple(value["shape"])) for name, value in entries.items()
     }
-    _check_metadata(entries.get(_METADATA, {}), source)
-    _check_cover(tensors, size - 8 - length, source)
-    return tensors
+
+
+def read_tensors(file: BufferedReader, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of an open file, mapped from the disk, and its metadata.
+
+    Raises CheckpointError for what the library refuses.
+    """
+    with _opened(file, source, "pt") as opened:
+        return {name: opened.get_tensor(name) for name in opened.keys()}, (  # noqa: SIM118
+            opened.metadata() or {}
+        )
+
+
+@contextmanager
+def _opened(file: BufferedReader, source: str, framework: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    # The library takes names alone. That of the open file is this very one, whatever has been put
+    # in its place meanwhile; systems without such names get the path.
+    handle = f"/dev/fd/{file.fileno()}"
+    try:
+        with safe_open(handle if os.path.exists(handle) else file.name, framework) as opened:
+            yield opened
+    except (SafetensorError, OSError) as error:
+        reason = shorten(str(error).removeprefix("Error while deserializing header: "), 160)
+        raise CheckpointError(f"{source} cannot be read: {reason}; get it anew") from error
 
 
 def refuse_foreign(first: bytes, source: str) -> None:
@@ -86,6 +114,7 @@ def refuse_foreign(first: bytes, source: str) -> None:
             f"{source}: this is a pickle; use limner import (a pickle can run any code, so limner "
             "draws from safetensors only)"
         )
+    # A file under another name is common; its first bytes say what it is, and the remedy.
     for magic, kind in _FOREIGN.items():
         if first.startswith(magic):
             raise CheckpointError(
@@ -116,63 +145,3 @@ def strict_json(text: bytes, source: str) -> Any:
         raise CheckpointError(f"{source} is nested too deeply") from error
     except ValueError as error:
         raise CheckpointError(f"{source} is not JSON ({error})") from error
-
-
-_METADATA = "__metadata__"
-
-
-def _parse(text: bytes, source: str) -> dict[str, Any]:
-    header = f"the header of {source}"
-    if not text.startswith(b"{"):
-        raise CheckpointError(f"{header} does not start with '{{', so it is no safetensors file")
-    entries = strict_json(text, header)
-    assert isinstance(entries, dict)
-    return entries
-
-
-def _entry(name: str, value: Any, source: str) -> TensorEntry:
-    where = f"tensor {quote(name)} of {source}"
-    if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
-        raise CheckpointError(f"{where} needs dtype, shape and data_offsets, and nothing else")
-    dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in SIZES:
-        raise CheckpointError(f"{where} has the unknown dtype {quote(dtype)}; only dense "
-                              f"{', '.join(SIZES)} are read")  # fmt: skip
-    if not _are_sizes(shape) or len(shape) > RANK_LIMIT:
-        raise CheckpointError(f"{where} has the shape {quote(shape)}; expected whole numbers >= 0")
-    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise CheckpointError(f"{where} has the offsets {quote(offsets)}; expected begin <= end")
-    stated = math.prod(shape) * SIZES[dtype]
-    if stated != offsets[1] - offsets[0]:
-        raise CheckpointError(
-            f"{where}: shape {quote(shape)} in {dtype} is {stated} bytes, but its offsets hold "
-            f"{offsets[1] - offsets[0]}"
-        )
-    return TensorEntry(dtype, tuple(shape), offsets[0], offsets[1])
-
-
-def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-        for value in values
-    )
-
-
-def _check_metadata(metadata: Any, source: str) -> None:
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise CheckpointError(f"the metadata of {source} is not a table of text")
-
-
-def _check_cover(tensors: dict[str, TensorEntry], body: int, source: str) -> None:
-    at = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if tensor.begin != at:
-            overlaps = tensor.begin < at
-            fault = "overlaps the one before it" if overlaps else f"leaves a hole at byte {at}"
-            raise CheckpointError(f"tensor {quote(name)} of {source} {fault}; get the file anew")
-        at = tensor.end
-    if at != body:
-        raise CheckpointError(
-            f"{source} is not fully covered by its tensors: they take {at} bytes of {body}; "
-            "it was cut or added to, get it anew"
-        )

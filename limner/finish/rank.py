@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.errors import UsageError, quote
 from limner.text.notes import Note
-from limner.types import PICTURES_LIMIT, ModelInfo, Picture
+from limner.types import PICTURES_LIMIT, Picture, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,6 +26,7 @@ def rank(clip: Any, prompt: str, images: Sequence[Image]) -> list[tuple[int, flo
     Scores are 100 times the cosine, as CLIP scores always are; equal ones stay in their order.
     Raises UsageError for no picture, and for a prompt that cannot be read.
     """
+    # In double precision: rounding after the cosine must not change the order.
     scores = (SCORE * clip.compare(images, [prompt])[:, 0].double()).tolist()
     return sorted(enumerate(scores), key=lambda entry: -entry[1])
 
@@ -38,6 +39,7 @@ def keep_best(
     Each picture's settings get its `clip_score`; a note says by what it was chosen, and which were
     dropped.
     """
+    # Scored by the words that were drawn: those left out cannot speak for a picture.
     ranked = [
         replace(
             pictures[number],
@@ -51,16 +53,11 @@ def keep_best(
     ]
     kept, dropped = ranked[:count], ranked[count:]
     seeds = ", ".join(str(picture.seed) for picture in dropped)
-    note = f"the best {count} of {len(ranked)} by the CLIP {_name_of(clip)}; dropped seeds {seeds}"
+    note = f"the best {count} of {len(ranked)} by the CLIP {clip.info.name}; dropped seeds {seeds}"
     if not dropped:
-        note = f"all {count} in the order of the CLIP {_name_of(clip)}; none was dropped"
+        note = f"all {count} in the order of the CLIP {clip.info.name}; none was dropped"
     chosen = Note("best_of", sentence=note)
     return [replace(picture, notes=(*picture.notes, chosen)) for picture in kept], dropped
-
-
-def _name_of(clip: Any) -> str:
-    info = getattr(clip, "info", None)
-    return info.name if isinstance(info, ModelInfo) else "unsaved"
 
 
 def check_best_of(best_of: int, n: int) -> None:
@@ -71,3 +68,15 @@ def check_best_of(best_of: int, n: int) -> None:
             f"{PICTURES_LIMIT}, of which {n} {'is' if n == 1 else 'are'} kept",
             param="best_of",
         )
+
+
+def with_tries(request: Request, best_of: int | None) -> Request:
+    """Return the request for all pictures that are tried, of which those asked for are kept.
+
+    Raises UsageError as `check_best_of`, and for a seed too large for so many.
+    """
+    if best_of is None:
+        return request
+    check_best_of(best_of, request.n)
+    # The copy is checked anew: the last seed of so many tries may be out of range.
+    return replace(request, n=best_of)

@@ -1,29 +1,61 @@
-"""What every pipeline shares: where it computes, what its tokenizer must fit, how it shows itself.
+"""What every pipeline shares: where it computes, how it reads a prompt, and what it refuses.
 
 Shapes: B texts, T text positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from limner.errors import UsageError, quote, shorten
 from limner.nn.devices import device_name, find_device
+from limner.text.lexicon import STOPS, tokens
+from limner.text.notes import Note, Reading
+from limner.text.reading import read
+from limner.text.tokenizer import Tokenizer, trim_padding
 from limner.text.words import Words
-from limner.types import DEVICES
+from limner.types import DEVICES, UNSAVED, ModelInfo, Request, Step, check_precision
+
+if TYPE_CHECKING:
+    from limner.pipelines.config import ModelConfig
+
+NO_TOKENS = (
+    "this model draws no tokens and has no logits; leave it out, or draw with a model of the "
+    "family 'dalle'"
+)
+Values = TypeVar("Values")  # the dataclass of a family's sampling values
 
 
 class PipelineBase(nn.Module):
-    """The base of the pipelines: a tokenizer and networks that were made for its vocabulary."""
+    """The base of the pipelines: a tokenizer and networks that were made for its vocabulary.
+
+    It knows no file; what a model's folder says stands in `info` and the names after it.
+    """
 
     family: ClassVar[str]
-    tokenizer: Any
+    tokenizer: Tokenizer
     text_length: int
+    size: int  # of its pictures, width and height in pixels
+    info: ModelInfo = UNSAVED
+    config: ModelConfig | None = None
     words: Words | None = None  # what its captions used, where the folder says it
+    card: str = ""
+    in_half: bool = False
+    source: str = ""  # the name on the Hub
+    adapters: Sequence[Mapping[str, Any]] = ()  # name, sha256 and weight of each
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, tokenizer: Tokenizer) -> Self:
+        """Return the pipeline that a config describes, its weights still to be read.
+
+        Raises CheckpointError for parts that do not belong together, ConfigError for a table.
+        """
+        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:
@@ -31,22 +63,65 @@ class PipelineBase(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def precision(self) -> str:
+        """Precision of the weights in drawing."""
+        return "fp32"
+
+    def set_precision(self, precision: str) -> None:
+        """Draw with weights in fp32, bf16 or int8; UsageError for what the model cannot do."""
+        if check_precision(precision) != self.precision:
+            raise UsageError(
+                f"precision is {quote(precision)}, but this model of the family {self.family!r} "
+                "computes in fp32 alone; leave precision out",
+                param="precision",
+            )
+
+    @property
     def text_vocabulary(self) -> int:
         """How many ids the networks that read text were made for."""
         raise NotImplementedError
 
-    def read(self, texts: Sequence[str]) -> Tensor:
+    def read(self, texts: Sequence[str], *, trim: bool = False) -> Tensor:
         """Return the ids (B, T) of texts, cut after `text_length` and padded on the left.
 
-        Raises UsageError for a tokenizer with more ids than the networks were made for.
+        With `trim` there is no more padding than the longest text needs. Raises UsageError for a
+        tokenizer with more ids than the networks were made for.
         """
+        # An id beyond the table would be an IndexError, or on a GPU a fault that ends the process.
         if self.tokenizer.vocabulary > self.text_vocabulary:
             raise UsageError(
                 f"the tokenizer has {self.tokenizer.vocabulary} ids, but the model was made for "
                 f"{self.text_vocabulary}; give it the tokenizer that it was trained with"
             )
-        ids: Tensor = self.tokenizer.batch(list(texts), self.text_length)
-        return ids.to(self.device)
+        ids = self.tokenizer.batch(list(texts), self.text_length)
+        return (trim_padding(ids) if trim else ids).to(self.device)
+
+    def reading_of(self, request: Request) -> Reading:
+        """Return the words that are drawn for a request, with notes of what became of its prompt.
+
+        They are those of the prompt where the request is `verbatim`, where there is only a picture,
+        and where the model's folder does not say what its captions used.
+        """
+        prompt, words = request.prompt, self.words
+        if not prompt:
+            return Reading("")
+        if words is None:
+            unseen = tuple(self.tokenizer.unseen_words(prompt))
+        elif request.verbatim:
+            typed = dict.fromkeys(word for word in tokens(prompt) if word.isalnum())
+            unseen = tuple(word for word in typed if word not in words and word not in STOPS)
+        else:
+            reading = read(prompt, words)
+            return Reading(reading.text, (*reading.notes, *self._cut(reading.text)))
+        notes = (Note("unseen", unseen),) if unseen else ()
+        return Reading(prompt, (*notes, *self._cut(prompt)))
+
+    def _cut(self, text: str) -> tuple[Note, ...]:
+        """Return a note if the model reads only the first tokens of a text."""
+        if not self.tokenizer.is_truncated(text, self.text_length):
+            return ()
+        count, room = len(self.tokenizer.encode(text)), self.tokenizer.room(self.text_length)
+        return (Note("prompt_truncated", (str(count),), (str(room),)),)
 
     def to(self, *where: Any, **settings: Any) -> Self:
         """Move the weights to a device: cpu, cuda, cuda:N, or auto, a GPU where there is one.
@@ -54,6 +129,7 @@ class PipelineBase(nn.Module):
         Raises UsageError for a device that is not there, and for a type other than fp32, in which
         weights are kept whatever the precision of drawing.
         """
+        # A type moves weights that int8 and bf16 copies were made of; precision has its own way.
         for given in (*where, *settings.values()):
             if isinstance(given, torch.dtype) and given != torch.float32:
                 raise UsageError(
@@ -86,13 +162,93 @@ class PipelineBase(nn.Module):
         return self.to(torch.bfloat16)
 
     def __repr__(self) -> str:
-        named = getattr(self, "info", None)
-        name = "unsaved" if named is None else named.name
         count = sum(weight.numel() for weight in self.parameters())
         says = [f"{self.size} pixels", f"{count / 1e6:.1f} M parameters", str(self.device)]
-        says.append(getattr(self, "precision", "fp32"))
-        says += [f"adapter {each['name']}" for each in getattr(self, "adapters", ())]
-        return f"<limner model {quote(name)} of the family {self.family}: {', '.join(says)}>"
+        says += [self.precision, *(f"adapter {each['name']}" for each in self.adapters)]
+        return (
+            f"<limner model {quote(self.info.name)} of the family {self.family}: {', '.join(says)}>"
+        )
+
+
+class DrawingBase(PipelineBase, Generic[Values]):
+    """The base of the pipelines that draw: one way through a request, whatever the networks.
+
+    A family gives its `defaults`, says what it cannot take and why, and draws in `_stream`.
+    """
+
+    codec: Any  # None where the family draws no codes
+    defaults: Values  # the sampling values for what a request leaves open
+    # Fields of a request that the family cannot take, each with the reason and the remedy.
+    refuses: ClassVar[Mapping[str, str]] = {}
+    draws_how: ClassVar[str]  # why it has not each value of Sampling
+
+    @torch.inference_mode()
+    def stream(self, request: Request | str) -> Iterator[Step]:
+        """Draw `request.n` pictures, yielding a Step at each moment; the last has images of all.
+
+        Stop iterating to cancel. Raises UsageError for a size that this model does not draw, for a
+        sampling value that it does not have, and for what the family cannot begin with.
+        """
+        request = _as_request(request)
+        if request.size not in (None, self.size):
+            raise UsageError(
+                f"this model draws pictures {self.size} pixels wide, not {request.size}; leave "
+                f"size out or give {self.size}",
+                param="size",
+            )
+        # What a family cannot do is refused, with the reason, never passed over.
+        for name, reason in self.refuses.items():
+            if getattr(request, name) not in (None, ()):
+                raise UsageError(f"{name} is given, but {reason}", param=name)
+        sampling, begin = self.resolve_sampling(request), self._begin(request)
+        prompts = [self.reading_of(request).text] * request.n
+        seeds = [request.seed + index for index in range(request.n)]
+        yield from self._stream(prompts, seeds, sampling, begin)
+
+    def draw_many(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values | None = None
+    ) -> Tensor:
+        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
+        return self._last(as_prompts(prompts, seeds), seeds, sampling, None)
+
+    def preview(self, step: Step) -> Tensor | None:
+        """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
+        return step.images
+
+    def resolve_sampling(self, request: Request) -> Values:
+        """Return the request's sampling values, with the model's own for what it leaves open.
+
+        Raises UsageError for a value that models of this family do not have.
+        """
+        # None leaves it to the model; a value that the family has not is a mistake.
+        asked = {**asdict(request.sampling), "guidance": request.guidance}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        known = {each.name for each in fields(self.defaults)}  # type: ignore[arg-type]
+        for name in asked:
+            if name not in known:
+                raise UsageError(
+                    f"{name} is {quote(asked[name])}, but {self.draws_how}; leave {name} out",
+                    param=name,
+                )
+        return replace(self.defaults, **asked)  # type: ignore[type-var]  # a dataclass
+
+    def _begin(self, request: Request) -> Any:
+        """Return what `_stream` begins with besides prompts, seeds and sampling, or None."""
+        return None
+
+    def _stream(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values, begin: Any = None
+    ) -> Iterator[Step]:
+        """Yield a Step for each moment of drawing a picture of each prompt and seed."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def _last(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values | None, begin: Any
+    ) -> Tensor:
+        *_, last = self._stream(prompts, seeds, sampling or self.defaults, begin)
+        assert last.images is not None, "a pipeline's last Step has images"
+        return last.images
 
 
 def as_texts(given: str | Iterable[str]) -> list[str]:
@@ -130,3 +286,15 @@ def _place(given: Any) -> Any:
     except RuntimeError:
         return find_device(name)
     return find_device(name) if kind in DEVICES else torch.device(name)
+
+
+def _as_request(given: Request | str) -> Request:
+    """Return a request as it is, of a prompt alone the request for one picture; else UsageError."""
+    if isinstance(given, str):
+        return Request(given)
+    if not isinstance(given, Request):
+        raise UsageError(
+            f"the request is {quote(given)}; expected a prompt, or a limner.Request",
+            param="request",
+        )
+    return given

@@ -6,21 +6,19 @@ Shapes: B pictures, N texts, D dimensions. It draws nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from limner.clip.model import Clip
+from limner.clip.model import Clip, create_clip
 from limner.errors import UsageError, quote
 from limner.images import as_images, to_tensor
 from limner.pipelines.base import PipelineBase, as_texts
+from limner.pipelines.config import ModelConfig
 from limner.text.normalise import normalise_prompt
 from limner.text.tokenizer import Tokenizer
 from limner.types import Pictures
-
-if TYPE_CHECKING:
-    pass
 
 TEMPLATES = {
     "english": ("{a} {}", "a picture of {a} {}", "{}"),
@@ -39,11 +37,16 @@ class ClipPipeline(PipelineBase):
         self.tokenizer = tokenizer
         self.clip = clip
         self.text_length = text_length
+        self.size = clip.size  # at which it sees pictures
 
-    @property
-    def size(self) -> int:
-        """Width and height in pixels at which it sees pictures."""
-        return self.clip.size
+    @classmethod
+    def from_config(cls, config: ModelConfig, tokenizer: Tokenizer) -> Self:
+        """Pictures and texts to unit vectors that can be compared (CLIP, arXiv 2103.00020)."""
+        table = config.tables["clip"]
+        config.check_vocabulary(tokenizer, table.get("text_vocabulary"), "text tower")
+        clip = create_clip(table)
+        config.check_size(clip.size)
+        return cls(tokenizer, clip, text_length=config.text_length)
 
     @property
     def text_vocabulary(self) -> int:
@@ -53,15 +56,14 @@ class ClipPipeline(PipelineBase):
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """Return unit vectors (B, D) of images (B, 3, size, size) in [-1, 1]."""
+        # In parts, so that a thousand pictures take no more memory than 64.
         parts = images.split(AT_ONCE)
         return torch.cat([self.clip.encode_images(part.to(self.device)) for part in parts])
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Return unit vectors (N, D) of texts; each is cut after `text_length` tokens."""
-        ids = self.read(as_texts(texts))
-        longest = max(1, int((ids != 0).sum(1).max()))
-        parts = ids[:, -longest:].split(AT_ONCE)
+        parts = self.read(as_texts(texts), trim=True).split(AT_ONCE)
         return torch.cat([self.clip.encode_texts(part) for part in parts])
 
     def see(self, pictures: Pictures) -> Tensor:
@@ -93,6 +95,7 @@ class ClipPipeline(PipelineBase):
                 param="labels",
             )
         sentences = [sentence for name in names for sentence in label_sentences(name)]
+        # The mean over several sentences says less of how each is worded.
         vectors = self.encode_texts(sentences).unflatten(0, (len(names), -1))
         return nn.functional.normalize(vectors.mean(1), dim=-1)
 

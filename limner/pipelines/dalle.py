@@ -4,15 +4,16 @@ Shapes: B pictures, T text tokens, S cells of all token maps. Ramesh 2021, arXiv
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from limner.errors import UsageError, quote
-from limner.pipelines.base import PipelineBase, as_prompts, as_texts
-from limner.pipelines.requests import as_request, check_size, reading_of, refuse_pictures
+from limner.codecs import create_codec
+from limner.errors import CheckpointError, UsageError
+from limner.pipelines.base import DrawingBase, as_texts
+from limner.pipelines.config import ModelConfig
+from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import LogitsProcessor, Request, Step, check_precision
@@ -23,13 +24,15 @@ _ONLY_TEXT = (
 )
 
 
-class Dalle(PipelineBase):
+class Dalle(DrawingBase[TokenSampling]):
     """The two-stage pipeline, built from its parts; it knows no file.
 
     `defaults` are the sampling values for what a request leaves open.
     """
 
     family = "dalle"
+    refuses: ClassVar = {"mask": _ONLY_TEXT, "image": _ONLY_TEXT}
+    draws_how = "this model draws tokens, not from noise"
 
     def __init__(
         self,
@@ -49,6 +52,27 @@ class Dalle(PipelineBase):
         self.size = size
         self.text_length = text_length
 
+    @classmethod
+    def from_config(cls, config: ModelConfig, tokenizer: Tokenizer) -> Self:
+        """Text to image codes by a prior, codes to pixels by a codec (DALL-E, arXiv 2102.12092)."""
+        config.check_vocabulary(tokenizer, config.prior.get("text_vocabulary"), "prior")
+        codec, prior = create_codec(config.codec), create_prior(config.prior)
+        # A prior of other codes would draw, and the codec paint, pictures that mean nothing.
+        offered = (codec.vocabulary, tuple(codec.maps), codec.groups)
+        expected = (prior.config.vocabulary, tuple(prior.maps), prior.config.groups)
+        if offered != expected:
+            offers, expects = (
+                f"{values} codes on {'a map' if len(maps) == 1 else 'maps'} of "
+                f"{', '.join(f'{rows}x{columns}' for rows, columns in maps)}, {groups} a cell"
+                for values, maps, groups in (offered, expected)
+            )
+            raise CheckpointError(
+                f"the codec of {config.name!r} has {offers}, but the prior was made for {expects}; "
+                "they belong to different models"
+            )
+        defaults, length = config.read_sampling(TokenSampling), config.text_length
+        return cls(tokenizer, prior, codec, defaults=defaults, size=config.size, text_length=length)
+
     @property
     def text_vocabulary(self) -> int:
         """How many ids the prior was made for."""
@@ -62,37 +86,9 @@ class Dalle(PipelineBase):
     def set_precision(self, precision: str) -> None:
         """Draw with weights in fp32, bf16 or int8; UsageError for what the prior cannot do."""
         if check_precision(precision) not in self.prior.precisions:
-            raise UsageError(
-                f"precision is {quote(precision)}, but this model's prior draws in fp32 alone; "
-                "leave precision out",
-                param="precision",
-            )
-        self.prior.precision = precision
-
-    @torch.inference_mode()
-    def stream(self, request: Request | str) -> Iterator[Step]:
-        """Draw `request.n` pictures, yielding a Step as often as the prior; the last has images.
-
-        Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
-        for a picture to begin with.
-        """
-        request = as_request(request)
-        check_size(request, self.size)
-        refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
-        sampling = self.settle(request)
-        prompts = [reading_of(request, self).text] * request.n
-        seeds = [request.seed + index for index in range(request.n)]
-        yield from self._stream(prompts, seeds, sampling, request.logits_processors)
-
-    @torch.inference_mode()
-    def draw_many(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: TokenSampling | None = None
-    ) -> Tensor:
-        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        prompts = as_prompts(prompts, seeds)
-        *_, last = self._stream(prompts, seeds, sampling or self.defaults)
-        assert last.images is not None
-        return last.images
+            super().set_precision(precision)
+        else:
+            self.prior.precision = precision
 
     @torch.inference_mode()
     def nll_many(self, prompts: Sequence[str], images: Tensor) -> Tensor:
@@ -116,6 +112,7 @@ class Dalle(PipelineBase):
         """
         if step.images is not None or step.codes is None or not step.codes.shape[1]:
             return step.images
+        # Grey looks like nothing drawn yet; code 0 may be any colour.
         plain = torch.zeros(1, 3, self.size, self.size, device=self.device)
         grey = self.codec.encode(plain).flatten(1, len(self.codec.layout))
         missing = grey[:, step.codes.shape[1] :].expand(len(step.codes), *[-1] * (grey.ndim - 1))
@@ -123,28 +120,15 @@ class Dalle(PipelineBase):
         images: Tensor = self.codec.decode(codes.unflatten(1, self.codec.layout))
         return images
 
-    def settle(self, request: Request) -> TokenSampling:
-        """Return the request's sampling values, with the model's own for what it leaves open.
-
-        Raises UsageError for a value of models that draw from noise.
-        """
-        asked = {name: getattr(request.sampling, name) for name in vars(request.sampling)}
-        for name in ("steps", "sampler"):
-            if (value := asked.pop(name)) is not None:
-                raise UsageError(
-                    f"{name} is {quote(value)}, but this model draws tokens, not from noise; "
-                    f"leave {name} out",
-                    param=name,
-                )
-        asked["guidance"] = request.guidance
-        return replace(self.defaults, **{k: v for k, v in asked.items() if v is not None})
+    def _begin(self, request: Request) -> Sequence[LogitsProcessor]:
+        return request.logits_processors
 
     def _stream(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: TokenSampling,
-        processors: Sequence[LogitsProcessor] = (),
+        begin: Sequence[LogitsProcessor] | None = None,
     ) -> Iterator[Step]:
         if sampling.speculate and not self.prior.speculates:
             raise UsageError(
@@ -152,17 +136,20 @@ class Dalle(PipelineBase):
                 "leave speculate out",
                 param="speculate",
             )
-        hooks = self._hooks(sampling, processors)
+        hooks = self._hooks(sampling, begin or ())
         steps, at_once = self.prior.steps, self.prior.batch_rows
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
+        # 1. Rows in groups: the prior says how many are fastest at once.
         for first in range(0, len(prompts), at_once):
             group = slice(first, first + at_once)
             text = self.read(prompts[group])  # (B, T)
             codes = torch.empty(0)
+            # 2. The prior draws the codes of a group cell by cell; each row hangs on its own seed.
             drawing = self.prior.stream(text, sampling, seeds[group], **hooks)
             for count, codes in enumerate(drawing, start=1):  # (B, <= S)
+                # Counted in rows, so that a last group of few rows moves the bar as it should.
                 done = first * steps + len(codes) * count
                 if done < total:
                     yield Step(done, total, codes=codes)

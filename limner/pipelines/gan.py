@@ -7,24 +7,17 @@ Shapes: B pictures, T text tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
 
-from limner.errors import UsageError
+from limner.gan import create_generator
 from limner.gan.drawing import GanSampling, draw_pictures
-from limner.pipelines.base import PipelineBase, as_prompts
-from limner.pipelines.requests import (
-    as_request,
-    check_size,
-    reading_of,
-    refuse_pictures,
-    refuse_processors,
-)
+from limner.pipelines.base import NO_TOKENS, DrawingBase
+from limner.pipelines.config import ModelConfig
 from limner.text.tokenizer import Tokenizer
-from limner.types import Request, Step
+from limner.types import Step
 
 _ONLY_TEXT = (
     "a GAN draws whole pictures from a text and a seed and cannot fill in or alter one; leave it "
@@ -32,7 +25,7 @@ _ONLY_TEXT = (
 )
 
 
-class Gan(PipelineBase):
+class Gan(DrawingBase[GanSampling]):
     """The pipeline, built from its parts; it knows no file.
 
     Each picture is drawn alone, so that its pixels do not depend on the pictures beside it.
@@ -40,7 +33,8 @@ class Gan(PipelineBase):
 
     family = "gan"
     codec = None  # it draws pixels, not codes
-    precision = "fp32"
+    refuses: ClassVar = {"logits_processors": NO_TOKENS, "mask": _ONLY_TEXT, "image": _ONLY_TEXT}
+    draws_how = "a GAN draws at once and takes a temperature alone"
 
     def __init__(
         self,
@@ -54,63 +48,31 @@ class Gan(PipelineBase):
         self.tokenizer = tokenizer
         self.generator = generator
         self.defaults = defaults or GanSampling()
-        self.size: int = generator.config.size
+        self.size = generator.config.size
         self.text_length = text_length
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, tokenizer: Tokenizer) -> Self:
+        """Text and noise to pixels at once, learnt against a discriminator (arXiv 1605.05396)."""
+        generator = create_generator(config.tables["generator"])
+        config.check_vocabulary(tokenizer, generator.config.text_vocabulary, "generator")
+        config.check_size(generator.config.size)
+        defaults = config.read_sampling(GanSampling)
+        return cls(tokenizer, generator, defaults=defaults, text_length=config.text_length)
 
     @property
     def text_vocabulary(self) -> int:
         """How many ids the generator was made for."""
         return int(self.generator.config.text_vocabulary)
 
-    @torch.inference_mode()
-    def stream(self, request: Request | str) -> Iterator[Step]:
-        """Draw `request.n` pictures of the prompt, one a Step; the last Step has all of them.
-
-        Stop iterating to cancel. Raises UsageError for a size that this model does not draw, and
-        for a picture to begin with, which no GAN can take.
-        """
-        request = as_request(request)
-        check_size(request, self.size)
-        refuse_processors(request)
-        refuse_pictures(request, ("mask", "image"), _ONLY_TEXT)
-        sampling, drawn = self.settle(request), list[Tensor]()
-        prompt = reading_of(request, self).text
-        for index in range(request.n):
-            drawn.append(self._draw(prompt, request.seed + index, sampling))
-            last = index + 1 == request.n
-            yield Step(index + 1, request.n, images=torch.cat(drawn) if last else drawn[-1])
-
-    @torch.inference_mode()
-    def draw_many(
-        self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling | None = None
-    ) -> Tensor:
-        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        prompts = as_prompts(prompts, seeds)
-        pairs = zip(prompts, seeds, strict=True)
-        return torch.cat([self._draw(*pair, sampling or self.defaults) for pair in pairs])
-
-    def preview(self, step: Step) -> Tensor | None:
-        """Return the images (B, 3, H, W) of a step."""
-        return step.images
-
-    def settle(self, request: Request) -> GanSampling:
-        """Return the request's temperature, or the model's own.
-
-        Raises UsageError for a value of models that draw in steps or tokens.
-        """
-        asked = {**asdict(request.sampling), "guidance": request.guidance}
-        temperature = asked.pop("temperature")
-        for name, value in asked.items():
-            if value is not None:
-                raise UsageError(
-                    f"{name} is {value}, but a GAN draws at once and takes a temperature alone; "
-                    f"leave {name} out",
-                    param=name,
-                )
-        return self.defaults if temperature is None else GanSampling(temperature)
-
-    def _draw(self, prompt: str, seed: int, sampling: GanSampling) -> Tensor:
-        """Return one picture (1, 3, H, W)."""
-        ids = self.read([prompt])
-        ids = ids[:, -max(1, int((ids != 0).sum())) :]
-        return draw_pictures(self.generator, ids, [seed], sampling.temperature)
+    def _stream(
+        self, prompts: Sequence[str], seeds: Sequence[int], sampling: GanSampling, begin: Any = None
+    ) -> Iterator[Step]:
+        """Draw one picture a Step; the last Step has all of them."""
+        drawn, total = list[Tensor](), len(prompts)
+        for prompt, seed in zip(prompts, seeds, strict=True):
+            # One at a time: in a batch the products differ in their last bits.
+            ids = self.read([prompt], trim=True)
+            drawn.append(draw_pictures(self.generator, ids, [seed], sampling))
+            last = len(drawn) == total
+            yield Step(len(drawn), total, images=torch.cat(drawn) if last else drawn[-1])

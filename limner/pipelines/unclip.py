@@ -9,23 +9,21 @@ noise off until the picture is there, and an upsampler makes it larger. Ramesh 2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from limner.clip.model import create_clip
+from limner.codecs import create_autoencoder
+from limner.decoders import create_decoder, create_upsampler
 from limner.decoders.drawing import draw_picture
-from limner.errors import UsageError
-from limner.pipelines.base import PipelineBase, as_prompts
+from limner.errors import CheckpointError, ConfigError, UsageError
+from limner.pipelines.base import NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
-from limner.pipelines.requests import (
-    as_request,
-    check_size,
-    reading_of,
-    refuse_pictures,
-    refuse_processors,
-)
+from limner.pipelines.config import ModelConfig
+from limner.priors import create_embedding_prior
 from limner.priors.embedding import draw_nearest
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
@@ -37,18 +35,20 @@ _NO_MASK = (
 )
 
 
-class UnClip(PipelineBase):
+class UnClip(DrawingBase[DiffusionSampling]):
     """The pipeline, built from its parts; it knows no file.
 
     Without a `prior` the text's own embedding stands for the picture's; without an `autoencoder`, a
     codec of finite scalars or a continuous one, the decoder draws pixels; without an `upsampler`
     pictures are as large as they then are. Each is drawn alone, so that its pixels do not depend on
-    the pictures beside it.
+    the pictures beside it. A request's image is varied
+    (section 3.1), and with a prompt the picture is like it as the prompt says.
     """
 
     family = "unclip"
     codec = None  # it draws pixels, not codes
-    precision = "fp32"
+    refuses: ClassVar = {"logits_processors": NO_TOKENS, "mask": _NO_MASK}
+    draws_how = "this model draws no tokens"
 
     def __init__(
         self,
@@ -67,9 +67,56 @@ class UnClip(PipelineBase):
         self.clip, self.decoder, self.prior, self.upsampler = clip, decoder, prior, upsampler
         self.autoencoder = autoencoder
         self.defaults = defaults or DiffusionSampling()
+        # The decoder's own size is that of the latent where there is an autoencoder.
         self.small: int = (autoencoder or decoder).config.size  # before it is made larger
-        self.size: int = self.small if upsampler is None else upsampler.size
+        self.size = self.small if upsampler is None else upsampler.size
         self.text_length = text_length
+
+    @classmethod
+    def from_config(cls, config: ModelConfig, tokenizer: Tokenizer) -> Self:
+        """Text to the embedding of a picture, that to pixels, by diffusion (arXiv 2204.06125)."""
+        tables = config.tables
+        clip, decoder = create_clip(tables["clip"]), create_decoder(tables["decoder"])
+        prior = create_embedding_prior(tables["prior"]) if tables["prior"] else None
+        upsampler = create_upsampler(tables["upsampler"]) if tables["upsampler"] else None
+        autoencoder = create_autoencoder(tables["autoencoder"]) if tables["autoencoder"] else None
+        for part, built in (("text tower", clip), ("decoder", decoder), ("prior", prior)):
+            if built is not None and (made_for := built.config.text_vocabulary):
+                config.check_vocabulary(tokenizer, made_for, part)
+        pipeline = cls(
+            tokenizer, clip, decoder, prior, upsampler, autoencoder,
+            defaults=config.read_sampling(DiffusionSampling), text_length=config.text_length,
+        )  # fmt: skip
+        pipeline._check_parts(config)
+        return pipeline
+
+    def _check_parts(self, config: ModelConfig) -> None:
+        """Raise CheckpointError unless the parts fit one another."""
+        dimensions = self.clip.config.dimensions
+        for part, built in (("prior", self.prior), ("decoder", self.decoder)):
+            if built is not None and built.config.embedding not in (0, dimensions):
+                raise CheckpointError(
+                    f"CLIP of {config.name!r} gives vectors of {dimensions}, but the {part} was "
+                    f"made for {built.config.embedding}; they belong to different models"
+                )
+        draws = self.decoder.config
+        shape: dict[str, Any] = {"channels": 3}
+        if self.autoencoder is not None:
+            shape = latent_shape(self.autoencoder)
+        fits = all(getattr(draws, name) == value for name, value in shape.items())
+        if self.autoencoder is None and not (fits and not draws.given):
+            raise CheckpointError(f"the decoder of {config.name!r} does not draw pixels alone")
+        if not fits or draws.given:
+            raise CheckpointError(
+                f"the decoder of {config.name!r} draws {draws.channels} channels {draws.size} "
+                "wide, but its autoencoder has others; they belong to different models"
+            )
+        if self.upsampler is not None and self.upsampler.small != self.small:
+            raise CheckpointError(
+                f"the decoder of {config.name!r} draws {self.small} pixels, but its upsampler "
+                f"enlarges {self.upsampler.small}"
+            )
+        config.check_size(self.size)
 
     @property
     def text_vocabulary(self) -> int:
@@ -78,54 +125,17 @@ class UnClip(PipelineBase):
         made_for = [part.config.text_vocabulary for part in parts if part is not None]
         return min(count for count in made_for if count)  # 0 is a part that reads no text
 
-    @torch.inference_mode()
-    def stream(self, request: Request | str) -> Iterator[Step]:
-        """Draw `request.n` pictures of the prompt; with an `image`, like it as the prompt says.
-
-        An image with no prompt is varied (section 3.1). A Step on the way has in `images` what is
-        expected of the one picture that is being drawn; the last has all of them. Stop iterating to
-        cancel. Raises UsageError for a size that this model does not draw, and for a mask.
-        """
-        request = as_request(request)
-        check_size(request, self.size)
-        refuse_processors(request)
-        refuse_pictures(request, ("mask",), _NO_MASK)
-        seen = None if request.image is None else self.see(request.image)
-        prompts = [reading_of(request, self).text] * request.n
-        seeds = [request.seed + index for index in range(request.n)]
-        yield from self._stream(prompts, seeds, self.settle(request), seen)
-
-    @torch.inference_mode()
-    def draw_many(
-        self,
-        prompts: Sequence[str],
-        seeds: Sequence[int],
-        sampling: DiffusionSampling | None = None,
-    ) -> Tensor:
-        """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
-        prompts = as_prompts(prompts, seeds)
-        *_, last = self._stream(prompts, seeds, sampling or self.defaults)
-        assert last.images is not None
-        return last.images
-
     def vary_many(
-        self,
-        pictures: Pictures,
-        seeds: Sequence[int],
-        sampling: DiffusionSampling | None = None,
+        self, pictures: Pictures, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture like each, as `draw_many` (section 3.1)."""
         return self.draw_vectors(self.see(pictures), seeds, sampling)
 
-    @torch.inference_mode()
     def draw_vectors(
         self, vectors: Tensor, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture for each vector (B, D) and seed; return images (B, 3, H, W)."""
-        prompts = as_prompts([""] * len(vectors), seeds)
-        *_, last = self._stream(prompts, seeds, sampling or self.defaults, vectors)
-        assert last.images is not None
-        return last.images
+        return self._last(as_prompts([""] * len(vectors), seeds), seeds, sampling, vectors)
 
     def see(self, pictures: Pictures) -> Tensor:
         """Return the unit vectors (B, D) of pictures of any size."""
@@ -136,13 +146,6 @@ class UnClip(PipelineBase):
         """Return a vector (1, D), `share` in [0, 1] of the way between two pictures (3.2)."""
         one, other = self.see([first, second]).split(1)
         return slerp(one, other, share)
-
-    @torch.inference_mode()
-    def differing(self, picture: PictureLike, before: str, after: str, share: float) -> Tensor:
-        """Return a picture's vector (1, D) turned by `share` towards how two texts differ (3.3)."""
-        old, new = self.clip.encode_texts(self._read([before, after])).split(1)
-        difference = nn.functional.normalize(new - old, dim=-1)
-        return slerp(self.see([picture]), difference, share)
 
     def latents(self, images: Tensor) -> Tensor:
         """Return what the decoder would draw of images (B, 3, small, small) in [-1, 1]."""
@@ -162,33 +165,24 @@ class UnClip(PipelineBase):
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
         return step.images if step.latents is None else self.pixels(step.latents)
 
-    def settle(self, request: Request) -> DiffusionSampling:
-        """Return the request's sampling values, with the model's own for what it leaves open.
-
-        Raises UsageError for a value of models that draw tokens.
-        """
-        asked = {**asdict(request.sampling), "guidance": request.guidance}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        for name, value in asked.items():
-            if not hasattr(self.defaults, name):
-                raise UsageError(
-                    f"{name} is {value}, but this model draws no tokens; leave {name} out",
-                    param=name,
-                )
-        return replace(self.defaults, **asked)
+    def _begin(self, request: Request) -> Tensor | None:
+        return None if request.image is None else self.see(request.image)
 
     def _stream(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: DiffusionSampling,
-        seen: Tensor | None = None,
+        begin: Tensor | None = None,
     ) -> Iterator[Step]:
-        """Draw each picture: text to vector, unless some were `seen`, to pixels, to more pixels."""
-        total = len(prompts) * self._steps(sampling, told=seen is not None)
+        """Draw each picture: text to vector, unless some `begin` it, to pixels, to more pixels.
+
+        A Step on the way has what is expected of the one picture that is being drawn.
+        """
+        total = len(prompts) * self._steps(sampling, told=begin is not None)
         done, finished = 0, list[Tensor]()
         for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            vector = None if seen is None else seen[number % len(seen)][None]
+            vector = None if begin is None else begin[number % len(begin)][None]
             step = Step(done, total)
             for step in self._draw_one(prompt, seed, sampling, vector):
                 done += 1
@@ -203,7 +197,9 @@ class UnClip(PipelineBase):
         self, prompt: str, seed: int, sampling: DiffusionSampling, vector: Tensor | None
     ) -> Iterator[Step]:
         """Yield what is known of the picture after each step, by steps that are not counted yet."""
-        ids = self._read([prompt])  # (1, T)
+        # 1. The text, without padding: its embedding must not depend on text_length.
+        ids = self.read([prompt], trim=True)  # (1, T)
+        # 2. Its embedding becomes that of a picture, unless one was seen.
         if vector is None:
             vector = text = self.clip.encode_texts(ids)  # (1, D)
             if self.prior is not None:
@@ -214,10 +210,12 @@ class UnClip(PipelineBase):
                     vector = expected
                     yield Step(0, 0)
         step = Step(0, 0)
+        # 3. The decoder draws pixels, or the latent of the autoencoder.
         for expected in draw_picture(self.decoder, vector, ids, seed, sampling):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:
+            # 4. The upsampler begins with noise of the same seed, at its own size.
             noise = unit_noise([seed], (3, self.size, self.size), self.device)
             steps, sampler = sampling.upsampler_steps, sampling.sampler
             small = self.preview(step)
@@ -233,9 +231,21 @@ class UnClip(PipelineBase):
             count += sampling.upsampler_steps if self.upsampler.stochastic else 1
         return count
 
-    def _read(self, texts: Sequence[str]) -> Tensor:
-        ids = self.read(texts)
-        return ids[:, -max(1, int((ids != 0).sum(1).max())) :]
+
+def latent_shape(codec: Any) -> dict[str, Any]:
+    """Return the settings of a decoder that draws a codec's latents: their channels, width, bounds.
+
+    Raises ConfigError unless its vectors are continuous, or finite scalars of one map.
+    """
+    if codec.continuous:
+        return {"channels": codec.config.channels, "size": codec.grid[-1], "bounded": False}
+    if not codec.levels or len(codec.maps) > 1:
+        raise ConfigError(
+            "the decoder draws continuous latents or finite scalars of one map, and this codec has "
+            "others; give one of the name 'kl' or 'fsq'"
+        )
+    channels = codec.groups * len(codec.levels)
+    return {"channels": channels, "size": codec.grid[-1], "bounded": True}
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
@@ -246,6 +256,7 @@ def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:
     if not 0 <= share <= 1:
         raise UsageError(f"share is {share}; expected a number in [0, 1]", param="share")
     cosine = (first * second).sum(-1, keepdim=True).clamp(-1, 1)
+    # Of equal vectors the angle is 0, and 0 / 0 would be NaN.
     angle = cosine.arccos().clamp_min(1e-6)
     turned = ((1 - share) * angle).sin() * first + (share * angle).sin() * second
     return nn.functional.normalize(turned, dim=-1)

@@ -82,6 +82,7 @@ def next_state(votes: Votes) -> dict[str, Any]:
 
 def _shown(duel: Duel) -> dict[str, Any]:
     pictures = [decode_image(each, "a drawing") for each in (duel.left, duel.right)]
+    # One size for both: the larger would tell the model.
     size = max(each.width for each in pictures), max(each.height for each in pictures)
     left, right = (png_uri(encode_png(each.resize(size))) for each in pictures)
     return {"place": duel.place, "prompt": duel.prompt, "left": left, "right": right}
@@ -120,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             ways[self.path](asked)
             return next_state(self.server.votes)
 
+        # The answer goes out first: a server that stops before it leaves the page waiting.
         state = self._answer(act)
         if state is not None and state["total"] == state["done"]:
             self.server.finish()
@@ -134,6 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse what was asked of another name, or by another page."""
         names, host = self.server.names, self.headers.get("Host", "")
         origin = self.headers.get("Origin")
+        # A page of the web can send requests here, but not with our Host and Origin.
         if (names is None or host in names) and origin in (None, f"http://{host}"):
             return True
         self._refuse(403, "this page answers only requests of its own")
@@ -145,6 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not given.isascii() or not given.isdigit():
             self._refuse(411, "a vote has a Content-Length")
             return None
+        # The length is judged before a byte is read, and its digits before it is a number.
         if len(given) > 9 or int(given) > BODY_LIMIT:
             self._refuse(413, f"a vote has at most {BODY_LIMIT} bytes")
             return None

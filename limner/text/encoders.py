@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.parts import create, settle
+from limner.parts import create, parse_config
 from limner.text.pretrained import PRETRAINED, PretrainedConfig
 
 
@@ -50,9 +50,11 @@ class OwnEncoder(nn.Embedding):
         features = super().forward(ids)
         if self.transformer is None:
             return features
+        # Positions count from the end: padding is on the left, and its length must not matter.
         before = torch.arange(ids.shape[1], device=ids.device) - ids.shape[1]
         coordinates = before[None, :, None].expand(1, -1, 2)
         real = ids != 0
+        # Padding sees itself: a row that sees nothing would be NaN.
         alone = torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
         mixed: Tensor = self.transformer(features, coordinates, (real[:, None] | alone)[:, None])
         return mixed
@@ -103,7 +105,7 @@ def check_text_encoder(prior: Conditioned, own: Mapping[str, Any] | None = None)
 
     `own` are settings of our own encoder where `text_encoder` is {}: its heads must fit the width.
     """
-    found = settle("text encoder", TEXT_ENCODERS, _text_config(prior, own or {}))
+    found = parse_config("text encoder", TEXT_ENCODERS, _text_config(prior, own or {}))
     if own and isinstance(found, OwnEncoderConfig):
         check_heads(prior.width, found.heads)
 

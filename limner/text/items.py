@@ -59,14 +59,17 @@ class Phrasebook:
 
     def __init__(self, grammar: Grammar) -> None:
         self._entries: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
+        # 1. What captions used: these phrases come first, and win where a text means two things.
         self.things = set(grammar.named("thing", "en"))
         for phrase in grammar.phrases:
             words = tuple(tokens(phrase.text.replace("{}", " ")))
             self._add(words, Entry(phrase.kind, phrase.name, exact=True))
+        # 2. What usually means the same, unless it reads as a known name with a word before it.
         for text, entry in _usual(grammar, self.things):
             words = tuple(tokens(text))
             if not self._is_modified(words, entry):
                 self._add(words, entry)
+        # 3. By first word, how long its phrases are: looking one up tries these lengths alone.
         self._lengths: dict[str, list[int]] = {}
         for phrase_tokens in self._entries:
             self._lengths.setdefault(phrase_tokens[0], []).append(len(phrase_tokens))
@@ -85,6 +88,7 @@ class Phrasebook:
         """Return the lengths and meanings of the phrases that `words` are best cut into."""
         # best[i]: cost of words[i:], length of its first phrase, meanings of that phrase
         best: list[tuple[float, int, list[Entry]]] = [(0.0, 0, [])] * (len(words) + 1)
+        # From the end, so that the best way through the rest is known at every word.
         for at in range(len(words) - 1, -1, -1):
             word = words[at]
             plain = word in STOPS or word in COMMAS or word.isdigit()
@@ -94,6 +98,7 @@ class Phrasebook:
                 cost += _NAMED if entries[0].kind in _NAMING else 0.0
                 if cost < best[at][0]:
                     best[at] = (cost, length, entries)
+        # The cheapest phrase of each place, one after the other, is the cheapest way.
         pieces = []
         at = 0
         while at < len(words):
@@ -134,6 +139,7 @@ def itemise(text: str, book: Phrasebook) -> list[Item]:
     for index, (length, entries) in enumerate(pieces):
         phrase, typed = join(words[at : at + length]), join(said[at : at + length])
         if entries:
+            # What a word means can hang on its neighbours: "orange car", "an orange".
             following = pieces[index + 1][1] if index + 1 < len(pieces) else []
             after = words[at + length] if at + length < len(words) else ""
             entry = _choose(entries, items, following, after)
@@ -178,6 +184,7 @@ def _choose(
         return kinds["colour"]
     if "bare" in kinds and before and before[-1].kind == "comma":
         return kinds["bare"]
+    # What names something before what only describes it.
     for kind in ("thing", "many", "place"):
         if kind in kinds:
             return kinds[kind]
@@ -191,9 +198,11 @@ def _corrected(typed: list[str], book: Phrasebook) -> tuple[list[str], list[str]
     for word in typed:
         parts = _parts(word, book)
         for part in parts:
+            # A word of the captions is never mended, however near it is to another.
             known = part in book.known or part in STOPS
             fixed = None if known else lexicon.correct(part, book.known)
             words.append(fixed or part)
+        # The typed word stands beside its first part, so that notes quote it once.
         said += [word, *[""] * (len(parts) - 1)]
     return words, said
 

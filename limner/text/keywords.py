@@ -51,6 +51,7 @@ def split_words(text: str) -> list[str]:
     for run in _PUNCTUATION.split(text):
         for part in _SCRIPTS.findall(run):
             if re.match(f"[{_HAN}]", part):
+                # Without the model of unknown words, so that a text is cut the same everywhere.
                 words += _segmenter().cut(part, HMM=False)
             elif word := part.strip(_QUOTES):
                 words.append(word)

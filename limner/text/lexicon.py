@@ -64,6 +64,7 @@ def join(words: Iterable[str]) -> str:
     """Return words as text: with spaces between, but not between Han characters."""
     text = ""
     for word in filter(None, words):
+        # Chinese is written without spaces.
         glued = not text or (not text[-1].isascii() and not word.isascii())
         text += word if glued else f" {word}"
     return text
@@ -142,12 +143,14 @@ def correct(word: str, known: Iterable[str]) -> str | None:
     A slip is a letter too many, missing, wrong, or exchanged with its neighbour. Words of English
     are no misspellings, and in words of three letters only an exchange is taken for one.
     """
+    # Short words and words of English are left alone: mending them does more harm than good.
     if len(word) < 3 or not word.isalpha() or not word.isascii() or word in english_words():
         return None
     best: tuple[int, int, int, str] | None = None
     for candidate in known:
         if len(candidate) < 3 or abs(len(candidate) - len(word)) > 2:
             continue
+        # Two slips in a short word make another word of it.
         limit = 2 if min(len(word), len(candidate)) >= 7 else 1
         slips = _slips(word, candidate, limit)
         if slips > limit or (len(word) == 3 and sorted(word) != sorted(candidate)):
@@ -168,6 +171,7 @@ def _slips(a: str, b: str, limit: int) -> int:
     for i, left in enumerate(a, start=1):
         last, row, older = row, [i], before
         for j, right in enumerate(b, start=1):
+            # A letter missing, one too many, or a wrong one; the next line exchanges neighbours.
             cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (left != right))
             if i > 1 and j > 1 and left == b[j - 2] and a[i - 2] == right:
                 cost = min(cost, older[j - 2] + 1)
@@ -187,6 +191,7 @@ def _simplified() -> dict[int, str]:
 @cache
 def _emoji() -> tuple[dict[str, str], re.Pattern[str]]:
     table = {emoji: row.english[0] for row in synonyms() for emoji in row.emoji}
+    # An emoji may begin as another does, as those with a skin tone.
     longest_first = sorted(table, key=len, reverse=True)
     return table, re.compile("|".join(map(re.escape, longest_first)))
 

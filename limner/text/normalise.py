@@ -34,6 +34,7 @@ def normalise_prompt(text: object) -> str:
     if not isinstance(text, str):
         kind = type(text).__name__
         raise _refuse(f"the prompt is of type {kind}; give it as text (str)", "invalid_type")
+    # Before and after: NFKC can make one character eighteen.
     _check_length(text, "")
     if "\x00" in text:
         at = text.index("\x00")

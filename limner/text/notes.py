@@ -59,5 +59,13 @@ class Note:
         }
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The words that are drawn, and what the reader should know of how they came about."""
+
+    text: str
+    notes: tuple[Note, ...] = ()
+
+
 def _listed(words: tuple[str, ...]) -> str:
     return ", ".join(words[:SHOWN]) + (", ..." if len(words) > SHOWN else "")

@@ -18,6 +18,11 @@ from limner.errors import ConfigError
 from limner.nn.checks import check_least
 from limner.nn.foreign import Architecture, Foreign
 
+
+def _of(kind: type, names: str) -> dict[str, type]:
+    return dict.fromkeys(names.split(), kind)
+
+
 _NO_ENDS = {"bos_token_id": None, "eos_token_id": None}  # only generating text needs them
 
 
@@ -48,6 +53,7 @@ class PretrainedEncoder(Foreign):
         self.config = config
         self.width = config.width
         sizes = self.body.config
+        # One more than the foreign ids, because 0 pads; fewer are fine.
         if config.vocabulary > sizes.vocab_size + 1:
             raise ConfigError(
                 f"vocabulary is {config.vocabulary}, but the encoder knows {sizes.vocab_size} ids "
@@ -93,16 +99,10 @@ class GPT2Encoder(PretrainedEncoder):
         config="GPT2Config",
         types=("gpt2",),
         sizes={
-            "vocab_size": int,
-            "n_positions": int,
-            "n_embd": int,
-            "n_layer": int,
-            "n_head": int,
-            "n_inner": int,
-            "activation_function": str,
-            "layer_norm_epsilon": float,
-            "scale_attn_weights": bool,
-            "scale_attn_by_inverse_layer_idx": bool,
+            **_of(int, "vocab_size n_positions n_embd n_layer n_head n_inner"),
+            **_of(str, "activation_function"),
+            **_of(float, "layer_norm_epsilon"),
+            **_of(bool, "scale_attn_weights scale_attn_by_inverse_layer_idx"),
         },
         fixed={"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0} | _NO_ENDS,
         layers="n_layer",
@@ -119,15 +119,11 @@ class BertEncoder(PretrainedEncoder):
         config="BertConfig",
         types=("bert",),
         sizes={
-            "vocab_size": int,
-            "max_position_embeddings": int,
-            "hidden_size": int,
-            "num_hidden_layers": int,
-            "num_attention_heads": int,
-            "intermediate_size": int,
-            "hidden_act": str,
-            "type_vocab_size": int,
-            "layer_norm_eps": float,
+            **_of(int, "vocab_size max_position_embeddings hidden_size"),
+            **_of(int, "num_hidden_layers num_attention_heads intermediate_size"),
+            **_of(str, "hidden_act"),
+            **_of(int, "type_vocab_size"),
+            **_of(float, "layer_norm_eps"),
         },
         fixed={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
         layers="num_hidden_layers",
@@ -146,16 +142,11 @@ class T5Encoder(PretrainedEncoder):
         config="T5Config",
         types=("t5", "mt5"),
         sizes={
-            "vocab_size": int,
-            "d_model": int,
-            "d_kv": int,
-            "d_ff": int,
-            "num_layers": int,
-            "num_heads": int,
-            "relative_attention_num_buckets": int,
-            "relative_attention_max_distance": int,
-            "layer_norm_epsilon": float,
-            "feed_forward_proj": str,
+            **_of(int, "vocab_size d_model d_kv d_ff"),
+            **_of(int, "num_layers num_heads relative_attention_num_buckets"),
+            **_of(int, "relative_attention_max_distance"),
+            **_of(float, "layer_norm_epsilon"),
+            **_of(str, "feed_forward_proj"),
         },
         fixed={"dropout_rate": 0.0, "use_cache": False},
         layers="num_layers",
@@ -173,14 +164,10 @@ class CLIPTextEncoder(PretrainedEncoder):
         config="CLIPTextConfig",
         types=("clip", "clip_text_model"),
         sizes={
-            "vocab_size": int,
-            "max_position_embeddings": int,
-            "hidden_size": int,
-            "num_hidden_layers": int,
-            "num_attention_heads": int,
-            "intermediate_size": int,
-            "hidden_act": str,
-            "layer_norm_eps": float,
+            **_of(int, "vocab_size max_position_embeddings hidden_size"),
+            **_of(int, "num_hidden_layers num_attention_heads intermediate_size"),
+            **_of(str, "hidden_act"),
+            **_of(float, "layer_norm_eps"),
         },
         fixed={"attention_dropout": 0.0, "bos_token_id": None, "eos_token_id": 0},
         layers="num_hidden_layers",

@@ -12,7 +12,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from limner.errors import CheckpointError, quote
-from limner.text.tokenizer import PAD, Tokenizer, read_engine, split_settings
+from limner.text.tokenizer import (
+    PAD,
+    Tokenizer,
+    check_ids,
+    check_parts,
+    read_engine,
+    split_settings,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
@@ -42,14 +49,17 @@ class PretrainedTokenizer(Tokenizer):
         engine = read_engine(split_settings(text, source, {})[0], source)
         engine.no_truncation()
         engine.no_padding()
+        # What the foreign model puts around a text is seen by encoding one letter.
         framed = engine.encode("a")
         special = [bool(mark) for mark in framed.special_tokens_mask]
         first = special.index(False) if False in special else len(special)
         last = len(special) - special[::-1].index(False) if False in special else first
         parts = json.loads(engine.to_str())
+        # Only special ones are hidden; other added tokens are words that a text may have.
         hidden = {token["content"] for token in parts["added_tokens"] if token["special"]}
         parts |= {"added_tokens": [], "post_processor": None}
         _hide(parts["model"], hidden)
+        # Ids move up by one: 0 pads.
         begin, end = framed.ids[:first], framed.ids[last:]
         settings = {"begin": [i + 1 for i in begin], "end": [i + 1 for i in end]}
         return cls._build(parts, _SETTINGS | settings, source)
@@ -61,7 +71,7 @@ class PretrainedTokenizer(Tokenizer):
 
     @classmethod
     def _build(cls, parts: dict[str, Any], settings: dict[str, Any], source: str) -> Self:
-        _check_parts(parts, source)
+        _check_foreign(parts, source)
         engine, keywords = read_engine(parts, source), settings["keywords"]
         built = cls(engine, settings["begin"], settings["end"], keywords=keywords)
         for index in [*built.begin, *built.end]:
@@ -142,23 +152,18 @@ def _unknown_id(model: dict[str, Any]) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def _check_parts(parts: dict[str, Any], source: str) -> None:
-    """Refuse what would put ids into text that the text does not hold, and ids with gaps."""
-    for forbidden in ("added_tokens", "post_processor", "truncation", "padding"):
-        if parts.get(forbidden):
-            raise CheckpointError(f"{source} has {forbidden}; limner's tokenizers have none")
-    model = parts.get("model")
-    kind = model.get("type") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or kind not in MODELS:
+def _check_foreign(parts: dict[str, Any], source: str) -> None:
+    model = check_parts(parts, source)
+    kind, vocabulary = model.get("type"), model.get("vocab")
+    if kind not in MODELS:
         raise CheckpointError(
             f"{source} has a model {quote(kind)}; expected one of {', '.join(MODELS)}"
         )
-    vocabulary = model.get("vocab")
     if isinstance(vocabulary, dict):
-        ids = sorted(map(str, vocabulary.values()))
-        if not vocabulary or ids != sorted(map(str, range(len(vocabulary)))):
-            raise CheckpointError(f"{source} has gaps or doubles among its {len(vocabulary)} ids")
-    elif kind != "Unigram" or not isinstance(vocabulary, list) or not vocabulary:
+        check_ids(vocabulary, source)
+    elif kind != "Unigram" or not isinstance(vocabulary, list):
+        vocabulary = None
+    if not vocabulary:
         raise CheckpointError(f"{source} has no vocabulary; get the tokenizer anew")
     if kind != "BPE" and _unknown_id(model) is None:
         raise CheckpointError(f"{source} has no token for unknown words; get the tokenizer anew")

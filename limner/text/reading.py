@@ -10,14 +10,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
 from limner.text.lexicon import COMMAS, STOPS, join, tokens
-from limner.text.notes import Note
+from limner.text.notes import Note, Reading
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
 
@@ -30,21 +29,15 @@ _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight
 SURE = 0.9  # accuracy as measured below which a note says that a thing may come out wrong
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The words that are drawn, and what the reader should know of how they came about."""
-
-    text: str
-    notes: tuple[Note, ...] = ()
-
-
 def read(prompt: str, words: Words) -> Reading:
     """Return what a model whose captions used `words` is asked by a normalised `prompt`.
 
     If nothing of the prompt is known it stays as it is, with a note. It does not know how long a
     prompt the model reads.
     """
+    # Traditional characters and emoji first: the tables below know neither.
     text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt))
+    # The answer is in the language of most of the prompt, counted as it was typed.
     chinese = len(_HAN.findall(prompt)) > len(_LATIN.findall(prompt))
     if words.grammar is not None:
         reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
@@ -59,6 +52,7 @@ def near_words(word: str, words: Words, count: int = 3) -> tuple[str, ...]:
     """Return up to `count` things or words of the table that are spelt much like `word`."""
     if not word.isascii() or word in lexicon.english_words():
         return ()
+    # The first 5000 are the most frequent: comparing with all would take seconds.
     known = list(words.grammar.named("thing", "en")) if words.grammar else list(words)[:5000]
     return tuple(difflib.get_close_matches(word, known, count, 0.6))
 
@@ -82,6 +76,7 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     if not found.things:
         assert found.place is not None
         notes.append(Note("no_object", (found.place.said,)))
+    # A prompt that captions could have had is drawn as it is, to the letter.
     if not notes and _in_order(items, grammar):
         return Reading(_plain(text), weak)
     return Reading(_compose(found, grammar, language), (*notes, *weak))
@@ -117,6 +112,7 @@ def _fit(found: Understood, grammar: Grammar) -> None:
     """Leave out what the grammar has no words for, or no pictures: such a ground, such a style."""
     place = found.place
     if place is not None and place.name not in (known := grammar.named("place", "en")):
+        # A place that the model has not: a plain one of its colour, or one of its pattern.
         pattern, _, colour = place.name.partition(":")
         alike = [f"plain:{colour}"] if colour else [key for key in known if key.startswith(pattern)]
         if alike and alike[0] in known:
@@ -146,6 +142,7 @@ def _read_as(item: Item, book: Phrasebook) -> Note | None:
         return Note("read_as", (item.said,), (item.name,))
     if item.exact or item.kind not in ("thing", "many", "colour"):
         return None
+    # A plural or another usual name is no news to the reader, so there is no note.
     names = book.names("thing" if item.kind == "many" else item.kind, item.name)
     plural = {plural for name in names for plural in lexicon.plurals(name)}
     if alike in names | plural or any(not n.isascii() and n in item.said for n in names):
@@ -265,6 +262,7 @@ def _known(word: str, words: Words) -> str | None:
 
 def _alike(word: str) -> list[str]:
     """Return words that mean about the same as `word`, the most alike first."""
+    # In the order of likeness: number, digits, colour, then synonyms.
     found = [word.removesuffix("s"), word.removesuffix("es"), *lexicon.plurals(word)]
     if word.isdigit() and int(word) < len(_NUMBERS_EN):
         found.append(_NUMBERS_EN[int(word)])

@@ -61,15 +61,20 @@ def understand(items: Sequence[Item], most: int) -> Understood:
     side. It never fails: what it cannot use is in `left_out` or in a note.
     """
     found = Understood()
+    # 1. What is not wanted goes first: it must not become a thing, a colour or a place.
     kept, negated = _without_negated(items)
     if negated:
         found.notes.append(Note("negation", tuple(negated)))
+    # 2. Backgrounds: their colours belong to no thing.
     kept = _with_grounds(kept, found)
+    # 3. Things with their modifiers, places, styles, and what says where things stand.
     events = _gather(kept, found)
+    # 4. Two things at most, as the captions of such worlds have them.
     _merge_same(found, events)
     _keep_two(found)
     if len(found.things) == 2:
         _relate(found, events)
+    # 5. Counts and sizes that the world cannot draw are brought to what it can.
     _check_counts(found, most)
     return found
 
@@ -103,6 +108,7 @@ def _with_grounds(items: Sequence[Item], found: Understood) -> list[Item]:
     result: list[Item] = []
     at = 0
     while at < len(items):
+        # A run is all colours and patterns up to the word that they belong to.
         run, after = _run_of_colours(items, at)
         end = at + len(run)
         plain = after is not None and after.name.startswith("plain:")
@@ -223,6 +229,7 @@ def _merge_same(found: Understood, events: list[tuple[str, str]]) -> None:
     if len(found.things) == 2:
         first, second = found.things
         if (first.name, first.colour) == (second.name, second.colour):
+            # The same thing twice is a number; where they stood to each other means nothing then.
             total = (first.count or 1) + (second.count or 1)
             found.things = [replace(first, count=total, told=(*first.told, *second.told))]
             events.clear()
@@ -241,6 +248,7 @@ def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:
     it of the first ("a cat above a dog"), unless "is" follows (猫左边是狗). One after both says it
     of the first in Chinese (猫在狗左边); a side after both is where the second stands.
     """
+    # What stands before, between and after the two things says different things.
     places = [index for index, (kind, _) in enumerate(events) if kind == "thing"]
     first, second = places[0], places[1]
     before = _words(events[:first])

@@ -57,11 +57,10 @@ class Tokenizer:
                 f"the tokenizer's vocabulary is {vocabulary}; it needs more than {_RESERVED} ids "
                 "(one for padding, 256 for bytes)"
             )
+        # 1. Learn merges, with the bytes as special tokens so that they get the first ids.
         learner = _with_pipeline(Engine(models.BPE(byte_fallback=True)))
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary,
-            special_tokens=[_PAD_NAME, *_BYTES],
-            show_progress=False,
+            vocab_size=vocabulary, special_tokens=[_PAD_NAME, *_BYTES], show_progress=False
         )
         learner.train_from_iterator(texts, trainer)
         # A trainer's special tokens would be recognised inside text; a fresh engine has none.
@@ -76,8 +75,9 @@ class Tokenizer:
 
         Raises CheckpointError, naming `source`, for anything else.
         """
+        # Settings of limner's own are no part of the library's format.
         parts, settings = split_settings(text, source, {"keywords": False})
-        _check_parts(parts, source)
+        _check_own(parts, source)
         return cls(read_engine(parts, source), keywords=settings["keywords"])
 
     @classmethod
@@ -118,6 +118,7 @@ class Tokenizer:
 
         ids = torch.zeros((len(texts), length), dtype=torch.int64)
         for row, text in enumerate(texts):
+            # Cut before it is framed: what ends a text must not be what is cut.
             tokens = self._framed(self.encode(text)[: self.room(length)])[:length]
             if tokens:
                 ids[row, length - len(tokens) :] = torch.tensor(tokens, dtype=torch.int64)
@@ -142,6 +143,7 @@ class Tokenizer:
         for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal):
             word = piece.removeprefix(_MARK)
             kind = unicodedata.category(word[0])
+            # Punctuation and spaces are no words; a digit, a letter, an emoji alone are.
             is_word = len(word) > 1 or kind[0] in "LN" or kind == "So"
             if is_word and len(self._engine.model.tokenize(piece)) > 1:
                 unseen[word] = None
@@ -161,6 +163,11 @@ class Tokenizer:
 
     def _prepared(self, text: str) -> str:
         return keep_keywords(_valid(text)) if self.keywords else _valid(text)
+
+
+def trim_padding(ids: Tensor) -> Tensor:
+    """Return ids (B, T) without the columns that only pad; one column stays."""
+    return ids[:, -max(1, int((ids != PAD).sum(1).max())) :]
 
 
 def split_settings(
@@ -247,14 +254,25 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     return parts
 
 
-def _check_parts(parts: dict[str, Any], source: str) -> None:
-    """Refuse what would put ids into text that the text does not hold."""
+def check_parts(parts: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return a tokenizer's model; refuse what would put ids into text that it does not hold."""
     for forbidden in ("added_tokens", "post_processor", "truncation", "padding"):
         if parts.get(forbidden):
             raise CheckpointError(f"{source} has {forbidden}; limner's tokenizers have none")
     model = parts.get("model")
-    if not isinstance(model, dict) or model.get("type") != "BPE" or not model.get("byte_fallback"):
-        kind = quote(model.get("type") if isinstance(model, dict) else model)
+    return model if isinstance(model, dict) else {}
+
+
+def check_ids(vocabulary: dict[str, Any], source: str) -> None:
+    """Refuse ids with gaps, and an id that two tokens have."""
+    if sorted(map(str, vocabulary.values())) != sorted(map(str, range(len(vocabulary)))):
+        raise CheckpointError(f"{source} has gaps or doubles among its {len(vocabulary)} ids")
+
+
+def _check_own(parts: dict[str, Any], source: str) -> None:
+    model = check_parts(parts, source)
+    if model.get("type") != "BPE" or not model.get("byte_fallback"):
+        kind = quote(model.get("type"))
         raise CheckpointError(f"{source} has a model {kind}; expected BPE with byte fallback")
     vocabulary = model.get("vocab")
     names = [_PAD_NAME, *_BYTES]
@@ -262,5 +280,4 @@ def _check_parts(parts: dict[str, Any], source: str) -> None:
         range(_RESERVED)
     ):
         raise CheckpointError(f"{source} does not start with padding and the 256 bytes")
-    if sorted(map(str, vocabulary.values())) != sorted(map(str, range(len(vocabulary)))):
-        raise CheckpointError(f"{source} has gaps or doubles among its {len(vocabulary)} ids")
+    check_ids(vocabulary, source)

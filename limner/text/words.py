@@ -167,6 +167,7 @@ class Words:
 
     def with_taught(self, texts: Iterable[str]) -> Words:
         """Return the table with the words of `texts` counted as seen, each text naming a thing."""
+        # An adapter may have been given a word of punctuation alone, which names nothing.
         names = [join(tokens(text)) for text in texts if tokens(text)]
         new = dict.fromkeys(word for name in names for word in tokens(name))
         grammar = self.grammar
@@ -180,6 +181,7 @@ class Words:
     def to_json(self) -> str:
         """Return the table as the text of a `words.json`; taught words are not part of it."""
         table: dict[str, Any] = {KEY: FORMAT, "captions": self.captions}
+        # The most frequent first, so that the file shows a reader what the model knows best.
         table["counts"] = {word: self.counts[word] for word in self}
         if grammar := self.grammar:
             table["grammar"] = {
@@ -198,6 +200,7 @@ def count_words(captions: Iterable[str]) -> Words:
     counts: Counter[str] = Counter()
     total = 0
     for caption in captions:
+        # A set: a word that stands twice in a caption was shown once.
         counts.update(set(tokens(caption)))
         total += 1
     return Words(total, dict(counts))
@@ -229,6 +232,7 @@ def _grammar(table: Any) -> Grammar | None:
         Phrase(str(kind), str(name), str(language), str(text), int(count))
         for kind, name, language, text, count in table["phrases"]
     )
+    # A kind that nobody understands would be left out of every reading, unsaid.
     if any(phrase.kind not in KINDS or phrase.language not in LANGUAGES for phrase in phrases):
         raise ValueError("a phrase is of an unknown kind or language")
     return Grammar(

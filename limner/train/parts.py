@@ -24,7 +24,7 @@ from limner.errors import (
 )
 from limner.files import hub
 from limner.files.folder import MANIFEST
-from limner.pipelines.families import ModelConfig
+from limner.pipelines.config import ModelConfig
 
 CODEC_FILE = "codec.safetensors"
 # Whatever a file that is no codec's may make reading, building or loading raise.

@@ -122,7 +122,7 @@ def test_a_disk_that_refuses_leaves_the_model_before(folder: Path) -> None:
         [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True,
         preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN), cwd=Path.cwd(),
     )  # fmt: skip
-    assert "cannot write the model folder" in answer.stdout
+    assert "cannot write" in answer.stdout
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -146,8 +146,8 @@ def test_inspecting_needs_no_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        (lambda data: b"", "header too small"),
-        (lambda data: data[:7], "header too small"),
+        (lambda data: b"", "it was cut"),
+        (lambda data: data[:7], "it was cut"),
         (lambda data: data[:-10], "not fully covered"),
         (lambda data: data + bytes(10), "not fully covered"),
         (lambda data: (2**63).to_bytes(8, "little") + data[8:], "states a header"),

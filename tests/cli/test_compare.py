@@ -70,7 +70,11 @@ def test_scenes_are_compared_by_kind(
         (["a", "b", "--on", "senes"], UsageError, "did you mean 'scenes'"),
         (["a", "b", "--count", "3"], UsageError, "10 to 10000"),
         (["a", "b"], UnknownModelError, "unknown model 'a'"),
-        (["a", "b", "--best-of", "0"], UsageError, "--best-of 0 is out of range"),
+        (
+            ["a", "b", "--best-of", "0"],
+            UsageError,
+            "best_of is 0; expected how many pictures to try, 1",
+        ),
     ],
 )
 def test_mistakes_are_named(

@@ -305,7 +305,11 @@ def test_so_few_prompts_are_refused_before_a_model_is_loaded(
             UsageError,
             "limner does not download",
         ),
-        (["--on", ".", "--best-of", "0"], UsageError, "--best-of 0 is out of range"),
+        (
+            ["--on", ".", "--best-of", "0"],
+            UsageError,
+            "best_of is 0; expected how many pictures to try, 1",
+        ),
         (["--count", "3"], UsageError, "10 to 10000"),
         (["--seed", "-1"], UsageError, "seed is -1"),
         (["--sets", "seen,hello"], UsageError, "unknown set 'hello'"),

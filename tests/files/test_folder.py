@@ -9,7 +9,7 @@ import pytest
 
 from limner.checkpoint.model import load_checkpoint
 from limner.errors import CheckpointError
-from limner.files.folder import ModelFolder, digest_bytes, digest_file, shown_path
+from limner.files.folder import ModelFolder, digest, shown_path
 from tests.tiny_model import save_tiny_model
 from tests.waiting import PATIENCE
 
@@ -32,8 +32,8 @@ def test_files_are_read_and_digested_as_they_are(folder: Path) -> None:
     data = opened.read("config.json")
     assert data == (folder / "config.json").read_bytes()
     with opened.open("config.json") as file:
-        assert digest_file(file) == digest_bytes(data) == opened.manifest()["config.json"]
-    opened.check_digest("config.json", digest_bytes(data), opened.manifest())
+        assert digest(file) == digest(data) == opened.manifest()["config.json"]
+    opened.check_digest("config.json", data, opened.manifest())
 
 
 def test_a_text_file_without_end_is_not_read_to_its_end(folder: Path) -> None:

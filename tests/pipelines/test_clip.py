@@ -102,7 +102,7 @@ def test_its_config_has_the_tables_of_its_family_alone(folder: Path) -> None:
         ({"clip": {}}, "was made for None"),
         ({"family": ...}, "lacks family|unknown key"),
         ({"family": ["clip"]}, r"family \['clip'\]; expected dalle, clip"),
-        ({"size": 32}, "has the size 32, but its image tower sees pictures 16 wide"),
+        ({"size": 32}, "has the size 32, but its parts were made for 16 pixels"),
     ],
 )
 def test_a_config_of_something_else_is_refused(

@@ -91,7 +91,9 @@ def test_a_prior_of_one_precision_refuses_others(pipeline: Dalle) -> None:
         pipeline.set_precision("int8")
         assert pipeline.precision == "int8"
         return
-    with pytest.raises(UsageError, match="precision is 'int8', but this model's prior draws in fp"):
+    with pytest.raises(
+        UsageError, match="precision is 'int8', but this model of the family 'dalle' comp"
+    ):
         pipeline.set_precision("int8")
     assert pipeline.precision == "fp32"
 
@@ -157,7 +159,7 @@ def test_it_comes_back_from_its_folder(
 
 def test_what_a_request_leaves_open_is_the_models_own(pipeline: Dalle) -> None:
     request = Request("a red apple", guidance=0.0, sampling=Sampling(top_k=5))
-    assert pipeline.settle(request) == TokenSampling(temperature=1.2, top_k=5)
+    assert pipeline.resolve_sampling(request) == TokenSampling(temperature=1.2, top_k=5)
     with pytest.raises(UsageError, match="pictures 16 pixels wide, not 32"):
         next(pipeline.stream(Request("a red apple", size=32)))
     with pytest.raises(UsageError, match="no prompts"):

@@ -79,7 +79,7 @@ def test_a_temperature_scales_all_noise() -> None:
         for t in (2.0, 0.01)
     )
     assert wild.std(0).mean() > 5 * plain.std(0).mean()
-    assert pipeline.settle(Request("a red apple")) == GanSampling(0.8)
+    assert pipeline.resolve_sampling(Request("a red apple")) == GanSampling(0.8)
 
 
 def test_the_library_draws_and_remembers_how(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_values_out_of_range_are_refused() -> None:
     ("changes", "words"),
     [
         ({"text_vocabulary": 9}, "but the generator was made for 9"),
-        ({"size": 32, "channels": [16, 8, 8]}, "has the size 16, but its generator draws 32"),
+        ({"size": 32, "channels": [16, 8, 8]}, "size 16, but its parts were made for 32 pixels"),
     ],
 )
 def test_parts_of_different_models_are_refused(

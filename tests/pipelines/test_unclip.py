@@ -98,15 +98,6 @@ def test_a_picture_is_varied_and_two_are_mixed(pipeline: UnClip) -> None:
     torch.testing.assert_close(middle @ red.T, middle @ blue.T)
 
 
-def test_a_picture_is_turned_by_the_difference_of_two_texts(pipeline: UnClip) -> None:
-    red = pipeline.see([RED])
-    torch.testing.assert_close(pipeline.differing(RED, "a red apple", "a frog", 0.0), red)
-    turned = [pipeline.differing(RED, "a red apple", "three", share) for share in (0.3, 0.9)]
-    assert (red @ turned[0].T) > (red @ turned[1].T)
-    back = pipeline.differing(RED, "three", "a red apple", 0.3)
-    assert not torch.allclose(back, turned[0])
-
-
 def test_a_picture_and_a_text_together(pipeline: UnClip) -> None:
     drawn = images_of(pipeline, Request("a red apple", seed=2, image=RED))
     for other in (
@@ -153,7 +144,7 @@ def test_every_value_of_sampling_changes_the_picture(changes: dict[str, Any]) ->
 def test_what_a_request_leaves_open_is_the_models_own() -> None:
     pipeline, _ = tiny_unclip()
     request = Request("a red apple", guidance=0.0, sampling=Sampling(steps=9))
-    assert pipeline.settle(request) == DiffusionSampling(
+    assert pipeline.resolve_sampling(request) == DiffusionSampling(
         **vars(SAMPLING) | {"steps": 9, "guidance": 0.0}
     )
 
@@ -161,10 +152,10 @@ def test_what_a_request_leaves_open_is_the_models_own() -> None:
 def test_values_of_the_other_kind_are_refused() -> None:
     pipeline, _ = tiny_unclip()
     with pytest.raises(UsageError, match="top_k is 5, but this model draws no tokens"):
-        pipeline.settle(Request("a red apple", sampling=Sampling(top_k=5)))
+        pipeline.resolve_sampling(Request("a red apple", sampling=Sampling(top_k=5)))
     for sampling, words in ((Sampling(steps=5), "steps is 5"), (Sampling(sampler="ddim"), "ddim")):
         with pytest.raises(UsageError, match=f"{words}.*draws tokens, not from noise"):
-            tiny_pipeline().settle(Request("a red apple", sampling=sampling))
+            tiny_pipeline().resolve_sampling(Request("a red apple", sampling=sampling))
 
 
 @pytest.mark.parametrize(

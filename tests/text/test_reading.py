@@ -9,7 +9,8 @@ from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import sample_graph, scene_rng
 from limner.data.scenes.words import scene_words
 from limner.text.normalise import normalise_prompt
-from limner.text.reading import Reading, near_words, read
+from limner.text.notes import Reading
+from limner.text.reading import near_words, read
 from limner.text.words import Accuracy, Words, count_words
 
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from limner.cli.shared.progress import loading
-from limner.types import Picture, Request, Step
+from limner.cli.shared.progress import loading, with_progress
+from limner.types import Drawable, Request
 
-Shown = Callable[[Iterator[Step], str], Iterator[Step]]
+if TYPE_CHECKING:
+    from limner.draw import Drawn
+    from limner.pipelines.clip import ClipPipeline
 
 
 @dataclass(frozen=True)
 class Drawer:
-    """Which model draws, and how it is loaded, as the options of `limner draw` say it."""
+    """Which model draws, how it is loaded, and what chooses, as the options of `limner draw` say.
+
+    With `best_of` so many pictures are tried, and the model `clip` chooses among them.
+    """
 
     model: str
     precision: str = "fp32"
     adapters: Sequence[str] = ()
     allow_nonfinite: bool = False
     device: str = "cpu"
+    best_of: int | None = None
+    clip: str = "clip"
 
-    def load(self) -> Any:
+    def load(self) -> Drawable:
         """Return the pipeline, and say on a terminal that it is being loaded."""
         with loading(self.model):
             from limner.registry import load_to_draw
@@ -36,14 +42,48 @@ class Drawer:
                 adapters=self.adapters,
             )
 
+    def load_clip(self) -> ClipPipeline | None:
+        """Return the CLIP that chooses; None where all pictures are kept."""
+        if self.best_of is None:
+            return None
+        with loading(self.clip):
+            from limner.registry import load_clip
 
-def drawings(
-    drawer: Drawer, requests: Sequence[Request], show: Shown, ray: str
-) -> Iterator[tuple[list[Picture], float]]:
-    """Yield the pictures of each request, in order, and the seconds that drawing them took.
+            return load_clip(self.clip)
 
-    `show` passes on the steps of a request with its prompt; with the address of a Ray cluster
-    nothing is shown. Raises what loading and drawing raise, and as `limner.data.on_ray.ray_map`.
+    def ready(self, *, shows: bool) -> Callable[[Request], Drawn]:
+        """Load what is needed, and return what draws a request; it `shows` how far it is."""
+        # The CLIP first: a wrong name is told before a large model is read.
+        clip, pipeline = self.load_clip(), self.load()
+
+        def draw(request: Request) -> Drawn:
+            return draw_one(pipeline, request, self.best_of, clip, shows=shows)
+
+        return draw
+
+
+def draw_one(
+    pipeline: Drawable,
+    request: Request,
+    best_of: int | None = None,
+    clip: ClipPipeline | None = None,
+    *,
+    shows: bool = True,
+) -> Drawn:
+    """Draw a request as `limner.draw.draw_request` does; it `shows` how far it is."""
+    from limner.draw import draw_request
+
+    return draw_request(
+        pipeline, request, best_of=best_of, clip=clip,
+        watch=lambda steps: with_progress(steps, request.prompt) if shows else steps,
+    )  # fmt: skip
+
+
+def drawings(drawer: Drawer, requests: Sequence[Request], ray: str = "") -> Iterator[Drawn]:
+    """Yield what is drawn of each request, in order.
+
+    With the address of a Ray cluster its workers draw, and nothing is shown. Raises what loading
+    and drawing raise, and as `limner.data.on_ray.ray_map`.
     """
     if ray:
         with loading("Ray"):
@@ -51,20 +91,9 @@ def drawings(
 
         yield from ray_map(ray, _remote, drawer, requests)
         return
-    pipeline = drawer.load()
-    for request in requests:
-        yield draw_one(pipeline, request, show)
+    draw = drawer.ready(shows=True)
+    yield from map(draw, requests)
 
 
-def _remote(drawer: Drawer) -> Callable[[Request], tuple[list[Picture], float]]:
-    pipeline = drawer.load()
-    return lambda request: draw_one(pipeline, request, lambda steps, prompt: steps)
-
-
-def draw_one(pipeline: Any, request: Request, show: Shown) -> tuple[list[Picture], float]:
-    """Return the pictures of a request, and the seconds that drawing them took."""
-    from limner.draw import finish
-
-    began = time.perf_counter()
-    pictures = finish(show(pipeline.stream(request), request.prompt), request, pipeline)
-    return pictures, time.perf_counter() - began
+def _remote(drawer: Drawer) -> Callable[[Request], Drawn]:
+    return drawer.ready(shows=False)

@@ -14,7 +14,8 @@ import typer
 from limner.cli.shared.files import STANDARD, Place, read_prompts, slug
 from limner.cli.shared.progress import loading
 from limner.errors import UsageError, did_you_mean, quote
-from limner.types import PICTURES_LIMIT, Request
+from limner.finish.rank import check_best_of
+from limner.types import Drawable, Request, Varying
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,10 +76,7 @@ def check_plan(
     check_count(count)
     ScorePlan(count, seed, sets=sets)  # which refuses a seed or a set
     tries = 1 if best_of is None else best_of
-    if not 1 <= tries <= PICTURES_LIMIT:
-        raise UsageError(
-            f"--best-of {tries} is out of range; give 1 to {PICTURES_LIMIT}", param="best_of"
-        )
+    check_best_of(tries, 1)
     return tries
 
 
@@ -115,7 +113,7 @@ def report_folder(
 
 
 def conditions_of(
-    pipeline: Any,
+    pipeline: Drawable,
     request: Request,
     *,
     judges: Judges = Judges(),
@@ -125,15 +123,13 @@ def conditions_of(
     """Return what numbers of a pipeline's drawings depend on."""
     from dataclasses import asdict
 
-    from limner.draw import info_of
     from limner.evaluate.prompts.conditions import Conditions
 
-    info = info_of(pipeline)
     return Conditions(
-        info.name,
-        info.sha256,
+        pipeline.info.name,
+        pipeline.info.sha256,
         hardware_of(pipeline.device),
-        asdict(pipeline.settle(request)),
+        asdict(pipeline.resolve_sampling(request)),
         pipeline.precision,
         best_of,
         reference,
@@ -153,33 +149,31 @@ def hardware_of(device: Any = None) -> str:
     return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
-def drawing(pipeline: Any, request: Request) -> Draw:
+def drawing(pipeline: Drawable, request: Request) -> Draw:
     """Return how the pipeline draws prompts with the sampling that the request asks for.
 
     They are read as `limner draw` reads them, unless the request is verbatim.
     """
-    from limner.pipelines.requests import reading_of
-
-    # Settled once: every batch draws alike.
-    sampling = pipeline.settle(request)
+    # Resolved once: every batch draws alike.
+    sampling = pipeline.resolve_sampling(request)
 
     def draw(prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
-        read = [reading_of(replace(request, prompt=each), pipeline).text for each in prompts]
+        read = [pipeline.reading_of(replace(request, prompt=each)).text for each in prompts]
         images: Tensor = pipeline.draw_many(read, seeds, sampling)
         return images
 
     return draw
 
 
-def varying(pipeline: Any, request: Request) -> Vary | None:
+def varying(pipeline: Drawable, request: Request) -> Vary | None:
     """Return how the pipeline varies pictures, None where it can't."""
-    if not hasattr(pipeline, "vary_many"):
+    if not isinstance(pipeline, Varying):
         return None
-    sampling = pipeline.settle(request)
+    sampling = pipeline.resolve_sampling(request)
     return lambda pictures, seeds: pipeline.vary_many(pictures, seeds, sampling)
 
 
-def codec_of(pipeline: Any) -> Codec | None:
+def codec_of(pipeline: Drawable) -> Codec | None:
     """Return the codec whose codes the pipeline draws, None where none is or it can't encode."""
     codec: Any = pipeline.codec
     return codec if codec is not None and codec.encodes else None
@@ -197,7 +191,7 @@ def prior_of(pipeline: Any) -> MeasuredPrior | None:
 
 
 def of_true_pictures(
-    pipeline: Any,
+    pipeline: Drawable,
     asked: Sequence[PromptItem],
     images: Sequence[Image],
     judges: Judges,

@@ -6,7 +6,6 @@ type `Loading` or `Sampled` and the decorator `grouped`.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -18,7 +17,9 @@ import typer
 
 from limner.cli.shared import complete
 from limner.cli.shared.drawing import Drawer
-from limner.types import Request, Sampling, check_device, check_precision
+from limner.cli.shared.sampling import Sampled as Sampled
+from limner.cli.shared.sampling import SampledFromNoise
+from limner.types import check_device, check_precision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -190,49 +191,6 @@ AllowNonfinite = Annotated[
 ]
 
 
-def _own(names: str, about: str, offers: Offers | None = None) -> Any:
-    return option(names, about, offers, default="the model's own")
-
-
-Guidance = Annotated[float | None, _own("--guidance", "Classifier-free guidance scale; 0 is off.")]
-Temperature = Annotated[
-    float | None,
-    _own("--temperature", "Sampling temperature: lower is more predictable, higher more varied."),
-]
-TopK = Annotated[
-    int | None, _own("--top-k", "Top-k sampling: keep the k most likely codes; 0 keeps all.")
-]
-TopP = Annotated[
-    float | None, _own("--top-p", "Nucleus (top-p) sampling: the probability mass to keep.")
-]
-MinP = Annotated[
-    float | None,
-    _own("--min-p", "Min-p sampling: drop codes below this fraction of the highest probability."),
-]
-TypicalP = Annotated[
-    float | None, _own("--typical-p", "Locally typical sampling: the probability mass to keep.")
-]
-Speculate = Annotated[
-    int | None, _own("--speculate", "Draft window of speculative decoding; 0 is off.")
-]
-Schedule = Annotated[
-    str | None,
-    _own(
-        "--guidance-schedule",
-        "Guidance schedule: constant, linear, cosine or interval.",
-        complete.schedules,
-    ),
-]
-Steps = Annotated[int | None, _own("--steps", "Denoising steps of a diffusion model.")]
-Verbatim = Annotated[
-    bool, option("--verbatim", "Draw prompts as typed, words the model never saw included.")
-]
-Sampler = Annotated[
-    str | None,
-    _own("--sampler", "Diffusion sampler: ddpm, ddim, euler or dpm_solver.", complete.samplers),
-]
-
-
 @dataclass(frozen=True)
 class Loading:
     """How a model that draws is loaded, as options say it."""
@@ -261,37 +219,7 @@ class Loading:
         return Drawer(model, self.precision, adapters, self.allow_nonfinite, self.device)
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """How a model draws, as options say it; None is the model's own."""
-
-    guidance: Guidance = None
-    temperature: Temperature = None
-    top_k: TopK = None
-    top_p: TopP = None
-    min_p: MinP = None
-    typical_p: TypicalP = None
-    speculate: Speculate = None
-    guidance_schedule: Schedule = None
-    steps: Steps = None
-    sampler: Sampler = None
-    verbatim: Verbatim = False
-
-    @property
-    def sampling(self) -> Sampling:
-        """The same as the library takes it; UsageError for a value out of range."""
-        values = dataclasses.asdict(self)
-        del values["guidance"], values["verbatim"]  # these are the request's own
-        return Sampling(**values)
-
-    def request(self) -> Request:
-        """Return a request that carries these settings, for drawings of many prompts."""
-        return Request(
-            "settings", guidance=self.guidance, sampling=self.sampling, verbatim=self.verbatim
-        )
-
-
-GROUPS = (Loading, Sampled)
+GROUPS = (Loading, Sampled, SampledFromNoise)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -15,14 +14,15 @@ import typer
 from limner.cli.shared.calling import called_as
 from limner.cli.shared.files import STANDARD, Place, slug
 from limner.cli.shared.messages import say
-from limner.cli.shared.progress import clock, loading, shows_colours
-from limner.finish.rank import keep_best
+from limner.cli.shared.progress import clock, shows_colours
 from limner.types import Picture, Request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL.Image import Image
+
+    from limner.draw import Drawn
 
 
 @dataclass(frozen=True)
@@ -41,38 +41,39 @@ class Manner:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The files of one prompt, and the seconds that drawing took without loading the model.
-
-    `seed` is that of the first picture tried; `dropped` are those that --best-of did not keep.
-    """
+class Written:
+    """What was drawn of one prompt, and its files; `seed` is that of the first picture tried."""
 
     seed: int
-    pictures: list[Picture]
-    dropped: list[Picture]
+    drawn: Drawn
     paths: list[Path]
     grid: Path | None
     sheet: Image
-    seconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Return the documented answer of `limner draw --json`."""
-        first = self.pictures[0]
+        pictures = self.drawn.pictures
+        first = pictures[0]
         return {
             "prompt": first.prompt,
             "revised_prompt": first.revised_prompt,
             "model": first.model,
             "model_hash": first.settings["model_hash"],
             "seed": self.seed,
-            "seconds": round(self.seconds, 3),
+            "seconds": round(self.drawn.seconds, 3),
             "pictures": [
                 {"path": str(path), "seed": picture.seed, **_score(picture)}
-                for path, picture in zip(self.paths, self.pictures, strict=True)
+                for path, picture in zip(self.paths, pictures, strict=True)
             ],
-            "dropped": [{"seed": each.seed, **_score(each)} for each in self.dropped],
+            "dropped": [{"seed": each.seed, **_score(each)} for each in self.drawn.dropped],
             "grid": str(self.grid) if self.grid else None,
             "notes": [note.to_json() for note in first.notes],
         }
+
+    def unusual(self, setting: str, usual: str) -> str | None:
+        """Return what pictures were drawn with, where it is not what is usual."""
+        found = self.drawn.pictures[0].settings.get(setting, usual)
+        return None if found == usual else str(found)
 
 
 def _score(picture: Picture) -> dict[str, float]:
@@ -80,78 +81,46 @@ def _score(picture: Picture) -> dict[str, float]:
     return {} if score is None else {"score": round(score, 4)}
 
 
-@dataclass(frozen=True)
-class Choice:
-    """How many pictures are kept of how many, and the CLIP that chooses; None keeps all."""
-
-    keep: int
-    best_of: int | None = None
-    name: str = "clip"
-    clip: Any = None
-
-    @property
-    def drawn(self) -> int:
-        """How many pictures are drawn of each prompt."""
-        return self.keep if self.best_of is None else self.best_of
-
-    def ready(self) -> Choice:
-        """Return the same with its CLIP loaded, where one is needed."""
-        if self.best_of is None:
-            return self
-        with loading(self.name):
-            from limner.registry import load_clip
-
-            return replace(self, clip=load_clip(self.name))
-
-
 def write_files(
-    request: Request,
-    pictures: list[Picture],
-    seconds: float,
-    place: Place,
-    manner: Manner,
-    choice: Choice,
-    stem: str = "",
-) -> Drawn:
+    request: Request, drawn: Drawn, place: Place, manner: Manner, stem: str = ""
+) -> Written:
     """Write a file for each picture of a request that is kept, and a grid of several.
 
     Their names begin with `stem`, or with the prompt.
     """
     from limner.images import encode_png, grid
 
-    dropped = list[Picture]()
-    if choice.best_of is not None:
-        began = time.perf_counter()
-        pictures, dropped = keep_best(choice.clip, pictures, choice.keep)
-        seconds += time.perf_counter() - began
     stem = stem or slug(request.prompt)
     paths = [
         place.write(f"{stem}-{picture.seed}.png", picture.to_png(metadata=manner.metadata))
-        for picture in pictures
+        for picture in drawn.pictures
     ]
-    sheet = grid([picture.image for picture in pictures])
+    sheet = grid([picture.image for picture in drawn.pictures])
     together = None
-    if len(pictures) > 1:
+    if len(paths) > 1:
         together = place.write(f"{stem}-{request.seed}-grid.png", encode_png(sheet))
-    return Drawn(request.seed, pictures, dropped, paths, together, sheet, seconds)
+    return Written(request.seed, drawn, paths, together, sheet)
 
 
-def report(drawn: Drawn, again: str, manner: Manner, more: Mapping[str, Any] | None = None) -> None:
+def report(
+    written: Written, again: str, manner: Manner, more: Mapping[str, Any] | None = None
+) -> None:
     """Print where the files are: JSON or paths on stdout, everything else on stderr.
 
     `more` are keys of the JSON besides those of the drawing.
     """
+    drawn = written.drawn
     clock().pictures += len(drawn.pictures)
     clock().timed = manner.json
     if manner.json:
-        typer.echo(json.dumps(drawn.to_json() | dict(more or {}), ensure_ascii=False))
+        typer.echo(json.dumps(written.to_json() | dict(more or {}), ensure_ascii=False))
         return
     if manner.preview and not manner.quiet and shows_colours():
         from limner.images import terminal_preview
 
         columns = shutil.get_terminal_size().columns
-        typer.echo(terminal_preview(drawn.sheet, columns=columns))
-    for path in [*drawn.paths, *([drawn.grid] if drawn.grid else [])]:
+        typer.echo(terminal_preview(written.sheet, columns=columns))
+    for path in [*written.paths, *([written.grid] if written.grid else [])]:
         if str(path) != STANDARD:  # there the picture itself was printed
             typer.echo(str(path))
     first = drawn.pictures[0]
@@ -163,7 +132,7 @@ def report(drawn: Drawn, again: str, manner: Manner, more: Mapping[str, Any] | N
         tried = len(drawn.pictures) + len(drawn.dropped)
         cost = f"{tried} were drawn and compared, {drawn.seconds / tried:.2f} s each"
         manner.say(f"note: {cost}")
-    manner.say(f"seed {drawn.seed}, {clock().took()}; the same again: {again}")
+    manner.say(f"seed {written.seed}, {clock().took()}; the same again: {again}")
 
 
 def command_line(
@@ -176,9 +145,3 @@ def command_line(
             words += [name, str(value)]
     dashes = ["--"] if any(each.startswith("-") for each in arguments) else []
     return shlex.join([*words, *added, *dashes, *arguments])
-
-
-def unusual(drawn: Drawn, setting: str, usual: str) -> str | None:
-    """Return what pictures were drawn with, where it is not what is usual."""
-    found = drawn.pictures[0].settings.get(setting, usual)
-    return None if found == usual else str(found)

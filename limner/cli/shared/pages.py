@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from limner.cli.shared.sampling import METAVARS
+
 ARGUMENTS, MAIN, MODEL, OUTPUT, SAMPLING = (
     "Arguments", "Options", "Model and device", "Output", "Sampling",
 )  # fmt: skip
@@ -39,11 +41,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--out": "PLACE", "--preview": "", "--metadata": "", "--json": "", "--quiet": "",
         HELP: "",
     },
-    SAMPLING: {
-        "--guidance": "SCALE", "--steps": "N", "--temperature": "T", "--top-k": "K",
-        "--top-p": "P", "--min-p": "P", "--typical-p": "P", "--guidance-schedule": "SCHEDULE",
-        "--sampler": "SAMPLER", "--speculate": "N",
-    },
+    SAMPLING: METAVARS,
 }  # fmt: skip
 TITLES = {  # by command, what its own options are about
     "draw": "What to draw", "vary": "What to draw", "again": "What to draw",

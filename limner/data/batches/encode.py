@@ -36,7 +36,7 @@ from limner.data.sources.base import (
     read_pictures,
 )
 from limner.errors import ConfigError, UsageError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.nn.devices import bf16_where_fast, find_device
 
 SHARD = 128  # blocks in a shard

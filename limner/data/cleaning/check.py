@@ -12,7 +12,7 @@ from limner.data.copies.copies import Likeness, Looks, as_captioned, find_copies
 from limner.data.sources.base import BAD_SAMPLES, CODES, LOST_AT_MOST, Losses, Source, json_document
 from limner.decoding import PIXELS_LIMIT
 from limner.errors import DataError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.images import encode_png
 
 REPORT, SHEET = "report.json", "sheet.png"

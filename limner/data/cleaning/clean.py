@@ -26,7 +26,7 @@ from limner.data.sources.base import (
 )
 from limner.data.sources.keep import keep_lines
 from limner.errors import ConfigError, DataError, UsageError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.html import figure, heading, page, paragraph, table, together
 from limner.images import SIDE_LIMIT, encode_png
 from limner.text.normalise import normalise_prompt

@@ -19,7 +19,7 @@ from limner.data.sources.caption_text import is_caption
 from limner.data.sources.folders import read_bytes
 from limner.data.sources.tables import METADATA
 from limner.errors import DataError, ImageError, UsageError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.images import decode_cut_out, encode_png
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from limner.data.scenes.scene import Scene, scene
 from limner.errors import UsageError, quote
-from limner.files.new_folder import new_folder
+from limner.files.atomic import new_folder
 from limner.images import encode_png
 
 LANGUAGES = ("en", "zh", "both")

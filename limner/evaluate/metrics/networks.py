@@ -89,9 +89,7 @@ def open_network(features: str, *, clip: Any = None, weights: Path | None = None
 
 def clip_network(clip: Any, name: str | None = None) -> Network:
     """Return the network of a CLIP pipeline: its unit vectors."""
-    from limner.draw import info_of
-
-    info = info_of(clip)
+    info = clip.info
     return Network(name or info.name, info.sha256 or digest_of(clip), clip.see)
 
 

@@ -8,7 +8,7 @@ from operator import ge, gt, le, lt
 from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
-from limner.parts import Parts, a_type, settle
+from limner.parts import Parts, a_type, parse_config
 
 INTEGER_LIMIT = 10**9  # what fits every counter, and any run
 
@@ -141,7 +141,7 @@ def check_own_encoder(config: Any, table: str) -> None:
 def check_part(table: str, parts: Parts, values: Mapping[str, Any]) -> Any:
     """Return the config that a part's table describes; ConfigError names TABLE.KEY."""
     try:
-        return settle(table, parts, values)
+        return parse_config(table, parts, values)
     except ConfigError as error:
         param = table if error.param is None else f"{table}.{error.param}"
         raise ConfigError(str(error), param=param) from None

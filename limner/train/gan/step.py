@@ -303,7 +303,7 @@ class GanStep(Step):
         return vectors
 
     def _drawn_at(self, ids: Tensor, seeds: range) -> Tensor:
-        return draw_pictures(self.generator, ids, seeds, self.pipeline.defaults.temperature)
+        return draw_pictures(self.generator, ids, seeds, self.pipeline.defaults)
 
     @cached_property
     def _held(self) -> list[tuple[int, Tensor, Tensor]]:

@@ -11,7 +11,6 @@ from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.data.scenes.words import scene_words
 from limner.errors import CheckpointError
 from limner.images import read_png_texts
-from limner.pipelines.requests import reading_of
 from limner.types import Request
 from tests.tiny_gan import save_tiny_gan
 
@@ -63,7 +62,7 @@ def test_the_png_says_what_was_drawn(folder: Path, tmp_path: Path) -> None:
 def test_a_model_without_words_draws_what_is_typed(tmp_path: Path) -> None:
     save_tiny_gan(tmp_path / "gan")
     model = load_checkpoint(tmp_path / "gan")
-    reading = reading_of(Request("a beautiful dog"), model)
+    reading = model.reading_of(Request("a beautiful dog"))
     assert model.words is None and reading.text == "a beautiful dog"
 
 

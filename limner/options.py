@@ -1,0 +1,142 @@
+"""The values that a drawing can be asked with, each said once: in code, in words, as an option.
+
+`Sampling` is what the library and the command line take; each family resolves it to values of its
+own. No torch is imported to read this file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypedDict
+
+from limner.errors import UsageError, did_you_mean, quote
+
+SCHEDULES = ("constant", "linear", "cosine", "interval")
+DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a value may be: `accept` in code, `wanted` in words, or one of `choices`.
+
+    `metavar` and `help` are how the command line shows it; `of_noise` says that models take it that
+    draw from noise.
+    """
+
+    kind: type[Any]
+    metavar: str
+    help: str
+    wanted: str = ""
+    accept: Callable[[Any], bool] = bool
+    choices: tuple[str, ...] = ()
+    of_noise: bool = False
+
+    def check(self, owner: object, name: str) -> None:
+        """Raise UsageError unless a frozen dataclass has a value of this kind, or None."""
+        if self.kind is float:
+            check_number(owner, name, self.accept, self.wanted)
+        elif self.kind is int:
+            check_integer(owner, name, self.accept, self.wanted)
+        # A word is taken as it stands: no case is folded, so that settings read the same.
+        elif (value := getattr(owner, name)) is not None and value not in self.choices:
+            hint = did_you_mean(value, self.choices) if isinstance(value, str) else ""
+            raise UsageError(
+                f"{name} is {quote(value)}; expected {', '.join(self.choices)}{hint}", param=name
+            )
+
+
+def _option(kind: type[Any], metavar: str, help: str, wanted: str = "", **more: Any) -> Any:
+    option = Option(kind, metavar, help, wanted, **more)
+    return field(default=None, metadata={"option": option})
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen, or noise is taken off; None means the model's own default.
+
+    Each value is of the kind, and in the range, that its field says; UsageError otherwise.
+    """
+
+    # A value that is added here needs a line in SamplingOptions and its sampler, and no other: the
+    # command line, its help and the notes in a picture come from these fields.
+    temperature: float | None = _option(
+        float, "T", "Sampling temperature: below 1 plainer, above 1 wilder.",
+        "in [0.01, 10]", accept=lambda v: 0.01 <= v <= 10,
+    )  # fmt: skip
+    top_k: int | None = _option(
+        int, "K", "Choose among the k likeliest codes; 0: all.",
+        "a whole number >= 0 (0 keeps all)", accept=lambda v: 0 <= v < 2**31,
+    )  # fmt: skip
+    top_p: float | None = _option(
+        float, "P", "Nucleus sampling: choose among codes that make up this share.",
+        "in (0, 1]", accept=lambda v: 0 < v <= 1,
+    )  # fmt: skip
+    min_p: float | None = _option(
+        float, "P", "Drop codes below this share of the likeliest.",
+        "in [0, 1)", accept=lambda v: 0 <= v < 1,
+    )  # fmt: skip
+    guidance_schedule: str | None = _option(
+        str, "SCHEDULE", "Guidance over the steps: constant, linear, cosine or interval.",
+        choices=SCHEDULES, of_noise=True,
+    )  # fmt: skip
+    typical_p: float | None = _option(
+        float, "P", "Locally typical sampling: codes of about average surprise, up to this share.",
+        "in (0, 1]", accept=lambda v: 0 < v <= 1,
+    )  # fmt: skip
+    speculate: int | None = _option(
+        int, "N", "Draft window of speculative decoding, in cells; 0 is off.",
+        "a whole number of 0 (off) to 64", accept=lambda v: 0 <= v <= 64,
+    )  # fmt: skip
+    steps: int | None = _option(
+        int, "N", "Denoising steps, of a model that draws from noise.",
+        "a whole number of 1 to 1000", accept=lambda v: 1 <= v <= 1000, of_noise=True,
+    )  # fmt: skip
+    sampler: str | None = _option(
+        str, "SAMPLER", "Diffusion sampler: ddpm, ddim, euler or dpm_solver.",
+        choices=DIFFUSION_SAMPLERS, of_noise=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name, option in OPTIONS.items():
+            option.check(self, name)
+
+
+OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Sampling)}
+
+
+class SamplingOptions(TypedDict, total=False):
+    """The fields of Sampling as keyword arguments."""
+
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    guidance_schedule: str | None
+    typical_p: float | None
+    speculate: int | None
+    steps: int | None
+    sampler: str | None
+
+
+def check_number(owner: object, name: str, accept: Callable[[Any], bool], wanted: str) -> None:
+    """Make a field of a frozen dataclass a float; UsageError unless it is accepted, or None."""
+    value = getattr(owner, name)
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not accept(value):
+        raise UsageError(f"{name} is {quote(value)}; expected a number {wanted}", param=name)
+    object.__setattr__(owner, name, float(value))
+
+
+def check_integer(
+    owner: object, name: str, accept: Callable[[Any], bool], wanted: str, *, optional: bool = True
+) -> None:
+    """Raise UsageError unless a field is a whole number that is accepted, or None if `optional`."""
+    value = getattr(owner, name)
+    if value is None and optional:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or not accept(value):
+        raise UsageError(f"{name} is {quote(value)}; expected {wanted}", param=name)
