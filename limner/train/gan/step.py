@@ -202,6 +202,7 @@ class GanStep:
         shared = {"text_vocabulary": made.text_vocabulary, "text_encoder": made.text_encoder}
         judge |= shared | {"size": made.size, "width": made.width}
         self.judge: Any = create_discriminator(judge)
+        part: Any
         for part in (self.generator, self.judge):
             if self.clip is None:
                 text.give_weights(part.sentence)

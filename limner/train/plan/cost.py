@@ -83,7 +83,7 @@ def cost_of_codec(config: TrainConfig) -> Cost:
         )
 
     def build() -> nn.Module:
-        parts = {"codec": create_autoencoder(values)}
+        parts: dict[str, Any] = {"codec": create_autoencoder(values)}
         if weights.adversarial:
             parts["discriminator"] = PatchDiscriminator()
         if weights.perceptual:
