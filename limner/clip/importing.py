@@ -50,7 +50,7 @@ def read_seen(
 
     Raises CheckpointError for what describes no such pictures.
     """
-    held: Any = {}
+    held: Any = {}  # what the file says, of any type
     if (folder / _SEEN).exists():
         held = read_json(folder, _SEEN)
     elif (folder / _PROCESSOR).exists():

@@ -61,7 +61,7 @@ class Clip(nn.Module):
         self.text_projection = nn.Linear(config.width, config.dimensions, bias=False)
         for projection in (self.image_projection, self.text_projection):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
-        sigmoid = config.loss == "sigmoid"
+        sigmoid = config.loss == "sigmoid"  # it begins cooler, and has a bias
         self.log_scale = nn.Parameter(torch.tensor(log(10) if sigmoid else log(1 / 0.07)))
         self.bias = nn.Parameter(torch.tensor(-10.0)) if sigmoid else None
 

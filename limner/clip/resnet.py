@@ -103,7 +103,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, h, w) to (B, D)."""
-        cells = x.flatten(2).mT
+        cells = x.flatten(2).mT  # (B, h * w, D)
         # The mean asks, and is one of those that answer.
         cells = torch.cat([cells.mean(1, keepdim=True), cells], dim=1) + self.places
         q, k, v = (
@@ -133,7 +133,7 @@ class ResNet(nn.Module):
         body: list[nn.Module] = []
         channels = begin
         for stage, count in enumerate(config.blocks):
-            width = begin * 2**stage
+            width = begin * 2**stage  # inside its blocks
             for block in range(count):
                 body.append(Bottleneck(channels, width, 2 if stage and not block else 1))
                 channels = width * EXPANSION

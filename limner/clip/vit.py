@@ -74,7 +74,7 @@ class ViT(nn.Module):
         self.size = config.size
         self.prepare = Preparation(config.size, config.size)
         self.width = config.width
-        width, count = config.width, (config.size // config.patch) ** 2
+        width, count = config.width, (config.size // config.patch) ** 2  # L - 1 patches
         self.patches = nn.Conv2d(3, width, config.patch, config.patch, bias=False)
         self.token = nn.Parameter(torch.randn(width) * width**-0.5)
         self.places = nn.Parameter(torch.randn(count + 1, width) * width**-0.5)

@@ -144,7 +144,7 @@ class VectorQuantizer(nn.Module):
     @torch.no_grad()
     def _prepare(self, vectors: Tensor) -> None:
         """Before a batch is quantised: start the codebook, or put dead codes back to use."""
-        mean = len(vectors) / self.vocabulary
+        mean = len(vectors) / self.vocabulary  # vectors a code, were all used alike
         if self.batches == 0:
             self.use.fill_(0 if self.options.start == "kmeans" else mean)
         if self.options.start == "kmeans" and self.batches < START_BATCHES:
@@ -216,12 +216,12 @@ def rotate(vectors: Tensor, chosen: Tensor) -> Tensor:
     """
     v, c = vectors.detach(), chosen.detach()
     e, q = F.normalize(v, dim=-1), F.normalize(c, dim=-1)
-    r = F.normalize(e + q, dim=-1)
+    r = F.normalize(e + q, dim=-1)  # half way from e to q
     turned = (
         vectors
         - 2 * (vectors * r).sum(-1, keepdim=True) * r
         + 2 * (vectors * e).sum(-1, keepdim=True) * q
     )
-    length = v.norm(dim=-1, keepdim=True)
+    length = v.norm(dim=-1, keepdim=True)  # ‖v‖
     stretch = (c.norm(dim=-1, keepdim=True) / length.clamp_min(ZERO)).clamp_max(STRETCH)
     return torch.where(length > ZERO, turned * stretch, vectors)

@@ -109,7 +109,7 @@ class DVAECodec(CodecBase):
         cells = logits.permute(0, 2, 3, 1)
         codes = cells.argmax(-1)
         if self.training:
-            mixture = F.gumbel_softmax(cells, self.temperature, dim=-1)
+            mixture = F.gumbel_softmax(cells, self.temperature, dim=-1)  # (B, h, w, V)
             z = (mixture @ self.codebook.weight).permute(0, 3, 1, 2)
         else:
             z = self.embed(codes)

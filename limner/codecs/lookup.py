@@ -202,7 +202,7 @@ def _error(centred: Tensor, rounded: Tensor, codes: _Codes) -> Tensor:
 
     Cauchy-Schwarz for what rounding the factors does, Higham 2002, section 3.1, for the sums.
     """
-    norms, residuals = centred.norm(dim=1), (centred - rounded).norm(dim=1)
+    norms, residuals = centred.norm(dim=1), (centred - rounded).norm(dim=1)  # (N,)
     # Twice the unit roundoff of the sums, so that it bounds what they, the centring and in the end
     # the fp64 differences themselves round; the last term bounds what may be flushed to zero.
     unit = 2.0**-52 if rounded.dtype == torch.float64 else 2.0**-23
@@ -224,10 +224,10 @@ def _candidates(scores: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
     best = groups.view(BITS[scores.dtype]).amax(1).view(scores.dtype).to(error.dtype)
     # 2. What comes within twice the error of a row's best may be the nearest, and a little more,
     #    as the threshold is rounded too.
-    highest = best.amax(1)
+    highest = best.amax(1)  # (N,)
     output = OUTPUT_ERROR.get(scores.dtype, 0.0)
     threshold = highest - 2.02 * (error + output * (highest + error))
-    threshold = torch.where(threshold > 0, threshold, float("inf"))
+    threshold = torch.where(threshold > 0, threshold, float("inf"))  # bits order floats above 0
     row, column = (best >= threshold[:, None]).nonzero(as_tuple=True)
     row, column = _uncrowded(row, column, len(best))
     # 3. Only the members of the groups that passed are looked at one by one.
@@ -251,7 +251,7 @@ def _lowest_of_the_nearest(found: Tensor, row: Tensor, code: Tensor, distances: 
 
 def _by_differences(vectors: Tensor, codebook: Tensor) -> Tensor:
     """Return the nearest codes (N,) by the definition, each of different codes looked at once."""
-    order = torch.arange(len(codebook), device=codebook.device)
+    order = torch.arange(len(codebook), device=codebook.device)  # of codes that differ
     if len(vectors) * codebook.numel() > SMALL:
         different, inverse = torch.unique(codebook, dim=0, return_inverse=True)
         lowest = torch.full_like(order[: len(different)], len(codebook))

@@ -113,7 +113,7 @@ class MultiscaleCodec(CodecBase):
         known = codes.new_zeros(len(codes), len(self.config.levels), *self.grid).float()
         for index, part in enumerate(codes.split(sizes[:count], dim=1)):
             values = self.quantizer.embed(part.unflatten(1, self.maps[index]))
-            known = known + self._raise(values, index)
+            known = known + self._raise(values, index)  # (B, D, h, w)
         return known
 
     def lower(self, known: Tensor, index: int) -> Tensor:

@@ -33,7 +33,7 @@ class FiniteScalar(nn.Module):
         """Quantise (B, D, H, W) to values in [-1, 1]; the auxiliary loss is zero."""
         bounded = self._bound(z.float())
         rounded = bounded + (bounded.round() - bounded).detach()
-        half = self._column(self.levels // 2)
+        half = self._column(self.levels // 2)  # the level that stands for zero
         codes = ((bounded.round() + half) * self._column(self.strides)).sum(1).long()
         return rounded / half, codes, z.new_zeros(())
 

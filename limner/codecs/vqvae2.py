@@ -142,7 +142,7 @@ class VQVAE2Codec(CodecBase):
         level = len(quantised)
         if level:
             decoded = self.downward[level - 1](stack_maps(quantised))
-            features = torch.cat([features, decoded], dim=1)
+            features = torch.cat([features, decoded], dim=1)  # (B, 2C, h, w)
         return self.heads[level](features)
 
 

@@ -30,7 +30,7 @@ class TimedBlock(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Map (B, C, H, W) and time vectors (B, E) to (B, out_channels, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv1(F.silu(self.norm1(x)))  # (B, out_channels, H, W)
         scale, shift = self.time(F.silu(time))[..., None, None].chunk(2, dim=1)
         h = self.norm2(h) * (1 + scale) + shift
         return self.skip(x) + self.conv2(F.silu(h))
@@ -59,7 +59,7 @@ class ContextAttention(nn.Module):
         mask = None
         if self.context is not None and context is not None and real is not None:
             told = self.context(context).unflatten(2, (2, self.heads, -1))
-            keys, values = told.permute(2, 0, 3, 1, 4)
+            keys, values = told.permute(2, 0, 3, 1, 4)  # (B, heads, L, K) each
             k, v = torch.cat([k, keys], dim=2), torch.cat([v, values], dim=2)
             mask = F.pad(real, (cells.shape[1], 0), value=True)[:, None, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (B, heads, H * W, K)

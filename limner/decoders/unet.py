@@ -62,7 +62,7 @@ class UNetConfig:
             raise ConfigError(
                 f"widths is {list(self.widths)}; expected multiples of 4 x heads, {4 * self.heads}"
             )
-        cell = self.patch * 2 ** (len(self.widths) - 1)
+        cell = self.patch * 2 ** (len(self.widths) - 1)  # pixels a side of the coarsest cell
         if self.size % cell:
             raise ConfigError(
                 f"size is {self.size}; expected a multiple of {cell}, patch x 2 for each width "
@@ -162,7 +162,7 @@ class UNet(nn.Module):
             real.append(tokens[-1].new_ones(rows, _TOKENS, dtype=torch.bool))
         if self.config.text_vocabulary:
             ids = times.new_zeros(rows, 1, dtype=torch.long) if text is None else text
-            features = self.text(ids)
+            features = self.text(ids)  # (B, T, width)
             some = ids != 0
             features = torch.where(some[..., None], features, self.no_text)
             none = F.pad(~some.any(1, keepdim=True), (ids.shape[1] - 1, 0))
@@ -199,7 +199,7 @@ class UNet(nn.Module):
             self.up.append(_Stage(blocks, [self._attention(index) for _ in blocks], change))
 
     def _attention(self, index: int) -> ContextAttention | None:
-        side = self.config.size // self.config.patch // 2**index
+        side = self.config.size // self.config.patch // 2**index  # cells
         if side > self.config.attention:
             return None
         return ContextAttention(self.config.widths[index], self.config.heads, self.context_width)

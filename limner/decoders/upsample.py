@@ -115,7 +115,7 @@ class ConvolutionUpsampler(Upsampler):
         self.config = config
         self.into = nn.Conv2d(4, config.width, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlock(config.width) for _ in range(config.blocks)))
-        doublings = config.factor.bit_length() - 1
+        doublings = config.factor.bit_length() - 1  # 1 or 2
         self.grow = nn.Sequential(
             *(Upsample(config.width, config.width) for _ in range(doublings)),
             nn.SiLU(),

@@ -39,7 +39,7 @@ def check_doublings(size: int, patch: int, channels: tuple[int, ...], starts: in
     """Raise ConfigError unless so many widths lead from `starts` cells a side to the pictures."""
     if min(channels, default=0) < 4 or any(each % 4 for each in channels):
         raise ConfigError(f"channels are {list(channels)}; expected multiples of 4, at least one")
-    side = starts * 2 ** (len(channels) - 1) * patch
+    side = starts * 2 ** (len(channels) - 1) * patch  # pixels
     if side != size:
         raise ConfigError(
             f"{len(channels)} channels with patch {patch} make {side} pixels, but size is {size}; "

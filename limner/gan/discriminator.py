@@ -62,7 +62,7 @@ class ProjectedText(nn.Module):
 
     def forward(self, features: Tensor, texts: Tensor) -> Tensor:
         """Map features (B, F) and vectors (B, W) to scores (B,)."""
-        told = self.project(self.norm(texts))
+        told = self.project(self.norm(texts))  # (B, F)
         product = (told * features).float().sum(1) * features.shape[1] ** -0.5
         return self.alone(features)[:, 0].float() + product
 
@@ -181,7 +181,7 @@ class ResidualDiscriminator(Discriminator):
         """Map pictures (B, 3, H, W) to features (B, F)."""
         (images,) = seen  # (B, 3, H, W)
         x = F.pixel_unshuffle(images, self.patch).contiguous(memory_format=torch.channels_last)
-        x = self.body(x)
+        x = self.body(x)  # (B, C, 4, 4)
         if self.deviation:
             x = torch.cat([x, batch_deviation(x)], dim=1)
         x = F.leaky_relu(self.mix(x), SLOPE)

@@ -31,5 +31,5 @@ class PictureEncoder(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 3, size, size) to the mean and the log variance (B, Z) of the noise."""
         x = self.body(images.contiguous(memory_format=torch.channels_last))
-        mean, log_variance = self.both(x.flatten(1)).float().chunk(2, dim=1)
+        mean, log_variance = self.both(x.flatten(1)).float().chunk(2, dim=1)  # (B, Z) each
         return mean, log_variance.clamp(-10, 10)

@@ -203,7 +203,7 @@ class ModulatedGenerator(Generator):
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W), around [-1, 1]."""
         # Condition and noise become one style, which begins the picture and scales every block.
         style = self.mapping(torch.cat([condition, noise], dim=1))
-        x = self.begin(style).unflatten(1, (-1, 4, 4))
+        x = self.begin(style).unflatten(1, (-1, 4, 4))  # (B, C, 4, 4)
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x, style)

@@ -188,11 +188,11 @@ class FinerDecoder(Decoder):
         self.factor = config.factor
         # The modules of the last coarse stage: none before it where there is but one.
         last = blocks[-1] + 1 if len(channels) > 1 else 0
-        self.split = len(self.body) - last
+        self.split = len(self.body) - last  # where the two ways part
         layers: list[nn.Module] = []
         previous = channels[-2] if last else channels[-1]
         for width, count in zip(config.fine_channels, config.fine_blocks, strict=True):
-            layers.append(Upsample(previous, width))
+            layers.append(Upsample(previous, width))  # twice height and width
             # One group: many are slow on a processor where pictures are this large.
             layers.extend(ResidualBlock(width, groups=1) for _ in range(count))
             previous = width

@@ -22,7 +22,7 @@ class LowRank(nn.Module):
 
     def __init__(self, weight: Tensor, rank: int, alpha: float) -> None:
         super().__init__()
-        outputs, inputs = weight.flatten(1).shape
+        outputs, inputs = weight.flatten(1).shape  # (O, J)
         self.up = nn.Parameter(weight.new_zeros(outputs, rank))
         self.down = nn.Parameter(torch.randn(rank, inputs).to(weight) * inputs**-0.5)
         self.scale = alpha / rank

@@ -268,8 +268,8 @@ class NativeSession:
         """Map x (B, L, D) to features, as Session.extend says."""
         # 1. Which row and position each vector is of, and which positions it sees: [first, end).
         count = x.shape[1]
-        chosen = np.arange(self.rows, dtype=np.int32)[rows]
-        row = chosen.repeat(count)
+        chosen = np.arange(self.rows, dtype=np.int32)[rows]  # (B,)
+        row = chosen.repeat(count)  # (B * L,), and so on
         position = np.tile(np.arange(at, at + count, dtype=np.int32), len(chosen))
         end = position + 1 if causal else np.full_like(position, at + count)
         out = x.float().flatten(0, 1).contiguous().clone()
@@ -278,7 +278,7 @@ class NativeSession:
         if real.all():
             self._run("limner_run", out, row, position, self.first[row], end)
         elif real.any():
-            kept = torch.from_numpy(real)
+            kept = torch.from_numpy(real)  # the others stay as they came
             some = out[kept]
             places = (each[real] for each in (row, position, self.first[row], end))
             self._run("limner_run", some, *places)

@@ -41,9 +41,9 @@ def search(vectors: Tensor, codebook: Tensor, scale: float) -> tuple[Tensor, Ten
     # 1. Both sides are centred and rounded to 8 bits by a scale of each row; what is lost is known.
     library, _ = find_library()
     vectors, codebook = vectors.contiguous(), codebook.contiguous()
-    centre = codebook.mul(scale).mean(0)
+    centre = codebook.mul(scale).mean(0)  # (D,)
     z, e = _rounded(vectors, centre, scale), _rounded(codebook, centre, scale)
-    width, panel = vectors.shape[1], library.limner_searches()
+    width, panel = vectors.shape[1], library.limner_searches()  # D; codes side by side
     # Cauchy-Schwarz for what rounding the factors does; what fp32 rounds beside is a small multiple
     # of its unit, and the last term bounds what may be flushed to zero.
     error = z.residuals * e.norms.max() + (z.norms + z.residuals) * e.residuals.max()

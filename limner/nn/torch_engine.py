@@ -162,7 +162,7 @@ def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -
 
 
 def _feed_forward(shape: DecoderShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
-    both = _times(parts["into"], _norm(shape, parts, "feed_forward_norm", x))
+    both = _times(parts["into"], _norm(shape, parts, "feed_forward_norm", x))  # (..., 2F)
     gate, value = both.chunk(2, dim=-1)
     hidden = (F.gelu(gate) if shape.gelu else F.silu(gate)) * value
     if "middle_norm" in parts:
@@ -242,7 +242,7 @@ class TorchSession:
         shape = engine.shape
         self.first = torch.zeros(len(first), 1, 1, 1, dtype=torch.long, device=engine.device)
         self.begin_at(first)
-        self.places = torch.arange(length, device=engine.device)
+        self.places = torch.arange(length, device=engine.device)  # (S,)
         size = (shape.layers, len(first), shape.heads, length, shape.width // shape.heads)
         self.keys, self.values = (torch.zeros(size, device=engine.device) for _ in range(2))
         self.memory: list[tuple[Tensor, ...]] = [()] * shape.layers
@@ -274,7 +274,7 @@ class TorchSession:
             self.keys[layer, rows, :, at:end] = k
             self.values[layer, rows, :, at:end] = v
             cached = self.keys[layer, rows, :, :end], self.values[layer, rows, :, :end]
-            mixed = attend(q, *cached, bias)
+            mixed = attend(q, *cached, bias)  # (B, L, D)
             x = _after_attention(engine.shape, parts, x, mixed, self._memory(layer, rows))
         return _norm(engine.shape, engine.heads[0], "attention_norm", x)
 
@@ -308,7 +308,7 @@ class TorchSession:
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     """Mix values (B, H, S, K) by queries (B, H, L, K) into (B, L, H * K); `bias` as in scores."""
-    scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2) + bias
+    scores = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2) + bias  # (B, H, L, S)
     return (scores.softmax(-1) @ values).transpose(1, 2).flatten(2)
 
 

@@ -112,7 +112,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, L, D) to the same shape."""
-        gate, value = self.into(x).chunk(2, dim=-1)
+        gate, value = self.into(x).chunk(2, dim=-1)  # (B, L, hidden) each
         return self.out(F.silu(gate) * value)
 
 
@@ -158,7 +158,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Map (B, L, D) at `coordinates` (B or 1, L, 2) to normalised features (B, L, D)."""
         head = self.config.width // self.config.heads
-        angles = rotary_angles(coordinates, head)[:, None]
+        angles = rotary_angles(coordinates, head)[:, None]  # (B or 1, 1, L, K / 2)
         rotary = (angles.cos().to(x.dtype), angles.sin().to(x.dtype))
         for layer, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache, layer)

@@ -72,6 +72,7 @@ class PriorBase(nn.Module):
     takes_processors: ClassVar[bool] = False
     precision: str = "fp32"
     config: Any
+    text: Any  # ids (B, T) to features (B, T, D)
 
     @property
     def maps(self) -> Maps:

@@ -102,8 +102,8 @@ class CRF(PriorBase):
 
     def unary(self, text: Tensor) -> Tensor:
         """Return unary potentials (B, S, G, V) of text (B, T)."""
-        features, real = self.text(text), text != 0
-        x = self.queries.expand(len(text), -1, -1)
+        features, real = self.text(text), text != 0  # (B, T, D), (B, T)
+        x = self.queries.expand(len(text), -1, -1)  # (B, S, D)
         for reader in self.readers:
             x = reader(x, features, real)
         rows = torch.stack([F.linear(self.norm(x), table) for table in self.values()], dim=2)
@@ -227,7 +227,7 @@ class Field(nn.Module):
         logits = unary
         for _ in range(self.config.iterations):
             # 1. What each cell sends: its links, as the mean over what its code may be.
-            shares = logits.softmax(-1)
+            shares = logits.softmax(-1)  # (B, S, G, V)
             sent = [
                 torch.stack([shares[:, :, group] @ rows for group, rows in enumerate(table)])
                 for table in tables
@@ -247,7 +247,7 @@ class Field(nn.Module):
         self, unary: Tensor, codes: Tensor, tables: tuple[Tensor, Tensor], cells: Tensor, group: int
     ) -> Tensor:
         """Return logits (B, N, V) of one code in each of N cells, exact given all other codes."""
-        links, inner = tables
+        links, inner = tables  # (G, V, L), (G, V, 2R)
         received = self._receive(embed_cells(links, codes))[:, cells]
         within = self._receive_within(_rows(inner, codes[:, cells]), group)
         logits: Tensor = unary[:, cells, group] + received @ links[group].T
@@ -278,7 +278,7 @@ class Field(nn.Module):
 
     def _receive_within(self, held: Tensor, group: int) -> Tensor:
         """Return the links (B, N, 2R) that a cell's code meets in its other codes (G, B, N, 2R)."""
-        first, second = held.chunk(2, dim=-1)
+        first, second = held.chunk(2, dim=-1)  # R of a pair's first code and of its second
         return torch.cat([second[group + 1 :].sum(0), first[:group].sum(0)], dim=-1)
 
 
@@ -305,7 +305,7 @@ class TextReader(nn.Module):
         text = torch.cat([self.nothing.expand(len(text), 1, -1), self.norms[1](text)], dim=1)
         visible = F.pad(real, (1, 0), value=True)[:, None, None]
         query = self.query(self.norms[0](x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        pairs = self.key_value(text).unflatten(-1, (2, self.heads, -1))
+        pairs = self.key_value(text).unflatten(-1, (2, self.heads, -1))  # (B, T + 1, 2, H, .)
         key, value = pairs.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
@@ -317,7 +317,7 @@ def grid_of(grid: tuple[int, int], neighbours: int) -> tuple[Tensor, Tensor]:
 
     Directions 2 n and 2 n + 1 are offset n and its opposite. Neighbours never share a colour.
     """
-    rows, columns = grid
+    rows, columns = grid  # of which S cells
     row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     found = []
     for down, right in OFFSETS[neighbours]:

@@ -40,9 +40,9 @@ class CellDecoder:
         self.pictures = count if engine.native else len(text)
         features, text = prior.text(text)[: self.pictures], text[: self.pictures]
         self.prefix = text.shape[1]
-        first = (text == 0).sum(1).tolist()
+        first = (text == 0).sum(1).tolist()  # padding stands on the left
         if sampling.guidance:
-            first += [self.prefix] * self.pictures
+            first += [self.prefix] * self.pictures  # no text at all
         self.session = self._begin(engine, first, text)
         self.session.extend(features, 0, slice(self.pictures), causal=False)
         self.codes = text.new_zeros(self.pictures, 0, prior.config.groups)
@@ -62,7 +62,7 @@ class CellDecoder:
         """
         cell, sampling, rows = self.codes.shape[1], self.sampling, slice(self.pictures)
         scale = guidance_at(sampling.guidance_schedule, sampling.guidance, cell, self.prior.length)
-        chosen = self._draw(cell, uniforms[rows], scale)
+        chosen = self._draw(cell, uniforms[rows], scale)  # (B, G)
         if known is not None:
             given, keep = known
             chosen = torch.where(keep[rows, cell], given[rows, cell], chosen)
@@ -76,18 +76,18 @@ class CellDecoder:
         """Return the codes (B, G) of a cell."""
         at, told = self.prefix + cell, slice(self.pictures)
         # 1. What predicts the cell: the one before it, and which one comes.
-        x = self._inputs(cell, cell + 1)
+        x = self._inputs(cell, cell + 1)  # (B, 1, D)
         # 2. Features, of the rows with the text and, for guidance, of those without.
         if not scale:
             features = self.session.extend(x, at, told)[:, 0]
         elif self.caught_up == cell:
             features = self.session.extend(x.repeat(2, 1, 1), at)[:, 0]
         else:
-            missed = self._inputs(self.caught_up, cell + 1)
+            missed = self._inputs(self.caught_up, cell + 1)  # (B, L, D)
             untold = slice(self.pictures, None)
             with_text = self.session.extend(x, at, told)
             without = self.session.extend(missed, self.prefix + self.caught_up, untold)
-            features = torch.cat([with_text[:, 0], without[:, -1]])
+            features = torch.cat([with_text[:, 0], without[:, -1]])  # (2B, D)
         if scale:
             self.caught_up = cell + 1
         # 3. The cell's codes, one after the other.
@@ -115,7 +115,7 @@ class CellDecoder:
         first, group = which * self.prior.config.groups, known.shape[1]
         mixed = None
         if group:
-            mixed = embed_cells(self.inputs[first : first + group], known)
+            mixed = embed_cells(self.inputs[first : first + group], known)  # (B, D)
             mixed = mixed.repeat(len(features) // len(known), 1)
         logits = self.session.logits(features, first + group, mixed)
         return guide_halves(logits, scale) if len(features) > len(known) else logits

@@ -89,7 +89,7 @@ class EmbeddingAutoregressive(EmbeddingPrior):
         parts = (values - mean) @ directions.T
         lowest, highest = parts.amin(0), parts.amax(0)
         shares = torch.arange(1, _NEARNESSES, dtype=torch.float64) / _NEARNESSES
-        near = (values * texts.double()).sum(1)
+        near = (values * texts.double()).sum(1)  # cosines (N,)
         found = (
             mean,
             directions,
@@ -103,7 +103,7 @@ class EmbeddingAutoregressive(EmbeddingPrior):
 
     def encode(self, images: Tensor) -> Tensor:
         """Return the codes (B, K) of unit vectors (B, D)."""
-        parts = (images - self.mean) @ self.directions.T
+        parts = (images - self.mean) @ self.directions.T  # (B, K)
         codes = ((parts - self.lowest) / self.bucket).floor().long()
         return codes.clamp(0, self.config.buckets - 1)
 
@@ -134,7 +134,7 @@ class EmbeddingAutoregressive(EmbeddingPrior):
         The nearness is drawn from the upper half (section 2.2).
         """
         numbers = torch.stack([uniforms(seed, self.steps + 1, 1)[:, 0] for seed in seeds])
-        numbers = numbers.to(ids.device)
+        numbers = numbers.to(ids.device)  # (B, 1 + K): one for the nearness
         # 1. How near picture and text shall be: any bucket of the upper half.
         half = _NEARNESSES // 2
         near = half + (numbers[:, 0] * half).long()

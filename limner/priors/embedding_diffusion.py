@@ -49,7 +49,7 @@ class EmbeddingDiffusion(EmbeddingPrior):
         before, real = self.read(ids, texts)
         time = self.time(time_features(times, self.config.width))
         query = self.query.expand(len(ids), -1)
-        behind = torch.stack([time, self.noised(x), query.to(time)], dim=1)
+        behind = torch.stack([time, self.noised(x), query.to(time)], dim=1)  # (B, 3, W)
         features = self.attend(torch.cat([before, behind], dim=1), F.pad(real, (0, 3), value=True))
         return self.out(features[:, -1]).float()
 

@@ -123,11 +123,11 @@ class GPT(PriorBase):
             ],
             dim=1,
         )[:, :-1]
-        before = before + self.placed[order[:, :-1]]
+        before = before + self.placed[order[:, :-1]]  # (B, S - 1, D)
         image = torch.cat([self.begin.expand(len(codes), 1, -1), before], dim=1)
         image = image + self.target[order]
         # 2. One pass over text and picture.
-        x = torch.cat([self.text(text), image], dim=1)
+        x = torch.cat([self.text(text), image], dim=1)  # (B, T + S, D)
         coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
         features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
         # 3. Each map has a head of its own.

@@ -67,7 +67,7 @@ class GraphedDecoder(CellDecoder):
             return super()._draw(cell, uniforms, scale)
         if scale:
             self.caught_up = cell + 1
-        codes = self.codes[:, -1]
+        codes = self.codes[:, -1]  # (B, G)
         inputs = (
             codes,
             torch.full((1,), cell, device=codes.device),
@@ -91,9 +91,9 @@ class GraphedDecoder(CellDecoder):
     ) -> Tensor:
         """Return the codes (B, G) of the cell (1,), the same work for every cell of a map."""
         prior = self.prior
-        last = embed_cells(self.inputs[prior.head.rows(before)], codes)
+        last = embed_cells(self.inputs[prior.head.rows(before)], codes)  # (B, D)
         last = last + prior.placed.index_select(0, cell - 1)
-        x = (last + prior.target.index_select(0, cell))[:, None]
+        x = (last + prior.target.index_select(0, cell))[:, None]  # (B, 1, D)
         rows = slice(None) if guided else slice(self.pictures)
         features = self.session.extend_at(x.repeat(1 + guided, 1, 1), cell + self.prefix, rows)
         return self._choose(features[:, 0], which, uniforms, scale)

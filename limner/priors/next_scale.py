@@ -161,7 +161,7 @@ class NextScale(PriorBase):
         own = own.expand(rows, -1, -1)
         if not vectors:
             return own + self.begin
-        before = torch.cat(list(vectors), dim=1)
+        before = torch.cat(list(vectors), dim=1)  # all coarser cells, (B, ., D)
         spread = self.spread[cells, : before.shape[1]].to(before.dtype)
         first = (self.map_numbers[cells] == 0)[:, None]
         return own + spread @ before + first * self.begin
@@ -180,7 +180,7 @@ class _Drawing:
         self.prior, self.sampling, self.processors = prior, sampling, processors
         self.before = text.new_zeros(len(text), 0)  # the codes of the maps drawn so far
         self.guided = sampling.guidance != 0
-        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text
+        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text  # (B or 2B, T)
         self.rows, self.prefix = text.shape
         sizes, length = prior.transformer.config, self.prefix + prior.length
         self.cache = KeyValueCache(sizes, self.rows, length, text.device)
@@ -239,7 +239,7 @@ def spread_matrix(maps: Maps) -> Tensor:
     slices = map_slices(maps)
     for early, (rows, columns) in enumerate(maps):
         ones = torch.eye(rows * columns).view(-1, 1, rows, columns)
-        finest = F.interpolate(ones, size=maps[-1], mode="bicubic")
+        finest = F.interpolate(ones, size=maps[-1], mode="bicubic")  # of each cell alone
         for late in range(early + 1, len(maps)):
             shrunk = F.interpolate(finest, size=maps[late], mode="area")
             matrix[slices[late], slices[early]] = shrunk.flatten(1).T

@@ -59,7 +59,7 @@ def speculate(
                 _Pass(decoder, picture, window).run()
         ready = min(len(picture.codes) for picture in pictures)
         for cell in range(shown, ready):
-            codes = torch.stack([picture.codes[: cell + 1] for picture in pictures])
+            codes = torch.stack([picture.codes[: cell + 1] for picture in pictures])  # (B, ., G)
             yield prior.unpad(codes, len(text))
         shown = max(shown, ready)
 
@@ -79,7 +79,7 @@ class _Pass:
         """Draw one cell or more of the picture, and leave drafts of those that come next."""
         picture, drafts = self.picture, self.drafts
         # 1. One pass over the window: features of the next cell and of those behind each draft.
-        features = self._features()
+        features = self._features()  # (1 or 2, W, D)
         # 2. Drafts are kept up to the first that fails, and of that cell the codes before it.
         kept, group, chances = self._verify(features)
         known = drafts[kept : kept + 1, :group]
@@ -90,7 +90,7 @@ class _Pass:
         # 4. The window has moved on: cells that no pass has seen fill it up.
         more = min(self.window - 1, self.left - kept - 1) - (len(codes) - 1)
         if more > 0:  # cells that no pass has seen yet are drafted as the last one seen
-            last = found[-1:].expand(more, -1, -1)
+            last = found[-1:].expand(more, -1, -1)  # (more, G, V)
             fresh = draw(last.flatten(0, 1), picture.uniforms(last.shape[0] * last.shape[1]))
             codes = torch.cat([codes, fresh.view(more, -1)])
             found = torch.cat([found, last])

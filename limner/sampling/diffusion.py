@@ -168,7 +168,7 @@ def rescale(guided: Tensor, conditional: Tensor, share: float) -> Tensor:
     if share == 0:
         return guided
     axes = list(range(1, guided.ndim))
-    ratio = conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True)
+    ratio = conditional.std(axes, keepdim=True) / guided.std(axes, keepdim=True)  # (B, 1, ...)
     return guided * (share * ratio + 1 - share)
 
 

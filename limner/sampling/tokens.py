@@ -43,7 +43,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     # A token stays where those before it do not reach p yet: the likeliest always does.
     ordered, order = logits.sort(dim=-1, descending=True)
     chances = ordered.softmax(-1)
-    before = chances.cumsum(-1) - chances
+    before = chances.cumsum(-1) - chances  # what is likelier together
     cut = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
     return logits.masked_fill(cut, NOTHING)
 
@@ -76,7 +76,7 @@ def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
     "interval" guides in the middle of the picture alone, as arXiv 2404.07724 does in the middle of
     denoising; where it is 0, the half of the work that guidance costs is not done.
     """
-    share = (step + 1) / total
+    share = (step + 1) / total  # of the picture, with this step
     if schedule == "interval":
         first, last = GUIDED
         return scale if first < share <= last else 0.0

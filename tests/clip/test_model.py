@@ -10,6 +10,7 @@ from limner.clip.losses import SCALE_LIMIT
 from limner.clip.model import ClipConfig, create_clip
 from limner.clip.towers import IMAGE_ENCODERS
 from limner.errors import ConfigError
+from limner.types import ClipModel
 from tests.tiny_clip import CLIP, RESNET, VIT
 from tests.tiny_vision import ENCODERS
 
@@ -82,3 +83,4 @@ def test_a_config_of_defaults_can_be_built() -> None:
     with torch.device("meta"):
         clip = create_clip({"text_vocabulary": 300})
     assert clip.config == ClipConfig(300) and clip.size == 64
+    assert isinstance(clip, ClipModel)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -49,6 +49,10 @@ class CoarseCodec:
     groups = 1
     levels = ()
     vocabulary = 512
+    encodes = True
+    continuous: ClassVar[bool] = False
+    likelihood: ClassVar[str] = "pixels"
+    config: Any = None
 
     def encode(self, images: Tensor) -> Tensor:
         levels = images.add(1).mul(3.5).round().long()
