@@ -199,7 +199,9 @@ def test_any_text_passes(text: str) -> None:
 
 @given(st.data())
 def test_a_message_with_any_names_and_numbers_keeps_them(data: st.DataObject) -> None:
-    entry = data.draw(st.sampled_from([each for each in ENTRIES if each.context == ""]))
+    # One with !t takes only values that have a Chinese of their own.
+    whole = [each for each in ENTRIES if each.context == "" and "!t" not in each.chinese]
+    entry = data.draw(st.sampled_from(whole))
     count = len(PLACEHOLDER.findall(entry.english))
     values = data.draw(
         st.lists(st.from_regex(r"[A-Z0-9_]{3,9}", fullmatch=True), min_size=count, max_size=count)
