@@ -69,7 +69,7 @@ def test_keyword_arguments_and_fields_are_the_same() -> None:
     taken = {
         each.name
         for kind in (TokenSampling, DiffusionSampling, GanSampling)
-        for each in fields(kind)  # type: ignore[arg-type]
+        for each in fields(kind)
     }
     assert set(names) <= taken, "a value that no family takes"
 

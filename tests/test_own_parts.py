@@ -224,7 +224,7 @@ def test_a_family_is_a_pipeline_and_one_line(
     (package / "own_family.py").write_text(FAMILY, encoding="utf-8")
     line = Family(("paint", "sampling"), "own_family:Plain")
     monkeypatch.setitem(FAMILIES, "plain", line)
-    made = line.pipeline()(tiny_pipeline().tokenizer, 16)  # type: ignore[call-arg]
+    made = line.pipeline()(tiny_pipeline().tokenizer, 16)
     save_checkpoint(package / "m", made, name="plain", licence="MIT", paint={"size": 16})
     model = limner.load(package / "m")
     (picture,) = model("a red apple", seed=1)
