@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from limner.errors import LimnerError
-from limner.types import DIFFUSION_SAMPLERS, PRECISIONS, SCHEDULES
+from limner.types import PRECISIONS
 
 Candidates = list[str | tuple[str, str]]
 
@@ -68,16 +68,6 @@ def devices() -> Candidates:
 def precisions() -> Candidates:
     """Return the precisions that weights can have in drawing."""
     return list(PRECISIONS)
-
-
-def samplers() -> Candidates:
-    """Return the samplers of diffusion models."""
-    return list(DIFFUSION_SAMPLERS)
-
-
-def schedules() -> Candidates:
-    """Return the schedules of guidance."""
-    return list(SCHEDULES)
 
 
 def configs(incomplete: str) -> Candidates:
