@@ -62,35 +62,35 @@ class Sampling:
     # A value that is added here needs a line in SamplingOptions and its sampler, and no other: the
     # command line, its help and the notes in a picture come from these fields.
     temperature: float | None = _option(
-        float, "T", "Sampling temperature: below 1 plainer, above 1 wilder.",
+        float, "T", "Sampling temperature: lower is more predictable, higher more varied.",
         "in [0.01, 10]", accept=lambda v: 0.01 <= v <= 10,
     )  # fmt: skip
     top_k: int | None = _option(
-        int, "K", "Choose among the k likeliest codes; 0: all.",
+        int, "K", "Top-k sampling: keep the k most likely codes; 0 keeps all.",
         "a whole number >= 0 (0 keeps all)", accept=lambda v: 0 <= v < 2**31,
     )  # fmt: skip
     top_p: float | None = _option(
-        float, "P", "Nucleus sampling: choose among codes that make up this share.",
+        float, "P", "Nucleus (top-p) sampling: the probability mass to keep.",
         "in (0, 1]", accept=lambda v: 0 < v <= 1,
     )  # fmt: skip
     min_p: float | None = _option(
-        float, "P", "Drop codes below this share of the likeliest.",
+        float, "P", "Min-p sampling: drop codes below this fraction of the highest probability.",
         "in [0, 1)", accept=lambda v: 0 <= v < 1,
     )  # fmt: skip
     guidance_schedule: str | None = _option(
-        str, "SCHEDULE", "Guidance over the steps: constant, linear, cosine or interval.",
+        str, "SCHEDULE", "Guidance schedule: constant, linear, cosine or interval.",
         choices=SCHEDULES, of_noise=True,
     )  # fmt: skip
     typical_p: float | None = _option(
-        float, "P", "Locally typical sampling: codes of about average surprise, up to this share.",
+        float, "P", "Locally typical sampling: the probability mass to keep.",
         "in (0, 1]", accept=lambda v: 0 < v <= 1,
     )  # fmt: skip
     speculate: int | None = _option(
-        int, "N", "Draft window of speculative decoding, in cells; 0 is off.",
+        int, "N", "Draft window of speculative decoding; 0 is off.",
         "a whole number of 0 (off) to 64", accept=lambda v: 0 <= v <= 64,
     )  # fmt: skip
     steps: int | None = _option(
-        int, "N", "Denoising steps, of a model that draws from noise.",
+        int, "N", "Denoising steps of a diffusion model.",
         "a whole number of 1 to 1000", accept=lambda v: 1 <= v <= 1000, of_noise=True,
     )  # fmt: skip
     sampler: str | None = _option(

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
@@ -124,18 +123,18 @@ def _class_names(value: Any) -> Iterator[str]:
 
 
 def _import(module: str, what: str) -> Any:
-    with _told(what, "install its package, or put its folder on PYTHONPATH"):
-        return importlib.import_module(module)
-
-
-@contextmanager
-def _told(what: str, remedy: str) -> Iterator[None]:
-    """Turn whatever goes wrong in the code of another package into one ConfigError."""
     try:
-        yield
-    except Exception as error:
-        reason = shorten(" ".join(str(error).split()), 120) or type(error).__name__
-        raise ConfigError(f"{what} cannot be imported: {reason}; {remedy}", param="name") from error
+        return importlib.import_module(module)
+    except Exception as error:  # whatever the code of another package does
+        raise ConfigError(
+            f"{what} cannot be imported: {_reason(error)}; install its package, or put its folder "
+            "on PYTHONPATH",
+            param="name",
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return shorten(" ".join(str(error).split()), 120) or type(error).__name__
 
 
 def _class_of(kind: str, name: str) -> Any:
@@ -166,9 +165,14 @@ def _entry_points(kind: str) -> "list[EntryPoint]":
 
 
 def _loaded(kind: str, entry: "EntryPoint") -> Any:
-    what = f"the {kind} {quote(entry.name)} of {quote(entry.value)}"
-    with _told(what, "mend or remove the package that has it"):
+    try:
         return entry.load()
+    except Exception as error:
+        raise ConfigError(
+            f"the {kind} {quote(entry.name)} of {quote(entry.value)} cannot be imported: "
+            f"{_reason(error)}; mend or remove the package that has it",
+            param="name",
+        ) from error
 
 
 def _part_of(kind: str, part: Any, name: str) -> tuple[type[Any], type[Any]]:

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from limner.errors import LimnerError
-from limner.types import DIFFUSION_SAMPLERS, PRECISIONS, SCHEDULES
+from limner.types import PRECISIONS
 
 Candidates = list[str | tuple[str, str]]
 

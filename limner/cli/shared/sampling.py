@@ -6,7 +6,7 @@ the pages, and its part in the command that draws the same again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, make_dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,7 +27,6 @@ Verbatim = Annotated[
     bool,
     typer.Option("--verbatim", help="Draw prompts as typed, words the model never saw included."),
 ]
-METAVARS = {"--guidance": "SCALE"}
 
 
 def dashed(name: str) -> str:
@@ -42,13 +41,11 @@ def spelt(request: Request) -> dict[str, Any]:
 
 
 def _annotation(name: str, option: Option) -> Any:
-    def choices() -> list[str]:
+    def choices() -> list[str]:  # typer reads a function's parameters, and a lambda has no types
         return list(option.choices)
 
-    complete: Callable[[], list[str]] | None = choices if option.choices else None
-    shown = typer.Option(
-        dashed(name), show_default=OWN, help=option.help, autocompletion=complete
-    )  # fmt: skip
+    complete = choices if option.choices else None
+    shown = typer.Option(dashed(name), show_default=OWN, help=option.help, autocompletion=complete)
     return Annotated[option.kind | None, shown]
 
 
@@ -90,4 +87,6 @@ else:
     SampledFromNoise = _group(
         "SampledFromNoise", {name: each for name, each in OPTIONS.items() if each.of_noise}
     )
-METAVARS |= {dashed(name): option.metavar for name, option in OPTIONS.items()}
+METAVARS = {"--guidance": "SCALE"} | {
+    dashed(name): option.metavar for name, option in OPTIONS.items()
+}
