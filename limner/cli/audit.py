@@ -241,7 +241,7 @@ def membership_of(
     pipeline: Any, known: Sequence[Sample], held_out: str, seed: int, watch: Watch
 ) -> dict[str, Any]:
     """Return how well the loss tells training pictures from held-out ones, of 1,000 at most."""
-    from limner.evaluate.audits.membership import losses_of, membership
+    from limner.evaluate.audits.memorisation import losses_of, membership
 
     if pipeline.codec is None:
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")

@@ -1,4 +1,4 @@
-"""MAIN PATH of the scene score: prompts -> pictures -> readings -> judgements -> scores.
+"""MAIN PATH of the scene score: prompts -> pictures -> detections -> judgements -> scores.
 
 | set      | pictures                                     | judged against          |
 |----------|----------------------------------------------|-------------------------|
