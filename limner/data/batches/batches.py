@@ -2,7 +2,7 @@
 
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -42,6 +42,12 @@ def step_generator(seed: int, step: int) -> torch.Generator:
 def graph_at(split: str, index: int, seed: int = 0, level: int = 4) -> Graph:
     """Return the scene graph that `scene(split, index, ...)` draws, without painting it."""
     return sample_graph(split, scene_rng(split, index, seed, level), level)
+
+
+def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -> Tensor:
+    """Return the pictures that graphs stand for as (N, 3, size, size) in [-1, 1]."""
+    face = find_font(font)
+    return pixels_to_tensor(np.stack([render(graph, size, font=face) for graph in graphs]))
 
 
 def picture_batch(
