@@ -3,7 +3,7 @@
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -50,21 +50,19 @@ def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -
     return pixels_to_tensor(np.stack([render(graph, size, font=face) for graph in graphs]))
 
 
-def picture_batch(
-    split: str,
-    first: int,
-    count: int,
-    *,
-    size: int = 64,
-    seed: int = 0,
-    level: int = 4,
-    jitter: int = 0,
-    share: Share = ALONE,
-) -> Tensor:
+class Look(TypedDict, total=False):
+    """How scenes are drawn, and this rank's part of a batch; the rest is as in `scene_batch`."""
+
+    size: int
+    seed: int
+    level: int
+    jitter: int
+    share: Share
+
+
+def picture_batch(split: str, first: int, count: int, **look: Unpack[Look]) -> Tensor:
     """Return a share of scenes `first` to `first + count - 1` as a tensor (B, 3, size, size)."""
-    return scene_batch(
-        split, first, count, size=size, seed=seed, level=level, jitter=jitter, share=share
-    )[0]
+    return scene_batch(split, first, count, **look)[0]
 
 
 def scene_batch(
@@ -94,16 +92,13 @@ def scene_batch(
 class PictureBatches(Dataset[Tensor]):
     """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
 
-    def __init__(
-        self, batch: int, *, size: int, seed: int, level: int, jitter: int, share: Share = ALONE
-    ) -> None:
-        self.batch, self.share = batch, share
-        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
+    def __init__(self, batch: int, **look: Unpack[Look]) -> None:
+        self.batch, self.look = batch, look
 
     def __getitem__(self, step: int) -> Tensor:
         """Return this rank's share (B, 3, size, size) of the batch of one step."""
         first = step * self.batch
-        return picture_batch("train", first, self.batch, **self.settings, share=self.share)
+        return picture_batch("train", first, self.batch, **self.look)
 
 
 def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:
