@@ -242,7 +242,7 @@ def membership_of(
 ) -> dict[str, Any]:
     """Return how well the loss separates training pictures from held-out ones, of 1,000 at most."""
     from limner.data.sources.opening import open_source
-    from limner.evaluate.audits.membership import losses_of, membership
+    from limner.evaluate.audits.memorisation import losses_of, membership
 
     if pipeline.codec is None:  # no tokens, so no loss of them
         raise UsageError("--held-out needs a model with a prior over codes; leave it out")

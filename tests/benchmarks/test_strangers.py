@@ -9,12 +9,12 @@ import torch
 
 from benchmarks.strangers import TABLE, Answer, Row, mark, read_rows, share, table
 from benchmarks.strangers_make import misspell, write
+from limner.data.batches.batches import true_pictures
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.nouns import noun_index
 from limner.data.scenes.sprites import COLOURS
 from limner.evaluate.scenes.detection import Detections, SceneDetector
-from limner.evaluate.scenes.score import true_pictures
 
 FIRST = TABLE.with_name("strangers_first.tsv")
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from limner.data.collections.svg import About
-from limner.data.collections.titles import (
+from limner.data.collections.clipart import (
     caption_of,
     clean_title,
     keywords_of,
@@ -11,6 +10,7 @@ from limner.data.collections.titles import (
     with_keywords,
     without_author,
 )
+from limner.data.collections.svg import About
 
 
 @pytest.mark.parametrize(

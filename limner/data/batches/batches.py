@@ -2,8 +2,8 @@
 
 import signal
 import warnings
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TypedDict, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -44,21 +44,25 @@ def graph_at(split: str, index: int, seed: int = 0, level: int = 4) -> Graph:
     return sample_graph(split, scene_rng(split, index, seed, level), level)
 
 
-def picture_batch(
-    split: str,
-    first: int,
-    count: int,
-    *,
-    size: int = 64,
-    seed: int = 0,
-    level: int = 4,
-    jitter: int = 0,
-    world: World = ALONE,
-) -> Tensor:
+def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -> Tensor:
+    """Return the pictures that graphs stand for as (N, 3, size, size) in [-1, 1]."""
+    face = find_font(font)
+    return pixels_to_tensor(np.stack([render(graph, size, font=face) for graph in graphs]))
+
+
+class Look(TypedDict, total=False):
+    """How scenes are drawn, and this rank's part of a batch; the rest is as in `scene_batch`."""
+
+    size: int
+    seed: int
+    level: int
+    jitter: int
+    world: World
+
+
+def picture_batch(split: str, first: int, count: int, **look: Unpack[Look]) -> Tensor:
     """Return a share of scenes `first` to `first + count - 1` as a tensor (B, 3, size, size)."""
-    return scene_batch(
-        split, first, count, size=size, seed=seed, level=level, jitter=jitter, world=world
-    )[0]
+    return scene_batch(split, first, count, **look)[0]
 
 
 def scene_batch(
@@ -88,16 +92,13 @@ def scene_batch(
 class PictureBatches(Dataset[Tensor]):
     """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
 
-    def __init__(
-        self, batch: int, *, size: int, seed: int, level: int, jitter: int, world: World = ALONE
-    ) -> None:
-        self.batch, self.world = batch, world
-        self.settings = {"size": size, "seed": seed, "level": level, "jitter": jitter}
+    def __init__(self, batch: int, **look: Unpack[Look]) -> None:
+        self.batch, self.look = batch, look
 
     def __getitem__(self, step: int) -> Tensor:
         """Return this rank's share (B, 3, size, size) of the batch of one step."""
         first = step * self.batch
-        return picture_batch("train", first, self.batch, **self.settings, world=self.world)
+        return picture_batch("train", first, self.batch, **self.look)
 
 
 def stream(dataset: Dataset[Item], steps: range, workers: int = 1) -> Iterator[Item]:

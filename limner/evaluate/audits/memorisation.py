@@ -3,7 +3,8 @@
 Three looks, as in Carlini 2023 (arXiv 2301.13188, sections 4 and 5): copies, found as
 `limner.data.copies` finds them within a set; the nearest training picture by tiled l2; and cliques,
 samples of one prompt that are all alike, which tell of a memory whose source is not at hand. That
-none was found is a bound on their share, never a proof that there are none.
+none was found is a bound on their share, never a proof that there are none. Membership by loss is a
+weak test beside them: large models that have copied some still give a figure near chance.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from limner.data.batches.batches import to_floats
+from limner.data.batches.picture_store import fitted
 from limner.data.copies.copies import LEAST_SPREAD, Looks, near_copies
 from limner.data.copies.hashes import SIDE, Bytes
+from limner.evaluate.drawing import Watch, groups, quiet
+from limner.evaluate.resampling import Z
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -202,3 +208,62 @@ def _cliques(tiles: Floats, prompts: Sequence[str]) -> list[list[int]]:
         if len(kept) >= CLIQUE:
             found.append(sorted(members[each] for each in kept))
     return found
+
+
+@torch.inference_mode()
+def losses_of(
+    pipeline: Any,
+    pairs: Sequence[tuple[str, Image]],
+    watch: Watch = quiet,
+    stage: str = "membership",
+) -> list[float]:
+    """Return the training loss in nats a code of each (caption, picture) under a token prior."""
+    found = []
+    for part in groups(len(pairs), 1, watch, stage):
+        ((caption, picture),) = pairs[part]
+        # The very pixels that training has: another way to shrink them would show as loss.
+        images = to_floats(fitted(picture, pipeline.size)[None])
+        codes = pipeline.codec.encode(images.to(pipeline.device))
+        codes = codes.flatten(1, len(pipeline.codec.layout))
+        text = pipeline.tokenizer.batch([caption], pipeline.text_length).to(pipeline.device)
+        found.append(float(pipeline.prior.loss(text, codes)))
+    return found
+
+
+def membership(losses: Sequence[float], others: Sequence[float]) -> dict[str, Any]:
+    """Return how well the loss of a picture tells training (`losses`) from held-out (`others`).
+
+    `auc` is the chance that a training picture has the lower loss, with its 95 % interval, 0.5 by
+    guessing; `tpr` the share of training pictures found where 1 % of the others is taken for one.
+    """
+    one, other = np.asarray(losses, np.float64), np.asarray(others, np.float64)
+    lower = (one[:, None] < other).mean() + 0.5 * (one[:, None] == other).mean()
+    auc, n, m = float(lower), len(one), len(other)
+    low, high = auc_interval(auc, n, m)
+    rate = float((one < np.quantile(other, 0.01)).mean())
+    return {
+        "auc": round(auc, 4),
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "tpr": round(rate, 4),
+        "trained": n,
+        "held_out": m,
+    }
+
+
+def auc_interval(auc: float, first: int, second: int) -> tuple[float, float]:
+    """Return the 95 % interval of an AUC of so many pictures against so many others."""
+    # Newcombe 2006, Statistics in Medicine 25(4), method 5: Hanley and McNeil's variance at the
+    # ends of the interval, not at the AUC found, where that of 1 would be none.
+    return _lower(auc, first, second), 1 - _lower(1 - auc, first, second)
+
+
+def _lower(auc: float, first: int, second: int) -> float:
+    low, high = 0.0, auc
+    for _ in range(60):  # bisection halves the error each time
+        share = (low + high) / 2
+        more = (1 - share) / (2 - share) + share / (1 + share)
+        spread = share * (1 - share) * (1 + ((first + second) / 2 - 1) * more) / (first * second)
+        inside = auc - share <= Z * math.sqrt(spread)
+        low, high = (low, share) if inside else (share, high)
+    return low

@@ -1,6 +1,6 @@
-"""The networks whose features figures are of: a CLIP, limner's own features, or Inception.
+"""The networks whose features metrics compare: a CLIP, limner's own features, or Inception.
 
-A figure is named with its network and the first eight digits of the SHA-256 of that network's
+A metric is named with its network and the first eight digits of the SHA-256 of that network's
 weights, as `FID(limner-clip 1a2b3c4d)`; no network is ever downloaded unasked.
 """
 

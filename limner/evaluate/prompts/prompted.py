@@ -1,6 +1,6 @@
 """MAIN PATH of a measurement by prompts: prompts -> pictures -> features -> metrics.
 
-A figure carries its network in its name and its interval beside it; the Conditions say the rest of
+A metric carries its network in its name and its interval beside it; the Conditions say the rest of
 what a number depends on.
 """
 

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from limner.data.batches.batches import graph_at, pixels_to_tensor
+from limner.data.batches.batches import graph_at, true_pictures
 from limner.data.scenes.captions import LANGUAGES, caption
 from limner.data.scenes.graph import COLOURLESS, Graph, is_held_out_colour
 from limner.data.scenes.hard_negatives import swap_colours
 from limner.data.scenes.nouns import noun_index, nouns
-from limner.data.scenes.scene import render
-from limner.data.scenes.sprites import find_font
 
 AMONG = 100  # pictures that a caption chooses from
 NAMES = {"en": "english", "zh": "chinese"}
@@ -87,9 +84,7 @@ def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
 
 
 def _see(clip: Any, graphs: tuple[Graph, ...]) -> Tensor:
-    font = find_font()
-    pictures = np.stack([render(graph, clip.size, font=font) for graph in graphs])
-    vectors: Tensor = clip.encode_images(pixels_to_tensor(pictures))
+    vectors: Tensor = clip.encode_images(true_pictures(graphs, clip.size))
     return vectors
 
 

@@ -1,4 +1,4 @@
-"""MAIN PATH of the scene score: prompts -> pictures -> readings -> judgements -> scores.
+"""MAIN PATH of the scene score: prompts -> pictures -> detections -> judgements -> scores.
 
 | set      | pictures                                     | judged against          |
 |----------|----------------------------------------------|-------------------------|
@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from limner.data.batches.batches import to_bytes
+from limner.data.batches.batches import to_bytes, true_pictures
 from limner.data.scenes.graph import Graph
-from limner.data.scenes.scene import render
 from limner.evaluate.drawing import BATCH, Draw, Vary, Watch, groups, quiet
 from limner.evaluate.metrics.codec import psnr, reconstruct, reconstruction_distance, ssim
 from limner.evaluate.metrics.likelihood import (
@@ -37,7 +36,7 @@ from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
 from limner.evaluate.scenes.prompts import MOST, SETS, Prompt, ScorePlan, collect_prompts, shuffle
-from limner.images import to_images, to_tensor
+from limner.images import to_images
 from limner.types import Codec
 
 if TYPE_CHECKING:
@@ -151,13 +150,6 @@ def score_scenes(
         likelihoods = measure_prior(prior, sets, watch=watch)
     kept = {name: answers[name] for name in SETS if name in plan.sets and name in answers}
     return SceneScores(kept, quality, plan.seed, differs, rfid, likelihoods)
-
-
-def true_pictures(graphs: Sequence[Graph], size: int, font: str | None = None) -> Tensor:
-    """Return the pictures that the graphs stand for as (N, 3, size, size) in [-1, 1]."""
-    from PIL import Image
-
-    return to_tensor([Image.fromarray(render(graph, size, font=font)) for graph in graphs])
 
 
 @dataclass(frozen=True)

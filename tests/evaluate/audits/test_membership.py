@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from limner.data.batches.picture_store import fitted
-from limner.evaluate.audits.membership import auc_interval, losses_of, membership
+from limner.evaluate.audits.memorisation import auc_interval, losses_of, membership
 from limner.images import to_tensor
 from tests.tiny_model import tiny_pipeline
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from limner.data.batches.batches import true_pictures
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Graph, Thing
 from limner.errors import UsageError
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import ASPECTS, judge, tally
 from limner.evaluate.scenes.prompts import Prompt, collect_prompts
-from limner.evaluate.scenes.score import true_pictures
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from limner.data.batches.batches import true_pictures
 from limner.data.scenes.graph import Graph
 from limner.errors import UsageError
 from limner.evaluate.metrics.distributions import frechet_distance
@@ -16,7 +17,7 @@ from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.judging import ASPECTS, DETAILS
 from limner.evaluate.scenes.prompts import SETS, ScorePlan, collect_prompts
-from limner.evaluate.scenes.score import SceneScores, score_scenes, true_pictures
+from limner.evaluate.scenes.score import SceneScores, score_scenes
 from limner.images import to_tensor
 
 PLAN = ScorePlan(count=60, seed=1)
