@@ -137,11 +137,11 @@ class Run:
     def steps(self, first: int) -> Iterator[Progress]:
         """Train from step `first` on, yielding after every step."""
         loop, watch, began = self.config.loop, self.watch, time.monotonic()
-        waiting = self.step_object.batches = TimedIterator(self.step_object.batches)
+        timed = self.step_object.batches = TimedIterator(self.step_object.batches)
         meter = EnergyMeter(device_of(self.config))
         notes = [*self.config.notes, *self.step_object.notes, *notes_on_precision(self.config)]
         numbers = {"loss": float("nan")}  # until a first batch is not left out
-        with RunLog(self.out, first, loop.tensorboard) as journal:
+        with RunLog(self.out, first, loop.tensorboard) as log:
             for step in range(first, loop.steps):
                 # 1. A run that was resumed may have had its end already.
                 if watch.gave_up(loop.patience) or self.step_object.stopped:
@@ -167,15 +167,15 @@ class Run:
                     count,
                     loop.steps,
                     numbers,
-                    self._pictures(count - first, waiting.rows) / seconds,
+                    self._pictures(count - first, timed.rows) / seconds,
                     (loop.steps - count) / rate,
                     validation,
                     tuple(notes),
-                    waiting.seconds / seconds,
+                    timed.seconds / seconds,
                     meter.kwh(),
                     ended if count < loop.steps else "",
                 )
-                _write_down(journal, progress, seconds)  # before the caller, who may stop
+                _write_down(log, progress, seconds)  # before the caller, who may stop
                 notes = []
                 yield progress
 
@@ -233,9 +233,9 @@ class Run:
             yield
 
 
-def _write_down(journal: RunLog, progress: Progress, seconds: float) -> None:
+def _write_down(log: RunLog, progress: Progress, seconds: float) -> None:
     for note in (*progress.notes, *filter(None, [progress.ended])):
-        journal.note(progress.step, note)
+        log.note(progress.step, note)
     if not progress.validation and progress.step % LOG_EVERY:
         return
     told = {
@@ -245,7 +245,7 @@ def _write_down(journal: RunLog, progress: Progress, seconds: float) -> None:
         "waiting": round(progress.waiting, 4),
     }
     energy = {} if progress.kwh is None else {"kwh": progress.kwh}
-    journal.numbers(progress.step, {**told, **energy, **progress.numbers, **progress.validation})
+    log.numbers(progress.step, {**told, **energy, **progress.numbers, **progress.validation})
 
 
 def _no_memory(config: TrainConfig) -> ResourceError:

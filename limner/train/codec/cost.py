@@ -64,11 +64,11 @@ def cost_of_codec(config: TrainConfig) -> Cost:
         if weights.naming:
             total = total + sum(each.float().mean() for each in parts["names"](given[0]))
         if weights.adversarial:
-            judge = parts["discriminator"].requires_grad_(False)
-            total = total - judge(drawn).mean()
-            judge.requires_grad_(True)
+            critic = parts["discriminator"].requires_grad_(False)
+            total = total - critic(drawn).mean()
+            critic.requires_grad_(True)
             seen = drawn.detach()
-            total = total + discriminator_loss(HINGE, judge(images).float(), judge(seen).float())
+            total = total + discriminator_loss(HINGE, critic(images).float(), critic(seen).float())
         return total
 
     return count_cost(config, build, loss)

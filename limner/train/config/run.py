@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from limner.errors import ConfigError, quote
@@ -54,7 +55,7 @@ class TrainConfig(Checked):
         if not self.start_from:
             need(self, "text.trainable", "text.encoder", "a pretrained encoder")
 
-    @property
+    @cached_property
     def kind(self) -> Task:
         """What the task of this name takes and does."""
         return find_task(self.task)

@@ -92,12 +92,8 @@ class Caches:
     ) -> CodeCache:
         """Return `count` scenes of a split as codes and captions: those of `name`, or made anew."""
         path, data, length = self.out / name, self.config.data, self.config.text_length
-        more: dict[str, str | int] = {
-            "codec": digest_of(codec),
-            "split": split,
-            "text_length": length,
-        }
-        origin = self.origin(tokenizer, count, **more)
+        codec_hash = digest_of(codec)
+        origin = self.origin(tokenizer, count, codec=codec_hash, split=split, text_length=length)
         if self.holds(path, origin):
             return CodeCache.load(path)
         source = captioned_scenes(self.config, split, min(BLOCK, count), codec.config.size)

@@ -19,16 +19,6 @@ NEWEST, BEFORE, STAGED = "state", "state.old", "state.new"
 MANIFEST = "manifest.json"
 
 
-def write_dir(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make `folder`/state of files, whole or not at all; the state before becomes `state.old`.
-
-    Everything is on the disk before the first rename, so at any moment one of both is whole. Raises
-    ResourceError when the disk refuses; then both are as they were.
-    """
-    stage_dir(folder)
-    finish_dir(folder, files)
-
-
 def stage_dir(folder: Path) -> Path:
     """Return the empty folder that becomes a state by `finish_dir`; ResourceError."""
     new = folder / STAGED
@@ -41,7 +31,12 @@ def stage_dir(folder: Path) -> Path:
 
 
 def finish_dir(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Add files to the staged folder, and make it and what it held already the newest state."""
+    """Add files to the staged folder, and make it and what it held already the newest state.
+
+    The state before becomes `state.old`. Everything is on the disk before the first rename, so at
+    any moment one of both is whole. Raises ResourceError when the disk refuses; then both are as
+    they were.
+    """
     new, old, kept = folder / STAGED, folder / BEFORE, folder / NEWEST
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     try:

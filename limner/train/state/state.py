@@ -49,25 +49,21 @@ def save_state(folder: Path, step: int, held: Trained, extra: dict[str, Any]) ->
     information = {"limner_state": FORMAT, "step": step, "optimizers": kinds, **extra}
     if held.scaler is not None:
         information["scaler"] = held.scaler.state_dict()
-    # 2. One rank writes one file; several write a shard each, which rank 0 closes with a manifest.
     if here.size > 1:
-        _save_together(folder, tensors, information | {"ranks": here.size})
-        return
-    files = {
-        TENSORS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
-        INFORMATION: json.dumps(information, indent=1).encode(),
-    }
-    dirs.write_dir(folder, files)
-
-
-def _save_together(folder: Path, tensors: dict[str, Tensor], information: dict[str, Any]) -> None:
-    first = world().first
-    if first:
+        information["ranks"] = here.size
+    files = {INFORMATION: json.dumps(information, indent=1).encode()}
+    if here.size == 1:
+        whole = {key: value.contiguous().clone() for key, value in tensors.items()}
+        files = {TENSORS: save(whole), **files}
+    # 2. One rank writes one file of tensors; several write a shard each. Rank 0 alone makes the
+    # folder, and closes it with a manifest once all shards are there.
+    if here.first:
         dirs.stage_dir(folder)
     barrier()
-    write_shards(folder / dirs.STAGED, tensors)  # each rank its part
-    if first:
-        dirs.finish_dir(folder, {INFORMATION: json.dumps(information, indent=1).encode()})
+    if here.size > 1:
+        write_shards(folder / dirs.STAGED, tensors)
+    if here.first:
+        dirs.finish_dir(folder, files)
     barrier()
 
 
