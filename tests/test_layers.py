@@ -145,6 +145,54 @@ def test_limner_imports_only_leftwards() -> None:
     assert not offences, "\n" + "\n".join(offences)
 
 
+def find_circles(package: Path) -> list[list[str]]:
+    """Return the circles of imports between files, each once; every import of a file counts."""
+    files = {
+        ".".join(p.relative_to(package.parent).with_suffix("").parts): p
+        for p in package.rglob("*.py")
+    }
+    # An __init__.py hands out names of its folder; an import through it is one of that file.
+    edges: dict[str, set[str]] = {name: set() for name in files}
+    for each in read_imports(package):
+        source = each.source if each.source in files else f"{each.source}.__init__"
+        for target in (each.target, each.target.rpartition(".")[0]):
+            if target in files and target != source:
+                edges[source].add(target)
+                break
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return [list(dict.fromkeys(error.args[1]))]
+    return []
+
+
+def test_no_two_files_import_each_other_on_any_way() -> None:
+    assert find_circles(ROOT / "limner") == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "circle"),
+    [
+        ({"nn/a.py": "from limner.nn import b", "nn/b.py": "import limner.nn.a"}, {"a", "b"}),
+        ({"nn/a.py": "def f():\n    from .b import g", "nn/b.py": "from . import a"}, {"a", "b"}),
+        (
+            {
+                "nn/a.py": "from limner.nn.b import g",
+                "nn/b.py": "if TYPE_CHECKING:\n    from limner.nn.c import h",
+                "nn/c.py": "from limner.nn.a import f",
+            },
+            {"a", "b", "c"},
+        ),
+        ({"nn/a.py": "from limner.nn.b import g", "nn/b.py": "from limner.nn.c import g"}, set()),
+    ],
+)
+def test_a_circle_of_files_is_found(
+    tmp_path: Path, changes: dict[str, str], circle: set[str]
+) -> None:
+    found = find_circles(write_tree(tmp_path, changes))
+    assert {name.rpartition(".")[2] for each in found for name in each} == circle
+
+
 def test_the_reader_finds_the_imports_of_limner() -> None:
     edges = {(unit_of(each.source), unit_of(each.target)) for each in read_imports(ROOT / "limner")}
     assert {("types", "text.normalise"), ("codecs", "nn"), ("limner", "errors")} <= edges
