@@ -183,7 +183,7 @@ def _part_of(kind: str, part: Any, name: str) -> tuple[type[Any], type[Any]]:
         config = next(each for key, each in hints.items() if key != "return")
     except (AttributeError, NameError, StopIteration, TypeError):
         config = None
-    missing = [each for each in _METHODS.get(kind, ()) if not hasattr(part, each)]
+    missing = [each for each in _METHODS.get(kind, ()) if not callable(getattr(part, each, None))]
     if not isinstance(part, type) or not is_dataclass(config) or missing:
         lacks = f", and it lacks {', '.join(missing)}" if missing else ""
         raise ConfigError(

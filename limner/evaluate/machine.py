@@ -98,7 +98,7 @@ def picture(pipeline: Any, read_rate: float) -> dict[str, Any]:
             pass
 
     prior = pipeline.prior
-    parts = [getattr(prior, name) for name in ("transformer", "head") if hasattr(prior, name)]
+    parts = [part for name, part in prior.named_children() if name in ("transformer", "head")]
     weights = sum(each.numel() for part in parts or [prior] for each in part.parameters())
     return {
         "steps": prior.steps,

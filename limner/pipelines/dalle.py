@@ -16,7 +16,7 @@ from limner.pipelines.config import ModelConfig
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
-from limner.types import LogitsProcessor, Request, Step, check_precision
+from limner.types import Codec, LogitsProcessor, Request, Step, TokenPrior, check_precision
 
 _ONLY_TEXT = (
     "this model draws whole pictures from a text; leave it out, or vary a picture with a model of "
@@ -37,8 +37,8 @@ class Dalle(DrawingBase[TokenSampling]):
     def __init__(
         self,
         tokenizer: Tokenizer,
-        prior: Any,
-        codec: Any,
+        prior: TokenPrior,
+        codec: Codec,
         *,
         defaults: TokenSampling | None = None,
         size: int = 64,
@@ -161,7 +161,7 @@ class Dalle(DrawingBase[TokenSampling]):
 
     def _hooks(
         self, sampling: TokenSampling, processors: Sequence[LogitsProcessor]
-    ) -> dict[str, Sequence[LogitsProcessor]]:
+    ) -> dict[str, Any]:
         """Return what the prior is given for processors; UsageError where it can't take them."""
         if not processors:
             return {}

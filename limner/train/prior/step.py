@@ -159,7 +159,7 @@ class PriorStep(Step):
             return mean_nll(self.parallel.eval_module, cache, self.device, captioned)
 
 
-def _take_weights(prior: nn.Module, trained: nn.Module, source: str) -> None:
+def _take_weights(prior: nn.Module, trained: Any, source: str) -> None:
     try:
         prior.load_state_dict(trained.state_dict())
     except RuntimeError as error:
