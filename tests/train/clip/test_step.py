@@ -196,7 +196,7 @@ def test_the_scale_never_leaves_its_limit(tmp_path: Path) -> None:
         ({"clip": CLIP | {"depth": 17}}, "no setting 'depth'"),
         (
             {"clip": CLIP | {"text_vocabulary": 17}},
-            "clip.text_vocabulary is decided by the tokenizer",
+            "clip.text_vocabulary is decided by",
         ),
         ({"start_from": "x"}, "and start_from are both given"),
         ({"text": TextConfig(encoder="x")}, "name a pretrained one by text.encoder"),
