@@ -100,7 +100,6 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     """
     with progress.loading(subject):
         from limner.evaluate.audits.bias import LEAST, audit_bias, read_reference
-        from limner.evaluate.audits.report import render_bias
 
     began = time.perf_counter()
     # 1. Refuse before a model is loaded.
@@ -119,6 +118,8 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         judges = open_judges(clip)
         with progress.showing() as watch:
             given = from_model(loading.drawer(subject).load(), judges, asking, watch)
+    from limner.evaluate.audits.report import render_bias  # imports torch: not before refusals
+
     # 3. Shares with intervals, as JSON and as a page.
     found = audit_bias(given.labels, expected, vendi=given.vendi, seed=seed)
     few = [each.prompt for each in found if each.pictures < LEAST]

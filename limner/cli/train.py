@@ -200,7 +200,7 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
 
     Raises ConfigError as `read_config`, and UsageError for a key that is given in both ways.
     """
-    from limner.train.reading import read_text
+    from limner.train.config.fields import read_text
 
     standard = str(config) == STANDARD
     text = read_standard() if standard else read_text(config)

@@ -13,7 +13,7 @@ from typing import Any
 
 from limner.errors import ConfigError, did_you_mean, quote
 from limner.parts import a_type, import_parts
-from limner.train.config.fields import default_of
+from limner.train.config.fields import default_of, read_text
 from limner.train.config.run import APART, TrainConfig
 from limner.train.tasks import find_task, known_tables, tables_of
 
@@ -77,22 +77,6 @@ def read_config(
     except ConfigError as error:
         raise ConfigError(f"{source.at(error.param or config.task)}: {error}") from None
     return config
-
-
-def read_text(path: str | Path) -> str:
-    """Return the text of a run's config; ConfigError where it cannot be read."""
-    shown = quote(str(path), 200)[1:-1]
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"no config file at {shown}; see configs/ for examples") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigError(
-            f"cannot read the config {shown} ({reason}); give a TOML file as those of configs/"
-        ) from None
 
 
 def find_line(text: str, dotted: str) -> int | None:

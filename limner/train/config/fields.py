@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import ge, gt, le, lt
+from pathlib import Path
 from typing import Any
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
@@ -163,3 +164,19 @@ def check_sampling(
         (make or kind)(**values)
     except UsageError as error:
         raise ConfigError(f"sampling.{error}", param=f"sampling.{error.param}") from None
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a run's config; ConfigError where it cannot be read."""
+    shown = quote(str(path), 200)[1:-1]
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"no config file at {shown}; see configs/ for examples") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown} is not valid TOML: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(
+            f"cannot read the config {shown} ({reason}); give a TOML file as those of configs/"
+        ) from None

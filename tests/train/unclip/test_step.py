@@ -56,11 +56,11 @@ def unclip_run(
     if task == "embedding_prior":
         whole = PRIORS[name]
     table = {key: value for key, value in whole.items() if key not in MADE_FOR}
-    begin: dict[str, Any] = {task: table, "start_from": folders["unclip"]}
+    begin = {"start_from": folders["unclip"]}
     if task == "decoder":
-        begin = {task: table, "clip_from": folders["clip"]}
+        begin = {"clip_from": folders["clip"]}
     config = TrainConfig(
-        task, str(out), loop=LOOP, sampling=SAMPLING, **begin,
+        task, str(out), loop=LOOP, sampling=SAMPLING, tables={task: table}, **begin,
         data=DataConfig(held_for_validation=3, cached=9, captions=2, workers=0),
     )  # fmt: skip
     return config.changed(**changes)
@@ -224,7 +224,7 @@ def latent_run(tmp_path: Path, folders: dict[str, str], **changes: Any) -> Train
     config = unclip_run(("decoder", ""), tmp_path / "run", folders)
     table = {"name": "unet", "patch": 1, "widths": [8], "blocks": 1, "width": 8}
     codec = str(save_tiny_model(tmp_path / "codec"))
-    return dataclasses.replace(config, **{"decoder": table, "codec_from": codec} | changes)
+    return config.changed(**{"decoder": table, "codec_from": codec} | changes)
 
 
 def test_a_decoder_of_a_latent_is_trained_and_draws(
@@ -266,7 +266,7 @@ def test_a_decoder_of_a_continuous_latent_is_trained_and_draws(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"decoder": {"name": "unet", "size": 16}}, "the codec decides size; leave decoder.size"),
+        ({"decoder": {"name": "unet", "size": 16}}, "the codec decides size; leave one of them out"),
         ({"decoder": {"name": "unet", "channels": 3}}, "decoder.channels is decided by CLIP"),
         ({"task": "embedding_prior", "decoder": {}, "clip_from": "", "start_from": "m"},
          "codec_from is the codec of a new decoder"),
