@@ -15,7 +15,7 @@ import limner
 from limner import registry
 from limner.cli import main
 from limner.server.arena import ArenaServer
-from limner.train import caches
+from limner.train.inputs import caches
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
@@ -53,10 +53,12 @@ held_for_validation = 2
 steps = 1
 batch = 2
 """
+LOOP = ["data.held_for_validation=2", "loop.steps=1", "loop.batch=2"]
+FEATURES = ['task="features"', 'out="features"', *LOOP]
 PRIOR = ['task="prior"', 'codec_from="codec"', 'out="prior"', "data.cached=16", "text_length=8"]
 PRIOR += ['prior.name="gpt"', "prior.width=16", "prior.layers=1", "prior.heads=2"]
-UNCLIP = ["data.cached=2", 'start_from="tiny-unclip"', "data.held_for_validation=2", "loop.steps=1"]
-UNCLIP += ["sampling.steps=1", "loop.batch=2"]
+PRIOR += [*LOOP, "data.captions=2"]
+UNCLIP = ["data.cached=2", 'start_from="tiny-unclip"', "sampling.steps=1", *LOOP]
 UNCLIP_PARTS = [
     ['task="decoder"', 'out="decoder"'],
     ['task="embedding_prior"', 'out="embedding_prior"', 'embedding_prior.name="diffusion"'],
@@ -91,8 +93,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "train": [
         ["run.toml"],
         ["run.toml", "--resume"],
-        ["run.toml", "--set", 'task="features"', "--set", 'out="features"'],
-        ["run.toml", *(word for setting in PRIOR for word in ("--set", setting))],
+        ["empty.toml", *(word for setting in FEATURES for word in ("--set", setting))],
+        ["empty.toml", *(word for setting in PRIOR for word in ("--set", setting))],
         ["clip.toml"],
         *(
             ["empty.toml", *(word for setting in [*UNCLIP, *part] for word in ("--set", setting))]

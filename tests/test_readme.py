@@ -46,10 +46,7 @@ LESS = {  # the later of two equal options counts
     ("limner", "eval"): ["--count", "10", "--sets", "seen"],
 }
 # Parts of the files that the tree does name; the tree is for those who read limner first.
-UNNAMED = {
-    "__init__.py", "__main__.py", "folder_check.py", "safetensors_check.py", "parts.py", "hub.py",
-    "arguments.py",
-}  # fmt: skip
+UNNAMED = {"__init__.py", "__main__.py", "arguments.py", "decoding.py", "parts.py"}
 
 
 def text_of(name: str) -> str:
