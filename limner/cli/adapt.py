@@ -15,13 +15,7 @@ from limner.cli.shared.answers import answer
 from limner.cli.shared.messages import say
 from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
-from limner.cli.train import (
-    EXIT_CODES,
-    refuse_older_state,
-    stopping,
-    until,
-    with_progress,
-)
+from limner.cli.train import EXIT_CODES, refuse_older_state, stopping, until, with_progress
 from limner.errors import UsageError, quote
 from limner.types import check_device
 

@@ -14,14 +14,7 @@ import typer
 
 from limner.cli.shared import complete, options, progress
 from limner.cli.shared.command import Group
-from limner.cli.shared.judges import (
-    Watch,
-    conditions_of,
-    drawing,
-    hardware_of,
-    report_folder,
-    tell,
-)
+from limner.cli.shared.judges import Watch, conditions_of, drawing, hardware_of, report_folder, tell
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError
 from limner.types import Request

@@ -15,9 +15,7 @@ from limner.cli.shared.settings import HANDED_ON, effects, strangers
 
 
 def doctor(
-    ctx: typer.Context,
-    model: options.Model = "default",
-    as_json: options.AsJson = False,
+    ctx: typer.Context, model: options.Model = "default", as_json: options.AsJson = False
 ) -> None:
     """Check this machine: what is installed and set, how fast drawing is, what would help.
 

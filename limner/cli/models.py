@@ -74,9 +74,7 @@ def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
 
 @app.command("words", cls=Command)
 def list_words(
-    model: options.ModelArgument = "default",
-    search: Search = "",
-    as_json: options.AsJson = False,
+    model: options.ModelArgument = "default", search: Search = "", as_json: options.AsJson = False
 ) -> None:
     """List the vocabulary of a model: the words of its training captions, by kind."""
     from limner import registry
