@@ -14,17 +14,8 @@ import typer
 
 from limner.cli.audit import MOST, drawings
 from limner.cli.shared import complete, options, progress
+from limner.cli.shared import judges as shared
 from limner.cli.shared.files import Place, read_prompts
-from limner.cli.shared.judges import (
-    Judges,
-    Watch,
-    conditions_of,
-    hardware_of,
-    open_judges,
-    read_items,
-    report_folder,
-    tell,
-)
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
@@ -113,10 +104,10 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         given = from_sheet(subject)
     else:
         loading.check(subject, clip)
-    folder = report_folder(out, "audit-bias", [subject], as_json=as_json)
+    folder = shared.report_folder(out, "audit-bias", [subject], as_json=as_json)
     if not is_sheet:
         asking = Asked(prompts_of(prompts), names, count, seed, sampled.request(), folder)
-        judges = open_judges(clip)
+        judges = shared.open_judges(clip)
         with progress.showing() as watch:
             given = from_model(loading.drawer(subject).load(), judges, asking, watch)
     # 3. Shares with intervals, as JSON and as a page.
@@ -133,7 +124,7 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(time.perf_counter() - began, 1),
     }
     page = render_bias(found, expected, given.rows, shown=given.shown, title=f"Labels of {subject}")
-    path = tell(answer, folder, page, as_json=as_json)
+    path = shared.tell(answer, folder, page, as_json=as_json)
     if as_json:
         return
     for each in found:
@@ -151,7 +142,7 @@ def prompts_of(text: str) -> list[str]:
     named = {"professions": "en", "professions-zh": "zh"}
     if text in named and not Path(text).exists():
         return list(PROFESSIONS[named[text]])
-    found = [each.text for each in read_items(Path(text))]
+    found = [each.text for each in shared.read_items(Path(text))]
     repeated = sorted(each for each, times in Counter(found).items() if times > 1)
     if repeated:
         raise DataError(f"{quote(text, 100)} has {quote(repeated[0])} twice; give each prompt once")
@@ -163,11 +154,11 @@ def from_sheet(path: str) -> Labelled:
     from limner.evaluate.audits.bias import read_sheet
 
     labels = read_sheet(read_prompts(Path(path)), path)
-    conditions = {"labelled_by": "sheet", "hardware": hardware_of()}
+    conditions = {"labelled_by": "sheet", "hardware": shared.hardware_of()}
     return Labelled(labels, conditions, [("labelled by", f"the sheet {path}")])
 
 
-def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Labelled:
+def from_model(pipeline: Any, judges: shared.Judges, asked: Asked, watch: shared.Watch) -> Labelled:
     """Draw pictures of each prompt and label them by CLIP.
 
     With a folder, pictures and a sheet of their labels are written into it, for a person to mend.
@@ -178,7 +169,7 @@ def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Lab
     from limner.files.atomic import write_new
 
     vectors = judges.clip.label_vectors(asked.labels)
-    about = conditions_of(pipeline, asked.request, judges=judges)
+    about = shared.conditions_of(pipeline, asked.request, judges=judges)
     by = judges.clip_network.label if judges.clip_network else ""
     conditions = {"labelled_by": "clip", **about.to_json()}
     found = Labelled({}, conditions, [("labelled by", by), *about.rows()])

@@ -19,15 +19,7 @@ from torch.nn import functional as F
 
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.priors.base import (
-    Known,
-    PriorBase,
-    PriorConfig,
-    cell_coordinates,
-    map_slices,
-    prefix_mask,
-    text_coordinates,
-)
+from limner.priors import base
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.priors.graphed import begin_drawing
 from limner.priors.packed import PackedDecoder
@@ -38,7 +30,7 @@ from limner.types import PRECISIONS, LogitsProcessor
 
 
 @dataclass(frozen=True)
-class GPTConfig(PriorConfig):
+class GPTConfig(base.PriorConfig):
     """The codec's codes, and sizes of the transformer that predicts them."""
 
     layers: int = 6
@@ -51,7 +43,7 @@ class GPTConfig(PriorConfig):
         check_heads(self.width, self.heads)
 
 
-class GPT(PriorBase):
+class GPT(base.PriorBase):
     """Decoder-only transformer over text and image codes with an image-only head.
 
     Each map has code vectors and head rows of its own, one map's after the other's.
@@ -65,7 +57,7 @@ class GPT(PriorBase):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.slices = map_slices(self.maps)
+        self.slices = base.map_slices(self.maps)
         width, maps = config.width, len(self.maps)
         coding = (config.vocabulary, config.levels, width)
         self.text = text_encoder_of(config)
@@ -77,7 +69,7 @@ class GPT(PriorBase):
             TransformerConfig(width, config.layers, config.heads, config.hidden)
         )
         self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
-        coordinates = cell_coordinates(self.maps)
+        coordinates = base.cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
         self.packed = PackedDecoder()
 
@@ -128,7 +120,7 @@ class GPT(PriorBase):
         image = image + self.target[order]
         # 2. One pass over text and picture.
         x = torch.cat([self.text(text), image], dim=1)  # (B, T + S, D)
-        coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
+        coordinates = torch.cat([base.text_coordinates(text), self.image_coordinates[order]], dim=1)
         features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
         # 3. Each map has a head of its own.
         parts = [
@@ -146,7 +138,7 @@ class GPT(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        known: Known | None = None,
+        known: base.Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
@@ -176,4 +168,4 @@ class GPT(PriorBase):
     def _mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
         causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
-        return prefix_mask(text, causal)
+        return base.prefix_mask(text, causal)

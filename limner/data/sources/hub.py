@@ -11,13 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from limner.data.sources import caption_text
 from limner.data.sources.base import Losses, Sample, Source
-from limner.data.sources.caption_text import (
-    NO_CAPTION_COLUMN,
-    captions_of,
-    is_caption,
-    looks_like_caption,
-)
 from limner.errors import DataError, MissingExtraError, quote
 
 SPLIT = "train"
@@ -33,8 +28,8 @@ class DatasetsSource(Source):
 
     def __init__(self, rows: Any, place: str) -> None:
         losses = Losses()
-        for name in filter(looks_like_caption, rows.features or ()):
-            losses.pass_over(NO_CAPTION_COLUMN, name)
+        for name in filter(caption_text.looks_like_caption, rows.features or ()):
+            losses.pass_over(caption_text.NO_CAPTION_COLUMN, name)
         self._rows, self._column = _bytes_of_pictures(rows, place)
         try:
             count: int | None = len(rows)
@@ -59,7 +54,7 @@ class DatasetsSource(Source):
             self.losses.add(key, where, "no_picture", f"{quote(where, 200)} holds no picture")
             return None
         try:
-            captions = captions_of(row, self.losses.pass_over)
+            captions = caption_text.captions_of(row, self.losses.pass_over)
         except DataError as error:
             reason = f"{quote(where, 200)}: {error}"
             self.losses.add(key, where, error.code or "bad_caption", reason)
@@ -109,7 +104,7 @@ def _bytes_of_pictures(rows: Any, place: str) -> tuple[Any, str]:
     features = rows.features or {}
     pictures = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     pictures += [name for name in ("image",) if name in features and name not in pictures]
-    captions = [name for name in features if is_caption(name)]
+    captions = [name for name in features if caption_text.is_caption(name)]
     if not pictures or not captions:
         raise DataError(
             f"{quote(place, 120)} has the columns {', '.join(map(quote, list(features)[:8]))}; one "

@@ -20,14 +20,8 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
+from limner.data.sources import caption_text
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source
-from limner.data.sources.caption_text import (
-    FILE_LIMIT,
-    TEXTS,
-    captions_of,
-    decode_caption_file,
-    first_text,
-)
 from limner.data.sources.folders import OTHER_PICTURES, PICTURES, is_hidden, is_inside
 from limner.errors import DataError, ImageError, quote
 
@@ -39,7 +33,7 @@ _HEADER_LIMIT = 2**20
 # URLError is an OSError; a chain of a thousand headers, each for the next, ends in RecursionError.
 _DAMAGE = (tarfile.TarError, OSError, ValueError, RecursionError)
 _KEYS_AT_ONCE = 16  # under one name up to its first dot
-_KNOWN = {*PICTURES, *OTHER_PICTURES, *TEXTS, ".json"}
+_KNOWN = {*PICTURES, *OTHER_PICTURES, *caption_text.TEXTS, ".json"}
 PART = "pictures and captions that are further parts of a sample"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
@@ -201,10 +195,10 @@ def read_shard(
             if suffix in PICTURES:
                 parts.pictures.append((member.name, member.offset_data, member.size))
                 parts.contents = _read_member(tar, member) if keep else None
-            elif suffix in TEXTS:
-                parts.texts[member.name] = _read_member(tar, member, FILE_LIMIT)
+            elif suffix in caption_text.TEXTS:
+                parts.texts[member.name] = _read_member(tar, member, caption_text.FILE_LIMIT)
             elif suffix == ".json":
-                parts.metadata = _read_member(tar, member, FILE_LIMIT)
+                parts.metadata = _read_member(tar, member, caption_text.FILE_LIMIT)
             else:
                 parts.other = member.name
     yield from _settle(name, pending, losses)
@@ -314,14 +308,16 @@ def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sam
 
 def _captions(parts: Parts, losses: Losses) -> tuple[str, ...]:
     if parts.texts:
-        return decode_caption_file(parts.texts[first_text(list(parts.texts), losses.pass_over)])
+        return caption_text.decode_caption_file(
+            parts.texts[caption_text.first_text(list(parts.texts), losses.pass_over)]
+        )
     try:
         values = json.loads((parts.metadata or b"").decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"the .json cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise DataError("the .json is no object with a caption in it")
-    return captions_of(values, losses.pass_over)
+    return caption_text.captions_of(values, losses.pass_over)
 
 
 @contextmanager
