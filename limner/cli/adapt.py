@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from limner.cli.shared import options
-from limner.cli.shared.answers import answer
-from limner.cli.shared.messages import say
+from limner.cli.shared import answers, messages, options
 from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
 from limner.cli.train import EXIT_CODES, refuse_older_state, stopping, until, with_progress
@@ -105,10 +103,10 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(seconds, 3),
         "validation": last.validation if last else {},
     }
-    answer(found, str(out), as_json)
+    answers.answer(found, str(out), as_json)
     if stopped is not None:
         if not quiet:
-            say("stopped, and the state is saved; go on with --resume")
+            messages.say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stopped)])
 
 

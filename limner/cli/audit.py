@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.shared import complete, options, progress
-from limner.cli.shared.command import Group
+from limner.cli.shared import command, complete, options, progress
 from limner.cli.shared.judges import Watch, conditions_of, drawing, hardware_of, report_folder, tell
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
 app = typer.Typer(
-    cls=Group,
+    cls=command.Group,
     no_args_is_help=True,
     help="Audit a model for memorised training pictures and for bias.",
 )

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.audit import MOST, drawings
-from limner.cli.shared import complete, options, progress
+from limner.cli.shared import complete, files, options, progress
 from limner.cli.shared import judges as shared
-from limner.cli.shared.files import Place, read_prompts
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
@@ -153,7 +152,7 @@ def from_sheet(path: str) -> Labelled:
     """Return the labels of a sheet that a person has filled in."""
     from limner.evaluate.audits.bias import read_sheet
 
-    labels = read_sheet(read_prompts(Path(path)), path)
+    labels = read_sheet(files.read_prompts(Path(path)), path)
     conditions = {"labelled_by": "sheet", "hardware": shared.hardware_of()}
     return Labelled(labels, conditions, [("labelled by", f"the sheet {path}")])
 
@@ -196,7 +195,7 @@ def write_pictures(folder: Path, number: int, images: Sequence[Image]) -> list[s
     """Write the pictures of a prompt below a folder; return their paths from there."""
     from limner.images import encode_png
 
-    place = Place(folder / "pictures")
+    place = files.Place(folder / "pictures")
     return [
         str(place.write(f"{number:03d}-{row:03d}.png", encode_png(image)).relative_to(folder))
         for row, image in enumerate(images)

@@ -8,9 +8,8 @@ from typing import Any
 import typer
 
 from limner import __version__
-from limner.cli.shared import options
+from limner.cli.shared import options, progress
 from limner.cli.shared.answers import answer, shown, table
-from limner.cli.shared.progress import loading
 from limner.cli.shared.settings import HANDED_ON, effects, strangers
 
 
@@ -25,7 +24,7 @@ def doctor(
 
     registry.check(model)
     held = effects(os.environ, ctx.meta.get(HANDED_ON, ()))
-    with loading(model):
+    with progress.loading(model):
         from limner.evaluate.machine import examine
 
         found = {"limner": __version__, **examine(model)}

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.shared import complete, options, progress
+from limner.cli.shared import answers, complete, options, progress
 from limner.cli.shared import judges as shared
-from limner.cli.shared.answers import table
 from limner.cli.shared.options import Loading, Sampled, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
@@ -277,7 +276,7 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
     if task.as_json:
         return
     rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.metrics]
-    typer.echo(table([*rows, *conditions.rows()]))
+    typer.echo(answers.table([*rows, *conditions.rows()]))
     for each in result.notes:
         progress.note(each)
     typer.echo(str(path))
@@ -293,9 +292,11 @@ def as_text(result: SceneScores) -> str:
         rows = [
             (name, *(str(row[each]) for each in aspects)) for name, row in result.scores.items()
         ]
-        parts.append(table([("set", *(LABELS[each] for each in aspects)), *rows]))
+        parts.append(answers.table([("set", *(LABELS[each] for each in aspects)), *rows]))
     if result.likelihoods:
-        parts.append(f"{table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}")
+        parts.append(
+            f"{answers.table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}"
+        )
     if result.codec:
         rfid = f", {result.rfid.name} {result.rfid.estimate}" if result.rfid else ""
         psnr, ssim = result.codec["psnr"], result.codec["ssim"]

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limner.cli.shared import complete, options
-from limner.cli.shared.answers import answer
-from limner.cli.shared.exits import INTERRUPTED, STOPPED
+from limner.cli.shared import answers, complete, exits, options
 from limner.cli.shared.files import STANDARD, no_stream, read_standard
 from limner.cli.shared.messages import say
 from limner.cli.shared.options import argument, option
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from limner.train.loop import Progress
 
 OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.device": "device"}
-EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
+EXIT_CODES = {signal.SIGINT: exits.INTERRUPTED, signal.SIGTERM: exits.STOPPED}
 
 Config = Annotated[
     Path, argument("CONFIG.toml", "The training config; - is standard input.", complete.configs)
@@ -150,7 +148,7 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
             **_about(last),
         }
         if first:
-            answer(found, run.out, as_json)
+            answers.answer(found, run.out, as_json)
         if stop.signal is not None:
             if not quiet:
                 say("stopped, and the state is saved; go on with --resume")

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
-from limner.nn import autoencoder
-from limner.nn.checks import check_least
+from limner.nn import autoencoder, checks
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
@@ -47,7 +46,7 @@ class FSQConfig(autoencoder.AutoencoderConfig):
                 f"levels is {list(self.levels)}; their product, the vocabulary, may be at most "
                 f"{VOCABULARY_LIMIT}: take fewer, or more groups"
             )
-        check_least(self, "groups")
+        checks.check_least(self, "groups")
         for part in ("encoder", "decoder") if self.encoder_channels else ("decoder",):
             channels, blocks = getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks")
             autoencoder.check_stages(part, channels, blocks, STAGES)

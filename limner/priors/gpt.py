@@ -19,11 +19,8 @@ from torch.nn import functional as F
 
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.priors import base
+from limner.priors import base, graphed, packed, speculating
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.priors.graphed import begin_drawing
-from limner.priors.packed import PackedDecoder
-from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
 from limner.types import PRECISIONS, LogitsProcessor
@@ -71,7 +68,7 @@ class GPT(base.PriorBase):
         self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
         coordinates = base.cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
-        self.packed = PackedDecoder()
+        self.packed = packed.PackedDecoder()
 
     @property
     def precision(self) -> str:
@@ -121,7 +118,9 @@ class GPT(base.PriorBase):
         # 2. One pass over text and picture.
         x = torch.cat([self.text(text), image], dim=1)  # (B, T + S, D)
         coordinates = torch.cat([base.text_coordinates(text), self.image_coordinates[order]], dim=1)
-        features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
+        causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
+        mask = base.prefix_mask(text, causal)  # who may see whom (B, 1, T + S, T + S)
+        features = self.transformer(x, coordinates, mask)[:, text.shape[1] :]
         # 3. Each map has a head of its own.
         parts = [
             self.head(features[:, cells], drawn[:, cells], inputs, which)
@@ -146,12 +145,12 @@ class GPT(base.PriorBase):
         With known cells it does not speculate, nor does it with processors.
         """
         if sampling.speculate and known is None and not processors:
-            yield from speculate(self, text, sampling, seeds, sampling.speculate)
+            yield from speculating.speculate(self, text, sampling, seeds, sampling.speculate)
             return
         count, text = len(text), self.fill(text)
         noise = self.noise(seeds, self.length, self.config.groups, text.device)
         held = self.known_rows(known)
-        with closing(begin_drawing(self, text, sampling, count, processors)) as decoder:
+        with closing(graphed.begin_drawing(self, text, sampling, count, processors)) as decoder:
             for cell in range(self.length):
                 yield self.unpad(decoder.step(noise[:, cell], held), count)
 
@@ -164,8 +163,3 @@ class GPT(base.PriorBase):
         if order is None:
             return cells
         return cells.gather(1, order[..., None].expand(-1, -1, self.config.groups))
-
-    def _mask(self, text: Tensor) -> Tensor:
-        """Return who may see whom (B, 1, T + S, T + S)."""
-        causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
-        return base.prefix_mask(text, causal)

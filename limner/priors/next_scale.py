@@ -102,7 +102,8 @@ class NextScale(base.PriorBase):
         shape = (len(codes), self.length, self.config.groups)
         inputs = self.codes()
         seen = (codes if seen is None else seen).reshape(shape)
-        vectors = [self._vectors(inputs, seen[:, cells], k) for k, cells in self._coarse()]
+        coarse = enumerate(self.slices[:-1])
+        vectors = [self._vectors(inputs, seen[:, cells], k) for k, cells in coarse]
         image = self._inputs(vectors, len(codes), slice(0, self.length))
         x = torch.cat([self.text(text), image], dim=1)
         places = self.coordinates.expand(len(codes), -1, -1)
@@ -136,9 +137,6 @@ class NextScale(base.PriorBase):
     def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
         return base.prefix_mask(text, self.map_numbers[None, :] <= self.map_numbers[:, None])
-
-    def _coarse(self) -> list[tuple[int, slice]]:
-        return list(enumerate(self.slices[:-1]))
 
     def _vectors(self, inputs: Tensor, codes: Tensor, which: int) -> Tensor:
         """Return the vectors (B, N, D) that codes (B, N, G) of a map bring to the maps after it."""

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import Likeness, find_exact_copies, group
-from limner.data.sources import base
-from limner.data.sources.keep import keep_lines
+from limner.data.sources import base, keep
 from limner.errors import ConfigError, DataError, UsageError, quote
 from limner.files.atomic import new_folder
 from limner.html import figure, heading, page, paragraph, table, together
@@ -275,7 +274,7 @@ def _report(found: Verdicts, config: CleanConfig) -> dict[str, Any]:
 def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
     (folder / REPORT).write_bytes(base.json_document({**report, "copies": found.groups}))
     keys = [key for key in found.survey.keys if key in found.captions]
-    (folder / KEEP).write_bytes(keep_lines(keys))
+    (folder / KEEP).write_bytes(keep.keep_lines(keys))
     (folder / DROP).write_bytes(base.json_lines(found.dropped))
     found.survey.source.losses.write(folder / base.BAD_SAMPLES)
     (folder / PAGE).write_bytes(_page(found, report).encode("utf-8", "backslashreplace"))

@@ -10,10 +10,8 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from limner.data.sources import folders
+from limner.data.sources import caption_text, folders, hub
 from limner.data.sources.base import Source
-from limner.data.sources.caption_text import TEXTS
-from limner.data.sources.hub import open_hub, open_saved
 from limner.data.sources.shards import RemoteSource, WebDatasetSource, expand
 from limner.data.sources.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
 from limner.errors import DataError, UsageError, did_you_mean, quote
@@ -91,7 +89,7 @@ def _look_into(folder: Path, place: str) -> str:
     if any((folder / name).is_file() for name in _SAVED):
         return "datasets"
     names = list(_names(folder))
-    pictures, texts = _with(names, folders.PICTURES), _with(names, TEXTS)
+    pictures, texts = _with(names, folders.PICTURES), _with(names, caption_text.TEXTS)
     for name in names:
         if os.path.basename(name) in METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
@@ -205,9 +203,9 @@ def _names(folder: Path, prefix: str = "") -> Iterator[str]:
 def _open(kind: str, place: str, shown: str) -> Source:
     name, _, split = place.partition("#")
     if kind == "hub":
-        return open_hub(name, shown, split)
+        return hub.open_hub(name, shown, split)
     if kind == "datasets":
-        return open_saved(_existing(name, True), shown, split)
+        return hub.open_saved(_existing(name, True), shown, split)
     if kind == "webdataset":
         return _open_shards(place, shown)
     if kind == "table":

@@ -63,7 +63,8 @@ def questions(tokenizer: Tokenizer, length: int) -> list[Question]:
         asked.append((place, colours, [f"something {each} {where}" for each in COLOURS]))
         asked.append((place, colours, [f"{there}是{COLOURS_ZH[each]}色的东西" for each in COLOURS]))
     return [
-        Question(place, labels, _ids(tokenizer, texts, length)) for place, labels, texts in asked
+        Question(place, labels, cut(tokenizer.batch(texts, length)))
+        for place, labels, texts in asked
     ]
 
 
@@ -75,7 +76,3 @@ def _placed(graph: Graph) -> list[tuple[int, Thing, float]]:
             for place, thing in zip(_PLACES[graph.relation], graph.things, strict=True)
         ]
     return found
-
-
-def _ids(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tensor:
-    return cut(tokenizer.batch(texts, length))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from limner import registry
 from limner.clip.losses import contrastive_loss
+from limner.clip.model import OWN_TEXT
 from limner.data.batches.augment import diff_augment
 from limner.gan import create_discriminator, create_generator, losses
 from limner.gan.drawing import GanSampling, draw_pictures
@@ -173,7 +174,8 @@ class GanStep(Step):
             self.tokenizer, clip = self.clip.tokenizer, self.clip.clip
             self.clip = clip.to(self.device)
             self.made_of["clip"] = digest_of(clip)
-            table |= {"width": clip.config.width, "text_encoder": dict(_text_of(clip))}
+            text_encoder = {"name": "own", **OWN_TEXT, **clip.config.text_encoder}
+            table |= {"width": clip.config.width, "text_encoder": text_encoder}
             if critic["name"] == "clip":
                 critic["map_channels"] = list(clip.image.map_channels)
         table["text_vocabulary"] = self.tokenizer.vocabulary
@@ -367,9 +369,3 @@ def _open_clip(config: TrainConfig) -> Any:
         return None
     inspect_family(config.clip_from, "clip", "clip_from")
     return registry.load(config.clip_from)
-
-
-def _text_of(clip: Any) -> dict[str, Any]:
-    from limner.clip.model import OWN_TEXT
-
-    return {"name": "own", **OWN_TEXT, **clip.config.text_encoder}
