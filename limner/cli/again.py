@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from limner.cli.draw import Metadata as Written
 from limner.cli.draw import Preview
-from limner.cli.shared import complete, options, progress
-from limner.cli.shared.drawing import Drawer, draw_one
+from limner.cli.shared import complete, drawing, options, progress
 from limner.cli.shared.files import Place, slug
 from limner.cli.shared.options import argument, option
 from limner.cli.shared.output import Manner, command_line, report, write_files
@@ -75,7 +74,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     origin = open_origin(picture, image)
     place = Place.parse(out, count, as_json=as_json)
     place.prepare()
-    drawer = Drawer(
+    drawer = drawing.Drawer(
         find_model(origin, model),
         precision=_text(origin, "precision", "fp32"),
         adapters=find_adapters(origin, adapter or ()),
@@ -85,7 +84,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     first = origin.said.seed if seed is None else seed
     request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
     changed = list(changes(origin, pipeline, request))
-    drawn = draw_one(pipeline, request)
+    drawn = drawing.draw_one(pipeline, request)
     manner = Manner(preview, metadata, as_json, quiet)
     stem = slug(origin.said.prompt or picture.stem)
     written = write_files(request, drawn, place, manner, stem)

@@ -8,8 +8,7 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from limner.cli.shared import answers, complete, files, messages, options, progress
-from limner.cli.shared.judges import conditions_of, drawing, label_of, read_items
+from limner.cli.shared import answers, complete, files, judges, messages, options, progress
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
@@ -89,7 +88,7 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
         )
     if len(models) > MODELS_LIMIT:
         raise UsageError(f"{len(models)} models; an arena takes at most {MODELS_LIMIT}")
-    names = "-".join(map(label_of, models))
+    names = "-".join(map(judges.label_of, models))
     place = folder or Path("runs") / f"arena-{names}"
     with progress.loading("the arena"):
         from limner.evaluate.arena.votes import Votes
@@ -99,7 +98,7 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
 def read_prompt(text: str) -> list[str]:
     """Return the prompts of a file, or the one that `text` itself is."""
     if text == files.STANDARD or Path(text).suffix.lower() in _FILES or Path(text).is_file():
-        return [each.text for each in read_items(Path(text))]
+        return [each.text for each in judges.read_items(Path(text))]
     return [Request(text).prompt]
 
 
@@ -144,8 +143,8 @@ def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
         if not missing:
             continue
         pipeline = loading.drawer(model).load()
-        votes.keep_conditions(number, conditions_of(pipeline, request).to_json())
-        draw = drawing(pipeline, request)
+        votes.keep_conditions(number, judges.conditions_of(pipeline, request).to_json())
+        draw = judges.drawing(pipeline, request)
         with progress.showing() as watch:
             for first in range(0, len(missing), BATCH):
                 watch(f"drawing {number + 1} of {len(setup.models)}", first, len(missing))

@@ -22,6 +22,8 @@ from limner.types import Request
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from limner.evaluate.audits.bias import PromptBias
+
 Subject = Annotated[
     str, argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
 ]
@@ -124,8 +126,12 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
     }
     page = render_bias(found, expected, given.rows, shown=given.shown, title=f"Labels of {subject}")
     path = shared.tell(answer, folder, page, as_json=as_json)
-    if as_json:
-        return
+    if not as_json:
+        print_shares(found, notes, path)
+
+
+def print_shares(found: Sequence[PromptBias], notes: Sequence[str], path: Path | None) -> None:
+    """Print the shares of each prompt and where the page is; notes go to stderr."""
     for each in found:
         shares = ", ".join(f"{name} {score}" for name, score in each.shares.items())
         typer.echo(f"{each.prompt}: {shares}")

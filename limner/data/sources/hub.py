@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from limner.data.sources import caption_text
-from limner.data.sources.base import Losses, Sample, Source
+from limner.data.sources import base, caption_text
 from limner.errors import DataError, MissingExtraError, quote
 
 SPLIT = "train"
 
 
-class DatasetsSource(Source):
+class DatasetsSource(base.Source):
     """Rows of a dataset with one column of pictures and one or several of captions.
 
     A saved dataset has a `total`; one of the hub is streamed and has none.
@@ -27,7 +26,7 @@ class DatasetsSource(Source):
     kind = "datasets"
 
     def __init__(self, rows: Any, place: str) -> None:
-        losses = Losses()
+        losses = base.Losses()
         for name in filter(caption_text.looks_like_caption, rows.features or ()):
             losses.pass_over(caption_text.NO_CAPTION_COLUMN, name)
         self._rows, self._column = _bytes_of_pictures(rows, place)
@@ -40,13 +39,13 @@ class DatasetsSource(Source):
         content = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
         super().__init__(place, losses, hashlib.sha256(content.encode()).hexdigest(), count)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[base.Sample]:
         for number, row in enumerate(self._rows):
             sample = self._sample(number, row)
             if sample is not None:
                 yield sample
 
-    def _sample(self, number: int, row: dict[str, Any]) -> Sample | None:
+    def _sample(self, number: int, row: dict[str, Any]) -> base.Sample | None:
         key, where = f"{number:09d}", f"{self.place}, row {number}"
         cell = row[self._column]
         contents = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -59,7 +58,7 @@ class DatasetsSource(Source):
             reason = f"{quote(where, 200)}: {error}"
             self.losses.add(key, where, error.code or "bad_caption", reason)
             return None
-        return Sample(key, captions, where, partial(bytes, contents), len(contents))
+        return base.Sample(key, captions, where, partial(bytes, contents), len(contents))
 
 
 def open_saved(folder: Path, place: str, split: str) -> DatasetsSource:

@@ -10,10 +10,9 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from limner.data.sources import caption_text, folders, hub
+from limner.data.sources import caption_text, folders, hub, tables
 from limner.data.sources.base import Source
 from limner.data.sources.shards import RemoteSource, WebDatasetSource, expand
-from limner.data.sources.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
 from limner.errors import DataError, UsageError, did_you_mean, quote
 
 KINDS = {
@@ -71,7 +70,7 @@ def look(place: str) -> str:
             f"{quote(place, 120)} is an archive that cannot be read in place; unpack it and give "
             "the folder, or the .tar"
         )
-    if path.suffix.lower() in READABLE:
+    if path.suffix.lower() in tables.READABLE:
         return "table"
     hint = ""
     if not path.exists() and _HUB_NAME.fullmatch(place):
@@ -84,14 +83,14 @@ def look(place: str) -> str:
 
 def _look_into(folder: Path, place: str) -> str:
     # 1. What names itself: a table of metadata, or what `datasets` saved.
-    if any((folder / name).is_file() for name in METADATA):
+    if any((folder / name).is_file() for name in tables.METADATA):
         return "imagefolder"
     if any((folder / name).is_file() for name in _SAVED):
         return "datasets"
     names = list(_names(folder))
     pictures, texts = _with(names, folders.PICTURES), _with(names, caption_text.TEXTS)
     for name in names:
-        if os.path.basename(name) in METADATA:
+        if os.path.basename(name) in tables.METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
     # 2. What holds captions for certain: a file for a picture, tar files, one table.
     if folders.pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
@@ -142,7 +141,7 @@ def _has_table(folder: Path, names: list[str], place: str) -> bool:
         name for name in _with(names, (*folders.TABLES, ".txt")) if not folders.is_notice(name)
     ]
     candidates = candidates[:_TABLES_LIMIT]
-    plain = [name for name in _with(candidates, READABLE) if is_plain(folder / name)]
+    plain = [name for name in _with(candidates, tables.READABLE) if tables.is_plain(folder / name)]
     here = [name for name in plain if "/" not in name]
     if len(here) == 1:
         return True
@@ -209,9 +208,9 @@ def _open(kind: str, place: str, shown: str) -> Source:
     if kind == "webdataset":
         return _open_shards(place, shown)
     if kind == "table":
-        return TableSource(_existing(place, False), shown)
+        return tables.TableSource(_existing(place, False), shown)
     kinds = {
-        "imagefolder": ImageFolderSource,
+        "imagefolder": tables.ImageFolderSource,
         "pairs": folders.PairsSource,
         "classes": folders.ClassesSource,
     }

@@ -20,9 +20,8 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
-from limner.data.sources import caption_text
+from limner.data.sources import caption_text, folders
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source
-from limner.data.sources.folders import OTHER_PICTURES, PICTURES, is_hidden, is_inside
 from limner.errors import DataError, ImageError, quote
 
 MEMBERS_LIMIT = 1_000_000
@@ -33,7 +32,7 @@ _HEADER_LIMIT = 2**20
 # URLError is an OSError; a chain of a thousand headers, each for the next, ends in RecursionError.
 _DAMAGE = (tarfile.TarError, OSError, ValueError, RecursionError)
 _KEYS_AT_ONCE = 16  # under one name up to its first dot
-_KNOWN = {*PICTURES, *OTHER_PICTURES, *caption_text.TEXTS, ".json"}
+_KNOWN = {*folders.PICTURES, *folders.OTHER_PICTURES, *caption_text.TEXTS, ".json"}
 PART = "pictures and captions that are further parts of a sample"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
@@ -192,7 +191,7 @@ def read_shard(
             if len(pending) > _KEYS_AT_ONCE:
                 yield pending.pop(next(iter(pending)))
             # 4. Of a picture its place, or its bytes where the shard passes only once.
-            if suffix in PICTURES:
+            if suffix in folders.PICTURES:
                 parts.pictures.append((member.name, member.offset_data, member.size))
                 parts.contents = _read_member(tar, member) if keep else None
             elif suffix in caption_text.TEXTS:
@@ -214,7 +213,7 @@ def _members(tar: tarfile.TarFile, shard: str, losses: Losses) -> Iterator[tarfi
             raise tarfile.ReadError(f"more than {MEMBERS_LIMIT} members")
         if member.isdir() or _is_unsafe(member, shard, losses):
             continue
-        if not any(map(is_hidden, PurePosixPath(member.name).parts)):
+        if not any(map(folders.is_hidden, PurePosixPath(member.name).parts)):
             yield member
 
 
@@ -242,7 +241,7 @@ def _settle(name: str, pending: dict[str, Parts], losses: Losses) -> Iterator[Pa
 
 def _is_unsafe(member: tarfile.TarInfo, shard: str, losses: Losses) -> bool:
     reason = ""
-    if not is_inside(member.name):
+    if not folders.is_inside(member.name):
         reason = "is a name that leads out of the archive"
     elif not member.isreg():
         reason = "is a link or a device; only regular files are read"

@@ -15,8 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
-from limner.data.sources import caption_text, folders
-from limner.data.sources.base import IndexedSource, Losses, Sample
+from limner.data.sources import base, caption_text, folders
 from limner.errors import DataError, quote
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -34,17 +33,17 @@ class Row:
         self.where, self.values, self.reason = where, values, reason
 
 
-class TableSource(IndexedSource):
+class TableSource(base.IndexedSource):
     """The pictures that a JSONL or CSV file names; they lie in its folder or below."""
 
     kind = "table"
 
     def __init__(self, table: Path, place: str) -> None:
-        losses = Losses()
+        losses = base.Losses()
         super().__init__(place, losses, list(read_table(table, losses)))
 
 
-class ImageFolderSource(IndexedSource):
+class ImageFolderSource(base.IndexedSource):
     """A folder with a table: metadata.jsonl or .csv, as Hugging Face has it, or of another name."""
 
     kind = "imagefolder"
@@ -57,7 +56,7 @@ class ImageFolderSource(IndexedSource):
                 f"{quote(place, 120)} has {len(tables)} tables of captions; an image folder has "
                 "one, as metadata.jsonl or metadata.csv"
             )
-        losses = Losses()
+        losses = base.Losses()
         samples = list(read_table(tables[0], losses))
         named = {each.key for each in samples} | {each.key for each in losses.samples}
         files = list(folders.walk(root, losses))
@@ -96,7 +95,7 @@ def columns_of(table: Path) -> list[str]:
     return _cells(line.decode("utf-8", "replace"))[0]
 
 
-def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
+def read_table(table: Path, losses: base.Losses) -> Iterator[base.Sample]:
     """Yield the samples of a JSONL or CSV file in its order; bad rows go to the losses.
 
     Raises DataError when the table cannot be read at all.

@@ -1,6 +1,7 @@
 """What a run of one of unCLIP's parts may be told, and what of it does not go together."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from limner.errors import ConfigError
 from limner.parts import Parts
@@ -30,11 +31,6 @@ class UnClipTraining(fields.Checked):
     half: bool = True
 
 
-def check_decoder(config: TrainConfig) -> None:
-    """Check the run of a decoder, the first part, as `_check`."""
-    _check(config, "decoder")
-
-
 def check_embedding_prior(config: TrainConfig) -> None:
     """Check the run of a prior of embeddings as `_check`."""
     if config.data.cached < 1:
@@ -43,11 +39,6 @@ def check_embedding_prior(config: TrainConfig) -> None:
             param="data.cached",
         )
     _check(config, "embedding_prior")
-
-
-def check_upsampler(config: TrainConfig) -> None:
-    """Check the run of an upsampler as `_check`."""
-    _check(config, "upsampler")
 
 
 def _check(config: TrainConfig, trained: str) -> None:
@@ -77,6 +68,10 @@ def _check(config: TrainConfig, trained: str) -> None:
         sizes = {"text_vocabulary": 1, "embedding": 2**16} if FROM_CLIP[part] else {}
         fields.check_part(part, parts, {**table, **sizes})
     fields.check_sampling(DiffusionSampling, config.sampling)
+
+
+check_decoder = partial(_check, trained="decoder")  # the first part
+check_upsampler = partial(_check, trained="upsampler")
 
 
 def _check_sources(config: TrainConfig, trained: str) -> None:
