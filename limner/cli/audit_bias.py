@@ -15,7 +15,6 @@ import typer
 from limner.cli.audit import MOST, drawings
 from limner.cli.shared import complete, files, options, progress
 from limner.cli.shared import judges as shared
-from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
@@ -25,11 +24,11 @@ if TYPE_CHECKING:
     from limner.evaluate.audits.bias import PromptBias
 
 Subject = Annotated[
-    str, argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
+    str, options.argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
 ]
 Asking = Annotated[
     str,
-    option(
+    options.option(
         "--prompts",
         "A file of prompts, - for standard input, professions or professions-zh.",
         complete.neutral,
@@ -37,7 +36,7 @@ Asking = Annotated[
 ]
 Shares = Annotated[
     str | None,
-    option(
+    options.option(
         "--shares --reference",
         "Reference distribution of the labels, such as 0.5,0.5.",
         default="uniform distribution",
@@ -70,10 +69,10 @@ class Asked:
     folder: Path | None
 
 
-@grouped
+@options.grouped
 def bias(  # noqa: PLR0913  # typer reads the options off the signature
-    loading: Loading,
-    sampled: Sampled,
+    loading: options.Loading,
+    sampled: options.Sampled,
     subject: Subject,
     labels: options.Labels,
     prompts: Asking = "professions",

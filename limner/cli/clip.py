@@ -12,7 +12,6 @@ import typer
 
 from limner.cli.shared import answers, files, options
 from limner.cli.shared.command import Command, Group
-from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Classify pictures with a CLIP.")
 
-Prompt = Annotated[str, option("--prompt", "The prompt to compare the pictures with.")]
+Prompt = Annotated[str, options.option("--prompt", "The prompt to compare the pictures with.")]
 
 
 def rank(

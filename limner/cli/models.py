@@ -11,14 +11,13 @@ import typer
 from limner.cli.shared import options, progress
 from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.command import Command, Group
-from limner.cli.shared.options import option
 from limner.errors import UsageError, quote
 
 app = typer.Typer(
     cls=Group, no_args_is_help=True, help="List the models or their parts, or show one."
 )
 
-Search = Annotated[str, option("--search", "Only words that contain these letters.")]
+Search = Annotated[str, options.option("--search", "Only words that contain these letters.")]
 
 
 @app.command("list", cls=Command)

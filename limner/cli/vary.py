@@ -9,7 +9,6 @@ import typer
 
 from limner.cli.draw import Metadata, Preview
 from limner.cli.shared import drawing, files, options, sampling
-from limner.cli.shared.options import grouped
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
 from limner.types import Request
 
@@ -19,7 +18,7 @@ Prompt = Annotated[
 UNCLIP = "unclip"
 
 
-@grouped
+@options.grouped
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: sampling.SampledFromNoise,
     image: options.Image,
