@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -18,8 +19,6 @@ from limner.errors import UsageError, quote
 from limner.types import check_device
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from limner.train.adapter.settings import AdaptTraining
     from limner.train.config.run import TrainConfig
     from limner.train.config.shared import LoopConfig

@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -21,9 +22,6 @@ from limner.cli.shared.progress import clock, loading, showing
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
-
     from limner.train.config.run import TrainConfig
     from limner.train.loop import Progress
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from limner.data.batches.augment import AugmentConfig, augment
@@ -207,8 +208,6 @@ def _write_shard(
     folder: Path, number: int, codes: list[Tensor], rows: list[dict[str, Any]]
 ) -> dict[str, str]:
     """Write one shard; return the SHA-256 of its files by their names."""
-    from safetensors.torch import save
-
     name = folder / shard_name(number)
     parts = {
         name: save({"codes": torch.cat(codes)}),
