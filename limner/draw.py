@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
@@ -26,8 +26,6 @@ from limner.registry import load_clip, load_to_draw
 from limner.types import Drawable, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from PIL.Image import Image
 
     from limner.arguments import DrawOptions, VaryOptions

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from limner import registry
 from limner.arguments import LoadOptions
@@ -28,8 +28,6 @@ from limner.sampling.tokens import TokenSampling
 from limner.types import Picture, PictureLike, Pictures
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from torch import Tensor
 
     from limner.arguments import DrawingOptions

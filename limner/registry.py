@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from limner.arguments import AdapterLike, LoadOptions
 from limner.checkpoint.adapters import Choice, merge_adapters
@@ -19,8 +19,6 @@ from limner.pipelines.families import FAMILIES
 from limner.text.words import Words
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     import torch
 
     from limner.pipelines.clip import ClipPipeline

@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from limner.errors import UsageError, did_you_mean, quote
@@ -20,8 +21,6 @@ from limner.options import check_integer, check_number
 from limner.text.normalise import normalise_prompt
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from PIL.Image import Image
     from torch import Generator, Tensor

@@ -25,12 +25,7 @@ from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.info import info
 from limner.cli.shared.command import Command, Group
-from limner.cli.shared.endings import (
-    answering,
-    came_of_a_signal,
-    leaving_on_signals,
-    sentence_of,
-)
+from limner.cli.shared.endings import answering, came_of_a_signal, leaving_on_signals, sentence_of
 from limner.cli.shared.exits import INTERRUPTED
 from limner.cli.shared.messages import say, usage_localised
 from limner.cli.shared.progress import clock, start_clock, tell_time

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from limner.cli.shared import options
-from limner.cli.shared.answers import answer
-from limner.cli.shared.messages import say
+from limner.cli.shared import answers, messages, options
 from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading
-from limner.cli.train import (
-    EXIT_CODES,
-    refuse_older_state,
-    stopping,
-    until,
-    with_progress,
-)
+from limner.cli.train import EXIT_CODES, refuse_older_state, stopping, until, with_progress
 from limner.errors import UsageError, quote
 from limner.types import check_device
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from limner.train.adapter.settings import AdaptTraining
     from limner.train.config.run import TrainConfig
     from limner.train.config.shared import LoopConfig
@@ -111,10 +102,10 @@ def adapt(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(seconds, 3),
         "validation": last.validation if last else {},
     }
-    answer(found, str(out), as_json)
+    answers.answer(found, str(out), as_json)
     if stopped is not None:
         if not quiet:
-            say("stopped, and the state is saved; go on with --resume")
+            messages.say("stopped, and the state is saved; go on with --resume")
         raise typer.Exit(EXIT_CODES[signal.Signals(stopped)])
 
 

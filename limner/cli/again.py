@@ -8,15 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from limner.cli.draw import Metadata as Written
 from limner.cli.draw import Preview
-from limner.cli.shared import complete, options
-from limner.cli.shared.drawing import Drawer, draw_one
+from limner.cli.shared import complete, drawing, options, progress
 from limner.cli.shared.files import Place, slug
+from limner.cli.shared.options import argument, option
 from limner.cli.shared.output import Manner, command_line, report, write_files
-from limner.cli.shared.progress import loading
 from limner.errors import DataError, UsageError, quote
 
 if TYPE_CHECKING:
@@ -25,36 +22,22 @@ if TYPE_CHECKING:
     from limner.metadata import Metadata
     from limner.types import Drawable, Request
 
-PictureFile = Annotated[
-    Path, typer.Argument(metavar="PICTURE", help="A PNG that limner drew, under any name.")
-]
-Source = Annotated[
-    Path | None, typer.Option("--image", help="What limner vary was given, for its pictures.")
-]
+PictureFile = Annotated[Path, argument("PICTURE", "A PNG that limner drew, under any name.")]
+Source = Annotated[Path | None, option("--image", "What limner vary was given, for its pictures.")]
 Model = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        help=options.MODEL,
-        show_default="the one that drew it",
-        autocompletion=complete.drawing,
-    ),
+    option("--model", options.MODEL, complete.drawing, default="the one that drew it"),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(
-        "--device",
-        help=options.DEVICE,
-        show_default="the picture's own, if it is here",
-        autocompletion=complete.devices,
+    option(
+        "--device", options.DEVICE, complete.devices, default="the picture's own, if it is here"
     ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(
-        "--seed",
-        show_default="the picture's own",
-        help="Seed of the first picture; the next ones count up.",
+    option(
+        "--seed", "Seed of the first picture; the next ones count up.", default="the picture's own"
     ),
 ]
 
@@ -91,7 +74,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     origin = open_origin(picture, image)
     place = Place.parse(out, count, as_json=as_json)
     place.prepare()
-    drawer = Drawer(
+    drawer = drawing.Drawer(
         find_model(origin, model),
         precision=_text(origin, "precision", "fp32"),
         adapters=find_adapters(origin, adapter or ()),
@@ -101,7 +84,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     first = origin.said.seed if seed is None else seed
     request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
     changed = list(changes(origin, pipeline, request))
-    drawn = draw_one(pipeline, request)
+    drawn = drawing.draw_one(pipeline, request)
     manner = Manner(preview, metadata, as_json, quiet)
     stem = slug(origin.said.prompt or picture.stem)
     written = write_files(request, drawn, place, manner, stem)
@@ -146,7 +129,7 @@ def find_model(origin: Origin, given: str | None) -> str:
     """
     if given is not None:
         return given
-    with loading(origin.said.model):
+    with progress.loading(origin.said.model):
         from limner import registry
         from limner.files import hub
 
@@ -174,7 +157,7 @@ def find_adapters(origin: Origin, given: Sequence[str]) -> list[str]:
     told, shown = origin.said.adapters, quote(str(origin.path), 200)
     if not given and not told:
         return []
-    with loading("adapters"):
+    with progress.loading("adapters"):
         from limner.checkpoint.adapters import Choice as File
         from limner.checkpoint.adapters import read_adapter
 
@@ -205,7 +188,7 @@ def find_device(wanted: str) -> str:
     """Return the device that drew the picture where it is here, else cpu."""
     if wanted == "cpu":
         return wanted
-    with loading("torch"):
+    with progress.loading("torch"):
         import torch
     return wanted if wanted == "cuda" and torch.cuda.is_available() else "cpu"
 
@@ -230,7 +213,8 @@ def changes(origin: Origin, pipeline: Drawable, request: Request) -> Iterator[st
     words = {"model_hash": "the model's weights", "image_sha256": "the varied picture"}
     for name, value in now.items():
         if name in said and said[name] != value:
-            before, after = (_short(each) for each in (said[name], value))
+            both = (said[name], value)
+            before, after = (quote(each[:12] if isinstance(each, str) else each) for each in both)
             yield f"{words.get(name, name)}: {before} then, {after} now"
 
 
@@ -257,10 +241,6 @@ def sentence(name: str, verdict: dict[str, Any]) -> str:
             "all that it says of itself is the same, so another processor drew it, or it was edited"
         )
     return f"not the same pixels as {quote(name, 100)}; {why}"
-
-
-def _short(value: object) -> str:
-    return quote(value[:12]) if isinstance(value, str) else quote(value)
 
 
 def _text(origin: Origin, name: str, usual: str) -> str:

@@ -8,11 +8,7 @@ import string
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from limner.cli.shared import complete, options, progress
-from limner.cli.shared.answers import answer
-from limner.cli.shared.files import STANDARD, Place
-from limner.cli.shared.judges import conditions_of, drawing, label_of, read_items
-from limner.cli.shared.messages import say
+from limner.cli.shared import answers, complete, files, judges, messages, options, progress
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
@@ -92,7 +88,7 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
         )
     if len(models) > MODELS_LIMIT:
         raise UsageError(f"{len(models)} models; an arena takes at most {MODELS_LIMIT}")
-    names = "-".join(map(label_of, models))
+    names = "-".join(map(judges.label_of, models))
     place = folder or Path("runs") / f"arena-{names}"
     with progress.loading("the arena"):
         from limner.evaluate.arena.votes import Votes
@@ -101,8 +97,8 @@ def open_votes(models: list[str], folder: Path | None) -> Votes:
 
 def read_prompt(text: str) -> list[str]:
     """Return the prompts of a file, or the one that `text` itself is."""
-    if text == STANDARD or Path(text).suffix.lower() in _FILES or Path(text).is_file():
-        return [each.text for each in read_items(Path(text))]
+    if text == files.STANDARD or Path(text).suffix.lower() in _FILES or Path(text).is_file():
+        return [each.text for each in judges.read_items(Path(text))]
     return [Request(text).prompt]
 
 
@@ -130,7 +126,7 @@ def set_up(
     first = seed or 0
     if not 0 <= first <= 2**32 // SEEDS:
         raise UsageError(f"seed {first} is out of range; give 0 to {2**32 // SEEDS}", param="seed")
-    Place(votes.path.parent).prepare()  # before minutes of drawing
+    files.Place(votes.path.parent).prepare()  # before minutes of drawing
     votes.create(Setup(tuple(models), tuple(prompts), first), random.SystemRandom())
 
 
@@ -147,8 +143,8 @@ def draw_missing(votes: Votes, loading: Loading, request: Request) -> None:
         if not missing:
             continue
         pipeline = loading.drawer(model).load()
-        votes.keep_conditions(number, conditions_of(pipeline, request).to_json())
-        draw = drawing(pipeline, request)
+        votes.keep_conditions(number, judges.conditions_of(pipeline, request).to_json())
+        draw = judges.drawing(pipeline, request)
         with progress.showing() as watch:
             for first in range(0, len(missing), BATCH):
                 watch(f"drawing {number + 1} of {len(setup.models)}", first, len(missing))
@@ -171,7 +167,9 @@ def serve(votes: Votes, host: str, port: int) -> None:
     if done == total:  # nobody is left to ask
         return
     with ArenaServer(votes, host, port) as server:
-        say(f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C")
+        messages.say(
+            f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C"
+        )
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
     progress.clock().left = None  # Ctrl-C ended the serving alone
@@ -201,4 +199,4 @@ def tell_standing(votes: Votes, as_json: bool) -> None:
         "conditions": votes.conditions(),
     }
     lines = [f"{done} of {total} pairs are judged", *said, str(votes.path)]
-    answer(found, "\n".join(lines), as_json)
+    answers.answer(found, "\n".join(lines), as_json)

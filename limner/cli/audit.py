@@ -12,17 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.shared import complete, options, progress
-from limner.cli.shared.command import Group
-from limner.cli.shared.judges import (
-    Watch,
-    conditions_of,
-    drawing,
-    hardware_of,
-    report_folder,
-    tell,
-)
-from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
+from limner.cli.shared import command, complete, options, progress
+from limner.cli.shared.judges import Watch, conditions_of, drawing, hardware_of, report_folder, tell
 from limner.errors import UsageError
 from limner.types import Request
 
@@ -33,17 +24,17 @@ if TYPE_CHECKING:
     from limner.evaluate.audits.memorisation import Album, Audit, Copy
 
 app = typer.Typer(
-    cls=Group,
+    cls=command.Group,
     no_args_is_help=True,
     help="Audit a model for memorised training pictures and for bias.",
 )
 
 Target = Annotated[
-    str, argument("MODEL|FOLDER", "A model, or a folder of its drawings.", complete.drawing)
+    str, options.argument("MODEL|FOLDER", "A model, or a folder of its drawings.", complete.drawing)
 ]
 HeldOut = Annotated[
     str | None,
-    option(
+    options.option(
         "--held-out",
         "Held-out data like the training data, for membership inference.",
         metavar="SOURCE",
@@ -51,7 +42,7 @@ HeldOut = Annotated[
 ]
 Captions = Annotated[
     int,
-    option(
+    options.option(
         "--captions --prompts", "Number of captions to draw: the most repeated, the rest at random."
     ),
 ]
@@ -69,7 +60,7 @@ class Plan:
     captions: int
     samples: int
     seed: int
-    loading: Loading
+    loading: options.Loading
     request: Request
 
 
@@ -85,10 +76,10 @@ class Material:
     membership: dict[str, Any] | None = None
 
 
-@grouped
+@options.grouped
 def memorisation(  # noqa: PLR0913  # typer reads the options off the signature
-    loading: Loading,
-    sampled: Sampled,
+    loading: options.Loading,
+    sampled: options.Sampled,
     target: Target,
     on: options.OnSource,
     held_out: HeldOut = None,

@@ -13,31 +13,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.audit import MOST, drawings
-from limner.cli.shared import complete, options, progress
-from limner.cli.shared.files import Place, read_prompts
-from limner.cli.shared.judges import (
-    Judges,
-    Watch,
-    conditions_of,
-    hardware_of,
-    open_judges,
-    read_items,
-    report_folder,
-    tell,
-)
-from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
+from limner.cli.shared import complete, files, options, progress
+from limner.cli.shared import judges as shared
 from limner.errors import DataError, UsageError, quote
 from limner.types import Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from limner.evaluate.audits.bias import PromptBias
+
 Subject = Annotated[
-    str, argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
+    str, options.argument("MODEL|SHEET.csv", "A model, or a sheet of labels.", complete.drawing)
 ]
 Asking = Annotated[
     str,
-    option(
+    options.option(
         "--prompts",
         "A file of prompts, - for standard input, professions or professions-zh.",
         complete.neutral,
@@ -45,7 +36,7 @@ Asking = Annotated[
 ]
 Shares = Annotated[
     str | None,
-    option(
+    options.option(
         "--shares --reference",
         "Reference distribution of the labels, such as 0.5,0.5.",
         default="uniform distribution",
@@ -78,10 +69,10 @@ class Asked:
     folder: Path | None
 
 
-@grouped
+@options.grouped
 def bias(  # noqa: PLR0913  # typer reads the options off the signature
-    loading: Loading,
-    sampled: Sampled,
+    loading: options.Loading,
+    sampled: options.Sampled,
     subject: Subject,
     labels: options.Labels,
     prompts: Asking = "professions",
@@ -112,10 +103,10 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         given = from_sheet(subject)
     else:
         loading.check(subject, clip)
-    folder = report_folder(out, "audit-bias", [subject], as_json=as_json)
+    folder = shared.report_folder(out, "audit-bias", [subject], as_json=as_json)
     if not is_sheet:
         asking = Asked(prompts_of(prompts), names, count, seed, sampled.request(), folder)
-        judges = open_judges(clip)
+        judges = shared.open_judges(clip)
         with progress.showing() as watch:
             given = from_model(loading.drawer(subject).load(), judges, asking, watch)
     from limner.evaluate.audits.report import render_bias  # imports torch: not before refusals
@@ -134,9 +125,13 @@ def bias(  # noqa: PLR0913  # typer reads the options off the signature
         "seconds": round(time.perf_counter() - began, 1),
     }
     page = render_bias(found, expected, given.rows, shown=given.shown, title=f"Labels of {subject}")
-    path = tell(answer, folder, page, as_json=as_json)
-    if as_json:
-        return
+    path = shared.tell(answer, folder, page, as_json=as_json)
+    if not as_json:
+        print_shares(found, notes, path)
+
+
+def print_shares(found: Sequence[PromptBias], notes: Sequence[str], path: Path | None) -> None:
+    """Print the shares of each prompt and where the page is; notes go to stderr."""
     for each in found:
         shares = ", ".join(f"{name} {score}" for name, score in each.shares.items())
         typer.echo(f"{each.prompt}: {shares}")
@@ -152,7 +147,7 @@ def prompts_of(text: str) -> list[str]:
     named = {"professions": "en", "professions-zh": "zh"}
     if text in named and not Path(text).exists():
         return list(PROFESSIONS[named[text]])
-    found = [each.text for each in read_items(Path(text))]
+    found = [each.text for each in shared.read_items(Path(text))]
     repeated = sorted(each for each, times in Counter(found).items() if times > 1)
     if repeated:
         raise DataError(f"{quote(text, 100)} has {quote(repeated[0])} twice; give each prompt once")
@@ -163,12 +158,12 @@ def from_sheet(path: str) -> Labelled:
     """Return the labels of a sheet that a person has filled in."""
     from limner.evaluate.audits.bias import read_sheet
 
-    labels = read_sheet(read_prompts(Path(path)), path)
-    conditions = {"labelled_by": "sheet", "hardware": hardware_of()}
+    labels = read_sheet(files.read_prompts(Path(path)), path)
+    conditions = {"labelled_by": "sheet", "hardware": shared.hardware_of()}
     return Labelled(labels, conditions, [("labelled by", f"the sheet {path}")])
 
 
-def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Labelled:
+def from_model(pipeline: Any, judges: shared.Judges, asked: Asked, watch: shared.Watch) -> Labelled:
     """Draw pictures of each prompt and label them by CLIP.
 
     With a folder, pictures and a sheet of their labels are written into it, for a person to mend.
@@ -179,7 +174,7 @@ def from_model(pipeline: Any, judges: Judges, asked: Asked, watch: Watch) -> Lab
     from limner.files.atomic import write_new
 
     vectors = judges.clip.label_vectors(asked.labels)
-    about = conditions_of(pipeline, asked.request, judges=judges)
+    about = shared.conditions_of(pipeline, asked.request, judges=judges)
     by = judges.clip_network.label if judges.clip_network else ""
     conditions = {"labelled_by": "clip", **about.to_json()}
     found = Labelled({}, conditions, [("labelled by", by), *about.rows()])
@@ -206,7 +201,7 @@ def write_pictures(folder: Path, number: int, images: Sequence[Image]) -> list[s
     """Write the pictures of a prompt below a folder; return their paths from there."""
     from limner.images import encode_png
 
-    place = Place(folder / "pictures")
+    place = files.Place(folder / "pictures")
     return [
         str(place.write(f"{number:03d}-{row:03d}.png", encode_png(image)).relative_to(folder))
         for row, image in enumerate(images)

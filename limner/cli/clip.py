@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.shared import options
-from limner.cli.shared.answers import answer, table
+from limner.cli.shared import answers, files, options
 from limner.cli.shared.command import Command, Group
-from limner.cli.shared.files import open_picture
-from limner.cli.shared.options import option
 from limner.cli.shared.progress import loading, note
 from limner.text.notes import Note
 from limner.types import Request, check_device
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Classify pictures with a CLIP.")
 
-Prompt = Annotated[str, option("--prompt", "The prompt to compare the pictures with.")]
+Prompt = Annotated[str, options.option("--prompt", "The prompt to compare the pictures with.")]
 
 
 def rank(
@@ -78,7 +75,7 @@ def open_both(paths: Sequence[Path], clip: str, device: str) -> tuple[list[Image
 
     registry.check(clip, draws=False)
     check_device(device)
-    opened = [open_picture(path) for path in paths]
+    opened = [files.open_picture(path) for path in paths]
     with loading(clip):
         return opened, registry.load_clip(clip, device=device)
 
@@ -86,6 +83,7 @@ def open_both(paths: Sequence[Path], clip: str, device: str) -> tuple[list[Image
 def report(found: dict[str, Any], rows: str, notes: Sequence[Note], as_json: bool) -> None:
     """Print an answer as JSON, or its `rows` as a table on stdout and its notes on stderr."""
     whole = found | {"notes": [note.to_json() for note in notes]}
-    answer(whole, table([tuple(map(str, row.values())) for row in found[rows]]), as_json)
+    shown = answers.table([tuple(map(str, row.values())) for row in found[rows]])
+    answers.answer(whole, shown, as_json)
     for each in () if as_json else notes:
         note(str(each))

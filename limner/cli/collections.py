@@ -7,11 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
-from limner.cli.shared import options
-from limner.cli.shared.answers import answer
-from limner.cli.shared.messages import say
+from limner.cli.shared import answers, messages, options, progress
 from limner.cli.shared.options import option
-from limner.cli.shared.progress import clock, loading, showing
 
 From = Annotated[
     Path | None,
@@ -77,19 +74,19 @@ def _make(
     as_json: bool,
 ) -> None:
     began = time.perf_counter()
-    with loading(name, timed=False):
+    with progress.loading(name, timed=False):
         from limner.data.collections.make import CollectionFolder, MadeCollection
     codes = tuple(each.strip() for each in languages.split(","))
     made = MadeCollection(CollectionFolder(name, source, codes, size, count, background))
-    with closing(made.write(out)) as steps, showing() as show:
+    with closing(made.write(out)) as steps, progress.showing() as show:
         for done in steps:
             show("pictures", done, len(made.entries))
     report = made.report()
     # A person should know what is missing, and under which licence the rest is.
-    for each in () if clock().quiet else report["left_out"]:
+    for each in () if progress.clock().quiet else report["left_out"]:
         count, reason, first = each["count"], each["reason"], each["first"]
         more = f" and {count - len(first)} more" if count > len(first) else ""
-        say(f"left out {count}, {reason}: {', '.join(first)}{more}")
-    say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
+        messages.say(f"left out {count}, {reason}: {', '.join(first)}{more}")
+    messages.say(f"licence of the {made.collection.name} collection: {made.collection.notice}")
     found = {"out": str(out), **report, "seconds": round(time.perf_counter() - began, 3)}
-    answer(found, f"{out}: {made.written} pictures", as_json)
+    answers.answer(found, f"{out}: {made.written} pictures", as_json)

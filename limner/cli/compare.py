@@ -11,18 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.shared import complete, options, progress
-from limner.cli.shared.judges import (
-    Judges,
-    Watch,
-    check_plan,
-    conditions_of,
-    drawing,
-    is_folder,
-    open_judges,
-    read_items,
-    report_folder,
-    tell,
-)
+from limner.cli.shared import judges as shared
 from limner.cli.shared.options import Loading, Sampled, argument, grouped
 from limner.types import Request
 
@@ -44,7 +33,7 @@ class Yardstick:
 
     kinds: list[str]
     score: str
-    judge: Callable[[Draw, int, Watch], list[float]]  # how to draw, pictures' size, watch
+    judge: Callable[[Draw, int, shared.Watch], list[float]]  # how to draw, pictures' size, watch
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Way:
 
     loading: Loading
     request: Request
-    judges: Judges
+    judges: shared.Judges
     best_of: int = 1
 
 
@@ -75,12 +64,12 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Compare models A and B on the same prompts, with a paired bootstrap."""
     began = time.perf_counter()
-    tries = check_plan(on, count, seed, best_of)
+    tries = shared.check_plan(on, count, seed, best_of)
     request = sampled.request()
     for each in (a, b):
         loading.check(each, clip)
-    folder = report_folder(out, "compare", [a, b], as_json=as_json)
-    judges = open_judges(clip) if on != "scenes" or tries != 1 else Judges()
+    folder = shared.report_folder(out, "compare", [a, b], as_json=as_json)
+    judges = shared.open_judges(clip) if on != "scenes" or tries != 1 else shared.Judges()
     with progress.loading(a):
         from limner.evaluate.prompts.comparing import compare_scores, render_comparison
     yardstick = scenes(count, seed, font) if on == "scenes" else prompts(on, count, seed, judges)
@@ -106,7 +95,7 @@ def compare(  # noqa: PLR0913  # typer reads the options off the signature
     }
     title = f"{a} and {b} on {on}"
     page = render_comparison(result, first_about.rows(), second_about.rows(), title)
-    path = tell(answer, folder, page, as_json=as_json)
+    path = shared.tell(answer, folder, page, as_json=as_json)
     if not as_json:
         typer.echo("\n".join([f"score: {result.score}", *said, str(path)]))
 
@@ -120,7 +109,7 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
     kinds = [kind_of(each.graph) for each in collect_prompts("validation", count, seed)]
     face = find_font(font)
 
-    def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
+    def judge(draw: Draw, size: int, watch: shared.Watch) -> list[float]:
         plan = ScorePlan(count, seed, size, ("seen",))
         return [
             each.share for each in score_scenes(draw, plan, font=face, watch=watch).answers["seen"]
@@ -129,15 +118,19 @@ def scenes(count: int, seed: int, font: Path | None) -> Yardstick:
     return Yardstick(kinds, "accuracy on each scene", judge)
 
 
-def prompts(on: str, count: int, seed: int, judges: Judges) -> Yardstick:
+def prompts(on: str, count: int, seed: int, judges: shared.Judges) -> Yardstick:
     """Return the yardstick of other prompts: the CLIP score."""
     from limner.evaluate.prompts.prompt_files import captioned
     from limner.evaluate.prompts.prompted import draw_prompts
 
     assert judges.clip is not None and judges.clip_network is not None
-    asked = captioned(on, count, seed)[0] if is_folder(on) else read_items(Path(on))[:count]
+    asked = (
+        captioned(on, count, seed)[0]
+        if shared.is_folder(on)
+        else shared.read_items(Path(on))[:count]
+    )
 
-    def judge(draw: Draw, size: int, watch: Watch) -> list[float]:
+    def judge(draw: Draw, size: int, watch: shared.Watch) -> list[float]:
         shown = draw_prompts(draw, asked, seed=seed, clip=judges.clip, watch=watch)
         return [max(0.0, each.score or 0.0) for each in shown]
 
@@ -151,7 +144,7 @@ def score(
     from limner.evaluate.drawing import choose_best
 
     pipeline = way.loading.drawer(model).load()
-    plain = drawing(pipeline, way.request)
+    plain = shared.drawing(pipeline, way.request)
 
     def shifted(texts: Any, seeds: Any) -> Any:
         return plain(texts, [each + shift for each in seeds])
@@ -159,5 +152,5 @@ def score(
     draw = choose_best(shifted, way.judges.clip, way.best_of)
     with progress.showing() as watch:
         found = yardstick.judge(draw, pipeline.size, watch)
-    used = way.judges if way.best_of > 1 or "CLIP" in yardstick.score else Judges()
-    return found, conditions_of(pipeline, way.request, judges=used, best_of=way.best_of)
+    used = way.judges if way.best_of > 1 or "CLIP" in yardstick.score else shared.Judges()
+    return found, shared.conditions_of(pipeline, way.request, judges=used, best_of=way.best_of)

@@ -8,16 +8,11 @@ from typing import Any
 import typer
 
 from limner import __version__
-from limner.cli.shared import options
-from limner.cli.shared.answers import answer, shown, table
-from limner.cli.shared.progress import loading
-from limner.cli.shared.settings import HANDED_ON, effects, strangers
+from limner.cli.shared import answers, options, progress, settings
 
 
 def doctor(
-    ctx: typer.Context,
-    model: options.Model = "default",
-    as_json: options.AsJson = False,
+    ctx: typer.Context, model: options.Model = "default", as_json: options.AsJson = False
 ) -> None:
     """Check this machine: what is installed and set, how fast drawing is, what would help.
 
@@ -26,16 +21,16 @@ def doctor(
     from limner import registry
 
     registry.check(model)
-    held = effects(os.environ, ctx.meta.get(HANDED_ON, ()))
-    with loading(model):
+    held = settings.effects(os.environ, ctx.meta.get(settings.HANDED_ON, ()))
+    with progress.loading(model):
         from limner.evaluate.machine import examine
 
         found = {"limner": __version__, **examine(model)}
     found["settings"] = [
         {"key": each.setting.key, "value": each.value, "from": each.source} for each in held
     ]
-    found["advice"] += strangers(os.environ)
-    answer(found, as_text(found), as_json)
+    found["advice"] += settings.strangers(os.environ)
+    answers.answer(found, as_text(found), as_json)
 
 
 def as_text(found: dict[str, Any]) -> str:
@@ -43,7 +38,7 @@ def as_text(found: dict[str, Any]) -> str:
     paths, rates, picture = found["paths"], found["rates"], found["picture"]
     rows = [
         ("limner", f"{found['limner']}, Python {found['python']}, {found['platform']}"),
-        ("torch", shown(found["torch"])),
+        ("torch", answers.shown(found["torch"])),
         ("processor", f"{found['cpu']['name']}, {found['cpu']['cores']} cores"),
         ("", " ".join(found["cpu"]["flags"])),
         ("drawing path", paths["used"]),
@@ -56,7 +51,7 @@ def as_text(found: dict[str, Any]) -> str:
             f"{picture['seconds']} s; reading its {picture['weights'] / 1e6:.1f} M weights "
             f"{picture['steps']} times takes {picture['limit_seconds']} s",
         ),
-        ("extras", shown(found["extras"])),
+        ("extras", answers.shown(found["extras"])),
         ("emoji font", found["font"] or "not found"),
         ("folders", ", ".join(found["folders"][name] for name in ("kernels", "hub"))),
         ("free there", f"{found['folders']['free'] / 1e9:.1f} GB"),
@@ -66,4 +61,4 @@ def as_text(found: dict[str, Any]) -> str:
         ),
         *(("advice", each) for each in found["advice"]),
     ]
-    return table(rows)
+    return answers.table(rows)

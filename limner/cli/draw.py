@@ -7,43 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from limner.cli.shared import options
+from limner.cli.shared import messages, options, sampling, settings
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.files import STANDARD, Place, read_prompts
-from limner.cli.shared.messages import say
-from limner.cli.shared.options import Loading, Sampled, grouped
+from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
-from limner.cli.shared.sampling import spelt
-from limner.cli.shared.settings import is_set
 from limner.errors import DataError, UsageError, quote
 from limner.finish.rank import with_tries
 from limner.types import Request
 
-Prompt = Annotated[
-    str | None, typer.Argument(metavar="PROMPT", help="What to draw; - is as --prompts -.")
-]
+Prompt = Annotated[str | None, argument("PROMPT", "What to draw; - is as --prompts -.")]
 Prompts = Annotated[
-    Path | None,
-    typer.Option("--prompts", help="A UTF-8 file, a prompt a line; - is standard input."),
+    Path | None, option("--prompts", "A UTF-8 file, a prompt a line; - is standard input.")
 ]
 Preview = Annotated[
     bool,
-    typer.Option(
-        "--preview/--no-preview", envvar="LIMNER_PREVIEW", help="Show pictures in a terminal."
-    ),
+    option("--preview/--no-preview", "Show pictures in a terminal.", variable="LIMNER_PREVIEW"),
 ]
 Metadata = Annotated[
     bool,
-    typer.Option(
-        "--metadata/--no-metadata", envvar="LIMNER_METADATA",
-        help="Write prompt, seed and model into the PNG.",
+    option(
+        "--metadata/--no-metadata", "Write prompt, seed and model into the PNG.",
+        variable="LIMNER_METADATA",
     ),
 ]  # fmt: skip
-Strict = Annotated[
-    bool, typer.Option("--strict", help="With --prompts: one bad line and nothing is drawn.")
-]
+Strict = Annotated[bool, option("--strict", "With --prompts: one bad line and nothing is drawn.")]
 
 
 @grouped
@@ -115,7 +103,7 @@ def read_requests(
             message = f"{quote(str(path), 100)} line {number}: {error}"
             if strict:
                 raise DataError(message) from error
-            say(message, before="limner: ")
+            messages.say(message, before="limner: ")
             bad.append(number)
     if not requests:
         raise DataError(f"{quote(str(path), 100)} has no prompt that can be drawn")
@@ -124,15 +112,15 @@ def read_requests(
 
 def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: Written) -> str:
     """Return the command line that draws the same pictures again."""
-    tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or is_set("clip"))
+    tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or settings.is_set("clip"))
     options = {
         "--seed": request.seed,
         "-n": request.n if request.n > 1 else None,
         "--best-of": drawer.best_of,
         "--clip": drawer.clip if tells_clip else None,
-        "--model": drawer.model if drawer.model != "default" or is_set("model") else None,
+        "--model": drawer.model if drawer.model != "default" or settings.is_set("model") else None,
         "--out": out,
-        **spelt(request),
+        **sampling.spelt(request),
         "--precision": written.unusual("precision", "fp32"),
         "--device": written.unusual("device", "cpu"),
     }

@@ -9,24 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.cli.shared import complete, options, progress
-from limner.cli.shared.answers import table
-from limner.cli.shared.judges import (
-    CHOSE_AND_JUDGED,
-    Judges,
-    check_plan,
-    codec_of,
-    conditions_of,
-    drawing,
-    is_folder,
-    of_true_pictures,
-    open_judges,
-    prior_of,
-    read_items,
-    report_folder,
-    tell,
-    varying,
-)
+from limner.cli.shared import answers, complete, options, progress
+from limner.cli.shared import judges as shared
 from limner.cli.shared.options import Loading, Sampled, grouped, option
 from limner.errors import UsageError, quote
 from limner.types import Request
@@ -86,7 +70,7 @@ class Wanted:
     features: str | None = None
     weights: Path | None = None
 
-    def judges(self, best_of: int, *, measures: bool) -> Judges:
+    def judges(self, best_of: int, *, measures: bool) -> shared.Judges:
         """Return the CLIP that chooses, where one does, and the network where it `measures`.
 
         Raises UsageError for a network that is named and has nothing to measure.
@@ -98,10 +82,10 @@ class Wanted:
                 "none is measured here; leave them out, or add codec to --sets"
             )
         if not measures and best_of == 1:
-            return Judges()
-        found = open_judges(self.clip, self.features, self.weights)
+            return shared.Judges()
+        found = shared.open_judges(self.clip, self.features, self.weights)
         network = found.network if measures else None
-        return Judges(network=network) if best_of == 1 else replace(found, network=network)
+        return shared.Judges(network=network) if best_of == 1 else replace(found, network=network)
 
 
 @grouped
@@ -125,11 +109,11 @@ def evaluate(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Evaluate MODEL: accuracy by aspect on scenes; CLIP score, FID and others on other prompts."""
     # 1. Refuse before a model is loaded.
-    tries = check_plan(on, count, seed, best_of, sets_of(sets))
+    tries = shared.check_plan(on, count, seed, best_of, sets_of(sets))
     check_kind(on, sets, font, reference)
     request = sampled.request()
     loading.check(model, clip)
-    folder = report_folder(out, "eval", [model], as_json=as_json)
+    folder = shared.report_folder(out, "eval", [model], as_json=as_json)
     task = Task(model, on, request, count, seed, tries, loading, folder, as_json)
     # 2. Scenes are judged by what they were asked to show, all else by networks.
     if on == "scenes":
@@ -172,7 +156,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     names = sets_of(sets)  # all of them, where none is named
     face = find_font(font)  # missing fonts are reported before a model is loaded
     pipeline = task.loading.drawer(task.model).load()
-    vary, codec = varying(pipeline, task.request), codec_of(pipeline)
+    vary, codec = shared.varying(pipeline, task.request), shared.codec_of(pipeline)
     # Asked for by name, so it is not left out in silence.
     for name, found in (("codec", codec), ("varied", vary)):
         if sets is not None and name in names and found is None:
@@ -183,13 +167,13 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
             )
     judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
     plan = ScorePlan(task.count, task.seed, pipeline.size, names)
-    draw = choose_best(drawing(pipeline, task.request), judges.clip, task.best_of)
+    draw = choose_best(shared.drawing(pipeline, task.request), judges.clip, task.best_of)
     with progress.showing() as watch:
         result = score_scenes(
-            draw, plan, codec=codec, vary=vary, prior=prior_of(pipeline), network=judges.network,
-            font=face, watch=watch,
+            draw, plan, codec=codec, vary=vary, prior=shared.prior_of(pipeline),
+            network=judges.network, font=face, watch=watch,
         )  # fmt: skip
-    conditions = conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
+    conditions = shared.conditions_of(pipeline, task.request, judges=judges, best_of=task.best_of)
     report_scenes(result, conditions, task, time.perf_counter() - began)
 
 
@@ -209,7 +193,7 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
         answer["varied"] = {"kept": result.kept.to_json(), "differs": round(result.differs or 0, 4)}
     answer["conditions"] = conditions.to_json()
     page = render_report(result, model=task.model, seconds=seconds, conditions=conditions.rows())
-    path = tell(answer, task.folder, page, as_json=task.as_json)
+    path = shared.tell(answer, task.folder, page, as_json=task.as_json)
     if not task.as_json:
         typer.echo(f"{as_text(result)}\n\n{path}")
 
@@ -226,21 +210,21 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
     images: list[Image] = []
     own: list[Image] = []
     # 1. Prompts, with true pictures where a folder has them.
-    if is_folder(task.on):
+    if shared.is_folder(task.on):
         asked, images, reference = captioned(task.on, task.count, task.seed)
         own = images
     else:
-        asked = read_items(Path(task.on))[: task.count]
+        asked = shared.read_items(Path(task.on))[: task.count]
     if len(asked) < LEAST:
         raise too_few(len(asked))
     if against is not None:
         names, images = pictures_in(against, max(len(asked), 2), task.seed)
         reference = reference_of(str(against), names, images)
     # 2. Networks and the model.
-    judges = open_judges(wanted.clip, wanted.features, wanted.weights)
+    judges = shared.open_judges(wanted.clip, wanted.features, wanted.weights)
     pipeline = task.loading.drawer(task.model).load()
-    draw = drawing(pipeline, task.request)
-    notes = [CHOSE_AND_JUDGED] if task.best_of > 1 else []
+    draw = shared.drawing(pipeline, task.request)
+    notes = [shared.CHOSE_AND_JUDGED] if task.best_of > 1 else []
     # 3. Draw, look, and compare.
     with progress.showing() as watch:
         shown = draw_prompts(
@@ -254,9 +238,9 @@ def measure_prompts(task: Task, wanted: Wanted, against: Path | None) -> None:
             shown, network=judges.network, clip=judges.clip_network, texts=texts, reference=real,
             watch=watch,
         )  # fmt: skip
-        figures += of_true_pictures(pipeline, asked, own, judges, watch)
+        figures += shared.of_true_pictures(pipeline, asked, own, judges, watch)
     result = Measurement(shown, figures, kinds, tuple(notes))
-    conditions = conditions_of(
+    conditions = shared.conditions_of(
         pipeline, task.request, judges=judges, best_of=task.best_of, reference=reference
     )
     report_prompts(result, conditions, task, time.perf_counter() - began)
@@ -288,11 +272,11 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
         "seconds": round(seconds, 1),
     }
     page = render_measurement(result, conditions, f"{task.model} on {task.on}")
-    path = tell(answer, task.folder, page, as_json=task.as_json)
+    path = shared.tell(answer, task.folder, page, as_json=task.as_json)
     if task.as_json:
         return
     rows = [(each.name, f"{each.estimate}, {each.better} is better") for each in result.metrics]
-    typer.echo(table([*rows, *conditions.rows()]))
+    typer.echo(answers.table([*rows, *conditions.rows()]))
     for each in result.notes:
         progress.note(each)
     typer.echo(str(path))
@@ -308,9 +292,11 @@ def as_text(result: SceneScores) -> str:
         rows = [
             (name, *(str(row[each]) for each in aspects)) for name, row in result.scores.items()
         ]
-        parts.append(table([("set", *(LABELS[each] for each in aspects)), *rows]))
+        parts.append(answers.table([("set", *(LABELS[each] for each in aspects)), *rows]))
     if result.likelihoods:
-        parts.append(f"{table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}")
+        parts.append(
+            f"{answers.table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}"
+        )
     if result.codec:
         rfid = f", {result.rfid.name} {result.rfid.estimate}" if result.rfid else ""
         psnr, ssim = result.codec["psnr"], result.codec["ssim"]

@@ -8,24 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.shared import options
+from limner.cli.shared import options, progress
 from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.command import Command, Group
-from limner.cli.shared.options import option
-from limner.cli.shared.progress import loading
 from limner.errors import UsageError, quote
 
 app = typer.Typer(
     cls=Group, no_args_is_help=True, help="List the models or their parts, or show one."
 )
 
-Search = Annotated[str, option("--search", "Only words that contain these letters.")]
+Search = Annotated[str, options.option("--search", "Only words that contain these letters.")]
 
 
 @app.command("list", cls=Command)
 def list_models(as_json: options.AsJson = False) -> None:
     """List the models that can be used by name."""
-    with loading("the models", timed=False):
+    with progress.loading("the models", timed=False):
         from limner import registry
 
     entries = [entry.to_json() for entry in registry.list_models()]
@@ -48,7 +46,7 @@ def list_models(as_json: options.AsJson = False) -> None:
 @app.command("parts", cls=Command)
 def list_parts(as_json: options.AsJson = False) -> None:
     """List the parts that a model can be built from, by their names in configs."""
-    with loading("the parts", timed=False):
+    with progress.loading("the parts", timed=False):
         from limner import registry
 
         parts = registry.list_parts()
@@ -63,7 +61,7 @@ def list_parts(as_json: options.AsJson = False) -> None:
 @app.command("show", cls=Command)
 def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
     """Show the parts of a model and its model card."""
-    with loading(model, timed=False):
+    with progress.loading(model, timed=False):
         from limner import registry
 
     details = registry.details(model)
@@ -74,9 +72,7 @@ def show(model: options.ModelArgument, as_json: options.AsJson = False) -> None:
 
 @app.command("words", cls=Command)
 def list_words(
-    model: options.ModelArgument = "default",
-    search: Search = "",
-    as_json: options.AsJson = False,
+    model: options.ModelArgument = "default", search: Search = "", as_json: options.AsJson = False
 ) -> None:
     """List the vocabulary of a model: the words of its training captions, by kind."""
     from limner import registry

@@ -7,32 +7,26 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from limner.cli.shared import complete, options
-from limner.cli.shared.answers import answer
-from limner.cli.shared.exits import INTERRUPTED, STOPPED
-from limner.cli.shared.files import STANDARD, no_stream, read_standard
-from limner.cli.shared.messages import say
+from limner.cli.shared import answers, complete, exits, files, messages, options
 from limner.cli.shared.options import argument, option
 from limner.cli.shared.progress import clock, loading, showing
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
-
     from limner.train.config.run import TrainConfig
     from limner.train.loop import Progress
 
 OPTION_OF = {"out": "out", "data.source": "on", "loop.seed": "seed", "loop.device": "device"}
-EXIT_CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: STOPPED}
+EXIT_CODES = {signal.SIGINT: exits.INTERRUPTED, signal.SIGTERM: exits.STOPPED}
 
 Config = Annotated[
     Path, argument("CONFIG.toml", "The training config; - is standard input.", complete.configs)
@@ -150,13 +144,13 @@ def _train(run: TrainConfig, *, resume: bool, as_json: bool, quiet: bool) -> Non
             **_about(last),
         }
         if first:
-            answer(found, run.out, as_json)
+            answers.answer(found, run.out, as_json)
         if stop.signal is not None:
             if not quiet:
-                say("stopped, and the state is saved; go on with --resume")
+                messages.say("stopped, and the state is saved; go on with --resume")
             raise typer.Exit(EXIT_CODES[signal.Signals(stop.signal)])
     if not quiet:
-        say("nothing to do: the run has ended" if last is None else spend(last))
+        messages.say("nothing to do: the run has ended" if last is None else spend(last))
 
 
 def _about(last: Progress | None) -> dict[str, Any]:
@@ -175,7 +169,7 @@ class Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say one line."""
-        say(record.getMessage())
+        messages.say(record.getMessage())
 
 
 @contextmanager
@@ -202,8 +196,8 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
     """
     from limner.train.config.fields import read_text
 
-    standard = str(config) == STANDARD
-    text = read_standard() if standard else read_text(config)
+    standard = str(config) == files.STANDARD
+    text = files.read_standard() if standard else read_text(config)
     for key, value in short.items():
         if value is None:
             continue
@@ -216,8 +210,8 @@ def read_run(config: Path, told: dict[str, str], short: Mapping[str, Any]) -> Tr
     places = {"out": run.out, "data.source": run.data.source, "start_from": run.start_from}
     places |= {"codec_from": run.codec_from, "clip_from": run.clip_from}
     for key, value in places.items():
-        if value == STANDARD:
-            raise no_stream(key)
+        if value == files.STANDARD:
+            raise files.no_stream(key)
     return run
 
 

@@ -8,12 +8,8 @@ from typing import Annotated
 import typer
 
 from limner.cli.draw import Metadata, Preview
-from limner.cli.shared import options
-from limner.cli.shared.drawing import Drawer, drawings
-from limner.cli.shared.files import STANDARD, Place, open_picture, slug
-from limner.cli.shared.options import grouped
+from limner.cli.shared import drawing, files, options, sampling
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
-from limner.cli.shared.sampling import SampledFromNoise, spelt
 from limner.types import Request
 
 Prompt = Annotated[
@@ -22,9 +18,9 @@ Prompt = Annotated[
 UNCLIP = "unclip"
 
 
-@grouped
+@options.grouped
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
-    sampled: SampledFromNoise,
+    sampled: sampling.SampledFromNoise,
     image: options.Image,
     prompt: Prompt = None,
     model: options.OtherModel = UNCLIP,
@@ -44,14 +40,14 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     """
     sampled.request()  # a mistake in the options is told before a file is opened
     manner = Manner(preview, metadata, as_json, quiet)
-    place = Place.parse(out, count, as_json=as_json)
+    place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
-    request = sampled.request(prompt or "", n=count, seed=seed, image=open_picture(image))
-    drawer = Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
-    name = "" if str(image) == STANDARD else image.stem
-    for drawn in drawings(drawer, [request]):
-        stem = f"{slug(f'{name} {request.prompt}')}-varied"
+    request = sampled.request(prompt or "", n=count, seed=seed, image=files.open_picture(image))
+    drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
+    name = "" if str(image) == files.STANDARD else image.stem
+    for drawn in drawing.drawings(drawer, [request]):
+        stem = f"{files.slug(f'{name} {request.prompt}')}-varied"
         written = write_files(request, drawn, place, manner, stem)
         report(written, repeat_command(image, request, model, out, written), manner)
 
@@ -65,7 +61,7 @@ def repeat_command(
         "-n": request.n if request.n > 1 else None,
         "--model": None if model == UNCLIP else model,
         "--out": out,
-        **spelt(request),
+        **sampling.spelt(request),
         "--device": written.unusual("device", "cpu"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]

@@ -13,21 +13,14 @@ from torch import Tensor, nn
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
-from limner.nn.autoencoder import (
-    AutoencoderConfig,
-    check_enlarging,
-    check_stages,
-    decoder_of,
-    encoder_of,
-)
-from limner.nn.checks import check_least
+from limner.nn import autoencoder, checks
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 
 
 @dataclass(frozen=True)
-class FSQConfig(AutoencoderConfig):
+class FSQConfig(autoencoder.AutoencoderConfig):
     """Shape of the codec: three levels of resolution, a grid cell every 8 pixels.
 
     Each cell has `groups` codes of `len(levels)` dimensions each (product quantisation): twice the
@@ -45,7 +38,7 @@ class FSQConfig(AutoencoderConfig):
     def __post_init__(self) -> None:
         if self.size < 16 or self.size % 8:
             raise ConfigError(f"size is {self.size}; expected a multiple of 8, at least 16")
-        check_enlarging(self)
+        autoencoder.check_enlarging(self)
         if not self.levels or min(self.levels) < 2:
             raise ConfigError(f"levels is {list(self.levels)}; expected some, each at least 2")
         if prod(self.levels) > VOCABULARY_LIMIT:
@@ -53,10 +46,10 @@ class FSQConfig(AutoencoderConfig):
                 f"levels is {list(self.levels)}; their product, the vocabulary, may be at most "
                 f"{VOCABULARY_LIMIT}: take fewer, or more groups"
             )
-        check_least(self, "groups")
+        checks.check_least(self, "groups")
         for part in ("encoder", "decoder") if self.encoder_channels else ("decoder",):
             channels, blocks = getattr(self, f"{part}_channels"), getattr(self, f"{part}_blocks")
-            check_stages(part, channels, blocks, STAGES)
+            autoencoder.check_stages(part, channels, blocks, STAGES)
 
 
 class FSQCodec(CodecBase):
@@ -66,8 +59,10 @@ class FSQCodec(CodecBase):
         super().__init__()
         self.config = config
         dimensions = config.groups * len(config.levels)
-        self.encoder = encoder_of(config, dimensions) if config.encoder_channels else _NoEncoder()
-        self.decoder = decoder_of(config, dimensions)
+        self.encoder = (
+            autoencoder.encoder_of(config, dimensions) if config.encoder_channels else _NoEncoder()
+        )
+        self.decoder = autoencoder.decoder_of(config, dimensions)
         self.quantizer = FiniteScalar(config.levels)
 
     @property

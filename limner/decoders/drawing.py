@@ -9,18 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.sampling.diffusion import (
-    DiffusionSampling,
-    find_sampler,
-    guide_two,
-    rescale,
-    unit_noise,
-)
+from limner.sampling import diffusion
 from limner.sampling.tokens import guidance_at
 
 
 def draw_picture(
-    decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: DiffusionSampling
+    decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: diffusion.DiffusionSampling
 ) -> Iterator[Tensor]:
     """Yield what is expected of the picture (1, 3, H, W), in [-1, 1], after each step.
 
@@ -50,11 +44,11 @@ def draw_picture(
         output, *others = decoder(x.expand(len(times), -1, -1, -1), times, **told).split(1)
         if others:
             neither, one = others[0], others[-1]
-            pushed = guide_two(neither, one, output, scale, scale * sampling.text_share)
-            output = rescale(pushed, output, sampling.rescale)
+            pushed = diffusion.guide_two(neither, one, output, scale, scale * sampling.text_share)
+            output = diffusion.rescale(pushed, output, sampling.rescale)
         start = process.start(x, output, times[:1])
         return start.clamp(-1, 1) if config.bounded else start
 
-    noise = unit_noise([seed], (config.channels, config.size, config.size), vector.device)
-    for moment in find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):
+    noise = diffusion.unit_noise([seed], (config.channels, config.size, config.size), vector.device)
+    for moment in diffusion.find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):
         yield moment.start

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from limner.images import to_images
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 BATCH = 32  # pictures in one pass
 SEEDS = 10_000_000  # between the seeds of two measurements: 10,000 prompts of 1,000 tries

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from limner.errors import CheckpointError, quote
@@ -53,8 +54,6 @@ def read_weights(
     folder: Path, architecture: Architecture, wanted: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Return the tensors that the encoder needs, in fp32; heads and decoders stay unread."""
-    from safetensors import SafetensorError, safe_open
-
     # 1. Each file is asked for the names that it holds, under any of the prefixes and older names.
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(folder):

@@ -17,14 +17,12 @@ from torch import Tensor, nn
 
 from limner.clip.model import create_clip
 from limner.codecs import create_autoencoder
-from limner.decoders import create_decoder, create_upsampler
-from limner.decoders.drawing import draw_picture
+from limner.decoders import create_decoder, create_upsampler, drawing
 from limner.errors import CheckpointError, ConfigError, UsageError
 from limner.pipelines.base import NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
-from limner.priors import create_embedding_prior
-from limner.priors.embedding import draw_nearest
+from limner.priors import create_embedding_prior, embedding
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
 from limner.types import PictureLike, Pictures, Request, Step
@@ -203,7 +201,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
         if vector is None:
             vector = text = self.clip.encode_texts(ids)  # (1, D)
             if self.prior is not None:
-                for expected in draw_nearest(
+                for expected in embedding.draw_nearest(
                     self.prior, ids, text, seed, steps=sampling.prior_steps,
                     guidance=sampling.prior_guidance, candidates=sampling.candidates,
                 ):  # fmt: skip
@@ -211,7 +209,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
                     yield Step(0, 0)
         step = Step(0, 0)
         # 3. The decoder draws pixels, or the latent of the autoencoder.
-        for expected in draw_picture(self.decoder, vector, ids, seed, sampling):
+        for expected in drawing.draw_picture(self.decoder, vector, ids, seed, sampling):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:

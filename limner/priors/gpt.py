@@ -19,26 +19,15 @@ from torch.nn import functional as F
 
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.priors.base import (
-    Known,
-    PriorBase,
-    PriorConfig,
-    cell_coordinates,
-    map_slices,
-    prefix_mask,
-    text_coordinates,
-)
+from limner.priors import base, graphed, packed, speculating
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.priors.graphed import begin_drawing
-from limner.priors.packed import PackedDecoder
-from limner.priors.speculating import speculate
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
 from limner.types import PRECISIONS, LogitsProcessor
 
 
 @dataclass(frozen=True)
-class GPTConfig(PriorConfig):
+class GPTConfig(base.PriorConfig):
     """The codec's codes, and sizes of the transformer that predicts them."""
 
     layers: int = 6
@@ -51,7 +40,7 @@ class GPTConfig(PriorConfig):
         check_heads(self.width, self.heads)
 
 
-class GPT(PriorBase):
+class GPT(base.PriorBase):
     """Decoder-only transformer over text and image codes with an image-only head.
 
     Each map has code vectors and head rows of its own, one map's after the other's.
@@ -65,7 +54,7 @@ class GPT(PriorBase):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
-        self.slices = map_slices(self.maps)
+        self.slices = base.map_slices(self.maps)
         width, maps = config.width, len(self.maps)
         coding = (config.vocabulary, config.levels, width)
         self.text = text_encoder_of(config)
@@ -77,9 +66,9 @@ class GPT(PriorBase):
             TransformerConfig(width, config.layers, config.heads, config.hidden)
         )
         self.head = CellHead(config.groups, *coding, hidden=width, maps=maps)
-        coordinates = cell_coordinates(self.maps)
+        coordinates = base.cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
-        self.packed = PackedDecoder()
+        self.packed = packed.PackedDecoder()
 
     @property
     def precision(self) -> str:
@@ -128,8 +117,10 @@ class GPT(PriorBase):
         image = image + self.target[order]
         # 2. One pass over text and picture.
         x = torch.cat([self.text(text), image], dim=1)  # (B, T + S, D)
-        coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
-        features = self.transformer(x, coordinates, self._mask(text))[:, text.shape[1] :]
+        coordinates = torch.cat([base.text_coordinates(text), self.image_coordinates[order]], dim=1)
+        causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
+        mask = base.prefix_mask(text, causal)  # who may see whom (B, 1, T + S, T + S)
+        features = self.transformer(x, coordinates, mask)[:, text.shape[1] :]
         # 3. Each map has a head of its own.
         parts = [
             self.head(features[:, cells], drawn[:, cells], inputs, which)
@@ -146,7 +137,7 @@ class GPT(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        known: Known | None = None,
+        known: base.Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
@@ -154,12 +145,12 @@ class GPT(PriorBase):
         With known cells it does not speculate, nor does it with processors.
         """
         if sampling.speculate and known is None and not processors:
-            yield from speculate(self, text, sampling, seeds, sampling.speculate)
+            yield from speculating.speculate(self, text, sampling, seeds, sampling.speculate)
             return
         count, text = len(text), self.fill(text)
         noise = self.noise(seeds, self.length, self.config.groups, text.device)
         held = self.known_rows(known)
-        with closing(begin_drawing(self, text, sampling, count, processors)) as decoder:
+        with closing(graphed.begin_drawing(self, text, sampling, count, processors)) as decoder:
             for cell in range(self.length):
                 yield self.unpad(decoder.step(noise[:, cell], held), count)
 
@@ -172,8 +163,3 @@ class GPT(PriorBase):
         if order is None:
             return cells
         return cells.gather(1, order[..., None].expand(-1, -1, self.config.groups))
-
-    def _mask(self, text: Tensor) -> Tensor:
-        """Return who may see whom (B, 1, T + S, T + S)."""
-        causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
-        return prefix_mask(text, causal)

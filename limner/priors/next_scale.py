@@ -17,16 +17,7 @@ from torch.nn import functional as F
 from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
-from limner.priors.base import (
-    Known,
-    Maps,
-    PriorBase,
-    PriorConfig,
-    cell_coordinates,
-    map_slices,
-    prefix_mask,
-    text_coordinates,
-)
+from limner.priors import base
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process
 from limner.text.encoders import text_encoder_of
@@ -34,7 +25,7 @@ from limner.types import LogitsProcessor
 
 
 @dataclass(frozen=True)
-class NextScaleConfig(PriorConfig):
+class NextScaleConfig(base.PriorConfig):
     """The codec's codes, sizes of the transformer, and how training disturbs what it sees.
 
     `flip` is the share of input codes that are random in training, so that the prior learns to
@@ -54,7 +45,7 @@ class NextScaleConfig(PriorConfig):
             raise ConfigError(f"flip is {self.flip:g}; expected a share in [0, 1)")
 
 
-class NextScale(PriorBase):
+class NextScale(base.PriorBase):
     """Transformer over text and token maps whose attention is causal by map.
 
     All maps share one table of code vectors, as they share the codebook of a residual codec; a
@@ -72,7 +63,7 @@ class NextScale(PriorBase):
     def __init__(self, config: NextScaleConfig) -> None:
         super().__init__()
         self.config = config
-        self.slices = map_slices(self.maps)
+        self.slices = base.map_slices(self.maps)
         width = config.width
         coding = (config.groups, config.vocabulary, config.levels, width)
         self.text = text_encoder_of(config)
@@ -87,7 +78,7 @@ class NextScale(PriorBase):
         self.head = CellHead(*coding, hidden=width)
         numbers = [torch.full((rows * columns,), k) for k, (rows, columns) in enumerate(self.maps)]
         self.register_buffer("map_numbers", torch.cat(numbers), persistent=False)
-        self.register_buffer("coordinates", cell_coordinates(self.maps), persistent=False)
+        self.register_buffer("coordinates", base.cell_coordinates(self.maps), persistent=False)
         self.register_buffer("spread", spread_matrix(self.maps), persistent=False)
 
     @property
@@ -111,11 +102,12 @@ class NextScale(PriorBase):
         shape = (len(codes), self.length, self.config.groups)
         inputs = self.codes()
         seen = (codes if seen is None else seen).reshape(shape)
-        vectors = [self._vectors(inputs, seen[:, cells], k) for k, cells in self._coarse()]
+        coarse = enumerate(self.slices[:-1])
+        vectors = [self._vectors(inputs, seen[:, cells], k) for k, cells in coarse]
         image = self._inputs(vectors, len(codes), slice(0, self.length))
         x = torch.cat([self.text(text), image], dim=1)
         places = self.coordinates.expand(len(codes), -1, -1)
-        where = torch.cat([text_coordinates(text), places], dim=1)
+        where = torch.cat([base.text_coordinates(text), places], dim=1)
         features = self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
         return self.head(features, codes.reshape(shape), inputs)
 
@@ -124,7 +116,7 @@ class NextScale(PriorBase):
         text: Tensor,
         sampling: TokenSampling,
         seeds: Sequence[int],
-        known: Known | None = None,
+        known: base.Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
     ) -> Iterator[Tensor]:
         """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
@@ -144,10 +136,7 @@ class NextScale(PriorBase):
 
     def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
-        return prefix_mask(text, self.map_numbers[None, :] <= self.map_numbers[:, None])
-
-    def _coarse(self) -> list[tuple[int, slice]]:
-        return list(enumerate(self.slices[:-1]))
+        return base.prefix_mask(text, self.map_numbers[None, :] <= self.map_numbers[:, None])
 
     def _vectors(self, inputs: Tensor, codes: Tensor, which: int) -> Tensor:
         """Return the vectors (B, N, D) that codes (B, N, G) of a map bring to the maps after it."""
@@ -189,7 +178,7 @@ class _Drawing:
         self.vectors: list[Tensor] = []
         # The text is read once: from here on the cache has it.
         start = self.mask[:, :, : self.prefix, : self.prefix]
-        prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
+        prior.transformer(prior.text(text), base.text_coordinates(text), start, self.cache)
 
     def draw(self, which: int, noise: Tensor) -> Tensor:
         """Return the codes (B, N, G) of a map by uniform numbers (B, N, G).
@@ -228,7 +217,7 @@ class _Drawing:
             self.vectors.append(self.prior._vectors(self.inputs, codes, which))
 
 
-def spread_matrix(maps: Maps) -> Tensor:
+def spread_matrix(maps: base.Maps) -> Tensor:
     """Return how much (S, S) of each cell's vector comes to each cell of the finer maps.
 
     A map is enlarged to the finest grid by bicubic interpolation and shrunk to the later map by
@@ -236,7 +225,7 @@ def spread_matrix(maps: Maps) -> Tensor:
     """
     length = sum(rows * columns for rows, columns in maps)
     matrix = torch.zeros(length, length)
-    slices = map_slices(maps)
+    slices = base.map_slices(maps)
     for early, (rows, columns) in enumerate(maps):
         ones = torch.eye(rows * columns).view(-1, 1, rows, columns)
         finest = F.interpolate(ones, size=maps[-1], mode="bicubic")  # of each cell alone

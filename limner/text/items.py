@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from limner.text import lexicon
-from limner.text.lexicon import COMMAS, STOPS, join, tokens
 from limner.text.words import Grammar
 
 _NAMING = {"thing", "many"}  # kinds that name a thing
@@ -62,11 +61,11 @@ class Phrasebook:
         # 1. What captions used: these phrases come first, and win where a text means two things.
         self.things = set(grammar.named("thing", "en"))
         for phrase in grammar.phrases:
-            words = tuple(tokens(phrase.text.replace("{}", " ")))
+            words = tuple(lexicon.tokens(phrase.text.replace("{}", " ")))
             self._add(words, Entry(phrase.kind, phrase.name, exact=True))
         # 2. What usually means the same, unless it reads as a known name with a word before it.
         for text, entry in _usual(grammar, self.things):
-            words = tuple(tokens(text))
+            words = tuple(lexicon.tokens(text))
             if not self._is_modified(words, entry):
                 self._add(words, entry)
         # 3. By first word, how long its phrases are: looking one up tries these lengths alone.
@@ -91,7 +90,7 @@ class Phrasebook:
         # From the end, so that the best way through the rest is known at every word.
         for at in range(len(words) - 1, -1, -1):
             word = words[at]
-            plain = word in STOPS or word in COMMAS or word.isdigit()
+            plain = word in lexicon.STOPS or word in lexicon.COMMAS or word.isdigit()
             best[at] = (best[at + 1][0] + (_PLAIN if plain else _UNKNOWN), 1, [])
             for length, entries in self.matches(words, at):
                 cost = best[at + length][0] + (_EXACT if entries[0].exact else _USUAL)
@@ -110,7 +109,7 @@ class Phrasebook:
     def names(self, kind: str, name: str) -> set[str]:
         """Return the phrases by which captions called a thing, a colour, a place."""
         return {
-            join(phrase)
+            lexicon.join(phrase)
             for phrase, entries in self._entries.items()
             for entry in entries
             if entry.exact and (entry.kind, entry.name) == (kind, name)
@@ -132,12 +131,12 @@ class Phrasebook:
 
 def itemise(text: str, book: Phrasebook) -> list[Item]:
     """Return the phrases of `text` in order; a word that means nothing is an item "unknown"."""
-    words, said = _corrected(tokens(text), book)
+    words, said = _corrected(lexicon.tokens(text), book)
     pieces = book.cut(words)
     items: list[Item] = []
     at = 0
     for index, (length, entries) in enumerate(pieces):
-        phrase, typed = join(words[at : at + length]), join(said[at : at + length])
+        phrase, typed = lexicon.join(words[at : at + length]), lexicon.join(said[at : at + length])
         if entries:
             # What a word means can hang on its neighbours: "orange car", "an orange".
             following = pieces[index + 1][1] if index + 1 < len(pieces) else []
@@ -161,11 +160,11 @@ def _continues(items: Sequence[Item], phrase: str) -> bool:
 
 
 def _other(phrase: str, typed: str) -> Item:
-    if phrase in COMMAS:
+    if phrase in lexicon.COMMAS:
         return Item("comma", "", typed, ",", exact=True)
     if phrase.isdigit():
         return Item("number", phrase, typed, phrase)
-    if phrase in STOPS or (len(phrase) == 1 and phrase.isascii()):
+    if phrase in lexicon.STOPS or (len(phrase) == 1 and phrase.isascii()):
         return Item("stop", "", typed, phrase, exact=True)
     return Item("unknown", "", typed, phrase)
 
@@ -178,7 +177,7 @@ def _choose(
     if "classifier" in kinds and before and before[-1].kind == "number":
         return kinds["classifier"]
     describes = any(entry.kind in _AFTER_COLOUR for entry in following)
-    describes = describes or not (following or after in STOPS | COMMAS | {""})
+    describes = describes or not (following or after in lexicon.STOPS | lexicon.COMMAS | {""})
     described = bool(before) and before[-1].text in _IS  # "the car is orange"
     if "colour" in kinds and (describes or described):
         return kinds["colour"]
@@ -199,7 +198,7 @@ def _corrected(typed: list[str], book: Phrasebook) -> tuple[list[str], list[str]
         parts = _parts(word, book)
         for part in parts:
             # A word of the captions is never mended, however near it is to another.
-            known = part in book.known or part in STOPS
+            known = part in book.known or part in lexicon.STOPS
             fixed = None if known else lexicon.correct(part, book.known)
             words.append(fixed or part)
         # The typed word stands beside its first part, so that notes quote it once.
@@ -209,7 +208,7 @@ def _corrected(typed: list[str], book: Phrasebook) -> tuple[list[str], list[str]
 
 def _parts(word: str, book: Phrasebook) -> list[str]:
     """Return a word that no phrase has without its possessive, or in the parts of a hyphen."""
-    if word in book.known or word in STOPS:
+    if word in book.known or word in lexicon.STOPS:
         return [word]
     bare = word.removesuffix("'s").removesuffix("'")
     if "-" in bare:

@@ -12,14 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from limner.errors import CheckpointError, quote
-from limner.text.tokenizer import (
-    PAD,
-    Tokenizer,
-    check_ids,
-    check_parts,
-    read_engine,
-    split_settings,
-)  # fmt: skip
+from limner.text import tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
@@ -29,7 +22,7 @@ _HIDDEN = "\0"  # before the names of special tokens: no text that is encoded ha
 _SETTINGS: dict[str, Any] = {"pretrained": True, "keywords": False, "begin": [], "end": []}
 
 
-class PretrainedTokenizer(Tokenizer):
+class PretrainedTokenizer(tokenizer.Tokenizer):
     """Text to the ids of a pretrained model, each one higher, and back.
 
     `begin` and `end` are the ids that `batch` puts around every text.
@@ -46,7 +39,7 @@ class PretrainedTokenizer(Tokenizer):
     @classmethod
     def convert(cls, text: str, *, source: str = "tokenizer.json") -> Self:
         """Build one from the text of a foreign `tokenizer.json`; CheckpointError names `source`."""
-        engine = read_engine(split_settings(text, source, {})[0], source)
+        engine = tokenizer.read_engine(tokenizer.split_settings(text, source, {})[0], source)
         engine.no_truncation()
         engine.no_padding()
         # What the foreign model puts around a text is seen by encoding one letter.
@@ -67,15 +60,15 @@ class PretrainedTokenizer(Tokenizer):
     @classmethod
     def from_json(cls, text: str, *, source: str = "tokenizer.json") -> Self:
         """Build one from what `save` wrote; CheckpointError, naming `source`, for anything else."""
-        return cls._build(*split_settings(text, source, _SETTINGS), source)
+        return cls._build(*tokenizer.split_settings(text, source, _SETTINGS), source)
 
     @classmethod
     def _build(cls, parts: dict[str, Any], settings: dict[str, Any], source: str) -> Self:
         _check_foreign(parts, source)
-        engine, keywords = read_engine(parts, source), settings["keywords"]
+        engine, keywords = tokenizer.read_engine(parts, source), settings["keywords"]
         built = cls(engine, settings["begin"], settings["end"], keywords=keywords)
         for index in [*built.begin, *built.end]:
-            if type(index) is not int or not PAD < index < built.vocabulary:
+            if type(index) is not int or not tokenizer.PAD < index < built.vocabulary:
                 raise CheckpointError(
                     f"{source} puts the id {quote(index)} around a text; expected 1 to "
                     f"{built.vocabulary - 1}"
@@ -88,7 +81,7 @@ class PretrainedTokenizer(Tokenizer):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of `ids` as the model sees it, with the names of special tokens."""
-        wanted = [index - 1 for index in ids if index != PAD]
+        wanted = [index - 1 for index in ids if index != tokenizer.PAD]
         return str(self._engine.decode(wanted, skip_special_tokens=False)).replace(_HIDDEN, "")
 
     def room(self, length: int) -> int:
@@ -114,11 +107,11 @@ class PretrainedTokenizer(Tokenizer):
         return super()._prepared(text).replace(_HIDDEN, "")
 
 
-def tokenizer_from_json(text: str, *, source: str = "tokenizer.json") -> Tokenizer:
+def tokenizer_from_json(text: str, *, source: str = "tokenizer.json") -> tokenizer.Tokenizer:
     """Build whichever tokenizer wrote this text; CheckpointError, naming `source`, for no such."""
     known = {"pretrained": False, "keywords": False, "begin": [], "end": []}
-    _, settings = split_settings(text, source, known)
-    kind = PretrainedTokenizer if settings["pretrained"] else Tokenizer
+    _, settings = tokenizer.split_settings(text, source, known)
+    kind = PretrainedTokenizer if settings["pretrained"] else tokenizer.Tokenizer
     return kind.from_json(text, source=source)
 
 
@@ -153,14 +146,14 @@ def _unknown_id(model: dict[str, Any]) -> int | None:
 
 
 def _check_foreign(parts: dict[str, Any], source: str) -> None:
-    model = check_parts(parts, source)
+    model = tokenizer.check_parts(parts, source)
     kind, vocabulary = model.get("type"), model.get("vocab")
     if kind not in MODELS:
         raise CheckpointError(
             f"{source} has a model {quote(kind)}; expected one of {', '.join(MODELS)}"
         )
     if isinstance(vocabulary, dict):
-        check_ids(vocabulary, source)
+        tokenizer.check_ids(vocabulary, source)
     elif kind != "Unigram" or not isinstance(vocabulary, list):
         vocabulary = None
     if not vocabulary:

@@ -15,7 +15,6 @@ from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
-from limner.text.lexicon import COMMAS, STOPS, join, tokens
 from limner.text.notes import Note, Reading
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
@@ -222,12 +221,12 @@ def _read_plain(text: str, words: Words) -> Reading:
     left: list[str] = []
     notes: list[Note] = []
     dropped = False
-    for word in tokens(text):
+    for word in lexicon.tokens(text):
         known = _known(word, words)
-        if known is None and word not in STOPS and word not in COMMAS:
+        if known is None and word not in lexicon.STOPS and word not in lexicon.COMMAS:
             left.append(word)
             dropped = True
-        elif known is None or word in STOPS or word in COMMAS:
+        elif known is None or word in lexicon.STOPS or word in lexicon.COMMAS:
             if dropped and waiting:
                 waiting = []
             dropped = False
@@ -245,7 +244,7 @@ def _read_plain(text: str, words: Words) -> Reading:
         notes.append(Note("left_out", tuple(dict.fromkeys(left)), near))
     if not notes:
         return Reading(_plain(text))
-    return Reading(join(kept), tuple(notes))
+    return Reading(lexicon.join(kept), tuple(notes))
 
 
 def _known(word: str, words: Words) -> str | None:
@@ -255,7 +254,7 @@ def _known(word: str, words: Words) -> str | None:
     for other in _alike(word):
         if other in words:
             return other
-    if word in STOPS or not word.isalpha():
+    if word in lexicon.STOPS or not word.isalpha():
         return None
     return lexicon.correct(word, words.counts)
 

@@ -71,7 +71,9 @@ def understand(items: Sequence[Item], most: int) -> Understood:
     events = _gather(kept, found)
     # 4. Two things at most, as the captions of such worlds have them.
     _merge_same(found, events)
-    _keep_two(found)
+    if len(found.things) > 2:
+        found.notes.append(Note("only_two", tuple(thing.name for thing in found.things[2:])))
+        found.things = found.things[:2]
     if len(found.things) == 2:
         _relate(found, events)
     # 5. Counts and sizes that the world cannot draw are brought to what it can.
@@ -233,12 +235,6 @@ def _merge_same(found: Understood, events: list[tuple[str, str]]) -> None:
             total = (first.count or 1) + (second.count or 1)
             found.things = [replace(first, count=total, told=(*first.told, *second.told))]
             events.clear()
-
-
-def _keep_two(found: Understood) -> None:
-    if len(found.things) > 2:
-        found.notes.append(Note("only_two", tuple(thing.name for thing in found.things[2:])))
-        found.things = found.things[:2]
 
 
 def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:

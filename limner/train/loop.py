@@ -151,7 +151,8 @@ class Run:
                 validation: dict[str, float] = {}
                 # 2. Measure, with the averages in place; then the part may act on what it sees.
                 if count % loop.validate_every == 0 or count == loop.steps:
-                    validation = self._validate()
+                    with self._averaged():
+                        validation = run_on_rank0(self.step_object.validate)
                     notes += watch.after_validation(validation)
                     notes += self.step_object.react(validation)
                 # 3. Show and save: always at the end, whatever the intervals are.
@@ -211,10 +212,6 @@ class Run:
                 f"{self.watch.best:.4g}"
             )
         return self.step_object.stopped
-
-    def _validate(self) -> dict[str, float]:
-        with self._averaged():
-            return run_on_rank0(self.step_object.validate)
 
     def _write_samples(self, step: int) -> list[str]:
         with self._averaged():

@@ -18,20 +18,21 @@ from limner.errors import UsageError, quote
 MODELS = ("model", "target", "subject")  # arguments that name the one model of a command
 
 
-class Group(TyperGroup):
+class _WithHelp:
+    """Prints the help of `limner.cli.shared.help`."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from limner.cli.shared.help import show
+
+        show(self, ctx)
+
+
+class Group(_WithHelp, TyperGroup):
     """A group of commands, whose help is that of `limner.cli.shared.help`."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help."""
-        _show_help(self, ctx)
 
-
-class Command(TyperCommand):
+class Command(_WithHelp, TyperCommand):
     """A command whose options are those of `limner.cli.shared.options`, and help that of `help`."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help."""
-        _show_help(self, ctx)
 
     def __init__(self, *given: Any, **settings: Any) -> None:
         super().__init__(*given, **settings)
@@ -122,12 +123,6 @@ class Command(TyperCommand):
                 return [value if equals else args[at + 1], *args[:at], *args[at + taken :]]
             at += 2 if args[at] in with_value else 1
         return args
-
-
-def _show_help(command: Any, ctx: Any) -> None:
-    from limner.cli.shared.help import show
-
-    show(command, ctx)
 
 
 def _old_names(parameter: Any) -> list[str]:

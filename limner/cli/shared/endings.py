@@ -9,14 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from types import FrameType
+from typing import Any, TextIO, cast
 
 from limner.cli.shared.exits import CLOSED_PIPE
 from limner.cli.shared.progress import clock
 from limner.errors import LimnerError, ResourceError, is_out_of_memory, quote
-
-if TYPE_CHECKING:
-    from types import FrameType
 
 _REFUSED = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC,

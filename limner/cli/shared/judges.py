@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +121,6 @@ def conditions_of(
     reference: Reference | None = None,
 ) -> Conditions:
     """Return what numbers of a pipeline's drawings depend on."""
-    from dataclasses import asdict
-
     from limner.evaluate.prompts.conditions import Conditions
 
     return Conditions(

@@ -124,7 +124,9 @@ class Entry:
         words, end = list[str](), 0
         for mark in _VALUE.finditer(self.chinese):
             value = fits[int(mark[1]) + 1]
-            translated = _part(value) if mark[2] and value else None
+            translated = None
+            if mark[2] and value:  # words of limner or of the system, or a message within one
+                translated = _first(value, "part", "system") or _whole(value)
             refused = (value and mark[2] == "!t") or "; " in _QUOTED.sub("", value)
             if translated is None and refused:
                 return None
@@ -155,11 +157,6 @@ def _place(text: str) -> str:
     """Translate what stands before a message: a place, or a message that tells another."""
     found = _first(text, "place") or _whole(f"{text}: ")
     return found.removesuffix("：") if found else text
-
-
-def _part(text: str) -> str | None:
-    """Translate a value: words of limner or of the system, or a message within a message."""
-    return _first(text, "part", "system") or _whole(text)
 
 
 def _first(text: str, *contexts: str) -> str | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,9 +20,6 @@ from limner.cli.shared.drawing import Drawer
 from limner.cli.shared.sampling import Sampled as Sampled
 from limner.cli.shared.sampling import SampledFromNoise
 from limner.types import check_device, check_precision
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Spellings of earlier versions, each with the one that took its place where both are declared: they
 # work, and help does not show them.

@@ -160,13 +160,10 @@ def _row(parameter: Any) -> Row:
     if parameter.param_type_name == "argument":
         names, value = parameter.metavar or parameter.name.upper(), ""
     else:
-        given = sorted([*parameter.opts, *parameter.secondary_opts], key=_is_long)
+        given = [*parameter.opts, *parameter.secondary_opts]
+        given.sort(key=lambda name: name.startswith("--"))
         names, value = ", ".join(given), "" if parameter.is_flag else value_of(parameter)
     return Row(names, value, about, _default(parameter), variable, bool(parameter.required))
-
-
-def _is_long(name: str) -> bool:
-    return name.startswith("--")
 
 
 def value_of(option: Any) -> str:

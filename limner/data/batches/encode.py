@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
 from limner.data.batches.augment import AugmentConfig, augment
@@ -26,15 +27,7 @@ from limner.data.batches.picture_store import (
     hash_pixels,
     note_bad,
 )
-from limner.data.sources.base import (
-    BAD_SAMPLES,
-    IndexedSource,
-    Sample,
-    Source,
-    json_document,
-    json_lines,
-    read_pictures,
-)
+from limner.data.sources import base
 from limner.errors import ConfigError, UsageError, quote
 from limner.files.atomic import new_folder
 from limner.nn.devices import bf16_where_fast, find_device
@@ -42,7 +35,7 @@ from limner.nn.devices import bf16_where_fast, find_device
 SHARD = 128  # blocks in a shard
 CROPS_LIMIT = 64
 
-Block = tuple[int, Sequence[Sample], Tensor]  # its number, pictures (B, 3, size, size) uint8
+Block = tuple[int, Sequence[base.Sample], Tensor]  # its number, pictures (B, 3, size, size) uint8
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class EncodeConfig:
 
 
 def encode(
-    source: Source,
+    source: base.Source,
     codec: Any,
     digest: str,
     out: Path,
@@ -100,7 +93,7 @@ def encode(
         if codes:
             files |= _write_shard(folder, len(files) // 2, codes, rows)
         source.losses.check(done, source.place)
-        source.losses.write(folder / BAD_SAMPLES)
+        source.losses.write(folder / base.BAD_SAMPLES)
         manifest = {
             "limner_codes": FORMAT,
             "source": source.describe(),
@@ -109,20 +102,20 @@ def encode(
             "pictures": done,
             "files": files,
         }
-        (folder / MANIFEST).write_bytes(json_document(manifest, indent=1, sort=False))
+        (folder / MANIFEST).write_bytes(base.json_document(manifest, indent=1, sort=False))
     yield manifest
 
 
 def _coded(
-    source: Source, codec: Any, config: EncodeConfig, workers: int, ray: str
-) -> Iterator[tuple[Sequence[Sample], Tensor, list[str]]]:
+    source: base.Source, codec: Any, config: EncodeConfig, workers: int, ray: str
+) -> Iterator[tuple[Sequence[base.Sample], Tensor, list[str]]]:
     """Yield the samples of each block that can be read, their codes and hashes, in their order."""
     if not ray:
         for number, samples, pictures in _blocks(source, codec.config.size, workers):
             codes = _codes_of(codec, samples, pictures, config, number)
             yield samples, codes, list(map(hash_pixels, pictures))
         return
-    if not isinstance(source, IndexedSource):
+    if not isinstance(source, base.IndexedSource):
         raise UsageError(
             f"{quote(source.place, 120)} is read in its own order only, so Ray workers cannot "
             "share it; write it as a folder with limner data clean --write, or leave out --ray"
@@ -149,7 +142,7 @@ class _RemoteCoder:
         codec, self.config = known
         self.codec = codec.to(find_device("auto"))
 
-    def __call__(self, item: tuple[int, Sequence[Sample]]) -> tuple[list[int], Any, list[Bad]]:
+    def __call__(self, item: tuple[int, Sequence[base.Sample]]) -> tuple[list[int], Any, list[Bad]]:
         number, samples = item
         ((good, pictures, bad),) = PictureStore(samples, self.codec.config.size).blocks()
         if not good:
@@ -159,7 +152,7 @@ class _RemoteCoder:
         return good, (codes.numpy(), list(map(hash_pixels, pictures))), bad
 
 
-def _note(source: Source, store: PictureStore, bad: Sequence[Bad]) -> None:
+def _note(source: base.Source, store: PictureStore, bad: Sequence[Bad]) -> None:
     """Note bad pictures; raise DataError as soon as more than 1 % is lost for certain."""
     if bad:
         note_bad(source.losses, store, bad)
@@ -167,9 +160,9 @@ def _note(source: Source, store: PictureStore, bad: Sequence[Bad]) -> None:
         source.losses.check(len(store) - lost, source.place)
 
 
-def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
+def _blocks(source: base.Source, size: int, workers: int) -> Iterator[Block]:
     """Yield the pictures that can be read, in their order."""
-    if isinstance(source, IndexedSource):
+    if isinstance(source, base.IndexedSource):
         store = PictureStore(source, size)
         for number, (rows, pictures, bad) in enumerate(store.blocks(workers)):
             _note(source, store, bad)
@@ -177,9 +170,9 @@ def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
                 yield number, [store.samples[row] for row in rows], pictures
         return
     number = 0
-    samples: list[Sample] = []
+    samples: list[base.Sample] = []
     read: list[Tensor] = []
-    for sample, image in read_pictures(source):
+    for sample, image in base.read_pictures(source):
         samples.append(sample)
         read.append(fitted(image, size))
         if len(samples) == BLOCK:
@@ -190,7 +183,7 @@ def _blocks(source: Source, size: int, workers: int) -> Iterator[Block]:
 
 
 def _codes_of(
-    codec: Any, samples: Sequence[Sample], pictures: Tensor, config: EncodeConfig, block: int
+    codec: Any, samples: Sequence[base.Sample], pictures: Tensor, config: EncodeConfig, block: int
 ) -> Tensor:
     """Return codes (B, C, S[, G])."""
     device = next(codec.parameters()).device
@@ -215,10 +208,11 @@ def _write_shard(
     folder: Path, number: int, codes: list[Tensor], rows: list[dict[str, Any]]
 ) -> dict[str, str]:
     """Write one shard; return the SHA-256 of its files by their names."""
-    from safetensors.torch import save
-
     name = folder / shard_name(number)
-    parts = {name: save({"codes": torch.cat(codes)}), name.with_suffix(".jsonl"): json_lines(rows)}
+    parts = {
+        name: save({"codes": torch.cat(codes)}),
+        name.with_suffix(".jsonl"): base.json_lines(rows),
+    }
     for path, data in parts.items():
         path.write_bytes(data)
     return {path.name: hashlib.sha256(data).hexdigest() for path, data in parts.items()}

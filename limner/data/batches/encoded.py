@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
 from limner.errors import DataError, quote, shorten
@@ -141,9 +143,6 @@ def _checked(path: Path, manifest: dict[str, Any]) -> bytes:
 
 
 def _codes_of(data: bytes) -> Tensor:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     try:
         return load(data)["codes"]
     except SafetensorError as error:

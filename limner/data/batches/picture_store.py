@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import ImageOps
+from PIL.Image import Image, Resampling
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -23,9 +24,6 @@ from limner.data.batches.batches import stream, to_floats
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source, read_pictures
 from limner.errors import DataError, ImageError, quote
 from limner.nn.ranks import ALONE, World
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 MEMORY_LIMIT = 2**30  # bytes of pictures that are held
 BLOCK = 64  # pictures read together
@@ -204,9 +202,6 @@ def note_bad(losses: Losses, store: PictureStore, bad: Sequence[Bad]) -> None:
 
 def fitted(image: Image, size: int) -> Tensor:
     """Return the middle square of a picture as (3, size, size) uint8."""
-    from PIL import ImageOps
-    from PIL.Image import Resampling
-
     square = ImageOps.fit(image, (size, size), Resampling.LANCZOS)
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 

@@ -22,7 +22,7 @@ from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
 from limner.errors import DataError
 from limner.nn.devices import bf16_where_fast
-from limner.text.tokenizer import Tokenizer
+from limner.text.tokenizer import Tokenizer, trim_padding
 
 SOURCES = (
     *("nouns.tsv", "nouns.py", "graph.py", "scene.py", "backgrounds.py", "sprites.py"),
@@ -183,7 +183,5 @@ def token_batches(
             # 3. Its batches come in random order: else every group would begin with short captions.
             mixed = torch.randperm(alike, generator=torch.Generator().manual_seed(step // alike))
             part = by_length.tensor_split(alike)[int(mixed[within])]
-            kept = text[part].long()
-            width = max(1, int((kept != 0).sum(1).max()))
-            yield kept[:, -width:], codes[part].long()
+            yield trim_padding(text[part].long()), codes[part].long()
             place, step = place + 1, step + 1

@@ -15,16 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.data.cleaning.survey import Survey
 from limner.data.copies.copies import Likeness, find_exact_copies, group
-from limner.data.sources.base import (
-    BAD_SAMPLES,
-    CODES,
-    Sample,
-    Source,
-    json_document,
-    json_lines,
-    read_pictures,
-)
-from limner.data.sources.keep import keep_lines
+from limner.data.sources import base, keep
 from limner.errors import ConfigError, DataError, UsageError, quote
 from limner.files.atomic import new_folder
 from limner.html import figure, heading, page, paragraph, table, together
@@ -36,7 +27,7 @@ if TYPE_CHECKING:
 
 FITS = ("keep", "crop", "pad", "squash")
 REASONS = {
-    **CODES,
+    **base.CODES,
     "small": "a picture below the least side",
     "shape": "a picture longer than the most ratio of its sides",
     "filter": "a filter of the caller's said so",
@@ -47,7 +38,7 @@ KEEP, DROP, PICTURES = "keep.txt", "drop.jsonl", "pictures"
 REPORT, PAGE = "report.json", "report.html"
 GROUPS, ROWS, MEMBERS = 200, 500, 12  # on the page at most; report.json and drop.jsonl have all
 
-Filter = Callable[[Sample, "Image"], str | None]  # why to drop a sample, or None to keep it
+Filter = Callable[[base.Sample, "Image"], str | None]  # why to drop a sample, or None to keep it
 CaptionRule = Callable[[str], str | None]  # the caption to use, or None to leave it out
 
 
@@ -116,7 +107,7 @@ def normalise_caption(caption: str) -> str | None:
 
 
 def clean(
-    source: Source,
+    source: base.Source,
     out: Path,
     config: CleanConfig,
     *,
@@ -131,7 +122,7 @@ def clean(
     with new_folder(out) as folder:
         # 1. Read everything once, and drop what one picture alone shows to be bad.
         found = Verdicts(Survey(source))
-        for count, (sample, image) in enumerate(read_pictures(source, strict=False), 1):
+        for count, (sample, image) in enumerate(base.read_pictures(source, strict=False), 1):
             _judge(found, sample, image, config, filters, captions)
             yield "reading", count
         # 2. Copies: all pictures must have been seen.
@@ -167,7 +158,7 @@ def fit_picture(image: Image, config: CleanConfig) -> Image:
 
 def _judge(
     found: Verdicts,
-    sample: Sample,
+    sample: base.Sample,
     image: Image,
     config: CleanConfig,
     filters: Sequence[Filter],
@@ -244,7 +235,7 @@ def _write_pictures(found: Verdicts, folder: Path, config: CleanConfig) -> Itera
     number = 0
     # The name of a file may hold half a surrogate pair, which UTF-8 cannot.
     with (folder / "metadata.jsonl").open("w", -1, "utf-8", "backslashreplace") as table:
-        for sample, image in read_pictures(found.survey.source, strict=False):
+        for sample, image in base.read_pictures(found.survey.source, strict=False):
             captions = found.captions.get(sample.key)
             if captions is None:
                 continue
@@ -281,11 +272,11 @@ def _report(found: Verdicts, config: CleanConfig) -> dict[str, Any]:
 
 
 def _write_lists(found: Verdicts, folder: Path, report: dict[str, Any]) -> None:
-    (folder / REPORT).write_bytes(json_document({**report, "copies": found.groups}))
+    (folder / REPORT).write_bytes(base.json_document({**report, "copies": found.groups}))
     keys = [key for key in found.survey.keys if key in found.captions]
-    (folder / KEEP).write_bytes(keep_lines(keys))
-    (folder / DROP).write_bytes(json_lines(found.dropped))
-    found.survey.source.losses.write(folder / BAD_SAMPLES)
+    (folder / KEEP).write_bytes(keep.keep_lines(keys))
+    (folder / DROP).write_bytes(base.json_lines(found.dropped))
+    found.survey.source.losses.write(folder / base.BAD_SAMPLES)
     (folder / PAGE).write_bytes(_page(found, report).encode("utf-8", "backslashreplace"))
 
 

@@ -123,15 +123,12 @@ def _abouts(root: Path, pictures: Sequence[Found], catalogue: Catalogue) -> dict
         except ImageError:
             catalogue.skip(each.name, "no SVG file beside it that says its title and licence")
             continue
-        if about.licences and all(_is_public(each) for each in about.licences):
+        licences = [each.lower().rstrip("/") for each in about.licences]
+        if licences and all(each.endswith(PUBLIC_DOMAIN) for each in licences):
             found[each.name] = about
         else:
             catalogue.skip(each.name, "not stated to be in the public domain")
     return found
-
-
-def _is_public(licence: str) -> bool:
-    return licence.lower().rstrip("/").endswith(PUBLIC_DOMAIN)
 
 
 def slug(text: str) -> str:

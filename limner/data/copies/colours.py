@@ -82,7 +82,8 @@ def compare_colours(first: Floats, second: Floats) -> Verdict:
         # 2. A picture without colour must be as light as the other everywhere, no light fitted: a
         # thing painted grey is that by chance alone.
         light = other @ _LUMA
-        plain = _colourfulness(one) <= GREY
+        parts = _parts(one)
+        plain = (parts.max(axis=2) - parts.min(axis=2)).max(axis=1) <= GREY
         grey |= plain & (_worst_part(one - light[..., None]) <= GREY_APART)
         unsure |= plain
         # 3. How far forms are apart once the light is out.
@@ -142,12 +143,6 @@ def _lit(one: Floats, other: Floats) -> Floats:
 def _worst_part(gaps: Floats) -> Floats:
     """Return the largest mean (M,) of a part of gaps (M, P, 3), in any channel."""
     return np.asarray(np.abs(_parts(gaps)).max(axis=(1, 2)), np.float32)
-
-
-def _colourfulness(colours: Floats) -> Floats:
-    """Return how many levels (M,) lie between the channels of the most colourful part."""
-    parts = _parts(colours)
-    return np.asarray((parts.max(axis=2) - parts.min(axis=2)).max(axis=1), np.float32)
 
 
 def _parts(values: Floats) -> Floats:

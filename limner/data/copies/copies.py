@@ -60,7 +60,8 @@ class Looks:
             )
         self._thumbnails[len(self)] = thumbnail(image)
         self._colours[len(self)] = colour_thumbnail(image)
-        self.digests.append(digest_pixels(image))
+        pixels = f"{image.width}x{image.height} ".encode() + image.tobytes()
+        self.digests.append(hashlib.sha256(pixels).digest())
 
     def extend(self, others: Looks) -> None:
         """Take in the pictures of another set after those of this one."""
@@ -87,11 +88,6 @@ class Looks:
         )
         light = Image.fromarray(self.thumbnails[row])
         return Image.merge("YCbCr", (light, *chroma)).convert("RGB")
-
-
-def digest_pixels(image: Image) -> bytes:
-    """Return the SHA-256 of a picture's size and RGB pixels."""
-    return hashlib.sha256(f"{image.width}x{image.height} ".encode() + image.tobytes()).digest()
 
 
 def find_exact_copies(looks: Looks) -> list[Likeness]:

@@ -168,14 +168,11 @@ def _gbk_by_chance(caption: str) -> str | None:
         return None
     # 3. No word of any language mixes two of these scripts.
     for word in _BETWEEN.split(caption):
-        letters = [each for each in word if not each.isascii() and _is_letter(each)]
+        foreign = (each for each in word if not each.isascii() and each not in "ªº")
+        letters = [each for each in foreign if unicodedata.category(each)[0] in "LM"]
         if len({unicodedata.name(each, "").split(" ")[0] for each in letters} - {"COMBINING"}) > 1:
             return caption.encode("utf-8").decode("gbk", "replace")
     return None
-
-
-def _is_letter(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LM" and character not in "ªº"
 
 
 PICTURE_KEYS = (

@@ -11,19 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from limner.data.sources.base import Losses, Sample, Source
-from limner.data.sources.caption_text import (
-    NO_CAPTION_COLUMN,
-    captions_of,
-    is_caption,
-    looks_like_caption,
-)
+from limner.data.sources import base, caption_text
 from limner.errors import DataError, MissingExtraError, quote
 
 SPLIT = "train"
 
 
-class DatasetsSource(Source):
+class DatasetsSource(base.Source):
     """Rows of a dataset with one column of pictures and one or several of captions.
 
     A saved dataset has a `total`; one of the hub is streamed and has none.
@@ -32,9 +26,9 @@ class DatasetsSource(Source):
     kind = "datasets"
 
     def __init__(self, rows: Any, place: str) -> None:
-        losses = Losses()
-        for name in filter(looks_like_caption, rows.features or ()):
-            losses.pass_over(NO_CAPTION_COLUMN, name)
+        losses = base.Losses()
+        for name in filter(caption_text.looks_like_caption, rows.features or ()):
+            losses.pass_over(caption_text.NO_CAPTION_COLUMN, name)
         self._rows, self._column = _bytes_of_pictures(rows, place)
         try:
             count: int | None = len(rows)
@@ -45,13 +39,13 @@ class DatasetsSource(Source):
         content = f"{'' if own else place}|{own}|{count}|{sorted(rows.features or ())}"
         super().__init__(place, losses, hashlib.sha256(content.encode()).hexdigest(), count)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[base.Sample]:
         for number, row in enumerate(self._rows):
             sample = self._sample(number, row)
             if sample is not None:
                 yield sample
 
-    def _sample(self, number: int, row: dict[str, Any]) -> Sample | None:
+    def _sample(self, number: int, row: dict[str, Any]) -> base.Sample | None:
         key, where = f"{number:09d}", f"{self.place}, row {number}"
         cell = row[self._column]
         contents = cell.get("bytes") if isinstance(cell, dict) else cell
@@ -59,12 +53,12 @@ class DatasetsSource(Source):
             self.losses.add(key, where, "no_picture", f"{quote(where, 200)} holds no picture")
             return None
         try:
-            captions = captions_of(row, self.losses.pass_over)
+            captions = caption_text.captions_of(row, self.losses.pass_over)
         except DataError as error:
             reason = f"{quote(where, 200)}: {error}"
             self.losses.add(key, where, error.code or "bad_caption", reason)
             return None
-        return Sample(key, captions, where, partial(bytes, contents), len(contents))
+        return base.Sample(key, captions, where, partial(bytes, contents), len(contents))
 
 
 def open_saved(folder: Path, place: str, split: str) -> DatasetsSource:
@@ -109,7 +103,7 @@ def _bytes_of_pictures(rows: Any, place: str) -> tuple[Any, str]:
     features = rows.features or {}
     pictures = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     pictures += [name for name in ("image",) if name in features and name not in pictures]
-    captions = [name for name in features if is_caption(name)]
+    captions = [name for name in features if caption_text.is_caption(name)]
     if not pictures or not captions:
         raise DataError(
             f"{quote(place, 120)} has the columns {', '.join(map(quote, list(features)[:8]))}; one "

@@ -82,13 +82,9 @@ def keep_lines(keys: Iterable[str]) -> bytes:
 
 
 def _written(key: str) -> str:
-    harmless = all(character >= " " and not _is_half(character) for character in key)
+    # Half of a surrogate pair is a byte of a name that is no UTF-8.
+    harmless = all(each >= " " and not "\ud800" <= each <= "\udfff" for each in key)
     return key if harmless and key.strip() and key[0] != '"' else json.dumps(key)
-
-
-def _is_half(character: str) -> bool:
-    """Say whether a character is half of a surrogate pair: a byte of a name that is no UTF-8."""
-    return "\ud800" <= character <= "\udfff"
 
 
 def _key_of(line: str) -> str:

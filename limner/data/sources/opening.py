@@ -10,24 +10,9 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from limner.data.sources import caption_text, folders, hub, tables
 from limner.data.sources.base import Source
-from limner.data.sources.caption_text import TEXTS
-from limner.data.sources.folders import (
-    ARCHIVES,
-    OTHER_PICTURES,
-    PICTURES,
-    TABLES,
-    UNREAD_ARCHIVE,
-    ClassesSource,
-    PairsSource,
-    entries_of,
-    is_hidden,
-    is_notice,
-    pair_captions,
-)
-from limner.data.sources.hub import open_hub, open_saved
 from limner.data.sources.shards import RemoteSource, WebDatasetSource, expand
-from limner.data.sources.tables import METADATA, READABLE, ImageFolderSource, TableSource, is_plain
 from limner.errors import DataError, UsageError, did_you_mean, quote
 
 KINDS = {
@@ -80,12 +65,12 @@ def look(place: str) -> str:
         return _look_into(path, place)
     if path.suffix.lower() == ".tar" or "{" in place:
         return "webdataset"
-    if path.exists() and place.lower().endswith(ARCHIVES):
+    if path.exists() and place.lower().endswith(folders.ARCHIVES):
         raise DataError(
             f"{quote(place, 120)} is an archive that cannot be read in place; unpack it and give "
             "the folder, or the .tar"
         )
-    if path.suffix.lower() in READABLE:
+    if path.suffix.lower() in tables.READABLE:
         return "table"
     hint = ""
     if not path.exists() and _HUB_NAME.fullmatch(place):
@@ -98,17 +83,17 @@ def look(place: str) -> str:
 
 def _look_into(folder: Path, place: str) -> str:
     # 1. What names itself: a table of metadata, or what `datasets` saved.
-    if any((folder / name).is_file() for name in METADATA):
+    if any((folder / name).is_file() for name in tables.METADATA):
         return "imagefolder"
     if any((folder / name).is_file() for name in _SAVED):
         return "datasets"
     names = list(_names(folder))
-    pictures, texts = _with(names, PICTURES), _with(names, TEXTS)
+    pictures, texts = _with(names, folders.PICTURES), _with(names, caption_text.TEXTS)
     for name in names:
-        if os.path.basename(name) in METADATA:
+        if os.path.basename(name) in tables.METADATA:
             raise DataError(f"{quote(place, 120)} has {quote(name)}; give the folder that it is in")
     # 2. What holds captions for certain: a file for a picture, tar files, one table.
-    if pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
+    if folders.pair_captions(pictures, {os.path.splitext(name)[0] for name in texts}):
         return "pairs"
     if not pictures and _with(names, [".tar"]):
         return "webdataset"
@@ -134,12 +119,12 @@ def _with(names: list[str], suffixes: Collection[str]) -> list[str]:
 
 def _refuse_others(names: list[str], place: str) -> None:
     """Raise DataError for archives and pictures that are there and cannot be read."""
-    if archives := [name for name in names if name.lower().endswith(ARCHIVES)]:
+    if archives := [name for name in names if name.lower().endswith(folders.ARCHIVES)]:
         raise DataError(
             f"{quote(place, 120)} has {len(archives)} archives that cannot be read in place, as "
             f"{quote(archives[0])}; unpack them and give the folder, or the .tar"
         )
-    if others := _with(names, OTHER_PICTURES):
+    if others := _with(names, folders.OTHER_PICTURES):
         raise DataError(
             f"{quote(place, 120)} has {len(others)} pictures in formats that limner does not read, "
             f"as {quote(others[0])}; give PNG, JPEG or WebP"
@@ -152,9 +137,11 @@ def _has_table(folder: Path, names: list[str], place: str) -> bool:
     Raises DataError for several, for one in another folder, and for a file that seems to hold
     captions and cannot be read: else folders' names would be taken instead.
     """
-    candidates = [name for name in _with(names, (*TABLES, ".txt")) if not is_notice(name)]
+    candidates = [
+        name for name in _with(names, (*folders.TABLES, ".txt")) if not folders.is_notice(name)
+    ]
     candidates = candidates[:_TABLES_LIMIT]
-    plain = [name for name in _with(candidates, READABLE) if is_plain(folder / name)]
+    plain = [name for name in _with(candidates, tables.READABLE) if tables.is_plain(folder / name)]
     here = [name for name in plain if "/" not in name]
     if len(here) == 1:
         return True
@@ -192,7 +179,7 @@ def _seems_captions(table: Path) -> bool:
 def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> None:
     """Raise DataError for caption files, in folders or beside pictures, of no picture's name."""
     flat = any("/" not in name for name in pictures)
-    loose = [name for name in texts if (flat or "/" in name) and not is_notice(name)]
+    loose = [name for name in texts if (flat or "/" in name) and not folders.is_notice(name)]
     if pictures and loose:
         raise DataError(
             f"{quote(place, 120)} has {len(loose)} text files that have no picture's name, as "
@@ -203,8 +190,8 @@ def _refuse_loose_texts(texts: list[str], pictures: list[str], place: str) -> No
 
 def _names(folder: Path, prefix: str = "") -> Iterator[str]:
     """Yield the names of files below a folder; hidden ones and linked folders are left out."""
-    for entry in entries_of(folder):
-        if is_hidden(entry.name):
+    for entry in folders.entries_of(folder):
+        if folders.is_hidden(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _names(folder / entry.name, f"{prefix}{entry.name}/")
@@ -215,14 +202,18 @@ def _names(folder: Path, prefix: str = "") -> Iterator[str]:
 def _open(kind: str, place: str, shown: str) -> Source:
     name, _, split = place.partition("#")
     if kind == "hub":
-        return open_hub(name, shown, split)
+        return hub.open_hub(name, shown, split)
     if kind == "datasets":
-        return open_saved(_existing(name, True), shown, split)
+        return hub.open_saved(_existing(name, True), shown, split)
     if kind == "webdataset":
         return _open_shards(place, shown)
     if kind == "table":
-        return TableSource(_existing(place, False), shown)
-    kinds = {"imagefolder": ImageFolderSource, "pairs": PairsSource, "classes": ClassesSource}
+        return tables.TableSource(_existing(place, False), shown)
+    kinds = {
+        "imagefolder": tables.ImageFolderSource,
+        "pairs": folders.PairsSource,
+        "classes": folders.ClassesSource,
+    }
     return kinds[kind](_existing(place, True), shown)
 
 
@@ -246,10 +237,10 @@ def _open_shards(place: str, shown: str) -> Source:
         path = Path(name)
         below = list(_names(path)) if path.is_dir() else []
         shards += [path / each for each in below if each.lower().endswith(".tar")]
-        packed += [each for each in below if each.lower().endswith(ARCHIVES)]
+        packed += [each for each in below if each.lower().endswith(folders.ARCHIVES)]
         shards += [] if path.is_dir() else [path]
     source = WebDatasetSource(shards, shown)
     for name in packed:
         if not name.lower().endswith(".tar"):
-            source.losses.pass_over(UNREAD_ARCHIVE, name)
+            source.losses.pass_over(folders.UNREAD_ARCHIVE, name)
     return source

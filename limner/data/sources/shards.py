@@ -20,15 +20,8 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import IO, Self
 
+from limner.data.sources import caption_text, folders
 from limner.data.sources.base import IndexedSource, Losses, Sample, Source
-from limner.data.sources.caption_text import (
-    FILE_LIMIT,
-    TEXTS,
-    captions_of,
-    decode_caption_file,
-    first_text,
-)
-from limner.data.sources.folders import OTHER_PICTURES, PICTURES, is_hidden, is_inside
 from limner.errors import DataError, ImageError, quote
 
 MEMBERS_LIMIT = 1_000_000
@@ -39,7 +32,7 @@ _HEADER_LIMIT = 2**20
 # URLError is an OSError; a chain of a thousand headers, each for the next, ends in RecursionError.
 _DAMAGE = (tarfile.TarError, OSError, ValueError, RecursionError)
 _KEYS_AT_ONCE = 16  # under one name up to its first dot
-_KNOWN = {*PICTURES, *OTHER_PICTURES, *TEXTS, ".json"}
+_KNOWN = {*folders.PICTURES, *folders.OTHER_PICTURES, *caption_text.TEXTS, ".json"}
 PART = "pictures and captions that are further parts of a sample"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}")
 
@@ -198,13 +191,13 @@ def read_shard(
             if len(pending) > _KEYS_AT_ONCE:
                 yield pending.pop(next(iter(pending)))
             # 4. Of a picture its place, or its bytes where the shard passes only once.
-            if suffix in PICTURES:
+            if suffix in folders.PICTURES:
                 parts.pictures.append((member.name, member.offset_data, member.size))
                 parts.contents = _read_member(tar, member) if keep else None
-            elif suffix in TEXTS:
-                parts.texts[member.name] = _read_member(tar, member, FILE_LIMIT)
+            elif suffix in caption_text.TEXTS:
+                parts.texts[member.name] = _read_member(tar, member, caption_text.FILE_LIMIT)
             elif suffix == ".json":
-                parts.metadata = _read_member(tar, member, FILE_LIMIT)
+                parts.metadata = _read_member(tar, member, caption_text.FILE_LIMIT)
             else:
                 parts.other = member.name
     yield from _settle(name, pending, losses)
@@ -220,7 +213,7 @@ def _members(tar: tarfile.TarFile, shard: str, losses: Losses) -> Iterator[tarfi
             raise tarfile.ReadError(f"more than {MEMBERS_LIMIT} members")
         if member.isdir() or _is_unsafe(member, shard, losses):
             continue
-        if not any(map(is_hidden, PurePosixPath(member.name).parts)):
+        if not any(map(folders.is_hidden, PurePosixPath(member.name).parts)):
             yield member
 
 
@@ -248,7 +241,7 @@ def _settle(name: str, pending: dict[str, Parts], losses: Losses) -> Iterator[Pa
 
 def _is_unsafe(member: tarfile.TarInfo, shard: str, losses: Losses) -> bool:
     reason = ""
-    if not is_inside(member.name):
+    if not folders.is_inside(member.name):
         reason = "is a name that leads out of the archive"
     elif not member.isreg():
         reason = "is a link or a device; only regular files are read"
@@ -314,14 +307,16 @@ def _sample_of(shard: str, shard_name: str, parts: Parts, losses: Losses) -> Sam
 
 def _captions(parts: Parts, losses: Losses) -> tuple[str, ...]:
     if parts.texts:
-        return decode_caption_file(parts.texts[first_text(list(parts.texts), losses.pass_over)])
+        return caption_text.decode_caption_file(
+            parts.texts[caption_text.first_text(list(parts.texts), losses.pass_over)]
+        )
     try:
         values = json.loads((parts.metadata or b"").decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DataError(f"the .json cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise DataError("the .json is no object with a caption in it")
-    return captions_of(values, losses.pass_over)
+    return caption_text.captions_of(values, losses.pass_over)
 
 
 @contextmanager

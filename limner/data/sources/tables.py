@@ -15,26 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
-from limner.data.sources.base import IndexedSource, Losses, Sample
-from limner.data.sources.caption_text import (
-    PICTURE_KEYS,
-    captions_of,
-    is_caption,
-    is_picture,
-    plain,
-    twice,
-)
-from limner.data.sources.folders import (
-    Found,
-    entries_of,
-    inspect_file,
-    is_hidden,
-    note,
-    pass_over_rest,
-    picture_sample,
-    pictures_of,
-    walk,
-)
+from limner.data.sources import base, caption_text, folders
 from limner.errors import DataError, quote
 
 METADATA = ("metadata.jsonl", "metadata.csv")
@@ -52,17 +33,17 @@ class Row:
         self.where, self.values, self.reason = where, values, reason
 
 
-class TableSource(IndexedSource):
+class TableSource(base.IndexedSource):
     """The pictures that a JSONL or CSV file names; they lie in its folder or below."""
 
     kind = "table"
 
     def __init__(self, table: Path, place: str) -> None:
-        losses = Losses()
+        losses = base.Losses()
         super().__init__(place, losses, list(read_table(table, losses)))
 
 
-class ImageFolderSource(IndexedSource):
+class ImageFolderSource(base.IndexedSource):
     """A folder with a table: metadata.jsonl or .csv, as Hugging Face has it, or of another name."""
 
     kind = "imagefolder"
@@ -75,20 +56,22 @@ class ImageFolderSource(IndexedSource):
                 f"{quote(place, 120)} has {len(tables)} tables of captions; an image folder has "
                 "one, as metadata.jsonl or metadata.csv"
             )
-        losses = Losses()
+        losses = base.Losses()
         samples = list(read_table(tables[0], losses))
         named = {each.key for each in samples} | {each.key for each in losses.samples}
-        files = list(walk(root, losses))
-        for each in pictures_of(root, files, losses):
+        files = list(folders.walk(root, losses))
+        for each in folders.pictures_of(root, files, losses):
             if each.name not in named:
-                note(losses, root, each.name, "no_caption", f"is not in {tables[0].name}")
-        pass_over_rest(files, losses, table=tables[0].name)
+                folders.note(losses, root, each.name, "no_caption", f"is not in {tables[0].name}")
+        folders.pass_over_rest(files, losses, table=tables[0].name)
         super().__init__(place, losses, samples)
 
 
 def plain_tables(root: Path) -> list[Path]:
     """Return the tables in a folder whose columns name pictures and captions."""
-    found = [root / entry.name for entry in entries_of(root) if not is_hidden(entry.name)]
+    found = [
+        root / entry.name for entry in folders.entries_of(root) if not folders.is_hidden(entry.name)
+    ]
     tables = [path for path in found if path.suffix.lower() in READABLE]
     return [table for table in tables if table.is_file() and is_plain(table)]
 
@@ -96,7 +79,7 @@ def plain_tables(root: Path) -> list[Path]:
 def is_plain(table: Path) -> bool:
     """Say whether a table can be read and its first row or header names pictures and captions."""
     columns = columns_of(table)
-    return any(map(is_picture, columns)) and any(map(is_caption, columns))
+    return any(map(caption_text.is_picture, columns)) and any(map(caption_text.is_caption, columns))
 
 
 def columns_of(table: Path) -> list[str]:
@@ -112,7 +95,7 @@ def columns_of(table: Path) -> list[str]:
     return _cells(line.decode("utf-8", "replace"))[0]
 
 
-def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
+def read_table(table: Path, losses: base.Losses) -> Iterator[base.Sample]:
     """Yield the samples of a JSONL or CSV file in its order; bad rows go to the losses.
 
     Raises DataError when the table cannot be read at all.
@@ -129,20 +112,21 @@ def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
             # 2. Its picture, and its captions.
             name = _picture_name(row.values)
             if name is None:
-                reason = f"{table.name}, {row.where} names no picture under {PICTURE_KEYS[0]}"
+                key = caption_text.PICTURE_KEYS[0]
+                reason = f"{table.name}, {row.where} names no picture under {key}"
                 losses.add(row.where, f"{table}: {row.where}", "bad_row", reason)
                 continue
             try:
-                captions = captions_of(row.values, losses.pass_over)
+                captions = caption_text.captions_of(row.values, losses.pass_over)
             except DataError as error:
                 reason = f": {error} ({table.name}, {row.where})"
-                note(losses, root, name, error.code or "bad_caption", reason)
+                folders.note(losses, root, name, error.code or "bad_caption", reason)
                 continue
             # 3. The picture's file, which is looked for and not opened.
             name, size, refusal = finder.find(name)
             if refusal:
                 code = "no_picture" if _is_lack(refusal) else "unsafe"
-                note(losses, root, name, code, f"{refusal} ({table.name}, {row.where})")
+                folders.note(losses, root, name, code, f"{refusal} ({table.name}, {row.where})")
                 continue
             # 4. A picture that is named twice gets the captions of both rows.
             before = merged.get(name, (0, ()))[1]
@@ -150,7 +134,7 @@ def read_table(table: Path, losses: Losses) -> Iterator[Sample]:
     except OSError as error:
         raise DataError(f"cannot read {quote(str(table), 200)}: {error.strerror}") from error
     for name, (size, captions) in merged.items():
-        yield picture_sample(root, Found(name, size), captions)
+        yield folders.picture_sample(root, folders.Found(name, size), captions)
 
 
 class Finder:
@@ -163,7 +147,7 @@ class Finder:
     def find(self, name: str) -> tuple[str, int, str | None]:
         """Return a picture's name below the root, its size and None, or why it is not read."""
         tidy = str(PurePosixPath(name))
-        size, refusal = inspect_file(self.root, tidy)
+        size, refusal = folders.inspect_file(self.root, tidy)
         if refusal is None or not _is_lack(refusal):
             return tidy, size, refusal
         # Names as tables of other systems have them: with backslashes, with spaces around them,
@@ -172,7 +156,7 @@ class Finder:
         near = dict.fromkeys([slashed, tidy.strip(), slashed.strip()])
         near |= dict.fromkeys(normalize(form, each) for form in ("NFC", "NFD") for each in [*near])
         for names in (near, [f"{folder}/{each}" for folder in self._below() for each in near]):
-            found = {each: inspect_file(self.root, each) for each in names}
+            found = {each: folders.inspect_file(self.root, each) for each in names}
             good = [(each, size) for each, (size, reason) in found.items() if reason is None]
             if len(good) == 1:
                 return *good[0], None
@@ -186,8 +170,8 @@ class Finder:
         if self._folders is None:
             names = [
                 entry.name
-                for entry in entries_of(self.root)
-                if not is_hidden(entry.name) and entry.is_dir(follow_symlinks=False)
+                for entry in folders.entries_of(self.root)
+                if not folders.is_hidden(entry.name) and entry.is_dir(follow_symlinks=False)
             ]
             self._folders = names if len(names) <= _FOLDERS_LIMIT else []
         return self._folders
@@ -198,8 +182,8 @@ def _is_lack(refusal: str) -> bool:
 
 
 def _picture_name(values: Mapping[str, Any]) -> str | None:
-    known = {plain(key): value for key, value in values.items()}
-    for key in PICTURE_KEYS:
+    known = {caption_text.plain(key): value for key, value in values.items()}
+    for key in caption_text.PICTURE_KEYS:
         name = known.get(key)
         if isinstance(name, str) and name.strip():
             return name
@@ -239,7 +223,7 @@ def _json_row(table: Path, where: str, offset: int, line: bytes) -> Row:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if again := twice(key for key, _ in pairs):
+    if again := caption_text.twice(key for key, _ in pairs):
         raise ValueError(f"the key {again!r} comes twice")
     return dict(pairs)
 
@@ -281,20 +265,20 @@ def _cells(header: str) -> tuple[list[str], str]:
         record = _next_record(reader)
         cells = record if isinstance(record, list) else []
         found.append(([cell.strip() for cell in cells], separator))
-    return max(found, key=lambda each: (any(map(is_picture, each[0])), len(each[0])))
+    return max(found, key=lambda each: (any(map(caption_text.is_picture, each[0])), len(each[0])))
 
 
 def _check_columns(table: Path, columns: list[str]) -> None:
-    if not any(map(is_picture, columns)):
+    if not any(map(caption_text.is_picture, columns)):
         raise DataError(
-            f"{quote(str(table), 200)} has no column {PICTURE_KEYS[0]}; write a header such as "
-            "file_name,text and save the table as UTF-8"
+            f"{quote(str(table), 200)} has no column {caption_text.PICTURE_KEYS[0]}; write a "
+            "header such as file_name,text and save the table as UTF-8"
         )
-    if again := twice(columns):
+    if again := caption_text.twice(columns):
         raise DataError(
             f"{quote(str(table), 200)} has two columns named {quote(again)}; rename one of them"
         )
-    if not any(map(is_caption, columns)):
+    if not any(map(caption_text.is_caption, columns)):
         raise DataError(
             f"{quote(str(table), 200)} has the columns {', '.join(map(quote, columns[:8]))} and "
             "none of captions; name one text or caption"

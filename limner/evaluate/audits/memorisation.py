@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL.Image import Image
 
 from limner.data.batches.batches import to_floats
 from limner.data.batches.picture_store import fitted
@@ -24,9 +25,6 @@ from limner.data.copies.copies import LEAST_SPREAD, Looks, near_copies
 from limner.data.copies.hashes import SIDE, Bytes
 from limner.evaluate.drawing import Watch, groups, quiet
 from limner.evaluate.resampling import Z
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 CLOSE = 0.15  # tiled l2, of luminance from 0 to 1, at which Carlini 2023 looks at a pair
 CLIQUE = 10  # samples of one prompt that are as close as that

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,9 +22,6 @@ from limner.errors import CheckpointError, UsageError, did_you_mean, quote
 from limner.evaluate.drawing import BATCH, Watch, groups, quiet
 from limner.files import hub
 from limner.images import to_tensor
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 NAMES = ("limner-clip", "inception")
 OWN_SIZE = 64  # pixels at which limner's own features were trained

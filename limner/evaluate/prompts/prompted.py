@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from limner.evaluate.drawing import BATCH, Draw, Watch, groups, quiet, seeds_of
@@ -32,9 +33,6 @@ from limner.evaluate.resampling import (
 )
 from limner.finish.rank import SCORE
 from limner.images import to_images
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 NEIGHBOURS_NEED = 6  # pictures of each set, for the five neighbours of density and coverage
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,16 +32,13 @@ from limner.evaluate.metrics.likelihood import (
     PromptedPictures,
     measure_prior,
 )
-from limner.evaluate.resampling import Score
+from limner.evaluate.metrics.networks import Network
+from limner.evaluate.resampling import Metric, Score
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
 from limner.evaluate.scenes.prompts import MOST, SETS, Prompt, ScorePlan, collect_prompts, shuffle
 from limner.images import to_images
 from limner.types import Codec
-
-if TYPE_CHECKING:
-    from limner.evaluate.metrics.networks import Network
-    from limner.evaluate.resampling import Metric
 
 DRAWN = ("seen", "held_out", "chinese")  # of prompts
 

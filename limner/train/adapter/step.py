@@ -18,6 +18,7 @@ from limner.data.batches.tokens import CodeCache, Codes, Origin
 from limner.errors import ConfigError
 from limner.nn.lora import adaptable, attach
 from limner.registry import load_to_draw
+from limner.text.tokenizer import trim_padding
 from limner.train.adapter.settings import AdaptTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
@@ -25,7 +26,6 @@ from limner.train.inputs.codes import OwnCodes, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import pictures_of
-from limner.train.inputs.text import cut
 from limner.train.losses import RECONSTRUCTION
 from limner.train.steps import Step, precision, save_memory
 
@@ -151,7 +151,7 @@ class AdaptStep(Step):
             if old:
                 other, drawn = taken(self.drawn, step * old, old, seed)
                 text, codes = torch.cat([text, other]), torch.cat([codes, drawn])
-            yield cut(text), codes, None if pictures is None else next(pictures)
+            yield trim_padding(text), codes, None if pictures is None else next(pictures)
             step += 1
 
     @torch.no_grad()

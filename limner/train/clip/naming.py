@@ -15,8 +15,7 @@ from limner.data.scenes.graph import COLOURLESS, Graph, Thing
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.sprites import COLOURS
 from limner.pipelines.clip import article_of, label_sentences
-from limner.text.tokenizer import Tokenizer
-from limner.train.inputs.text import cut
+from limner.text.tokenizer import Tokenizer, trim_padding
 
 PLACES_EN = ("on the left", "on the right", "at the top", "at the bottom")
 PLACES_ZH = ("左边", "右边", "上面", "下面")
@@ -63,7 +62,8 @@ def questions(tokenizer: Tokenizer, length: int) -> list[Question]:
         asked.append((place, colours, [f"something {each} {where}" for each in COLOURS]))
         asked.append((place, colours, [f"{there}是{COLOURS_ZH[each]}色的东西" for each in COLOURS]))
     return [
-        Question(place, labels, _ids(tokenizer, texts, length)) for place, labels, texts in asked
+        Question(place, labels, trim_padding(tokenizer.batch(texts, length)))
+        for place, labels, texts in asked
     ]
 
 
@@ -75,7 +75,3 @@ def _placed(graph: Graph) -> list[tuple[int, Thing, float]]:
             for place, thing in zip(_PLACES[graph.relation], graph.things, strict=True)
         ]
     return found
-
-
-def _ids(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> Tensor:
-    return cut(tokenizer.batch(texts, length))

@@ -3,20 +3,12 @@
 from dataclasses import dataclass
 
 from limner.errors import ConfigError, quote
-from limner.train.config.fields import (
-    Checked,
-    check_own_encoder,
-    check_part,
-    decided,
-    exclude,
-    need,
-    number,
-)
+from limner.train.config import fields
 from limner.train.config.run import TrainConfig
 
 
 @dataclass(frozen=True)
-class ClipTraining(Checked):
+class ClipTraining(fields.Checked):
     """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
 
     `hard_negatives` are captions of a scene with one thing changed (`data.scenes.hard_negatives`);
@@ -28,16 +20,16 @@ class ClipTraining(Checked):
     which such a CLIP is to judge.
     """
 
-    hard_negatives: int = number(1, least=0, most=8)
-    backgrounds: int = number(4, least=0)
-    naming: float = number(1.0, least=0)
+    hard_negatives: int = fields.number(1, least=0, most=8)
+    backgrounds: int = fields.number(4, least=0)
+    naming: float = fields.number(1.0, least=0)
     twins: bool = False
-    softened: float = number(0.0, least=0, most=1)
+    softened: float = fields.number(0.0, least=0, most=1)
     half: bool = True
 
 
 @dataclass(frozen=True)
-class VisionConfig(Checked):
+class VisionConfig(fields.Checked):
     """How a CLIP sees pictures: with a pretrained `encoder`, or by `[clip.image_encoder]`.
 
     `encoder` is a folder or hf:owner/name; `trainable` trains it too; `size` are the pixels a side
@@ -46,7 +38,7 @@ class VisionConfig(Checked):
 
     encoder: str = ""
     trainable: bool = False
-    size: int = number(0, least=0, most=4096)
+    size: int = fields.number(0, least=0, most=4096)
 
 
 def check(config: TrainConfig) -> None:
@@ -55,18 +47,18 @@ def check(config: TrainConfig) -> None:
     from limner.clip.pretrained import PRETRAINED_IMAGE
 
     for key in ("vision.encoder", "vision.size"):
-        exclude(config, key, "start_from", "the model decides how it sees pictures")
+        fields.exclude(config, key, "start_from", "the model decides how it sees pictures")
     if not config.start_from:
         for key in ("vision.size", "vision.trainable"):
-            need(config, key, "vision.encoder", "a pretrained encoder")
+            fields.need(config, key, "vision.encoder", "a pretrained encoder")
     if config.loop.accumulate > 1:
         raise ConfigError(
             f"loop.accumulate is {config.loop.accumulate}, but CLIP compares all captions of a "
             "batch with all its pictures at once; leave it out",
             param="loop.accumulate",
         )
-    exclude(config, "clip", "start_from", "the model decides its sizes")
-    decided(config, "the tokenizer", "clip.text_vocabulary")
+    fields.exclude(config, "clip", "start_from", "the model decides its sizes")
+    fields.decided(config, "the tokenizer", "clip.text_vocabulary")
     softened = config.settings(ClipTraining).softened
     if bool(config.codec_from) != bool(softened):
         raise ConfigError(
@@ -74,7 +66,7 @@ def check(config: TrainConfig) -> None:
             f"{softened:g}, but a codec softens; give both or neither",
             param="clip_training.softened",
         )
-    check_own_encoder(config, "clip")
+    fields.check_own_encoder(config, "clip")
     table = config.part("clip")
     held = table.get("image_encoder", {})
     named = held.get("name") if isinstance(held, dict) else None
@@ -84,4 +76,4 @@ def check(config: TrainConfig) -> None:
             "name a pretrained one by vision.encoder",
             param="clip.image_encoder",
         )
-    check_part("clip", CLIPS, {"name": "clip", **table, "text_vocabulary": 1})
+    fields.check_part("clip", CLIPS, {"name": "clip", **table, "text_vocabulary": 1})

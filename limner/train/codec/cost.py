@@ -5,9 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.codecs import create_autoencoder
-from limner.codecs.discriminator import PatchDiscriminator
-from limner.codecs.features import FeatureNetwork
+from limner.codecs import create_autoencoder, discriminator, features
 from limner.errors import ConfigError
 from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.efficientnet import EfficientNetLite
@@ -40,9 +38,9 @@ def cost_of_codec(config: TrainConfig) -> Cost:
         codec = create_autoencoder(values)
         parts: dict[str, nn.Module] = {"codec": codec}
         if weights.adversarial:
-            parts["discriminator"] = PatchDiscriminator()
+            parts["discriminator"] = discriminator.PatchDiscriminator()
         if weights.perceptual:
-            network = EfficientNetLite() if weights.features else FeatureNetwork(2, 2)
+            network = EfficientNetLite() if weights.features else features.FeatureNetwork(2, 2)
             parts["features"] = network.requires_grad_(False)
         if weights.naming:
             parts["names"] = CellNames(codec.decoder.dimensions)

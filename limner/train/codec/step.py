@@ -11,9 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.codecs import create_autoencoder
-from limner.codecs.discriminator import PatchDiscriminator
-from limner.codecs.features import FeatureNetwork
+from limner.codecs import create_autoencoder, discriminator, features
 from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
@@ -58,9 +56,9 @@ class CodecStep(Step):
         if self.weights.naming:
             self._name()
         self.codec_optimizers = list(self.optimizers)  # and those of the names
-        self.discriminator: PatchDiscriminator | None = None
+        self.discriminator: discriminator.PatchDiscriminator | None = None
         if self.weights.adversarial:
-            self.discriminator = PatchDiscriminator().to(self.device)
+            self.discriminator = discriminator.PatchDiscriminator().to(self.device)
             self.discriminate = data_parallel(self.discriminator)
             self.modules["discriminator"] = self.discriminator
             self.optimizers += optimizers_for(self.discriminator, config)
@@ -240,13 +238,13 @@ def _note(numbers: dict[str, float], values: dict[str, float], share: float) -> 
 
 def frozen_features(
     weights: CodecTraining, device: torch.device
-) -> FeatureNetwork | EfficientNetLite | None:
+) -> features.FeatureNetwork | EfficientNetLite | None:
     """Return the network whose features the perceptual loss compares; None where there is none."""
-    network: FeatureNetwork | EfficientNetLite
+    network: features.FeatureNetwork | EfficientNetLite
     if weights.features:
         network = EfficientNetLite.installed()
     elif weights.perceptual_weights:
-        network = FeatureNetwork.load(weights.perceptual_weights)
+        network = features.FeatureNetwork.load(weights.perceptual_weights)
     else:
         return None
     return network.requires_grad_(False).eval().to(device)

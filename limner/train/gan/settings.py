@@ -6,16 +6,7 @@ from typing import Any
 from limner.data.batches.augment import POLICIES
 from limner.errors import ConfigError, did_you_mean, quote
 from limner.gan.losses import ADVERSARIAL, PENALTIES
-from limner.train.config.fields import (
-    Checked,
-    check_own_encoder,
-    check_part,
-    check_sampling,
-    choice,
-    decided,
-    exclude,
-    number,
-)
+from limner.train.config import fields
 from limner.train.config.run import TrainConfig
 
 FROM_THE_GENERATOR = ("text_vocabulary", "size", "width", "text_encoder")
@@ -23,7 +14,7 @@ LEAST_HELD = 4  # pictures: the fewest that have three neighbours each
 
 
 @dataclass(frozen=True)
-class GanTraining(Checked):
+class GanTraining(fields.Checked):
     """How generator and discriminator learn against each other.
 
     `discriminator_rate` is its learning rate, 0 for the loop's; it has `n_critic` updates for one
@@ -41,23 +32,23 @@ class GanTraining(Checked):
     also stop, or restore the weights of the last sound one. `half` exports weights in fp16.
     """
 
-    loss: str = choice("hinge", *ADVERSARIAL)
-    penalty: str = choice("r1", *PENALTIES)
-    penalty_weight: float = number(1.0, above=0)
-    penalty_every: int = number(16, least=1)
-    discriminator_rate: float = number(0.0, least=0)
-    n_critic: int = number(1, least=1, most=100)
-    momentum: float = number(0.0, least=0, below=1)
+    loss: str = fields.choice("hinge", *ADVERSARIAL)
+    penalty: str = fields.choice("r1", *PENALTIES)
+    penalty_weight: float = fields.number(1.0, above=0)
+    penalty_every: int = fields.number(16, least=1)
+    discriminator_rate: float = fields.number(0.0, least=0)
+    n_critic: int = fields.number(1, least=1, most=100)
+    momentum: float = fields.number(0.0, least=0, below=1)
     mismatched: bool = True
-    hard_negatives: int = number(1, least=0, most=8)
+    hard_negatives: int = fields.number(1, least=0, most=8)
     augment: str = "translation"
-    kl: float = number(0.01, least=0)
-    adversarial: float = number(1.0, above=0)
-    reconstruction: float = number(0.0, least=0)
-    picture_kl: float = number(0.01, least=0)
-    guidance: float = number(0.0, least=0)
-    on_collapse: str = choice("tell", "tell", "stop", "restore")
-    watch_from: int = number(1000, least=0)
+    kl: float = fields.number(0.01, least=0)
+    adversarial: float = fields.number(1.0, above=0)
+    reconstruction: float = fields.number(0.0, least=0)
+    picture_kl: float = fields.number(0.01, least=0)
+    guidance: float = fields.number(0.0, least=0)
+    on_collapse: str = fields.choice("tell", "tell", "stop", "restore")
+    watch_from: int = fields.number(1000, least=0)
     half: bool = True
 
     def __post_init__(self) -> None:
@@ -90,10 +81,10 @@ def check(config: TrainConfig) -> None:
         )
     _check_keys(config)
     known = {"text_vocabulary": 1}
-    generator = check_part("generator", GENERATORS, {**config.part("generator"), **known})
+    generator = fields.check_part("generator", GENERATORS, {**config.part("generator"), **known})
     shared = {name: getattr(generator, name) for name in ("size", "width", "text_encoder")}
     table = {**config.part("discriminator"), **known, **shared}
-    discriminator = check_part("discriminator", DISCRIMINATORS, table)
+    discriminator = fields.check_part("discriminator", DISCRIMINATORS, table)
     _check_loop(config, discriminator)
     for param, needed in (
         ("discriminator.name", table["name"] == "clip"),
@@ -103,19 +94,19 @@ def check(config: TrainConfig) -> None:
             raise ConfigError(
                 f"{param} needs a trained CLIP; give its model folder as clip_from", param=param
             )
-    check_sampling(GanSampling, config.sampling)
+    fields.check_sampling(GanSampling, config.sampling)
 
 
 def _check_keys(config: TrainConfig) -> None:
-    decided(config, "the tokenizer", "generator.text_vocabulary")
+    fields.decided(config, "the tokenizer", "generator.text_vocabulary")
     shared = (f"discriminator.{key}" for key in FROM_THE_GENERATOR)
-    decided(config, "the tokenizer or the generator", *shared)
-    decided(config, "CLIP, whose maps they are of", "discriminator.map_channels")
+    fields.decided(config, "the tokenizer or the generator", *shared)
+    fields.decided(config, "CLIP, whose maps they are of", "discriminator.map_channels")
     for key in ("width", "text_encoder"):
-        exclude(config, f"generator.{key}", "clip_from", "that CLIP reads the text")
+        fields.exclude(config, f"generator.{key}", "clip_from", "that CLIP reads the text")
     if config.clip_from and (config.text.encoder or config.text.keywords):
         raise ConfigError("[text] is decided by CLIP; leave it out", param="text")
-    check_own_encoder(config, "generator")
+    fields.check_own_encoder(config, "generator")
 
 
 def _check_loop(config: TrainConfig, discriminator: Any) -> None:

@@ -16,11 +16,9 @@ from torch.nn import functional as F
 
 from limner import registry
 from limner.clip.losses import contrastive_loss
+from limner.clip.model import OWN_TEXT
 from limner.data.batches.augment import diff_augment
-from limner.gan import create_discriminator, create_generator, losses
-from limner.gan.drawing import GanSampling, draw_pictures
-from limner.gan.encoder import PictureEncoder
-from limner.gan.generator import Drawn
+from limner.gan import create_discriminator, create_generator, drawing, encoder, generator, losses
 from limner.nn.gaussian import normal_divergence
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
@@ -59,10 +57,10 @@ class GanStep(Step):
         self._build()
         self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.learner = nn.ModuleDict({"generator": self.generator})
-        self.encoder: PictureEncoder | None = None
+        self.encoder: encoder.PictureEncoder | None = None
         if self.training.reconstruction:
             made_for = self.generator.config
-            self.encoder = PictureEncoder(made_for.size, made_for.noise).to(self.device)
+            self.encoder = encoder.PictureEncoder(made_for.size, made_for.noise).to(self.device)
             self.learner["encoder"] = self.encoder
         # 2. What a state keeps. "judge" is the name that the discriminator has in states.
         self.modules |= {"learner": self.learner, "judge": self.discriminator}
@@ -173,7 +171,8 @@ class GanStep(Step):
             self.tokenizer, clip = self.clip.tokenizer, self.clip.clip
             self.clip = clip.to(self.device)
             self.made_of["clip"] = digest_of(clip)
-            table |= {"width": clip.config.width, "text_encoder": dict(_text_of(clip))}
+            text_encoder = {"name": "own", **OWN_TEXT, **clip.config.text_encoder}
+            table |= {"width": clip.config.width, "text_encoder": text_encoder}
             if critic["name"] == "clip":
                 critic["map_channels"] = list(clip.image.map_channels)
         table["text_vocabulary"] = self.tokenizer.vocabulary
@@ -195,14 +194,14 @@ class GanStep(Step):
         self.pipeline = Gan(
             self.tokenizer,
             self.generator,
-            defaults=GanSampling(**config.sampling),
+            defaults=drawing.GanSampling(**config.sampling),
             text_length=config.text_length,
         )
         self.pipeline.words = self.pairs.words()
 
     def _draw(
         self, images: Tensor, ids: Tensor, random: torch.Generator
-    ) -> tuple[Drawn, tuple[Tensor, Tensor] | None]:
+    ) -> tuple[generator.Drawn, tuple[Tensor, Tensor] | None]:
         """Draw captions (B, T); with an encoder half of them from what it sees in `images`.
 
         That half's noise is returned by mean and log variance.
@@ -257,7 +256,7 @@ class GanStep(Step):
         self,
         images: Tensor,
         ids: Tensor,
-        drawn: Drawn,
+        drawn: generator.Drawn,
         seen_noise: tuple[Tensor, Tensor] | None,
         random: torch.Generator,
     ) -> Tensor:
@@ -303,7 +302,7 @@ class GanStep(Step):
         return vectors
 
     def _drawn_at(self, ids: Tensor, seeds: range) -> Tensor:
-        return draw_pictures(self.generator, ids, seeds, self.pipeline.defaults)
+        return drawing.draw_pictures(self.generator, ids, seeds, self.pipeline.defaults)
 
     @cached_property
     def _held(self) -> list[tuple[int, Tensor, Tensor]]:
@@ -367,9 +366,3 @@ def _open_clip(config: TrainConfig) -> Any:
         return None
     inspect_family(config.clip_from, "clip", "clip_from")
     return registry.load(config.clip_from)
-
-
-def _text_of(clip: Any) -> dict[str, Any]:
-    from limner.clip.model import OWN_TEXT
-
-    return {"name": "own", **OWN_TEXT, **clip.config.text_encoder}

@@ -17,21 +17,12 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from limner.data.batches import tokens
 from limner.data.batches.augment import AugmentConfig
 from limner.data.batches.batches import graph_at
 from limner.data.batches.encode import EncodeConfig, encode
 from limner.data.batches.encoded import Encoded, read_encoded, read_manifest
 from limner.data.batches.picture_store import BLOCK as SHELF
-from limner.data.batches.tokens import (
-    CodeCache,
-    Origin,
-    ScenePictures,
-    captions_of,
-    encode_scenes,
-    join,
-    origin_of,
-    scenes_digest,
-)
 from limner.data.sources.base import BAD_SAMPLES, Source, read_json_lines
 from limner.errors import DataError, quote
 from limner.files.atomic import write_atomically
@@ -59,10 +50,10 @@ class Caches:
     @cached_property
     def scenes(self) -> str:
         """The hash of all that decides how a scene looks and reads."""
-        return scenes_digest()
+        return tokens.scenes_digest()
 
     def tokenizer(
-        self, texts: Iterable[str] | None = None, made_of: Origin | None = None
+        self, texts: Iterable[str] | None = None, made_of: tokens.Origin | None = None
     ) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on captions where it has none.
 
@@ -89,16 +80,16 @@ class Caches:
 
     def codes(
         self, name: str, split: str, count: int, codec: Any, tokenizer: Tokenizer
-    ) -> CodeCache:
+    ) -> tokens.CodeCache:
         """Return `count` scenes of a split as codes and captions: those of `name`, or made anew."""
         path, data, length = self.out / name, self.config.data, self.config.text_length
         codec_hash = digest_of(codec)
         origin = self.origin(tokenizer, count, codec=codec_hash, split=split, text_length=length)
         if self.holds(path, origin):
-            return CodeCache.load(path)
+            return tokens.CodeCache.load(path)
         source = captioned_scenes(self.config, split, min(BLOCK, count), codec.config.size)
-        blocks = encode_scenes(codec, tokenizer, source, count, length, data.workers)
-        cache = join(list(telling(blocks, name, -(-count // source.block))))
+        blocks = tokens.encode_scenes(codec, tokenizer, source, count, length, data.workers)
+        cache = tokens.join(list(telling(blocks, name, -(-count // source.block))))
         cache.save(path, origin)
         return cache
 
@@ -147,7 +138,7 @@ class Caches:
 
     def holds(self, path: Path, origin: Mapping[str, Any]) -> bool:
         """Say whether a file is there that was made of what decides it now."""
-        return path.exists() and not self.outdated(path, origin_of(path), origin)
+        return path.exists() and not self.outdated(path, tokens.origin_of(path), origin)
 
     def outdated(self, path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         """Say whether what is at `path` was made of something else than is wanted; note if so."""
@@ -160,10 +151,10 @@ class Caches:
 
 def captioned_scenes(
     config: TrainConfig, split: str, block: int, size: int, captions: int = 0
-) -> ScenePictures:
+) -> tokens.ScenePictures:
     """Return scenes of a split by blocks, with `captions` each, by default as many as a run's."""
     data = config.data
-    return ScenePictures(
+    return tokens.ScenePictures(
         split, block, size=size, seed=data.seed, level=data.level,
         captions=captions or data.captions,
     )  # fmt: skip
@@ -199,7 +190,7 @@ def tokenizer_digest(tokenizer: Tokenizer) -> str:
 def _captions_of_scenes() -> list[str]:
     sentences = []
     for index in range(TOKENIZER_SCENES):
-        sentences += captions_of(graph_at("train", index), index, TOKENIZER_CAPTIONS)
+        sentences += tokens.captions_of(graph_at("train", index), index, TOKENIZER_CAPTIONS)
     return sentences
 
 
@@ -212,7 +203,7 @@ def _origin_of_codes(folder: Path) -> dict[str, Any]:
     return {**manifest, "data": manifest["source"]["fingerprint"]}
 
 
-def _read_origin(path: Path) -> Origin:
+def _read_origin(path: Path) -> tokens.Origin:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from limner.data.batches.batches import graph_at
 from limner.data.batches.tokens import Codes, captions_of, token_batches
-from limner.text.tokenizer import Tokenizer
+from limner.text.tokenizer import Tokenizer, trim_padding
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches
 from limner.train.inputs.own import OwnData
-from limner.train.inputs.text import OwnText, SceneText, cut
+from limner.train.inputs.text import OwnText, SceneText
 
 MEASURED = 64  # pictures measured together
 SAMPLES = 32  # captions that are drawn to look at
@@ -125,7 +125,7 @@ def mean_nll(prior: Any, codes: Codes, device: torch.device, captioned: bool = T
     total = 0.0
     for rows in torch.arange(len(codes)).split(MEASURED):
         text, held = codes.read(rows)
-        text = cut(text.long()) * captioned  # the same length without captions
+        text = trim_padding(text.long()) * captioned  # the same length without captions
         total += float(prior.loss(text.to(device), held.long().to(device))) * len(rows)
     return total / len(codes)
 

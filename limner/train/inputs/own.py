@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Hashable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,9 @@ class OwnData:
         path = self.out / (f"{rank}-{BAD_SAMPLES}" if rank else BAD_SAMPLES)
         before = path.read_bytes() if path.exists() else b""
         known = set(before.splitlines(keepends=True))  # a resumed run meets the same ones again
-        added = [line for line in _lines_of(self.losses) if line not in known]
+        rows = (asdict(each) for every in self.losses for each in every.samples)
+        lines = json_lines(rows).splitlines(keepends=True)
+        added = [line for line in lines if line not in known]
         if added or not path.exists():
             write_atomically(path, before + b"".join(added))
 
@@ -182,10 +185,3 @@ class OwnData:
 def open_data(config: TrainConfig) -> OwnData | None:
     """Return the pictures of one's own that a config names, or None for emoji scenes."""
     return OwnData(config) if config.data.source else None
-
-
-def _lines_of(losses: Sequence[Losses]) -> list[bytes]:
-    from dataclasses import asdict
-
-    rows = (asdict(each) for every in losses for each in every.samples)
-    return json_lines(rows).splitlines(keepends=True)

@@ -109,8 +109,3 @@ def words_of_scenes(config: TrainConfig, count: int = 0) -> Words:
     """Return the table of words of `count` scenes of a run, by default of all that it draws."""
     data, loop = config.data, config.loop
     return scene_words(data.level, count=count or loop.steps * loop.batch, seed=data.seed)
-
-
-def cut(ids: Tensor) -> Tensor:
-    """Return ids (B, T) without the columns, on their left, in which no text has any."""
-    return ids[:, -max(1, int((ids != 0).sum(1).max())) :]

@@ -14,7 +14,6 @@ from typing import Any
 from limner import registry
 from limner.errors import ConfigError, quote
 from limner.files import hub
-from limner.train.config.run import TrainConfig
 from limner.train.parts import codec_table
 from limner.train.prior.settings import FROM_THE_CODEC
 
@@ -33,15 +32,11 @@ class Outline:
     assumed: tuple[str, ...] = ()
 
 
-def outline_of(config: TrainConfig, beside: Path | None = None) -> Outline:
+def outline_of(tree: Mapping[str, Any], beside: Path | None, depth: int = 0) -> Outline:
     """Return the parts of a codec's or a prior's run; `beside` is the folder of its config.
 
     Raises ConfigError where nothing tells what a part will be.
     """
-    return _of_tree(config.to_json(), beside, 0)
-
-
-def _of_tree(tree: Mapping[str, Any], beside: Path | None, depth: int) -> Outline:
     source = tree.get("start_from") or tree.get("codec_from")
     if not source:
         return Outline(_table(tree, "codec"), _table(tree, "prior"))
@@ -61,7 +56,7 @@ def _of_source(source: str, beside: Path | None, depth: int) -> Outline:
             f"{quote(source, 120)} is not there, and no config beside this one makes it; train it "
             "first, or give another as codec_from, such as default"
         )
-    found = _of_tree(tree, beside, depth + 1)
+    found = outline_of(tree, beside, depth + 1)
     told = f"{source} is not there yet; it will be as {path} says"
     return Outline(found.codec, found.prior, (told, *found.assumed))
 

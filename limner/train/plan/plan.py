@@ -176,6 +176,6 @@ def _cost_of(config: TrainConfig, beside: Path | None) -> tuple[Cost, list[str]]
         raise ConfigError(
             "a plan is made of a prior with its own text encoder; leave text.encoder out"
         )
-    outline = outline_of(config, beside)
+    outline = outline_of(config.to_json(), beside)
     cost, more = call(config.kind.cost, config, outline)
     return cost, [*assumed, *outline.assumed, *more]

@@ -4,14 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.errors import ConfigError
-from limner.train.config.fields import (
-    Checked,
-    check_own_encoder,
-    check_part,
-    check_sampling,
-    decided,
-    number,
-)
+from limner.train.config import fields
 from limner.train.config.run import TrainConfig
 from limner.types import Request, Sampling
 
@@ -20,11 +13,11 @@ CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 
 
 @dataclass(frozen=True)
-class PriorTraining(Checked):
+class PriorTraining(fields.Checked):
     """How the prior learns: dropped captions, share of the run with annealed random order."""
 
-    caption_dropout: float = number(0.1, least=0, most=1)
-    random_order_until: float = number(0.0, least=0, most=1)
+    caption_dropout: float = fields.number(0.1, least=0, most=1)
+    random_order_until: float = fields.number(0.0, least=0, most=1)
 
 
 def check(config: TrainConfig) -> None:
@@ -51,10 +44,14 @@ def check(config: TrainConfig) -> None:
             "make smaller batches",
             param="data.cached",
         )
-    decided(config, "the codec and the tokenizer", *(f"prior.{key}" for key in FROM_THE_CODEC))
-    check_own_encoder(config, "prior")
-    check_part("prior", PRIORS, {**config.part("prior"), "text_vocabulary": 1, "vocabulary": 2})
-    check_sampling(TokenSampling, config.sampling, _request)
+    fields.decided(
+        config, "the codec and the tokenizer", *(f"prior.{key}" for key in FROM_THE_CODEC)
+    )
+    fields.check_own_encoder(config, "prior")
+    fields.check_part(
+        "prior", PRIORS, {**config.part("prior"), "text_vocabulary": 1, "vocabulary": 2}
+    )
+    fields.check_sampling(TokenSampling, config.sampling, _request)
 
 
 def _request(guidance: float | None = None, **values: Any) -> Request:

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from limner.data.batches.batches import stream
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.unclip import UnClip
+from limner.text.tokenizer import trim_padding
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, captioned_scenes, digest_of, telling
-from limner.train.inputs.text import cut
 
 ENCODED = 500  # scenes encoded together
 
@@ -40,7 +40,8 @@ class Embeddings:
         `chosen` (B,) are numbers of captions; the first by default.
         """
         which = torch.zeros_like(rows) if chosen is None else chosen
-        return cut(self.ids[rows, which].long()), self.texts[rows, which], self.images[rows]
+        ids = trim_padding(self.ids[rows, which].long())
+        return ids, self.texts[rows, which], self.images[rows]
 
 
 def seen_by(clip: Any, images: Tensor) -> Tensor:

@@ -1,19 +1,11 @@
 """What a run of one of unCLIP's parts may be told, and what of it does not go together."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from limner.errors import ConfigError
 from limner.parts import Parts
-from limner.train.config.fields import (
-    Checked,
-    check_part,
-    check_sampling,
-    choice,
-    decided,
-    exclude,
-    given,
-    number,
-)
+from limner.train.config import fields
 from limner.train.config.run import TrainConfig
 
 FROM_CLIP = {
@@ -24,7 +16,7 @@ FROM_CLIP = {
 
 
 @dataclass(frozen=True)
-class UnClipTraining(Checked):
+class UnClipTraining(fields.Checked):
     """What unCLIP's decoder is conditioned on, and how often embedding and text are dropped.
 
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
@@ -32,16 +24,11 @@ class UnClipTraining(Checked):
     decoder bears what a prior gets wrong. `half` exports weights in fp16.
     """
 
-    condition_on: str = choice("both", "both", "embedding", "text")
-    embedding_dropout: float = number(0.1, least=0, most=1)
-    text_dropout: float = number(0.5, least=0, most=1)
-    embedding_noise: float = number(0.0, least=0, most=4)
+    condition_on: str = fields.choice("both", "both", "embedding", "text")
+    embedding_dropout: float = fields.number(0.1, least=0, most=1)
+    text_dropout: float = fields.number(0.5, least=0, most=1)
+    embedding_noise: float = fields.number(0.0, least=0, most=4)
     half: bool = True
-
-
-def check_decoder(config: TrainConfig) -> None:
-    """Check the run of a decoder, the first part, as `_check`."""
-    _check(config, "decoder")
 
 
 def check_embedding_prior(config: TrainConfig) -> None:
@@ -52,11 +39,6 @@ def check_embedding_prior(config: TrainConfig) -> None:
             param="data.cached",
         )
     _check(config, "embedding_prior")
-
-
-def check_upsampler(config: TrainConfig) -> None:
-    """Check the run of an upsampler as `_check`."""
-    _check(config, "upsampler")
 
 
 def _check(config: TrainConfig, trained: str) -> None:
@@ -80,12 +62,16 @@ def _check(config: TrainConfig, trained: str) -> None:
         if part != trained or (not table and config.start_from):
             continue
         by_clip = "CLIP and unclip_training.condition_on"
-        decided(config, by_clip, *(f"{part}.{key}" for key in FROM_CLIP[part]))
+        fields.decided(config, by_clip, *(f"{part}.{key}" for key in FROM_CLIP[part]))
         if part == "decoder":
-            exclude(config, "decoder.size", "codec_from", "the codec decides size")
+            fields.exclude(config, "decoder.size", "codec_from", "the codec decides size")
         sizes = {"text_vocabulary": 1, "embedding": 2**16} if FROM_CLIP[part] else {}
-        check_part(part, parts, {**table, **sizes})
-    check_sampling(DiffusionSampling, config.sampling)
+        fields.check_part(part, parts, {**table, **sizes})
+    fields.check_sampling(DiffusionSampling, config.sampling)
+
+
+check_decoder = partial(_check, trained="decoder")  # the first part
+check_upsampler = partial(_check, trained="upsampler")
 
 
 def _check_sources(config: TrainConfig, trained: str) -> None:
@@ -109,5 +95,5 @@ def _check_sources(config: TrainConfig, trained: str) -> None:
             "out",
             param="codec_from",
         )
-    if given(config, "text.encoder") or given(config, "text.keywords"):
+    if fields.given(config, "text.encoder") or fields.given(config, "text.keywords"):
         raise ConfigError("[text] is decided by CLIP; leave it out", param="text")
