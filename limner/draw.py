@@ -141,6 +141,7 @@ def draw_request(
     drawn = list[Drawn]()
 
     def whole() -> Iterator[Step]:
+        """Yield the steps, and keep what they come to."""
         drawn.append((yield from stream_request(pipeline, request, best_of=best_of, clip=clip)))
 
     # Run to the end without keeping steps: each holds the pictures that are being drawn.

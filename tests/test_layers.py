@@ -32,11 +32,10 @@ GROUPS = (
         "pipelines",
         "finish",
         "metadata",
-        "convert",
         "checkpoint",
         "files",
     ),
-    ("registry", "draw", "model", "explain"),
+    ("registry", "draw", "model"),
     ("data", "train", "evaluate"),
     ("limner",),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),

@@ -90,6 +90,7 @@ class DVAECodec(CodecBase):
 
     @property
     def vocabulary(self) -> int:
+        """How many different codes there are."""
         return self.config.vocabulary
 
     def advance(self, share: float) -> None:

@@ -67,14 +67,17 @@ class FSQCodec(CodecBase):
 
     @property
     def encodes(self) -> bool:
+        """Whether it has its encoder, and takes pictures."""
         return bool(self.config.encoder_channels)
 
     @property
     def groups(self) -> int:
+        """How many codes one cell has."""
         return self.config.groups
 
     @property
     def levels(self) -> tuple[int, ...]:
+        """How many values each digit of a code has."""
         return self.config.levels
 
     def embed(self, codes: Tensor) -> Tensor:
@@ -90,6 +93,7 @@ class FSQCodec(CodecBase):
         return codes[0] if self.config.groups == 1 else torch.stack(codes, dim=-1)
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the values, codes and loss (0) of latents."""
         if self.config.groups == 1:
             return self.quantizer(features)
         parts = [self.quantizer(part) for part in features.chunk(self.config.groups, dim=1)]

@@ -90,6 +90,7 @@ class MultiscaleCodec(CodecBase):
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each token map, coarse to fine."""
         return tuple((side, side) for side in self.config.scales)
 
     @property

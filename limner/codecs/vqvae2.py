@@ -92,6 +92,7 @@ class VQVAE2Codec(CodecBase):
 
     @property
     def vocabulary(self) -> int:
+        """How many different codes there are."""
         return self.config.codebook
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

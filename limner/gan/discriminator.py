@@ -188,6 +188,7 @@ class ResidualDiscriminator(Discriminator):
         return F.leaky_relu(self.gather(x.flatten(1)), SLOPE)
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
+        """Return how real pictures look, and how well they fit their texts."""
         return self.head(looked, texts)
 
 
@@ -233,6 +234,7 @@ class FrozenDiscriminator(Discriminator):
         return torch.cat(looked, dim=1)
 
     def score(self, looked: Tensor, texts: Tensor) -> Tensor:
+        """Return how real pictures look, and how well they fit their texts."""
         return self.head(looked, texts)
 
 

@@ -204,6 +204,7 @@ class FinerDecoder(Decoder):
         nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
 
     def forward(self, z: Tensor) -> Tensor:
+        """Return what the decoder draws."""
         # What both ways share, the small picture enlarged, and what the large one has beside it.
         shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
         small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))

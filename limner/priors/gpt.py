@@ -129,6 +129,7 @@ class GPT(base.PriorBase):
         return torch.cat(parts, dim=1)
 
     def loss(self, text: Tensor, codes: Tensor, sampled: Tensor | None = None) -> Tensor:
+        """Return the mean loss in nats a code."""
         logits, wanted = self(text, codes, sampled), self._in_order(codes, sampled)
         return F.cross_entropy(logits.flatten(0, 2).float(), wanted.flatten())
 

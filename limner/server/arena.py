@@ -93,6 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = PATIENCE
 
     def do_GET(self) -> None:
+        """Answer a page, a picture or the standings."""
         if not self._is_for_us():
             return
         if self.path == "/duel":
@@ -104,6 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "there is no such page")
 
     def do_POST(self) -> None:
+        """Take a vote."""
         if not self._is_for_us():
             return
         ways: dict[str, Callable[[dict[str, Any]], None]] = {

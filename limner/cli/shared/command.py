@@ -22,6 +22,7 @@ class _WithHelp:
     """Prints the help of `limner.cli.shared.help`."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the page of help."""
         from limner.cli.shared.help import show
 
         show(self, ctx)

@@ -95,6 +95,7 @@ def _models(incomplete: str) -> Iterator[tuple[str, str]]:
     from limner.registry import PRESETS, describe
 
     def is_model(folder: str, files: list[str]) -> bool:
+        """Say whether a folder holds a model."""
         made = os.path.lexists(os.path.join(folder, "model", MANIFEST))
         return MANIFEST in files or ("config.json" in files and made)
 

@@ -42,6 +42,7 @@ def spelt(request: Request) -> dict[str, Any]:
 
 def _annotation(name: str, option: Option) -> Any:
     def choices() -> list[str]:  # typer reads a function's parameters, and a lambda has no types
+        """Return what a shell offers for the option."""
         return list(option.choices)
 
     complete = choices if option.choices else None

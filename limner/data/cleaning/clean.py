@@ -285,6 +285,7 @@ def _page(found: Verdicts, report: dict[str, Any]) -> str:
     rows = {key: row for row, key in enumerate(found.survey.keys)}
 
     def shown(key: str, note: str = "") -> str:
+        """Return a picture of the report."""
         return figure(found.survey.looks.show(rows[key]), key, note, chosen=not note)
 
     counts = [(meaning, found.counts[code]) for code, meaning in REASONS.items()]

@@ -136,6 +136,7 @@ def variety(features: Tensor, network: Network) -> list[Metric]:
     """Return the Vendi score and, of a network that knows classes, the Inception Score."""
 
     def metric(name: str, statistic: Callable[[Tensor], float], rows: Tensor, about: str) -> Metric:
+        """Return one metric of a set with its interval."""
         estimate = jackknife(lambda kept: statistic(rows[kept]), len(rows))
         return Metric(network.title(name), estimate, "higher", about)
 

@@ -158,17 +158,21 @@ class _Scenes:
 
     @cached_property
     def seen(self) -> list[Prompt]:
+        """The scenes of combinations that training saw."""
         return collect_prompts("validation", self.plan.count, self.plan.seed)
 
     @cached_property
     def held_out(self) -> list[Prompt]:
+        """The scenes of held-out combinations."""
         return collect_prompts("held_out", self.plan.count, self.plan.seed)
 
     @cached_property
     def truth(self) -> Tensor:
+        """The true pictures of the scenes seen."""
         return self._pictures(self.seen)
 
     def prompts(self, name: str) -> list[Prompt]:
+        """Return the scenes of a set."""
         return self.held_out if name == "held_out" else self.seen
 
     def asked(self, name: str) -> PromptedPictures:

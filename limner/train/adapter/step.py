@@ -84,6 +84,7 @@ class AdaptStep(Step):
             self.pictures = pictures_of(config, self.pipeline.size, self.own)
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         pictures = self.pictures.batches(step) if self.pictures else None
         self.own.begin(len(self.codes.rows), len(self.codes.held), fresh=step == 0)
         self.batches = self._batches(step, pictures)

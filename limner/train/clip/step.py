@@ -76,6 +76,7 @@ class ClipStep(Step):
             self.made_of["codec"] = digest_of(self.codec)
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         data, loop, training = self.config.data, self.config.loop, self.training
         settings = PairSettings(
             self.clip.size,

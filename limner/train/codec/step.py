@@ -64,6 +64,7 @@ class CodecStep(Step):
             self.optimizers += optimizers_for(self.discriminator, config)
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         if self.names is None:
             self.batches = self.pictures.batches(step)
         else:

@@ -57,6 +57,7 @@ class FeaturesStep(Step):
         self.learn("features", self.network, self.network.classify)
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         loop = self.config.loop
         source = LabelledScenes("train", loop.batch, self.config.data.seed, world())
         self.batches = stream(source, range(step, loop.steps))

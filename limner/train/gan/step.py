@@ -76,6 +76,7 @@ class GanStep(Step):
         self.done = 0
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         self.batches = self.pairs.batches(self.tokenizer, step)
 
     def __call__(self, step: int) -> dict[str, float]:

@@ -61,6 +61,7 @@ def _counted(
     optimizers = create_optimizers(module, config.loop.optimizer, 1e-3, 0.0)
 
     def run(batch: int) -> Tensor:
+        """Do one step on a batch."""
         module.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.loop.bf16):
             return loss(module, batch)

@@ -80,6 +80,7 @@ class PriorStep(Step):
         self.learn("prior", self.prior, compiled(self.prior.loss, config))
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         self.batches = self.codes.batches(step)
 
     def __call__(self, step: int) -> dict[str, float]:

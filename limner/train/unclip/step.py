@@ -65,6 +65,7 @@ class UnClipStep(Step):
         return self.update(self.losses(next(self.batches), self.random(step)), step)
 
     def losses(self, batch: Any, random: torch.Generator) -> Iterator[Tensor]:
+        """Yield the loss of each part of a batch."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -93,6 +94,7 @@ class DecoderStep(UnClipStep):
     part = "decoder"
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         settings = PairSettings(
             self.pipeline.small, self.pipeline.text_length, data.seed, data.level, 0, 0
@@ -178,6 +180,7 @@ class EmbeddingPriorStep(UnClipStep):
         self.trained.fit(self.train.images.to(self.device), self.train.texts[:, 0].to(self.device))
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         self.batches = self._rows(step)
 
     def losses(self, batch: Tensor, random: torch.Generator) -> Iterator[Tensor]:
@@ -223,6 +226,7 @@ class UpsamplerStep(UnClipStep):
     part = "upsampler"
 
     def start(self, step: int) -> None:
+        """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         pictures = PictureBatches(
             loop.batch, size=self.trained.size, seed=data.seed, level=data.level, jitter=0

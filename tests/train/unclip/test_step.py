@@ -56,7 +56,7 @@ def unclip_run(
     if task == "embedding_prior":
         whole = PRIORS[name]
     table = {key: value for key, value in whole.items() if key not in MADE_FOR}
-    begin = {"start_from": folders["unclip"]}
+    begin: dict[str, Any] = {"start_from": folders["unclip"]}
     if task == "decoder":
         begin = {"clip_from": folders["clip"]}
     config = TrainConfig(
@@ -266,7 +266,7 @@ def test_a_decoder_of_a_continuous_latent_is_trained_and_draws(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"decoder": {"name": "unet", "size": 16}}, "the codec decides size; leave one of them out"),
+        ({"decoder": {"name": "unet", "size": 16}}, "the codec decides size; leave one"),
         ({"decoder": {"name": "unet", "channels": 3}}, "decoder.channels is decided by CLIP"),
         ({"task": "embedding_prior", "decoder": {}, "clip_from": "", "start_from": "m"},
          "codec_from is the codec of a new decoder"),
