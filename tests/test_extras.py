@@ -18,7 +18,7 @@ MODULES = {  # by distribution, where the module has another name
     "resvg-py": "resvg_py",
 }
 THROUGH = {"tensorboard": "torch.utils.tensorboard"}  # imported by what limner imports
-FOR_PEOPLE = ("all", "dev")  # extras that gather others, or are tools
+FOR_PEOPLE = ("all", "dev", "docs")  # extras that gather others, or are tools
 
 
 @cache
