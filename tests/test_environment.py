@@ -74,6 +74,7 @@ def variables_read(path: Path) -> Iterator[str]:
 NO_VARIABLES = {
     "C", "POSIX", "A", "L", "CPU", "GPU", "GPT", "RGBA", "RAY_BACKEND_LOG_LEVEL",
     "RAY_USAGE_STATS_ENABLED", "DEFAULT_MAP", "ENVIRONMENT", "SC_CLK_TCK",
+    "DIR", "SOURCE",
 }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ class PriorBase(nn.Module):
 
     def nll(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
         """Return the negative log-likelihood (B, S, G) of each code, teacher-forced, in order."""
-        logits: Tensor = self(text, codes, sampled)
+        logits: Tensor = self(text, codes, *([] if sampled is None else [sampled]))
         each = F.cross_entropy(logits.flatten(0, 2).float(), codes.flatten(), reduction="none")
         return each.view(logits.shape[:3])
 

@@ -36,7 +36,7 @@ def test_it_examines_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert found["picture"]["limit_seconds"] == round(limit, 4)
     assert found["extras"]["dev"] is True and "all" not in found["extras"]
     assert found["folders"]["free"] > 0
-    text = as_text(found)
+    text = as_text({"limner": "0.1.0", **found})
     assert found["paths"]["used"] in text and f"{found['rates']['read']} GB/s" in text
 
 
