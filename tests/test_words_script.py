@@ -1,0 +1,60 @@
+"""scripts/words: the table of a folder's words, and how well its model draws them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import limner
+from limner.data.scenes.words import scene_words
+from limner.text.words import Accuracy, Words, read_words
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT = ROOT / "limner" / "zoo" / "default"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """Return the script as a module; its main is not run."""
+    loader = SourceFileLoader("words_script", str(ROOT / "scripts" / "words"))
+    spec = spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def words_of(*things: str) -> Words:
+    """Return the table of scenes with these things alone."""
+    words = scene_words(4, count=300)
+    assert words.grammar is not None
+    phrases = tuple(
+        phrase
+        for phrase in words.grammar.phrases
+        if phrase.kind not in ("thing", "many") or phrase.name in things
+    )
+    return replace(words, grammar=replace(words.grammar, phrases=phrases))
+
+
+def test_what_ships_is_what_is_measured(script: ModuleType, emoji_font: Path) -> None:
+    shipped = read_words(json.loads((DEFAULT / "words.json").read_text("utf-8")), "w").accuracy
+    assert shipped is not None and len(shipped.right) == 278
+    found = script.measure(DEFAULT, words_of("apple", "pretzel"), 2, 1)
+    assert found.tried == (2, 1, 1, 1, 1)
+    # One apple is drawn right always, five pretzels never were: a few pictures show as much.
+    assert found.of("apple") == (2, 2) and shipped.of("apple") == (24, 24)
+    assert found.of("pretzel", 5) == (0, 1) and shipped.of("pretzel", 5) == (0, 12)
+
+
+def test_what_was_measured_stays_when_words_are_counted_anew(tmp_path: Path) -> None:
+    folder = shutil.copytree(DEFAULT, tmp_path / "model")
+    subprocess.run([sys.executable, ROOT / "scripts" / "words", folder], check=True)
+    before, after = (limner.load(each).words.accuracy for each in (DEFAULT, folder))
+    assert isinstance(before, Accuracy) and before == after
