@@ -169,7 +169,8 @@ class Show:
 
     def __init__(self, bars: Any = None) -> None:
         self.bars = bars
-        self.stages: dict[str, tuple[float, int, Any]] = {}  # when it began, at how many; its bar
+        # When each began to count, at how many, or -1 where the total is not known yet; its bar.
+        self.stages: dict[str, tuple[float, int, Any]] = {}
 
     def __call__(self, stage: str, done: int, total: int | None = None, about: str = "") -> None:
         """Show that `done` of `total` are done, which may be unknown, and something `about` it."""
@@ -178,8 +179,13 @@ class Show:
             return
         if stage not in self.stages:
             bar = self.bars and self.bars.add_task(label, total=total, completed=done, about=about)
-            self.stages[stage] = now, done, bar
+            self.stages[stage] = now, -1, bar
         began, first, bar = self.stages[stage]
+        if first < 0 and total is not None:  # a run that is resumed begins amid its steps
+            began, first = now, done
+            self.stages[stage] = began, first, bar
+            if self.bars:
+                self.bars.reset(bar, completed=done, total=total, about=about)
         if self.bars:
             self.bars.update(bar, completed=done, total=total, about=about)
         elif now - current.last_line >= SILENCE:  # a log should not grow by every step

@@ -128,11 +128,30 @@ def test_a_log_gets_a_plain_line_when_it_was_silent_for_long(
         show("reading", 6, 9, "loss 1.0")
     assert capsys.readouterr().err.splitlines() == [
         "reading: 5 done, 0 s so far",
-        "reading: 6 of 9, 0 s so far, loss 1.0, 0 s left",
+        "reading: 6 of 9, 0 s so far, loss 1.0",
     ]
     monkeypatch.setattr(clock(), "quiet", True)
     list(with_progress(iter(steps(3)), "a cat"))
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_goes_on_counts_its_speed_from_where_it_began(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_clock(whole_process=False)
+    monkeypatch.setattr(progress, "SILENCE", 0.0)
+    now = time.perf_counter()
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    with showing() as show:
+        show("codec", 0)
+        now += 30
+        show("codec", 1660, 2650)
+        now += 10
+        show("codec", 1670, 2650)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "codec: 1660 of 2650, 30 s so far",
+        "codec: 1670 of 2650, 40 s so far, 16 min 20 s left",
+    ]
 
 
 def test_loading_is_counted_from_the_start_and_told_at_the_end(
