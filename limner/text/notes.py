@@ -22,6 +22,8 @@ _SENTENCES = {
     "weak": "the model does not draw this surely, look at the picture: {0} (right when measured: "
     "{1})",
     "unseen": "the model has never seen: {0}",
+    "nothing_open": "nothing was redrawn, because the mask keeps all of the picture",
+    "all_open": "all was redrawn, because the mask keeps nothing of the picture",
     "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "
     "first {1}",
 }
