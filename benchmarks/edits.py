@@ -107,9 +107,9 @@ def free_mask(picture: Pixels, graph: Graph, box: Box, rng: np.random.Generator)
     grown = Image.fromarray(drawn.astype(np.uint8) * 255)
     grown = grown.filter(ImageFilter.MaxFilter(2 * (size // 32) + 1))
     # Wobbly: a blob whose radius goes up and down around the object.
-    rows, columns = np.mgrid[:size, :size] - (np.array([box.top, box.left]) + box.side / 2)[
-        :, None, None
-    ]
+    rows, columns = (
+        np.mgrid[:size, :size] - (np.array([box.top, box.left]) + box.side / 2)[:, None, None]
+    )
     angle = np.arctan2(rows, columns)
     waves = sum(
         rng.uniform(0.02, 0.1) * np.sin(k * angle + rng.uniform(0, 6.28)) for k in range(1, 5)
@@ -256,7 +256,9 @@ def main() -> None:
     for kind in (*told.kinds.split(","), "all"):
         some = [one for one in found if kind in ("all", one.case.kind)]
         for way, row in table(some).items() if some else ():
-            cells = [f"{name} {each.value:.3f} ({each.interval('.3f')})" for name, each in row.items()]
+            cells = [
+                f"{name} {each.value:.3f} ({each.interval('.3f')})" for name, each in row.items()
+            ]
             print(f"{kind} n={len(some)} {way}".ljust(26), "  ".join(cells))
     seconds = sum(one.seconds for one in found) / len(found)
     print(f"{seconds:.2f} s an edit; of a busy machine, this says nothing but what was compared")

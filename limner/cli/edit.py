@@ -30,8 +30,8 @@ Before = Annotated[
 Strength = Annotated[
     float | None,
     option(
-        "--strength", "The share that is redrawn, 0 to 1: what suits the prompt least.",
-        default="all of a mask; else 0.5",
+        "--strength", "How much of the picture, or of its mask, is redrawn, 0 to 1.",
+        default="by the rest",
     ),
 ]  # fmt: skip
 Candidates = Annotated[

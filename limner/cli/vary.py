@@ -8,21 +8,13 @@ from typing import Annotated
 import typer
 
 from limner.cli.draw import Metadata, Preview
+from limner.cli.edit import Strength
 from limner.cli.shared import drawing, files, options, sampling
-from limner.cli.shared.options import option
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
 from limner.types import Edit, Request
 
 Prompt = Annotated[
     str | None, typer.Argument(metavar="PROMPT", help="What else it should show; may be left out.")
-]
-Strength = Annotated[
-    float | None,
-    option(
-        "--strength",
-        "Change IMAGE itself: its cells, a share of 0 to 1, or as far as that much noise goes.",
-        default="other pictures like it",
-    ),
 ]
 UNCLIP = "unclip"
 
@@ -46,7 +38,8 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides.
 
-    MODEL is of the family unclip; with --strength it may be of dalle too.
+    With --strength IMAGE itself is changed, and MODEL may be of the family dalle too; without, it
+    is of unclip.
     """
     sampled.request()  # a mistake in the options is told before a file is opened
     manner = Manner(preview, metadata, as_json, quiet)

@@ -199,6 +199,11 @@ class DrawingBase(PipelineBase, Generic[Values]):
                 param="size",
             )
         # What a family cannot do is refused, with the reason, never passed over.
+        if request.edit is not None and not (self.edits or self.refuses):
+            raise UsageError(
+                f"models of the family {self.family!r} change no pictures; take one of the family "
+                "'dalle' or 'unclip'"
+            )
         for name, reason in self.refuses.items():
             allowed = self.edits and request.edit is not None and name == "image"
             if getattr(request, name) not in (None, ()) and not allowed:
