@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from limner.errors import UsageError, quote
 from limner.images import to_tensor
@@ -18,11 +20,12 @@ from limner.text.normalise import normalise_prompt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
+
 
 CELLS = 8  # along a side: places of windows
 SIDES = (2, 3, 4, 6)  # of windows, in cells
-AROUND = 0.5  # of the peak: from here on a cell is of the thing
+_LARGEST = 512  # pixels: a CLIP sees no more
+AROUND = 0.6  # of the peak: from here on a cell is of the thing, and so are its neighbours
 
 
 def find_object(clip: Any, picture: Image, word: str) -> Image:
@@ -39,7 +42,8 @@ def find_object(clip: Any, picture: Image, word: str) -> Image:
             f"nothing in the picture looks like {quote(word)} to the CLIP; give a box x,y,w,h",
             param="mask",
         )
-    cells = (heat >= AROUND * peak).byte().mul(255).cpu().numpy()
+    found = (heat >= AROUND * peak)[None, None].float()
+    cells = F.max_pool2d(found, 3, 1, 1)[0, 0].mul(255).byte().cpu().numpy()
     return Images.fromarray(cells).resize(picture.size, Images.Resampling.NEAREST)
 
 
@@ -47,7 +51,7 @@ def heat_of(clip: Any, picture: Image, word: str) -> Tensor:
     """Return by how much hiding each cell (CELLS, CELLS) makes a picture fit a word less."""
     text = normalise_prompt(word)
     # Squeezed to a square, so that a cell stands for its place whatever the picture's shape.
-    square = picture.resize((max(picture.size),) * 2)
+    square = picture.resize((min(max(picture.size), _LARGEST),) * 2)
     seen = to_tensor([clip.clip.prepare(square)])  # (1, 3, s, s)
     side = seen.shape[-1] / CELLS
     boxes = [

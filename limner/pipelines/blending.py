@@ -19,7 +19,7 @@ def fill_hole(picture: Tensor, share: Tensor) -> Tensor:
     Where nothing is kept at all, the hole is grey. Pull and push: ever coarser means of the kept
     pixels, and back (Gortler 1996, SIGGRAPH, section 3.3).
     """
-    weight = (1 - share).round()  # half a pixel of the old picture would show through
+    weight = (share == 0).float()  # a part of a pixel of the old picture would show through
     levels = [(picture * weight, weight)]
     while min(levels[-1][1].shape[-2:]) > 1:
         value, weight = (F.avg_pool2d(each, 2, ceil_mode=True) for each in levels[-1])
@@ -42,13 +42,13 @@ def close_hole(picture: Tensor, drawn: Tensor, share: Tensor, reach: float) -> T
     gives way.
     """
     kept = (share == 0).float()
-    differs = _blur(torch.cat([(picture - drawn) * kept, kept], dim=1), reach)
+    differs = blur(torch.cat([(picture - drawn) * kept, kept], dim=1), reach)
     moved = differs[:, :3] / differs[:, 3:].clamp_min(_SURE)
     closed = picture + share * ((drawn + moved).clamp(-1, 1) - picture)
     return torch.where(share > 0, closed, picture)
 
 
-def _blur(maps: Tensor, sigma: float) -> Tensor:
+def blur(maps: Tensor, sigma: float) -> Tensor:
     """Return maps (B, C, H, W) after a Gaussian of `sigma` pixels; beyond the edge they go on."""
     radius = max(1, math.ceil(2.5 * sigma))
     places = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
@@ -66,6 +66,8 @@ def resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
     """Return a picture or a share at another size; the same one where it has the size."""
     if picture.shape[-2:] == torch.Size(size):
         return picture
-    mode = "bicubic" if picture.shape[1] == 3 else "bilinear"
+    coloured = picture.shape[1] == 3
+    # A picture is shrunk as its share is, so that where that is 0 nothing of the hole shows.
+    mode = "bicubic" if coloured and size[0] > picture.shape[-2] else "bilinear"
     scaled = F.interpolate(picture, size, mode=mode, align_corners=False, antialias=True)
-    return scaled.clamp(-1, 1) if picture.shape[1] == 3 else scaled.clamp(0, 1)
+    return scaled.clamp(-1 if coloured else 0, 1)

@@ -25,29 +25,28 @@ from torch.nn import functional as F
 from limner.decoding import PIXELS_LIMIT, full_size
 from limner.errors import UsageError
 from limner.images import SIDE_LIMIT, to_tensor
-from limner.pipelines.blending import close_hole, fill_hole, resize
+from limner.pipelines.blending import close_hole, resize
 from limner.text.notes import Note
 from limner.types import LogitsProcessor, Request, Step
 
 CANDIDATES = 8
 STRENGTH = 0.5  # of an edit with neither a mask nor a text to differ from
 LEAST_SIDE = 16  # pixels
-CONTEXT = 0.25  # of a window that shows what is there, where a hole is longer than the rest
+CONTEXT = 0.2  # of a window shall show what is there, where a picture is longer than wide
 _REACH = 0.25  # of a cell: how far into the hole a drawing is moved towards the picture
 _FARTHEST = 12.0  # pixels
 
 
 @dataclass(frozen=True)
 class Redraw:
-    """One window that a model redraws: `picture` (1, 3, s, s), its hole filled, and the hole.
+    """One window that a model redraws: what it shows, `picture` (1, 3, s, s), and the hole.
 
-    `share` (1, 1, s, s) says how much of each pixel is redrawn; `shown` is what the picture showed
-    before. `prompt` is what it shall show, `before` what it shows, "" where no words say it;
-    `strength` the share of the hole that is redrawn, None for all.
+    `share` (1, 1, s, s) says how much of each pixel is redrawn. `prompt` is what it shall show,
+    `before` what it shows, "" where no words say it; `strength` the share of the hole that is
+    redrawn, None for all.
     """
 
     picture: Tensor
-    shown: Tensor
     share: Tensor
     prompt: str
     before: str
@@ -60,10 +59,13 @@ class Redraw:
 
 @dataclass(frozen=True)
 class Redrawn:
-    """What a model made of a window: the whole of it (1, 3, s, s), and which share it redrew."""
+    """What a model made of a window: the whole of it (1, 3, s, s), and the part of the hole.
+
+    `part` (1, 1, h, w) of 0 and 1 says which cells of the hole were redrawn.
+    """
 
     picture: Tensor
-    share: Tensor
+    part: Tensor
 
 
 Redrawing = Generator[Step, None, Redrawn]  # its Steps count within one window
@@ -93,7 +95,8 @@ def stream_edit(pipeline: Any, request: Request, sampling: Any) -> Iterator[Step
             task = make_task(pipeline, request, sampling, canvas[here], rest[here], number)
             drawn = yield from _counted(pipeline.redraw(task), before * STEPS, total)
             # 4. The drawing at the picture's own size, blended on the masked side alone.
-            hole = rest[here] * resize(drawn.share, (side, side))
+            # Of whole cells: what fades would let the old picture through.
+            hole = rest[here] * F.interpolate(drawn.part, (side, side))
             reach = min(_FARTHEST, _REACH * side / pipeline.cells)
             large = resize(drawn.picture, (side, side))
             canvas[here] = close_hole(canvas[here], large, hole, reach)
@@ -152,8 +155,9 @@ def windows(share: Tensor) -> Iterator[tuple[int, int, int]]:
         places = along.nonzero()[:, 0]
         first, end = int(places[0]), int(places[-1]) + 1
         reach = round((1 - CONTEXT) * side)
-        if end - first <= reach or length == side:
-            start = (first + end - side) // 2
+        start = max(0, min((first + end - side) // 2, length - side))
+        if end - first <= side and _kept(share, width > height, start, side) >= CONTEXT:
+            pass  # all in one window, amid what is around it
         elif end < length:  # from the known end backwards
             start = end - reach
         else:
@@ -161,6 +165,12 @@ def windows(share: Tensor) -> Iterator[tuple[int, int, int]]:
         start = max(0, min(start, length - side))
         yield (0, start, side) if width > height else (start, 0, side)
         along[start : start + side] = False
+
+
+def _kept(share: Tensor, wide: bool, start: int, side: int) -> float:
+    """Return how much of a window is kept."""
+    here = share[..., start : start + side] if wide else share[..., start : start + side, :]
+    return float((here == 0).float().mean())
 
 
 def strength_of(request: Request) -> float | None:
@@ -187,13 +197,10 @@ def make_task(
     """Return what a pipeline is to do in a window that shows (1, 3, side, side)."""
     edit, size = request.edit, (pipeline.size, pipeline.size)
     assert edit is not None, "an edit says what it is"
-    small, hole = resize(shown, size), resize(share, size)
     before = replace(request, prompt=edit.before) if edit.before else None
     return Redraw(
-        # Where all is open there is nothing to fill the hole with but what is there.
-        picture=small if request.mask is None else fill_hole(small, hole),
-        shown=small,
-        share=hole,
+        picture=resize(shown, size),
+        share=resize(share, size),
         prompt=pipeline.reading_of(request).text,
         before=pipeline.reading_of(before).text if before else "",
         strength=strength_of(request),

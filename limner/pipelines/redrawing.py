@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import UsageError
+from limner.pipelines.blending import blur, fill_hole
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_cells
 from limner.priors.base import candidate_seeds, map_slices
 from limner.types import Step
 
 LEAST_HOLE = 1 / 8  # of a cell: with less open it keeps its code
-DIFFERS = 0.5  # of the greatest difference between two texts: from here on a cell is redrawn
+DIFFERS = 0.15  # of the greatest difference between two texts: from here on a cell is redrawn
+_SMOOTH = 1.0  # cells: a code that the text does not suit says the same of its neighbours
 _SPREAD = 0.25  # of a pixel in [-1, 1], for judging how well a candidate continues what is kept
 
 
@@ -38,38 +40,41 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
     hooks = pipeline.hooks(sampling, task.processors)
     text = pipeline.read([task.prompt])
     # 1. The cells that are drawn anew: those of the mask, or what the texts say of the picture.
-    share = choose_share(pipeline, task, text)
+    part = choose_part(pipeline, task, text)
+    share = task.share * F.interpolate(part, task.share.shape[-2:])
     hole = torch.cat([cells_of(share, each) for each in prior.maps])[None]  # (1, S)
     keep = hole < LEAST_HOLE
-    if bool(keep.all()):  # a hole of a few pixels: the cells with most of it
-        keep = hole < hole.amax()
+    if bool(keep.all()):  # a hole of a few pixels: the cells with most of it, where there is any
+        keep = hole < hole.amax().clamp_min(1e-9)
     # 2. The codes of the picture; its hole is filled, so that they tell nothing of what was there.
-    codes = codec.encode(task.picture).view(1, prior.length, -1)
+    filled = fill_hole(task.picture, share)
+    codes = codec.encode(filled).view(1, prior.length, -1)
     # 3. Candidates, and how likely each makes what is kept.
-    drawn, scores = codes, torch.zeros(1, device=codes.device)
+    done, drawn, scores = 0, codes, torch.zeros(1, device=codes.device)
     if len(prior.maps) > 1 and hasattr(codec, "encode_after"):
-        drawing = _by_scale(pipeline, task, text, keep, sampling, hooks)
+        drawing = _by_scale(pipeline, replace(task, picture=filled), text, keep, sampling, hooks)
     else:
         known = (codes, keep)
         drawing = prior.redraw(text, sampling, task.seed, known, task.candidates, **hooks)
     for moment in drawing:
         drawn, scores = moment
-        yield Step(min(drawn.shape[1], prior.length - 1), prior.length, codes=drawn[:1])
+        done = max(done, min(drawn.shape[1], prior.length - 1))  # groups of candidates begin anew
+        yield Step(done, prior.length, codes=drawn[:1])
     # 4. One at a time, as in drawing: a picture's pixels must not depend on others.
     pictures = torch.cat([codec.decode(each[None]) for each in drawn.unflatten(1, codec.layout)])
-    fit = scores + edge_fit(pictures, task.shown, share, prior.maps[-1])
+    fit = scores + edge_fit(pictures, task.picture, share, prior.maps[-1])
     best = int(fit.argmax())
-    return Redrawn(pictures[best : best + 1], share)
+    return Redrawn(pictures[best : best + 1], part)
 
 
-def choose_share(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:
-    """Return how much of each pixel (1, 1, s, s) is redrawn: the mask, or a part of it.
+def choose_part(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:
+    """Return which cells (1, 1, h, w) of the hole are redrawn: 1 for all, or for a part.
 
     Of a part, the cells whose codes the text finds least likely beside no text, or beside the text
     that says what is there: as DiffEdit (Couairon 2022, arXiv 2210.11427) does with two texts.
     """
     if task.strength is None and not task.before:
-        return task.share
+        return torch.ones_like(task.share[..., :1, :1])
     grid = pipeline.prior.maps[-1]
     hole = (cells_of(task.share, grid) >= LEAST_HOLE).view(grid)
     if task.prompt:
@@ -77,29 +82,34 @@ def choose_share(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:
     else:  # nothing says what is to change, so chance does, in patches
         generator = torch.Generator().manual_seed(task.seed)
         misfit = torch.rand(grid, generator=generator).to(hole.device)
-    misfit = _smooth(misfit)
+    misfit = blur(misfit[None, None].float(), _SMOOTH)[0, 0]
     if task.strength is not None:
         chosen = pick_cells(misfit, hole, task.strength)
     else:
-        chosen = hole & (misfit >= DIFFERS * misfit[hole].max())
-        chosen = hole & (F.max_pool2d(chosen[None, None].float(), 3, 1, 1)[0, 0] > 0)
-    open_cells = F.interpolate(chosen[None, None].float(), task.share.shape[-2:])
-    return task.share * open_cells
+        differs = (misfit > 0) & (misfit >= DIFFERS * misfit[hole].max())
+        chosen = hole & box_around(differs)
+    return chosen[None, None].float()
 
 
 def _misfit(pipeline: Any, task: Redraw, text: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return by how many nats less likely each cell (h, w) is by one text than by the other."""
-    codes = pipeline.codec.encode(task.shown)
+    codes = pipeline.codec.encode(task.picture)
     before = pipeline.read([task.before])
     now, then = (pipeline.prior.nll(each, codes).sum(2) for each in (text, before))
     finest = map_slices(pipeline.prior.maps)[-1]
     return (now - then)[0, finest].view(grid)  # type: ignore[no-any-return]
 
 
-def _smooth(cells: Tensor) -> Tensor:
-    """Return cells (h, w) as means over their neighbours, so that patches hold together."""
-    padded = F.pad(cells[None, None].float(), (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(padded, 3, 1)[0, 0]
+def box_around(chosen: Tensor) -> Tensor:
+    """Return the smallest rectangle (h, w) that holds the chosen cells.
+
+    What is seen of a thing in the first rows tells the rest of it, so that its later cells surprise
+    less: the middle of a thing may not be chosen, but it belongs to it.
+    """
+    rows, columns = chosen.any(1).int(), chosen.any(0).int()
+    between = [(each.cumsum(0) > 0) & (each.flip(0).cumsum(0).flip(0) > 0)
+               for each in (rows, columns)]  # fmt: skip
+    return between[0][:, None] & between[1][None, :]
 
 
 def edge_fit(pictures: Tensor, shown: Tensor, share: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -140,8 +150,9 @@ def _by_scale(
             held = keep.expand(len(seeds), -1).clone()
             held[:, : cells.start] = True
             drawing = prior.stream(rows, sampling, seeds, (given, held), **hooks)
-            for _, drawn in zip(range(which + 1), drawing, strict=False):
-                codes = drawn.view(len(seeds), -1, groups)
+            # The maps before are given; of what is drawn this map is taken, and the rest left.
+            drawn = next(each for each in drawing if each.shape[1] >= cells.stop)
+            codes = drawn[:, : cells.stop].reshape(len(seeds), -1, groups)
             yield codes, torch.zeros(len(seeds))
         finished.append(codes)
     codes = torch.cat(finished)

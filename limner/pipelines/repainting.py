@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from limner.decoders.drawing import Given, draw_picture
 from limner.images import to_images
-from limner.pipelines.blending import resize
+from limner.pipelines.blending import fill_hole, resize
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn
 from limner.types import Step
 
@@ -31,6 +31,9 @@ def repaint(pipeline: Any, task: Redraw) -> Redrawing:
     """Redraw a window of a model of the family unclip."""
     small = (pipeline.small, pipeline.small)
     picture, share = resize(task.picture, small), resize(task.share, small)
+    strength = 1.0 if task.strength is None else task.strength
+    if strength == 1:  # less noise than that goes on from what is in the hole
+        picture = fill_hole(picture, share)
     # 1. The embedding of the picture that it shall be.
     ids, vector = pipeline.read([task.prompt], trim=True), None
     if task.before or not task.prompt:
@@ -42,7 +45,6 @@ def repaint(pipeline: Any, task: Redraw) -> Redrawing:
     # 2. What is kept, as the decoder knows it: pixels, or the latent of its autoencoder.
     start = latent_of(pipeline, picture)
     hole = F.adaptive_avg_pool2d(share, start.shape[-2:])
-    strength = 1.0 if task.strength is None else task.strength
     given = Given(start, hole < LEAST_HOLE, strength)
     # 3. From noise to a picture, what is kept put back at every level.
     images = picture
@@ -55,7 +57,7 @@ def repaint(pipeline: Any, task: Redraw) -> Redrawing:
     # 4. Larger, where the model has an upsampler.
     for larger in pipeline.enlarge(images, task.seed, task.sampling):
         images = larger
-    return Redrawn(images, task.share)
+    return Redrawn(images, torch.ones_like(share[..., :1, :1]))
 
 
 def _seen(pipeline: Any, task: Redraw) -> Tensor:
@@ -63,7 +65,7 @@ def _seen(pipeline: Any, task: Redraw) -> Tensor:
 
     Ramesh 2022, arXiv 2204.06125, section 3.3.
     """
-    vector = pipeline.see(to_images(task.shown))
+    vector = pipeline.see(to_images(task.picture))
     if not (task.before and task.prompt):
         return vector  # type: ignore[no-any-return]
     now, then = (
