@@ -71,8 +71,9 @@ def draw_picture(
     noise = diffusion.unit_noise([seed], (config.channels, config.size, config.size), vector.device)
     sampler, x = diffusion.find_sampler(sampling.sampler), next(noise)
     if given is not None:
-        # What was kept is put back after every step, which wants each level more than once.
-        sampler, levels = diffusion.repaint, levels.last(given.strength)
+        levels = levels.last(given.strength)
+        if bool(given.keep.any()):  # it is put back at every level, which wants more than one round
+            sampler = diffusion.repaint
         x = levels.signal[0] * given.start + levels.noise[0] * x if given.strength < 1 else x
     for moment in sampler(denoise, x, levels, noise):
         yield moment.start

@@ -182,13 +182,15 @@ def strength_of(request: Request) -> float | None:
 
 
 def edit_notes(request: Request) -> tuple[Note, ...]:
-    """Return what the reader should know of an edit: where nothing, or all, is redrawn."""
-    if request.edit is None:
+    """Return what the reader should know of an edit, as where nothing, or all, is redrawn."""
+    if request.edit is None or request.image is None:
         return ()
+    profile = request.image.info.get("icc_profile") or b"sRGB"
+    notes = () if b"sRGB" in profile else (Note("profile_ignored"),)
     least, most = request.mask.getextrema() if request.mask is not None else (255, 255)
     if most == 0 or strength_of(request) == 0:
-        return (Note("nothing_open"),)
-    return (Note("all_open"),) if least == 255 and request.mask is not None else ()
+        return (*notes, Note("nothing_open"))
+    return (*notes, Note("all_open")) if least == 255 and request.mask is not None else notes
 
 
 def make_task(
