@@ -14,14 +14,16 @@ from limner.errors import did_you_mean
 
 if TYPE_CHECKING:
     from limner.draw import draw, vary
+    from limner.editing import edit, outpaint
     from limner.errors import LimnerError
     from limner.model import Model, load
     from limner.registry import list_models, list_parts
-    from limner.types import Picture, Request, Sampling, Step
+    from limner.types import Edit, Picture, Request, Sampling, Step
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Edit",
     "LimnerError",
     "Model",
     "Picture",
@@ -30,13 +32,16 @@ __all__ = [
     "Step",
     "__version__",
     "draw",
+    "edit",
     "list_models",
     "list_parts",
     "load",
+    "outpaint",
     "vary",
 ]
 
 _HOMES = {
+    "Edit": "limner.types",
     "LimnerError": "limner.errors",
     "Model": "limner.model",
     "Picture": "limner.types",
@@ -44,9 +49,11 @@ _HOMES = {
     "Sampling": "limner.types",
     "Step": "limner.types",
     "draw": "limner.draw",
+    "edit": "limner.editing",
     "list_models": "limner.registry",
     "list_parts": "limner.registry",
     "load": "limner.model",
+    "outpaint": "limner.editing",
     "vary": "limner.draw",
 }
 

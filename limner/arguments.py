@@ -1,4 +1,4 @@
-"""The named arguments of `limner.draw` and `limner.vary`, and what to write in place of others'."""
+"""The named arguments of `limner.draw` and its like, and what to write in place of others'."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ AdapterLike = str | Path | tuple[str | Path, float]
 
 _LOADING = ("device", "precision", "adapters")
 _REQUEST = ("logits_processors", "verbatim")  # fields of Request that are seldom given
+EDIT = ("strength", "candidates", "before")  # fields of Edit
 _OWN = ("model", "n", "seed", "size", "guidance", "best_of", "clip", *_LOADING, *_REQUEST)
 
 # What other libraries call things; diffusers' guidance of 1 is none, where limner's is 0.
@@ -40,7 +41,10 @@ _ELSEWHERE = {
     **dict.fromkeys(("torch_dtype", "dtype"), "; give precision as 'fp32', 'bf16' or 'int8'"),
     **dict.fromkeys(("lora", "loras", "adapter"), "; give files as adapters"),
     **dict.fromkeys(("scheduler", "sampling_method"), "; limner calls it sampler"),
-    **dict.fromkeys(("image", "init_image"), "; to begin with a picture call limner.vary"),
+    **dict.fromkeys(
+        ("image", "init_image", "mask", "mask_image", "strength"),
+        "; to change a picture call limner.edit, and limner.vary for others like it",
+    ),
     **dict.fromkeys(
         ("callback", "callback_on_step_end"), "; to watch, go through model.stream(request)"
     ),
@@ -76,6 +80,26 @@ class VaryOptions(SamplingOptions, LoadingOptions, total=False):
     """What `limner.vary` takes besides its named arguments."""
 
     verbatim: bool
+    strength: float | None
+    candidates: int | None
+
+
+class EditOptions(DrawingOptions, LoadingOptions, total=False):
+    """What `limner.edit` takes besides its named arguments."""
+
+    strength: float | None
+    candidates: int | None
+    before: str
+    best_of: int | None
+    clip: Any  # a path, or what limner.load gave
+
+
+class OutpaintOptions(EditOptions, total=False):
+    """What `limner.outpaint` takes besides its named arguments."""
+
+    n: int
+    seed: int | None
+    guidance: float | None
 
 
 class DrawOptions(DrawingOptions, LoadingOptions, total=False):
@@ -89,21 +113,23 @@ class Given:
     sampling: Sampling
     loading: dict[str, Any]
     request: dict[str, Any]
+    edit: dict[str, Any]
 
 
-def sort_arguments(options: Mapping[str, Any]) -> Given:
+def sort_arguments(options: Mapping[str, Any], edit: Sequence[str] = ()) -> Given:
     """Return keyword arguments by what they are for; UsageError names an unknown one.
 
-    The name that another library has for a thing gets the one that limner has.
+    `edit` are the fields of Edit that are taken. The name that another library has for a thing gets
+    the one that limner has.
     """
     known, left = list(OPTIONS), dict(options)
-    loading, request = (
+    loading, request, edits = (
         {name: value for name in names if (value := left.pop(name, None)) is not None}
-        for names in (_LOADING, _REQUEST)
+        for names in (_LOADING, _REQUEST, edit)
     )
     # What is left must be of Sampling; others' names for things get limner's as a hint.
     for name in left:
         if name not in known:
-            hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN])
+            hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN, *edit])
             raise UsageError(f"draw has no argument {quote(name)}{hint}", param=name)
-    return Given(Sampling(**left), loading, request)
+    return Given(Sampling(**left), loading, request, edits)

@@ -22,8 +22,9 @@ from limner.errors import UsageError, quote
 from limner.finish.rank import keep_best, with_tries
 from limner.images import as_image, to_images
 from limner.pipelines.clip import ClipPipeline
+from limner.pipelines.edits import edit_notes
 from limner.registry import load_clip, load_to_draw
-from limner.types import Drawable, Picture, PictureLike, Request, Step
+from limner.types import Drawable, Edit, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,8 +76,8 @@ def draw(
         seed = request.seed  # one chosen at random is that of every prompt
         requests.append(request)
     # The CLIP first: a wrong name of it is told before a large model is read.
-    judge = None if best_of is None else _open_clip(clip)
-    pipeline, drawn = _open(model, given.loading), list[Picture]()
+    judge = None if best_of is None else open_clip(clip)
+    pipeline, drawn = open_model(model, given.loading), list[Picture]()
     for request in requests:
         drawn += draw_request(pipeline, request, best_of=best_of, clip=judge).pictures
     return drawn
@@ -96,9 +97,11 @@ def vary(
 
     The image is a path, an image of PIL, or a limner.Picture. The model must be of the family
     "unclip"; it sees the image as its CLIP does, so that what is in the picture stays and pixels do
-    not. Everything else is as in `draw`, LimnerError too.
+    not. With a `strength` in [0, 1] the picture itself is changed, at its own size: by a model of
+    tokens that share of its cells, in patches; by an unclip as far as noise of that strength goes.
+    Everything else is as in `draw`, LimnerError too.
     """
-    given = sort_arguments(options)
+    given = sort_arguments(options, ("strength", "candidates"))
     request = Request(
         prompt,
         n=n,
@@ -106,9 +109,10 @@ def vary(
         guidance=guidance,
         sampling=given.sampling,
         image=as_image(image),
+        edit=Edit(**given.edit) if given.edit else None,
         **given.request,
     )
-    return draw_request(_open(model, given.loading), request).pictures
+    return draw_request(open_model(model, given.loading), request).pictures
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,7 @@ def _prompts(given: str | Iterable[str]) -> list[str]:
     return prompts
 
 
-def _open(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
+def open_model(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
     """Return the pipeline of a name, loaded as asked, or what was loaded before."""
     if isinstance(model, str | Path):
         return load_to_draw(model, **loading)
@@ -202,7 +206,8 @@ def _open(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
     return model
 
 
-def _open_clip(clip: str | Path | ClipPipeline) -> ClipPipeline:
+def open_clip(clip: str | Path | ClipPipeline) -> ClipPipeline:
+    """Return the CLIP of a name, or what was loaded before; UsageError for anything else."""
     clip = load_clip(clip) if isinstance(clip, str | Path) else clip
     if not isinstance(clip, ClipPipeline):
         raise UsageError(
@@ -223,6 +228,9 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
         settings["source"] = pipeline.source
     if request.image is not None:
         settings["image_sha256"] = image_hash(request.image)
+    if request.edit is not None:
+        del settings["steps"]  # those of an edit count windows, not what a model does
+        settings["edit"] = edit_settings(request)
     if request.logits_processors:
         settings["logits_processors"] = [name_of(each) for each in request.logits_processors]
     if pipeline.adapters:
@@ -233,11 +241,20 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
         settings["revised_prompt"] = reading.text
     if request.verbatim:
         settings["verbatim"] = True
-    about = (pipeline.info.name, settings, reading.notes, reading.text)
+    notes = (*reading.notes, *edit_notes(request))
+    about = (pipeline.info.name, settings, notes, reading.text)
     return [
         Picture(image, request.prompt, request.seed + index, *about)
         for index, image in enumerate(to_images(step.images))
     ]
+
+
+def edit_settings(request: Request) -> dict[str, Any]:
+    """Return how a picture was changed, as plain JSON values, without what was left open."""
+    stated = {name: value for name, value in asdict(request.edit or Edit()).items() if value}
+    if request.mask is not None:
+        stated["mask_sha256"] = image_hash(request.mask)
+    return stated
 
 
 def name_of(processor: Any) -> str:

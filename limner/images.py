@@ -49,11 +49,7 @@ def open_image(path: str | Path, limits: Limits = PHOTO) -> Image:
     a file that holds several pictures behind one another, as phones write (MPO), it is the first.
     Raises ImageError. It applies no colour profile.
     """
-    try:
-        data = _read_file(Path(path), limits)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
-    return decode_image(data, str(path), limits)
+    return decode_image(_read_picture(Path(path), limits), str(path), limits)
 
 
 def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
@@ -224,15 +220,27 @@ def encode_png(image: Image, texts: Mapping[str, str] | None = None) -> bytes:
     return buffer.getvalue()
 
 
+def open_with_alpha(path: Path, limits: Limits = UPLOAD) -> Image:
+    """Return the picture in a file as upright RGB, or as RGBA where it can be transparent.
+
+    Limits and errors are those of `open_image`.
+    """
+    return _decode_with_alpha(_read_picture(path, limits), str(path), limits)
+
+
 def decode_cut_out(data: bytes, name: str) -> Image:
     """Return the picture in the bytes of a file as RGBA; limits and errors are `decode_image`'s."""
+    return _decode_with_alpha(data, name, UPLOAD).convert("RGBA")
+
+
+def _decode_with_alpha(data: bytes, name: str, limits: Limits) -> Image:
     from PIL import Image, ImageOps
 
-    plain = decode_image(data, name)
+    plain = decode_image(data, name, limits)
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         clear = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
         if not clear or opened.mode.startswith("I"):
-            return plain.convert("RGBA")
+            return plain
         return ImageOps.exif_transpose(opened).convert("RGBA")
 
 
@@ -246,6 +254,13 @@ def read_png_texts(path: str | Path) -> dict[str, str]:
             return {key: str(value) for key, value in found.items()}
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"cannot read text from {quote(str(path))}: {error}") from error
+
+
+def _read_picture(path: Path, limits: Limits) -> bytes:
+    try:
+        return _read_file(path, limits)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
 
 
 def _read_file(path: Path, limits: Limits = UPLOAD) -> bytes:

@@ -15,6 +15,7 @@ from limner import registry
 from limner.arguments import LoadOptions
 from limner.checkpoint.model import save_checkpoint
 from limner.draw import draw, vary
+from limner.editing import edit, outpaint
 from limner.errors import UsageError, did_you_mean, quote
 from limner.files import hub
 from limner.gan.drawing import GanSampling
@@ -30,8 +31,7 @@ from limner.types import Picture, PictureLike, Pictures
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from limner.arguments import DrawingOptions
-    from limner.options import SamplingOptions
+    from limner.arguments import DrawingOptions, EditOptions, OutpaintOptions, VaryOptions
 
 _PRECISION = "; limner calls it precision: 'fp32', 'bf16' or 'int8'"
 _ELSEWHERE = {
@@ -156,10 +156,40 @@ class Drawing(Model, DrawingBase[Values]):
         n: int = 1,
         seed: int | None = None,
         guidance: float | None = None,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[VaryOptions],
     ) -> list[Picture]:
         """Do what `limner.vary` does, with this model."""
         return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def edit(
+        self,
+        image: PictureLike,
+        prompt: str = "",
+        mask: PictureLike | str | None = None,
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[EditOptions],
+    ) -> list[Picture]:
+        """Do what `limner.edit` does, with this model."""
+        return edit(image, prompt, mask, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def outpaint(
+        self,
+        image: PictureLike,
+        prompt: str = "",
+        *,
+        left: int = 0,
+        right: int = 0,
+        top: int = 0,
+        bottom: int = 0,
+        **options: Unpack[OutpaintOptions],
+    ) -> list[Picture]:
+        """Do what `limner.outpaint` does, with this model."""
+        return outpaint(
+            image, prompt, left=left, right=right, top=top, bottom=bottom, model=self, **options
+        )
 
 
 class DalleModel(Drawing[TokenSampling], Dalle):

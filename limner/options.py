@@ -103,6 +103,28 @@ class Sampling:
             option.check(self, name)
 
 
+@dataclass(frozen=True)
+class Edit:
+    """How a picture is changed; None is what fits the rest of the request.
+
+    `strength` in [0, 1] is the share of the masked part, or of the picture, that is redrawn: what
+    suits the prompt least. Of `candidates`, 1 to 64, the one that continues best what is kept is
+    taken. `before` says what the picture shows now. UsageError for a value out of range.
+    """
+
+    strength: float | None = None
+    candidates: int | None = None
+    before: str = ""
+
+    def __post_init__(self) -> None:
+        check_number(self, "strength", lambda v: 0 <= v <= 1, "in [0, 1]")
+        check_integer(self, "candidates", lambda v: 1 <= v <= 64, "a whole number of 1 to 64")
+        if not isinstance(self.before, str):
+            raise UsageError(
+                f"before is {quote(self.before)}; expected words (str)", param="before"
+            )
+
+
 OPTIONS: dict[str, Option] = {each.name: each.metadata["option"] for each in fields(Sampling)}
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_ch
 from limner.errors import UsageError, did_you_mean, quote
 from limner.options import DIFFUSION_SAMPLERS as DIFFUSION_SAMPLERS
 from limner.options import SCHEDULES as SCHEDULES
+from limner.options import Edit as Edit
 from limner.options import Sampling as Sampling
 from limner.options import check_integer, check_number
 from limner.text.normalise import normalise_prompt
@@ -71,7 +72,8 @@ class Request:
     """What to draw: `n` pictures of `prompt`, picture i with the seed `seed + i`.
 
     The prompt is normalised, and "" where an `image` says it all, which may be a path or a Picture;
-    a missing seed is chosen at random (32 bits) once, here.
+    with a `mask`, as `limner.masks` has it, or an `edit` that one is changed. A missing seed is
+    chosen at random (32 bits) once, here.
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
     None means the model's own default. `verbatim` draws the prompt as it is typed; without it the
     words that the model's captions never used are left out. `logits_processors` are functions that
@@ -87,11 +89,15 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     image: Image | None = None
     mask: Image | None = None
+    edit: Edit | None = None
     verbatim: bool = False
     logits_processors: tuple[LogitsProcessor, ...] = ()
 
     def __post_init__(self) -> None:
-        _images(self, "image", "mask")
+        if not (self.image is None and self.mask is None and self.edit is None):
+            from limner.masks import open_pictures  # it reads files, and this stays light
+
+            open_pictures(self)
         # "" is a prompt only beside a picture that says it all.
         if self.prompt != "" or self.image is None:
             object.__setattr__(self, "prompt", normalise_prompt(self.prompt))
@@ -258,14 +264,6 @@ class Varying(Drawable, Protocol):
     def vary_many(self, pictures: Pictures, seeds: Sequence[int], sampling: Any = None) -> Tensor:
         """Draw one picture like each; return images (B, 3, H, W) in [-1, 1]."""
         ...
-
-
-def _images(owner: object, *names: str) -> None:
-    for name in names:
-        if (given := getattr(owner, name)) is not None:
-            from limner.images import as_image
-
-            object.__setattr__(owner, name, as_image(given))
 
 
 def _processors(given: Any) -> tuple[LogitsProcessor, ...]:

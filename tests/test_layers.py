@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # its folder.
 GROUPS = (
     (
-        *("errors", "options", "parts", "types", "arguments", "decoding", "images"),
+        *("errors", "options", "parts", "types", "arguments", "decoding", "images", "masks"),
         *("files.atomic", "files.hub", "html"),
         *("text.normalise", "text.notes"),
     ),
@@ -35,7 +35,7 @@ GROUPS = (
         "checkpoint",
         "files",
     ),
-    ("registry", "draw", "model"),
+    ("registry", "draw", "editing", "model"),
     ("data", "train", "evaluate"),
     ("limner",),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),

@@ -18,8 +18,8 @@ from tests.tiny_model import tiny_pipeline
 
 def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
-        "LimnerError", "Model", "Picture", "Request", "Sampling", "Step", "__version__", "draw",
-        "list_models", "list_parts", "load", "vary",
+        "Edit", "LimnerError", "Model", "Picture", "Request", "Sampling", "Step", "__version__",
+        "draw", "edit", "list_models", "list_parts", "load", "outpaint", "vary",
     }  # fmt: skip
     for name in limner.__all__:
         assert getattr(limner, name) is not None
@@ -165,9 +165,10 @@ def test_a_request_takes_what_a_person_gives_for_a_picture(tmp_path: Path) -> No
         assert isinstance(kept, Image.Image) and kept.tobytes() == image.tobytes()
     clear = Request("", image=Image.new("RGBA", (2, 2), (0, 0, 0, 0))).image
     assert isinstance(clear, Image.Image) and clear.getpixel((0, 0)) == (255, 255, 255)
-    for name in ("image", "mask"):
-        with pytest.raises(UsageError, match="a picture is 7; expected the path of a file"):
-            Request("a cat", **{name: 7})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a picture is 7; expected the path of a file"):
+        Request("a cat", image=7)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a mask is 7; expected a box x,y,w,h"):
+        Request("a cat", image=image, mask=7)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match=r"cannot read the picture .*nothing\.png"):
         Request("a cat", image=tmp_path / "nothing.png")  # type: ignore[arg-type]
 

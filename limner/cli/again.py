@@ -113,6 +113,11 @@ def open_origin(path: Path, image: Path | None) -> Origin:
             f"{shown} says nothing of how it was drawn; give a PNG of limner's that was written "
             "with its metadata"
         )
+    if "edit" in said.settings:
+        raise UsageError(
+            f"{shown} is an edit of another picture, which limner again does not repeat; edit that "
+            f"one once more, with --seed {said.seed}"
+        )
     varies = "image_sha256" in said.settings
     if varies and image is None:
         raise UsageError(f"{shown} varies another picture; give that one with --image")

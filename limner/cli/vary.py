@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from limner.cli.draw import Metadata, Preview
+from limner.cli.edit import Strength
 from limner.cli.shared import drawing, files, options, sampling
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
-from limner.types import Request
+from limner.types import Edit, Request
 
 Prompt = Annotated[
     str | None, typer.Argument(metavar="PROMPT", help="What else it should show; may be left out.")
@@ -23,6 +24,7 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: sampling.SampledFromNoise,
     image: options.Image,
     prompt: Prompt = None,
+    strength: Strength = None,
     model: options.OtherModel = UNCLIP,
     count: options.Count = 1,
     seed: options.FirstSeed = None,
@@ -36,14 +38,18 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides.
 
-    MODEL is of the family unclip.
+    With --strength IMAGE itself is changed, and MODEL may be of the family dalle too; without, it
+    is of unclip.
     """
     sampled.request()  # a mistake in the options is told before a file is opened
     manner = Manner(preview, metadata, as_json, quiet)
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
-    request = sampled.request(prompt or "", n=count, seed=seed, image=files.open_picture(image))
+    change = None if strength is None else Edit(strength)
+    request = sampled.request(
+        prompt or "", n=count, seed=seed, image=files.open_picture(image), edit=change
+    )
     drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     name = "" if str(image) == files.STANDARD else image.stem
     for drawn in drawing.drawings(drawer, [request]):
@@ -57,6 +63,7 @@ def repeat_command(
 ) -> str:
     """Return the command line that draws the same pictures again."""
     options = {
+        "--strength": None if request.edit is None else request.edit.strength,
         "--seed": written.seed,
         "-n": request.n if request.n > 1 else None,
         "--model": None if model == UNCLIP else model,

@@ -133,6 +133,14 @@ class MultiscaleCodec(CodecBase):
             losses.append(loss)
         return known, torch.cat(codes, dim=1), torch.stack(losses).mean()
 
+    def encode_after(self, images: Tensor, codes: Tensor, which: int) -> Tensor:
+        """Return codes (B, N) of map `which`: what codes (B, .[, 1]) of the coarser maps left."""
+        features = self.encoder(images).float()
+        if which:
+            features = features - self.embed(codes.flatten(1))
+        found: Tensor = self.quantizer(self.lower(features, which))[1]
+        return found.flatten(1)
+
     def _raise(self, values: Tensor, index: int) -> Tensor:
         # In fp32 even under autocast: each map refines the rounding of those before it.
         with torch.autocast(values.device.type, enabled=False):

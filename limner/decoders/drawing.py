@@ -4,6 +4,7 @@ Shapes: D dimensions of the embedding, T text tokens; one picture at a time.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,25 @@ from limner.sampling import diffusion
 from limner.sampling.tokens import guidance_at
 
 
+@dataclass(frozen=True)
+class Given:
+    """A picture (1, C, H, W) that is changed: where it stays (1, 1, H, W), and from how much noise.
+
+    With a `strength` of 1 what is not kept begins as noise alone, with 0 it stays.
+    """
+
+    start: Tensor
+    keep: Tensor
+    strength: float = 1.0
+
+
 def draw_picture(
-    decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: diffusion.DiffusionSampling
+    decoder: Any,
+    vector: Tensor,
+    ids: Tensor,
+    seed: int,
+    sampling: diffusion.DiffusionSampling,
+    given: Given | None = None,
 ) -> Iterator[Tensor]:
     """Yield what is expected of the picture (1, 3, H, W), in [-1, 1], after each step.
 
@@ -47,8 +65,15 @@ def draw_picture(
             pushed = diffusion.guide_two(neither, one, output, scale, scale * sampling.text_share)
             output = diffusion.rescale(pushed, output, sampling.rescale)
         start = process.start(x, output, times[:1])
-        return start.clamp(-1, 1) if config.bounded else start
+        start = start.clamp(-1, 1) if config.bounded else start
+        return start if given is None else torch.where(given.keep, given.start, start)
 
     noise = diffusion.unit_noise([seed], (config.channels, config.size, config.size), vector.device)
-    for moment in diffusion.find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):
+    sampler, x = diffusion.find_sampler(sampling.sampler), next(noise)
+    if given is not None:
+        levels = levels.last(given.strength)
+        if bool(given.keep.any()):  # it is put back at every level, which wants more than one round
+            sampler = diffusion.repaint
+        x = levels.signal[0] * given.start + levels.noise[0] * x if given.strength < 1 else x
+    for moment in sampler(denoise, x, levels, noise):
         yield moment.start

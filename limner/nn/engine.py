@@ -51,6 +51,9 @@ class Session(Protocol):
     def logits(self, features: Tensor, group: int = 0, known: Tensor | None = None) -> Tensor:
         """Map features (B, D) to logits (B, V) of code `group`, `known` (B, D) the ones before."""
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Let each row i go on from where row `rows[i]` is; there are as many as before."""
+
 
 class DecoderEngine(Protocol):
     """A prepared decoder."""

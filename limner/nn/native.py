@@ -299,6 +299,21 @@ class NativeSession:
         )
         return out
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Let each row i go on from where row `rows[i]` is, as Session.select says."""
+        # The kernel reads the cache by address, so it stays where it is.
+        chosen, layers = list(rows), self.engine.shape.layers
+        for held in (self.keys, self.values):
+            by_row = held.view(layers, self.rows, -1)
+            by_row.copy_(by_row[:, chosen])
+        self.first = self.first[chosen]
+        if self.call.memory_keys:
+            for held in self.memory:
+                by_row = held.view(layers, self.rows, -1)
+                by_row.copy_(by_row[:, chosen])
+            for lengths in self.ranges:
+                lengths[:] = lengths[chosen]
+
     def _run(self, name: str, x: Tensor, *places: Any) -> None:
         call = self.call
         # The kernel keeps no pointer after the call, so what it reads may go when this returns.

@@ -302,6 +302,14 @@ class TorchSession:
         out = _times(parts["head"], features)
         return out + parts["head_bias"] if "head_bias" in parts else out
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Let each row i go on from where row `rows[i]` is, as Session.select says."""
+        chosen = list(rows)
+        for held in (self.keys, self.values):
+            held.copy_(held[:, chosen])  # in place: a graph reads the same memory
+        self.first.copy_(self.first[chosen])
+        self.memory = [tuple(each[chosen] for each in layer) for layer in self.memory]
+
     def _memory(self, layer: int, rows: slice) -> tuple[Tensor, ...]:
         return tuple(each[rows] for each in self.memory[layer])
 

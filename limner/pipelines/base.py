@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limner.errors import UsageError, quote, shorten
 from limner.nn.devices import device_name, find_device
+from limner.pipelines.edits import stream_edit
 from limner.text.lexicon import STOPS, tokens
 from limner.text.notes import Note, Reading
 from limner.text.reading import read
@@ -181,6 +182,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
     # Fields of a request that the family cannot take, each with the reason and the remedy.
     refuses: ClassVar[Mapping[str, str]] = {}
     draws_how: ClassVar[str]  # why it has not each value of Sampling
+    edits: ClassVar[bool] = False  # whether it has `redraw` and `cells`, as `stream_edit` wants
 
     @torch.inference_mode()
     def stream(self, request: Request | str) -> Iterator[Step]:
@@ -197,9 +199,18 @@ class DrawingBase(PipelineBase, Generic[Values]):
                 param="size",
             )
         # What a family cannot do is refused, with the reason, never passed over.
+        if request.edit is not None and not (self.edits or self.refuses):
+            raise UsageError(
+                f"models of the family {self.family!r} change no pictures; take one of the family "
+                "'dalle' or 'unclip'"
+            )
         for name, reason in self.refuses.items():
-            if getattr(request, name) not in (None, ()):
+            allowed = self.edits and request.edit is not None and name == "image"
+            if getattr(request, name) not in (None, ()) and not allowed:
                 raise UsageError(f"{name} is given, but {reason}", param=name)
+        if request.edit is not None:
+            yield from stream_edit(self, request, self.resolve_sampling(request))
+            return
         sampling, begin = self.resolve_sampling(request), self._begin(request)
         prompts = [self.reading_of(request).text] * request.n
         seeds = [request.seed + index for index in range(request.n)]

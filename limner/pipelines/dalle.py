@@ -13,14 +13,16 @@ from limner.codecs import create_codec
 from limner.errors import CheckpointError, UsageError
 from limner.pipelines.base import DrawingBase, as_texts
 from limner.pipelines.config import ModelConfig
+from limner.pipelines.edits import Redraw, Redrawing
+from limner.pipelines.redrawing import redraw
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
 from limner.types import Codec, LogitsProcessor, Request, Step, TokenPrior, check_precision
 
-_ONLY_TEXT = (
-    "this model draws whole pictures from a text; leave it out, or vary a picture with a model of "
-    "the family 'unclip'"
+_ONLY_EDITS = (
+    "this model begins with a picture only to change a part of it; give a mask or a strength too, "
+    "or vary the picture with a model of the family 'unclip'"
 )
 
 
@@ -31,7 +33,8 @@ class Dalle(DrawingBase[TokenSampling]):
     """
 
     family = "dalle"
-    refuses: ClassVar = {"mask": _ONLY_TEXT, "image": _ONLY_TEXT}
+    edits = True
+    refuses: ClassVar = {"image": _ONLY_EDITS}
     draws_how = "this model draws tokens, not from noise"
 
     def __init__(
@@ -120,6 +123,15 @@ class Dalle(DrawingBase[TokenSampling]):
         images: Tensor = self.codec.decode(codes.unflatten(1, self.codec.layout))
         return images
 
+    @property
+    def cells(self) -> int:
+        """How many cells lie along a side of its pictures."""
+        return int(self.codec.grid[1])
+
+    def redraw(self, task: Redraw) -> Redrawing:
+        """Redraw a part of a picture, as `limner.pipelines.redrawing` does."""
+        return redraw(self, task)
+
     def _begin(self, request: Request) -> Sequence[LogitsProcessor]:
         return request.logits_processors
 
@@ -136,7 +148,7 @@ class Dalle(DrawingBase[TokenSampling]):
                 "leave speculate out",
                 param="speculate",
             )
-        hooks = self._hooks(sampling, begin or ())
+        hooks = self.hooks(sampling, begin or ())
         steps, at_once = self.prior.steps, self.prior.batch_rows
         total = len(prompts) * steps
         finished: list[Tensor] = []
@@ -159,7 +171,7 @@ class Dalle(DrawingBase[TokenSampling]):
             images.extend(self.codec.decode(grid[None]) for grid in grids)
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))
 
-    def _hooks(
+    def hooks(
         self, sampling: TokenSampling, processors: Sequence[LogitsProcessor]
     ) -> dict[str, Any]:
         """Return what the prior is given for processors; UsageError where it can't take them."""

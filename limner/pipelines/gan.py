@@ -21,7 +21,7 @@ from limner.types import Step
 
 _ONLY_TEXT = (
     "a GAN draws whole pictures from a text and a seed and cannot fill in or alter one; leave it "
-    "out, or vary a picture with a model of the family 'unclip'"
+    "out, or change the picture with a model of the family 'dalle' or 'unclip'"
 )
 
 

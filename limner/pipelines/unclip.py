@@ -22,15 +22,12 @@ from limner.errors import CheckpointError, ConfigError, UsageError
 from limner.pipelines.base import NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
+from limner.pipelines.edits import Redraw, Redrawing
+from limner.pipelines.repainting import repaint
 from limner.priors import create_embedding_prior, embedding
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
 from limner.types import PictureLike, Pictures, Request, Step
-
-_NO_MASK = (
-    "this model draws whole pictures and fills none in; leave it out, or give the picture alone to "
-    "vary it"
-)
 
 
 class UnClip(DrawingBase[DiffusionSampling]):
@@ -45,7 +42,8 @@ class UnClip(DrawingBase[DiffusionSampling]):
 
     family = "unclip"
     codec = None  # it draws pixels, not codes
-    refuses: ClassVar = {"logits_processors": NO_TOKENS, "mask": _NO_MASK}
+    edits = True
+    refuses: ClassVar = {"logits_processors": NO_TOKENS}
     draws_how = "this model draws no tokens"
 
     def __init__(
@@ -145,6 +143,10 @@ class UnClip(DrawingBase[DiffusionSampling]):
         one, other = self.see([first, second]).split(1)
         return slerp(one, other, share)
 
+    def turn(self, vector: Tensor, towards: Tensor, share: float) -> Tensor:
+        """Return a unit vector (1, D) turned by a share of the angle towards another."""
+        return slerp(vector, towards, share)
+
     def latents(self, images: Tensor) -> Tensor:
         """Return what the decoder would draw of images (B, 3, small, small) in [-1, 1]."""
         if self.autoencoder is None:
@@ -162,6 +164,35 @@ class UnClip(DrawingBase[DiffusionSampling]):
     def preview(self, step: Step) -> Tensor | None:
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
         return step.images if step.latents is None else self.pixels(step.latents)
+
+    @property
+    def cells(self) -> int:
+        """How many cells lie along a side of its pictures: of the latent, or of 8 pixels."""
+        return int(self.small // 8 if self.autoencoder is None else self.autoencoder.grid[-1])
+
+    def redraw(self, task: Redraw) -> Redrawing:
+        """Redraw a part of a picture, as `limner.pipelines.repainting` does."""
+        return repaint(self, task)
+
+    def vectors(self, ids: Tensor, seed: int, sampling: DiffusionSampling) -> Iterator[Tensor]:
+        """Yield the embedding (1, D) of a picture that ids (1, T) fit, as it becomes clear."""
+        vector = text = self.clip.encode_texts(ids)  # (1, D)
+        if self.prior is None:
+            yield vector
+            return
+        yield from embedding.draw_nearest(
+            self.prior, ids, text, seed, steps=sampling.prior_steps,
+            guidance=sampling.prior_guidance, candidates=sampling.candidates,
+        )  # fmt: skip
+
+    def enlarge(self, small: Tensor, seed: int, sampling: DiffusionSampling) -> Iterator[Tensor]:
+        """Yield images (1, 3, H, W) of small ones, as they become clear; none without upsampler."""
+        if self.upsampler is None:
+            return
+        # The upsampler begins with noise of the same seed, at its own size.
+        noise = unit_noise([seed], (3, self.size, self.size), self.device)
+        steps, sampler = sampling.upsampler_steps, sampling.sampler
+        yield from self.upsampler.stream(small, noise, steps=steps, sampler=sampler)
 
     def _begin(self, request: Request) -> Tensor | None:
         return None if request.image is None else self.see(request.image)
@@ -199,13 +230,9 @@ class UnClip(DrawingBase[DiffusionSampling]):
         ids = self.read([prompt], trim=True)  # (1, T)
         # 2. Its embedding becomes that of a picture, unless one was seen.
         if vector is None:
-            vector = text = self.clip.encode_texts(ids)  # (1, D)
-            if self.prior is not None:
-                for expected in embedding.draw_nearest(
-                    self.prior, ids, text, seed, steps=sampling.prior_steps,
-                    guidance=sampling.prior_guidance, candidates=sampling.candidates,
-                ):  # fmt: skip
-                    vector = expected
+            for expected in self.vectors(ids, seed, sampling):
+                vector = expected
+                if self.prior is not None:
                     yield Step(0, 0)
         step = Step(0, 0)
         # 3. The decoder draws pixels, or the latent of the autoencoder.
@@ -213,11 +240,10 @@ class UnClip(DrawingBase[DiffusionSampling]):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:
-            # 4. The upsampler begins with noise of the same seed, at its own size.
-            noise = unit_noise([seed], (3, self.size, self.size), self.device)
-            steps, sampler = sampling.upsampler_steps, sampling.sampler
+            # 4. The upsampler makes it larger.
             small = self.preview(step)
-            for image in self.upsampler.stream(small, noise, steps=steps, sampler=sampler):
+            assert small is not None, "a decoder takes one step at least"
+            for image in self.enlarge(small, seed, sampling):
                 yield Step(0, 0, images=image)
 
     def _steps(self, sampling: DiffusionSampling, *, told: bool) -> int:

@@ -126,6 +126,39 @@ class PriorBase(nn.Module):
         """
         raise NotImplementedError
 
+    def redraw(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        seed: int,
+        known: Known,
+        candidates: int,
+        processors: Sequence[Any] = (),
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Draw what is not known of one picture, yielding codes (K, <= S[, G]) and scores (K,).
+
+        For text (1, T), `known` codes (1, S[, G]) and where they are known (1, S), K `candidates`;
+        a score is how likely, in nats, a candidate makes the known codes. All hangs on seed and K.
+        """
+        given, keep = known
+        seeds = candidate_seeds(seed, candidates)
+        more = {"processors": processors} if processors else {}
+        finished = list[Tensor]()
+        for first in range(0, candidates, self.batch_rows):
+            some = seeds[first : first + self.batch_rows]
+            rows = (given.expand(len(some), *given.shape[1:]), keep.expand(len(some), -1))
+            codes = given[:, :0]
+            for codes in self.stream(text.expand(len(some), -1), sampling, some, rows, **more):
+                yield codes, torch.zeros(len(codes), dtype=torch.float64)
+            finished.append(codes)
+        codes = torch.cat(finished)
+        yield codes, self.known_nats(text, codes, keep)
+
+    def known_nats(self, text: Tensor, codes: Tensor, keep: Tensor) -> Tensor:
+        """Return how likely codes (K, S[, G]) make those of them that were known, nats (K,)."""
+        nats = self.nll(text.expand(len(codes), -1), codes).double().sum(2)  # (K, S)
+        return -(nats * keep).sum(1)
+
     def fill(self, rows: Tensor) -> Tensor:
         """Return `batch_rows` rows: the given ones, and the last again in the missing places."""
         missing = self.batch_rows - len(rows)
@@ -190,6 +223,13 @@ def prefix_mask(text: Tensor, cells: Tensor) -> Tensor:
     # 2. Nobody sees padding, which sees itself: a softmax over nothing would be NaN.
     alone = torch.eye(prefix + length, dtype=torch.bool, device=text.device)
     return (allowed | alone)[:, None]
+
+
+def candidate_seeds(seed: int, count: int) -> list[int]:
+    """Return the seeds of candidates for one picture; the first is the picture's own."""
+    generator = torch.Generator().manual_seed(seed)
+    more = torch.randint(2**62, (count - 1,), generator=generator)
+    return [seed, *more.tolist()]
 
 
 def uniforms(seed: int, cells: int, groups: int) -> Tensor:

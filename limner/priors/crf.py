@@ -130,6 +130,12 @@ class CRF(PriorBase):
         unknown = (~sampled).float()
         return ((each * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
 
+    def known_nats(self, text: Tensor, codes: Tensor, keep: Tensor) -> Tensor:
+        """Return the nats (K,) of known codes by mean field, given the others, as PriorBase."""
+        drawn = ~keep[..., None].expand(len(codes), self.length, self.config.groups)
+        nats = self.nll(text.expand(len(codes), -1), codes, drawn).double().sum(2)
+        return -(nats * keep).sum(1)
+
     def stream(
         self,
         text: Tensor,

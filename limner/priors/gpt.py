@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
-from limner.priors import base, graphed, packed, speculating
+from limner.priors import base, graphed, looking_ahead, packed, speculating
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
@@ -154,6 +154,22 @@ class GPT(base.PriorBase):
         with closing(graphed.begin_drawing(self, text, sampling, count, processors)) as decoder:
             for cell in range(self.length):
                 yield self.unpad(decoder.step(noise[:, cell], held), count)
+
+    def redraw(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        seed: int,
+        known: base.Known,
+        candidates: int,
+        processors: Sequence[LogitsProcessor] = (),
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Draw what is not known with an eye on the known cells that follow; as PriorBase."""
+        drawing = looking_ahead.look_ahead(
+            self, text, sampling, seed, known, candidates, processors
+        )
+        for codes, scores in drawing:
+            yield self.unpad(codes, candidates), scores
 
     def map_of(self, cell: int) -> int:
         """Return which map a cell belongs to."""

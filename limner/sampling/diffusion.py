@@ -19,6 +19,7 @@ from limner.errors import UsageError, did_you_mean, quote
 from limner.sampling.schedule import Levels, check_whole
 from limner.types import SCHEDULES as GUIDANCE_SCHEDULES
 
+ROUNDS = 4  # of `repaint` at every level
 Denoise = Callable[[Tensor, int], Tensor]
 Fresh = Iterator[Tensor]  # unit noise (B, ...)
 
@@ -77,6 +78,22 @@ def dpm_solver(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Ite
         x = s_next / s * x - a_next * math.expm1(-h) * expected
         before, width = start, h
         yield Moment(x, start)
+
+
+def repaint(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[Moment]:
+    """Go through each level ROUNDS times, noised again between (Lugmayr 2022, 2201.09865, alg. 1).
+
+    `denoise` puts back what is kept, so that the rest comes to suit it.
+    """
+    for time, (a, s), (a_next, s_next) in _pairs(levels):
+        rounds = ROUNDS if s_next else 1
+        level = Levels((time,), (a, a_next), (s, s_next))
+        for number in range(rounds):
+            (moment,) = ddpm(denoise, x, level, fresh)
+            x = moment.x
+            if number + 1 < rounds:  # back to the level before, by the forward process
+                x = a / a_next * x + math.sqrt(1 - (a / a_next) ** 2) * next(fresh)
+        yield Moment(x, moment.start)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,11 @@ class Levels:
     signal: tuple[float, ...]
     noise: tuple[float, ...]
 
+    def last(self, share: float) -> "Levels":
+        """Return the last of the levels, a share in (0, 1] of them: those with least noise."""
+        first = len(self.times) - max(1, round(share * len(self.times)))
+        return Levels(self.times[first:], self.signal[first:], self.noise[first:])
+
 
 @dataclass(frozen=True)
 class Process:

@@ -22,6 +22,10 @@ _SENTENCES = {
     "weak": "the model does not draw this surely, look at the picture: {0} (right when measured: "
     "{1})",
     "unseen": "the model has never seen: {0}",
+    "nothing_open": "nothing was redrawn, because the mask keeps all of the picture",
+    "all_open": "all was redrawn, because the mask keeps nothing of the picture",
+    "profile_ignored": "the colour profile of the picture was not applied; its colours may look "
+    "different",
     "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "
     "first {1}",
 }

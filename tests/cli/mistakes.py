@@ -53,6 +53,22 @@ ROWS = {
         Case("{in}/photo.png", FULL, "cannot write"),
         Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
     ),
+    "edit": Row(
+        "{in}/photo.png x --mask 0,0,16,16 -q --no-preview",
+        Case("{in}/photo.png x --mask 0,0,16,16 --model nosuch", 2, UNKNOWN),
+        Case("absent.png x", 3, "cannot read the picture 'absent.png'"),
+        Case("{in}/photo.png x --candidates 0", 2, "candidates is 0"),
+        Case("{in}/photo.png x --mask 0,0,16,16", FULL, "cannot write"),
+        Case("{in}/photo.png x --out /proc/nowhere", 5, PROC),
+    ),
+    "outpaint": Row(
+        "{in}/photo.png --left 8 -q --no-preview",
+        Case("{in}/photo.png --left 8 --model nosuch", 2, UNKNOWN),
+        Case("absent.png --left 8", 3, "cannot read the picture 'absent.png'"),
+        Case("{in}/photo.png --left -1", 2, "left is -1"),
+        Case("{in}/photo.png --left 8", FULL, "cannot write"),
+        Case("{in}/photo.png --left 8 --out /proc/nowhere", 5, PROC),
+    ),
     "again": Row(
         "{in}/drawn.png",
         Case("{in}/drawn.png --model nosuch", 2, UNKNOWN),

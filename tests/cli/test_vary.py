@@ -83,7 +83,7 @@ def test_words_change_what_is_drawn(run: Run) -> None:
     ("words", "code", "told"),
     [
         (("missing.png", "--model", "model"), 3, "cannot read the picture"),
-        (("plain red.png", "--model", "dalle"), 2, "image is given, but this model draws whole"),
+        (("plain red.png", "--model", "dalle"), 2, "give a mask or a strength too"),
         (("plain red.png", "--model", "gan"), 2, "image is given, but a GAN draws whole pictures"),
         (("plain red.png", "--model", "model", "--steps", "0"), 2, "steps is 0"),
         (("plain red.png", "--model", "model", "--sampler", "ddmp"), 2, "did you mean"),

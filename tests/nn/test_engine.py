@@ -123,6 +123,18 @@ def test_some_rows_can_go_ahead_of_others(make: Make, model: Transformer) -> Non
     torch.testing.assert_close(found, wanted, atol=2e-5, rtol=2e-5)
 
 
+def test_rows_can_go_on_from_others(make: Make, model: Transformer) -> None:
+    stack, chosen, first = make(SHAPE, layers_of(model), heads(model), "fp32"), [2, 2, 0, 1], 6
+    x, starts = inputs(), [0, 3, 1, 2]
+    run = stack.begin(starts, LENGTH, rotary())
+    run.extend(x[:, :first], 0)
+    run.select(chosen)
+    found = run.extend(x[:, first:], first)
+    mixed = torch.cat([x[chosen, :first], x[:, first:]], dim=1)
+    wanted = full_pass(model, mixed, [starts[row] for row in chosen], 0)[:, first:]
+    torch.testing.assert_close(found, wanted, atol=2e-5, rtol=2e-5)
+
+
 def test_heads_are_their_equations(make: Make, model: Transformer) -> None:
     first, second = heads(model)
     run = make(SHAPE, layers_of(model), [first, second], "fp32").begin([0] * 4, LENGTH)
@@ -299,6 +311,20 @@ def test_a_decoder_that_reads_a_memory(make: Make) -> None:
             wanted = plain_bart(layer, wanted, memory[row, :length])
         wanted = F.layer_norm(wanted, (WIDTH,), bias=head["attention_norm_bias"])
         torch.testing.assert_close(found[row], wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_rows_take_their_memory_with_them(make: Make) -> None:
+    torch.manual_seed(5)
+    layers, head = [bart_layer() for _ in range(LAYERS)], {"head": torch.randn(VOCABULARY, WIDTH)}
+    head["attention_norm"], head["attention_norm_bias"] = torch.ones(WIDTH), torch.zeros(WIDTH)
+    shape = DecoderShape(WIDTH, LAYERS, HEADS, HIDDEN, layer_norm=True, gelu=True)
+    memory, lengths, x, chosen = torch.randn(3, 7, WIDTH), [2, 7, 5], inputs(3), [1, 1, 0]
+    stack = make(shape, layers, [head], "fp32")
+    run = stack.begin([0] * 3, LENGTH, None, memory, lengths)
+    run.select(chosen)
+    other = stack.begin([0] * 3, LENGTH, None, memory[chosen], [lengths[row] for row in chosen])
+    found, wanted = (each.extend(x[:, :1], 0) for each in (run, other))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture

@@ -37,6 +37,8 @@ OLD = {
 STREAMS: Mapping[str, frozenset[str]] = {
     "draw": frozenset({"prompt", "prompts", "out"}),
     "vary": frozenset({"image", "out"}),
+    "edit": frozenset({"image", "out"}),
+    "outpaint": frozenset({"image", "out"}),
     "again": frozenset({"out"}),
     "rank": frozenset({"images"}),
     "classify": frozenset({"image"}),

@@ -19,6 +19,8 @@ HELP = "--help"
 OPTIONS: dict[str, dict[str, str]] = {
     MAIN: {
         "--prompts": "FILE", "--prompt": "TEXT", "--set": "KEY=VALUE", "--on": "SOURCE",
+        "--mask": "MASK", "--strength": "SHARE", "--left": "PIXELS", "--right": "PIXELS",
+        "--top": "PIXELS", "--bottom": "PIXELS", "--candidates": "N",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
         "--best-of": "N", "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
@@ -45,6 +47,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 TITLES = {  # by command, what its own options are about
     "draw": "What to draw", "vary": "What to draw", "again": "What to draw",
+    "edit": "What to draw", "outpaint": "What to draw",
     "train": "What to train", "adapt": "What to train",
     "eval": "What to measure", "compare": "What to measure", "arena": "What to measure",
     "audit memorisation": "What to measure", "audit bias": "What to measure",
@@ -53,7 +56,7 @@ TITLES = {  # by command, what its own options are about
     "data encode": "What to encode",
 }  # fmt: skip
 COMMANDS = {  # of `limner` itself: the panels of its commands
-    "Draw": ("draw", "vary", "again", "info"),
+    "Draw": ("draw", "vary", "edit", "outpaint", "again", "info"),
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }

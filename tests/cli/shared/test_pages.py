@@ -31,7 +31,7 @@ LEAVES = sorted(PAGES.keys() - GROUPS)
 OFF = {
     "--prompts", "--best-of", "--sets", "--features", "--weights", "--reference", "--held-out",
     "--validation", "--adapter", "--set", "--price",
-    "--image",
+    "--image", "--mask", "--from",
 }  # fmt: skip
 LONG = {  # minutes with the real models, or they serve a page until all is judged
     *("adapt", "arena", "audit bias", "audit memorisation", "compare", "eval", "train", "vary"),

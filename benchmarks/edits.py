@@ -1,0 +1,281 @@
+"""What `limner edit` is worth: objects of held-out scenes masked, and redrawn by the caption.
+
+    python benchmarks/edits.py [MODEL] [--count 24] [--candidates 8] [--seed S] [--kinds box,free]
+                               [--sheet FILE.png] [--json FILE] [--best-of N]
+
+Of each scene one object is masked at random: its box, or free-form, as a brush goes over it. The
+caption is given, and the picture edited. The scorer of `limner eval` says whether the object is
+there as asked, and whether the rest (background and the other object) still is. "anew" draws whole
+pictures by the caption in the same time and takes the one that the scorer likes best, which no
+person has at hand; "pasted" lays the hole of these into the picture. A seam is the mean step
+between neighbours across the edge of the hole, over that between neighbours inside it.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageFilter
+
+from limner.data.scenes.backgrounds import background
+from limner.data.scenes.graph import Graph
+from limner.data.scenes.scene import Box, layout, render
+from limner.evaluate.resampling import bootstrap_mean, share_of
+from limner.evaluate.scenes.detection import Detections, SceneDetector
+from limner.evaluate.scenes.judging import colour_of
+from limner.evaluate.scenes.prompts import Prompt, collect_prompts
+from limner.images import grid, to_images, to_tensor
+from limner.registry import load, load_clip
+from limner.types import Edit, Request
+
+Pixels = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+KINDS = ("box", "free")
+LEAST_KEPT = 0.1  # of a picture: a scene whose mask leaves less is passed over
+TRUTH, WHOLE, EDITED, ANEW, PASTED = "true picture", "one drawing", "edited", "anew", "pasted"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scene with a hole over one object."""
+
+    prompt: Prompt
+    picture: Image.Image
+    mask: Image.Image
+    thing: int
+    kind: str
+
+
+@dataclass
+class Marks:
+    """What the scorer and the pixels say of one picture."""
+
+    object: bool
+    rest: bool
+    colour: bool | None = None
+    equal: bool | None = None
+    seam: float | None = None
+    moved: float | None = None  # of kept pixels, mean absolute, of 255
+
+
+@dataclass
+class Found:
+    """One case: its marks by way, the pictures, and the seconds of the edit."""
+
+    case: Case
+    marks: dict[str, Marks] = field(default_factory=dict)
+    pictures: list[Image.Image] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def make_cases(count: int, seed: int, size: int, kinds: tuple[str, ...]) -> list[Case]:
+    """Return `count` held-out scenes, each with a random object masked."""
+    cases = list[Case]()
+    for number, prompt in enumerate(collect_prompts("held_out", min(2 * count + 10, 10_000), seed)):
+        rng = np.random.default_rng((seed, number))
+        boxes = layout(prompt.graph, size)
+        box, kind = boxes[int(rng.integers(len(boxes)))], kinds[number % len(kinds)]
+        picture = render(prompt.graph, size)
+        mask = box_mask(box, size) if kind == "box" else free_mask(picture, prompt.graph, box, rng)
+        if mask.mean() > 1 - LEAST_KEPT:
+            continue
+        hole = Image.fromarray(mask.astype(np.uint8) * 255)
+        cases.append(Case(prompt, Image.fromarray(picture), hole, box.thing, kind))
+        if len(cases) == count:
+            break
+    return cases
+
+
+def box_mask(box: Box, size: int) -> Flags:
+    """Return the mask of an object's box."""
+    mask = np.zeros((size, size), np.bool_)
+    mask[box.top : box.top + box.side, box.left : box.left + box.side] = True
+    return mask
+
+
+def free_mask(picture: Pixels, graph: Graph, box: Box, rng: np.random.Generator) -> Flags:
+    """Return a mask as somebody paints it: the object with some of what is around it."""
+    size = len(picture)
+    bare = background(graph.background, size).astype(int)
+    drawn = (np.abs(picture.astype(int) - bare).max(-1) > 8) & box_mask(box, size)
+    grown = Image.fromarray(drawn.astype(np.uint8) * 255)
+    grown = grown.filter(ImageFilter.MaxFilter(2 * (size // 32) + 1))
+    # Wobbly: a blob whose radius goes up and down around the object.
+    rows, columns = (
+        np.mgrid[:size, :size] - (np.array([box.top, box.left]) + box.side / 2)[:, None, None]
+    )
+    angle = np.arctan2(rows, columns)
+    waves = sum(
+        rng.uniform(0.02, 0.1) * np.sin(k * angle + rng.uniform(0, 6.28)) for k in range(1, 5)
+    )
+    blob = np.hypot(rows, columns) < box.side * (0.45 + waves)
+    return (np.asarray(grown) > 0) | blob
+
+
+def judge(case: Case, shown: Detections) -> Marks:
+    """Return whether the masked object, its colour and the rest are as asked."""
+    asked, thing = case.prompt.graph, case.prompt.graph.things[case.thing]
+    seen = {each.noun: each for each in shown.things}
+    there = thing.noun in seen
+    rest = shown.background == asked.background
+    if asked.kind == "pair":
+        rest &= all(each.noun in seen for each in asked.things if each.noun != thing.noun)
+    else:
+        there &= len(shown.things) == 1
+        if asked.kind == "count":
+            there &= seen[thing.noun].count == thing.count if there else False
+    colour = None
+    if thing.colour is not None:
+        colour = thing.noun in seen and colour_of(seen[thing.noun]) == thing.colour
+    return Marks(there, rest, colour)
+
+
+def seam_of(picture: Pixels, mask: Flags) -> float:
+    """Return the mean step across the edge of a hole over the mean step inside it."""
+    across, inside = list[Any](), list[Any]()
+    for axis in (0, 1):
+        step = np.abs(np.diff(picture.astype(float), axis=axis)).mean(-1)
+        one = np.take(mask, range(mask.shape[axis] - 1), axis)
+        other = np.take(mask, range(1, mask.shape[axis]), axis)
+        across.append(step[one != other])
+        inside.append(step[one & other])
+    return float(np.concatenate(across).mean() / max(np.concatenate(inside).mean(), 1e-6))
+
+
+def measure(case: Case, image: Image.Image, detector: SceneDetector) -> Marks:
+    """Return all marks of one picture."""
+    (shown,) = detector.detect(to_tensor([image]))
+    marks = judge(case, shown)
+    mask, before, now = (np.asarray(each) for each in (case.mask, case.picture, image))
+    kept = mask == 0
+    apart = np.abs(before.astype(int) - now.astype(int))[kept]
+    marks.equal, marks.moved = bool((apart == 0).all()), float(apart.mean())
+    marks.seam = seam_of(now, mask > 0)
+    return marks
+
+
+def best(marks: list[Marks]) -> int:
+    """Return which of several pictures the scorer likes best."""
+    return max(range(len(marks)), key=lambda at: (marks[at].object + marks[at].rest, -at))
+
+
+def run(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Found]:
+    """Edit every case, and draw anew for as long."""
+    detector, found = SceneDetector(), list[Found]()
+    kinds = tuple(told.kinds.split(","))
+    for number, case in enumerate(make_cases(told.count, told.seed, pipeline.size, kinds)):
+        text, seed = case.prompt.english, told.seed * 100_000 + number * 100
+        began = time.perf_counter()
+        request = Request(
+            text, n=told.best_of, seed=seed, image=case.picture, mask=case.mask,
+            edit=Edit(candidates=told.candidates),
+        )  # fmt: skip
+        *_, last = pipeline.stream(request)
+        edits = to_images(last.images)
+        chosen = 0
+        if told.best_of > 1:
+            chosen = int(clip.compare(edits, [text])[:, 0].argmax())
+        seconds = time.perf_counter() - began
+        # At equal cost: as many whole drawings as the time of the edit allows, one at least.
+        whole, until = list[Image.Image](), time.perf_counter() + seconds
+        while not whole or time.perf_counter() < until:
+            *_, drawn = pipeline.stream(Request(text, seed=seed + len(whole)))
+            whole += to_images(drawn.images)
+        pasted = [Image.composite(each, case.picture, case.mask) for each in whole]
+        anew, laid = ([measure(case, each, detector) for each in some] for some in (whole, pasted))
+        marks = {
+            TRUTH: measure(case, case.picture, detector),
+            WHOLE: anew[0],
+            EDITED: measure(case, edits[chosen], detector),
+            ANEW: anew[best(anew)],
+            PASTED: laid[best(laid)],
+        }
+        grey = Image.composite(Image.new("RGB", case.mask.size, "grey"), case.picture, case.mask)
+        shown = [case.picture, grey, edits[chosen], whole[0], pasted[best(laid)]]
+        found.append(Found(case, marks, shown, seconds))
+        print(f"{number + 1}: {text} [{case.kind}] {marks[EDITED]}", flush=True)
+    return found
+
+
+def table(found: list[Found]) -> dict[str, dict[str, Any]]:
+    """Return every share and mean with its interval, by way."""
+    rows = dict[str, dict[str, Any]]()
+    for way in (TRUTH, WHOLE, EDITED, ANEW, PASTED):
+        each = [one.marks[way] for one in found]
+        row: dict[str, Any] = {
+            "object": share_of([mark.object for mark in each]),
+            "rest": share_of([mark.rest for mark in each]),
+            "both": share_of([mark.object and mark.rest for mark in each]),
+            "equal": share_of([bool(mark.equal) for mark in each]),
+            "seam": bootstrap_mean([mark.seam or 0.0 for mark in each]),
+            "moved": bootstrap_mean([mark.moved or 0.0 for mark in each]),
+        }
+        if coloured := [mark.colour for mark in each if mark.colour is not None]:
+            row["colour"] = share_of(coloured)
+        rows[way] = row
+    return rows
+
+
+def write_sheet(found: list[Found], path: Path, scale: int = 2) -> None:
+    """Write the pictures: as they were, masked, edited, one drawing, pasted; wrong ones framed."""
+    tiles = list[Image.Image]()
+    for one in found:
+        for number, image in enumerate(one.pictures):
+            large = image.resize((image.width * scale, image.height * scale), 0)
+            mark = one.marks[EDITED]
+            if number == 2 and not (mark.object and mark.rest):
+                framed = Image.new("RGB", large.size, "red")
+                framed.paste(large.crop((3, 3, large.width - 3, large.height - 3)), (3, 3))
+                large = framed
+            tiles.append(large)
+    grid(tiles, columns=15).save(path)
+
+
+def main() -> None:
+    """Print the table, and write it as JSON and the pictures as a sheet where files are given."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("model", nargs="?", default="default")
+    parser.add_argument("--count", type=int, default=24, help="scenes")
+    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--best-of", type=int, default=1, help="edits of which CLIP picks one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", default="box,free")
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--json", type=Path)
+    told = parser.parse_args()
+    torch.set_num_threads(1)
+    clip = load_clip("clip") if told.best_of > 1 else None
+    found = run(load(told.model), clip, told)
+    rows = table(found)
+    for kind in (*told.kinds.split(","), "all"):
+        some = [one for one in found if kind in ("all", one.case.kind)]
+        for way, row in table(some).items() if some else ():
+            cells = [
+                f"{name} {each.value:.3f} ({each.interval('.3f')})" for name, each in row.items()
+            ]
+            print(f"{kind} n={len(some)} {way}".ljust(26), "  ".join(cells))
+    seconds = sum(one.seconds for one in found) / len(found)
+    print(f"{seconds:.2f} s an edit; of a busy machine, this says nothing but what was compared")
+    if told.sheet:
+        write_sheet(found, told.sheet)
+    if told.json:
+        answer: dict[str, Any] = {
+            way: {name: each.to_json() for name, each in row.items()} for way, row in rows.items()
+        }
+        answer["settings"] = {"count": told.count, "candidates": told.candidates, "seed": told.seed}
+        answer["scenes"] = [
+            {"prompt": one.case.prompt.english, "kind": one.case.kind,
+             "edited": asdict(one.marks[EDITED])}
+            for one in found
+        ]  # fmt: skip
+        told.json.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

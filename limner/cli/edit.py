@@ -1,0 +1,183 @@
+"""`limner edit` and `limner outpaint`: a picture in, the picture with a part redrawn out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from limner.cli.draw import Metadata, Preview
+from limner.cli.shared import files, options, sampling, settings
+from limner.cli.shared.drawing import Drawer, drawings
+from limner.cli.shared.options import Loading, Sampled, argument, option
+from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.finish.rank import with_tries
+from limner.types import Edit, Request
+
+Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture shall show.")]
+Mask = Annotated[
+    str | None,
+    option(
+        "--mask",
+        "What is redrawn: a picture, white or transparent there; a box X,Y,W,H; or object:WORD.",
+    ),
+]
+Before = Annotated[
+    str | None, option("--from", "What the picture shows now; the difference is redrawn.",
+                       metavar="TEXT")
+]  # fmt: skip
+Strength = Annotated[
+    float | None,
+    option(
+        "--strength", "How much of the picture, or of its mask, is redrawn, 0 to 1.",
+        default="by the rest",
+    ),
+]  # fmt: skip
+Candidates = Annotated[
+    int | None,
+    option(
+        "--candidates", "Draw so many, and keep the one that continues the picture best.",
+        default="8",
+    ),
+]  # fmt: skip
+Left = Annotated[int, option("--left", "Pixels to draw on the left.")]
+Right = Annotated[int, option("--right", "Pixels to draw on the right.")]
+Top = Annotated[int, option("--top", "Pixels to draw above.")]
+Bottom = Annotated[int, option("--bottom", "Pixels to draw below.")]
+
+
+@options.grouped
+def edit(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
+    image: options.Image,
+    prompt: Prompt = None,
+    mask: Mask = None,
+    before: Before = None,
+    strength: Strength = None,
+    candidates: Candidates = None,
+    count: options.Count = 1,
+    seed: options.FirstSeed = None,
+    model: options.Model = "default",
+    out: options.Out = None,
+    best_of: options.BestOf = None,
+    clip: options.Clip = "clip",
+    preview: Preview = True,
+    metadata: Metadata = True,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Redraw a part of IMAGE so that it shows PROMPT; the rest stays bit for bit.
+
+    MASK says which part. Without one, --from does: what the two texts differ in is redrawn.
+    Without both, it is what suits PROMPT least. MODEL is of the family dalle or unclip.
+    """
+    from limner.editing import names_object, open_mask
+
+    sampled.request(n=count, seed=seed)  # a mistake is told before a file is opened
+    change = Edit(strength, candidates, before or "")
+    place = files.Place.parse(out, count, as_json=as_json)
+    place.prepare()
+    looks = names_object(mask)
+    loading.check(model, clip if best_of is not None or looks else None)
+    drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
+    picture = files.open_picture(image)
+    finder = replace(drawer, best_of=best_of or 1).load_clip() if looks else None
+    request = sampled.request(
+        prompt or "", n=count, seed=seed, image=picture, edit=change,
+        mask=open_mask(mask, picture, finder),
+    )  # fmt: skip
+    own = {
+        "--mask": mask, "--from": before, "--strength": strength, "--candidates": candidates,
+    }  # fmt: skip
+    manner = Manner(preview, metadata, as_json, quiet)
+    finish(Told("edit", "edited", image, out, own), request, drawer, place, manner)
+
+
+@options.grouped
+def outpaint(  # noqa: PLR0913  # typer reads the options off the signature
+    loading: Loading,
+    sampled: Sampled,
+    image: options.Image,
+    prompt: Prompt = None,
+    left: Left = 0,
+    right: Right = 0,
+    top: Top = 0,
+    bottom: Bottom = 0,
+    candidates: Candidates = None,
+    count: options.Count = 1,
+    seed: options.FirstSeed = None,
+    model: options.Model = "default",
+    out: options.Out = None,
+    best_of: options.BestOf = None,
+    clip: options.Clip = "clip",
+    preview: Preview = True,
+    metadata: Metadata = True,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Draw what lies beyond the edges of IMAGE; the picture itself stays bit for bit.
+
+    MODEL is of the family dalle or unclip.
+    """
+    from limner.editing import grow
+
+    sampled.request(n=count, seed=seed)  # a mistake is told before a file is opened
+    change = Edit(candidates=candidates)
+    place = files.Place.parse(out, count, as_json=as_json)
+    place.prepare()
+    loading.check(model, None if best_of is None else clip)
+    drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
+    canvas, mask = grow(files.open_picture(image), (left, top, right, bottom))
+    request = sampled.request(
+        prompt or "", n=count, seed=seed, image=canvas, mask=mask, edit=change
+    )
+    sides = {"--left": left, "--right": right, "--top": top, "--bottom": bottom}
+    own = {name: value or None for name, value in sides.items()} | {"--candidates": candidates}
+    manner = Manner(preview, metadata, as_json, quiet)
+    finish(Told("outpaint", "outpainted", image, out, own), request, drawer, place, manner)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command was told: its name, the word for its files, its picture, and its options."""
+
+    command: str
+    done: str
+    image: Path
+    out: Path | None
+    options: Mapping[str, Any]
+
+
+def finish(
+    told: Told, request: Request, drawer: Drawer, place: files.Place, manner: Manner
+) -> None:
+    """Draw an edit, write its files, and say where they are."""
+    with_tries(request, drawer.best_of)
+    name = "" if str(told.image) == files.STANDARD else told.image.stem
+    stem = f"{files.slug(f'{name} {request.prompt}')}-{told.done}"
+    for drawn in drawings(drawer, [request]):
+        written = write_files(request, drawn, place, manner, stem)
+        report(written, repeat_command(told, request, drawer, written), manner)
+
+
+def repeat_command(told: Told, request: Request, drawer: Drawer, written: Written) -> str:
+    """Return the command line that makes the same edit again."""
+    tells_model = drawer.model != "default" or settings.is_set("model")
+    given = {
+        **told.options,
+        "--seed": written.seed,
+        "-n": request.n if request.n > 1 else None,
+        "--best-of": drawer.best_of,
+        "--clip": drawer.clip if drawer.clip != "clip" or settings.is_set("clip") else None,
+        "--model": drawer.model if tells_model else None,
+        "--out": told.out,
+        **sampling.spelt(request),
+        "--precision": written.unusual("precision", "fp32"),
+        "--device": written.unusual("device", "cpu"),
+    }
+    added = [word for each in drawer.adapters for word in ("--adapter", each)]
+    added += ["--verbatim"] if request.verbatim else []
+    words = [str(told.image), request.prompt] if request.prompt else [str(told.image)]
+    return command_line(told.command, given, added, words)
