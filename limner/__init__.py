@@ -15,6 +15,7 @@ from limner.errors import did_you_mean
 if TYPE_CHECKING:
     from limner.draw import draw, vary
     from limner.errors import LimnerError
+    from limner.explain import Explanation, explain
     from limner.model import Model, load
     from limner.registry import list_models, list_parts
     from limner.types import Picture, Request, Sampling, Step
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Explanation",
     "LimnerError",
     "Model",
     "Picture",
@@ -30,6 +32,7 @@ __all__ = [
     "Step",
     "__version__",
     "draw",
+    "explain",
     "list_models",
     "list_parts",
     "load",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Explanation": "limner.explain",
     "LimnerError": "limner.errors",
     "Model": "limner.model",
     "Picture": "limner.types",
@@ -44,6 +48,7 @@ _HOMES = {
     "Sampling": "limner.types",
     "Step": "limner.types",
     "draw": "limner.draw",
+    "explain": "limner.explain",
     "list_models": "limner.registry",
     "list_parts": "limner.registry",
     "load": "limner.model",

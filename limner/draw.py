@@ -76,7 +76,7 @@ def draw(
         requests.append(request)
     # The CLIP first: a wrong name of it is told before a large model is read.
     judge = None if best_of is None else _open_clip(clip)
-    pipeline, drawn = _open(model, given.loading), list[Picture]()
+    pipeline, drawn = open_model(model, given.loading), list[Picture]()
     for request in requests:
         drawn += draw_request(pipeline, request, best_of=best_of, clip=judge).pictures
     return drawn
@@ -108,7 +108,7 @@ def vary(
         image=as_image(image),
         **given.request,
     )
-    return draw_request(_open(model, given.loading), request).pictures
+    return draw_request(open_model(model, given.loading), request).pictures
 
 
 @dataclass(frozen=True)
@@ -183,8 +183,11 @@ def _prompts(given: str | Iterable[str]) -> list[str]:
     return prompts
 
 
-def _open(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
-    """Return the pipeline of a name, loaded as asked, or what was loaded before."""
+def open_model(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
+    """Return the pipeline of a name, loaded as asked, or what was loaded before.
+
+    Raises UsageError for what is no model, and for options of loading one that has been loaded.
+    """
     if isinstance(model, str | Path):
         return load_to_draw(model, **loading)
     if not isinstance(model, Drawable):

@@ -6,6 +6,7 @@ need them, thin names of what `limner.draw`, `limner.registry` and `limner.check
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from limner.arguments import LoadOptions
 from limner.checkpoint.model import save_checkpoint
 from limner.draw import draw, vary
 from limner.errors import UsageError, did_you_mean, quote
+from limner.explain import Explanation, explain
 from limner.files import hub
 from limner.gan.drawing import GanSampling
 from limner.pipelines.base import DrawingBase, PipelineBase, Values
@@ -160,6 +162,17 @@ class Drawing(Model, DrawingBase[Values]):
     ) -> list[Picture]:
         """Do what `limner.vary` does, with this model."""
         return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def explain(
+        self,
+        prompt: str | os.PathLike[str] | Picture,
+        *,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[DrawingOptions],
+    ) -> Explanation:
+        """Do what `limner.explain` does, with this model."""
+        return explain(prompt, model=self, seed=seed, guidance=guidance, **options)
 
 
 class DalleModel(Drawing[TokenSampling], Dalle):

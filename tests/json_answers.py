@@ -79,6 +79,10 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["held/red_apple/a.png", "a red zebra", "--model", "tiny-unclip", "--steps", "2"],
     ],
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
+    "explain": [
+        ["a red apple", "--seed", "7"],
+        ["a red zebra", "--model", "tiny-gan", "--out", "pictures"],
+    ],
     "info": [["old.png", "held/red_apple/a.png"]],
     "models list": [[]],
     "models parts": [[]],

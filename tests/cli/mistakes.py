@@ -61,6 +61,14 @@ ROWS = {
         Case("{in}/drawn.png", FULL, "cannot write"),
         Case("{in}/drawn.png --out /proc/nowhere", 5, PROC),
     ),
+    "explain": Row(
+        "x -q --no-preview",
+        Case("x --model nosuch", 2, UNKNOWN),
+        Case("absent.png", 3, "cannot read the picture 'absent.png'"),
+        Case("x --guidance 101", 2, "guidance is 101"),
+        Case("x", FULL, "cannot write"),
+        Case("x --out /proc/nowhere", 5, PROC),
+    ),
     "info": Row(
         "{in}/drawn.png",
         NO_MODEL,

@@ -38,6 +38,7 @@ STREAMS: Mapping[str, frozenset[str]] = {
     "draw": frozenset({"prompt", "prompts", "out"}),
     "vary": frozenset({"image", "out"}),
     "again": frozenset({"out"}),
+    "explain": frozenset({"out"}),
     "rank": frozenset({"images"}),
     "classify": frozenset({"image"}),
     "train": frozenset({"config"}),
