@@ -9,8 +9,8 @@ box's share of the picture. "inside" is the share of the noun's heat above 0 tha
 covers the hottest cells of a noun with the true background, more and more of them, and asks the
 scorer whether it still finds the object: the mean over all steps, the lower the better, and beside
 it of cells in random order. The ways are that of the library and, of a GPT, the attention of cells
-to the noun, which is no part of the library: the mean of all heads. Intervals are of scenes drawn
-again (bootstrap).
+to the noun, which is no part of the library: the mean of all heads, and its product with the
+library's heat. Intervals are of scenes drawn again (bootstrap).
 """
 
 import argparse
@@ -29,7 +29,7 @@ from limner.data.scenes.backgrounds import background
 from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import Graph, sample_graph, scene_rng
 from limner.data.scenes.scene import Box, layout
-from limner.evaluate.resampling import bootstrap_mean
+from limner.evaluate.resampling import Estimate, bootstrap_mean
 from limner.evaluate.scenes.detection import SceneDetector
 from limner.explain import Explanation, explain_request
 from limner.images import to_tensor
@@ -40,8 +40,8 @@ from limner.text.spans import spans_of
 from limner.types import Request
 
 LEVEL = 5  # mostly pairs
-COVERED = (0.03, 0.06, 0.12, 0.19, 0.25, 0.37)  # shares of the picture, in steps
-ORDERS = 2  # random ones
+PRODUCT = "product"
+COVERED = (0.06, 0.12, 0.25, 0.37)  # shares of the picture, in steps
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def hits(heat: Tensor, box: Box, size: int) -> dict[str, float]:
 
 
 def share_left(
-    drawing: Drawing, one: Found, order: Tensor, shape: tuple[int, int], detector: SceneDetector
+    drawing: Drawing, one: Found, order: Tensor, shape: torch.Size, detector: SceneDetector
 ) -> float:
     """Return in which share of the steps the scorer still finds an object, cells covered first.
 
@@ -153,7 +153,7 @@ def share_left(
     """
     image = to_tensor([drawing.explained.picture.image])
     size = image.shape[-1]
-    bare = torch.from_numpy(background(drawing.graph.background, size)).movedim(-1, 0)[None]
+    bare = torch.tensor(background(drawing.graph.background, size)).movedim(-1, 0)[None]
     covered = []
     for share in COVERED:
         mask = torch.zeros(1, 1, *shape)
@@ -172,20 +172,38 @@ def measure(
     generator = torch.Generator().manual_seed(seed)
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in heats}
     for one in drawing.objects:
-        shapes = {way: tuple(heat[one.word].shape) for way, heat in heats.items()}
-        first = next(iter(shapes.values()))
-        orders = [torch.randperm(math.prod(first), generator=generator) for _ in range(ORDERS)]
-        chance = [share_left(drawing, one, each, first, detector) for each in orders]
-        for way, heat in heats.items():
-            order = heat[one.word].flatten().argsort(descending=True)
-            left = share_left(drawing, one, order, shapes[way], detector)
-            row = hits(heat[one.word], one.box, size) | {"left": left}
-            row |= {"left_at_random": sum(chance) / ORDERS}
-            rows[way].append(row | {"gain": row["left_at_random"] - left})
+        shape = next(iter(heats.values()))[one.word].shape
+        order = torch.randperm(shape.numel(), generator=generator)
+        chance = share_left(drawing, one, order, shape, detector)
+        for way, heats_of_words in heats.items():
+            heat = heats_of_words[one.word]
+            row = hits(heat, one.box, size)
+            if way != PRODUCT:
+                order = heat.flatten().argsort(descending=True)
+                left = share_left(drawing, one, order, heat.shape, detector)
+                row |= {"left": left, "left_at_random": chance, "gain": chance - left}
+            rows[way].append(row)
     return {
         way: {name: sum(each[name] for each in row) / len(row) for name in row[0]}
         for way, row in rows.items()
     }
+
+
+def estimates(row: list[dict[str, float]]) -> dict[str, Estimate]:
+    """Return each figure's mean over scenes, with its interval."""
+    return {name: bootstrap_mean([each[name] for each in row]) for name in row[0]}
+
+
+def table_of(rows: dict[str, list[dict[str, float]]]) -> str:
+    """Return a line for each way."""
+    lines = []
+    for way, row in rows.items():
+        cells = [
+            f"{name} {each.value:.3f} ({each.interval('.3f')})"
+            for name, each in estimates(row).items()
+        ]
+        lines.append("  ".join([f"{way}, n={len(row)}:", *cells]))
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -217,20 +235,24 @@ def main() -> None:
             continue
         heats = {explained.reasons.way: [each.heat for each in explained.words]}
         if hasattr(getattr(pipeline, "prior", None), "transformer") and steps[-1].codes is not None:
-            heats["attention"] = attention_heat(pipeline, explained, steps[-1].codes)
+            paid = attention_heat(pipeline, explained, steps[-1].codes)
+            heats["attention"] = paid
+            both = zip(explained.words, paid, strict=True)
+            heats[PRODUCT] = [word.heat.clamp_min(0) * each for word, each in both]
         for way, row in measure(drawing, heats, detector, number).items():
             rows.setdefault(way, []).append(row)
-    answer: dict[str, Any] = {"scenes": told.count, "asked": asked, "objects": objects, "ways": {}}
+        if (number + 1) % 50 == 0:
+            print(f"{number + 1} scenes", table_of(rows), sep="\n", flush=True)
     print(f"{objects} objects of {asked} were found by the scorer and are named by one phrase")
-    for way, row in rows.items():
-        table = {name: bootstrap_mean([each[name] for each in row]) for name in row[0]}
-        answer["ways"][way] = {name: each.to_json() for name, each in table.items()}
-        cells = [
-            f"{name} {each.value:.3f} ({each.interval('.3f')})" for name, each in table.items()
-        ]
-        print(f"{way}, n={len(row)}:", "  ".join(cells), flush=True)
+    print(table_of(rows))
     if told.json:
-        told.json.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+        answer = {"scenes": told.count, "asked": asked, "objects": objects}
+        ways = {
+            way: {name: each.to_json() for name, each in estimates(row).items()}
+            for way, row in rows.items()
+        }
+        text = json.dumps(answer | {"ways": ways}, indent=1)
+        told.json.write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

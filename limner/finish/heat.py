@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from limner.errors import shorten
 from limner.images import to_tensor
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PANEL = 192  # pixels of a panel at least
 LABEL, GAP = 22, 6
+LETTER = 11  # pixels: so many letters and the sum fit
 COLOURS = ((0.0, (0, 0, 0)), (0.4, (200, 30, 20)), (0.75, (255, 160, 0)), (1.0, (255, 245, 130)))
 LEAST = 0.1  # of the strongest map: what is weaker is not shown as if it were strong
 COVER = 0.85  # of the picture, by the hottest cell
@@ -39,6 +41,7 @@ def heat_sheet(image: Image, maps: Sequence[tuple[str, float, Tensor]]) -> Image
     for number, (text, total, heat) in enumerate(maps, start=1):
         top = max(float(heat.max()), LEAST * strongest, 1e-9)
         name = f"{number} {text}" if text.isascii() else f"{number}"
+        name = shorten(name, size[0] // LETTER)  # a label stays over its own panel
         panels.append((f"{name}  {total:.3g}", overlay(large, heat.clamp(0, top) / top)))
     columns = min(len(panels), 4)
     rows = -(-len(panels) // columns)
