@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from limner.errors import did_you_mean
 
 if TYPE_CHECKING:
+    from limner.colourise import colourise
     from limner.draw import draw, vary
     from limner.errors import LimnerError
     from limner.explain import Explanation, explain
@@ -31,6 +32,7 @@ __all__ = [
     "Sampling",
     "Step",
     "__version__",
+    "colourise",
     "draw",
     "explain",
     "list_models",
@@ -47,6 +49,7 @@ _HOMES = {
     "Request": "limner.types",
     "Sampling": "limner.types",
     "Step": "limner.types",
+    "colourise": "limner.colourise",
     "draw": "limner.draw",
     "explain": "limner.explain",
     "list_models": "limner.registry",

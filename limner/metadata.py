@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OWN, OTHERS = "limner", "parameters"  # the text chunks of `limner.images.png_texts`
+TASK = "task"  # of settings: what was done with a picture that was given, if not varied
 
 
 @dataclass(frozen=True)

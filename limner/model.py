@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from limner import registry
 from limner.arguments import LoadOptions
 from limner.checkpoint.model import save_checkpoint
+from limner.colourise import colourise
 from limner.draw import draw, vary
 from limner.errors import UsageError, did_you_mean, quote
 from limner.explain import Explanation, explain
@@ -162,6 +163,19 @@ class Drawing(Model, DrawingBase[Values]):
     ) -> list[Picture]:
         """Do what `limner.vary` does, with this model."""
         return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def colourise(
+        self,
+        image: PictureLike,
+        prompt: str = "",
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Picture]:
+        """Do what `limner.colourise` does, with this model."""
+        return colourise(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
 
     def explain(
         self,

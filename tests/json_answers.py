@@ -78,6 +78,10 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["held/red_apple/a.png", "-n", "2", "--model", "tiny-unclip"],
         ["held/red_apple/a.png", "a red zebra", "--model", "tiny-unclip", "--steps", "2"],
     ],
+    "colourise": [
+        ["held/red_apple/a.png", "--model", "tiny-unclip"],
+        ["held/red_apple/a.png", "a red zebra", "-n", "2", "--model", "tiny-unclip"],
+    ],
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
     "explain": [
         ["a red apple", "--seed", "7"],

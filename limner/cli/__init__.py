@@ -19,6 +19,7 @@ from limner.cli.adapt import adapt
 from limner.cli.again import again
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
+from limner.cli.colourise import colourise
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
@@ -97,9 +98,9 @@ def options(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "draw": draw, "vary": vary, "again": again, "explain": explain, "info": info, "train": train,
-    "adapt": adapt, "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank,
-    "doctor": doctor,
+    "draw": draw, "vary": vary, "colourise": colourise, "again": again, "explain": explain,
+    "info": info, "train": train, "adapt": adapt, "eval": evaluate, "compare": compare,
+    "arena": arena, "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)

@@ -105,9 +105,13 @@ def open_origin(path: Path, image: Path | None) -> Origin:
     none and one is given.
     """
     from limner.images import open_image
-    from limner.metadata import read_recipe
+    from limner.metadata import TASK, read_recipe
 
     said, shown = read_recipe(path), quote(str(path), 200)
+    if task := said.settings.get(TASK):
+        raise UsageError(
+            f"{shown} was made of another picture; give that one to limner {task} again"
+        )
     varies = "image_sha256" in said.settings
     if varies and image is None:
         raise UsageError(f"{shown} varies another picture; give that one with --image")

@@ -3,7 +3,7 @@
 Shapes: D dimensions of the embedding, T text tokens; one picture at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -14,13 +14,19 @@ from limner.sampling.tokens import guidance_at
 
 
 def draw_picture(
-    decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: diffusion.DiffusionSampling
+    decoder: Any,
+    vector: Tensor,
+    ids: Tensor,
+    seed: int,
+    sampling: diffusion.DiffusionSampling,
+    settle: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield what is expected of the picture (1, 3, H, W), in [-1, 1], after each step.
 
     `vector` (1, D) is the embedding and `ids` (1, T) the text; a decoder that was not made for one
-    of them is not told it. The last yielded is the result. Raises UsageError for an unknown sampler
-    or steps out of range.
+    of them is not told it. `settle` brings what is expected into line with what else is known of
+    the picture. The last yielded is the result. Raises UsageError for an unknown sampler or steps
+    out of range.
     """
     config, process = decoder.config, decoder.process
     levels = process.levels(sampling.steps)
@@ -47,7 +53,8 @@ def draw_picture(
             pushed = diffusion.guide_two(neither, one, output, scale, scale * sampling.text_share)
             output = diffusion.rescale(pushed, output, sampling.rescale)
         start = process.start(x, output, times[:1])
-        return start.clamp(-1, 1) if config.bounded else start
+        start = start.clamp(-1, 1) if config.bounded else start
+        return start if settle is None else settle(start)
 
     noise = diffusion.unit_noise([seed], (config.channels, config.size, config.size), vector.device)
     for moment in diffusion.find_sampler(sampling.sampler)(denoise, next(noise), levels, noise):

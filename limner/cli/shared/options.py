@@ -37,6 +37,7 @@ OLD = {
 STREAMS: Mapping[str, frozenset[str]] = {
     "draw": frozenset({"prompt", "prompts", "out"}),
     "vary": frozenset({"image", "out"}),
+    "colourise": frozenset({"image", "out"}),
     "again": frozenset({"out"}),
     "explain": frozenset({"out"}),
     "rank": frozenset({"images"}),
