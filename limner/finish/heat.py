@@ -21,6 +21,7 @@ LABEL, GAP = 22, 6
 LETTER = 11  # pixels: so many letters and the sum fit
 COLOURS = ((0.0, (0, 0, 0)), (0.4, (200, 30, 20)), (0.75, (255, 160, 0)), (1.0, (255, 245, 130)))
 LEAST = 0.1  # of the strongest map: what is weaker is not shown as if it were strong
+SEEN = 0.02  # of it: what is weaker has no panel
 COVER = 0.85  # of the picture, by the hottest cell
 
 
@@ -28,7 +29,8 @@ def heat_sheet(image: Image, maps: Sequence[tuple[str, float, Tensor]]) -> Image
     """Return a picture, and beside it the picture under each map, (text, sum, heat (h, w)).
 
     Each map has its own scale up to its greatest value, weak ones that of a tenth of the strongest;
-    what is below 0 is not shown. The font has Latin letters alone: another text shows its number.
+    what is below 0 is not shown, and maps where nothing can be seen have no panel. The font has
+    Latin letters alone: another text shows its number.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -39,6 +41,8 @@ def heat_sheet(image: Image, maps: Sequence[tuple[str, float, Tensor]]) -> Image
     strongest = max((float(heat.max()) for *_, heat in maps), default=0.0)
     panels = [("", large)]
     for number, (text, total, heat) in enumerate(maps, start=1):
+        if float(heat.max()) < SEEN * strongest:
+            continue
         top = max(float(heat.max()), LEAST * strongest, 1e-9)
         name = f"{number} {text}" if text.isascii() else f"{number}"
         name = shorten(name, size[0] // LETTER)  # a label stays over its own panel

@@ -121,10 +121,10 @@ def _draw(
         steps -= 1
         if pipeline.autoencoder is None:
             return with_light(expected, light)
-        return _fitted(pipeline, expected, light, FITS if steps else LAST)
+        return fitted(pipeline, expected, light, FITS if steps else LAST)
 
     for latent in draw_picture(pipeline.decoder, vector, ids, seed, sampling, settle):
-        yield latent if pipeline.autoencoder is None else _painted(pipeline, latent).clamp(-1, 1)
+        yield latent if pipeline.autoencoder is None else painted(pipeline, latent).clamp(-1, 1)
 
 
 def _vector(pipeline: UnClip, ids: Tensor, seed: int, sampling: DiffusionSampling) -> Tensor:
@@ -139,7 +139,7 @@ def _vector(pipeline: UnClip, ids: Tensor, seed: int, sampling: DiffusionSamplin
     return vector
 
 
-def _fitted(pipeline: UnClip, latent: Tensor, light: Tensor, steps: int) -> Tensor:
+def fitted(pipeline: UnClip, latent: Tensor, light: Tensor, steps: int) -> Tensor:
     """Return a latent (1, C, h, w) whose picture comes nearer to this light in so many steps."""
     bounded = pipeline.decoder.config.bounded
     # What a drawing computes has no gradient: copies that are allowed one.
@@ -148,7 +148,7 @@ def _fitted(pipeline: UnClip, latent: Tensor, light: Tensor, steps: int) -> Tens
         optimizer = torch.optim.Adam([found], lr=RATE)
         for _ in range(steps):
             optimizer.zero_grad()
-            error = (light_of(_painted(pipeline, found)) - wanted).square().sum()
+            error = (light_of(painted(pipeline, found)) - wanted).square().sum()
             (found.grad,) = torch.autograd.grad(error, [found])  # of the weights none is kept
             optimizer.step()
             if bounded:
@@ -156,7 +156,7 @@ def _fitted(pipeline: UnClip, latent: Tensor, light: Tensor, steps: int) -> Tens
     return found.detach()
 
 
-def _painted(pipeline: UnClip, latent: Tensor) -> Tensor:
+def painted(pipeline: UnClip, latent: Tensor) -> Tensor:
     """Return the image (1, 3, s, s) of a latent, as smooth in it as the autoencoder's decoder."""
     codec = pipeline.autoencoder
     # Of finite scalars the nearest codes have no gradient: the decoder takes what lies between too.
