@@ -75,8 +75,8 @@ def main() -> None:
         shown = [rows["grey"], rows["alone"], rows["words"], to_images(torch.cat(truth))]
         grid([each for row in shown for each in row[:SHOWN]], columns=SHOWN).save(told.sheet)
     if told.json:
-        text = {way: {k: each.to_json() for k, each in row.items()} for way, row in table.items()}
-        told.json.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+        answer = {way: {k: each.to_json() for k, each in row.items()} for way, row in table.items()}
+        told.json.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

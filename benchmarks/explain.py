@@ -1,7 +1,7 @@
 """Whether `limner explain` is right, where that is known: on scenes of two objects.
 
-    python benchmarks/explain.py [MODEL] [--count 300] [--seed S] [--split held_out] [--chinese]
-                                 [--sheets FOLDER] [--json FILE]
+    python benchmarks/explain.py [MODEL] [--count 300] [--seed S] [--split held_out] [--asked]
+                                 [--chinese] [--sheets FOLDER] [--json FILE]
 
 The model draws pairs of the scene generator, and the scorer of `limner eval` says where each object
 then stands. "peak" asks whether the hottest cell of a noun lies in its object's box; chance is the
@@ -10,7 +10,8 @@ covers the hottest cells of a noun with the true background, more and more of th
 scorer whether it still finds the object: the mean over all steps, the lower the better, and beside
 it of cells in random order. The ways are that of the library and, of a GPT, the attention of cells
 to the noun, which is no part of the library: the mean of all heads, and its product with the
-library's heat. Intervals are of scenes drawn again (bootstrap).
+library's heat. With `--asked` each object is taken to be where it was asked for, of models whose
+drawings the scorer does not recognise. Intervals are of scenes drawn again (bootstrap).
 """
 
 import argparse
@@ -18,6 +19,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count as count_up
 from pathlib import Path
 from typing import Any
@@ -30,14 +32,14 @@ from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import Graph, sample_graph, scene_rng
 from limner.data.scenes.scene import Box, layout
 from limner.evaluate.resampling import Estimate, bootstrap_mean
-from limner.evaluate.scenes.detection import SceneDetector
+from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.explain import Explanation, explain_request
 from limner.images import to_tensor
 from limner.nn.transformer import rotate
 from limner.registry import load_to_draw
 from limner.text.lexicon import join, tokens
 from limner.text.spans import spans_of
-from limner.types import Request
+from limner.types import Request, Step
 
 LEVEL = 5  # mostly pairs
 PRODUCT = "product"
@@ -75,9 +77,16 @@ def prompts(split: str, count: int, seed: int, language: str) -> Iterator[tuple[
             return
 
 
-def find_objects(graph: Graph, explained: Explanation, detector: SceneDetector) -> list[Found]:
-    """Return the asked objects that the scorer finds in a picture, and where."""
-    (shown,) = detector.detect(to_tensor([explained.picture.image]))
+def find_objects(
+    graph: Graph, explained: Explanation, detector: SceneDetector | None
+) -> list[Found]:
+    """Return the asked objects that the scorer finds in a picture, and where.
+
+    Without a scorer each is taken to be where it was asked for.
+    """
+    shown = Detections(graph.background, graph.things, graph.relation)
+    if detector is not None:
+        (shown,) = detector.detect(to_tensor([explained.picture.image]))
     if not shown.things:
         return []
     size = explained.picture.image.width
@@ -131,7 +140,7 @@ def inside(heat: Tensor, box: Box, size: int) -> Tensor:
     """Return which part of each cell of heat (h, w) lies in a box of a picture `size` wide."""
     mask = torch.zeros(1, 1, size, size)
     mask[..., box.top : box.top + box.side, box.left : box.left + box.side] = 1
-    return torch.nn.functional.adaptive_avg_pool2d(mask, tuple(heat.shape))[0, 0]
+    return torch.nn.functional.adaptive_avg_pool2d(mask, (heat.shape[0], heat.shape[1]))[0, 0]
 
 
 def hits(heat: Tensor, box: Box, size: int) -> dict[str, float]:
@@ -165,7 +174,7 @@ def share_left(
 
 
 def measure(
-    drawing: Drawing, heats: dict[str, list[Tensor]], detector: SceneDetector, seed: int
+    drawing: Drawing, heats: dict[str, list[Tensor]], detector: SceneDetector | None, seed: int
 ) -> dict[str, dict[str, float]]:
     """Return the figures of each way, the mean over the objects of a scene."""
     size = drawing.explained.picture.image.width
@@ -174,11 +183,11 @@ def measure(
     for one in drawing.objects:
         shape = next(iter(heats.values()))[one.word].shape
         order = torch.randperm(shape.numel(), generator=generator)
-        chance = share_left(drawing, one, order, shape, detector)
+        chance = share_left(drawing, one, order, shape, detector) if detector else 0.0
         for way, heats_of_words in heats.items():
             heat = heats_of_words[one.word]
             row = hits(heat, one.box, size)
-            if way != PRODUCT:
+            if way != PRODUCT and detector is not None:
                 order = heat.flatten().argsort(descending=True)
                 left = share_left(drawing, one, order, heat.shape, detector)
                 row |= {"left": left, "left_at_random": chance, "gain": chance - left}
@@ -206,6 +215,11 @@ def table_of(rows: dict[str, list[dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
+def kept(steps: list[Step], drawing: Iterator[Step]) -> list[Step]:
+    """Return the steps of a drawing that was drawn before, in place of drawing it again."""
+    return steps
+
+
 def main() -> None:
     """Draw, explain and measure; print the table, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
@@ -213,11 +227,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300, help="scenes")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes")
     parser.add_argument("--split", default="held_out", help="validation, held_out")
+    parser.add_argument("--asked", action="store_true", help="boxes as asked for, no scorer")
     parser.add_argument("--chinese", action="store_true", help="captions in Chinese")
     parser.add_argument("--sheets", type=Path, help="where the first 20 sheets go")
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
-    pipeline, detector = load_to_draw(told.model), SceneDetector()
+    pipeline, detector = load_to_draw(told.model), None if told.asked else SceneDetector()
     rows: dict[str, list[dict[str, float]]] = {}
     asked = objects = 0
     language = "zh" if told.chinese else "en"
@@ -225,7 +240,7 @@ def main() -> None:
     for number, (graph, text) in enumerate(scenes):
         request = Request(text, seed=told.seed * told.count + number, verbatim=True)
         steps = list(pipeline.stream(request))
-        explained = explain_request(pipeline, request, watch=lambda _, done=steps: done)
+        explained = explain_request(pipeline, request, watch=partial(kept, steps))
         drawing = Drawing(graph, explained, find_objects(graph, explained, detector))
         asked, objects = asked + 2, objects + len(drawing.objects)
         if told.sheets and number < 20:
@@ -243,7 +258,7 @@ def main() -> None:
             rows.setdefault(way, []).append(row)
         if (number + 1) % 50 == 0:
             print(f"{number + 1} scenes", table_of(rows), sep="\n", flush=True)
-    print(f"{objects} objects of {asked} were found by the scorer and are named by one phrase")
+    print(f"{objects} objects of {asked} were found and are named by one phrase")
     print(table_of(rows))
     if told.json:
         answer = {"scenes": told.count, "asked": asked, "objects": objects}

@@ -121,10 +121,11 @@ def recipe_of(given: str | os.PathLike[str] | Picture) -> Metadata | None:
     """
     if isinstance(given, str) and not given.lower().endswith(".png"):
         return None
-    is_file = isinstance(given, str | os.PathLike)
-    said = read_recipe(given) if is_file else metadata_of(given)
+    if isinstance(given, str | os.PathLike):
+        said, shown = read_recipe(given), quote(str(given), 200)
+    else:
+        said, shown = metadata_of(given), "the picture"
     if "image_sha256" in said.settings:
-        shown = quote(str(given), 200) if is_file else "the picture"
         raise UsageError(
             f"{shown} varies another picture; give one that was drawn from a prompt alone"
         )

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from limner.metadata import Metadata
 
 What = Annotated[str, argument("PROMPT|PICTURE", "What to draw, or a .png that limner drew.")]
+# Of no variable: a picture is explained by the model that drew it, whatever is set for drawing.
 Model = Annotated[
     str | None,
     option(
-        "--model", options.MODEL, complete.drawing, variable="LIMNER_MODEL",
-        default="default, or the one that drew PICTURE",
+        "--model", options.MODEL, complete.drawing, default="default, or the one that drew PICTURE"
     ),
-]  # fmt: skip
+]
 Seed = Annotated[int | None, option("--seed", options.SEED, default="by chance, or PICTURE's own")]
 
 
@@ -76,7 +76,11 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
         watch=lambda steps: with_progress(steps, request.prompt),
     )  # fmt: skip
     path = place.write(f"{slug(request.prompt)}-{request.seed}-explained.png", found.to_png())
-    given = {"--model": model, "--device": None if device == "cpu" else device, "--out": out}
+    given: dict[str, object] = {
+        "--model": model,
+        "--device": None if device == "cpu" else device,
+        "--out": out,
+    }
     given |= {} if said else {"--seed": request.seed, **sampling.spelt(request)}
     added = [word for each in adapter or () for word in ("--adapter", each)]
     added += ["--verbatim"] if request.verbatim and not said else []
