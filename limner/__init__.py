@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from limner.errors import did_you_mean
 
 if TYPE_CHECKING:
+    from limner.colourise import colourise
     from limner.draw import draw, vary
     from limner.editing import edit, outpaint
     from limner.errors import LimnerError
+    from limner.explain import Explanation, explain
     from limner.model import Model, load
     from limner.registry import list_models, list_parts
     from limner.types import Edit, Picture, Request, Sampling, Step
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Edit",
+    "Explanation",
     "LimnerError",
     "Model",
     "Picture",
@@ -31,8 +34,10 @@ __all__ = [
     "Sampling",
     "Step",
     "__version__",
+    "colourise",
     "draw",
     "edit",
+    "explain",
     "list_models",
     "list_parts",
     "load",
@@ -42,14 +47,17 @@ __all__ = [
 
 _HOMES = {
     "Edit": "limner.types",
+    "Explanation": "limner.explain",
     "LimnerError": "limner.errors",
     "Model": "limner.model",
     "Picture": "limner.types",
     "Request": "limner.types",
     "Sampling": "limner.types",
     "Step": "limner.types",
+    "colourise": "limner.colourise",
     "draw": "limner.draw",
     "edit": "limner.editing",
+    "explain": "limner.explain",
     "list_models": "limner.registry",
     "list_parts": "limner.registry",
     "load": "limner.model",

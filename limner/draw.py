@@ -188,7 +188,10 @@ def _prompts(given: str | Iterable[str]) -> list[str]:
 
 
 def open_model(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
-    """Return the pipeline of a name, loaded as asked, or what was loaded before."""
+    """Return the pipeline of a name, loaded as asked, or what was loaded before.
+
+    Raises UsageError for what is no model, and for options of loading one that has been loaded.
+    """
     if isinstance(model, str | Path):
         return load_to_draw(model, **loading)
     if not isinstance(model, Drawable):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import DataError, quote
+from limner.errors import DataError, UsageError, quote
 from limner.images import open_image, read_png_texts
 from limner.options import OPTIONS, Sampling
-from limner.types import SEED_LIMIT, Request
+from limner.types import SEED_LIMIT, Picture, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 OWN, OTHERS = "limner", "parameters"  # the text chunks of `limner.images.png_texts`
+TASK = "task"  # of settings: what was done with a picture that was given, if not varied
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,55 @@ def read_metadata(path: str | Path) -> Metadata | None:
         tuple(map(str, notes)) if isinstance(notes, list) else (),
         tuple(_adapters(stated.get("adapters"))),
     )
+
+
+def metadata_of(picture: Picture) -> Metadata:
+    """Return what a picture says of itself, as `read_metadata` does of its file."""
+    adapters = tuple(_adapters(picture.settings.get("adapters")))
+    notes = tuple(map(str, picture.notes))
+    about = (picture.image, picture.prompt, picture.seed, picture.model, picture.settings)
+    return Metadata(*about, notes, adapters)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Metadata:
+    """Return what a picture's file says of itself; DataError where it says nothing."""
+    found = read_metadata(Path(path))
+    if found is None:
+        raise DataError(
+            f"{quote(str(path), 200)} says nothing of how it was drawn; give a PNG of limner's "
+            "that was written with its metadata"
+        )
+    return found
+
+
+def recipe_of(given: str | os.PathLike[str] | Picture) -> Metadata | None:
+    """Return what a drawn picture, or its file, says of itself; None for a prompt.
+
+    A text that ends in .png is the path of a file. Raises as `read_recipe`, and UsageError for a
+    picture that varies another.
+    """
+    if isinstance(given, str) and not given.lower().endswith(".png"):
+        return None
+    if isinstance(given, str | os.PathLike):
+        said, shown = read_recipe(given), quote(str(given), 200)
+    else:
+        said, shown = metadata_of(given), "the picture"
+    if "image_sha256" in said.settings:
+        raise UsageError(
+            f"{shown} varies another picture; give one that was drawn from a prompt alone"
+        )
+    return said
+
+
+def check_unasked(asked: Mapping[str, Any]) -> None:
+    """Raise UsageError for what is asked of a picture that says itself how it was drawn."""
+    for name, value in asked.items():
+        if value is not None:
+            raise UsageError(
+                f"{name} is {quote(value)}, but the picture itself says how it was "
+                f"drawn; leave {name} out",
+                param=name,
+            )
 
 
 def _adapters(stated: object) -> Iterator[tuple[str, str, float]]:

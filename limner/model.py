@@ -6,6 +6,7 @@ need them, thin names of what `limner.draw`, `limner.registry` and `limner.check
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 from limner import registry
 from limner.arguments import LoadOptions
 from limner.checkpoint.model import save_checkpoint
+from limner.colourise import colourise
 from limner.draw import draw, vary
 from limner.editing import edit, outpaint
 from limner.errors import UsageError, did_you_mean, quote
+from limner.explain import Explanation, explain
 from limner.files import hub
 from limner.gan.drawing import GanSampling
 from limner.pipelines.base import DrawingBase, PipelineBase, Values
@@ -190,6 +193,30 @@ class Drawing(Model, DrawingBase[Values]):
         return outpaint(
             image, prompt, left=left, right=right, top=top, bottom=bottom, model=self, **options
         )
+
+    def colourise(
+        self,
+        image: PictureLike,
+        prompt: str = "",
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[SamplingOptions],
+    ) -> list[Picture]:
+        """Do what `limner.colourise` does, with this model."""
+        return colourise(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def explain(
+        self,
+        prompt: str | os.PathLike[str] | Picture,
+        *,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[DrawingOptions],
+    ) -> Explanation:
+        """Do what `limner.explain` does, with this model."""
+        return explain(prompt, model=self, seed=seed, guidance=guidance, **options)
 
 
 class DalleModel(Drawing[TokenSampling], Dalle):

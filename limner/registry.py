@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast
@@ -269,6 +269,21 @@ def list_parts() -> dict[str, dict[str, str]]:
 
 def _line_of(part: object) -> str:
     return (part.__doc__ or "").strip().partition("\n")[0]
+
+
+def preset_of(name: str, settings: Mapping[str, Any]) -> str | None:
+    """Return which model drew a picture that names `name`, by the settings that it says.
+
+    That is the one of limner's own whose weights have the picture's hash, or else its name, or the
+    one of the Hub that it names; None for another.
+    """
+    # By hash first: a model that got another name still draws the same.
+    for each in PRESETS:
+        if details(each)["sha256"] == settings.get("model_hash"):
+            return each
+    source = settings.get("source")
+    from_hub = isinstance(source, str) and source.startswith(hub.PREFIX)
+    return name if name in PRESETS else source if from_hub else None
 
 
 def words_of(model: str | Path) -> Words:

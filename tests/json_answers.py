@@ -86,7 +86,15 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["held/red_apple/a.png", "a red zebra", "--left", "8", "-n", "2"],
         ["held/red_apple/a.png", "--top", "4", "--best-of", "2", "--clip", "tiny-clip"],
     ],
+    "colourise": [
+        ["held/red_apple/a.png", "--model", "tiny-unclip"],
+        ["held/red_apple/a.png", "a red zebra", "-n", "2", "--model", "tiny-unclip"],
+    ],
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
+    "explain": [
+        ["a red apple", "--seed", "7"],
+        ["a red zebra", "--model", "tiny-gan", "--out", "pictures"],
+    ],
     "info": [["old.png", "held/red_apple/a.png"]],
     "models list": [[]],
     "models parts": [[]],

@@ -18,8 +18,9 @@ from tests.tiny_model import tiny_pipeline
 
 def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
-        "Edit", "LimnerError", "Model", "Picture", "Request", "Sampling", "Step", "__version__",
-        "draw", "edit", "list_models", "list_parts", "load", "outpaint", "vary",
+        "Edit", "Explanation", "LimnerError", "Model", "Picture", "Request", "Sampling", "Step",
+        "__version__", "colourise", "draw", "edit", "explain", "list_models", "list_parts", "load",
+        "outpaint", "vary",
     }  # fmt: skip
     for name in limner.__all__:
         assert getattr(limner, name) is not None

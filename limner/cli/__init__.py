@@ -19,11 +19,13 @@ from limner.cli.adapt import adapt
 from limner.cli.again import again
 from limner.cli.arena import arena
 from limner.cli.audit_bias import bias
+from limner.cli.colourise import colourise
 from limner.cli.compare import compare
 from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.edit import edit, outpaint
 from limner.cli.evaluate import evaluate
+from limner.cli.explain import explain
 from limner.cli.info import info
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.endings import answering, came_of_a_signal, leaving_on_signals, sentence_of
@@ -97,9 +99,9 @@ def options(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "again": again, "info": info,
-    "train": train, "adapt": adapt, "eval": evaluate, "compare": compare, "arena": arena,
-    "rank": clip.rank, "doctor": doctor,
+    "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
+    "again": again, "explain": explain, "info": info, "train": train, "adapt": adapt,
+    "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)

@@ -14,7 +14,7 @@ from limner.cli.shared import complete, drawing, options, progress
 from limner.cli.shared.files import Place, slug
 from limner.cli.shared.options import argument, option
 from limner.cli.shared.output import Manner, command_line, report, write_files
-from limner.errors import DataError, UsageError, quote
+from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -105,13 +105,12 @@ def open_origin(path: Path, image: Path | None) -> Origin:
     none and one is given.
     """
     from limner.images import open_image
-    from limner.metadata import read_metadata
+    from limner.metadata import TASK, read_recipe
 
-    said, shown = read_metadata(path), quote(str(path), 200)
-    if said is None:
-        raise DataError(
-            f"{shown} says nothing of how it was drawn; give a PNG of limner's that was written "
-            "with its metadata"
+    said, shown = read_recipe(path), quote(str(path), 200)
+    if task := said.settings.get(TASK):
+        raise UsageError(
+            f"{shown} was made of another picture; give that one to limner {task} again"
         )
     if "edit" in said.settings:
         raise UsageError(
@@ -135,19 +134,11 @@ def find_model(origin: Origin, given: str | None) -> str:
     if given is not None:
         return given
     with progress.loading(origin.said.model):
-        from limner import registry
-        from limner.files import hub
+        from limner.registry import preset_of
 
-        wanted = origin.said.settings.get("model_hash")
-        # By hash first: a model that got another name still draws the same.
-        for name in registry.PRESETS:
-            if registry.details(name)["sha256"] == wanted:
-                return name
-    if origin.said.model in registry.PRESETS:
-        return origin.said.model
-    source = origin.said.settings.get("source")
-    if isinstance(source, str) and source.startswith(hub.PREFIX):
-        return source
+        found = preset_of(origin.said.model, origin.said.settings)
+    if found is not None:
+        return found
     raise UsageError(
         f"{quote(str(origin.path), 200)} was drawn by {quote(origin.said.model)}, which is none of "
         "limner's own models; give its folder with --model"

@@ -3,7 +3,7 @@
 Shapes: D dimensions of the embedding, T text tokens; one picture at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +33,14 @@ def draw_picture(
     seed: int,
     sampling: diffusion.DiffusionSampling,
     given: Given | None = None,
+    settle: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Yield what is expected of the picture (1, 3, H, W), in [-1, 1], after each step.
 
     `vector` (1, D) is the embedding and `ids` (1, T) the text; a decoder that was not made for one
-    of them is not told it. The last yielded is the result. Raises UsageError for an unknown sampler
-    or steps out of range.
+    of them is not told it. `settle` brings what is expected into line with what else is known of
+    the picture. The last yielded is the result. Raises UsageError for an unknown sampler or steps
+    out of range.
     """
     config, process = decoder.config, decoder.process
     levels = process.levels(sampling.steps)
@@ -66,6 +68,8 @@ def draw_picture(
             output = diffusion.rescale(pushed, output, sampling.rescale)
         start = process.start(x, output, times[:1])
         start = start.clamp(-1, 1) if config.bounded else start
+        if settle is not None:
+            return settle(start)
         return start if given is None else torch.where(given.keep, given.start, start)
 
     noise = diffusion.unit_noise([seed], (config.channels, config.size, config.size), vector.device)

@@ -21,6 +21,8 @@ _SENTENCES = {
     "nothing_known": "the model was shown nothing of this, so its drawing means nothing: {0}",
     "weak": "the model does not draw this surely, look at the picture: {0} (right when measured: "
     "{1})",
+    "redrawn": "drawn again it has other pixels, and these are explained; limner again says what "
+    "has changed",
     "unseen": "the model has never seen: {0}",
     "nothing_open": "nothing was redrawn, because the mask keeps all of the picture",
     "all_open": "all was redrawn, because the mask keeps nothing of the picture",

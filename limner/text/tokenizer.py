@@ -114,14 +114,18 @@ class Tokenizer:
 
     def batch(self, texts: Sequence[str], length: int) -> Tensor:
         """Return ids (B, length) int64, padded with 0 on the left, cut after `length` tokens."""
+        return self.frame([self.encode(text) for text in texts], length)
+
+    def frame(self, rows: Sequence[Sequence[int]], length: int) -> Tensor:
+        """Return the ids of texts (B, length) int64 as `batch` does, where they are known."""
         import torch
 
-        ids = torch.zeros((len(texts), length), dtype=torch.int64)
-        for row, text in enumerate(texts):
+        ids = torch.zeros((len(rows), length), dtype=torch.int64)
+        for row, tokens in enumerate(rows):
             # Cut before it is framed: what ends a text must not be what is cut.
-            tokens = self._framed(self.encode(text)[: self.room(length)])[:length]
-            if tokens:
-                ids[row, length - len(tokens) :] = torch.tensor(tokens, dtype=torch.int64)
+            framed = self._framed(list(tokens)[: self.room(length)])[:length]
+            if framed:
+                ids[row, length - len(framed) :] = torch.tensor(framed, dtype=torch.int64)
         return ids
 
     def room(self, length: int) -> int:

@@ -77,6 +77,22 @@ ROWS = {
         Case("{in}/drawn.png", FULL, "cannot write"),
         Case("{in}/drawn.png --out /proc/nowhere", 5, PROC),
     ),
+    "colourise": Row(
+        "{in}/photo.png -q",
+        Case("{in}/photo.png --model nosuch", 2, UNKNOWN),
+        Case("absent.png", 3, "cannot read the picture 'absent.png'"),
+        Case("{in}/photo.png --steps 0", 2, "steps is 0"),
+        Case("{in}/photo.png", FULL, "cannot write"),
+        Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
+    ),
+    "explain": Row(
+        "x -q --no-preview",
+        Case("x --model nosuch", 2, UNKNOWN),
+        Case("absent.png", 3, "cannot read the picture 'absent.png'"),
+        Case("x --guidance 101", 2, "guidance is 101"),
+        Case("x", FULL, "cannot write"),
+        Case("x --out /proc/nowhere", 5, PROC),
+    ),
     "info": Row(
         "{in}/drawn.png",
         NO_MODEL,

@@ -48,6 +48,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 TITLES = {  # by command, what its own options are about
     "draw": "What to draw", "vary": "What to draw", "again": "What to draw",
     "edit": "What to draw", "outpaint": "What to draw",
+    "explain": "What to draw", "colourise": "What to draw",
     "train": "What to train", "adapt": "What to train",
     "eval": "What to measure", "compare": "What to measure", "arena": "What to measure",
     "audit memorisation": "What to measure", "audit bias": "What to measure",
@@ -56,7 +57,16 @@ TITLES = {  # by command, what its own options are about
     "data encode": "What to encode",
 }  # fmt: skip
 COMMANDS = {  # of `limner` itself: the panels of its commands
-    "Draw": ("draw", "vary", "edit", "outpaint", "again", "info"),
+    "Draw": (
+        "draw",
+        "vary",
+        "edit",
+        "outpaint",
+        "colourise",
+        "again",
+        "explain",
+        "info",
+    ),
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
