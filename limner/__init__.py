@@ -15,7 +15,9 @@ from limner.errors import did_you_mean
 if TYPE_CHECKING:
     from limner.draw import draw, vary
     from limner.errors import LimnerError
+    from limner.finish.upscale import upscale
     from limner.model import Model, load
+    from limner.morph import Morph, morph
     from limner.registry import list_models, list_parts
     from limner.types import Picture, Request, Sampling, Step
 
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LimnerError",
     "Model",
+    "Morph",
     "Picture",
     "Request",
     "Sampling",
@@ -33,12 +36,15 @@ __all__ = [
     "list_models",
     "list_parts",
     "load",
+    "morph",
+    "upscale",
     "vary",
 ]
 
 _HOMES = {
     "LimnerError": "limner.errors",
     "Model": "limner.model",
+    "Morph": "limner.morph",
     "Picture": "limner.types",
     "Request": "limner.types",
     "Sampling": "limner.types",
@@ -47,6 +53,8 @@ _HOMES = {
     "list_models": "limner.registry",
     "list_parts": "limner.registry",
     "load": "limner.model",
+    "morph": "limner.morph",
+    "upscale": "limner.finish.upscale",
     "vary": "limner.draw",
 }
 

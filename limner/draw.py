@@ -19,6 +19,7 @@ import torch
 
 from limner.arguments import sort_arguments
 from limner.errors import UsageError, quote
+from limner.finish.finishing import finish_picture
 from limner.finish.rank import keep_best, with_tries
 from limner.images import as_image, to_images
 from limner.pipelines.clip import ClipPipeline
@@ -56,7 +57,9 @@ def draw(
     picture tell so; `verbatim` draws it as it is. Raises LimnerError. It does not know whether the
     model can draw what is asked.
 
-    `options` are the fields of `limner.Sampling`, those three, `verbatim` and `logits_processors`.
+    `options` are the fields of `limner.Sampling`, those three, `verbatim`, `logits_processors`,
+    `tile` for pictures whose edges fit one another, and what is done to the pictures: the fields of
+    `limner.options.Finish`.
     """
     given = sort_arguments(options)
     requests = list[Request]()
@@ -69,6 +72,7 @@ def draw(
             size=size,
             guidance=guidance,
             sampling=given.sampling,
+            finish=given.finish,
             **given.request,
         )
         with_tries(request, best_of)  # a mistake is told before anything is loaded
@@ -76,7 +80,7 @@ def draw(
         requests.append(request)
     # The CLIP first: a wrong name of it is told before a large model is read.
     judge = None if best_of is None else _open_clip(clip)
-    pipeline, drawn = _open(model, given.loading), list[Picture]()
+    pipeline, drawn = open_model(model, given.loading), list[Picture]()
     for request in requests:
         drawn += draw_request(pipeline, request, best_of=best_of, clip=judge).pictures
     return drawn
@@ -106,9 +110,10 @@ def vary(
         guidance=guidance,
         sampling=given.sampling,
         image=as_image(image),
+        finish=given.finish,
         **given.request,
     )
-    return draw_request(_open(model, given.loading), request).pictures
+    return draw_request(open_model(model, given.loading), request).pictures
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,8 @@ def stream_request(
     if best_of is not None:
         # 3. The best come first, and what was not kept is told with its seeds.
         pictures, dropped = keep_best(clip or load_clip(), pictures, kept)
+    # 4. Those that are kept are finished: enlarged, cut out, in few colours.
+    pictures = [finish_picture(each, request.finish) for each in pictures]
     return Drawn(pictures, dropped, time.perf_counter() - began)
 
 
@@ -183,7 +190,7 @@ def _prompts(given: str | Iterable[str]) -> list[str]:
     return prompts
 
 
-def _open(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
+def open_model(model: str | Path | Drawable, loading: Mapping[str, Any]) -> Drawable:
     """Return the pipeline of a name, loaded as asked, or what was loaded before."""
     if isinstance(model, str | Path):
         return load_to_draw(model, **loading)
@@ -233,6 +240,8 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
         settings["revised_prompt"] = reading.text
     if request.verbatim:
         settings["verbatim"] = True
+    if request.tile:
+        settings["tile"] = True
     about = (pipeline.info.name, settings, reading.notes, reading.text)
     return [
         Picture(image, request.prompt, request.seed + index, *about)

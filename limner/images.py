@@ -153,7 +153,7 @@ def grid(images: Sequence[Image], columns: int | None = None) -> Image:
     height = max(image.height for image in images) + _BARS
     sheet = Image.new("RGB", (columns * width - _BARS, rows * height - _BARS), "white")
     for index, image in enumerate(images):
-        sheet.paste(image, (index % columns * width, index // columns * height))
+        sheet.paste(to_rgb(image), (index % columns * width, index // columns * height))
     return sheet
 
 
@@ -224,11 +224,11 @@ def encode_png(image: Image, texts: Mapping[str, str] | None = None) -> bytes:
     return buffer.getvalue()
 
 
-def decode_cut_out(data: bytes, name: str) -> Image:
+def decode_cut_out(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
     """Return the picture in the bytes of a file as RGBA; limits and errors are `decode_image`'s."""
     from PIL import Image, ImageOps
 
-    plain = decode_image(data, name)
+    plain = decode_image(data, name, limits)
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         clear = opened.mode in ("LA", "PA", "RGBA") or "transparency" in opened.info
         if not clear or opened.mode.startswith("I"):

@@ -30,8 +30,7 @@ from limner.types import Picture, PictureLike, Pictures
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from limner.arguments import DrawingOptions
-    from limner.options import SamplingOptions
+    from limner.arguments import DrawingOptions, VaryingOptions
 
 _PRECISION = "; limner calls it precision: 'fp32', 'bf16' or 'int8'"
 _ELSEWHERE = {
@@ -156,7 +155,7 @@ class Drawing(Model, DrawingBase[Values]):
         n: int = 1,
         seed: int | None = None,
         guidance: float | None = None,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[VaryingOptions],
     ) -> list[Picture]:
         """Do what `limner.vary` does, with this model."""
         return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)

@@ -18,8 +18,8 @@ from tests.tiny_model import tiny_pipeline
 
 def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
-        "LimnerError", "Model", "Picture", "Request", "Sampling", "Step", "__version__", "draw",
-        "list_models", "list_parts", "load", "vary",
+        "LimnerError", "Model", "Morph", "Picture", "Request", "Sampling", "Step", "__version__",
+        "draw", "list_models", "list_parts", "load", "morph", "upscale", "vary",
     }  # fmt: skip
     for name in limner.__all__:
         assert getattr(limner, name) is not None

@@ -24,6 +24,10 @@ from limner.types import DEVICES, UNSAVED, ModelInfo, Request, Step, check_preci
 if TYPE_CHECKING:
     from limner.pipelines.config import ModelConfig
 
+NO_TILES = (
+    "this model draws no codes that could be moved around the edges; leave it out, or draw with a "
+    "model of the family 'dalle'"
+)
 NO_TOKENS = (
     "this model draws no tokens and has no logits; leave it out, or draw with a model of the "
     "family 'dalle'"
@@ -198,7 +202,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
             )
         # What a family cannot do is refused, with the reason, never passed over.
         for name, reason in self.refuses.items():
-            if getattr(request, name) not in (None, ()):
+            if getattr(request, name):
                 raise UsageError(f"{name} is given, but {reason}", param=name)
         sampling, begin = self.resolve_sampling(request), self._begin(request)
         prompts = [self.reading_of(request).text] * request.n

@@ -19,7 +19,7 @@ from limner.clip.model import create_clip
 from limner.codecs import create_autoencoder
 from limner.decoders import create_decoder, create_upsampler, drawing
 from limner.errors import CheckpointError, ConfigError, UsageError
-from limner.pipelines.base import NO_TOKENS, DrawingBase, as_prompts
+from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
 from limner.priors import create_embedding_prior, embedding
@@ -45,7 +45,11 @@ class UnClip(DrawingBase[DiffusionSampling]):
 
     family = "unclip"
     codec = None  # it draws pixels, not codes
-    refuses: ClassVar = {"logits_processors": NO_TOKENS, "mask": _NO_MASK}
+    refuses: ClassVar = {
+        "logits_processors": NO_TOKENS,
+        "mask": _NO_MASK,
+        "tile": NO_TILES,
+    }
     draws_how = "this model draws no tokens"
 
     def __init__(
@@ -199,21 +203,43 @@ class UnClip(DrawingBase[DiffusionSampling]):
         ids = self.read([prompt], trim=True)  # (1, T)
         # 2. Its embedding becomes that of a picture, unless one was seen.
         if vector is None:
-            vector = text = self.clip.encode_texts(ids)  # (1, D)
-            if self.prior is not None:
-                for expected in embedding.draw_nearest(
-                    self.prior, ids, text, seed, steps=sampling.prior_steps,
-                    guidance=sampling.prior_guidance, candidates=sampling.candidates,
-                ):  # fmt: skip
-                    vector = expected
-                    yield Step(0, 0)
+            vectors = self._vectors(ids, seed, sampling)
+            vector = next(vectors)  # the text's own
+            for drawn in vectors:
+                vector = drawn
+                yield Step(0, 0)
+        # 3. The vector becomes pixels, and these more pixels.
+        yield from self.paint(self.decoder, vector, ids, seed, sampling)
+
+    def vector_of(self, ids: Tensor, seed: int, sampling: DiffusionSampling) -> Tensor:
+        """Return the vector (1, D) of a picture that a text (1, T) may stand for."""
+        *_, vector = self._vectors(ids, seed, sampling)
+        return vector
+
+    def _vectors(self, ids: Tensor, seed: int, sampling: DiffusionSampling) -> Iterator[Tensor]:
+        """Yield the vector (1, D) of a text (1, T), then each step of what the prior draws."""
+        text = self.clip.encode_texts(ids)  # (1, D)
+        yield text
+        if self.prior is not None:
+            yield from embedding.draw_nearest(
+                self.prior, ids, text, seed, steps=sampling.prior_steps,
+                guidance=sampling.prior_guidance, candidates=sampling.candidates,
+            )  # fmt: skip
+
+    def paint(
+        self, decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: DiffusionSampling
+    ) -> Iterator[Step]:
+        """Yield what is known of the picture of a vector (1, D) and a text (1, T) after each step.
+
+        `decoder` is the pipeline's own, or stands for it.
+        """
         step = Step(0, 0)
-        # 3. The decoder draws pixels, or the latent of the autoencoder.
-        for expected in drawing.draw_picture(self.decoder, vector, ids, seed, sampling):
+        # The decoder draws pixels, or the latent of the autoencoder.
+        for expected in drawing.draw_picture(decoder, vector, ids, seed, sampling):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:
-            # 4. The upsampler begins with noise of the same seed, at its own size.
+            # The upsampler begins with noise of the same seed, at its own size.
             noise = unit_noise([seed], (3, self.size, self.size), self.device)
             steps, sampler = sampling.upsampler_steps, sampling.sampler
             small = self.preview(step)

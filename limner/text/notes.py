@@ -22,6 +22,8 @@ _SENTENCES = {
     "weak": "the model does not draw this surely, look at the picture: {0} (right when measured: "
     "{1})",
     "unseen": "the model has never seen: {0}",
+    "not_cut_out": "no plain background was found, so the picture is as it was drawn; ask for one, "
+    "such as 'on a white background'",
     "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "
     "first {1}",
 }

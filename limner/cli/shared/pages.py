@@ -10,8 +10,8 @@ from typing import Any
 
 from limner.cli.shared.sampling import METAVARS
 
-ARGUMENTS, MAIN, MODEL, OUTPUT, SAMPLING = (
-    "Arguments", "Options", "Model and device", "Output", "Sampling",
+ARGUMENTS, MAIN, MODEL, FINISH, OUTPUT, SAMPLING = (
+    "Arguments", "Options", "Model and device", "Finish", "Output", "Sampling",
 )  # fmt: skip
 HELP = "--help"
 # The panels in their order, in each its options, the usual ones first, with what stands for the
@@ -20,7 +20,9 @@ OPTIONS: dict[str, dict[str, str]] = {
     MAIN: {
         "--prompts": "FILE", "--prompt": "TEXT", "--set": "KEY=VALUE", "--on": "SOURCE",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
-        "--best-of": "N", "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
+        "--best-of": "N", "--frames": "N", "--fps": "N", "--back": "", "--tile": "", "--by": "N",
+        "--sheet": "FILE", "--verbatim": "", "--strict": "", "--resume": "",
+        "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
         "--languages": "LIST", "--from": "PATH", "--background": "COLOUR",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",
@@ -37,6 +39,10 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--model": "MODEL", "--adapter": "FILE[:WEIGHT]", "--device": "DEVICE",
         "--precision": "PRECISION", "--clip": "MODEL", "--allow-nonfinite": "", "--ray": "ADDRESS",
     },
+    FINISH: {
+        "--upscale": "N", "--upscale-weights": "FILE", "--cut-out": "", "--sticker": "",
+        "--palette": "COLOURS", "--dither": "",
+    },
     OUTPUT: {
         "--out": "PLACE", "--preview": "", "--metadata": "", "--json": "", "--quiet": "",
         HELP: "",
@@ -45,6 +51,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 TITLES = {  # by command, what its own options are about
     "draw": "What to draw", "vary": "What to draw", "again": "What to draw",
+    "morph": "What to draw", "upscale": "What to enlarge",
     "train": "What to train", "adapt": "What to train",
     "eval": "What to measure", "compare": "What to measure", "arena": "What to measure",
     "audit memorisation": "What to measure", "audit bias": "What to measure",
@@ -53,7 +60,7 @@ TITLES = {  # by command, what its own options are about
     "data encode": "What to encode",
 }  # fmt: skip
 COMMANDS = {  # of `limner` itself: the panels of its commands
-    "Draw": ("draw", "vary", "again", "info"),
+    "Draw": ("draw", "vary", "morph", "upscale", "again", "info"),
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
