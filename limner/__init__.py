@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from limner.editing import edit, outpaint
     from limner.errors import LimnerError
     from limner.explain import Explanation, explain
+    from limner.finish.upscale import upscale
     from limner.model import Model, load
+    from limner.morph import Morph, morph
     from limner.registry import list_models, list_parts
     from limner.types import Edit, Picture, Request, Sampling, Step
 
@@ -29,6 +31,7 @@ __all__ = [
     "Explanation",
     "LimnerError",
     "Model",
+    "Morph",
     "Picture",
     "Request",
     "Sampling",
@@ -42,6 +45,8 @@ __all__ = [
     "list_parts",
     "load",
     "outpaint",
+    "morph",
+    "upscale",
     "vary",
 ]
 
@@ -50,6 +55,7 @@ _HOMES = {
     "Explanation": "limner.explain",
     "LimnerError": "limner.errors",
     "Model": "limner.model",
+    "Morph": "limner.morph",
     "Picture": "limner.types",
     "Request": "limner.types",
     "Sampling": "limner.types",
@@ -62,6 +68,8 @@ _HOMES = {
     "list_parts": "limner.registry",
     "load": "limner.model",
     "outpaint": "limner.editing",
+    "morph": "limner.morph",
+    "upscale": "limner.finish.upscale",
     "vary": "limner.draw",
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from limner.errors import UsageError, did_you_mean, quote
-from limner.options import OPTIONS, Sampling, SamplingOptions
+from limner.options import OPTIONS, Finish, FinishOptions, Sampling, SamplingOptions
 from limner.types import LogitsProcessor
 
 if TYPE_CHECKING:
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 AdapterLike = str | Path | tuple[str | Path, float]
 
 _LOADING = ("device", "precision", "adapters")
-_REQUEST = ("logits_processors", "verbatim")  # fields of Request that are seldom given
+_REQUEST = ("logits_processors", "verbatim", "tile")  # fields of Request that are seldom given
+_FINISH = tuple(FinishOptions.__optional_keys__)
 EDIT = ("strength", "candidates", "before")  # fields of Edit
-_OWN = ("model", "n", "seed", "size", "guidance", "best_of", "clip", *_LOADING, *_REQUEST)
+_OWN = ("model", "n", "seed", "size", "guidance", "best_of", "clip", *_LOADING, *_REQUEST, *_FINISH)
 
 # What other libraries call things; diffusers' guidance of 1 is none, where limner's is 0.
 _ELSEWHERE = {
@@ -69,15 +70,16 @@ class LoadingOptions(TypedDict, total=False):
     adapters: Sequence[AdapterLike] | AdapterLike | None
 
 
-class DrawingOptions(SamplingOptions, total=False):
+class DrawingOptions(SamplingOptions, FinishOptions, total=False):
     """What a loaded model's `draw` takes besides its named arguments."""
 
     logits_processors: Sequence[LogitsProcessor] | LogitsProcessor
     verbatim: bool
+    tile: bool
 
 
-class VaryOptions(SamplingOptions, LoadingOptions, total=False):
-    """What `limner.vary` takes besides its named arguments."""
+class VaryingOptions(SamplingOptions, FinishOptions, total=False):
+    """What a loaded model's `vary` takes besides its named arguments."""
 
     verbatim: bool
     strength: float | None
@@ -102,6 +104,10 @@ class OutpaintOptions(EditOptions, total=False):
     guidance: float | None
 
 
+class VaryOptions(VaryingOptions, LoadingOptions, total=False):
+    """What `limner.vary` takes besides its named arguments."""
+
+
 class DrawOptions(DrawingOptions, LoadingOptions, total=False):
     """What `limner.draw` takes besides its named arguments."""
 
@@ -111,6 +117,7 @@ class Given:
     """Keyword arguments, sorted by what they are for; None has been left out."""
 
     sampling: Sampling
+    finish: Finish
     loading: dict[str, Any]
     request: dict[str, Any]
     edit: dict[str, Any]
@@ -123,13 +130,13 @@ def sort_arguments(options: Mapping[str, Any], edit: Sequence[str] = ()) -> Give
     the one that limner has.
     """
     known, left = list(OPTIONS), dict(options)
-    loading, request, edits = (
+    loading, request, finish, edits = (
         {name: value for name in names if (value := left.pop(name, None)) is not None}
-        for names in (_LOADING, _REQUEST, edit)
+        for names in (_LOADING, _REQUEST, _FINISH, edit)
     )
     # What is left must be of Sampling; others' names for things get limner's as a hint.
     for name in left:
         if name not in known:
             hint = _ELSEWHERE.get(name) or did_you_mean(name, [*known, *_OWN, *edit])
             raise UsageError(f"draw has no argument {quote(name)}{hint}", param=name)
-    return Given(Sampling(**left), loading, request, edits)
+    return Given(Sampling(**left), Finish(**finish), loading, request, edits)

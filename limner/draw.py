@@ -19,6 +19,7 @@ import torch
 
 from limner.arguments import sort_arguments
 from limner.errors import UsageError, quote
+from limner.finish.finishing import finish_picture
 from limner.finish.rank import keep_best, with_tries
 from limner.images import as_image, to_images
 from limner.pipelines.clip import ClipPipeline
@@ -57,7 +58,9 @@ def draw(
     picture tell so; `verbatim` draws it as it is. Raises LimnerError. It does not know whether the
     model can draw what is asked.
 
-    `options` are the fields of `limner.Sampling`, those three, `verbatim` and `logits_processors`.
+    `options` are the fields of `limner.Sampling`, those three, `verbatim`, `logits_processors`,
+    `tile` for pictures whose edges fit one another, and what is done to the pictures: the fields of
+    `limner.options.Finish`.
     """
     given = sort_arguments(options)
     requests = list[Request]()
@@ -70,6 +73,7 @@ def draw(
             size=size,
             guidance=guidance,
             sampling=given.sampling,
+            finish=given.finish,
             **given.request,
         )
         with_tries(request, best_of)  # a mistake is told before anything is loaded
@@ -110,6 +114,7 @@ def vary(
         sampling=given.sampling,
         image=as_image(image),
         edit=Edit(**given.edit) if given.edit else None,
+        finish=given.finish,
         **given.request,
     )
     return draw_request(open_model(model, given.loading), request).pictures
@@ -175,6 +180,8 @@ def stream_request(
     if best_of is not None:
         # 3. The best come first, and what was not kept is told with its seeds.
         pictures, dropped = keep_best(clip or load_clip(), pictures, kept)
+    # 4. Those that are kept are finished: enlarged, cut out, in few colours.
+    pictures = [finish_picture(each, request.finish) for each in pictures]
     return Drawn(pictures, dropped, time.perf_counter() - began)
 
 
@@ -244,6 +251,8 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
         settings["revised_prompt"] = reading.text
     if request.verbatim:
         settings["verbatim"] = True
+    if request.tile:
+        settings["tile"] = True
     notes = (*reading.notes, *edit_notes(request))
     about = (pipeline.info.name, settings, notes, reading.text)
     return [

@@ -149,7 +149,7 @@ def grid(images: Sequence[Image], columns: int | None = None) -> Image:
     height = max(image.height for image in images) + _BARS
     sheet = Image.new("RGB", (columns * width - _BARS, rows * height - _BARS), "white")
     for index, image in enumerate(images):
-        sheet.paste(image, (index % columns * width, index // columns * height))
+        sheet.paste(to_rgb(image), (index % columns * width, index // columns * height))
     return sheet
 
 
@@ -228,7 +228,7 @@ def open_with_alpha(path: Path, limits: Limits = UPLOAD) -> Image:
     return _decode_with_alpha(_read_picture(path, limits), str(path), limits)
 
 
-def decode_cut_out(data: bytes, name: str) -> Image:
+def decode_cut_out(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
     """Return the picture in the bytes of a file as RGBA; limits and errors are `decode_image`'s."""
     return _decode_with_alpha(data, name, UPLOAD).convert("RGBA")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import DataError, UsageError, quote
+from limner.finish.finishing import read_finish
 from limner.images import open_image, read_png_texts
 from limner.options import OPTIONS, Sampling
 from limner.types import SEED_LIMIT, Picture, Request
@@ -52,6 +53,8 @@ class Metadata:
             sampling=Sampling(**{name: stated.get(name) for name in OPTIONS}),
             image=image,
             verbatim=self.settings.get("verbatim") is True,
+            tile=self.settings.get("tile") is True,
+            finish=read_finish(self.settings),
         )
 
 

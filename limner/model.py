@@ -34,7 +34,8 @@ from limner.types import Picture, PictureLike, Pictures
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from limner.arguments import DrawingOptions, EditOptions, OutpaintOptions, VaryOptions
+    from limner.arguments import DrawingOptions, EditOptions, OutpaintOptions, VaryingOptions
+    from limner.options import SamplingOptions
 
 _PRECISION = "; limner calls it precision: 'fp32', 'bf16' or 'int8'"
 _ELSEWHERE = {
@@ -159,7 +160,7 @@ class Drawing(Model, DrawingBase[Values]):
         n: int = 1,
         seed: int | None = None,
         guidance: float | None = None,
-        **options: Unpack[VaryOptions],
+        **options: Unpack[VaryingOptions],
     ) -> list[Picture]:
         """Do what `limner.vary` does, with this model."""
         return vary(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)

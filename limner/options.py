@@ -7,7 +7,8 @@ own. No torch is imported to read this file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
@@ -15,6 +16,11 @@ from limner.errors import UsageError, did_you_mean, quote
 
 SCHEDULES = ("constant", "linear", "cosine", "interval")
 DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
+PRECISIONS = ("fp32", "bf16", "int8")
+DEVICES = ("auto", "cpu", "cuda")
+UPSCALES = (2, 4)  # how many times as wide and high
+COLOURS_LIMIT = 256  # of a palette
+_HEX = re.compile(r"#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,110 @@ class SamplingOptions(TypedDict, total=False):
     speculate: int | None
     steps: int | None
     sampler: str | None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to a drawn picture, in this order; by default nothing.
+
+    It is enlarged `upscale` times, 2 or 4, by the network of `upscale_weights` or limner's own, cut
+    out of its background, painted in the colours of a `palette` alone, mixed by `dither`, and given
+    a sticker's white border, which cuts it out too. Raises UsageError.
+    """
+
+    upscale: int | None = None
+    upscale_weights: str | None = None
+    cut_out: bool = False
+    palette: tuple[str, ...] = ()
+    dither: bool = False
+    sticker: bool = False
+
+    def __post_init__(self) -> None:
+        if self.upscale is not None:
+            check_upscale(self.upscale)
+        if self.upscale_weights is not None:
+            if self.upscale is None:
+                raise UsageError(
+                    "upscale_weights are given, but nothing is enlarged; give upscale, 2 or 4, too",
+                    param="upscale_weights",
+                )
+            object.__setattr__(self, "upscale_weights", str(self.upscale_weights))
+        if self.palette:
+            object.__setattr__(self, "palette", parse_palette(self.palette))
+        elif self.dither:
+            raise UsageError(
+                "dither is given, but no palette, whose colours it mixes; give both or neither",
+                param="dither",
+            )
+
+
+class FinishOptions(TypedDict, total=False):
+    """The fields of Finish as keyword arguments."""
+
+    upscale: int | None
+    upscale_weights: str | None
+    cut_out: bool
+    palette: str | Sequence[str]
+    dither: bool
+    sticker: bool
+
+
+def check_upscale(by: object) -> int:
+    """Return how many times larger a picture is to be, 2 or 4; UsageError for another number."""
+    if type(by) is int and by in UPSCALES:
+        return by
+    raise UsageError(f"upscale is {quote(by)}; expected 2 or 4", param="upscale")
+
+
+def parse_palette(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Return colours as "#112233", of a list or of words with commas between, each once.
+
+    Raises UsageError for what is no colour, for none, and for more than 256.
+    """
+    words = given.split(",") if isinstance(given, str) else list(given)
+    found = []
+    for word in words:
+        match = _HEX.fullmatch(word.strip()) if isinstance(word, str) else None
+        if match is None:
+            raise UsageError(
+                f"palette has {quote(word)}; expected colours as #112233, with commas between",
+                param="palette",
+            )
+        digits = match[1] if len(match[1]) == 6 else "".join(2 * each for each in match[1])
+        found.append(f"#{digits.lower()}")
+    colours = tuple(dict.fromkeys(found))
+    if not 1 <= len(colours) <= COLOURS_LIMIT:
+        raise UsageError(
+            f"palette has {len(colours)} colours; expected 1 to {COLOURS_LIMIT}", param="palette"
+        )
+    return colours
+
+
+def check_precision(precision: str) -> str:
+    """Return `precision` if it is one of PRECISIONS; UsageError otherwise."""
+    if precision in PRECISIONS:
+        return precision
+    raise UsageError(
+        f"precision is {quote(precision)}; expected {', '.join(PRECISIONS)}"
+        f"{did_you_mean(str(precision), PRECISIONS)}",
+        param="precision",
+    )
+
+
+def check_device(name: str) -> tuple[str, int]:
+    """Return the kind of a device's name and its number; UsageError for what is no such name.
+
+    Names are those of DEVICES and cuda:N. It does not know which devices there are.
+    """
+    kind, colon, number = name.partition(":")
+    digits = number.isascii() and number.isdecimal() and len(number) < 4
+    if kind not in DEVICES or (colon and not (kind == "cuda" and digits)):
+        raise UsageError(
+            f"device is {quote(name)}; expected {', '.join(DEVICES)} or cuda:N"
+            f"{did_you_mean(name.replace('gpu', 'cuda'), DEVICES)}",
+            param="device",
+        )
+    return kind, int(number or 0)
 
 
 def check_number(owner: object, name: str, accept: Callable[[Any], bool], wanted: str) -> None:

@@ -13,12 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
-from limner.errors import UsageError, did_you_mean, quote
+from limner.errors import UsageError, quote
+from limner.options import DEVICES as DEVICES
 from limner.options import DIFFUSION_SAMPLERS as DIFFUSION_SAMPLERS
+from limner.options import PRECISIONS as PRECISIONS
 from limner.options import SCHEDULES as SCHEDULES
 from limner.options import Edit as Edit
+from limner.options import Finish as Finish
 from limner.options import Sampling as Sampling
+from limner.options import check_device as check_device
 from limner.options import check_integer, check_number
+from limner.options import check_precision as check_precision
 from limner.text.normalise import normalise_prompt
 
 if TYPE_CHECKING:
@@ -34,37 +39,8 @@ LogitsProcessor: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 PictureLike: TypeAlias = "Image | Picture | str | os.PathLike[str]"
 Pictures: TypeAlias = "PictureLike | Sequence[PictureLike]"
 
-PRECISIONS = ("fp32", "bf16", "int8")
-DEVICES = ("auto", "cpu", "cuda")
 PICTURES_LIMIT = 1000
 SEED_LIMIT = 2**63  # exclusive; picture i of a request is drawn with seed + i
-
-
-def check_precision(precision: str) -> str:
-    """Return `precision` if it is one of PRECISIONS; UsageError otherwise."""
-    if precision in PRECISIONS:
-        return precision
-    raise UsageError(
-        f"precision is {quote(precision)}; expected {', '.join(PRECISIONS)}"
-        f"{did_you_mean(str(precision), PRECISIONS)}",
-        param="precision",
-    )
-
-
-def check_device(name: str) -> tuple[str, int]:
-    """Return the kind of a device's name and its number; UsageError for what is no such name.
-
-    Names are those of DEVICES and cuda:N. It does not know which devices there are.
-    """
-    kind, colon, number = name.partition(":")
-    digits = number.isascii() and number.isdecimal() and len(number) < 4
-    if kind not in DEVICES or (colon and not (kind == "cuda" and digits)):
-        raise UsageError(
-            f"device is {quote(name)}; expected {', '.join(DEVICES)} or cuda:N"
-            f"{did_you_mean(name.replace('gpu', 'cuda'), DEVICES)}",
-            param="device",
-        )
-    return kind, int(number or 0)
 
 
 @dataclass(frozen=True)
@@ -77,8 +53,9 @@ class Request:
     n in [1, 1000], seed in [0, 2**63 - n], size in pixels, guidance in [0, 100], where 0 is none;
     None means the model's own default. `verbatim` draws the prompt as it is typed; without it the
     words that the model's captions never used are left out. `logits_processors` are functions that
-    change the logits of each code, of models that draw tokens. It does not know which sizes or
-    tasks a model offers. Raises UsageError.
+    change the logits of each code, of models that draw tokens. `tile` draws pictures whose edges
+    fit one another, and `finish` is what is done to the pictures that are kept. It does not know
+    which sizes or tasks a model offers. Raises UsageError.
     """
 
     prompt: str
@@ -92,6 +69,8 @@ class Request:
     edit: Edit | None = None
     verbatim: bool = False
     logits_processors: tuple[LogitsProcessor, ...] = ()
+    tile: bool = False
+    finish: Finish = field(default_factory=Finish)
 
     def __post_init__(self) -> None:
         if not (self.image is None and self.mask is None and self.edit is None):

@@ -90,6 +90,9 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["held/red_apple/a.png", "--model", "tiny-unclip"],
         ["held/red_apple/a.png", "a red zebra", "-n", "2", "--model", "tiny-unclip"],
     ],
+    "draw --sheet": [["sheet.png", "--prompts", "p.txt"], ["sheet.png", "--prompts", "p.txt"]],
+    "morph": [["a red apple", "a red zebra", "--frames", "3", "--seed", "5"]],
+    "upscale": [["old.png"]],
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
     "explain": [
         ["a red apple", "--seed", "7"],

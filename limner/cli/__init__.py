@@ -27,12 +27,14 @@ from limner.cli.edit import edit, outpaint
 from limner.cli.evaluate import evaluate
 from limner.cli.explain import explain
 from limner.cli.info import info
+from limner.cli.morph import morph
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.endings import answering, came_of_a_signal, leaving_on_signals, sentence_of
 from limner.cli.shared.exits import INTERRUPTED
 from limner.cli.shared.messages import say, usage_localised
 from limner.cli.shared.progress import clock, start_clock, tell_time
 from limner.cli.train import train
+from limner.cli.upscale import upscale
 from limner.cli.vary import vary
 
 
@@ -100,8 +102,9 @@ def options(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
-    "again": again, "explain": explain, "info": info, "train": train, "adapt": adapt,
-    "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
+    "morph": morph, "upscale": upscale, "again": again, "explain": explain, "info": info,
+    "train": train, "adapt": adapt, "eval": evaluate, "compare": compare, "arena": arena,
+    "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)

@@ -220,6 +220,9 @@ def compare(origin: Origin, drawn: dict[int, Image], changed: list[str]) -> dict
     before = origin.said.image
     same = None
     if image is not None:
+        from limner.decoding import to_rgb
+
+        image = to_rgb(image)  # as the file was read: what is cut out, over white
         same = image.size == before.size and image.tobytes() == before.tobytes()
     return {"same": same, "differs": changed}
 

@@ -10,8 +10,10 @@ from typing import Annotated
 from limner.cli.shared import messages, options, sampling, settings
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.files import STANDARD, Place, read_prompts
-from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
+from limner.cli.shared.finishing import spelt_finish
+from limner.cli.shared.options import Finished, Loading, Sampled, argument, grouped, option
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.sheets import check_sheet, draw_sheet
 from limner.errors import DataError, UsageError, quote
 from limner.finish.rank import with_tries
 from limner.types import Request
@@ -33,11 +35,25 @@ Metadata = Annotated[
 ]  # fmt: skip
 Strict = Annotated[bool, option("--strict", "With --prompts: one bad line and nothing is drawn.")]
 
+Tile = Annotated[
+    bool, option("--tile", "Draw tiles, whose edges fit one another; of models that draw tokens.")
+]
+
+
+Sheet = Annotated[
+    Path | None,
+    option(
+        "--sheet",
+        "Put all pictures on one PNG with a JSON atlas beside it; what it has is not drawn again.",
+    ),
+]
+
 
 @grouped
 def draw(  # noqa: PLR0913  # typer reads the options off the signature
     loading: Loading,
     sampled: Sampled,
+    finished: Finished,
     prompt: Prompt = None,
     prompts: Prompts = None,
     count: options.Count = 1,
@@ -45,6 +61,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     model: options.Model = "default",
     out: options.Out = None,
     best_of: options.BestOf = None,
+    tile: Tile = False,
+    sheet: Sheet = None,
     clip: options.Clip = "clip",
     ray: options.Ray = "",
     preview: Preview = True,
@@ -55,8 +73,13 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
 
+    if sheet is not None:
+        check_sheet(sheet, out, ray=ray)
+        seed = 0 if seed is None else seed  # the same seeds when the list is drawn on
+
     def ask(text: str) -> Request:
-        request = sampled.request(text, n=count, seed=seed)
+        more = {"tile": tile, "finish": finished.finish}
+        request = sampled.request(text, n=count, seed=seed, **more)
         with_tries(request, best_of)  # a mistake is told before anything is loaded
         return request
 
@@ -64,14 +87,17 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
         prompt, prompts = None, Path(STANDARD)
     manner = Manner(preview, metadata, as_json, quiet)
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
-    place = Place.parse(out, count * len(requests), as_json=as_json)
+    one = sheet is not None
+    place = Place.parse(sheet or out, 1 if one else count * len(requests), as_json=as_json)
     place.prepare()
     loading.check(model, None if best_of is None else clip)
     drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
-    all_drawn = drawings(drawer, requests, ray)
-    for request, drawn in zip(requests, all_drawn, strict=True):
-        written = write_files(request, drawn, place, manner)
-        report(written, repeat_command(request, drawer, out, written), manner)
+    if sheet is not None:
+        draw_sheet(sheet, requests, drawer, manner)
+    else:
+        for request, drawn in zip(requests, drawings(drawer, requests, ray), strict=True):
+            written = write_files(request, drawn, place, manner)
+            report(written, repeat_command(request, drawer, out, written), manner)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -125,5 +151,7 @@ def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: 
         "--device": written.unusual("device", "cpu"),
     }
     added = [word for each in drawer.adapters for word in ("--adapter", each)]
+    added += ["--tile"] if request.tile else []
     added += ["--verbatim"] if request.verbatim else []
+    added += spelt_finish(request.finish)
     return command_line("draw", options, added, [request.prompt])

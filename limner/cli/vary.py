@@ -10,6 +10,7 @@ import typer
 from limner.cli.draw import Metadata, Preview
 from limner.cli.edit import Strength
 from limner.cli.shared import drawing, files, options, sampling
+from limner.cli.shared.finishing import spelt_finish
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
 from limner.types import Edit, Request
 
@@ -22,6 +23,7 @@ UNCLIP = "unclip"
 @options.grouped
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: sampling.SampledFromNoise,
+    finished: options.Finished,
     image: options.Image,
     prompt: Prompt = None,
     strength: Strength = None,
@@ -41,15 +43,16 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     With --strength IMAGE itself is changed, and MODEL may be of the family dalle too; without, it
     is of unclip.
     """
-    sampled.request()  # a mistake in the options is told before a file is opened
+    sampled.request(
+        finish=finished.finish
+    )  # a mistake in the options is told before a file is opened
     manner = Manner(preview, metadata, as_json, quiet)
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
     change = None if strength is None else Edit(strength)
-    request = sampled.request(
-        prompt or "", n=count, seed=seed, image=files.open_picture(image), edit=change
-    )
+    more = {"image": files.open_picture(image), "edit": change, "finish": finished.finish}
+    request = sampled.request(prompt or "", n=count, seed=seed, **more)
     drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     name = "" if str(image) == files.STANDARD else image.stem
     for drawn in drawing.drawings(drawer, [request]):
@@ -73,4 +76,5 @@ def repeat_command(
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
     added = ["--verbatim"] if request.verbatim else []
+    added += spelt_finish(request.finish)
     return command_line("vary", options, added, words)

@@ -80,7 +80,14 @@ class CodecBase(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of codes (B, *layout[, G])."""
-        return self.picture(self.decoder(self.embed(codes))).float().clamp(-1, 1)
+        return self.paint(self.embed(codes))
+
+    def paint(self, vectors: Tensor) -> Tensor:
+        """Return images (B, 3, H, W) in [-1, 1] of the vectors (B, D, h, w) that codes stand for.
+
+        Vectors between those of two codes give pictures between theirs.
+        """
+        return self.picture(self.decoder(vectors)).float().clamp(-1, 1)
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D, h, w) on the finest map that the decoder gets for codes."""

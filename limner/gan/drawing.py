@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from limner.gan.generator import Generator
@@ -23,13 +24,20 @@ class GanSampling:
         OPTIONS["temperature"].check(self, "temperature")
 
 
+def drawn_noise(
+    generator: Generator, seeds: Sequence[int], sampling: GanSampling, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the noise (B, Z) of pictures and the chance (B, C) of their conditions, one a seed."""
+    config = generator.config
+    both = next(unit_noise(seeds, (config.noise + config.condition,), device))
+    noise, chance = (both * sampling.temperature).split([config.noise, config.condition], dim=1)
+    return noise, chance
+
+
 def draw_pictures(
     generator: Generator, ids: Tensor, seeds: Sequence[int], sampling: GanSampling
 ) -> Tensor:
     """Return images (B, 3, H, W) in [-1, 1] of texts (B, T), one seed each."""
-    config = generator.config
-    both = next(unit_noise(seeds, (config.noise + config.condition,), ids.device))
-    both = both * sampling.temperature
-    noise, chance = both.split([config.noise, config.condition], dim=1)
+    noise, chance = drawn_noise(generator, seeds, sampling, ids.device)
     images: Tensor = generator(ids, noise, chance).images
     return images.clamp(-1, 1)

@@ -25,6 +25,10 @@ from limner.types import DEVICES, UNSAVED, ModelInfo, Request, Step, check_preci
 if TYPE_CHECKING:
     from limner.pipelines.config import ModelConfig
 
+NO_TILES = (
+    "this model draws no codes that could be moved around the edges; leave it out, or draw with a "
+    "model of the family 'dalle'"
+)
 NO_TOKENS = (
     "this model draws no tokens and has no logits; leave it out, or draw with a model of the "
     "family 'dalle'"
@@ -206,7 +210,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
             )
         for name, reason in self.refuses.items():
             allowed = self.edits and request.edit is not None and name == "image"
-            if getattr(request, name) not in (None, ()) and not allowed:
+            if getattr(request, name) and not allowed:
                 raise UsageError(f"{name} is given, but {reason}", param=name)
         if request.edit is not None:
             yield from stream_edit(self, request, self.resolve_sampling(request))

@@ -4,7 +4,8 @@ Shapes: B pictures, T text tokens, S cells of all token maps. Ramesh 2021, arXiv
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, Self
+from functools import partial
+from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from limner.pipelines.base import DrawingBase, as_texts
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing
 from limner.pipelines.redrawing import redraw
+from limner.pipelines.tiles import check_tiles, paint_tile
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
 from limner.text.tokenizer import Tokenizer
@@ -24,6 +26,13 @@ _ONLY_EDITS = (
     "this model begins with a picture only to change a part of it; give a mask or a strength too, "
     "or vary the picture with a model of the family 'unclip'"
 )
+
+
+class Wishes(NamedTuple):
+    """What is asked besides words, seeds and sampling."""
+
+    processors: tuple[LogitsProcessor, ...] = ()
+    tile: bool = False
 
 
 class Dalle(DrawingBase[TokenSampling]):
@@ -132,15 +141,18 @@ class Dalle(DrawingBase[TokenSampling]):
         """Redraw a part of a picture, as `limner.pipelines.redrawing` does."""
         return redraw(self, task)
 
-    def _begin(self, request: Request) -> Sequence[LogitsProcessor]:
-        return request.logits_processors
+    def _begin(self, request: Request) -> Wishes:
+        wishes = Wishes(request.logits_processors, request.tile)
+        if wishes.tile:
+            check_tiles(self.codec)
+        return wishes
 
     def _stream(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: TokenSampling,
-        begin: Sequence[LogitsProcessor] | None = None,
+        begin: Wishes | None = None,
     ) -> Iterator[Step]:
         if sampling.speculate and not self.prior.speculates:
             raise UsageError(
@@ -148,11 +160,13 @@ class Dalle(DrawingBase[TokenSampling]):
                 "leave speculate out",
                 param="speculate",
             )
-        hooks = self.hooks(sampling, begin or ())
+        wishes = begin or Wishes()
+        hooks = self.hooks(sampling, wishes.processors)
         steps, at_once = self.prior.steps, self.prior.batch_rows
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
+        paint = partial(paint_tile, self.codec) if wishes.tile else self.codec.decode
         # 1. Rows in groups: the prior says how many are fastest at once.
         for first in range(0, len(prompts), at_once):
             group = slice(first, first + at_once)
@@ -168,7 +182,7 @@ class Dalle(DrawingBase[TokenSampling]):
             finished.append(codes)
             # One at a time: a picture's pixels must not depend on the pictures beside it.
             grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
-            images.extend(self.codec.decode(grid[None]) for grid in grids)
+            images.extend(paint(grid[None]) for grid in grids)
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))
 
     def hooks(

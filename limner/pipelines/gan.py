@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limner.gan import create_generator
 from limner.gan.drawing import GanSampling, draw_pictures
-from limner.pipelines.base import NO_TOKENS, DrawingBase
+from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase
 from limner.pipelines.config import ModelConfig
 from limner.text.tokenizer import Tokenizer
 from limner.types import Step
@@ -33,7 +33,12 @@ class Gan(DrawingBase[GanSampling]):
 
     family = "gan"
     codec = None  # it draws pixels, not codes
-    refuses: ClassVar = {"logits_processors": NO_TOKENS, "mask": _ONLY_TEXT, "image": _ONLY_TEXT}
+    refuses: ClassVar = {
+        "logits_processors": NO_TOKENS,
+        "mask": _ONLY_TEXT,
+        "image": _ONLY_TEXT,
+        "tile": NO_TILES,
+    }
     draws_how = "a GAN draws at once and takes a temperature alone"
 
     def __init__(

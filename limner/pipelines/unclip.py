@@ -19,7 +19,7 @@ from limner.clip.model import create_clip
 from limner.codecs import create_autoencoder
 from limner.decoders import create_decoder, create_upsampler, drawing
 from limner.errors import CheckpointError, ConfigError, UsageError
-from limner.pipelines.base import NO_TOKENS, DrawingBase, as_prompts
+from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing
@@ -43,7 +43,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
     family = "unclip"
     codec = None  # it draws pixels, not codes
     edits = True
-    refuses: ClassVar = {"logits_processors": NO_TOKENS}
+    refuses: ClassVar = {"logits_processors": NO_TOKENS, "tile": NO_TILES}
     draws_how = "this model draws no tokens"
 
     def __init__(
@@ -234,13 +234,29 @@ class UnClip(DrawingBase[DiffusionSampling]):
                 vector = expected
                 if self.prior is not None:
                     yield Step(0, 0)
+        # 3. The vector becomes pixels, and these more pixels.
+        assert vector is not None, "a text has a vector"
+        yield from self.paint(self.decoder, vector, ids, seed, sampling)
+
+    def vector_of(self, ids: Tensor, seed: int, sampling: DiffusionSampling) -> Tensor:
+        """Return the vector (1, D) of a picture that a text (1, T) may stand for."""
+        *_, vector = self.vectors(ids, seed, sampling)
+        return vector
+
+    def paint(
+        self, decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: DiffusionSampling
+    ) -> Iterator[Step]:
+        """Yield what is known of the picture of a vector (1, D) and a text (1, T) after each step.
+
+        `decoder` is the pipeline's own, or stands for it.
+        """
         step = Step(0, 0)
-        # 3. The decoder draws pixels, or the latent of the autoencoder.
-        for expected in drawing.draw_picture(self.decoder, vector, ids, seed, sampling):
+        # The decoder draws pixels, or the latent of the autoencoder.
+        for expected in drawing.draw_picture(decoder, vector, ids, seed, sampling):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:
-            # 4. The upsampler makes it larger.
+            # The upsampler makes it larger.
             small = self.preview(step)
             assert small is not None, "a decoder takes one step at least"
             for image in self.enlarge(small, seed, sampling):

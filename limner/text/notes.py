@@ -28,6 +28,8 @@ _SENTENCES = {
     "all_open": "all was redrawn, because the mask keeps nothing of the picture",
     "profile_ignored": "the colour profile of the picture was not applied; its colours may look "
     "different",
+    "not_cut_out": "no plain background was found, so the picture is as it was drawn; ask for one, "
+    "such as 'on a white background'",
     "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "
     "first {1}",
 }

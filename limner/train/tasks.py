@@ -75,6 +75,11 @@ TASKS: dict[str, Task] = {
     "decoder": _ours("unclip", "DecoderStep", _UNCLIP, "check_decoder"),
     "embedding_prior": _ours("unclip", "EmbeddingPriorStep", _UNCLIP, "check_embedding_prior"),
     "upsampler": _ours("unclip", "UpsamplerStep", _UNCLIP, "check_upsampler"),
+    "upscale": _ours(
+        "upscale", "UpscaleStep",
+        {"upscaler": "UpscalerTable", "upscale_training": "UpscaleTraining"},
+        source=True, ranks=True,
+    ),
     "gan": _ours(
         "gan", "GanStep", {"generator": "", "discriminator": "", "gan_training": "GanTraining"},
         source=True,

@@ -69,6 +69,22 @@ ROWS = {
         Case("{in}/photo.png --left 8", FULL, "cannot write"),
         Case("{in}/photo.png --left 8 --out /proc/nowhere", 5, PROC),
     ),
+    "morph": Row(
+        "x y -q --frames 2",
+        Case("x y --model nosuch", 2, UNKNOWN),
+        Case("absent.png y", 3, "cannot read the picture 'absent.png'"),
+        Case("x y --frames 1", 2, "frames is 1"),
+        Case("x y --frames 2", FULL, "cannot write"),
+        Case("x y --out /proc/nowhere", 5, PROC),
+    ),
+    "upscale": Row(
+        "{in}/photo.png -q",
+        NO_MODEL,
+        Case("absent.png", 3, "cannot read the picture 'absent.png'"),
+        Case("{in}/photo.png --by 3", 2, "upscale is 3"),
+        Case("{in}/photo.png", FULL, "cannot write"),
+        Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
+    ),
     "again": Row(
         "{in}/drawn.png",
         Case("{in}/drawn.png --model nosuch", 2, UNKNOWN),

@@ -38,8 +38,15 @@ class Place:
     standard: bool = False
 
     @classmethod
-    def parse(cls, out: Path | None, pictures: int, *, as_json: bool = False) -> Place:
-        """Read `--out`: a name that ends in .png is a file, - standard output, else a folder.
+    def parse(
+        cls,
+        out: Path | None,
+        pictures: int,
+        *,
+        as_json: bool = False,
+        endings: tuple[str, ...] = (".png",),
+    ) -> Place:
+        """Read `--out`: a name with one of `endings` is a file, - standard output, else a folder.
 
         Raises UsageError for other picture formats, for one file but several pictures, and for a
         standard output that is a terminal or is `as_json` the answer's.
@@ -51,11 +58,16 @@ class Place:
         suffix = out.suffix.lower()
         if os.path.isdir(out):  # even one whose name ends in .png
             return cls(out)
-        if suffix in _OTHER_FORMATS:
+        if suffix in _OTHER_FORMATS and suffix not in endings:
+            if len(endings) > 1:
+                raise UsageError(
+                    f"--out {quote(str(out), 200)}: animations are GIF, PNG, WebP or MP4; end the "
+                    f"name in {', '.join(endings)}"
+                )
             raise UsageError(
                 f"--out {quote(str(out), 200)}: pictures are PNG; end the name in .png"
             )
-        if suffix != ".png":
+        if suffix not in endings:
             return cls(out)
         if pictures != 1:
             raise UsageError(

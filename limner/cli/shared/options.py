@@ -17,6 +17,7 @@ import typer
 
 from limner.cli.shared import complete
 from limner.cli.shared.drawing import Drawer
+from limner.cli.shared.finishing import Finished as Finished
 from limner.cli.shared.sampling import Sampled as Sampled
 from limner.cli.shared.sampling import SampledFromNoise
 from limner.types import check_device, check_precision
@@ -40,6 +41,8 @@ STREAMS: Mapping[str, frozenset[str]] = {
     "edit": frozenset({"image", "out"}),
     "outpaint": frozenset({"image", "out"}),
     "colourise": frozenset({"image", "out"}),
+    "morph": frozenset({"out"}),
+    "upscale": frozenset({"image", "out"}),
     "again": frozenset({"out"}),
     "explain": frozenset({"out"}),
     "rank": frozenset({"images"}),
@@ -220,7 +223,7 @@ class Loading:
         return Drawer(model, self.precision, adapters, self.allow_nonfinite, self.device)
 
 
-GROUPS = (Loading, Sampled, SampledFromNoise)
+GROUPS = (Loading, Sampled, SampledFromNoise, Finished)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from limner.cli.shared.sampling import METAVARS
 
-ARGUMENTS, MAIN, MODEL, OUTPUT, SAMPLING = (
-    "Arguments", "Options", "Model and device", "Output", "Sampling",
+ARGUMENTS, MAIN, MODEL, FINISH, OUTPUT, SAMPLING = (
+    "Arguments", "Options", "Model and device", "Finish", "Output", "Sampling",
 )  # fmt: skip
 HELP = "--help"
 # The panels in their order, in each its options, the usual ones first, with what stands for the
@@ -22,7 +22,9 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--mask": "MASK", "--strength": "SHARE", "--left": "PIXELS", "--right": "PIXELS",
         "--top": "PIXELS", "--bottom": "PIXELS", "--candidates": "N",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
-        "--best-of": "N", "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
+        "--best-of": "N", "--frames": "N", "--fps": "N", "--back": "", "--tile": "", "--by": "N",
+        "--sheet": "FILE", "--verbatim": "", "--strict": "", "--resume": "",
+        "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
         "--languages": "LIST", "--from": "PATH", "--background": "COLOUR",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",
@@ -39,6 +41,10 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--model": "MODEL", "--adapter": "FILE[:WEIGHT]", "--device": "DEVICE",
         "--precision": "PRECISION", "--clip": "MODEL", "--allow-nonfinite": "", "--ray": "ADDRESS",
     },
+    FINISH: {
+        "--upscale": "N", "--upscale-weights": "FILE", "--cut-out": "", "--sticker": "",
+        "--palette": "COLOURS", "--dither": "",
+    },
     OUTPUT: {
         "--out": "PLACE", "--preview": "", "--metadata": "", "--json": "", "--quiet": "",
         HELP: "",
@@ -49,6 +55,7 @@ TITLES = {  # by command, what its own options are about
     "draw": "What to draw", "vary": "What to draw", "again": "What to draw",
     "edit": "What to draw", "outpaint": "What to draw",
     "explain": "What to draw", "colourise": "What to draw",
+    "morph": "What to draw", "upscale": "What to enlarge",
     "train": "What to train", "adapt": "What to train",
     "eval": "What to measure", "compare": "What to measure", "arena": "What to measure",
     "audit memorisation": "What to measure", "audit bias": "What to measure",
@@ -63,6 +70,8 @@ COMMANDS = {  # of `limner` itself: the panels of its commands
         "edit",
         "outpaint",
         "colourise",
+        "morph",
+        "upscale",
         "again",
         "explain",
         "info",
