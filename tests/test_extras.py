@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {  # by distribution, where the module has another name
+    "c2pa-python": "c2pa",
     "huggingface-hub": "huggingface_hub",
     "nvidia-ml-py": "pynvml",
     "pillow": "PIL",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +10,17 @@ from typing import Annotated
 from limner.cli.shared import messages, options, sampling, settings
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.files import STANDARD, Place, read_prompts
-from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
+from limner.cli.shared.options import (
+    Guarding,
+    Loading,
+    Marking,
+    Sampled,
+    argument,
+    grouped,
+    option,
+)
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
-from limner.errors import DataError, UsageError, quote
+from limner.errors import DataError, PolicyError, UsageError, quote
 from limner.finish.rank import with_tries
 from limner.types import Request
 
@@ -38,6 +46,8 @@ Strict = Annotated[bool, option("--strict", "With --prompts: one bad line and no
 def draw(  # noqa: PLR0913  # typer reads the options off the signature
     loading: Loading,
     sampled: Sampled,
+    marking: Marking,
+    guarding: Guarding,
     prompt: Prompt = None,
     prompts: Prompts = None,
     count: options.Count = 1,
@@ -58,20 +68,22 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     def ask(text: str) -> Request:
         request = sampled.request(text, n=count, seed=seed)
         with_tries(request, best_of)  # a mistake is told before anything is loaded
+        guarding.check(request.prompt)
         return request
 
     if prompt == STANDARD and prompts is None:
         prompt, prompts = None, Path(STANDARD)
-    manner = Manner(preview, metadata, as_json, quiet)
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
     place = Place.parse(out, count * len(requests), as_json=as_json)
     place.prepare()
     loading.check(model, None if best_of is None else clip)
     drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
+    added = [*marking.spelt(), *guarding.spelt()]
     all_drawn = drawings(drawer, requests, ray)
     for request, drawn in zip(requests, all_drawn, strict=True):
         written = write_files(request, drawn, place, manner)
-        report(written, repeat_command(request, drawer, out, written), manner)
+        report(written, repeat_command(request, drawer, out, written, added), manner)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -99,7 +111,7 @@ def read_requests(
     for number, text in read_prompts(path):
         try:
             requests.append(ask(text))
-        except UsageError as error:
+        except (UsageError, PolicyError) as error:
             message = f"{quote(str(path), 100)} line {number}: {error}"
             if strict:
                 raise DataError(message) from error
@@ -110,8 +122,14 @@ def read_requests(
     return requests, bad
 
 
-def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: Written) -> str:
-    """Return the command line that draws the same pictures again."""
+def repeat_command(
+    request: Request,
+    drawer: Drawer,
+    out: Path | None,
+    written: Written,
+    words: Sequence[str] = (),
+) -> str:
+    """Return the command line that draws the same pictures again, with `words` besides."""
     tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or settings.is_set("clip"))
     options = {
         "--seed": request.seed,
@@ -126,4 +144,4 @@ def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: 
     }
     added = [word for each in drawer.adapters for word in ("--adapter", each)]
     added += ["--verbatim"] if request.verbatim else []
-    return command_line("draw", options, added, [request.prompt])
+    return command_line("draw", options, [*added, *words], [request.prompt])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ UNCLIP = "unclip"
 @options.grouped
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: sampling.SampledFromNoise,
+    marking: options.Marking,
+    guarding: options.Guarding,
     image: options.Image,
     prompt: Prompt = None,
     model: options.OtherModel = UNCLIP,
@@ -39,23 +42,30 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     MODEL is of the family unclip.
     """
     sampled.request()  # a mistake in the options is told before a file is opened
-    manner = Manner(preview, metadata, as_json, quiet)
+    guarding.check(prompt or "")
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
     request = sampled.request(prompt or "", n=count, seed=seed, image=files.open_picture(image))
     drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
+    added = [*marking.spelt(), *guarding.spelt()]
     name = "" if str(image) == files.STANDARD else image.stem
     for drawn in drawing.drawings(drawer, [request]):
         stem = f"{files.slug(f'{name} {request.prompt}')}-varied"
         written = write_files(request, drawn, place, manner, stem)
-        report(written, repeat_command(image, request, model, out, written), manner)
+        report(written, repeat_command(image, request, model, out, written, added), manner)
 
 
 def repeat_command(
-    image: Path, request: Request, model: str, out: Path | None, written: Written
+    image: Path,
+    request: Request,
+    model: str,
+    out: Path | None,
+    written: Written,
+    words: Sequence[str] = (),
 ) -> str:
-    """Return the command line that draws the same pictures again."""
+    """Return the command line that draws the same pictures again, with `words` besides."""
     options = {
         "--seed": written.seed,
         "-n": request.n if request.n > 1 else None,
@@ -64,6 +74,6 @@ def repeat_command(
         **sampling.spelt(request),
         "--device": written.unusual("device", "cpu"),
     }
-    words = [str(image), request.prompt] if request.prompt else [str(image)]
+    given = [str(image), request.prompt] if request.prompt else [str(image)]
     added = ["--verbatim"] if request.verbatim else []
-    return command_line("vary", options, added, words)
+    return command_line("vary", options, [*added, *words], given)

@@ -20,7 +20,8 @@ OPTIONS: dict[str, dict[str, str]] = {
     MAIN: {
         "--prompts": "FILE", "--prompt": "TEXT", "--set": "KEY=VALUE", "--on": "SOURCE",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
-        "--best-of": "N", "--verbatim": "", "--strict": "", "--resume": "", "--search": "LETTERS",
+        "--best-of": "N", "--verbatim": "", "--policy": "FILE", "--no-policy": "",
+        "--strict": "", "--resume": "", "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
         "--languages": "LIST", "--from": "PATH", "--background": "COLOUR",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",
@@ -38,8 +39,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--precision": "PRECISION", "--clip": "MODEL", "--allow-nonfinite": "", "--ray": "ADDRESS",
     },
     OUTPUT: {
-        "--out": "PLACE", "--preview": "", "--metadata": "", "--json": "", "--quiet": "",
-        HELP: "",
+        "--out": "PLACE", "--preview": "", "--metadata": "", "--xmp": "", "--mark": "",
+        "--label": "LABEL", "--sign": "FILE", "--json": "", "--quiet": "", HELP: "",
     },
     SAMPLING: METAVARS,
 }  # fmt: skip
