@@ -31,6 +31,7 @@ from limner.cli.shared.messages import say, usage_localised
 from limner.cli.shared.progress import clock, start_clock, tell_time
 from limner.cli.train import train
 from limner.cli.vary import vary
+from limner.cli.verify import verify
 
 
 class Commands(Group):
@@ -96,8 +97,9 @@ def options(
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    "draw": draw, "vary": vary, "again": again, "info": info, "train": train, "adapt": adapt,
-    "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
+    "draw": draw, "vary": vary, "again": again, "info": info, "verify": verify, "train": train,
+    "adapt": adapt, "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank,
+    "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)

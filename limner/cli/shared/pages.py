@@ -54,7 +54,7 @@ TITLES = {  # by command, what its own options are about
     "data encode": "What to encode",
 }  # fmt: skip
 COMMANDS = {  # of `limner` itself: the panels of its commands
-    "Draw": ("draw", "vary", "again", "info"),
+    "Draw": ("draw", "vary", "again", "info", "verify"),
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
