@@ -6,8 +6,9 @@ Marked are pictures drawn by the embedded model (64 pixels), scenes as its train
 made (64, 128 and 256 pixels), and photographs of scikit-image (64, 128 and 256). Each is saved as
 PNG, JPEG and WebP, halved and doubled in size and brought back, made lighter and darker, cropped
 and mirrored; printed is how often the mark is still found, with a 95 % interval. Unmarked are drawn
-pictures, scenes, crops of photographs, all of them as JPEG too, and plain and noisy grounds.
-The photographs are few, and their crops are not independent of one another.
+pictures, scenes and crops of photographs, each in ten views too (moved, turned, mirrored, lighter
+or darker, some as JPEG), and plain and noisy grounds. Views of a picture, and crops of the few
+photographs, are not independent of one another, so that the interval is rather too narrow.
 """
 
 import argparse
@@ -124,16 +125,30 @@ def grounds(count: int, seed: int = 0) -> Iterator[Image.Image]:
         yield Image.fromarray(numpy.clip(pixels, 0, 255).astype(numpy.uint8))
 
 
+def views(image: Image.Image, count: int, seed: int) -> Iterator[Image.Image]:
+    """Yield a picture moved, mirrored and lighter or darker by chance, some of them as JPEG.
+
+    The mark has places of its own, so that each view meets it anew.
+    """
+    chance = numpy.random.default_rng(seed)
+    for _ in range(count):
+        pixels = numpy.roll(numpy.asarray(image), chance.integers(0, image.width, 2), (0, 1))
+        turned = numpy.rot90(pixels, int(chance.integers(4)))
+        turned = turned[:, ::-1] if chance.random() < 0.5 else turned
+        view = Image.fromarray(numpy.ascontiguousarray(turned))
+        view = ImageEnhance.Brightness(view).enhance(float(chance.uniform(0.6, 1.4)))
+        yield saved("JPEG", 75)(view) if chance.random() < 0.3 else view
+
+
 def unmarked(count: int, some: Sequence[Image.Image]) -> Iterator[Image.Image]:
-    """Yield `count` pictures without a mark: those that were drawn, and of each other kind."""
-    yield from some
-    each = (count - len(some)) // 8
-    yield from map(saved("JPEG", 75), scenes(each, 64, 1_000_000))
-    for size in (64, 128):
-        yield from scenes(each, size, 2_000_000)
-        yield from crops(each, size, size)
-        yield from map(saved("JPEG", 75), crops(each, size, size + 1))
-    yield from grounds(count - len(some) - 7 * each)
+    """Yield about `count` pictures without a mark: each as it is and in many views."""
+    left = max(0, count - len(some) * 11)
+    bases = [*some, *crops(left // 30, 64), *crops(left // 120, 128)]
+    bases += [*scenes(left // 60, 64, 1_000_000), *scenes(left // 120, 128, 2_000_000)]
+    for number, base in enumerate(bases):
+        yield base
+        yield from views(base, 10, number)
+    yield from grounds(max(0, count - 11 * len(bases)))
 
 
 def psnr(before: Image.Image, after: Image.Image) -> float:

@@ -132,43 +132,45 @@ class _Latin:
     def __init__(self, categories: Sequence[Category]) -> None:
         self.terms: dict[str, Found] = {}
         self.short: dict[str, Found] = {}
-        self.spelt: dict[str, Found] = {}  # with their repeated letters, for letters left open
+        self.words: set[str] = set()  # of all terms, for those that leave letters open
         for category, term, words in _words_of(categories, "terms"):
             joined = "".join(words)
-            found = Found(category, term)
-            self.spelt[joined] = found
+            self.words.update(words)
             if len(without_repeats(joined)) < _SHORT:
-                self.short[joined] = found
+                self.short[joined] = Found(category, term)
             else:
-                self.terms[without_repeats(joined)] = found
+                self.terms[without_repeats(joined)] = Found(category, term)
         self.allow = {words for _, _, words in _words_of(categories, "allow")}
         self.longest = max(map(len, self.allow), default=0)
         self.beginnings = {term[:end] for term in self.terms for end in range(1, len(term) + 1)}
 
     def matches(self, words: Sequence[str]) -> Iterator[Found]:
         """Yield the terms among words; words that are not apart in a term may be so here."""
-        for start, word in enumerate(words):
-            found = self.short.get(word) or self._open(word)
-            if found and not self._allowed(words, start, start + 1):
-                yield found
-            joined = ""
+        meant = [self._meant(word) for word in words]
+        for start in range(len(words)):
+            for word in meant[start]:
+                if word in self.short and not self._allowed(words, start, start + 1):
+                    yield self.short[word]
+            begun = {""}
             for end in range(start, len(words)):
-                joined = without_repeats(joined + words[end])
-                if joined not in self.beginnings:
+                joined = {without_repeats(left + word) for left in begun for word in meant[end]}
+                begun = joined & self.beginnings
+                if not begun:
                     break
-                if joined in self.terms and not self._allowed(words, start, end + 1):
-                    yield self.terms[joined]
+                for term in begun & self.terms.keys():
+                    if not self._allowed(words, start, end + 1):
+                        yield self.terms[term]
 
-    def _open(self, word: str) -> Found | None:
-        """Return the term of which a word leaves some letters open, as p*rn does."""
+    def _meant(self, word: str) -> Sequence[str]:
+        """Return the words that a word may stand for, which leaves letters open as p*rn does."""
         if WILD not in word or 2 * word.count(WILD) > len(word):
-            return None
-        for term, found in self.spelt.items():
-            if len(term) == len(word) and all(
-                mine in (WILD, theirs) for mine, theirs in zip(word, term, strict=True)
-            ):
-                return found
-        return None
+            return (word,)
+        return [
+            each
+            for each in self.words
+            if len(each) == len(word)
+            and all(mine in (WILD, theirs) for mine, theirs in zip(word, each, strict=True))
+        ]
 
     def _allowed(self, words: Sequence[str], start: int, end: int) -> bool:
         """Say whether words lie within a phrase that is allowed."""

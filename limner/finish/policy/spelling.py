@@ -11,13 +11,15 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from limner.text.lexicon import simplify
+
 WILD = "*"  # stands for a letter within a word
 
 # Letters that look like those of Latin, after NFKC, in lower case and without accents.
 _ALIKE = {
     "a": "аαɑᴀ∂ⲁ", "b": "вьбβʙᏼƅ", "c": "сϲᴄⅽ¢ς", "d": "ԁᴅɗđ", "e": "еєεєҽᴇ℮ɛəэ€", "f": "ғƒꜰ",
-    "g": "ɡɢցԍ", "h": "һнʜհη", "i": "іιɪıї¡ɩ", "j": "јϳᴊʝ", "k": "кκᴋĸ", "l": "ӏʟɭłו£", "m": "мᴍ",
-    "n": "пոɴйи", "o": "оοᴏօσøθ○●◯", "p": "рρᴘþ", "q": "ԛգ", "r": "гʀяɾ", "s": "ѕꜱʂș§",
+    "g": "ɡɢցԍ", "h": "һнʜհ", "i": "іιɪıї¡ɩ", "j": "јϳᴊʝ", "k": "кκᴋĸ", "l": "ӏʟɭłו£", "m": "мᴍ",
+    "n": "пոɴйиη", "o": "оοᴏօσøθ○●◯", "p": "рρᴘþ", "q": "ԛգ", "r": "гʀяɾ", "s": "ѕꜱʂș§",
     "t": "тτᴛŧ†", "u": "υᴜսцʊ", "v": "ѵνᴠ", "w": "ѡԝᴡωшщ", "x": "хχ×", "y": "уүʏγ¥", "z": "ᴢʐ",
 }  # fmt: skip
 _ALIKE_TABLE = {ord(each): letter for letter, alike in _ALIKE.items() for each in alike}
@@ -30,12 +32,6 @@ _ALIKE_TABLE |= {
 _DIGITS = str.maketrans("0345678920", "oeasgtbgzo")
 _SIGNS = str.maketrans("@$+", "ast")
 _UPRIGHT = "1!|"  # i or l
-_TRADITIONAL = str.maketrans(
-    "兒體裸淫穢蕩愛陰莖獸姦強殺斬頭屍虐遲納種滅絕殘樓蘿戀輪慰處慘槍彈毒賭娼嫖雞龍國軍戰爭臺灣黃圖片廣場"
-    "幹麼媽媽賣買幾擊燒燬機會鬥傷腦臟臉髮膚腸腫術暈嚇驚擄綁誘騙褻瀆勞動團獨彊",
-    "儿体裸淫秽荡爱阴茎兽奸强杀斩头尸虐迟纳种灭绝残楼萝恋轮慰处惨枪弹毒赌娼嫖鸡龙国军战争台湾黄图片广场"
-    "干么妈妈卖买几击烧毁机会斗伤脑脏脸发肤肠肿术晕吓惊掳绑诱骗亵渎劳动团独强",
-)
 _WORD = re.compile(r"[a-z*]+")
 _RUN = re.compile(r"(.)\1+")
 
@@ -61,7 +57,7 @@ def read_through(text: str) -> Spelt:
         ways[tuple(_words(letters.translate(_DIGITS)))] = None
     # 2. Whatever stands between Chinese characters says nothing.
     chinese = "".join(each for each in plain if "㐀" <= each <= "鿿" or "豈" <= each <= "\ufaff")
-    return Spelt(tuple(ways), chinese.translate(_TRADITIONAL))
+    return Spelt(tuple(ways), simplify(chinese))
 
 
 def without_repeats(word: str) -> str:
@@ -81,8 +77,8 @@ def _plain(text: str) -> Iterator[str]:
 
 
 def _as_letters(text: str, upright: str) -> str:
-    """Return a text in which signs within a word, and $ and @ before one, are letters."""
-    text = re.sub(r"[@$](?=[\w@$+])", lambda sign: sign[0].translate(_SIGNS), text)
+    """Return a text in which signs within a word, and $ and @ beside one, are letters."""
+    text = re.sub(r"[@$](?=[\w@$+])|(?<=\w)[@$]", lambda sign: sign[0].translate(_SIGNS), text)
     text = re.sub(r"(?<=\w)\+(?=\w)", "t", text)
     # A mark of exclamation ends a sentence; within a word it is a letter.
     text = re.sub(r"(?<=[\w!|])[!|](?=\w)", upright, text)

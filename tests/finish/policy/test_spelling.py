@@ -32,7 +32,7 @@ def test_signs_are_letters_within_a_word_alone() -> None:
 
 
 def test_chinese_is_one_row_of_simplified_characters() -> None:
-    assert read_through("一隻 貓，a cat，龍。").chinese == "一隻貓龙"
+    assert read_through("一隻 貓，a cat，龍。").chinese == "一只猫龙"
 
 
 def test_repeats_are_dropped() -> None:
