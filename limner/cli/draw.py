@@ -80,10 +80,13 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     loading.check(model, None if best_of is None else clip)
     drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
     added = [*marking.spelt(), *guarding.spelt()]
+    watch = guarding.watcher()
     all_drawn = drawings(drawer, requests, ray)
     for request, drawn in zip(requests, all_drawn, strict=True):
+        unsure = watch(drawn.pictures)
         written = write_files(request, drawn, place, manner)
         report(written, repeat_command(request, drawer, out, written, added), manner)
+        manner.notes(unsure)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "

@@ -51,10 +51,13 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     added = [*marking.spelt(), *guarding.spelt()]
     name = "" if str(image) == files.STANDARD else image.stem
+    watch = guarding.watcher()
     for drawn in drawing.drawings(drawer, [request]):
         stem = f"{files.slug(f'{name} {request.prompt}')}-varied"
+        unsure = watch(drawn.pictures)
         written = write_files(request, drawn, place, manner, stem)
         report(written, repeat_command(image, request, model, out, written, added), manner)
+        manner.notes(unsure)
 
 
 def repeat_command(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from limner.finish.provenance.label import LABELS
 from limner.finish.provenance.saving import Saving
+
+if TYPE_CHECKING:
+    from limner.types import Picture
 
 
 def _labels() -> list[str]:
@@ -55,6 +59,14 @@ PolicyFile = Annotated[
 ]  # fmt: skip
 NoPolicy = Annotated[bool, typer.Option("--no-policy", help="Draw any prompt.")]
 
+Classified = Annotated[
+    bool,
+    typer.Option(
+        "--classifier/--no-classifier", envvar="LIMNER_CLASSIFIER",
+        help="Refuse pictures that a classifier calls pornographic; needs the extra safety.",
+    ),
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Marking:
@@ -90,6 +102,7 @@ class Guarding:
 
     policy: PolicyFile = None
     no_policy: NoPolicy = False
+    classifier: Classified = False
 
     def check(self, prompt: str) -> None:
         """Raise PolicyError for a prompt that the policy refuses, and what reading it raises."""
@@ -101,8 +114,20 @@ class Guarding:
         policy = default_policy() if self.policy is None else read_policy(self.policy)
         policy.check(prompt)
 
+    def watcher(self) -> Callable[[Sequence[Picture]], list[str]]:
+        """Return what judges pictures before they are written, and says what it is unsure of.
+
+        Raises MissingExtraError where the classifier is wanted and not installed.
+        """
+        if not self.classifier:
+            return lambda pictures: []
+        from limner.finish.classifier import PictureClassifier
+
+        return PictureClassifier().check
+
     def spelt(self) -> list[str]:
         """Return the options that ask for the same."""
+        words = ["--classifier"] if self.classifier else []
         if self.no_policy:
-            return ["--no-policy"]
-        return ["--policy", str(self.policy)] if self.policy else []
+            return [*words, "--no-policy"]
+        return words + (["--policy", str(self.policy)] if self.policy else [])

@@ -40,6 +40,11 @@ class Manner:
         if not self.quiet:
             say(text)
 
+    def notes(self, texts: Sequence[str]) -> None:
+        """Tell the person sentences on what was drawn."""
+        for text in texts:
+            self.say(f"note: {text}")
+
 
 @dataclass(frozen=True)
 class Written:

@@ -21,7 +21,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--prompts": "FILE", "--prompt": "TEXT", "--set": "KEY=VALUE", "--on": "SOURCE",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
         "--best-of": "N", "--verbatim": "", "--policy": "FILE", "--no-policy": "",
-        "--strict": "", "--resume": "", "--search": "LETTERS",
+        "--classifier": "", "--strict": "", "--resume": "", "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
         "--languages": "LIST", "--from": "PATH", "--background": "COLOUR",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",

@@ -54,6 +54,7 @@ SETTINGS = (
     Setting("label", "none", "how pictures are labelled: --label"),
     Setting("sign", "none", "the PEM file that pictures are signed with: --sign"),
     Setting("policy", "limner's own", "the file of the prompt policy: --policy"),
+    Setting("classifier", "false", "whether a classifier judges pictures: --classifier", bool),
     Setting("quiet", "false", "no progress and no notes: --quiet", bool),
     Setting("ray", "none", "the Ray cluster that draw and data encode work on: --ray"),
     Setting("lang", "that of the locale", "the language of messages", choices=("en", "zh")),
