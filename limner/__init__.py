@@ -44,8 +44,8 @@ __all__ = [
     "list_models",
     "list_parts",
     "load",
-    "outpaint",
     "morph",
+    "outpaint",
     "upscale",
     "vary",
 ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FORMATS = ("PNG", "JPEG", "WEBP")
 BYTES_LIMIT = 25 * 2**20
 SIDE_LIMIT = 8192
+_XMP = "XML:com.adobe.xmp"  # the key of XMP among the text chunks of a PNG
 _BARS = 2  # pixels between the pictures of a grid
 
 
@@ -49,7 +50,7 @@ def open_image(path: str | Path, limits: Limits = PHOTO) -> Image:
     a file that holds several pictures behind one another, as phones write (MPO), it is the first.
     Raises ImageError. It applies no colour profile.
     """
-    return decode_image(_read_picture(Path(path), limits), str(path), limits)
+    return decode_image(read_bytes(path, limits), str(path), limits)
 
 
 def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
@@ -208,13 +209,15 @@ def png_texts(
     }
 
 
-def encode_png(image: Image, texts: Mapping[str, str] | None = None) -> bytes:
-    """Return PNG bytes with `texts` as text chunks; any language is kept."""
+def encode_png(image: Image, texts: Mapping[str, str] | None = None, xmp: str = "") -> bytes:
+    """Return PNG bytes with `texts` as text chunks and a packet of XMP; any language is kept."""
     from PIL.PngImagePlugin import PngInfo
 
     chunks = PngInfo()
     for key, value in (texts or {}).items():
         chunks.add_text(key, value)
+    if xmp:
+        chunks.add_itxt(_XMP, xmp)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", pnginfo=chunks, optimize=False)
     return buffer.getvalue()
@@ -225,12 +228,38 @@ def open_with_alpha(path: Path, limits: Limits = UPLOAD) -> Image:
 
     Limits and errors are those of `open_image`.
     """
-    return _decode_with_alpha(_read_picture(path, limits), str(path), limits)
+    return _decode_with_alpha(read_bytes(path, limits), str(path), limits)
+
+
+def encode_lossy(image: Image, kind: str, quality: int, xmp: str = "") -> bytes:
+    """Return JPEG or WebP bytes of a `quality` of 1 to 100, with a packet of XMP."""
+    # Colours in full resolution: small pictures of flat colours show the loss at once.
+    settings: dict[str, Any] = {"subsampling": 0} if kind == "JPEG" else {"method": 4}
+    if xmp:
+        settings["xmp"] = xmp.encode()
+    buffer = io.BytesIO()
+    image.save(buffer, format=kind, quality=quality, **settings)
+    return buffer.getvalue()
+
+
+def read_xmp(data: bytes, name: str) -> str:
+    """Return the XMP packet in the bytes of a PNG, JPEG or WebP file, "" where there is none.
+
+    Raises ImageError where the file is no such picture; errors say `name`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            found = opened.info.get("xmp") or opened.info.get(_XMP) or b""
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"cannot read text from {quote(name)}: {error}") from error
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else str(found)
 
 
 def decode_cut_out(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
     """Return the picture in the bytes of a file as RGBA; limits and errors are `decode_image`'s."""
-    return _decode_with_alpha(data, name, UPLOAD).convert("RGBA")
+    return _decode_with_alpha(data, name, limits).convert("RGBA")
 
 
 def _decode_with_alpha(data: bytes, name: str, limits: Limits) -> Image:
@@ -245,20 +274,29 @@ def _decode_with_alpha(data: bytes, name: str, limits: Limits) -> Image:
 
 
 def read_png_texts(path: str | Path) -> dict[str, str]:
-    """Return the text chunks of a PNG file; raises ImageError when it is no PNG."""
-    from PIL import Image, UnidentifiedImageError
-
+    """Return the text chunks of a PNG file but XMP; raises ImageError when it is no PNG."""
     try:
-        with Image.open(io.BytesIO(_read_file(Path(path))), formats=("PNG",)) as opened:
-            found = getattr(opened, "text", {})
-            return {key: str(value) for key, value in found.items()}
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        return texts_in(_read_file(Path(path)), str(path))
+    except OSError as error:
         raise ImageError(f"cannot read text from {quote(str(path))}: {error}") from error
 
 
-def _read_picture(path: Path, limits: Limits) -> bytes:
+def texts_in(data: bytes, name: str) -> dict[str, str]:
+    """Return the text chunks in the bytes of a PNG but XMP; ImageError when it is no PNG."""
+    from PIL import Image, UnidentifiedImageError
+
     try:
-        return _read_file(path, limits)
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as opened:
+            found = getattr(opened, "text", {})
+            return {key: str(value) for key, value in found.items() if key != _XMP}
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"cannot read text from {quote(name)}: {error}") from error
+
+
+def read_bytes(path: str | Path, limits: Limits = PHOTO) -> bytes:
+    """Return the bytes of a picture's file, as `decode_image` takes them; raises ImageError."""
+    try:
+        return _read_file(Path(path), limits)
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot read the picture {quote(str(path))}: {error}") from error
 

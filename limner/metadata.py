@@ -1,4 +1,4 @@
-"""What a PNG of limner's says of itself, read strictly: anybody may have written it."""
+"""What a picture of limner's says of itself, read strictly: anybody may have written it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from limner.errors import DataError, UsageError, quote
 from limner.finish.finishing import read_finish
-from limner.images import open_image, read_png_texts
+from limner.finish.provenance.xmp import read_packet
+from limner.images import decode_image, read_bytes, read_xmp, texts_in
 from limner.options import OPTIONS, Sampling
 from limner.types import SEED_LIMIT, Picture, Request
 
@@ -63,9 +64,14 @@ def read_metadata(path: str | Path) -> Metadata | None:
 
     Raises ImageError for what is no picture, DataError where what it says makes no sense.
     """
-    image = open_image(path)
+    return metadata_in(read_bytes(path), str(path))
+
+
+def metadata_in(data: bytes, name: str) -> Metadata | None:
+    """Return what `read_metadata` does of the bytes of a file; errors say `name`."""
+    image = decode_image(data, name, PHOTO)
     # The picture comes first, so that what is no picture is told as that.
-    text = texts_of(path).get(OWN)
+    text = _texts(data, name).get(OWN)
     if text is None:
         return None
     try:
@@ -81,7 +87,7 @@ def read_metadata(path: str | Path) -> Metadata | None:
         or not 0 <= seed < SEED_LIMIT
     ):
         raise DataError(
-            f"what {quote(str(path), 200)} says of how it was drawn is damaged; it names no "
+            f"what {quote(name, 200)} says of how it was drawn is damaged; it names no "
             "prompt, seed and model"
         )
     about = {"prompt", "seed", "model", "notes"}
@@ -153,7 +159,11 @@ def _adapters(stated: object) -> Iterator[tuple[str, str, float]]:
 
 
 def texts_of(path: str | Path) -> dict[str, str]:
-    """Return the text chunks of a picture's file; a JPEG or WebP has none that limner reads."""
-    with open(path, "rb") as file:
-        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
-    return read_png_texts(path) if is_png else {}
+    """Return the text chunks of a PNG, or those that limner wrote into the XMP of another file."""
+    return _texts(read_bytes(path), str(path))
+
+
+def _texts(data: bytes, name: str) -> dict[str, str]:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return texts_in(data, name)
+    return dict(read_packet(read_xmp(data, name)).texts)

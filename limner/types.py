@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, Unpack, runtime_checkable
 
 from limner.errors import UsageError, quote
 from limner.options import DEVICES as DEVICES
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Generator, Tensor
 
+    from limner.finish.provenance.saving import SavingOptions
     from limner.text.notes import Note, Reading
 
 # Codes drawn so far (B, K) int64 and logits (B, V) of the next one, to logits (B, V): a pure
@@ -135,23 +136,26 @@ class Picture:
     notes: tuple[Note, ...] = ()
     revised_prompt: str = ""
 
-    def to_png(self, *, metadata: bool = True) -> bytes:
-        """Return PNG bytes, by default with prompt, seed, model and settings as text inside."""
+    def to_bytes(self, kind: str = "PNG", **saving: Unpack[SavingOptions]) -> bytes:
+        """Return the bytes of a PNG, JPEG or WEBP file, marked unless `saving` says mark=False.
+
+        `saving` are fields of `limner.finish.provenance.saving.Saving`. Raises UsageError.
+        """
         # Imported where a file is written: reading this module must stay light.
-        from limner.images import encode_png, png_texts
+        from limner.finish.provenance.saving import Saving, encode_drawn
 
-        texts = {}
-        if metadata:
-            notes = [str(each) for each in self.notes]
-            about = (self.prompt, self.seed, self.model, self.settings)
-            texts = png_texts(*about, size=self.image.size, notes=notes)
-        return encode_png(self.image, texts)
+        about = (self.prompt, self.seed, self.model, self.settings)
+        return encode_drawn(self.image, kind, Saving(**saving), about, [*map(str, self.notes)])
 
-    def save(self, path: str | Path, *, metadata: bool = True) -> None:
-        """Write a PNG whole or not at all, replacing `path`; ResourceError when that fails."""
-        from limner.files.atomic import write_atomically
+    def to_png(self, **saving: Unpack[SavingOptions]) -> bytes:
+        """Return the bytes of a PNG, as `to_bytes` does."""
+        return self.to_bytes(**saving)
 
-        write_atomically(path, self.to_png(metadata=metadata))
+    def save(self, path: str | Path, **saving: Unpack[SavingOptions]) -> None:
+        """Write a JPEG or WebP where the name ends so, else a PNG, whole or not at all."""
+        from limner.finish.provenance.saving import save_bytes
+
+        save_bytes(path, lambda kind: self.to_bytes(kind, **saving))
 
     def __repr__(self) -> str:
         width, height = self.image.size

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import limner
 from limner import registry
 from limner.cli import main
 from limner.server.arena import ArenaServer
 from limner.train.inputs import caches
+from limner.types import Picture
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
@@ -99,6 +101,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["a red zebra", "--model", "tiny-gan", "--out", "pictures"],
     ],
     "info": [["old.png", "held/red_apple/a.png"]],
+    "verify": [["old.png", "held/red_apple/a.png", "labelled.png"]],
     "models list": [[]],
     "models parts": [[]],
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],
@@ -187,6 +190,8 @@ def collect_answers(folder: Path, font: Path) -> dict[str, list[Any]]:
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")
     write_photos(folder)
     limner.draw("a red zebra", model=folder / "tiny", seed=7)[0].save(folder / "old.png")
+    labelled = Picture(Image.new("RGB", (64, 64), "teal"), "a red zebra", 7, "tiny")
+    labelled.save(folder / "labelled.png", label="gb45438")
     write_stamps(folder / "packages")
     write_clipart(folder / "packages")
     found: dict[str, list[Any]] = {}

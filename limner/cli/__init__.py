@@ -36,6 +36,7 @@ from limner.cli.shared.progress import clock, start_clock, tell_time
 from limner.cli.train import train
 from limner.cli.upscale import upscale
 from limner.cli.vary import vary
+from limner.cli.verify import verify
 
 
 class Commands(Group):
@@ -103,8 +104,8 @@ def options(
 COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
     "morph": morph, "upscale": upscale, "again": again, "explain": explain, "info": info,
-    "train": train, "adapt": adapt, "eval": evaluate, "compare": compare, "arena": arena,
-    "rank": clip.rank, "doctor": doctor,
+    "verify": verify, "train": train, "adapt": adapt, "eval": evaluate, "compare": compare,
+    "arena": arena, "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)

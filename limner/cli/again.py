@@ -56,7 +56,10 @@ class Origin:
         return dict(self.said.settings)
 
 
+@options.grouped
 def again(  # noqa: PLR0913  # typer reads the options off the signature
+    marking: options.Marking,
+    guarding: options.Guarding,
     picture: PictureFile,
     image: Source = None,
     adapter: options.Adapters = None,
@@ -72,6 +75,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Draw PICTURE again as its file says, and say whether the pixels are the same."""
     origin = open_origin(picture, image)
+    guarding.check(origin.said.prompt)
     place = Place.parse(out, count, as_json=as_json)
     place.prepare()
     drawer = drawing.Drawer(
@@ -84,16 +88,20 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     first = origin.said.seed if seed is None else seed
     request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
     changed = list(changes(origin, pipeline, request))
+    watch = guarding.watcher()
     drawn = drawing.draw_one(pipeline, request)
-    manner = Manner(preview, metadata, as_json, quiet)
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     stem = slug(origin.said.prompt or picture.stem)
+    unsure = watch(drawn.pictures)
     written = write_files(request, drawn, place, manner, stem)
     verdict = compare(origin, {each.seed: each.image for each in drawn.pictures}, changed)
     given = {"--image": image, "--model": model, "--seed": seed, "--out": out}
     given |= {"-n": count if count > 1 else None, "--device": device}
     added = [word for each in adapter or () for word in ("--adapter", each)]
+    added += [*marking.spelt(), *guarding.spelt()]
     words = command_line("again", given, added, [str(picture)])
     report(written, words, manner, {"again": {"of": str(picture), **verdict}})
+    manner.notes(unsure)
     if not as_json:
         manner.say(sentence(str(picture), verdict))
 
@@ -221,9 +229,13 @@ def compare(origin: Origin, drawn: dict[int, Image], changed: list[str]) -> dict
     same = None
     if image is not None:
         from limner.decoding import to_rgb
+        from limner.finish.provenance.saving import looks
 
-        image = to_rgb(image)  # as the file was read: what is cut out, over white
-        same = image.size == before.size and image.tobytes() == before.tobytes()
+        # As the file was read: what is cut out, over white.
+        same = any(
+            each.size == before.size and to_rgb(each).tobytes() == before.tobytes()
+            for each in looks(image)
+        )
     return {"same": same, "differs": changed}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,19 @@ from limner.cli.shared import messages, options, sampling, settings
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.files import STANDARD, Place, read_prompts
 from limner.cli.shared.finishing import spelt_finish
-from limner.cli.shared.options import Finished, Loading, Sampled, argument, grouped, option
+from limner.cli.shared.options import (
+    Finished,
+    Guarding,
+    Loading,
+    Marking,
+    Sampled,
+    argument,
+    grouped,
+    option,
+)
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
 from limner.cli.shared.sheets import check_sheet, draw_sheet
-from limner.errors import DataError, UsageError, quote
+from limner.errors import DataError, PolicyError, UsageError, quote
 from limner.finish.rank import with_tries
 from limner.types import Request
 
@@ -54,6 +63,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     loading: Loading,
     sampled: Sampled,
     finished: Finished,
+    marking: Marking,
+    guarding: Guarding,
     prompt: Prompt = None,
     prompts: Prompts = None,
     count: options.Count = 1,
@@ -81,23 +92,29 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
         more = {"tile": tile, "finish": finished.finish}
         request = sampled.request(text, n=count, seed=seed, **more)
         with_tries(request, best_of)  # a mistake is told before anything is loaded
+        guarding.check(request.prompt)
         return request
 
     if prompt == STANDARD and prompts is None:
         prompt, prompts = None, Path(STANDARD)
-    manner = Manner(preview, metadata, as_json, quiet)
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     requests, bad = read_requests(prompt, prompts, ask, strict=strict)
     one = sheet is not None
     place = Place.parse(sheet or out, 1 if one else count * len(requests), as_json=as_json)
     place.prepare()
     loading.check(model, None if best_of is None else clip)
     drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
+    added = [*marking.spelt(), *guarding.spelt()]
+    watch = guarding.watcher()
     if sheet is not None:
-        draw_sheet(sheet, requests, drawer, manner)
+        draw_sheet(sheet, requests, drawer, manner, watch)
     else:
-        for request, drawn in zip(requests, drawings(drawer, requests, ray), strict=True):
+        all_drawn = drawings(drawer, requests, ray)
+        for request, drawn in zip(requests, all_drawn, strict=True):
+            unsure = watch(drawn.pictures)
             written = write_files(request, drawn, place, manner)
-            report(written, repeat_command(request, drawer, out, written), manner)
+            report(written, repeat_command(request, drawer, out, written, added), manner)
+            manner.notes(unsure)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -125,7 +142,7 @@ def read_requests(
     for number, text in read_prompts(path):
         try:
             requests.append(ask(text))
-        except UsageError as error:
+        except (UsageError, PolicyError) as error:
             message = f"{quote(str(path), 100)} line {number}: {error}"
             if strict:
                 raise DataError(message) from error
@@ -136,8 +153,14 @@ def read_requests(
     return requests, bad
 
 
-def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: Written) -> str:
-    """Return the command line that draws the same pictures again."""
+def repeat_command(
+    request: Request,
+    drawer: Drawer,
+    out: Path | None,
+    written: Written,
+    words: Sequence[str] = (),
+) -> str:
+    """Return the command line that draws the same pictures again, with `words` besides."""
     tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or settings.is_set("clip"))
     options = {
         "--seed": request.seed,
@@ -154,4 +177,4 @@ def repeat_command(request: Request, drawer: Drawer, out: Path | None, written: 
     added += ["--tile"] if request.tile else []
     added += ["--verbatim"] if request.verbatim else []
     added += spelt_finish(request.finish)
-    return command_line("draw", options, added, [request.prompt])
+    return command_line("draw", options, [*added, *words], [request.prompt])

@@ -9,9 +9,7 @@ from limner.cli.shared import options
 from limner.cli.shared.answers import answer, shown, table
 from limner.cli.shared.options import argument
 
-Pictures = Annotated[
-    list[Path], argument("PICTURES...", "PNG files; JPEG and WebP hold no metadata of limner's.")
-]
+Pictures = Annotated[list[Path], argument("PICTURES...", "PNG, JPEG or WebP files.")]
 
 
 def info(pictures: Pictures, as_json: options.AsJson = False, quiet: options.Quiet = False) -> None:

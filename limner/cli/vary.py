@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,8 @@ UNCLIP = "unclip"
 def vary(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: sampling.SampledFromNoise,
     finished: options.Finished,
+    marking: options.Marking,
+    guarding: options.Guarding,
     image: options.Image,
     prompt: Prompt = None,
     strength: Strength = None,
@@ -43,10 +46,10 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     With --strength IMAGE itself is changed, and MODEL may be of the family dalle too; without, it
     is of unclip.
     """
-    sampled.request(
-        finish=finished.finish
-    )  # a mistake in the options is told before a file is opened
-    manner = Manner(preview, metadata, as_json, quiet)
+    # A mistake in the options is told before a file is opened.
+    sampled.request(finish=finished.finish)
+    guarding.check(prompt or "")
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
@@ -54,17 +57,26 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     more = {"image": files.open_picture(image), "edit": change, "finish": finished.finish}
     request = sampled.request(prompt or "", n=count, seed=seed, **more)
     drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
+    added = [*marking.spelt(), *guarding.spelt()]
     name = "" if str(image) == files.STANDARD else image.stem
+    watch = guarding.watcher()
     for drawn in drawing.drawings(drawer, [request]):
         stem = f"{files.slug(f'{name} {request.prompt}')}-varied"
+        unsure = watch(drawn.pictures)
         written = write_files(request, drawn, place, manner, stem)
-        report(written, repeat_command(image, request, model, out, written), manner)
+        report(written, repeat_command(image, request, model, out, written, added), manner)
+        manner.notes(unsure)
 
 
 def repeat_command(
-    image: Path, request: Request, model: str, out: Path | None, written: Written
+    image: Path,
+    request: Request,
+    model: str,
+    out: Path | None,
+    written: Written,
+    words: Sequence[str] = (),
 ) -> str:
-    """Return the command line that draws the same pictures again."""
+    """Return the command line that draws the same pictures again, with `words` besides."""
     options = {
         "--strength": None if request.edit is None else request.edit.strength,
         "--seed": written.seed,
@@ -74,7 +86,7 @@ def repeat_command(
         **sampling.spelt(request),
         "--device": written.unusual("device", "cpu"),
     }
-    words = [str(image), request.prompt] if request.prompt else [str(image)]
+    given = [str(image), request.prompt] if request.prompt else [str(image)]
     added = ["--verbatim"] if request.verbatim else []
     added += spelt_finish(request.finish)
-    return command_line("vary", options, added, words)
+    return command_line("vary", options, [*added, *words], given)

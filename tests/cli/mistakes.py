@@ -117,6 +117,14 @@ ROWS = {
         NO_WRITING,
         Case("/proc/self/mem", 3, "cannot read the picture '/proc/self/mem'"),
     ),
+    "verify": Row(
+        "{in}/drawn.png",
+        NO_MODEL,
+        Case("{in}/drawn.png absent.png", 3, "cannot read the picture 'absent.png'"),
+        NO_NUMBER,
+        NO_WRITING,
+        Case("/proc/self/mem", 3, "cannot read the picture '/proc/self/mem'"),
+    ),
     "models list": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
     "models parts": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
     "models show": Row(

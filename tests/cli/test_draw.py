@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 import limner
 from limner.cli import main
-from limner.images import open_image, read_png_texts
+from limner.finish.provenance.xmp import TRAINED
+from limner.images import open_image, read_png_texts, read_xmp
 from tests.tiny_model import save_tiny_model
 
 PROMPT = "three red apples under the night sky"
@@ -310,3 +311,36 @@ def test_a_missing_prompt_file_is_a_data_error(run: Run) -> None:
     code, _, err = run("draw", "--prompts", "no.txt")
     assert code == 3
     assert "cannot read 'no.txt'" in err
+
+
+def test_a_refused_prompt_is_not_drawn(run: Run, folder: Path, tmp_path: Path) -> None:
+    model = ("--model", str(folder))
+    code, out, err = run("draw", "h3ntai", *model)
+    assert (code, out) == (6, "") and "the prompt policy: sexual content ('hentai')" in err
+    (tmp_path / "own.toml").write_text('version = 1\n[food]\nterms = ["brie"]\n')
+    assert run("draw", "h3ntai", *model, "--policy", "own.toml")[0] == 0
+    assert run("draw", "some br1e", *model, "--policy", "own.toml")[0] == 6
+    code, _, err = run("draw", "h3ntai", *model, "--no-policy")
+    assert code == 0 and "--no-policy h3ntai" in err.split("the same again: ")[1]
+    assert run("draw", "a cat", *model, "--policy", "absent.toml")[0] == 3
+
+
+def test_a_refused_line_of_a_file_is_told_with_the_bad_ones(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "p.txt").write_text("a cat\nhentai\n")
+    code, out, err = run("draw", "--prompts", "p.txt", "--model", str(folder))
+    assert code == 3 and len(out.split()) == 1
+    assert "'p.txt' line 2: the prompt is refused by the prompt policy" in err
+
+
+def test_files_say_that_a_model_made_them(run: Run, folder: Path, tmp_path: Path) -> None:
+    words = ("draw", PROMPT, "--model", str(folder), "-n", "2", "--seed", "1")
+    _, out, _ = run(*words)
+    assert len(out.split()) == 3  # two pictures and their grid
+    for name in out.split():
+        assert TRAINED in read_xmp((tmp_path / name).read_bytes(), name)
+    _, out, err = run(*words, "--no-xmp", "--no-mark")
+    assert "--no-xmp --no-mark" in err.split("the same again: ")[1]
+    for name in out.split():
+        assert read_xmp((tmp_path / name).read_bytes(), name) == ""

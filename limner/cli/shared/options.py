@@ -1,7 +1,7 @@
 """The options that commands share: one name, one help text and one variable for one thing.
 
 A command takes an option by naming its type here, and a whole group of them by a parameter of the
-type `Loading` or `Sampled` and the decorator `grouped`.
+type `Loading`, `Sampled`, `Marking` or `Guarding` and the decorator `grouped`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import typer
 from limner.cli.shared import complete
 from limner.cli.shared.drawing import Drawer
 from limner.cli.shared.finishing import Finished as Finished
+from limner.cli.shared.origin import Guarding as Guarding
+from limner.cli.shared.origin import Marking as Marking
 from limner.cli.shared.sampling import Sampled as Sampled
 from limner.cli.shared.sampling import SampledFromNoise
 from limner.types import check_device, check_precision
@@ -223,7 +225,7 @@ class Loading:
         return Drawer(model, self.precision, adapters, self.allow_nonfinite, self.device)
 
 
-GROUPS = (Loading, Sampled, SampledFromNoise, Finished)
+GROUPS = (Loading, Sampled, SampledFromNoise, Finished, Marking, Guarding)
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

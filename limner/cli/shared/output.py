@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from limner.cli.shared.calling import called_as
 from limner.cli.shared.files import STANDARD, Place, slug
 from limner.cli.shared.messages import say
 from limner.cli.shared.progress import clock, shows_colours
+from limner.finish.provenance.saving import Saving, encode
 from limner.types import Picture, Request
 
 if TYPE_CHECKING:
@@ -32,11 +33,17 @@ class Manner:
     metadata: bool
     json: bool
     quiet: bool
+    saving: Saving = field(default_factory=Saving)  # but its metadata
 
     def say(self, text: str) -> None:
         """Tell the person something on stderr, unless --quiet."""
         if not self.quiet:
             say(text)
+
+    def notes(self, texts: Sequence[str]) -> None:
+        """Tell the person sentences on what was drawn."""
+        for text in texts:
+            self.say(f"note: {text}")
 
 
 @dataclass(frozen=True)
@@ -87,17 +94,17 @@ def write_files(
 
     Their names begin with `stem`, or with the prompt.
     """
-    from limner.images import encode_png, grid
+    from limner.images import grid
 
-    stem = stem or slug(request.prompt)
+    stem, saving = stem or slug(request.prompt), replace(manner.saving, metadata=manner.metadata)
     paths = [
-        place.write(f"{stem}-{picture.seed}.png", picture.to_png(metadata=manner.metadata))
+        place.write(f"{stem}-{picture.seed}.png", picture.to_png(**asdict(saving)))
         for picture in drawn.pictures
     ]
     sheet = grid([picture.image for picture in drawn.pictures])
     together = None
     if len(paths) > 1:
-        together = place.write(f"{stem}-{request.seed}-grid.png", encode_png(sheet))
+        together = place.write(f"{stem}-{request.seed}-grid.png", encode(sheet, "PNG", saving))
     return Written(request.seed, drawn, paths, together, sheet)
 
 

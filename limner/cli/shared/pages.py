@@ -23,8 +23,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--top": "PIXELS", "--bottom": "PIXELS", "--candidates": "N",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
         "--best-of": "N", "--frames": "N", "--fps": "N", "--back": "", "--tile": "", "--by": "N",
-        "--sheet": "FILE", "--verbatim": "", "--strict": "", "--resume": "",
-        "--search": "LETTERS",
+        "--sheet": "FILE", "--verbatim": "", "--policy": "FILE", "--no-policy": "",
+        "--classifier": "", "--strict": "", "--resume": "", "--search": "LETTERS",
         "--split": "SPLIT", "--size": "PIXELS", "--level": "LEVEL", "--language": "LANGUAGE",
         "--languages": "LIST", "--from": "PATH", "--background": "COLOUR",
         "--validation": "SOURCE", "--fit": "FIT", "--least-side": "PIXELS",
@@ -46,8 +46,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--palette": "COLOURS", "--dither": "",
     },
     OUTPUT: {
-        "--out": "PLACE", "--preview": "", "--metadata": "", "--json": "", "--quiet": "",
-        HELP: "",
+        "--out": "PLACE", "--preview": "", "--metadata": "", "--xmp": "", "--mark": "",
+        "--label": "LABEL", "--sign": "FILE", "--json": "", "--quiet": "", HELP: "",
     },
     SAMPLING: METAVARS,
 }  # fmt: skip
@@ -75,7 +75,8 @@ COMMANDS = {  # of `limner` itself: the panels of its commands
         "again",
         "explain",
         "info",
-    ),
+        "verify",
+    ),  # fmt: skip
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from limner.cli.shared.drawing import Drawer
 from limner.cli.shared.output import Manner
 from limner.cli.shared.progress import clock
 from limner.errors import UsageError, quote
-from limner.types import Request
+from limner.types import Picture, Request
 
 EVERY = 20.0  # seconds between two writings of a sheet that is not whole yet
 
@@ -30,10 +30,16 @@ def check_sheet(sheet: Path, out: Path | None, *, ray: str) -> None:
             raise UsageError(f"--sheet and {name} are both given; give one of them", param="sheet")
 
 
-def draw_sheet(sheet: Path, requests: Sequence[Request], drawer: Drawer, manner: Manner) -> None:
+def draw_sheet(
+    sheet: Path,
+    requests: Sequence[Request],
+    drawer: Drawer,
+    manner: Manner,
+    watch: Callable[[Sequence[Picture]], list[str]],
+) -> None:
     """Draw what a sheet lacks, write it with its atlas, and say where they are.
 
-    What is drawn is kept when the command is stopped: the same command goes on with the rest.
+    `watch` judges what was drawn, and says what it is unsure of. What is drawn is kept when the command is stopped: the same command goes on with the rest.
     """
     from limner.finish.sheet import Cell, atlas_path, key_of, read_sheet, write_sheet
 
@@ -62,6 +68,7 @@ def draw_sheet(sheet: Path, requests: Sequence[Request], drawer: Drawer, manner:
         for key, request, seed in missing:
             assert draw is not None
             drawn = draw(replace(request, n=1, seed=seed))
+            manner.notes(watch(drawn.pictures))
             cells[key] = Cell(key, request.prompt, seed, drawn.pictures[0].image)
             clock().pictures += 1
             if time.monotonic() - written > EVERY:
