@@ -17,7 +17,10 @@ MODULES = {  # by distribution, where the module has another name
     "pillow": "PIL",
     "resvg-py": "resvg_py",
 }
-THROUGH = {"tensorboard": "torch.utils.tensorboard"}  # imported by what limner imports
+THROUGH = {  # imported by what limner imports
+    "python-multipart": "fastapi",
+    "tensorboard": "torch.utils.tensorboard",
+}
 FOR_PEOPLE = ("all", "dev", "docs")  # extras that gather others, or are tools
 
 
