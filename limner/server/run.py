@@ -36,6 +36,7 @@ class Server:
     service: Service
     gate: Gate
     socket: socket.socket
+    _stop: tuple[Callable[[], None], asyncio.AbstractEventLoop] | None = None
 
     @property
     def address(self) -> str:
@@ -55,15 +56,23 @@ class Server:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
+            if inner.should_exit:
+                return
             # What was accepted goes on; nothing new is, and the rest is told after the drain.
             self.gate.draining, self.service.ready = True, False
             inner.should_exit = True
             ending = unavailable("the server is shutting down", "shutting_down", 30)
             loop.call_later(self.config.drain, self.service.refuse_all, ending)
 
-        self.stop = stop
+        self._stop = stop, loop
         with _signals(loop, stop):
             await inner.serve(started, self.service, [self.socket])
+
+    def request_stop(self) -> None:
+        """Let the serving end, as SIGTERM does; any thread may ask."""
+        if self._stop is not None:
+            stop, loop = self._stop
+            loop.call_soon_threadsafe(stop)
 
     def _settings(self) -> uvicorn.Config:
         return uvicorn.Config(

@@ -131,8 +131,9 @@ class Worker:
         for row, drawn in zip(rows, all_drawn, strict=True):
             self._end(row, drawn)
         seconds = time.perf_counter() - began
-        self.queue.seconds += 0.2 * (seconds / len(rows) - self.queue.seconds)
-        self.drawn(len(rows), seconds)
+        if finished := sum(isinstance(each, list) and bool(each) for each in all_drawn):
+            self.queue.seconds += 0.2 * (seconds / finished - self.queue.seconds)
+        self.drawn(finished, seconds)
 
     def _teller(self) -> Tell:
         loop = asyncio.get_running_loop()
