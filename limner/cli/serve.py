@@ -101,5 +101,8 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
         if not quiet:
             messages.say(f"serving {', '.join(names)}; the API is at {server.address}/docs")
 
-    server.run(started)
+    try:
+        server.run(started)
+    finally:
+        server.close()
     progress.clock().left = None  # a signal ended the serving alone

@@ -22,6 +22,7 @@ from limner.errors import (
 
 INVALID = "invalid_request_error"
 FAULT = "server_error"
+GONE = 499  # the status, in counts and logs, of a client that has left
 LIMIT = 400  # characters of a message
 _SECRET = re.compile(r"0x[0-9a-fA-F]{6,}|Traceback|site-packages|\.py\b|(?<![\w.])/(?:\w[\w.-]*/)+")
 
@@ -47,6 +48,13 @@ class ApiError(Exception):
         """Return the error object."""
         said = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
         return {"error": said}
+
+
+class Gone(ApiError):
+    """The client has left; nobody reads this."""
+
+    def __init__(self) -> None:
+        super().__init__(GONE, "the client has closed the request", code="client_closed_request")
 
 
 def invalid(message: str, param: str | None = None, code: str = "invalid_value") -> ApiError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.server.doors import Hosts, Keys
-from limner.server.errors import ApiError, fault, of_error, unavailable
+from limner.server.errors import GONE, ApiError, Gone, of_error, unavailable
 from limner.server.logs import log, log_fault
 from limner.server.metrics import Metrics, outcome
 
@@ -164,6 +164,8 @@ class _Body:
             self._whole = not message.get("more_body", False)
             if self._read > self._limit:
                 raise _too_large(self._limit)
+        else:
+            raise Gone
         return message
 
 
@@ -172,7 +174,7 @@ class _Answer:
 
     def __init__(self, send: Send, number: str, origin: bytes) -> None:
         self._send, self._begun = send, False
-        self.status = 499  # until something is sent
+        self.status = GONE  # until something is sent
         self._own = [*_SAFE, (b"x-request-id", number.encode())]
         if origin:
             self._own += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
@@ -181,7 +183,7 @@ class _Answer:
         """Pass a message on."""
         if message["type"] == "http.response.start":
             self.status, self._begun = message["status"], True
-            if self.status == 499:  # nobody is there to read it
+            if self.status == GONE:  # nobody is there to read it
                 message["status"] = 400
             given = [*message.get("headers", [])]
             known = {name for name, _ in given}
@@ -228,6 +230,3 @@ def _template(scope: Scope) -> str:
     """Return the route's template, never the path that a stranger wrote."""
     path = getattr(scope.get("route"), "path", None)
     return str(path) if path else "other"
-
-
-__all__ = ["App", "Gate", "fault", "limit_of"]

@@ -42,6 +42,7 @@ class GuardedProtocol(H11Protocol):
             idle = [each for each in self.connections if getattr(each, "_timer", None)]
             oldest = min(idle, key=lambda each: each._timer.when(), default=None)
             if oldest is not None:
+                oldest._stop("_timer")  # so that the next one is another
                 oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -62,7 +63,8 @@ class GuardedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, once, in our own form."""
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_REFUSAL)
         self.transport.close()
 

@@ -68,6 +68,11 @@ class Server:
         with _signals(loop, stop):
             await inner.serve(started, self.service, [self.socket])
 
+    def close(self) -> None:
+        """Let go of the port and of all else, whether or not it has served."""
+        self.socket.close()
+        self.service.close()
+
     def request_stop(self) -> None:
         """Let the serving end, as SIGTERM does; any thread may ask."""
         if self._stop is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from limner.server.asking import Ask
 from limner.server.catalogue import Catalogue
 from limner.server.config import ServerConfig
-from limner.server.errors import ApiError
+from limner.server.errors import ApiError, Gone
 from limner.server.hooks import Hooks
 from limner.server.jobs import Job, Preview, Queue, Whole
 from limner.server.metrics import Metrics
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from fastapi import Request as HttpRequest
 
 Value = TypeVar("Value")
-GONE = 499  # the client has left; nobody reads it
-
-
-class Gone(ApiError):
-    """The client has left."""
-
-    def __init__(self) -> None:
-        super().__init__(GONE, "the client has closed the request", code="client_closed_request")
 
 
 @dataclass
@@ -76,6 +68,10 @@ class Service:
             self._working.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._working
+        self.close()
+
+    def close(self) -> None:
+        """Let go of threads and files; what is being drawn ends at its next step."""
         self.worker.stop()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.pictures.close()

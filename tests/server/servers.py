@@ -162,6 +162,7 @@ def serving(
         if not loop.is_closed():
             server.request_stop()
         thread.join(PATIENCE)
+        server.close()
     assert not thread.is_alive() and not faults, faults
 
 

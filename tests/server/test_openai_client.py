@@ -13,10 +13,10 @@ from limner.images import encode_png
 from tests.server.servers import Brake, Client, client_of, save_models, serving, wait_for_jobs
 from tests.waiting import PATIENCE
 
-openai: Any = pytest.importorskip("openai", reason="OpenAI's client is not installed")
-
 from limner.server.config import ServerConfig  # isort: skip
 from limner.server.run import Server  # isort: skip
+
+openai: Any = pytest.importorskip("openai", reason="OpenAI's client is not installed")
 
 KEY = "sk-0123456789abcdef"
 BRAKE = Brake()

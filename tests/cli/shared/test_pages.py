@@ -34,7 +34,17 @@ OFF = {
     "--image",
 }  # fmt: skip
 LONG = {  # minutes with the real models, or they serve a page until all is judged
-    *("adapt", "arena", "audit bias", "audit memorisation", "compare", "eval", "train", "vary"),
+    *(
+        "adapt",
+        "arena",
+        "audit bias",
+        "audit memorisation",
+        "compare",
+        "eval",
+        "serve",
+        "train",
+        "vary",
+    ),
     *("data encode", "data make stamps", "data make clipart", "doctor"),
 }
 CHEAP = {
