@@ -57,7 +57,7 @@ class Service:
 
     async def start(self) -> None:
         """Load the usual model and begin to draw; raises as `limner.load`."""
-        await self.worker.load(self.catalogue.usual)
+        await self.worker.warm(self.catalogue.usual)
         self._working = asyncio.create_task(self.worker.run())
         self.ready = True
 

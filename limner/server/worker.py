@@ -17,7 +17,7 @@ from limner.server.catalogue import Catalogue, Offer, Pipeline
 from limner.server.errors import of_error
 from limner.server.jobs import Queue, Row
 from limner.server.logs import log_fault
-from limner.types import Picture, Step
+from limner.types import Picture, Request, Step
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -96,6 +96,16 @@ class Worker:
     async def load(self, offer: Offer) -> Pipeline:
         """Return a model's pipeline, loaded in the thread that draws."""
         return await self._run(self.catalogue.pipeline, offer)
+
+    async def warm(self, offer: Offer) -> None:
+        """Load a model and draw a first step, so that the first request finds all prepared."""
+
+        def step() -> None:
+            stream = self.catalogue.pipeline(offer).stream_together([Request("warm", seed=0)])
+            with torch.inference_mode(), closing(cast("Generator[Step, None, None]", stream)):
+                next(stream)
+
+        await self._run(step)
 
     async def run(self) -> None:
         """Draw until cancelled."""
