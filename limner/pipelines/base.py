@@ -5,7 +5,7 @@ Shapes: B texts, T text positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -195,7 +195,37 @@ class DrawingBase(PipelineBase, Generic[Values]):
         Stop iterating to cancel. Raises UsageError for a size that this model does not draw, for a
         sampling value that it does not have, and for what the family cannot begin with.
         """
-        request = _as_request(request)
+        request = self._check(_as_request(request))
+        sampling = self.resolve_sampling(request)
+        if request.edit is not None:
+            yield from stream_edit(self, request, sampling)
+            return
+        begin = self._begin(request)
+        prompts = [self.reading_of(request).text] * request.n
+        seeds = [request.seed + index for index in range(request.n)]
+        yield from self._stream(prompts, seeds, sampling, begin)
+
+    @property
+    def batch_rows(self) -> int:
+        """How many requests `stream_together` draws at once; 1 where each is drawn alone."""
+        return 1
+
+    def kind_of(self, request: Request) -> Hashable:
+        """Return what requests must have in common for `stream_together` to draw them at once."""
+        return self.resolve_sampling(request)
+
+    def stream_together(self, requests: Sequence[Request]) -> Iterator[Step]:
+        """Draw the first picture of each request, as `stream` does one, at most `batch_rows`.
+
+        A picture has the same pixels as if it were drawn alone. Raises UsageError for requests of
+        several kinds, as `kind_of` tells them, and as `stream`.
+        """
+        if len(requests) != 1:
+            raise UsageError(f"{len(requests)} requests; this model draws one at a time")
+        return self.stream(replace(requests[0], n=1))
+
+    def _check(self, request: Request) -> Request:
+        """Return a request; UsageError for what this family or model can't do."""
         if request.size not in (None, self.size):
             raise UsageError(
                 f"this model draws pictures {self.size} pixels wide, not {request.size}; leave "
@@ -212,13 +242,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
             allowed = self.edits and request.edit is not None and name == "image"
             if getattr(request, name) and not allowed:
                 raise UsageError(f"{name} is given, but {reason}", param=name)
-        if request.edit is not None:
-            yield from stream_edit(self, request, self.resolve_sampling(request))
-            return
-        sampling, begin = self.resolve_sampling(request), self._begin(request)
-        prompts = [self.reading_of(request).text] * request.n
-        seeds = [request.seed + index for index in range(request.n)]
-        yield from self._stream(prompts, seeds, sampling, begin)
+        return request
 
     def draw_many(
         self, prompts: Sequence[str], seeds: Sequence[int], sampling: Values | None = None

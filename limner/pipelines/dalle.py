@@ -3,7 +3,8 @@
 Shapes: B pictures, T text tokens, S cells of all token maps. Ramesh 2021, arXiv 2102.12092.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -141,6 +142,43 @@ class Dalle(DrawingBase[TokenSampling]):
         """Redraw a part of a picture, as `limner.pipelines.redrawing` does."""
         return redraw(self, task)
 
+    @property
+    def batch_rows(self) -> int:
+        """How many requests `stream_together` draws at once."""
+        return self.prior.batch_rows
+
+    def kind_of(self, request: Request) -> Hashable:
+        """Return the sampling values of a request; guidance is whether there is any, if it mixes.
+
+        Requests with logits processors, tiles and edits have no company.
+        """
+        sampling = self.resolve_sampling(request)
+        if request.logits_processors or request.tile or request.edit is not None:
+            return (sampling, id(request))
+        mixes = self.prior.mixes_guidance and not sampling.speculate
+        return replace(sampling, guidance=float(sampling.guidance > 0)) if mixes else sampling
+
+    @torch.inference_mode()
+    def stream_together(self, requests: Sequence[Request]) -> Iterator[Step]:
+        """Draw the first picture of each request, of any prompt, seed and guidance, at once."""
+        if len(requests) == 1:
+            yield from self.stream(replace(requests[0], n=1))
+            return
+        if not 0 < len(requests) <= self.batch_rows:
+            raise UsageError(
+                f"{len(requests)} requests; this model draws {self.batch_rows} at once"
+            )
+        if len({self.kind_of(self._check(each)) for each in requests}) > 1:
+            raise UsageError("the requests have several sampling values; draw them one by one")
+        sampling = [self.resolve_sampling(each) for each in requests]
+        guidance = [each.guidance for each in sampling]
+        yield from self._stream(
+            [self.reading_of(each).text for each in requests],
+            [each.seed for each in requests],
+            sampling[0],
+            guidance=guidance if len(set(guidance)) > 1 else (),
+        )
+
     def _begin(self, request: Request) -> Wishes:
         wishes = Wishes(request.logits_processors, request.tile)
         if wishes.tile:
@@ -153,6 +191,7 @@ class Dalle(DrawingBase[TokenSampling]):
         seeds: Sequence[int],
         sampling: TokenSampling,
         begin: Wishes | None = None,
+        guidance: Sequence[float] = (),
     ) -> Iterator[Step]:
         if sampling.speculate and not self.prior.speculates:
             raise UsageError(
@@ -173,6 +212,8 @@ class Dalle(DrawingBase[TokenSampling]):
             text = self.read(prompts[group])  # (B, T)
             codes = torch.empty(0)
             # 2. The prior draws the codes of a group cell by cell; each row hangs on its own seed.
+            if guidance:
+                hooks["guidance"] = guidance[group]
             drawing = self.prior.stream(text, sampling, seeds[group], **hooks)
             for count, codes in enumerate(drawing, start=1):  # (B, <= S)
                 # Counted in rows, so that a last group of few rows moves the bar as it should.

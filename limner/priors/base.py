@@ -62,7 +62,8 @@ class PriorBase(nn.Module):
     Cells of several maps stand one map after the other. `batch_rows` is how many pictures
     `stream` draws together: fixed, so that a picture never depends on its company. `nll_kind` says
     in words what the likelihood is of. Where it `takes_processors`, `stream` has an argument more:
-    functions of the codes so far (B, K), flat, and the logits (B, V) of the next one.
+    functions of the codes so far (B, K), flat, and the logits (B, V) of the next one; where it
+    `mixes_guidance`, one more: `guidance`, that of each picture.
     """
 
     batch_rows: ClassVar[int] = 4
@@ -70,6 +71,7 @@ class PriorBase(nn.Module):
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     speculates: ClassVar[bool] = False
     takes_processors: ClassVar[bool] = False
+    mixes_guidance: ClassVar[bool] = False
     precision: str = "fp32"
     config: Any
     text: Any  # ids (B, T) to features (B, T, D)

@@ -17,6 +17,11 @@ from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_hal
 from limner.types import LogitsProcessor
 
 
+def is_guided(scale: float | Tensor) -> bool:
+    """Say whether rows without text are needed; those of a tensor are guided all, or none is."""
+    return isinstance(scale, Tensor) or scale != 0
+
+
 class CellDecoder:
     """One drawing in progress, of `pictures` pictures, whose `codes` (B, S so far, G) grow."""
 
@@ -32,8 +37,12 @@ class CellDecoder:
         sampling: TokenSampling,
         count: int,
         processors: Sequence[LogitsProcessor] = (),
+        guidance: Sequence[float] = (),
     ) -> None:
-        """Read `text` (batch_rows, T), of which the first `count` rows are wanted."""
+        """Read `text` (batch_rows, T), of which the first `count` rows are wanted.
+
+        `guidance` is that of each row, where they differ: all above 0, or all 0.
+        """
         self.prior, self.sampling, self.processors = prior, sampling, processors
         engine, self.inputs = prior.packed.parts(prior)
         # Stock products give a row the same numbers only among as many rows; the kernel always.
@@ -41,7 +50,9 @@ class CellDecoder:
         features, text = prior.text(text)[: self.pictures], text[: self.pictures]
         self.prefix = text.shape[1]
         first = (text == 0).sum(1).tolist()  # padding stands on the left
-        if sampling.guidance:
+        own = [*guidance] or [sampling.guidance]
+        self.guidance = own + own[-1:] * (self.pictures - len(own))  # of every row
+        if self.guidance[0]:
             first += [self.prefix] * self.pictures  # no text at all
         self.session = self._begin(engine, first, text)
         self.session.extend(features, 0, slice(self.pictures), causal=False)
@@ -60,9 +71,8 @@ class CellDecoder:
 
         `known` are codes (>= B, S, G), and where they stand in place of drawn ones (>= B, S, 1).
         """
-        cell, sampling, rows = self.codes.shape[1], self.sampling, slice(self.pictures)
-        scale = guidance_at(sampling.guidance_schedule, sampling.guidance, cell, self.prior.length)
-        chosen = self._draw(cell, uniforms[rows], scale)  # (B, G)
+        cell, rows = self.codes.shape[1], slice(self.pictures)
+        chosen = self._draw(cell, uniforms[rows], self._scale(cell))  # (B, G)
         if known is not None:
             given, keep = known
             chosen = torch.where(keep[rows, cell], given[rows, cell], chosen)
@@ -72,13 +82,22 @@ class CellDecoder:
     def close(self) -> None:
         """Leave what the next drawing can use: here nothing."""
 
-    def _draw(self, cell: int, uniforms: Tensor, scale: float) -> Tensor:
+    def _scale(self, cell: int) -> float | Tensor:
+        """Return the guidance of a cell: one number, or (B, 1) where rows differ."""
+        schedule, length = self.sampling.guidance_schedule, self.prior.length
+        scales = [guidance_at(schedule, each, cell, length) for each in self.guidance]
+        if len(set(scales)) == 1:
+            return scales[0]
+        return torch.tensor(scales, device=self.codes.device)[:, None]
+
+    def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
         """Return the codes (B, G) of a cell."""
+        guided = is_guided(scale)
         at, told = self.prefix + cell, slice(self.pictures)
         # 1. What predicts the cell: the one before it, and which one comes.
         x = self._inputs(cell, cell + 1)  # (B, 1, D)
         # 2. Features, of the rows with the text and, for guidance, of those without.
-        if not scale:
+        if not guided:
             features = self.session.extend(x, at, told)[:, 0]
         elif self.caught_up == cell:
             features = self.session.extend(x.repeat(2, 1, 1), at)[:, 0]
@@ -88,7 +107,7 @@ class CellDecoder:
             with_text = self.session.extend(x, at, told)
             without = self.session.extend(missed, self.prefix + self.caught_up, untold)
             features = torch.cat([with_text[:, 0], without[:, -1]])  # (2B, D)
-        if scale:
+        if guided:
             self.caught_up = cell + 1
         # 3. The cell's codes, one after the other.
         return self._choose(features, self.prior.map_of(cell), uniforms, scale)

@@ -50,6 +50,7 @@ class GPT(base.PriorBase):
     precisions: ClassVar[tuple[str, ...]] = PRECISIONS
     speculates: ClassVar[bool] = True
     takes_processors: ClassVar[bool] = True
+    mixes_guidance: ClassVar[bool] = True
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -140,18 +141,21 @@ class GPT(base.PriorBase):
         seeds: Sequence[int],
         known: base.Known | None = None,
         processors: Sequence[LogitsProcessor] = (),
+        guidance: Sequence[float] = (),
     ) -> Iterator[Tensor]:
         """Draw codes in raster order, map by map, yielding after every cell; as PriorBase.
 
-        With known cells it does not speculate, nor does it with processors.
+        With known cells it does not speculate, nor does it with processors, nor with `guidance`,
+        which is that of each picture, in place of the one of `sampling`: all above 0, or all 0.
         """
-        if sampling.speculate and known is None and not processors:
+        if sampling.speculate and known is None and not processors and not guidance:
             yield from speculating.speculate(self, text, sampling, seeds, sampling.speculate)
             return
         count, text = len(text), self.fill(text)
         noise = self.noise(seeds, self.length, self.config.groups, text.device)
         held = self.known_rows(known)
-        with closing(graphed.begin_drawing(self, text, sampling, count, processors)) as decoder:
+        begun = graphed.begin_drawing(self, text, sampling, count, processors, guidance)
+        with closing(begun) as decoder:
             for cell in range(self.length):
                 yield self.unpad(decoder.step(noise[:, cell], held), count)
 

@@ -4,6 +4,7 @@ Shapes: B pictures, G codes a cell, D width.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,7 +14,7 @@ from limner.nn.engine import DecoderEngine
 from limner.nn.graphs import Graphed, graphs_wanted
 from limner.nn.torch_engine import TorchSession
 from limner.priors.codes import embed_cells
-from limner.priors.decoding import CellDecoder
+from limner.priors.decoding import CellDecoder, is_guided
 from limner.priors.packed import CellPrior, Graphs, Kind
 from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
@@ -25,13 +26,14 @@ def begin_drawing(
     sampling: TokenSampling,
     count: int,
     processors: Sequence[LogitsProcessor] = (),
+    guidance: Sequence[float] = (),
 ) -> CellDecoder:
     """Read `text` (batch_rows, T), of which `count` rows are wanted; by graphs where they serve."""
     native = prior.packed.parts(prior)[0].native
     # A graph repeats what it recorded; a function of somebody else's may do something new.
     if native or processors or not graphs_wanted(prior.begin.device):
-        return CellDecoder(prior, text, sampling, count, processors)
-    return GraphedDecoder(prior, text, sampling, count)
+        return CellDecoder(prior, text, sampling, count, processors, guidance)
+    return GraphedDecoder(prior, text, sampling, count, guidance=guidance)
 
 
 class GraphedDecoder(CellDecoder):
@@ -46,7 +48,12 @@ class GraphedDecoder(CellDecoder):
     graphs: Graphs
 
     def _begin(self, engine: DecoderEngine, first: Sequence[int], text: Tensor) -> TorchSession:
-        self.kind = (self.pictures, self.prefix, self.sampling)
+        # Graphs are told the guidance each time; what they are made for is whether there is any.
+        self.kind = (
+            self.pictures,
+            self.prefix,
+            replace(self.sampling, guidance=float(self.guidance[0] > 0)),
+        )
         held = self.prior.packed.checkout(self.kind)
         if held is not None:
             session, self.graphs = held
@@ -61,20 +68,21 @@ class GraphedDecoder(CellDecoder):
         """Leave session and graphs to the next drawing."""
         self.prior.packed.checkin(self.kind, self.session, self.graphs)
 
-    def _draw(self, cell: int, uniforms: Tensor, scale: float) -> Tensor:
+    def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
+        guided = is_guided(scale)
         # The first cell has none before it, and catching up reads several: neither repeats.
-        if not cell or (scale and self.caught_up != cell):
+        if not cell or (guided and self.caught_up != cell):
             return super()._draw(cell, uniforms, scale)
-        if scale:
+        if guided:
             self.caught_up = cell + 1
         codes = self.codes[:, -1]  # (B, G)
         inputs = (
             codes,
             torch.full((1,), cell, device=codes.device),
             uniforms,
-            torch.full((1,), float(scale), device=codes.device),
+            torch.as_tensor(scale, dtype=torch.float32, device=codes.device).expand(len(codes), 1),
         )
-        key = (bool(scale), self.prior.map_of(cell - 1), self.prior.map_of(cell))
+        key = (guided, self.prior.map_of(cell - 1), self.prior.map_of(cell))
         if key not in self.graphs:
             self.graphs[key] = Graphed(partial(self._cell, *key), *inputs)
         return self.graphs[key](*inputs).clone()

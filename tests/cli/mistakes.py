@@ -233,6 +233,14 @@ ROWS = {
         Case("default default --prompts {in}/p.txt", FULL, "cannot"),
         Case("default default --prompts {in}/p.txt --folder /proc/nowhere", 5, PROC),
     ),
+    "serve": Row(
+        "--port 0",
+        Case("--model nosuch", 2, UNKNOWN),
+        Case("--config absent.toml", 2, "cannot read 'absent.toml'"),
+        Case("--port 99999", 2, "port is 99999"),
+        NO_WRITING,
+        Case("--host 0.0.0.0 --port 0", 2, "there is no key"),
+    ),
     "rank": Row(
         "{in}/photo.png --prompt x -q",
         Case("{in}/photo.png --prompt x --model nosuch", 2, UNKNOWN),

@@ -22,6 +22,7 @@ from tests.tiny_model import (
     Averages,
     AveragesConfig,
     prior_config,
+    tiny_pipeline,
 )
 
 SAMPLING = TokenSampling(temperature=1.2, guidance=1.0)
@@ -164,3 +165,53 @@ def test_what_a_request_leaves_open_is_the_models_own(pipeline: Dalle) -> None:
         next(pipeline.stream(Request("a red apple", size=32)))
     with pytest.raises(UsageError, match="no prompts"):
         pipeline.draw_many([], [])
+
+
+def test_requests_are_drawn_together_as_each_alone(pipeline: Dalle) -> None:
+    scales = (0.5, 3.0, 1.5) if pipeline.prior.mixes_guidance else (2.0, 2.0, 2.0)
+    requests = [
+        Request(text, seed=7 + number, guidance=scale)
+        for number, (text, scale) in enumerate(zip(SENTENCES[:3], scales, strict=True))
+    ]
+    *_, last = pipeline.stream_together(requests)
+    assert last.images is not None and last.index == last.total == 3 * pipeline.prior.steps
+    for request, image in zip(requests, last.images, strict=True):
+        assert torch.equal(images_of(pipeline, request)[0], image)
+
+
+def test_a_schedule_is_that_of_each_ones_own_guidance() -> None:
+    pipeline = tiny_pipeline().eval()
+    with torch.no_grad():
+        for parameter in pipeline.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    for schedule in ("linear", "cosine", "interval"):
+        requests = [
+            Request(
+                "a red apple",
+                seed=7,
+                guidance=scale,
+                sampling=Sampling(guidance_schedule=schedule),
+            )
+            for scale in (1.0, 4.0)
+        ]
+        *_, last = pipeline.stream_together(requests)
+        assert last.images is not None
+        for request, image in zip(requests, last.images, strict=True):
+            assert torch.equal(images_of(pipeline, request)[0], image)
+
+
+def test_requests_of_several_kinds_are_not_drawn_together(pipeline: Dalle) -> None:
+    plain = Request("a red apple", seed=1)
+    wild = Request("a red apple", seed=1, sampling=Sampling(temperature=2.0))
+    unguided = Request("a red apple", seed=1, guidance=0.0)
+    for other in (wild, unguided):
+        assert pipeline.kind_of(plain) != pipeline.kind_of(other)
+        with pytest.raises(UsageError, match="several sampling values"):
+            next(pipeline.stream_together([plain, other]))
+    with pytest.raises(UsageError, match="draws 4 at once"):
+        next(pipeline.stream_together([plain] * 5))
+    assert pipeline.kind_of(plain) == pipeline.kind_of(Request("a dog", seed=2, guidance=1.0))
+    mixed = pipeline.kind_of(Request("a dog", seed=2, guidance=2.0))
+    assert (mixed == pipeline.kind_of(plain)) is pipeline.prior.mixes_guidance
+    processed = Request("a red apple", logits_processors=(lambda codes, logits: logits,))
+    assert pipeline.kind_of(processed) != pipeline.kind_of(plain)

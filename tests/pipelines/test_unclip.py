@@ -265,3 +265,13 @@ def test_a_latent_that_fits_no_autoencoder_is_refused(
     save_checkpoint(tmp_path / "m", pipeline, name="m", licence="Apache-2.0", **changed)
     with pytest.raises(CheckpointError, match=words):
         load_checkpoint(tmp_path / "m")
+
+
+def test_a_request_together_is_one_alone(pipeline: UnClip) -> None:
+    request = Request("a red apple", n=2, seed=7)
+    *_, together = pipeline.stream_together([request])
+    *_, alone = pipeline.stream(Request("a red apple", seed=7))
+    assert together.images is not None and alone.images is not None
+    assert torch.equal(together.images, alone.images) and pipeline.batch_rows == 1
+    with pytest.raises(UsageError, match="2 requests; this model draws one at a time"):
+        pipeline.stream_together([request, request])

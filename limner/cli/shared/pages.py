@@ -34,6 +34,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--ranks": "N,...", "--price": "NAME=PRICE", "--sets": "LIST", "--captions": "N",
         "--held-out": "SOURCE", "--shares": "LIST", "--features": "NAME", "--weights": "FILE",
         "--reference": "DIR", "--font": "FILE", "--host": "ADDRESS", "--port": "PORT",
+        "--config": "FILE", "--keys": "FILE", "--allow-host": "NAME", "--allow-origin": "ORIGIN",
+        "--public-url": "URL", "--queue": "N", "--memory": "GIB",
         "--report": "", "--version": "", "--debug": "", "--man": "", "--install-completion": "",
         "--show-completion": "",
     },
@@ -61,22 +63,13 @@ TITLES = {  # by command, what its own options are about
     "audit memorisation": "What to measure", "audit bias": "What to measure",
     "rank": "What to ask", "clip classify": "What to ask", "models words": "What to ask",
     "data make scenes": "What to make", "data check": "What to read", "data clean": "What to keep",
-    "data encode": "What to encode",
+    "data encode": "What to encode", "serve": "What to serve",
 }  # fmt: skip
 COMMANDS = {  # of `limner` itself: the panels of its commands
     "Draw": (
-        "draw",
-        "vary",
-        "edit",
-        "outpaint",
-        "colourise",
-        "morph",
-        "upscale",
-        "again",
-        "explain",
-        "info",
-        "verify",
-    ),  # fmt: skip
+        *("draw", "vary", "edit", "outpaint", "colourise", "morph", "upscale"),
+        *("again", "explain", "info", "verify", "serve"),
+    ),
     "Train": ("train", "adapt", "data"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }

@@ -39,7 +39,8 @@ def draw_sheet(
 ) -> None:
     """Draw what a sheet lacks, write it with its atlas, and say where they are.
 
-    `watch` judges what was drawn, and says what it is unsure of. What is drawn is kept when the command is stopped: the same command goes on with the rest.
+    `watch` judges what was drawn, and says what it is unsure of. What is drawn is kept when the
+    command is stopped: the same command goes on with the rest.
     """
     from limner.finish.sheet import Cell, atlas_path, key_of, read_sheet, write_sheet
 

@@ -41,6 +41,7 @@ LONG = {  # minutes with the real models, or they serve a page until all is judg
         "audit memorisation",
         "compare",
         "eval",
+        "serve",
         "train",
         "vary",
         "colourise",

@@ -1,0 +1,108 @@
+"""`limner serve`: the models over HTTP, for programs written for OpenAI's images API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from click.core import ParameterSource
+
+from limner.cli.arena import Host, Port
+from limner.cli.shared import answers, complete, messages, options, progress
+from limner.cli.shared.options import option
+from limner.errors import MissingExtraError
+
+Models = Annotated[
+    list[str] | None,
+    option("--model", options.MODEL, complete.drawing, default="all presets that draw"),
+]
+Config = Annotated[
+    Path | None, option("--config", "A TOML file with these options and more.", default="none")
+]
+Keys = Annotated[
+    Path | None,
+    option("--keys", "A file of keys, a name and a key a line; clients send one.", default="none"),
+]
+AllowHost = Annotated[
+    list[str] | None,
+    option(
+        "--allow-host", "A Host that clients may name; may be repeated.", default="this machine"
+    ),
+]
+AllowOrigin = Annotated[
+    list[str] | None,
+    option("--allow-origin", "An Origin whose pages may ask; may be repeated.", default="none"),
+]
+PublicUrl = Annotated[
+    str | None,
+    option("--public-url", "How clients reach the server.", default="the Host that they name"),
+]
+Queue = Annotated[
+    int | None, option("--queue", "How many requests are accepted at once.", default="32")
+]
+Memory = Annotated[
+    float | None,
+    option("--memory", "GiB of weights that are held at once.", default="half of the machine's"),
+]
+
+
+def serve(  # noqa: PLR0913  # typer reads the options off the signature
+    ctx: typer.Context,
+    model: Models = None,
+    config: Config = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    keys: Keys = None,
+    allow_host: AllowHost = None,
+    allow_origin: AllowOrigin = None,
+    public_url: PublicUrl = None,
+    queue: Queue = None,
+    memory: Memory = None,
+    device: options.Device = "cpu",
+    precision: options.Precision = "fp32",
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Serve models over HTTP, as OpenAI's images API and /sdapi/v1 have it.
+
+    Stop it with Ctrl-C or SIGTERM; what was accepted is drawn first. The API is at /docs.
+    """
+    given: dict[str, Any] = {
+        "models": model, "keys": None if keys is None else str(keys), "allow_host": allow_host,
+        "allow_origin": allow_origin, "public_url": public_url, "queue": queue, "memory": memory,
+    }  # fmt: skip
+    # What a person did not say leaves the file its say.
+    plain = {"host": host, "port": port, "device": device, "precision": precision}
+    given |= {
+        name: value
+        for name, value in plain.items()
+        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    with progress.loading("the server"):
+        try:
+            import fastapi  # noqa: F401  # told by its name where it is missing
+            import uvicorn  # noqa: F401
+        except ImportError:
+            raise MissingExtraError(
+                "serving needs fastapi and uvicorn; run pip install 'limner[serve]'"
+            ) from None
+        from limner.server.config import ServerConfig
+        from limner.server.logs import start_logs
+        from limner.server.run import make_server
+
+        told = {name: value for name, value in given.items() if value is not None}
+        server = make_server(ServerConfig.read(config, told))
+    start_logs(shown=not quiet)
+    names = list(server.service.catalogue.offers)
+
+    def started() -> None:
+        answers.answer({"address": server.address, "models": names}, server.address, as_json)
+        if not quiet:
+            messages.say(f"serving {', '.join(names)}; the API is at {server.address}/docs")
+
+    try:
+        server.run(started)
+    finally:
+        server.close()
+    progress.clock().left = None  # a signal ended the serving alone

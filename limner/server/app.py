@@ -1,0 +1,125 @@
+"""The application: its routes, each in one line, and the gate before them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi import Request as HttpRequest
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+
+from limner import __version__
+from limner.errors import LimnerError
+from limner.server import images, listing, operations, sdapi
+from limner.server.bodies import FORM, JSON
+from limner.server.doors import Hosts, Keys
+from limner.server.errors import ApiError, of_error
+from limner.server.gate import Gate
+from limner.server.logs import log_fault
+from limner.server.schemas import Edit, Generation, Moderation, Variation
+from limner.server.service import Service
+
+Route = Callable[[HttpRequest], Awaitable[Response]]
+# Below /v1 and without it, as clients are set up either way: method, path, route, JSON body, files.
+OPENAI: tuple[tuple[str, str, Route, type[BaseModel] | None, tuple[str, ...]], ...] = (
+    ("POST", "/images/generations", images.generations, Generation, ()),
+    ("POST", "/images/edits", images.edits, Edit, ("image", "mask")),
+    ("POST", "/images/variations", images.variations, Variation, ("image",)),
+    ("GET", "/models", listing.list_models, None, ()),
+    ("GET", "/models/{name:path}", listing.one_model, None, ()),
+    ("POST", "/moderations", listing.moderations, Moderation, ()),
+    ("POST", "/content_provenance_checks", listing.provenance, None, ("file",)),
+)
+OWN: tuple[tuple[str, str, Route], ...] = (
+    ("GET", "/healthz", operations.healthz),
+    ("GET", "/readyz", operations.readyz),
+    ("GET", "/metrics", operations.metrics),
+    ("GET", "/openapi.json", operations.schema),
+    ("GET", "/docs", operations.docs),
+    ("GET", "/pictures/{name}", operations.picture),
+)
+
+
+def create_app(service: Service, keys: Keys, hosts: Hosts) -> Gate:
+    """Return the ASGI application of a server, whose service is started and stopped elsewhere."""
+    # /docs of FastAPI loads scripts from the web; ours loads nothing.
+    app = FastAPI(
+        title="limner", version=__version__, docs_url=None, redoc_url=None, openapi_url=None,
+        redirect_slashes=False,
+    )  # fmt: skip
+    app.state.service = service
+    for prefix, listed in (("/v1", True), ("", False)):
+        for method, path, route, body, files in OPENAI:
+            _add(app, method, prefix + path, route, body=body, files=files, listed=listed)
+    for method, path, route in (*OWN, *sdapi.ROUTES):
+        _add(app, method, path, route)
+    for kind in (ApiError, LimnerError):
+        app.add_exception_handler(kind, _told)
+    for status in (400, 404, 405, 413, 422):
+        app.add_exception_handler(status, _told_by_routing)
+    return Gate(
+        app, hosts, keys, service.metrics, lambda name: service.pictures.find(name) is not None
+    )
+
+
+def _add(
+    app: FastAPI,
+    method: str,
+    path: str,
+    route: Route,
+    *,
+    body: type[BaseModel] | None = None,
+    files: tuple[str, ...] = (),
+    listed: bool = True,
+) -> None:
+    app.add_api_route(
+        path, route, methods=[method], response_model=None, include_in_schema=listed,
+        description=route.__doc__, openapi_extra=_described(body, files),
+    )  # fmt: skip
+
+
+def _described(body: type[BaseModel] | None, files: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return what OpenAPI says of a body: JSON, a form, or either."""
+    if body is None and not files:
+        return None
+    said = body.model_json_schema() if body is not None else {"type": "object", "properties": {}}
+    content: dict[str, Any] = {}
+    said = _inlined(said, said.pop("$defs", {}))
+    if body is not None and ("images" in said["properties"] or not files):
+        content[JSON] = {"schema": said}
+    if files:
+        file = {"type": "string", "format": "binary"}
+        plain = {k: v for k, v in said["properties"].items() if k not in ("images", *files)}
+        properties = {**plain, **dict.fromkeys(files, file)}
+        needed = [*said.get("required", []), files[0]]
+        content[FORM] = {"schema": {"type": "object", "properties": properties, "required": needed}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _inlined(said: Any, parts: dict[str, Any]) -> Any:
+    """Return a schema in which each part stands where it is referred to."""
+    if isinstance(said, list):
+        return [_inlined(each, parts) for each in said]
+    if not isinstance(said, dict):
+        return said
+    if "$ref" in said:
+        return _inlined(parts[said["$ref"].rpartition("/")[2]], parts)
+    return {name: _inlined(each, parts) for name, each in said.items()}
+
+
+async def _told(http: HttpRequest, error: Exception) -> Response:
+    told = of_error(error)
+    if told.status >= 500 and not isinstance(error, ApiError):
+        log_fault(error)
+    return JSONResponse(told.body(), told.status, headers=told.headers)
+
+
+async def _told_by_routing(http: HttpRequest, error: Exception) -> Response:
+    """Answer in our own form what routing and the reading of forms refuse."""
+    status, headers = getattr(error, "status_code", 400), getattr(error, "headers", None)
+    said = {404: "there is no such page", 405: "this page is not asked so"}
+    message = said.get(status, "the form cannot be read as multipart/form-data")
+    told = ApiError(status, message, code="not_found" if status == 404 else None)
+    return JSONResponse(told.body(), told.status, headers=headers)

@@ -1,0 +1,92 @@
+"""`limner serve` as a process: it says where it is, serves, and ends well when it is told to."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from limner.cli import app
+from limner.errors import ConfigError, UsageError
+from tests.server.servers import Client, wait_for_jobs
+from tests.tiny_model import save_tiny_model
+from tests.waiting import PATIENCE, ended
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@contextmanager
+def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], Client]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "limner", "serve", "--port", "0", "--json", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    )
+    with ended([process]):
+        assert process.stdout is not None
+        found = json.loads(process.stdout.readline())
+        assert found["models"] == ["tiny"]
+        yield process, Client(int(found["address"].rpartition(":")[2]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_after_what_was_accepted(model: str, number: int) -> None:
+    with serving("--model", model) as (process, client), ThreadPoolExecutor(8) as pool:
+        assert client.get("/readyz").status == 200
+        size = "1024x1024"  # so that the answers take a while
+        asked = [pool.submit(client.draw, seed=each, n=10, size=size) for each in range(4)]
+        wait_for_jobs(client, 4)
+        process.send_signal(number)
+        assert [each.result().status for each in asked] == [200] * 4
+        _, told = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+    assert "Traceback" not in told and "a red apple" not in told
+    with pytest.raises(OSError):
+        http.client.HTTPConnection("127.0.0.1", client.port, timeout=5).connect()
+
+
+def test_lines_of_the_log_are_json_and_quiet_has_none(model: str, tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(f"models = [{json.dumps(model)}]\nqueue = 3\n", encoding="utf-8")
+    for words, events in (((), ["request"]), (("--quiet",), [])):
+        with serving("--config", str(config), *words) as (process, client):
+            client.get("/healthz")
+            process.send_signal(signal.SIGTERM)
+            _, told = process.communicate(timeout=PATIENCE)
+        lines = [each for each in told.splitlines() if each.startswith("{")]
+        assert [json.loads(each)["event"] for each in lines] == events
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "told"),
+    [
+        (["--host", "0.0.0.0"], UsageError, "there is no key; give --keys FILE"),
+        (["--queue", "0"], ConfigError, "queue is 0"),
+        (["--memory", "0.000001"], UsageError, "raise --memory"),
+        (["--config", "absent.toml"], ConfigError, "cannot read 'absent.toml'"),
+        (["--host", "nowhere.invalid", "--keys", "k.txt"], UsageError, "cannot serve on"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_served(
+    words: list[str], kind: type[UsageError], told: str, model: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "k.txt").write_text("0123456789abcdef", encoding="utf-8")
+    ran = CliRunner().invoke(app, ["serve", "--model", model, "--port", "0", *words])
+    assert isinstance(ran.exception, kind) and told in str(ran.exception)
