@@ -15,10 +15,17 @@ from limner.codecs import create_autoencoder, discriminator, features
 from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
+from limner.nn.autoencoder import Window
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train import losses
 from limner.train.codec.data import named_batches
-from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
+from limner.train.codec.naming import (
+    CellNames,
+    keep_named,
+    likely_window,
+    named_rightly,
+    naming_loss,
+)
 from limner.train.codec.settings import CodecTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData, open_data
@@ -77,18 +84,23 @@ class CodecStep(Step):
         images, labels = (batch, None) if self.names is None else batch
         images = images.to(self.device)
         labels = None if labels is None else labels.to(self.device)
+        window = None
+        if labels is not None and self.weights.window:
+            window = likely_window(labels, self.weights.window, self.random(step))
         critic = self.discriminator if step >= self.weights.adversarial_from else None
         numbers: dict[str, float] = {}
         drawn: list[Tensor] = []
         # 1. The codec learns; the discriminator is asked, and takes no gradient of the question.
         if critic is not None:
             critic.requires_grad_(False)
-        parts = self._losses(images, labels, critic, numbers, drawn)
+        asked = (images, labels, window)
+        parts = self._losses(*asked, critic=critic, numbers=numbers, drawn=drawn)
         numbers |= self.update(parts, step, self.codec_optimizers)
         # 2. The discriminator learns from what the codec drew before its update.
         if critic is not None:
             critic.requires_grad_(True)
-            parts = self._hinge(images, torch.cat(drawn))
+            true = images if window is None else window.of(images, self.codec.grid[0])
+            parts = self._hinge(true, torch.cat(drawn))
             ours = self.optimizers[len(self.codec_optimizers) :]
             found = update(parts, ours, critic, step, self.config, self.scaler)
             numbers["discriminator"] = found["loss"]
@@ -98,6 +110,8 @@ class CodecStep(Step):
         self,
         images: Tensor,
         labels: Tensor | None,
+        window: Window | None,
+        *,
         critic: nn.Module | None,
         numbers: dict[str, float],
         drawn: list[Tensor],
@@ -105,7 +119,12 @@ class CodecStep(Step):
         """Yield the loss of each part of a batch, weighted by its share; note what was drawn."""
         for rows, share in self.parts(len(images)):
             part = images[rows]
-            output, _, auxiliary = self.parallel.run(part)
+            if window is None:
+                output, _, auxiliary = self.parallel.run(part)
+            else:
+                shown = Window(window.corners[rows], window.cells)
+                output, _, auxiliary = self.parallel.run(part, shown)
+                part = shown.of(part, self.codec.grid[0])
             drawn.append(self.codec.picture(output))
             loss = self.reconstruction_loss(output.float(), part)
             if self.weights.perceptual:
@@ -193,12 +212,11 @@ class CodecStep(Step):
 
     def _name(self) -> None:
         """Set up the head that names what the codes of a cell stand for, and learns with them."""
-        self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
+        dimensions, _ = keep_named(self.codec.decoder, self.given)
+        self.names = CellNames(dimensions).to(self.device)
         self.name_cells = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
-        # The head names what the decoder is given: what a cell is drawn from.
-        self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))
 
     def _naming(self, labels: Tensor, share: float, numbers: dict[str, float]) -> Tensor:
         logits = self.name_cells(self.given.pop())  # taken, so that no graph is kept
