@@ -251,7 +251,9 @@ class FinerDecoder(Decoder):
         self.split = len(self.body) - last  # where the two ways part
         self.coarse = min(1 + blocks[0], self.split)  # what computes at the grid
         self.look = (
-            GridTransformer(channels[0], config.grid_layers) if config.grid_layers else nn.Identity()
+            GridTransformer(channels[0], config.grid_layers)
+            if config.grid_layers
+            else nn.Identity()
         )
         layers: list[nn.Module] = []
         previous = channels[-2] if last else channels[-1]

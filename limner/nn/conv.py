@@ -32,9 +32,7 @@ class PixelNorm(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a skip, pre-normalised (He 2016, arXiv 1603.05027)."""
 
-    def __init__(
-        self, channels: int, norm: Callable[[int], nn.Module] = normaliser
-    ) -> None:
+    def __init__(self, channels: int, norm: Callable[[int], nn.Module] = normaliser) -> None:
         super().__init__()
         self.norm1 = norm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)

@@ -55,11 +55,17 @@ def check(config: TrainConfig) -> None:
     exclude(config, f"{table}.naming", "data.source", known)
     if weights.naming and weights.decoder_only and not config.part("codec").get("grid_layers"):
         raise ConfigError(
-            "codec_training.naming and codec_training.decoder_only exclude each other without "
-            "codec.grid_layers: the one teaches the codes that the other keeps as they are; give "
-            "one of them, or a decoder with layers among its cells",
+            "codec_training.naming and codec_training.decoder_only are both given: the one teaches "
+            "the codes that the other keeps as they are; give one of them, or codec.grid_layers, "
+            "layers of the decoder that are taught in place of the codes",
             param=f"{table}.naming",
         )
     need(config, f"{table}.window", f"{table}.naming", "where things stand in a picture")
+    if weights.window and not config.part("codec").get("fine_channels"):
+        raise ConfigError(
+            f"codec_training.window is {weights.window}, but the codec has no fine_channels, and "
+            "only fine stages draw a part of a picture; give codec.fine_channels, or window = 0",
+            param=f"{table}.window",
+        )
     if config.part("codec") or not config.start_from:
         check_part("codec", autoencoders(), config.part("codec"))

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limner import registry
 from limner.codecs import create_autoencoder, discriminator, features
-from limner.errors import shorten
+from limner.errors import ConfigError, shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.autoencoder import Window
@@ -30,7 +31,14 @@ from limner.train.codec.settings import CodecTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.pictures import pictures_of
-from limner.train.parts import CODEC_FILE, begun, fits, load_autoencoder, save_codec
+from limner.train.parts import (
+    CODEC_FILE,
+    begun,
+    find_codec,
+    fits,
+    load_autoencoder,
+    save_codec,
+)
 from limner.train.ranks.parallel import data_parallel
 from limner.train.steps import Step, compiled, optimizers_for, update
 
@@ -48,6 +56,12 @@ class CodecStep(Step):
         codec, self.codec_config = self._built()
         self.codec = codec.to(self.device, memory_format=torch.channels_last)
         self.size: int = self.codec.config.size
+        if self.weights.window > min(self.codec.grid):
+            raise ConfigError(
+                f"codec_training.window is {self.weights.window}, but the codec's grid has "
+                f"{min(self.codec.grid)} cells a side; give at most that",
+                param="codec_training.window",
+            )
         self.pictures = pictures_of(config, self.size, data or open_data(config))
         self.made_of |= self.pictures.made_of
         if self.weights.decoder_only:
@@ -183,8 +197,18 @@ class CodecStep(Step):
         return torch.cat([_filled(part) for pair in rows for part in pair])
 
     def export(self, out: Path) -> None:
-        """Write `codec.safetensors` with the averaged weights."""
+        """Write `codec.safetensors` with the averaged weights.
+
+        A decoder that was trained for the codes of a whole model comes in that model too, as
+        `out`/model: its prior draws as before.
+        """
         save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=self.weights.half)
+        start = self.config.start_from
+        if not self.weights.decoder_only or find_codec(start) is not None:
+            return
+        pipeline = registry.load(start)
+        pipeline.codec, pipeline.size = self.codec, self.size
+        self.save_model(out, pipeline, half=self.weights.half, codec=self.codec_config)
 
     def _built(self) -> tuple[Any, dict[str, Any]]:
         """Return a codec and its config: new, that of `start_from`, or new with weights of that."""
