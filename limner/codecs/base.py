@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from limner.nn.autoencoder import Decoder
+from limner.nn.autoencoder import Decoder, Window
 
 
 class CodecBase(nn.Module):
@@ -65,10 +65,15 @@ class CodecBase(nn.Module):
             return self.maps[0]
         return (sum(rows * columns for rows, columns in self.maps),)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images to the decoder's output, codes and an auxiliary loss; the way of training."""
+    def forward(
+        self, images: Tensor, window: Window | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images to the decoder's output, codes and an auxiliary loss; the way of training.
+
+        The output is of the part that a window shows; only a decoder with fine stages has such.
+        """
         z, codes, loss = self.quantize(self.encoder(images))
-        return self.decoder(z), codes, loss
+        return self.decoder(z) if window is None else self.decoder(z, window), codes, loss
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the vectors that the decoder gets for features, codes and an auxiliary loss."""

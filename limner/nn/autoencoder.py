@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.errors import ConfigError
-from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample, normaliser
+from limner.nn import checks
+from limner.nn.conv import Downsample, PixelNorm, ResidualBlock, SpatialAttention, Upsample
+from limner.nn.transformer import Transformer, TransformerConfig
+
+HEAD = 64  # channels of one head of attention among the cells
 
 
 def check_stages(part: str, channels: Sequence[int], blocks: Sequence[int], stages: int) -> None:
@@ -39,7 +43,9 @@ class AutoencoderConfig:
 
     With `encode_size` a codec is one of pictures of that side, which are shrunk to it, and draws
     them larger: with 64, a picture of 256 pixels has 8x8 cells. `fine_channels` and `fine_blocks`
-    are of the stages that add what the large picture has beside the small one (`FinerDecoder`).
+    are of the stages that add what the large picture has beside the small one (`FinerDecoder`), and
+    `grid_layers` of a transformer among the cells before them: what a cell shows of a thing is said
+    by all cells of the thing together.
     """
 
     size: int = 64
@@ -50,6 +56,7 @@ class AutoencoderConfig:
     encode_size: int = 0
     fine_channels: tuple[int, ...] = ()
     fine_blocks: tuple[int, ...] = ()
+    grid_layers: int = 0
 
     @property
     def seen(self) -> int:
@@ -70,8 +77,19 @@ def check_enlarging(config: AutoencoderConfig) -> None:
             f"encode_size is {seen} and fine_channels {list(config.fine_channels)}; a picture "
             "drawn larger than it is seen needs both, and any other neither"
         )
+    checks.check_least(config, "grid_layers", least=0)
     if not seen:
+        if config.grid_layers:
+            raise ConfigError(
+                f"grid_layers is {config.grid_layers}, but only a picture drawn larger than it is "
+                "seen has such layers; give encode_size and fine_channels, or 0 layers"
+            )
         return
+    if config.grid_layers and config.decoder_channels[0] % HEAD:
+        raise ConfigError(
+            f"decoder_channels begins with {config.decoder_channels[0]}; expected a multiple of "
+            f"{HEAD} for grid_layers"
+        )
     if seen < 16 or seen % 8 or config.size % seen or config.size == seen:
         raise ConfigError(
             f"encode_size is {seen}; expected a multiple of 8, at least 16, that divides the "
@@ -173,6 +191,48 @@ class Decoder(nn.Module):
         return self.out(F.silu(self.norm(h)))
 
 
+@dataclass(frozen=True)
+class Window:
+    """A square part of each picture of a batch: training sees as much detail at less cost.
+
+    `corners` (B, 2) are the first row and column, and `cells` the side, in cells of the grid.
+    """
+
+    corners: Tensor
+    cells: int
+
+    def of(self, x: Tensor, grid: int) -> Tensor:
+        """Return the parts (B, C, h, w) of what lies over a grid of `grid` x `grid` cells."""
+        scale = x.shape[2] // grid
+        side = self.cells * scale
+        parts = [
+            each[:, row : row + side, column : column + side]
+            for each, (row, column) in zip(x.unbind(), (self.corners * scale).tolist(), strict=True)
+        ]
+        return torch.stack(parts).contiguous(memory_format=torch.channels_last)
+
+
+class GridTransformer(nn.Module):
+    """Every cell looks at every other, in several layers around one skip that begins as nothing."""
+
+    def __init__(self, channels: int, layers: int) -> None:
+        super().__init__()
+        shape = TransformerConfig(channels, layers, channels // HEAD, channels * 2)
+        self.body = Transformer(shape)
+        self.out = nn.Linear(channels, channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, h, w) to the same shape."""
+        rows, columns = x.shape[2:]
+        places = torch.cartesian_prod(
+            torch.arange(rows, device=x.device), torch.arange(columns, device=x.device)
+        )
+        found = self.out(self.body(x.flatten(2).mT, places[None]))  # (B, h * w, C)
+        return x + found.mT.unflatten(2, (rows, columns))
+
+
 class FinerDecoder(Decoder):
     """A decoder that draws a small picture and adds what a larger one has beside it.
 
@@ -189,26 +249,36 @@ class FinerDecoder(Decoder):
         # The modules of the last coarse stage: none before it where there is but one.
         last = blocks[-1] + 1 if len(channels) > 1 else 0
         self.split = len(self.body) - last  # where the two ways part
+        self.coarse = min(1 + blocks[0], self.split)  # what computes at the grid
+        self.look = (
+            GridTransformer(channels[0], config.grid_layers)
+            if config.grid_layers
+            else nn.Identity()
+        )
         layers: list[nn.Module] = []
         previous = channels[-2] if last else channels[-1]
         for width, count in zip(config.fine_channels, config.fine_blocks, strict=True):
             layers.append(Upsample(previous, width))  # twice height and width
-            # One group: many are slow on a processor where pictures are this large.
-            layers.extend(ResidualBlock(width, groups=1) for _ in range(count))
+            layers.extend(ResidualBlock(width, PixelNorm) for _ in range(count))
             previous = width
         self.fine = nn.Sequential(*layers)
-        self.fine_norm = normaliser(previous, groups=1)
+        self.fine_norm = PixelNorm(previous)
         rest = (4 if last else 2) * config.factor // 2 ** len(config.fine_channels)
         self.fine_out = Upsample(previous, options.get("pixels", 3), factor=rest)
         nn.init.zeros_(self.fine_out.conv.weight)
         nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Return what the decoder draws."""
-        # What both ways share, the small picture enlarged, and what the large one has beside it.
-        shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
+    def forward(self, z: Tensor, window: Window | None = None) -> Tensor:
+        """Return what the decoder draws, or the part of it that a window shows."""
+        # 1. What both ways share: the cells, which look at one another.
+        cells = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
+        shared = self.body[self.coarse : self.split](self.look(cells))
+        # 2. The small picture enlarged, and what the large one has beside it.
         small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
         large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)
+        if window is not None:
+            # The fine stages cost most, and normalise a part as they do the whole.
+            shared, large = (window.of(each, z.shape[2]) for each in (shared, large))
         added: Tensor = self.fine_out(F.silu(self.fine_norm(self.fine(shared))))
         return large + added
 

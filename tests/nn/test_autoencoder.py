@@ -1,5 +1,7 @@
 """The shared encoder and decoder: shapes for any number of stages, and a stage's mistakes told."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,6 +12,9 @@ from limner.nn.autoencoder import (
     Decoder,
     Encoder,
     FinerDecoder,
+    GridTransformer,
+    Window,
+    check_enlarging,
     check_stages,
     decoder_of,
 )
@@ -59,6 +64,74 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
     large(z).square().sum().backward()
     assert large.fine_out.conv.weight.grad is not None
     assert large.fine_out.conv.weight.grad.abs().sum() > 0
+
+
+def finer(layers: int = 2) -> FinerDecoder:
+    shape = AutoencoderConfig(
+        64,
+        decoder_channels=(64, 12, 8),
+        encode_size=32,
+        fine_channels=(8, 8),
+        fine_blocks=(1, 0),
+        grid_layers=layers,
+    )
+    decoder = decoder_of(shape, 5)
+    assert isinstance(decoder, FinerDecoder)
+    return decoder
+
+
+def test_layers_among_the_cells_begin_as_nothing_and_let_every_cell_see_every_other() -> None:
+    torch.manual_seed(0)
+    plain, looking = finer(0), finer()
+    looking.load_state_dict(plain.state_dict(), strict=False)
+    z = torch.randn(2, 5, 4, 4)
+    torch.testing.assert_close(looking(z), plain(z))
+    assert isinstance(looking.look, GridTransformer)
+    torch.nn.init.normal_(looking.look.out.weight)
+    changed = z.clone()
+    changed[:, :, 0, 0] += 1
+    seen = looking.look(z.repeat(1, 13, 1, 1)[:, :64])
+    assert not torch.equal(
+        seen[:, :, 3, 3], looking.look(changed.repeat(1, 13, 1, 1)[:, :64])[:, :, 3, 3]
+    )
+
+
+def test_a_window_is_its_part_of_the_picture() -> None:
+    torch.manual_seed(0)
+    decoder = finer()
+    for weight in (decoder.fine_out.conv.weight, decoder.look.out.weight):
+        torch.nn.init.normal_(weight, std=0.1)
+    z, corners = torch.randn(2, 5, 4, 4), torch.tensor([[0, 1], [1, 0]])
+    window = Window(corners, 3)
+    whole, part = decoder(z), decoder(z, window)
+    assert part.shape == (2, 3, 48, 48)
+    wanted = window.of(whole, 4)
+    torch.testing.assert_close(wanted[0], whole[0, :, 0:48, 16:64])
+    torch.testing.assert_close(wanted[1], whole[1, :, 16:64, 0:48])
+    # Where no neighbour was cut away, pixels are the same; the fine stages see 22 pixels far.
+    torch.testing.assert_close(part[0, :, :26, 22:], wanted[0, :, :26, 22:])
+    assert not torch.allclose(part[0, :, :, 0], wanted[0, :, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"grid_layers": 1, "encode_size": 0, "fine_channels": (), "fine_blocks": ()},
+            "grid_layers is 1, but only",
+        ),
+        (
+            {"grid_layers": 1, "decoder_channels": (32, 8, 8)},
+            "begins with 32; expected a multiple of 64",
+        ),
+        ({"grid_layers": -1}, "grid_layers is -1; expected at least 0"),
+    ],
+)
+def test_mistakes_about_layers_among_the_cells(changes: dict[str, Any], words: str) -> None:
+    given: dict[str, Any] = {"size": 64, "decoder_channels": (64, 8, 8), "encode_size": 32}
+    given |= {"fine_channels": (8, 8), "fine_blocks": (0, 0)}
+    with pytest.raises(ConfigError, match=words):
+        check_enlarging(AutoencoderConfig(**(given | changes)))
 
 
 def test_an_encoder_may_shrink_its_pictures_first() -> None:

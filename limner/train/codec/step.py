@@ -11,19 +11,34 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limner import registry
 from limner.codecs import create_autoencoder, discriminator, features
-from limner.errors import shorten
+from limner.errors import ConfigError, shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
+from limner.nn.autoencoder import Window
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train import losses
 from limner.train.codec.data import named_batches
-from limner.train.codec.naming import CellNames, keep_inputs, named_rightly, naming_loss
+from limner.train.codec.naming import (
+    CellNames,
+    keep_named,
+    likely_window,
+    named_rightly,
+    naming_loss,
+)
 from limner.train.codec.settings import CodecTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.pictures import pictures_of
-from limner.train.parts import CODEC_FILE, begun, fits, load_autoencoder, save_codec
+from limner.train.parts import (
+    CODEC_FILE,
+    begun,
+    find_codec,
+    fits,
+    load_autoencoder,
+    save_codec,
+)
 from limner.train.ranks.parallel import data_parallel
 from limner.train.steps import Step, compiled, optimizers_for, update
 
@@ -41,6 +56,12 @@ class CodecStep(Step):
         codec, self.codec_config = self._built()
         self.codec = codec.to(self.device, memory_format=torch.channels_last)
         self.size: int = self.codec.config.size
+        if self.weights.window > min(self.codec.grid):
+            raise ConfigError(
+                f"codec_training.window is {self.weights.window}, but the codec's grid has "
+                f"{min(self.codec.grid)} cells a side; give at most that",
+                param="codec_training.window",
+            )
         self.pictures = pictures_of(config, self.size, data or open_data(config))
         self.made_of |= self.pictures.made_of
         if self.weights.decoder_only:
@@ -77,18 +98,23 @@ class CodecStep(Step):
         images, labels = (batch, None) if self.names is None else batch
         images = images.to(self.device)
         labels = None if labels is None else labels.to(self.device)
+        window = None
+        if labels is not None and self.weights.window:
+            window = likely_window(labels, self.weights.window, self.random(step))
         critic = self.discriminator if step >= self.weights.adversarial_from else None
         numbers: dict[str, float] = {}
         drawn: list[Tensor] = []
         # 1. The codec learns; the discriminator is asked, and takes no gradient of the question.
         if critic is not None:
             critic.requires_grad_(False)
-        parts = self._losses(images, labels, critic, numbers, drawn)
+        asked = (images, labels, window)
+        parts = self._losses(*asked, critic=critic, numbers=numbers, drawn=drawn)
         numbers |= self.update(parts, step, self.codec_optimizers)
         # 2. The discriminator learns from what the codec drew before its update.
         if critic is not None:
             critic.requires_grad_(True)
-            parts = self._hinge(images, torch.cat(drawn))
+            true = images if window is None else window.of(images, self.codec.grid[0])
+            parts = self._hinge(true, torch.cat(drawn))
             ours = self.optimizers[len(self.codec_optimizers) :]
             found = update(parts, ours, critic, step, self.config, self.scaler)
             numbers["discriminator"] = found["loss"]
@@ -98,6 +124,8 @@ class CodecStep(Step):
         self,
         images: Tensor,
         labels: Tensor | None,
+        window: Window | None,
+        *,
         critic: nn.Module | None,
         numbers: dict[str, float],
         drawn: list[Tensor],
@@ -105,7 +133,12 @@ class CodecStep(Step):
         """Yield the loss of each part of a batch, weighted by its share; note what was drawn."""
         for rows, share in self.parts(len(images)):
             part = images[rows]
-            output, _, auxiliary = self.parallel.run(part)
+            if window is None:
+                output, _, auxiliary = self.parallel.run(part)
+            else:
+                shown = Window(window.corners[rows], window.cells)
+                output, _, auxiliary = self.parallel.run(part, shown)
+                part = shown.of(part, self.codec.grid[0])
             drawn.append(self.codec.picture(output))
             loss = self.reconstruction_loss(output.float(), part)
             if self.weights.perceptual:
@@ -164,8 +197,18 @@ class CodecStep(Step):
         return torch.cat([_filled(part) for pair in rows for part in pair])
 
     def export(self, out: Path) -> None:
-        """Write `codec.safetensors` with the averaged weights."""
+        """Write `codec.safetensors` with the averaged weights.
+
+        A decoder that was trained for the codes of a whole model comes in that model too, as
+        `out`/model: its prior draws as before.
+        """
         save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=self.weights.half)
+        start = self.config.start_from
+        if not self.weights.decoder_only or find_codec(start) is not None:
+            return
+        pipeline = registry.load(start)
+        pipeline.codec, pipeline.size = self.codec, self.size
+        self.save_model(out, pipeline, half=self.weights.half, codec=self.codec_config)
 
     def _built(self) -> tuple[Any, dict[str, Any]]:
         """Return a codec and its config: new, that of `start_from`, or new with weights of that."""
@@ -193,12 +236,11 @@ class CodecStep(Step):
 
     def _name(self) -> None:
         """Set up the head that names what the codes of a cell stand for, and learns with them."""
-        self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
+        dimensions, _ = keep_named(self.codec.decoder, self.given)
+        self.names = CellNames(dimensions).to(self.device)
         self.name_cells = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
-        # The head names what the decoder is given: what a cell is drawn from.
-        self.codec.decoder.register_forward_pre_hook(keep_inputs(self.given))
 
     def _naming(self, labels: Tensor, share: float, numbers: dict[str, float]) -> Tensor:
         logits = self.name_cells(self.given.pop())  # taken, so that no graph is kept

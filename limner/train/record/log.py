@@ -29,7 +29,7 @@ class TimedIterator(Generic[Item]):
             found = next(self.batches)
         finally:
             self.seconds += time.monotonic() - began
-        first: Any = found[0] if isinstance(found, tuple) else found
+        first: Any = found[0] if isinstance(found, tuple | list) else found
         self.rows += len(first)
         return found
 

@@ -25,6 +25,7 @@ from limner.train.prior.step import PriorStep
 from tests.tiny_model import CODEC
 
 VQ = {**{k: v for k, v in CODEC.items() if k != "levels"}, "name": "vqvae", "codebook": 32}
+FINE = CODEC | {"size": 32, "encode_size": 16, "fine_channels": [8], "fine_blocks": [1]}
 PRIOR = {"name": "gpt", "width": 32, "layers": 2, "heads": 2, "hidden": 48}
 LOOP = LoopConfig(steps=10, batch=8, bf16=False)
 MACHINE = Hardware("H", 1e9, GIB, 0.5, "test")
@@ -61,13 +62,20 @@ def flops_of(step: Any, number: int = 0) -> int:
 
 @pytest.mark.parametrize(
     ("codec", "training"),
-    [(CODEC, {}), (CODEC, {"adversarial": 0.1}), (VQ, {}), (CODEC, {"naming": 0.1})],
-    ids=["plain", "adversarial", "vqvae", "naming"],
+    [
+        (CODEC, {}),
+        (CODEC, {"adversarial": 0.1}),
+        (VQ, {}),
+        (CODEC, {"naming": 0.1}),
+        (FINE, {"naming": 0.1, "window": 1}),
+    ],
+    ids=["plain", "adversarial", "vqvae", "naming", "window"],
 )
 def test_a_codecs_plan_is_its_step(codec: dict[str, Any], training: dict[str, Any]) -> None:
     config = codec_run(codec, **training)
     step, cost = CodecStep(config), cost_of_codec(config)
-    images, labels = torch.zeros(8, 3, 16, 16), torch.zeros(8, 4, 2, 2, dtype=torch.long)
+    images = torch.zeros(8, 3, step.size, step.size)
+    labels = torch.zeros(8, 4, *step.codec.grid, dtype=torch.long)
     step.batches = itertools.repeat((images, labels) if step.names else images)
     real = [p for module in step.modules.values() for p in module.parameters()]
     assert sum(cost.parts.values()) == cost.trained == sum(p.numel() for p in real)
