@@ -55,7 +55,7 @@ def test_what_ships_is_what_is_measured(script: ModuleType, emoji_font: Path) ->
 
 def test_what_was_measured_stays_when_words_are_counted_anew(tmp_path: Path) -> None:
     folder = shutil.copytree(DEFAULT, tmp_path / "model")
-    script = [sys.executable, ROOT / "scripts" / "words", folder]
-    subprocess.run([*script, "--scenes", "300"], check=True)
+    script = str(ROOT / "scripts" / "words")
+    subprocess.run([sys.executable, script, str(folder), "--scenes", "300"], check=True)
     before, after = (limner.load(each).words.accuracy for each in (DEFAULT, folder))
     assert isinstance(before, Accuracy) and before == after

@@ -65,15 +65,18 @@ class CodecBase(nn.Module):
             return self.maps[0]
         return (sum(rows * columns for rows, columns in self.maps),)
 
-    def forward(
-        self, images: Tensor, window: Window | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images to the decoder's output, codes and an auxiliary loss; the way of training.
-
-        The output is of the part that a window shows; only a decoder with fine stages has such.
-        """
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images to the decoder's output, codes and an auxiliary loss; the way of training."""
         z, codes, loss = self.quantize(self.encoder(images))
-        return self.decoder(z) if window is None else self.decoder(z, window), codes, loss
+        return self.decoder(z), codes, loss
+
+    def forward_part(self, images: Tensor, window: Window) -> tuple[Tensor, Tensor, Tensor]:
+        """Map images to the output in a window, codes and no loss; training of a decoder alone.
+
+        The decoder has fine stages (`FinerDecoder`).
+        """
+        codes = self.encode(images)
+        return self.decoder(self.embed(codes), window), codes, images.new_zeros(())
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the vectors that the decoder gets for features, codes and an auxiliary loss."""

@@ -123,7 +123,7 @@ def _draw(
             return with_light(expected, light)
         return fitted(pipeline, expected, light, FITS if steps else LAST)
 
-    for latent in draw_picture(pipeline.decoder, vector, ids, seed, sampling, settle):
+    for latent in draw_picture(pipeline.decoder, vector, ids, seed, sampling, settle=settle):
         yield latent if pipeline.autoencoder is None else painted(pipeline, latent).clamp(-1, 1)
 
 

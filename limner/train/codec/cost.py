@@ -37,6 +37,9 @@ def cost_of_codec(config: TrainConfig) -> Cost:
 
     def build() -> nn.Module:
         codec = create_autoencoder(values)
+        if weights.decoder_only:
+            codec.requires_grad_(False)
+            codec.decoder.requires_grad_(True)
         parts: dict[str, nn.Module] = {"codec": codec}
         if weights.adversarial:
             parts["discriminator"] = discriminator.PatchDiscriminator()
@@ -55,7 +58,7 @@ def cost_of_codec(config: TrainConfig) -> Cost:
         images = torch.zeros(batch, 3, codec.config.size, codec.config.size)
         if weights.window:
             window = Window(torch.zeros(batch, 2, dtype=torch.long), weights.window)
-            output, _, auxiliary = codec(images, window)
+            output, _, auxiliary = codec.forward_part(images, window)
             images = window.of(images, codec.grid[0])
         else:
             output, _, auxiliary = codec(images)

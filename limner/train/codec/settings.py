@@ -21,7 +21,7 @@ class CodecTraining(Checked):
     are. `naming` weighs naming what stands in each cell of the grid, of emoji scenes
     (`limner.train.codec.naming`); a decoder with layers among its cells is asked after them. With
     `window`, a side in cells, that part of each picture is drawn and compared, most often where
-    something stands. `half` exports weights in fp16.
+    something stands; it is for `decoder_only`. `half` exports weights in fp16.
     """
 
     perceptual: float = number(0.0, least=0)
@@ -61,6 +61,7 @@ def check(config: TrainConfig) -> None:
             param=f"{table}.naming",
         )
     need(config, f"{table}.window", f"{table}.naming", "where things stand in a picture")
+    need(config, f"{table}.window", f"{table}.decoder_only", "whose training it is for")
     if weights.window and not config.part("codec").get("fine_channels"):
         raise ConfigError(
             f"codec_training.window is {weights.window}, but the codec has no fine_channels, and "

@@ -69,7 +69,8 @@ class CodecStep(Step):
             self.codec.decoder.requires_grad_(True)  # codes stay what a prior has learnt
         # A codec whose codes may not change makes them as it will when it is used.
         self.codec.train(not self.weights.decoder_only)
-        self.learn("codec", self.codec)
+        part = self.codec.forward_part if self.weights.window else None
+        self.learn("codec", self.codec, part)
         self.features = frozen_features(self.weights, self.device)
         self.reconstruction_loss = compiled(losses.RECONSTRUCTION[self.codec.likelihood], config)
         self.names: CellNames | None = None

@@ -243,7 +243,7 @@ def test_a_decoder_for_a_whole_models_codes_comes_in_that_model(tmp_path: Path) 
 
 
 def test_a_window_is_no_larger_than_the_grid() -> None:
-    training = CodecTraining(naming=0.5, window=99)
+    training = CodecTraining(naming=0.5, window=99, decoder_only=True)
     with pytest.raises(ConfigError, match="window is 99, but the codec's grid has"):
         step_of("fsq", codec=LARGE, codec_training=training)
 
