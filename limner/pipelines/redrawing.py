@@ -97,7 +97,7 @@ def _misfit(pipeline: Any, task: Redraw, text: Tensor, grid: tuple[int, int]) ->
     before = pipeline.read([task.before])
     now, then = (pipeline.prior.nll(each, codes).sum(2) for each in (text, before))
     finest = map_slices(pipeline.prior.maps)[-1]
-    return (now - then)[0, finest].view(grid)  # type: ignore[no-any-return]
+    return (now - then)[0, finest].view(grid)
 
 
 def box_around(chosen: Tensor) -> Tensor:
