@@ -234,6 +234,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
                 vector = expected
                 if self.prior is not None:
                     yield Step(0, 0)
+        assert vector is not None, "a text has a vector"
         step = Step(0, 0)
         # 3. The decoder draws pixels, or the latent of the autoencoder.
         for expected in drawing.draw_picture(self.decoder, vector, ids, seed, sampling):
