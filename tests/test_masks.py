@@ -1,6 +1,7 @@
 """What a mask may be, and what it may not (rows 45 to 51 of what bad input gets)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -14,9 +15,9 @@ PICTURE = Image.new("RGB", (40, 24), "red")
 HOLE = (4, 6, 14, 16)
 
 
-def painted(mode: str, kept: object, opened: object) -> Image.Image:
-    mask = Image.new(mode, PICTURE.size, kept)  # type: ignore[arg-type]
-    mask.paste(opened, HOLE)  # type: ignore[call-overload]
+def painted(mode: str, kept: Any, opened: Any) -> Image.Image:
+    mask = Image.new(mode, PICTURE.size, kept)
+    mask.paste(opened, HOLE)
     return mask
 
 
@@ -98,12 +99,13 @@ def test_a_mask_that_a_camera_turned_is_turned() -> None:
 
 
 def test_a_request_with_a_mask_is_an_edit() -> None:
-    request = Request("a cat", image=PICTURE, mask="4,6,10,10")
+    request = Request("a cat", image=PICTURE, mask="4,6,10,10")  # type: ignore[arg-type]
     assert request.edit == Edit() and request.mask is not None
     assert numpy.asarray(request.mask).sum() == 255 * 100
-    for wrong in ({"mask": "4,6,10,10"}, {"edit": Edit()}):
+    wrongs: list[dict[str, Any]] = [{"mask": "4,6,10,10"}, {"edit": Edit()}]
+    for wrong in wrongs:
         with pytest.raises(UsageError, match="is given without a picture"):
-            Request("a cat", **wrong)  # type: ignore[arg-type]
+            Request("a cat", **wrong)
     with pytest.raises(UsageError, match=r"edit is 3; expected a limner.Edit"):
         Request("a cat", image=PICTURE, edit=3)  # type: ignore[arg-type]
 

@@ -113,7 +113,7 @@ def _counted(steps: Redrawing, done: int, total: int) -> Redrawing:
         try:
             step = next(steps)
         except StopIteration as ended:
-            return ended.value  # type: ignore[no-any-return]
+            return ended.value
         index = done + STEPS * step.index // max(step.total, 1)
         if index < total:
             yield Step(index, total, step.codes, step.images, step.latents)

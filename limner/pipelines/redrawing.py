@@ -21,7 +21,7 @@ from limner.types import Step
 
 LEAST_HOLE = 1 / 8  # of a cell: with less open it keeps its code
 DIFFERS = 0.15  # of the greatest difference between two texts: from here on a cell is redrawn
-_SMOOTH = 1.0  # cells: a code that the text does not suit says the same of its neighbours
+_SMOOTH = 1.2  # cells: a code that the text does not suit says the same of its neighbours
 _SPREAD = 0.25  # of a pixel in [-1, 1], for judging how well a candidate continues what is kept
 
 
@@ -97,7 +97,7 @@ def _misfit(pipeline: Any, task: Redraw, text: Tensor, grid: tuple[int, int]) ->
     before = pipeline.read([task.before])
     now, then = (pipeline.prior.nll(each, codes).sum(2) for each in (text, before))
     finest = map_slices(pipeline.prior.maps)[-1]
-    return (now - then)[0, finest].view(grid)  # type: ignore[no-any-return]
+    return (now - then)[0, finest].view(grid)
 
 
 def box_around(chosen: Tensor) -> Tensor:

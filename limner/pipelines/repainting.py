@@ -29,29 +29,30 @@ _TURN = 0.5  # of the angle from a picture towards a difference of texts
 
 def repaint(pipeline: Any, task: Redraw) -> Redrawing:
     """Redraw a window of a model of the family unclip."""
-    small = (pipeline.small, pipeline.small)
+    small, total = (pipeline.small, pipeline.small), pipeline.steps_of(task.sampling, told=True)
     picture, share = resize(task.picture, small), resize(task.share, small)
     strength = 1.0 if task.strength is None else task.strength
     if strength == 1:  # less noise than that goes on from what is in the hole
         picture = fill_hole(picture, share)
     # 1. The embedding of the picture that it shall be.
-    ids, vector = pipeline.read([task.prompt], trim=True), None
+    ids = pipeline.read([task.prompt], trim=True)
+    vector = pipeline.clip.encode_texts(ids)
     if task.before or not task.prompt:
         vector = _seen(pipeline, task)
     else:
         for expected in pipeline.vectors(ids, task.seed, task.sampling):
             vector = expected
-            yield Step(0, task.sampling.steps)
+            yield Step(0, total)
     # 2. What is kept, as the decoder knows it: pixels, or the latent of its autoencoder.
     start = latent_of(pipeline, picture)
-    hole = F.adaptive_avg_pool2d(share, start.shape[-2:])
+    hole = F.adaptive_avg_pool2d(share, (start.shape[-2], start.shape[-1]))
     given = Given(start, hole < LEAST_HOLE, strength)
     # 3. From noise to a picture, what is kept put back at every level.
     images = picture
     drawing = draw_picture(pipeline.decoder, vector, ids, task.seed, task.sampling, given)
     for number, latents in enumerate(drawing):
         kind = "images" if pipeline.autoencoder is None else "latents"
-        yield Step(min(number, task.sampling.steps - 1), task.sampling.steps, **{kind: latents})
+        yield Step(min(number, total - 1), total, **{kind: latents})
         images = latents
     images = pipeline.pixels(images)
     # 4. Larger, where the model has an upsampler.
@@ -67,7 +68,7 @@ def _seen(pipeline: Any, task: Redraw) -> Tensor:
     """
     vector = pipeline.see(to_images(task.picture))
     if not (task.before and task.prompt):
-        return vector  # type: ignore[no-any-return]
+        return vector
     now, then = (
         pipeline.clip.encode_texts(pipeline.read([text], trim=True))
         for text in (task.prompt, task.before)
@@ -84,7 +85,7 @@ def latent_of(pipeline: Any, picture: Tensor) -> Tensor:
     """
     auto = pipeline.autoencoder
     if auto is None or auto.encodes:
-        return pipeline.latents(picture)  # type: ignore[no-any-return]
+        return pipeline.latents(picture)
     config = pipeline.decoder.config
     with torch.inference_mode(False), torch.enable_grad():
         wanted = picture.clone()

@@ -208,7 +208,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
 
         A Step on the way has what is expected of the one picture that is being drawn.
         """
-        total = len(prompts) * self._steps(sampling, told=begin is not None)
+        total = len(prompts) * self.steps_of(sampling, told=begin is not None)
         done, finished = 0, list[Tensor]()
         for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
             vector = None if begin is None else begin[number % len(begin)][None]
@@ -262,7 +262,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
             for image in self.enlarge(small, seed, sampling):
                 yield Step(0, 0, images=image)
 
-    def _steps(self, sampling: DiffusionSampling, *, told: bool) -> int:
+    def steps_of(self, sampling: DiffusionSampling, *, told: bool) -> int:
         """Return how often one picture is yielded, with a vector that is `told` or drawn first."""
         count = sampling.steps
         if self.prior is not None and not told:

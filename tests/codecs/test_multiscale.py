@@ -100,6 +100,22 @@ def test_a_prior_sees_the_sum_at_the_size_of_the_next_map() -> None:
     torch.testing.assert_close(codec.lower(known, 0)[:, :, 0, 0], known.mean((2, 3)))
 
 
+@torch.no_grad()
+def test_a_map_is_encoded_after_whatever_the_coarser_ones_say() -> None:
+    codec, images = build().eval(), pictures()
+    codes, first = codec.encode(images), 0
+    for which, (rows, columns) in enumerate(codec.maps):
+        end = first + rows * columns
+        found = codec.encode_after(images, codes[:, :first], which)
+        assert torch.equal(found, codes[:, first:end])
+        first = end
+    # After other coarse codes the finest map says what these leave.
+    finest = slice(codes.shape[1] - codec.grid[0] * codec.grid[1], None)
+    others = (codes[:, : finest.start] + 1) % codec.vocabulary
+    after = codec.encode_after(images, others, len(codec.maps) - 1)
+    assert not torch.equal(after, codes[:, finest])
+
+
 @pytest.mark.parametrize("count", [0, 2, 4, 20, 22])
 def test_half_a_map_is_refused(count: int) -> None:
     with pytest.raises(UsageError, match=rf"{count} codes are no whole maps; .*\[1, 5, 21\]"):

@@ -209,7 +209,7 @@ def test_a_family_that_cannot_says_which_can(tmp_path: Any) -> None:
 
 def test_a_codec_without_its_encoder_is_told() -> None:
     model, image = tiny_pipeline(), picture()
-    bare = {key: [] for key in CODEC if key.startswith("encoder")}
+    bare: dict[str, Any] = {key: [] for key in CODEC if key.startswith("encoder")}
     model.codec = create_codec(CODEC | bare)
     with pytest.raises(UsageError, match="takes no pictures; edit with a model"):
         edited(model, image=image, mask=masked(image))

@@ -14,9 +14,11 @@ from torch import Tensor
 from limner.errors import UsageError
 from limner.sampling.diffusion import (
     DIFFUSION_SAMPLERS,
+    ROUNDS,
     Denoise,
     find_sampler,
     guide_two,
+    repaint,
     rescale,
     unit_noise,
 )
@@ -235,3 +237,29 @@ def test_rescaling_gives_the_spread_back() -> None:
     torch.testing.assert_close(whole.std(1), conditional.std(1))
     half = rescale(guided, conditional, 0.5)
     torch.testing.assert_close(half, (guided + whole) / 2)
+
+
+def test_repainting_keeps_what_is_given_and_brings_the_rest_to_it() -> None:
+    """Of two numbers that always agree, one is given; the other is drawn near to it."""
+    start, keep = torch.tensor([[0.8, 0.0]]), torch.tensor([[True, False]])
+    asked = []
+
+    def denoise(x: Tensor, time: int) -> Tensor:
+        asked.append(time)
+        both = x.mean(1, keepdim=True).expand_as(x)  # what agrees best
+        return torch.where(keep, start, both)
+
+    levels = Process().levels(10)
+    noise = iter(lambda: torch.randn(1, 2, generator=source), None)
+    source = torch.Generator().manual_seed(0)
+    *_, last = repaint(denoise, next(noise), levels, noise)
+    assert last.x[0, 0] == start[0, 0]
+    assert len(asked) == 9 * ROUNDS + 1  # the last level needs one round
+    assert abs(float(last.x[0, 1]) - 0.8) < 0.5
+
+
+def test_the_last_levels_are_those_with_least_noise() -> None:
+    levels = Process().levels(8)
+    some = levels.last(0.25)
+    assert some.times == levels.times[-2:] and some.noise == levels.noise[-3:]
+    assert len(levels.last(0.01).times) == 1 and levels.last(1.0) == levels
