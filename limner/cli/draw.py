@@ -13,7 +13,7 @@ from limner.cli.shared.files import STANDARD, Place, read_prompts
 from limner.cli.shared.finishing import spelt_finish
 from limner.cli.shared.options import Finished, Loading, Sampled, argument, grouped, option
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
-from limner.cli.shared.sheets import check_sheet, draw_sheet
+from limner.cli.shared.sheets import draw_sheet, place_of_sheet
 from limner.errors import DataError, UsageError, quote
 from limner.finish.rank import with_tries
 from limner.types import Request
@@ -45,6 +45,7 @@ Sheet = Annotated[
     option(
         "--sheet",
         "Put all pictures on one PNG with a JSON atlas beside it; what it has is not drawn again.",
+        default="a file for each",
     ),
 ]
 
@@ -74,7 +75,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     """Draw pictures of PROMPT and say where they are."""
 
     if sheet is not None:
-        check_sheet(sheet, out, ray=ray)
+        sheet = place_of_sheet(sheet, out, ray=ray)
         seed = 0 if seed is None else seed  # the same seeds when the list is drawn on
 
     def ask(text: str) -> Request:
