@@ -124,14 +124,15 @@ def spread(values: Tensor) -> tuple[float, float]:
     return float(values.mean()), float(1.96 * values.std() / len(values) ** 0.5)
 
 
-def measure(drawn: Tensor, true: Tensor, seen: EfficientNetLite | None) -> tuple[Tensor, ...]:
-    """Return PSNR, SSIM and, with a network, the feature cosine of each picture."""
+def vectors(images: Tensor, seen: EfficientNetLite) -> Tensor:
+    """Return what the network sees (N, 1280)."""
+    return torch.cat([seen.vectors(part) for part in images.split(8)])
+
+
+def measure(drawn: Tensor, true: Tensor) -> list[Tensor]:
+    """Return PSNR and SSIM of each picture."""
     pairs = list(zip(drawn.split(1), true.split(1), strict=True))
-    found = [torch.cat([each(a, b) for a, b in pairs]) for each in (psnr, ssim)]
-    if seen is not None:
-        ours, theirs = (torch.cat([seen.vectors(p) for p in x.split(8)]) for x in (drawn, true))
-        found.append(centred_cosine(ours, theirs))
-    return tuple(found)
+    return [torch.cat([each(a, b) for a, b in pairs]) for each in (psnr, ssim)]
 
 
 def main() -> int:
@@ -153,11 +154,14 @@ def main() -> int:
     rows, shown = [], list[Tensor]()
     with torch.inference_mode():
         for name, small, true in sets(given.scenes, given.clipart):
+            wanted = None if seen is None else vectors(true, seen)
             for what, run in ways.items():
                 drawn = run(small)
-                found = [spread(each) for each in measure(drawn, true, seen)]
-                cosine = found[2] if seen is not None else None
-                rows.append(Row(name, len(true), what, found[0], found[1], cosine))
+                decibels, similar = (spread(each) for each in measure(drawn, true))
+                cosine = None
+                if seen is not None:
+                    cosine = spread(centred_cosine(vectors(drawn, seen), wanted))
+                rows.append(Row(name, len(true), what, decibels, similar, cosine))
                 print(line(rows[-1]), flush=True)
                 shown.append(drawn[:SHOWN])
             shown.append(true[:SHOWN])

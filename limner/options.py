@@ -206,7 +206,7 @@ def parse_palette(given: str | Sequence[str]) -> tuple[str, ...]:
 
     Raises UsageError for what is no colour, for none, and for more than 256.
     """
-    words = given.split(",") if isinstance(given, str) else list(given)
+    words: list[object] = [*given.split(",")] if isinstance(given, str) else [*given]
     found = []
     for word in words:
         match = _HEX.fullmatch(word.strip()) if isinstance(word, str) else None

@@ -22,7 +22,7 @@ from limner.cli.shared.options import (
     option,
 )
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
-from limner.cli.shared.sheets import check_sheet, draw_sheet
+from limner.cli.shared.sheets import draw_sheet, place_of_sheet
 from limner.errors import DataError, PolicyError, UsageError, quote
 from limner.finish.rank import with_tries
 from limner.types import Request
@@ -54,6 +54,7 @@ Sheet = Annotated[
     option(
         "--sheet",
         "Put all pictures on one PNG with a JSON atlas beside it; what it has is not drawn again.",
+        default="a file for each",
     ),
 ]
 
@@ -85,7 +86,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     """Draw pictures of PROMPT and say where they are."""
 
     if sheet is not None:
-        check_sheet(sheet, out, ray=ray)
+        sheet = place_of_sheet(sheet, out, ray=ray)
         seed = 0 if seed is None else seed  # the same seeds when the list is drawn on
 
     def ask(text: str) -> Request:

@@ -33,6 +33,8 @@ Out = Annotated[
         "-o --out",
         "A folder, a .gif, .png, .webp or .mp4 file, or - for standard output (GIF); existing "
         "files are never overwritten. MP4 needs ffmpeg.",
+        variable="LIMNER_OUT",
+        default="the current folder",
     ),
 ]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.decoding import PIXELS_LIMIT
-from limner.errors import DataError, UsageError, quote
+from limner.errors import DataError, ResourceError, UsageError, quote
 from limner.files.atomic import replace_files
 from limner.finish.finishing import told
 from limner.images import PHOTO, SIDE_LIMIT, decode_cut_out, encode_png
@@ -69,6 +69,13 @@ def write_sheet(path: Path, cells: Sequence[Cell]) -> None:
     sheet, atlas = compose(cells, path.name)
     text = json.dumps(atlas, ensure_ascii=False, indent=1).encode() + b"\n"
     files = {path.name: encode_png(sheet), atlas_path(path).name: text}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write in {quote(str(path.parent), 200)}: {error.strerror}; give the sheet "
+            "another place"
+        ) from error
     replace_files(path.parent, files, path)
 
 

@@ -27,9 +27,10 @@ CutOut = Annotated[bool, typer.Option("--cut-out", help="Make a plain background
 Palette = Annotated[
     str | None,
     typer.Option(
-        "--palette", metavar="COLOURS", help="Use these colours alone, such as #112233,#ffcc00."
+        "--palette", metavar="COLOURS", show_default="all colours",
+        help="Use these colours alone, such as #112233,#ffcc00.",
     ),
-]
+]  # fmt: skip
 Dither = Annotated[bool, typer.Option("--dither", help="Mix colours of --palette by a pattern.")]
 Sticker = Annotated[
     bool, typer.Option("--sticker", help="Cut out, with a white border around the thing.")

@@ -46,7 +46,7 @@ SETTINGS = (
     Setting("clip", "clip", "the CLIP that chooses and scores; rank and clip classify ask it"),
     Setting("device", "cpu; auto to encode and adapt", "where a model computes: --device"),
     Setting("precision", "fp32", "of the weights in drawing: --precision"),
-    Setting("out", "the current folder", "where draw and vary put pictures: --out"),
+    Setting("out", "the current folder", "where draw, vary, morph and upscale put pictures: --out"),
     Setting("preview", "true", "whether a terminal shows pictures: --no-preview", bool),
     Setting("metadata", "true", "whether a PNG records how it was made: --no-metadata", bool),
     Setting("xmp", "true", "whether XMP says that a model made a picture: --no-xmp", bool),

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from limner.cli.shared.drawing import Drawer
+from limner.cli.shared.files import STANDARD
 from limner.cli.shared.output import Manner
 from limner.cli.shared.progress import clock
 from limner.errors import UsageError, quote
@@ -19,15 +20,24 @@ from limner.types import Picture, Request
 EVERY = 20.0  # seconds between two writings of a sheet that is not whole yet
 
 
-def check_sheet(sheet: Path, out: Path | None, *, ray: str) -> None:
-    """Raise UsageError for a sheet that is no PNG, or with what it cannot go together."""
+def place_of_sheet(sheet: Path, out: Path | None, *, ray: str) -> Path:
+    """Return the file of a sheet, which is within the folder `out` where one is given.
+
+    Raises UsageError for a sheet that is no PNG, and for what it cannot go together with.
+    """
     if sheet.suffix.lower() != ".png":
         raise UsageError(
             f"--sheet is {quote(str(sheet), 200)}; expected a name that ends in .png", param="sheet"
         )
-    for name, given in (("--out", out), ("--ray", ray)):
-        if given:
-            raise UsageError(f"--sheet and {name} are both given; give one of them", param="sheet")
+    if ray:
+        raise UsageError("--sheet and --ray are both given; give one of them", param="sheet")
+    if out is not None and (str(out) == STANDARD or out.suffix.lower() == ".png"):
+        raise UsageError(
+            f"--sheet is one file, and --out {quote(str(out), 200)} is another; give a folder as "
+            "--out, or leave it out",
+            param="sheet",
+        )
+    return sheet if out is None else out / sheet
 
 
 def draw_sheet(

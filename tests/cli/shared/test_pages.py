@@ -80,7 +80,7 @@ def test_every_command_has_a_page_with_two_examples() -> None:
 
 def test_what_is_usual_comes_first_and_each_option_is_in_its_panel() -> None:
     assert titles(PAGES["draw"]) == [
-        "Arguments", "What to draw", "Model and device", "Output", "Sampling",
+        "Arguments", "What to draw", "Model and device", "Finish", "Output", "Sampling",
     ]  # fmt: skip
     names = {
         panel.title: [row.names for row in panel.rows] for panel in page_of(COMMAND, "").panels
