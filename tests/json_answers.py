@@ -83,6 +83,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
     "info": [["old.png", "held/red_apple/a.png"]],
     "verify": [["old.png", "held/red_apple/a.png", "labelled.png"]],
+    "mcp": [["--list"]],
     "models list": [[]],
     "models parts": [[]],
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],

@@ -24,6 +24,7 @@ from limner.cli.doctor import doctor
 from limner.cli.draw import draw
 from limner.cli.evaluate import evaluate
 from limner.cli.info import info
+from limner.cli.mcp import mcp
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.endings import answering, came_of_a_signal, leaving_on_signals, sentence_of
 from limner.cli.shared.exits import INTERRUPTED
@@ -99,7 +100,7 @@ def options(
 COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "again": again, "info": info, "verify": verify, "train": train,
     "adapt": adapt, "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank,
-    "doctor": doctor,
+    "mcp": mcp, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)

@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--ranks": "N,...", "--price": "NAME=PRICE", "--sets": "LIST", "--captions": "N",
         "--held-out": "SOURCE", "--shares": "LIST", "--features": "NAME", "--weights": "FILE",
         "--reference": "DIR", "--font": "FILE", "--host": "ADDRESS", "--port": "PORT",
+        "--http": "", "--list": "",
         "--report": "", "--version": "", "--debug": "", "--man": "", "--install-completion": "",
         "--show-completion": "",
     },
@@ -56,6 +57,7 @@ TITLES = {  # by command, what its own options are about
 COMMANDS = {  # of `limner` itself: the panels of its commands
     "Draw": ("draw", "vary", "again", "info", "verify"),
     "Train": ("train", "adapt", "data"),
+    "Serve": ("mcp",),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
 OTHER_COMMANDS = "Inspect"
