@@ -103,6 +103,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "info": [["old.png", "held/red_apple/a.png"]],
     "verify": [["old.png", "held/red_apple/a.png", "labelled.png"]],
+    "mcp": [["--list"]],
     "models list": [[]],
     "models parts": [[]],
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],

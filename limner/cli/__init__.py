@@ -27,6 +27,7 @@ from limner.cli.edit import edit, outpaint
 from limner.cli.evaluate import evaluate
 from limner.cli.explain import explain
 from limner.cli.info import info
+from limner.cli.mcp import mcp
 from limner.cli.morph import morph
 from limner.cli.serve import serve
 from limner.cli.shared.command import Command, Group
@@ -105,7 +106,7 @@ def options(
 COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
     "morph": morph, "upscale": upscale, "again": again, "explain": explain, "info": info,
-    "verify": verify, "serve": serve, "train": train, "adapt": adapt, "eval": evaluate,
+    "verify": verify, "serve": serve, "mcp": mcp, "train": train, "adapt": adapt, "eval": evaluate,
     "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():

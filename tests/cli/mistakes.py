@@ -125,6 +125,14 @@ ROWS = {
         NO_WRITING,
         Case("/proc/self/mem", 3, "cannot read the picture '/proc/self/mem'"),
     ),
+    "mcp": Row(
+        "--list",
+        Case("--model nosuch", 2, UNKNOWN),
+        Case("--policy absent.toml", 3, "cannot read 'absent.toml'"),
+        Case("--port 0", 2, "port is 0"),
+        "it writes when it is asked, and its answer meets the full disk",
+        Case("--out /proc/nowhere", 5, PROC),
+    ),
     "models list": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
     "models parts": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
     "models show": Row(

@@ -35,7 +35,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--held-out": "SOURCE", "--shares": "LIST", "--features": "NAME", "--weights": "FILE",
         "--reference": "DIR", "--font": "FILE", "--host": "ADDRESS", "--port": "PORT",
         "--config": "FILE", "--keys": "FILE", "--allow-host": "NAME", "--allow-origin": "ORIGIN",
-        "--public-url": "URL", "--queue": "N", "--memory": "GIB",
+        "--public-url": "URL", "--queue": "N", "--memory": "GIB", "--http": "", "--list": "",
         "--report": "", "--version": "", "--debug": "", "--man": "", "--install-completion": "",
         "--show-completion": "",
     },
@@ -68,9 +68,10 @@ TITLES = {  # by command, what its own options are about
 COMMANDS = {  # of `limner` itself: the panels of its commands
     "Draw": (
         *("draw", "vary", "edit", "outpaint", "colourise", "morph", "upscale"),
-        *("again", "explain", "info", "verify", "serve"),
+        *("again", "explain", "info", "verify"),
     ),
     "Train": ("train", "adapt", "data"),
+    "Serve": ("serve", "mcp"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }
 OTHER_COMMANDS = "Inspect"
