@@ -15,9 +15,8 @@ from limner.errors import LimnerError
 from limner.server import images, listing, operations, sdapi
 from limner.server.bodies import FORM, JSON
 from limner.server.doors import Hosts, Keys
-from limner.server.errors import ApiError, of_error
+from limner.server.errors import ApiError, answer_of
 from limner.server.gate import Gate
-from limner.server.logs import log_fault
 from limner.server.schemas import Edit, Generation, Moderation, Variation
 from limner.server.service import Service
 
@@ -84,7 +83,9 @@ def _described(body: type[BaseModel] | None, files: tuple[str, ...]) -> dict[str
     """Return what OpenAPI says of a body: JSON, a form, or either."""
     if body is None and not files:
         return None
-    said = body.model_json_schema() if body is not None else {"type": "object", "properties": {}}
+    said: dict[str, Any] = {"type": "object", "properties": {}}
+    if body is not None:
+        said = body.model_json_schema()
     content: dict[str, Any] = {}
     said = _inlined(said, said.pop("$defs", {}))
     if body is not None and ("images" in said["properties"] or not files):
@@ -110,10 +111,7 @@ def _inlined(said: Any, parts: dict[str, Any]) -> Any:
 
 
 async def _told(http: HttpRequest, error: Exception) -> Response:
-    told = of_error(error)
-    if told.status >= 500 and not isinstance(error, ApiError):
-        log_fault(error)
-    return JSONResponse(told.body(), told.status, headers=told.headers)
+    return answer_of(error)
 
 
 async def _told_by_routing(http: HttpRequest, error: Exception) -> Response:

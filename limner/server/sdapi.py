@@ -189,12 +189,14 @@ def _asked(http: HttpRequest, given: TextToImage) -> Ask:
     if count > MOST:
         raise invalid(f"{count} pictures are asked for; {MOST} are the most", "batch_size")
     width, height = given.width or offer.size, given.height or offer.size
-    fields = Generation(
-        prompt=given.prompt, n=count, size=f"{width}x{height}", seed=given.seed,
-        steps=given.steps, cfg_scale=given.cfg_scale, negative_prompt=given.negative_prompt,
-        sampler=given.sampler_name if given.sampler_name in DIFFUSION_SAMPLERS else None,
-    )  # fmt: skip
-    return ask_for(fields, offer, checked_prompt(service, given.prompt))
+    fields = {
+        "prompt": given.prompt, "n": count, "size": f"{width}x{height}", "seed": given.seed,
+        "steps": given.steps, "cfg_scale": given.cfg_scale,
+        "negative_prompt": given.negative_prompt,
+        "sampler": given.sampler_name if given.sampler_name in DIFFUSION_SAMPLERS else None,
+    }  # fmt: skip
+    own = read_fields(Generation, fields)
+    return ask_for(own, offer, checked_prompt(service, given.prompt))
 
 
 async def _answer(

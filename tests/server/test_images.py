@@ -169,10 +169,8 @@ def test_any_text_is_drawn_as_text(client: Client, text: str) -> None:
 
 
 def test_control_characters_change_nothing(client: Client) -> None:
-    clean, other = (
-        client.draw(prompt=text, seed=5).json["data"][0]["b64_json"]
-        for text in ("a red apple", "a \x07red\u202e apple")
-    )
+    texts = ("a red apple", "a \x07red\u202e apple")
+    clean, other = [client.draw(prompt=each, seed=5).json["data"][0]["b64_json"] for each in texts]
     assert clean == other
 
 
