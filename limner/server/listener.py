@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -112,7 +114,7 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a socket that listens; UsageError for a host or port that can't be had."""
     try:
         if not 0 <= port <= 65535:  # which getaddrinfo would take for another
-            raise OverflowError("a port is 0 to 65535")
+            raise OSError(errno.ERANGE, os.strerror(errno.ERANGE))
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
         bound = socket.socket(family, kind, protocol)

@@ -156,8 +156,10 @@ async def interrupt(http: HttpRequest) -> Response:
     return JSONResponse({})
 
 
-ROUTES: tuple[tuple[str, str, Callable[[HttpRequest], Awaitable[Response]]], ...] = tuple(
-    (method, f"/sdapi/v1/{path}", route)
+Route = Callable[[HttpRequest], Awaitable[Response]]
+BODIES = {"txt2img": TextToImage, "img2img": ImageToImage, "options": Options}
+ROUTES: tuple[tuple[str, str, Route, type[BaseModel] | None], ...] = tuple(
+    (method, f"/sdapi/v1/{path}", route, BODIES.get(path) if method == "POST" else None)
     for method, path, route in (
         ("POST", "txt2img", txt2img),
         ("POST", "img2img", img2img),
