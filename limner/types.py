@@ -137,9 +137,10 @@ class Picture:
     revised_prompt: str = ""
 
     def to_bytes(self, kind: str = "PNG", **saving: Unpack[SavingOptions]) -> bytes:
-        """Return the bytes of a PNG, JPEG or WEBP file, marked unless `saving` says mark=False.
+        """Return the bytes of a PNG, JPEG or WEBP file, marked by default.
 
-        `saving` are fields of `limner.finish.provenance.saving.Saving`. Raises UsageError.
+        `saving` are fields of `limner.finish.provenance.saving.Saving`: mark=False leaves the mark
+        out, as is done where an edit or a palette promises pixels. Raises UsageError.
         """
         # Imported where a file is written: reading this module must stay light.
         from limner.finish.provenance.saving import Saving, encode_drawn

@@ -13,12 +13,12 @@ from typing import Any
 from limner.errors import DataError
 from limner.finish.provenance.mark import THRESHOLD, mark_score
 from limner.finish.provenance.signing import Signature, read_signature
-from limner.finish.provenance.xmp import SOURCES, TRAINED, read_packet
+from limner.finish.provenance.xmp import COMPOSITE, SOURCES, TRAINED, read_packet
 from limner.images import PHOTO, decode_image, read_bytes, read_xmp
 from limner.metadata import metadata_in
 
 # Terms of IPTC's digital source types that name a picture of a trained model, or one with parts.
-GENERATED = (TRAINED, "compositeWithTrainedAlgorithmicMedia")
+GENERATED = (TRAINED, COMPOSITE)
 LIMITS = (
     "that nothing is found proves nothing: saving anew takes metadata, XMP and C2PA away, cropping "
     "takes the mark away; what is found is evidence and no proof, as anybody can write it"

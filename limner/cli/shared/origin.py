@@ -29,9 +29,10 @@ Xmp = Annotated[
     ),
 ]  # fmt: skip
 Mark = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--mark/--no-mark", envvar="LIMNER_MARK",
+        show_default="but where pixels are kept",
         help="Put an invisible mark into the pixels, which limner verify finds.",
     ),
 ]  # fmt: skip
@@ -73,7 +74,7 @@ class Marking:
     """What the files say of their origin, as options say it."""
 
     xmp: Xmp = True
-    mark: Mark = True
+    mark: Mark = None
     label: Label = None
     sign: Sign = None
 
@@ -91,7 +92,7 @@ class Marking:
     def spelt(self) -> list[str]:
         """Return the options that ask for the same, without those that say what is usual."""
         words = [] if self.xmp else ["--no-xmp"]
-        words += [] if self.mark else ["--no-mark"]
+        words += [] if self.mark is None else ["--mark" if self.mark else "--no-mark"]
         words += ["--label", self.label] if self.label else []
         return words + (["--sign", str(self.sign)] if self.sign else [])
 

@@ -37,7 +37,7 @@ _ROUNDS = 6
 
 
 def add_mark(image: Image) -> Image:
-    """Return an RGB picture with the mark; one with a side below 32 pixels as it is.
+    """Return an RGB or RGBA picture with the mark; one with a side below 32 pixels as it is.
 
     The same picture gives the same pixels. A busy one may have no room for a mark that is found.
     """
@@ -50,14 +50,17 @@ def add_mark(image: Image) -> Image:
     cells = _GRIDS[min(image.size) >= _GRIDS[1]]
     signs, pattern = _signs(cells), numpy.zeros((cells, cells))
     chosen = _affordable(signs * _coefficients(pixels, cells))
-    marked = pixels
+    marked, clear = pixels, image.getchannel("A") if "A" in image.getbands() else None
     for _ in range(_ROUNDS):
         # Rounding, clipping at white and black and the change of size each take some away.
         lacking = numpy.maximum(_STRENGTH - signs * _coefficients(marked, cells), 0) * chosen
         pattern += _from_coefficients(signs * lacking)
         change = _resized(pattern, image.size)
         marked = numpy.clip(numpy.rint(pixels + change[..., None]), 0, 255)
-    return Pictures.fromarray(marked.astype(numpy.uint8))
+    drawn = Pictures.fromarray(marked.astype(numpy.uint8))
+    if clear is not None:  # what is cut out stays so
+        drawn.putalpha(clear)
+    return drawn
 
 
 def mark_score(image: Image) -> float | None:

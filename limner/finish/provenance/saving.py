@@ -8,7 +8,7 @@ through `encode`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -17,7 +17,7 @@ from limner.files.atomic import write_atomically
 from limner.finish.provenance.label import add_label, aigc_field, check_label
 from limner.finish.provenance.mark import add_mark
 from limner.finish.provenance.signing import sign
-from limner.finish.provenance.xmp import TRAINED, write_packet
+from limner.finish.provenance.xmp import COMPOSITE, TRAINED, write_packet
 from limner.images import FORMATS, encode_lossy, encode_png, png_texts
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class SavingOptions(TypedDict, total=False):
 
     metadata: bool
     xmp: bool
-    mark: bool
+    mark: bool | None
     label: str | None
     sign: str | Path | None
     quality: int
@@ -43,7 +43,8 @@ class Saving:
     """What a saved picture says of its origin.
 
     `metadata` are prompt, seed, model and settings, which `limner again` needs; `xmp` says that a
-    trained model made the picture (IPTC's digital source type); `mark` is invisible, in the pixels.
+    trained model made or changed the picture (IPTC's digital source type); `mark` is invisible, in
+    the pixels, and None puts it where no pixel was promised (`keeps_pixels`).
     `label` "gb45438" writes the AIGC field and a visible label, as GB 45438-2025 has them, and
     "gb45438:NAME" names the producer; `sign`
     is a PEM file with a private key and its certificates, by which a C2PA manifest is signed.
@@ -52,7 +53,7 @@ class Saving:
 
     metadata: bool = True
     xmp: bool = True
-    mark: bool = True
+    mark: bool | None = None
     label: str | None = None
     sign: str | Path | None = None
     quality: int = QUALITY
@@ -79,12 +80,13 @@ def encode(
     *,
     texts: Mapping[str, str] | None = None,
     version: str = "",
+    source: str = TRAINED,
 ) -> bytes:
     """Return the bytes of a drawn picture as PNG, JPEG or WEBP, with what `saving` says.
 
     `texts` are those of `limner.images.png_texts`, which only metadata brings; `version` says what
-    drew it. The same picture, texts and settings give the same bytes, a signature apart. Raises
-    UsageError for another kind, and as signing does.
+    drew it, `source` is IPTC's term for how it came to be. The same picture, texts and settings
+    give the same bytes, a signature apart. Raises UsageError for another kind, and as signing does.
     """
     if kind not in FORMATS:
         raise UsageError(f"the format is {quote(kind)}; expected {', '.join(FORMATS)}")
@@ -93,11 +95,11 @@ def encode(
     field = None
     if saving.label:
         image, field = add_label(image), aigc_field(saving.label, image)
-    if saving.mark:
+    if saving.mark is not False:
         image = add_mark(image)
     said = dict(texts or {}) if saving.metadata else {}
     packet = write_packet(
-        source=TRAINED if saving.xmp else "",
+        source=source if saving.xmp else "",
         version=version,
         aigc=field,
         # A PNG has text chunks, which other tools read; JPEG and WebP have none.
@@ -130,9 +132,22 @@ def encode_drawn(
     notes: Sequence[str] = (),
 ) -> bytes:
     """Return the bytes of a picture as `encode` does; `about` are prompt, seed, model, settings."""
+    settings = about[3]
     texts = png_texts(*about, size=image.size, notes=notes)
-    version = f"{about[2]} {str(about[3].get('model_hash') or '')[:10]}".strip()
-    return encode(image, kind, saving, texts=texts, version=version)
+    version = f"{about[2]} {str(settings.get('model_hash') or '')[:10]}".strip()
+    if saving.mark is None:
+        saving = replace(saving, mark=not keeps_pixels(settings))
+    source = COMPOSITE if "edit" in settings else TRAINED
+    return encode(image, kind, saving, texts=texts, version=version, source=source)
+
+
+def keeps_pixels(settings: Mapping[str, Any]) -> bool:
+    """Say whether a picture's settings promise pixels, which a mark would change.
+
+    What an edit keeps is kept bit for bit, and a palette has its colours alone.
+    """
+    finish = settings.get("finish")
+    return "edit" in settings or (isinstance(finish, Mapping) and bool(finish.get("palette")))
 
 
 def save_bytes(path: str | Path, encoded: Callable[[str], bytes]) -> None:

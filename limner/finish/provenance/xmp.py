@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape
 
 SOURCES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 TRAINED = "trainedAlgorithmicMedia"
+COMPOSITE = "compositeWithTrainedAlgorithmicMedia"  # a picture of which a model drew a part
 AIGC_KEYS = (  # appendix E of GB 45438-2025, in its order
     "Label", "ContentProducer", "ProduceID", "ReservedCode1", "ContentPropagator", "PropagateID",
     "ReservedCode2",

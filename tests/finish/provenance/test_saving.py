@@ -2,7 +2,9 @@
 
 import io
 import itertools
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -10,7 +12,7 @@ from PIL import Image
 from limner.errors import UsageError
 from limner.finish.provenance.mark import THRESHOLD, mark_score
 from limner.finish.provenance.saving import Saving, kind_of, looks
-from limner.finish.provenance.xmp import SOURCES, TRAINED, read_packet
+from limner.finish.provenance.xmp import COMPOSITE, SOURCES, TRAINED, read_packet
 from limner.images import read_xmp
 from limner.metadata import read_metadata
 from limner.types import Picture
@@ -55,6 +57,29 @@ def test_without_a_mark_the_pixels_are_those_that_were_drawn() -> None:
     marked = Image.open(io.BytesIO(PICTURE.to_png()))
     assert marked.tobytes() != plain.tobytes()
     assert marked.tobytes() in [each.tobytes() for each in looks(PICTURE.image)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [({"edit": {}}, COMPOSITE), ({"finish": {"palette": ["#ff0000"]}}, TRAINED)],
+    ids=["an edit", "a palette"],
+)
+def test_pixels_that_are_promised_stay(settings: dict[str, Any], source: str) -> None:
+    picture = replace(PICTURE, settings=settings)
+    data = picture.to_png()
+    assert Image.open(io.BytesIO(data)).tobytes() == picture.image.tobytes()
+    assert read_packet(read_xmp(data, "a")).source == SOURCES + source
+    marked = mark_score(Image.open(io.BytesIO(picture.to_png(mark=True))))
+    assert marked is not None and marked >= THRESHOLD
+
+
+def test_what_is_cut_out_stays_so() -> None:
+    image = PICTURE.image.copy()
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    saved = Image.open(io.BytesIO(replace(PICTURE, image=image).to_png()))
+    assert saved.mode == "RGBA"
+    assert saved.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+    assert saved.convert("RGB").tobytes() != image.convert("RGB").tobytes()
 
 
 def test_saving_costs_few_bytes() -> None:
