@@ -63,6 +63,7 @@ def edit(
         image=picture,
         mask=open_mask(mask, picture, judge),
         edit=Edit(**given.edit),
+        finish=given.finish,
         **given.request,
     )
     with_tries(request, best_of)  # a mistake is told before anything is loaded

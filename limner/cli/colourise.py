@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,8 @@ Prompt = Annotated[
 @options.grouped
 def colourise(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: sampling.SampledFromNoise,
+    marking: options.Marking,
+    guarding: options.Guarding,
     image: options.Image,
     prompt: Prompt = None,
     model: options.OtherModel = UNCLIP,
@@ -41,7 +44,8 @@ def colourise(  # noqa: PLR0913  # typer reads the options off the signature
     Without a PROMPT the colours are a guess. MODEL is of the family unclip.
     """
     sampled.request()  # a mistake in the options is told before a file is opened
-    manner = Manner(preview, metadata, as_json, quiet)
+    guarding.check(prompt or "")
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
     options.Loading(device=device).check(model)
@@ -54,12 +58,20 @@ def colourise(  # noqa: PLR0913  # typer reads the options off the signature
         pipeline, request, watch=lambda steps: with_progress(steps, request.prompt or name)
     )
     stem = f"{files.slug(f'{name} {request.prompt}')}-coloured"
+    unsure = guarding.watcher()(drawn.pictures)
     written = write_files(request, drawn, place, manner, stem)
-    report(written, repeat_command(image, request, model, out, written), manner)
+    added = [*marking.spelt(), *guarding.spelt()]
+    report(written, repeat_command(image, request, model, out, written, added), manner)
+    manner.notes(unsure)
 
 
 def repeat_command(
-    image: Path, request: Request, model: str, out: Path | None, written: Written
+    image: Path,
+    request: Request,
+    model: str,
+    out: Path | None,
+    written: Written,
+    added: Sequence[str] = (),
 ) -> str:
     """Return the command line that colours the picture in the same way again."""
     options = {
@@ -71,4 +83,5 @@ def repeat_command(
         "--device": written.unusual("device", "cpu"),
     }
     words = [str(image), request.prompt] if request.prompt else [str(image)]
-    return command_line("colourise", options, ["--verbatim"] if request.verbatim else [], words)
+    verbatim = ["--verbatim"] if request.verbatim else []
+    return command_line("colourise", options, [*verbatim, *added], words)

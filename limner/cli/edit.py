@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.options import Loading, Sampled, argument, option
 from limner.cli.shared.output import Manner, Written, command_line, report, write_files
 from limner.finish.rank import with_tries
-from limner.types import Edit, Request
+from limner.types import Edit, Picture, Request
 
 Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture shall show.")]
 Mask = Annotated[
@@ -51,6 +51,8 @@ Bottom = Annotated[int, option("--bottom", "Pixels to draw below.")]
 def edit(  # noqa: PLR0913  # typer reads the options off the signature
     loading: Loading,
     sampled: Sampled,
+    marking: options.Marking,
+    guarding: options.Guarding,
     image: options.Image,
     prompt: Prompt = None,
     mask: Mask = None,
@@ -76,6 +78,7 @@ def edit(  # noqa: PLR0913  # typer reads the options off the signature
     from limner.editing import names_object, open_mask
 
     sampled.request(n=count, seed=seed)  # a mistake is told before a file is opened
+    guarding.check(prompt or "")
     change = Edit(strength, candidates, before or "")
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
@@ -91,14 +94,18 @@ def edit(  # noqa: PLR0913  # typer reads the options off the signature
     own = {
         "--mask": mask, "--from": before, "--strength": strength, "--candidates": candidates,
     }  # fmt: skip
-    manner = Manner(preview, metadata, as_json, quiet)
-    finish(Told("edit", "edited", image, out, own), request, drawer, place, manner)
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
+    said = [*marking.spelt(), *guarding.spelt()]
+    told = Told("edit", "edited", image, out, own, said, guarding.watcher())
+    finish(told, request, drawer, place, manner)
 
 
 @options.grouped
 def outpaint(  # noqa: PLR0913  # typer reads the options off the signature
     loading: Loading,
     sampled: Sampled,
+    marking: options.Marking,
+    guarding: options.Guarding,
     image: options.Image,
     prompt: Prompt = None,
     left: Left = 0,
@@ -124,6 +131,7 @@ def outpaint(  # noqa: PLR0913  # typer reads the options off the signature
     from limner.editing import grow
 
     sampled.request(n=count, seed=seed)  # a mistake is told before a file is opened
+    guarding.check(prompt or "")
     change = Edit(candidates=candidates)
     place = files.Place.parse(out, count, as_json=as_json)
     place.prepare()
@@ -135,19 +143,26 @@ def outpaint(  # noqa: PLR0913  # typer reads the options off the signature
     )
     sides = {"--left": left, "--right": right, "--top": top, "--bottom": bottom}
     own = {name: value or None for name, value in sides.items()} | {"--candidates": candidates}
-    manner = Manner(preview, metadata, as_json, quiet)
-    finish(Told("outpaint", "outpainted", image, out, own), request, drawer, place, manner)
+    manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
+    said = [*marking.spelt(), *guarding.spelt()]
+    told = Told("outpaint", "outpainted", image, out, own, said, guarding.watcher())
+    finish(told, request, drawer, place, manner)
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a command was told: its name, the word for its files, its picture, and its options."""
+    """What a command was told: its name, the word for its files, its picture, and its options.
+
+    `words` are options besides, as they were typed; `watch` judges what was drawn.
+    """
 
     command: str
     done: str
     image: Path
     out: Path | None
     options: Mapping[str, Any]
+    words: Sequence[str]
+    watch: Callable[[Sequence[Picture]], list[str]]
 
 
 def finish(
@@ -158,8 +173,10 @@ def finish(
     name = "" if str(told.image) == files.STANDARD else told.image.stem
     stem = f"{files.slug(f'{name} {request.prompt}')}-{told.done}"
     for drawn in drawings(drawer, [request]):
+        unsure = told.watch(drawn.pictures)
         written = write_files(request, drawn, place, manner, stem)
         report(written, repeat_command(told, request, drawer, written), manner)
+        manner.notes(unsure)
 
 
 def repeat_command(told: Told, request: Request, drawer: Drawer, written: Written) -> str:
@@ -180,4 +197,4 @@ def repeat_command(told: Told, request: Request, drawer: Drawer, written: Writte
     added = [word for each in drawer.adapters for word in ("--adapter", each)]
     added += ["--verbatim"] if request.verbatim else []
     words = [str(told.image), request.prompt] if request.prompt else [str(told.image)]
-    return command_line(told.command, given, added, words)
+    return command_line(told.command, given, [*added, *told.words], words)

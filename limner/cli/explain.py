@@ -39,6 +39,7 @@ Seed = Annotated[int | None, option("--seed", options.SEED, default="by chance, 
 @grouped
 def explain(  # noqa: PLR0913  # typer reads the options off the signature
     sampled: Sampled,
+    guarding: options.Guarding,
     what: What,
     seed: Seed = None,
     model: Model = None,
@@ -59,6 +60,7 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
     said = recipe_of(what)
     # A mistake in the options is told before anything is loaded.
     request = sampled.request("a picture" if said else what, seed=seed)
+    guarding.check("" if said else request.prompt)
     if said is not None:
         asked = {**asdict(request.sampling), "guidance": request.guidance, "seed": seed}
         check_unasked({**asked, "verbatim": request.verbatim or None})
@@ -75,6 +77,7 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
         pipeline, request, before=said.image if said else None,
         watch=lambda steps: with_progress(steps, request.prompt),
     )  # fmt: skip
+    unsure = guarding.watcher()([found.picture])
     path = place.write(f"{slug(request.prompt)}-{request.seed}-explained.png", found.to_png())
     given: dict[str, object] = {
         "--model": model,
@@ -84,8 +87,10 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
     given |= {} if said else {"--seed": request.seed, **sampling.spelt(request)}
     added = [word for each in adapter or () for word in ("--adapter", each)]
     added += ["--verbatim"] if request.verbatim and not said else []
+    added += guarding.spelt()
     manner = Manner(preview, metadata=False, json=as_json, quiet=quiet)
     report(found, path, manner, command_line("explain", given, added, [what]))
+    manner.notes(unsure)
 
 
 def report(found: Explanation, path: Path, manner: Manner, again_words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 
 from limner.cli.shared import files, options, progress, sampling
 from limner.cli.shared.finishing import spelt_finish
-from limner.cli.shared.options import Finished, Loading, Sampled, argument, option
+from limner.cli.shared.options import Finished, Guarding, Loading, Sampled, argument, option
 from limner.cli.shared.output import Manner, command_line
 from limner.finish.animation import ENDINGS, check_animation
+from limner.types import Picture
 
 if TYPE_CHECKING:
     from limner.morph import Morph
@@ -44,6 +46,7 @@ def morph(  # noqa: PLR0913  # typer reads the options off the signature
     loading: Loading,
     sampled: Sampled,
     finished: Finished,
+    guarding: Guarding,
     first: First,
     last: Last,
     frames: Frames = 24,
@@ -67,17 +70,23 @@ def morph(  # noqa: PLR0913  # typer reads the options off the signature
         from limner.morph import Asked, draw_morph
 
     ends = [open_end(each) for each in (first, last)]
+    for end in ends:
+        guarding.check(end if isinstance(end, str) else "")
     request = {"verbatim": sampled.verbatim, "finish": finished.finish}
     asked = Asked.parse(ends[0], ends[1], frames, seed, sampled.guidance, sampled.sampling, request)
     # 2. The drawing, and its file.
     pipeline = loading.drawer(model).load()
     label = f"{name_of(first)} to {name_of(last)}"
     drawn = draw_morph(pipeline, asked, lambda steps: progress.with_progress(steps, label))
+    frames_drawn = [Picture(each, "", drawn.seed, drawn.model) for each in drawn.frames]
+    unsure = guarding.watcher()(frames_drawn)
     data = drawn.encode(ending, fps=fps, back=back)
     path = place.write(f"{files.slug(label)}-{drawn.seed}{ending}", data)
     told = {"--frames": frames, "--fps": fps, "--back": back, "--out": out, "--model": model}
-    again = repeat_command(asked.ends[0], told, (first, last), loading, drawn)
-    report(drawn, path, again, Manner(False, False, as_json, quiet))
+    again = repeat_command(asked.ends[0], told, (first, last), loading, drawn, guarding.spelt())
+    manner = Manner(False, False, as_json, quiet)
+    report(drawn, path, again, manner)
+    manner.notes(unsure)
 
 
 def open_end(word: str) -> PictureLike:
@@ -97,7 +106,12 @@ def name_of(word: str) -> str:
 
 
 def repeat_command(
-    request: Request, told: dict[str, Any], words: tuple[str, str], loading: Loading, drawn: Morph
+    request: Request,
+    told: dict[str, Any],
+    words: tuple[str, str],
+    loading: Loading,
+    drawn: Morph,
+    more: Sequence[str] = (),
 ) -> str:
     """Return the command line that draws the same morph again."""
     usual = {"--frames": 24, "--fps": 12.0, "--model": "default", "--back": False}
@@ -116,7 +130,7 @@ def repeat_command(
     added += ["--verbatim"] if request.verbatim else []
     added += ["--back"] if told["--back"] else []
     added += spelt_finish(request.finish)
-    return command_line("morph", given, added, words)
+    return command_line("morph", given, [*added, *more], words)
 
 
 def report(drawn: Morph, path: Path, again: str, manner: Manner) -> None:

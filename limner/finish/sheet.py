@@ -18,7 +18,8 @@ from limner.decoding import PIXELS_LIMIT
 from limner.errors import DataError, ResourceError, UsageError, quote
 from limner.files.atomic import replace_files
 from limner.finish.finishing import told
-from limner.images import PHOTO, SIDE_LIMIT, decode_cut_out, encode_png
+from limner.finish.provenance.saving import Saving, encode
+from limner.images import PHOTO, SIDE_LIMIT, decode_cut_out
 from limner.types import Request
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def write_sheet(path: Path, cells: Sequence[Cell]) -> None:
     """
     sheet, atlas = compose(cells, path.name)
     text = json.dumps(atlas, ensure_ascii=False, indent=1).encode() + b"\n"
-    files = {path.name: encode_png(sheet), atlas_path(path).name: text}
+    files = {
+        path.name: encode(sheet, saving=Saving(metadata=False, mark=False)),
+        atlas_path(path).name: text,
+    }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
