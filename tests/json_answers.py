@@ -87,7 +87,16 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "outpaint": [
         ["held/red_apple/a.png", "a red zebra", "--left", "8", "-n", "2"],
-        ["held/red_apple/a.png", "--top", "4", "--best-of", "2", "--clip", "tiny-clip"],
+        [
+            "held/red_apple/a.png",
+            "a red apple",
+            "--top",
+            "4",
+            "--best-of",
+            "2",
+            "--clip",
+            "tiny-clip",
+        ],
     ],
     "colourise": [
         ["held/red_apple/a.png", "--model", "tiny-unclip"],

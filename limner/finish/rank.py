@@ -73,10 +73,16 @@ def check_best_of(best_of: int, n: int) -> None:
 def with_tries(request: Request, best_of: int | None) -> Request:
     """Return the request for all pictures that are tried, of which those asked for are kept.
 
-    Raises UsageError as `check_best_of`, and for a seed too large for so many.
+    Raises UsageError as `check_best_of`, without a prompt, and for a seed too large for so many.
     """
     if best_of is None:
         return request
     check_best_of(best_of, request.n)
+    if not request.prompt:
+        raise UsageError(
+            f"best_of is {best_of}, but there is no prompt that pictures could fit; give one, or "
+            "leave best_of out",
+            param="best_of",
+        )
     # The copy is checked anew: the last seed of so many tries may be out of range.
     return replace(request, n=best_of)

@@ -8,9 +8,9 @@ from PIL import Image
 import limner
 from limner.errors import UsageError
 from limner.evaluate.metrics.agreement import clip_scores
-from limner.finish.rank import check_best_of, keep_best, rank
+from limner.finish.rank import check_best_of, keep_best, rank, with_tries
 from limner.text.notes import Note
-from limner.types import Picture
+from limner.types import Picture, Request
 from tests.tiny_clip import save_tiny_clip, tiny_clip
 from tests.tiny_model import save_tiny_model
 
@@ -71,6 +71,12 @@ def test_fewer_tries_than_pictures_are_refused(best_of: int) -> None:
     with pytest.raises(UsageError, match="expected how many pictures to try, 2 to 1000"):
         check_best_of(best_of, 2)
     check_best_of(2, 2)
+
+
+def test_without_a_prompt_none_is_the_best() -> None:
+    edit = Request("", image=Image.new("RGB", (32, 32)), seed=1)
+    with pytest.raises(UsageError, match="best_of is 4, but there is no prompt"):
+        with_tries(edit, 4)
 
 
 def test_draw_returns_the_best_of_what_it_would_have_drawn(tmp_path: Path) -> None:
