@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from limner import registry
 from limner.draw import draw_request
+from limner.editing import edit
 from limner.errors import ResourceError, UsageError, quote
 from limner.files.atomic import write_new
 from limner.finish.provenance.saving import Saving
@@ -80,17 +81,21 @@ class Tools:
             unsure = self.watch(drawn)
         return self._written(drawn, [*map(str, drawn[0].notes), *unsure])
 
-    def edit_image(self, image: str, prompt: str, mask: str | None = None) -> Answer:
-        """Draw a part of a picture anew, as a prompt says; the picture is a path on this machine.
+    def edit_image(
+        self, image: str, prompt: str, mask: str | None = None, seed: int | None = None
+    ) -> Answer:
+        """Redraw a part of a picture so that the whole shows a prompt; the rest stays as it is.
 
-        This version of limner has no model that edits, and says so.
+        image is the path of a PNG, JPEG or WebP file on this machine. mask says which part: the
+        path of a picture of the same size that is white or transparent there, a box "x,y,w,h" in
+        pixels, or "object:WORD", such as "object:dog". Without a mask it is the half of the picture
+        that suits the prompt least.
         """
-        # The one place where edits come in: everything around it is there.
         self.check(prompt)
-        raise UsageError(
-            "this limner cannot edit pictures yet; draw a new one with generate_image",
-            code="not_implemented",
-        )
+        with self._drawing:
+            drawn = edit(image, prompt, mask, model=self._loaded(), seed=seed)
+            unsure = self.watch(drawn)
+        return self._written(drawn, [*map(str, drawn[0].notes), *unsure])
 
     def describe_model(self) -> Answer:
         """Say which model draws, how large its pictures are, and what it was taught to draw."""

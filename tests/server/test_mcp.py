@@ -65,13 +65,18 @@ async def everything(client: Any, out: Path) -> None:
         ("generate_image", {"prompt": "h3ntai"}, "content_policy_violation: the prompt is refused"),
         ("generate_image", {"prompt": "a cat", "n": 11}, "n is 11; expected"),
         ("generate_image", {"prompt": ""}, "empty: the prompt is empty"),
-        ("edit_image", {"image": str(path), "prompt": "a cat"}, "not_implemented: "),
+        ("edit_image", {"image": "absent.png", "prompt": "a cat"}, "cannot read the picture"),
         ("list_words", {"search": "qq"}, "contains 'qq'"),
         ("generate_image", {}, "prompt"),
     ):
         answer = await client.call_tool(name, given)
         assert answer.is_error and said in text_of(answer), (name, text_of(answer))
-    # 3. What it can draw.
+    # 3. A part of the picture is redrawn.
+    edited = await client.call_tool(
+        "edit_image", {"image": str(path), "prompt": "a cat", "mask": "0,0,8,8", "seed": 9}
+    )
+    assert not edited.is_error and f"{out / 'limner-9'}" in text_of(edited)
+    # 4. What it can draw.
     assert "16 x 16 pixels" in text_of(await client.call_tool("describe_model", {}))
     assert "apple" in text_of(await client.call_tool("list_words", {"search": "app"}))
 
