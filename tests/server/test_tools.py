@@ -79,7 +79,7 @@ def test_mistakes_are_told_and_nothing_is_written(folder: Path, tmp_path: Path) 
         made.generate_image("a cat", n=11)
     with pytest.raises(UsageError, match="the prompt is empty"):
         made.generate_image(" ")
-    with pytest.raises(DataError, match="cannot read the picture 'a.png'"):
+    with pytest.raises(DataError, match="cannot read the picture"):
         made.edit_image("a.png", "a cat")
     assert not (tmp_path / "out").exists()
     with pytest.raises(ResourceError, match="cannot write in"):
