@@ -123,16 +123,11 @@ class Asked:
             )
         found = list[Request]()
         for end in (first, last):
-            told = {"prompt": end} if isinstance(end, str) else {"prompt": "", "image": end}
-            found.append(
-                Request(
-                    **told,  # type: ignore[arg-type]
-                    seed=seed,  # type: ignore[arg-type]  # None until the first Request chooses
-                    guidance=guidance,
-                    sampling=sampling,
-                    **request,
-                )
+            told: dict[str, Any] = (
+                {"prompt": end} if isinstance(end, str) else {"prompt": "", "image": end}
             )
+            asked = {"seed": seed, "guidance": guidance, "sampling": sampling, **request}
+            found.append(Request(**told, **asked))
             seed = found[0].seed
         if found[0].tile:
             raise UsageError(
@@ -162,9 +157,11 @@ def draw_morph(
     notes = dict.fromkeys(note for reading in readings for note in reading.notes)
     finished = [finish_image(each, first.finish) for each in to_images(step.images)]
     notes |= dict.fromkeys(note for _, told in finished for note in told)
+    told = [reading.text or "a picture" for reading in readings]
     return Morph(
         [image for image, _ in finished],
-        *(reading.text or "a picture" for reading in readings),
+        first=told[0],
+        last=told[1],
         seed=first.seed,
         model=pipeline.info.name,
         settings={**settings, **asdict(sampling)},

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import MissingExtraError, ResourceError, UsageError, quote, shorten
 
@@ -22,7 +22,7 @@ FFMPEG = "ffmpeg"
 GIF_TICK = 10  # milliseconds: the unit of a GIF's durations
 
 
-def check_animation(path: str | Path, fps: float = 12.0) -> str:
+def check_animation(path: str | Path, fps: object = 12.0) -> str:
     """Return the ending of an animation's file, one of ENDINGS; nothing is written.
 
     Raises UsageError for another ending and for `fps` out of (0, 50], MissingExtraError for an MP4
@@ -62,7 +62,7 @@ def encode_animation(
     duration = round(1000 / fps)
     if ending == ".gif":
         duration = max(2, round(duration / GIF_TICK)) * GIF_TICK  # players slow down below 2 ticks
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         ".gif": {"comment": comment.encode(), "disposal": 1},
         ".png": {"pnginfo": _texts(comment)},
         ".webp": {"lossless": True},

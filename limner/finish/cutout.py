@@ -30,7 +30,7 @@ def cut_out(image: Image) -> Image:
     """
     from PIL import Image as images
 
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    pixels: Floats = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
     background = _background(pixels)
     share = float(background.mean())
     if not 1 - FULL <= share <= 1 - EMPTY:

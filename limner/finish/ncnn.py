@@ -41,12 +41,17 @@ def read_ncnn(path: Path) -> CompactUpscaler:
     layers = _layers(text, shown)
     widths, factor = _sizes(layers, shown)
     network = CompactUpscaler(widths[0], len(widths) - 2, factor)
-    cursor = _Cursor(data, shown)
-    for conv, act in zip(network.convs, (*network.acts, None), strict=True):
-        conv.weight = torch.nn.Parameter(cursor.half(conv.weight.shape))
-        conv.bias = torch.nn.Parameter(cursor.plain(conv.bias.shape))
-        if act is not None:
-            act.weight = torch.nn.Parameter(cursor.plain(act.weight.shape))
+    tensors, cursor = network.state_dict(), _Cursor(data, shown)
+    for number in range(len(network.convs)):
+        weights = {
+            f"convs.{number}.weight": cursor.half,
+            f"convs.{number}.bias": cursor.plain,
+            f"acts.{number}.weight": cursor.plain,
+        }
+        for name, read in weights.items():
+            if name in tensors:
+                tensors[name] = read(tensors[name].shape)
+    network.load_state_dict(tensors)
     cursor.end()
     return network.requires_grad_(False).eval()
 

@@ -158,7 +158,8 @@ def _cells(stated: Mapping[str, Any], sheet: Image) -> list[Cell] | None:
     for frame in frames:
         if not isinstance(frame, Mapping):
             return None
-        x, y, width, height = numbers = [frame.get(k) for k in ("x", "y", "width", "height")]
+        numbers: list[Any] = [frame.get(name) for name in ("x", "y", "width", "height")]
+        x, y, width, height = numbers
         whole = all(type(each) is int and each >= 0 for each in (*numbers, frame.get("seed")))
         texts = all(isinstance(frame.get(name), str) for name in ("key", "prompt"))
         if not (whole and texts and width and height):

@@ -119,7 +119,7 @@ def _dalle_way(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any)
 def _code_grids(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any) -> list[Tensor]:
     """Return the codes (1, *layout[, G]) of both ends, and of pictures drawn between prompts."""
     prior, words = pipeline.prior, first.image is None and last.image is None
-    shares = (0.0, 1.0)
+    shares: tuple[float, ...] = (0.0, 1.0)
     if words and prior.takes_processors:
         shares = tuple(number / (BETWEEN + 1) for number in range(BETWEEN + 2))
     found = []
@@ -133,8 +133,8 @@ def _code_grids(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any
         else:
             # Two rows, one of each text, with the same codes: they choose by the same numbers.
             text = pipeline.read([first.text, last.text])
-            mix = [mixed_logits(share)]
-            *_, codes = prior.stream(text, sampling, [seed, seed], processors=mix)
+            mix: dict[str, Any] = {"processors": [mixed_logits(share)]}
+            *_, codes = prior.stream(text, sampling, [seed, seed], **mix)
             found.append(codes[:1].unflatten(1, pipeline.codec.layout))
     return found
 

@@ -43,7 +43,7 @@ def test_a_morph_is_written_and_the_same_again(run: Run) -> None:
     code, out, err = run(*ENDS, "--seed", "5", "--frames", "5")
     assert (code, out) == (0, "a-red-apple-to-the-night-sky-5.gif\n")
     with Image.open(out.strip()) as opened:
-        assert opened.size == (SIZE, SIZE) and opened.n_frames > 1
+        assert opened.size == (SIZE, SIZE) and getattr(opened, "n_frames", 1) > 1
     told = re.search("the same again: limner morph (.*)", err)
     assert told is not None
     code, again, _ = run(*shlex.split(told[1]))
@@ -66,7 +66,8 @@ def test_a_picture_is_an_end_and_the_way_goes_back(run: Run) -> None:
     )
     drawn.save("b.png", back=True)
     with Image.open("b.png") as opened:
-        assert opened.n_frames <= 6 and len(drawn.frames) == 4 and len(drawn.changes) == 3
+        assert getattr(opened, "n_frames", 1) <= 6
+    assert len(drawn.frames) == 4 and len(drawn.changes) == 3
     assert "4 frames of 16 x 16 pixels, seed 3, model 'tiny'" in repr(drawn)
 
 

@@ -55,4 +55,5 @@ def test_dither_mixes_what_lies_between() -> None:
 
 def test_the_colour_space_is_that_of_the_paper() -> None:
     found = oklab(np.array([[255, 255, 255], [255, 0, 0]], dtype=np.uint8))
-    assert np.allclose(found, [[1, 0, 0], [0.628, 0.2249, 0.1258]], atol=2e-3)
+    wanted = np.array([[1.0, 0, 0], [0.628, 0.2249, 0.1258]])
+    assert np.allclose(found, wanted, atol=2e-3)

@@ -1,6 +1,7 @@
 """Enlarging: the part-by-part way is the whole one, sizes are right, weights are read strictly."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from limner.errors import CheckpointError, UsageError
 from limner.finish import upscale
 from limner.finish.upscale import enlarge, load_upscaler, save_upscaler, upscale_image
 from limner.nn.upscaler import CompactUpscaler, Upscaler, UpscalerConfig
+
+RUST = (200, 120, 40)
 
 
 def tiny(factor: int = 4) -> Upscaler:
@@ -38,12 +41,12 @@ def test_parts_fit_without_a_seam(
 
 
 def test_limners_own_enlarges_a_picture_of_any_shape() -> None:
-    image = Image.new("RGB", (9, 5), (200, 120, 40))
+    image = Image.new("RGB", (9, 5), RUST)
     for by in (2, 4):
         large = upscale_image(image, by)
         assert large.size == (9 * by, 5 * by)
-        shade = zip(large.getpixel((12, 8)), (200, 120, 40), strict=True)
-        assert all(abs(ours - given) < 12 for ours, given in shade)
+        shade: Any = large.getpixel((12, 8))
+        assert all(abs(ours - given) < 12 for ours, given in zip(shade, RUST, strict=True))
     assert limner.upscale(image).size == (18, 10)
 
 

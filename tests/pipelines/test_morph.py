@@ -1,5 +1,6 @@
 """Morphing with models too small to draw: its ends, its evenness, what has no way."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.tiny_unclip import tiny_unclip
 
 APPLE, SKY = "a red apple", "three red apples under the night sky"
 RED = Image.new("RGB", (20, 30), "red")
-PIPELINES = {
+PIPELINES: dict[str, Callable[[], Any]] = {
     "dalle": tiny_pipeline,
     "gan": lambda: tiny_gan()[0],
     "unclip": lambda: tiny_unclip()[0],

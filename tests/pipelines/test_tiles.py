@@ -66,6 +66,7 @@ def test_a_model_of_tokens_draws_tiles(tmp_path: Path) -> None:
     assert plain.image.size == tile.image.size
     pipeline = tiny_pipeline()
     *_, step = pipeline.stream(Request("a red apple", seed=5, tile=True))
+    assert step.codes is not None and step.images is not None
     expected = paint_tile(pipeline.codec, step.codes.unflatten(1, pipeline.codec.layout))
     assert torch.equal(step.images, expected)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -55,7 +56,11 @@ def draw_sheet(
     from limner.finish.sheet import Cell, atlas_path, key_of, read_sheet, write_sheet
 
     # 1. What is on the sheet already stays; what is on it and not asked for goes.
-    more = {"model": drawer.model, "precision": drawer.precision, "adapters": list(drawer.adapters)}
+    more: dict[str, Any] = {
+        "model": drawer.model,
+        "precision": drawer.precision,
+        "adapters": list(drawer.adapters),
+    }
     if drawer.best_of is not None:
         more |= {"best_of": drawer.best_of, "clip": drawer.clip}
     wanted = [

@@ -6,6 +6,7 @@ Shapes: B pictures, h and w small pixels, H and W large ones.
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class UpscaleStep(Step):
         self.settings = config.settings(UpscaleTraining)
         self.pictures = pictures_of(config, self.settings.size, data or open_data(config))
         self.made_of |= self.pictures.made_of
-        self.network = self._built().to(self.device, memory_format=torch.channels_last)
+        self.network = self._built().to(self.device)
         self.small = self.settings.size // self.network.factor
         self.codec = self._codec()
         self.learn("upscaler", self.network)
@@ -138,7 +139,7 @@ class UpscaleStep(Step):
             )
         return network.requires_grad_(True)
 
-    def _codec(self) -> torch.nn.Module | None:
+    def _codec(self) -> Any:
         """Return the codec that some pictures go through, None where none is asked for."""
         if not self.config.codec_from:
             return None
