@@ -104,6 +104,7 @@ async def answer(http: HttpRequest, ask: Ask, event: str, whole: Whole | None = 
     headers = as_headers(ask.notes, ask.request.seed)
     if ask.partial is not None:
         # A stream can't be refused once it has begun.
+        service.check_loaded()
         service.queue.check(str(http.scope.get("limner.key") or "local"))
         events = stream_events(http, service, ask, event, whole)
         headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from limner.server.asking import Ask
 from limner.server.catalogue import Catalogue
 from limner.server.config import ServerConfig
-from limner.server.errors import ApiError, Gone
+from limner.server.errors import ApiError, Gone, unavailable
 from limner.server.hooks import Hooks
 from limner.server.jobs import Job, Preview, Queue, Whole
 from limner.server.metrics import Metrics
@@ -35,6 +35,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     keys: int = 0  # how many there are
     ready: bool = False
+    loaded: bool = False
     chosen: dict[str, str] = field(default_factory=dict)  # by key, the model of /sdapi
     queue: Queue = field(init=False)
     worker: Worker = field(init=False)
@@ -59,7 +60,12 @@ class Service:
         """Load the usual model and begin to draw; raises as `limner.load`."""
         await self.worker.warm(self.catalogue.usual)
         self._working = asyncio.create_task(self.worker.run())
-        self.ready = True
+        self.ready = self.loaded = True
+
+    def check_loaded(self) -> None:
+        """Raise 503 while the first model is being loaded."""
+        if not self.loaded:
+            raise unavailable("the model is being loaded; try again soon", "model_loading")
 
     def close_doors(self) -> None:
         """Be no longer ready; what was accepted goes on."""
@@ -104,6 +110,7 @@ class Service:
 
         Raises 429 where there is no room. After the deadline its `done` raises 504.
         """
+        self.check_loaded()
         loop = asyncio.get_running_loop()
         partial = ask.partial or 0
         shares = tuple((number + 1) / (partial + 1) for number in range(partial))
