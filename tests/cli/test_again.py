@@ -70,6 +70,16 @@ def test_a_kept_one_of_many_is_drawn_again_alone(run: Run) -> None:
     assert pixels("again.png") == pixels("best.png")
 
 
+def test_a_finished_tile_is_drawn_and_finished_again(run: Run) -> None:
+    words = ("draw", "a red apple", "--seed", "7", "--tile", "--upscale", "2", "--out", "a.png")
+    assert run(*words, "--palette", "#000,#999,#fff", "--dither", "--cut-out")[0] == 0
+    said = json.loads(read_png_texts("a.png")["limner"])
+    assert said["tile"] and said["finish"]["palette"] == ["#000000", "#999999", "#ffffff"]
+    code, out, _ = run("again", "a.png", "--out", "again.png", "--json")
+    assert code == 0 and json.loads(out)["again"]["same"] is True
+    assert pixels("again.png") == pixels("a.png")
+
+
 def test_other_seeds_and_more_pictures(run: Run) -> None:
     run("draw", "a red apple", "--seed", "7", "--out", "a.png")
     run("draw", "a red apple", "--seed", "8", "--out", "b.png")
