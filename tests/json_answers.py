@@ -82,21 +82,12 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["held/red_apple/a.png", "a red zebra", "--model", "tiny-unclip", "--steps", "2"],
     ],
     "edit": [
-        ["held/red_apple/a.png", "a red zebra", "--mask", "0,0,16,16", "--seed", "7"],
-        ["held/red_apple/a.png", "a red apple", "-n", "2", "--best-of", "3", "--clip", "tiny-clip"],
+        ["old.png", "a red zebra", "--mask", "0,0,8,16", "--seed", "7"],
+        ["old.png", "a red apple", "-n", "2", "--best-of", "3", "--clip", "tiny-clip"],
     ],
     "outpaint": [
-        ["held/red_apple/a.png", "a red zebra", "--left", "8", "-n", "2"],
-        [
-            "held/red_apple/a.png",
-            "a red apple",
-            "--top",
-            "4",
-            "--best-of",
-            "2",
-            "--clip",
-            "tiny-clip",
-        ],
+        ["old.png", "a red zebra", "--left", "8", "-n", "2"],
+        ["old.png", "a red apple", "--top", "4", "--best-of", "2", "--clip", "tiny-clip"],
     ],
     "colourise": [
         ["held/red_apple/a.png", "--model", "tiny-unclip"],

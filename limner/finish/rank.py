@@ -80,8 +80,7 @@ def with_tries(request: Request, best_of: int | None) -> Request:
     check_best_of(best_of, request.n)
     if not request.prompt:
         raise UsageError(
-            f"best_of is {best_of}, but there is no prompt that pictures could fit; give one, or "
-            "leave best_of out",
+            f"best_of is {best_of}, but there is no prompt to choose by; give one",
             param="best_of",
         )
     # The copy is checked anew: the last seed of so many tries may be out of range.

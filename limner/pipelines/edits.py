@@ -29,7 +29,6 @@ from limner.pipelines.blending import close_hole, resize
 from limner.text.notes import Note
 from limner.types import LogitsProcessor, Request, Step
 
-CANDIDATES = 8
 STRENGTH = 0.5  # of an edit with neither a mask nor a text to differ from
 LEAST_SIDE = 16  # pixels
 CONTEXT = 0.2  # of a window shall show what is there, where a picture is longer than wide
@@ -43,7 +42,7 @@ class Redraw:
 
     `share` (1, 1, s, s) says how much of each pixel is redrawn. `prompt` is what it shall show,
     `before` what it shows, "" where no words say it; `strength` the share of the hole that is
-    redrawn, None for all.
+    redrawn, None for all. `candidates` are those of models of tokens, None where nobody says.
     """
 
     picture: Tensor
@@ -51,7 +50,7 @@ class Redraw:
     prompt: str
     before: str
     strength: float | None
-    candidates: int
+    candidates: int | None
     seed: int
     sampling: Any
     processors: tuple[LogitsProcessor, ...] = ()
@@ -206,7 +205,7 @@ def make_task(
         prompt=pipeline.reading_of(request).text,
         before=pipeline.reading_of(before).text if before else "",
         strength=strength_of(request),
-        candidates=edit.candidates or CANDIDATES,
+        candidates=edit.candidates,
         seed=request.seed + number,
         sampling=sampling,
         processors=request.logits_processors,

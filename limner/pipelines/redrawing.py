@@ -19,6 +19,7 @@ from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_ce
 from limner.priors.base import candidate_seeds, map_slices
 from limner.types import Step
 
+CANDIDATES = 8
 LEAST_HOLE = 1 / 8  # of a cell: with less open it keeps its code
 DIFFERS = 0.15  # of the greatest difference between two texts: from here on a cell is redrawn
 _SMOOTH = 1.2  # cells: a code that the text does not suit says the same of its neighbours
@@ -30,7 +31,7 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
 
     Raises UsageError where the codec takes no pictures or the prior fills no holes.
     """
-    prior, codec = pipeline.prior, pipeline.codec
+    prior, codec, count = pipeline.prior, pipeline.codec, task.candidates or CANDIDATES
     if not codec.encodes or not hasattr(prior, "redraw"):
         raise UsageError(
             "this model's codec was kept to draw alone and takes no pictures; edit with a model "
@@ -52,10 +53,12 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
     # 3. Candidates, and how likely each makes what is kept.
     done, drawn, scores = 0, codes, torch.zeros(1, device=codes.device)
     if len(prior.maps) > 1 and hasattr(codec, "encode_after"):
-        drawing = _by_scale(pipeline, replace(task, picture=filled), text, keep, sampling, hooks)
+        drawing = _by_scale(
+            pipeline, replace(task, picture=filled, candidates=count), text, keep, sampling, hooks
+        )
     else:
         known = (codes, keep)
-        drawing = prior.redraw(text, sampling, task.seed, known, task.candidates, **hooks)
+        drawing = prior.redraw(text, sampling, task.seed, known, count, **hooks)
     for moment in drawing:
         drawn, scores = moment
         done = max(done, min(drawn.shape[1], prior.length - 1))  # groups of candidates begin anew
@@ -138,9 +141,9 @@ def _by_scale(
     """
     prior, codec = pipeline.prior, pipeline.codec
     slices, groups = map_slices(prior.maps), prior.config.groups
-    finished = list[Tensor]()
-    for first in range(0, task.candidates, prior.batch_rows):
-        seeds = candidate_seeds(task.seed, task.candidates)[first : first + prior.batch_rows]
+    finished, every = list[Tensor](), candidate_seeds(task.seed, task.candidates or CANDIDATES)
+    for first in range(0, len(every), prior.batch_rows):
+        seeds = every[first : first + prior.batch_rows]
         rows = text.expand(len(seeds), -1)
         codes = text.new_zeros(len(seeds), 0, groups)
         for which, cells in enumerate(slices):

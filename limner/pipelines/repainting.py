@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.decoders.drawing import Given, draw_picture
+from limner.errors import UsageError
 from limner.images import to_images
 from limner.pipelines.blending import fill_hole, resize
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn
@@ -28,7 +29,13 @@ _TURN = 0.5  # of the angle from a picture towards a difference of texts
 
 
 def repaint(pipeline: Any, task: Redraw) -> Redrawing:
-    """Redraw a window of a model of the family unclip."""
+    """Redraw a window of a model of the family unclip; UsageError for candidates."""
+    if task.candidates is not None:
+        raise UsageError(
+            f"candidates is {task.candidates}, but this model draws from noise and sees all of the "
+            "picture at every step; leave candidates out, or take best_of",
+            param="candidates",
+        )
     small, total = (pipeline.small, pipeline.small), pipeline.steps_of(task.sampling, told=True)
     picture, share = resize(task.picture, small), resize(task.share, small)
     strength = 1.0 if task.strength is None else task.strength

@@ -138,6 +138,7 @@ def test_a_mask_that_keeps_all_changes_nothing_and_says_so(run: Run) -> None:
         (("edit", PHOTO, "x", "--strength", "2"), 2, "strength is 2.0"),
         (("edit", PHOTO, "x", "--mask", "0,0,9,9", "--model", "gan"), 2, "'dalle' or 'unclip'"),
         (("edit", PHOTO, "x", "--mask", "0,0,9,9", "--best-of", "0"), 2, "best_of is 0"),
+        (("outpaint", PHOTO, "--left", "8", "--best-of", "2"), 2, "no prompt to choose by"),
         (("outpaint", PHOTO), 2, "nothing is to be drawn; give left, right, top or bottom"),
         (("outpaint", PHOTO, "--left", "9000"), 2, "left is 9000"),
         (("outpaint", PHOTO, "--left", "8180"), 2, "the picture would be 8220 x 32 pixels"),

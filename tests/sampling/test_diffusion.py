@@ -250,8 +250,7 @@ def test_repainting_keeps_what_is_given_and_brings_the_rest_to_it() -> None:
         return torch.where(keep, start, both)
 
     levels = Process().levels(10)
-    noise = iter(lambda: torch.randn(1, 2, generator=source), None)
-    source = torch.Generator().manual_seed(0)
+    noise = (each[:, :2] for each in unit_noise([0], (2,)))
     *_, last = repaint(denoise, next(noise), levels, noise)
     assert last.x[0, 0] == start[0, 0]
     assert len(asked) == 9 * ROUNDS + 1  # the last level needs one round
