@@ -43,7 +43,7 @@ async def generations(http: HttpRequest) -> Response:
     service = service_of(http)
     given = read_fields(Generation, await read_json(http))
     offer = service.catalogue.find(given.model)
-    ask = ask_for(given, offer, checked_prompt(service, given.prompt))
+    ask = ask_for(given, offer, await checked_prompt(service, given.prompt))
     return await answer(http, ask, "image_generation")
 
 
@@ -60,7 +60,7 @@ async def variations(http: HttpRequest) -> Response:
         )  # fmt: skip
     if len(files) != 1:
         raise invalid(f"{len(files)} pictures are sent; a variation is of one", "image")
-    prompt = checked_prompt(service, given.prompt) if given.prompt else ""
+    prompt = await checked_prompt(service, given.prompt) if given.prompt else ""
     image = await service.finishing(decode_upload, files[0], "image")
     return await answer(http, ask_for(given, offer, prompt, image=image), "image_generation")
 
@@ -71,7 +71,7 @@ async def edits(http: HttpRequest) -> Response:
     files, masks = _files(parts, "image"), _files(parts, "mask")
     given = read_fields(Edit, parts, form=bool(files))
     offer = service.catalogue.find(given.model)
-    prompt = checked_prompt(service, given.prompt)
+    prompt = await checked_prompt(service, given.prompt)
     files += [_referred(each, "images") for each in given.images or ()]
     if given.mask is not None:
         masks.append(_referred(given.mask, "mask"))
@@ -156,10 +156,10 @@ def base_of(http: HttpRequest, service: Service) -> str:
     )
 
 
-def checked_prompt(service: Service, text: str) -> str:
+async def checked_prompt(service: Service, text: str) -> str:
     """Return a prompt in its one spelling, past the hooks; UsageError and PolicyError."""
     prompt = normalise_prompt(text)
-    service.hooks.check_prompt(prompt)
+    await service.check_prompt(prompt)
     return prompt
 
 

@@ -13,7 +13,7 @@ from limner.server.asking import Ask
 from limner.server.catalogue import Catalogue
 from limner.server.config import ServerConfig
 from limner.server.errors import ApiError, Gone, unavailable
-from limner.server.hooks import Hooks
+from limner.server.hooks import Hooks, silent
 from limner.server.jobs import Job, Preview, Queue, Whole
 from limner.server.metrics import Metrics
 from limner.server.pictures import Pictures
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import Request as HttpRequest
 
 Value = TypeVar("Value")
+HOOK_SECONDS = 5.0
 
 
 @dataclass
@@ -95,6 +96,15 @@ class Service:
         """Run what takes a while beside the drawing: reading pictures, writing files."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.pool, function, *given)
+
+    async def check_prompt(self, prompt: str) -> None:
+        """Ask the hooks, beside the loop; one that is silent for HOOK_SECONDS says no."""
+        if not self.hooks.prompts:
+            return
+        try:
+            await asyncio.wait_for(self.finishing(self.hooks.check_prompt, prompt), HOOK_SECONDS)
+        except TimeoutError:
+            raise silent() from None
 
     @contextlib.asynccontextmanager
     async def drawing(

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,7 @@ from tests.server.servers import (
 )
 from tests.waiting import PATIENCE, wait_until
 
+from limner.server import service  # isort: skip
 from limner.server.catalogue import Catalogue  # isort: skip
 from limner.server.config import ServerConfig  # isort: skip
 from limner.server.errors import ApiError  # isort: skip
@@ -188,7 +190,9 @@ def test_a_stop_draws_what_was_accepted_and_takes_nothing_new(
         assert [each.result().status for each in asked] == [200] * 4
 
 
-def test_what_a_hook_forbids_is_neither_drawn_nor_sent(models: tuple[str, str]) -> None:
+def test_what_a_hook_forbids_is_neither_drawn_nor_sent(
+    models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def check(prompt: str) -> None:
         if "sky" in prompt:
             raise PolicyError("the policy forbids this prompt", param="prompt", code="violence")
@@ -212,6 +216,11 @@ def test_what_a_hook_forbids_is_neither_drawn_nor_sent(models: tuple[str, str]) 
         judged = client.post("/v1/moderations", {"input": ["the sky", "an apple"]}).json
         assert [each["flagged"] for each in judged["results"]] == [True, False]
         assert judged["results"][0]["categories"]["violence"] is True
+        monkeypatch.setattr(service, "HOOK_SECONDS", 0.1)
+        server.service.hooks.prompts.append(lambda prompt: time.sleep(1))
+        slow = client.draw(prompt="an apple")
+        assert (slow.status, slow.error["code"]) == (503, "safety_unavailable")
+        server.service.hooks.prompts.pop()
         server.service.hooks.pictures.append(lambda image: None)  # type: ignore[arg-type,return-value]
         closed = client.draw(prompt="an apple")
         assert (closed.status, closed.error["code"]) == (503, "safety_unavailable")
