@@ -32,7 +32,7 @@ Mark = Annotated[
     bool | None,
     typer.Option(
         "--mark/--no-mark", envvar="LIMNER_MARK",
-        show_default="but where pixels are kept",
+        show_default="true, but where pixels are kept",
         help="Put an invisible mark into the pixels, which limner verify finds.",
     ),
 ]  # fmt: skip
