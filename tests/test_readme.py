@@ -44,6 +44,8 @@ SMALL_PART = {
 LESS = {  # the later of two equal options counts
     ("limner", "data make"): ["--count", "3"],
     ("limner", "eval"): ["--count", "10", "--sets", "seen"],
+    ("limner", "morph"): ["--frames", "3"],
+    ("limner", "serve"): ["--port", "0"],
 }
 # Parts of the files that the tree does name; the tree is for those who read limner first.
 UNNAMED = {"__init__.py", "__main__.py", "arguments.py", "decoding.py", "parts.py"}
@@ -69,6 +71,7 @@ def folder(tmp_path: Path, emoji_font: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
     monkeypatch.setattr(caches, "TOKENIZER_SCENES", 60)
+    monkeypatch.setattr("limner.server.run.Server.run", lambda server, started: started())
     if not registry.PRESETS["default"].exists():
         monkeypatch.setitem(registry.PRESETS, "default", save_tiny_model(tmp_path / "tiny"))
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
@@ -98,7 +101,10 @@ def smaller(words: list[str]) -> list[str]:
 def test_every_command_works_in_its_order(name: str, folder: Path) -> None:
     lines = commands(name)
     done = [words[1] for words in lines if words[0] == "limner" and run(smaller(words))]
-    assert set(done) == {"draw", "vary", "models", "data", "train", "eval", "doctor"}
+    assert set(done) == {
+        "draw", "vary", "models", "data", "train", "eval", "doctor", "edit", "outpaint", "colourise",
+        "upscale", "morph", "explain", "verify", "serve",
+    }  # fmt: skip
     assert len(list((folder / "scenes").glob("*.png"))) == 3
     assert (folder / "runs" / "prior" / "model" / "config.json").is_file()
     for words in lines:
