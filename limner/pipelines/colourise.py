@@ -52,21 +52,26 @@ def with_light(images: Tensor, light: Tensor) -> Tensor:
     return light + paler * colour
 
 
-def along_edges(colour: Tensor, light: Tensor, radius: int) -> Tensor:
-    """Return colour (B, 3, H, W) that changes where the light does (B, 1, H, W).
+def along_edges(colour: Tensor, seen: Tensor, light: Tensor) -> Tensor:
+    """Return colour (B, 3, s, s), of light `seen` (B, 1, s, s), at the size of light (B, 1, H, W).
 
-    The guided filter (He 2010, "Guided image filtering", equations 5, 6 and 8): around each pixel
-    colour is taken for a line through the light, fitted over `radius` pixels to each side.
+    It changes where the light does: around each pixel colour is taken for a line through the light,
+    fitted small and applied large (the guided filter, He 2015, arXiv 1505.00996).
     """
+    radius = max(1, seen.shape[-1] // REACH)
 
     def near(values: Tensor) -> Tensor:
         side = 2 * radius + 1
         return F.avg_pool2d(values, side, stride=1, padding=radius, count_include_pad=False)
 
-    mean, light_mean = near(colour), near(light)
-    slope = near(light * colour) - light_mean * mean
-    slope = slope / (near(light * light) - light_mean**2 + EVEN)
-    return near(slope) * light + near(mean - slope * light_mean)
+    mean, light_mean = near(colour), near(seen)
+    slope = near(seen * colour) - light_mean * mean
+    slope = slope / (near(seen * seen) - light_mean**2 + EVEN)
+    slope, start = (
+        F.interpolate(near(each), size=light.shape[-2:], mode="bilinear")
+        for each in (slope, mean - slope * light_mean)
+    )
+    return slope * light + start
 
 
 @torch.inference_mode()
@@ -98,8 +103,7 @@ def stream_colours(pipeline: Drawable, request: Request) -> Iterator[Step]:
             if done < total:
                 yield Step(done, total, images=with_light(drawn, seen))
         # 3. Its colours, at the size of the picture that was given, and along its edges.
-        colour = F.interpolate(drawn - light_of(drawn), size=square.shape[-2:], mode="bilinear")
-        colour = along_edges(colour, square, max(1, square.shape[-1] // REACH))
+        colour = along_edges(drawn - light_of(drawn), seen, square)
         finished.append(with_light(_cut(colour, light), light))
     yield Step(total, total, images=torch.cat(finished))
 
