@@ -17,7 +17,7 @@ OUT = "limner-pictures"  # in the home folder: clients start servers anywhere
 
 Folder = Annotated[
     Path | None,
-    option("-o --out", "Folder for pictures.", variable="LIMNER_OUT", default=f"~/{OUT}"),
+    option("-o --out", "Folder for pictures.", default=f"~/{OUT}"),
 ]
 Http = Annotated[bool, option("--http", "Serve HTTP at --host and --port, in place of stdio.")]
 Host = Annotated[str, option("--host", "Address to serve on; of this machine alone.")]

@@ -54,8 +54,8 @@ Sign = Annotated[
 PolicyFile = Annotated[
     Path | None,
     typer.Option(
-        "--policy", envvar="LIMNER_POLICY", show_default="limner's own",
-        help="Prompt policy: a TOML file of terms that are refused.",
+        "--policy", envvar="LIMNER_POLICY",
+        help="Prompt policy in place of limner's own: a TOML file of terms that are refused.",
     ),
 ]  # fmt: skip
 NoPolicy = Annotated[bool, typer.Option("--no-policy", help="Draw any prompt.")]

@@ -53,7 +53,7 @@ SETTINGS = (
     Setting("mark", "true, but where pixels are kept", "whether pixels are marked invisibly: --no-mark", bool),
     Setting("label", "none", "how pictures are labelled: --label"),
     Setting("sign", "none", "the PEM file that pictures are signed with: --sign"),
-    Setting("policy", "limner's own", "the file of the prompt policy: --policy"),
+    Setting("policy", "none", "the prompt policy in place of limner's own: --policy"),
     Setting("classifier", "false", "whether a classifier judges pictures: --classifier", bool),
     Setting("quiet", "false", "no progress and no notes: --quiet", bool),
     Setting("ray", "none", "the Ray cluster that draw and data encode work on: --ray"),

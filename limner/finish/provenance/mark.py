@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, numpy.dtype[Any]]
 
 LEAST_SIDE = 32  # pixels; a smaller picture has no room for the frequencies
-THRESHOLD = 5.0  # standard deviations of chance: one in three million, were signs independent
+THRESHOLD = 4.5  # standard deviations of chance: one in 150,000, were signs independent
 _GRIDS = (64, 128)  # cells a side; the larger one for pictures of 128 pixels and more
 _BLOCK = 8
 # (down, across) of a block's transform, those first that outlive most.
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
-_STRENGTH = 6.0  # what a marked coefficient reaches; a quarter of it is what a pixel changes by
+_STRENGTHS = (6.0, 4.5)  # what a marked coefficient reaches; a pixel changes by a quarter of it
+_ENOUGH = 8.0  # a score that JPEG of quality 75 leaves above the threshold
 _FULL = 3.0  # from here on a coefficient counts fully
 _DEAREST = 40.0  # the most that a coefficient is changed by
-_BUDGET = 4.0  # mean squared change of a cell: 42 dB
+_BUDGET = 5.0  # mean squared change of a cell: 41 dB
 _AIM = 12.0  # the score at which enough is marked: JPEG and resizing take up to half of it
 _ROUNDS = 6
 
@@ -48,19 +49,35 @@ def add_mark(image: Image) -> Image:
         return image
     pixels = numpy.asarray(image.convert("RGB"), numpy.float64)
     cells = _GRIDS[min(image.size) >= _GRIDS[1]]
+    # Strong marks outlive more; of weaker ones a busy picture has room for more.
+    tried: list[tuple[float, Array]] = []
+    for strength in _STRENGTHS:
+        marked = _marked(pixels, cells, strength)
+        score = _score(_signs(cells) * _votes(_coefficients(marked, cells)))
+        tried.append((score, marked))
+        if score >= _ENOUGH:
+            break
+    best = tried[-1][1] if tried[-1][0] >= _ENOUGH else max(tried, key=lambda each: each[0])[1]
+    drawn = Pictures.fromarray(best.astype(numpy.uint8))
+    if "A" in image.getbands():  # what is cut out stays so
+        drawn.putalpha(image.getchannel("A"))
+    return drawn
+
+
+def _marked(pixels: Array, cells: int, strength: float) -> Array:
+    """Return (H, W, 3) pixels with a mark whose coefficients reach a strength."""
+    import numpy
+
     signs, pattern = _signs(cells), numpy.zeros((cells, cells))
-    chosen = _affordable(signs * _coefficients(pixels, cells))
-    marked, clear = pixels, image.getchannel("A") if "A" in image.getbands() else None
+    chosen = _affordable(signs * _coefficients(pixels, cells), strength)
+    marked = pixels
     for _ in range(_ROUNDS):
         # Rounding, clipping at white and black and the change of size each take some away.
-        lacking = numpy.maximum(_STRENGTH - signs * _coefficients(marked, cells), 0) * chosen
+        lacking = numpy.maximum(strength - signs * _coefficients(marked, cells), 0) * chosen
         pattern += _from_coefficients(signs * lacking)
-        change = _resized(pattern, image.size)
+        change = _resized(pattern, (pixels.shape[1], pixels.shape[0]))
         marked = numpy.clip(numpy.rint(pixels + change[..., None]), 0, 255)
-    drawn = Pictures.fromarray(marked.astype(numpy.uint8))
-    if clear is not None:  # what is cut out stays so
-        drawn.putalpha(clear)
-    return drawn
+    return marked
 
 
 def mark_score(image: Image) -> float | None:
@@ -95,7 +112,7 @@ def _score(agreement: Array) -> float:
     return float(agreement.sum() / numpy.sqrt(1 + (agreement**2).sum()))
 
 
-def _affordable(agreement: Array) -> Array:
+def _affordable(agreement: Array, strength: float) -> Array:
     """Return which coefficients are brought to full strength: the cheapest that are needed.
 
     They are as many as the aim takes, or the budget allows.
@@ -104,7 +121,7 @@ def _affordable(agreement: Array) -> Array:
 
     # Frequency by frequency, as equal costs keep their order.
     listed = numpy.moveaxis(agreement, 2, 0).ravel()
-    cost = numpy.maximum(_STRENGTH - listed, 0)
+    cost = numpy.maximum(strength - listed, 0)
     order = numpy.argsort(cost, kind="stable")
     cost, votes = cost[order], _votes(listed[order])
     sums = votes.sum() + numpy.cumsum(1 - votes)

@@ -138,9 +138,10 @@ def make_certificate(path: str | Path, name: str = "limner test") -> Path:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     def named(what: str) -> x509.Name:
-        parts = ((x509.NameOID.COMMON_NAME, what), (x509.NameOID.ORGANIZATION_NAME, name))
+        parts = ((NameOID.COMMON_NAME, what), (NameOID.ORGANIZATION_NAME, name))
         return x509.Name([x509.NameAttribute(kind, text) for kind, text in parts])
 
     def certificate(
@@ -170,7 +171,7 @@ def make_certificate(path: str | Path, name: str = "limner test") -> Path:
             )
         )
         if not authority:
-            purposes = [x509.ExtendedKeyUsageOID.EMAIL_PROTECTION]
+            purposes = [ExtendedKeyUsageOID.EMAIL_PROTECTION]
             built = built.add_extension(x509.ExtendedKeyUsage(purposes), False)
         return built.sign(own, hashes.SHA256())
 

@@ -12,7 +12,10 @@ from limner.cli.shared.options import OLD
 from limner.cli.shared.settings import SETTINGS
 
 # What is counted, made or measured differs, and the text says how; the name is the same.
-OWN_TEXT = {"--count", "--from", "--out", "--on", "--prompts", "--size", "--seed", "--steps"}
+OWN_TEXT = {
+    "--count", "--from", "--out", "--on", "--prompts", "--size", "--seed", "--steps", "--host",
+    "--port",
+}  # fmt: skip
 SAMPLING = {
     "--guidance", "--temperature", "--top-k", "--top-p", "--min-p", "--typical-p", "--speculate",
     "--guidance-schedule", "--steps", "--sampler",

@@ -30,7 +30,7 @@ LEAVES = sorted(PAGES.keys() - GROUPS)
 # Options that do nothing where they are not given, so that there is no default to tell.
 OFF = {
     "--prompts", "--best-of", "--sets", "--features", "--weights", "--reference", "--held-out",
-    "--validation", "--adapter", "--set", "--price", "--label", "--sign",
+    "--validation", "--adapter", "--set", "--price", "--label", "--sign", "--policy",
     "--image", "--mask", "--from",
 }  # fmt: skip
 LONG = {  # minutes with the real models, or they serve a page until all is judged
