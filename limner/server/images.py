@@ -75,6 +75,11 @@ async def edits(http: HttpRequest) -> Response:
     files += [_referred(each, "images") for each in given.images or ()]
     if given.mask is not None:
         masks.append(_referred(given.mask, "mask"))
+    if "markup" in parts:
+        raise invalid(
+            "markup is not supported; say in words or by a mask what to change", "markup",
+            "unsupported_value",
+        )  # fmt: skip
     if not files:
         raise invalid(
             "no picture is sent; send one as image", "image", "missing_required_parameter"
@@ -90,6 +95,8 @@ async def edits(http: HttpRequest) -> Response:
     ask = ask_for(given, offer, prompt)
     if len(files) > 1:
         ask = _noted(ask, "image", "of several pictures the first is edited")
+    if given.input_fidelity:
+        ask = _noted(ask, "input_fidelity", "input_fidelity is ignored: strength says how much")
     editing = Editing(image, mask, given.strength)
 
     def whole(pipeline: Any) -> list[Picture]:

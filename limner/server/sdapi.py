@@ -157,7 +157,11 @@ async def interrupt(http: HttpRequest) -> Response:
 
 
 Route = Callable[[HttpRequest], Awaitable[Response]]
-BODIES = {"txt2img": TextToImage, "img2img": ImageToImage, "options": Options}
+BODIES: dict[str, type[BaseModel]] = {
+    "txt2img": TextToImage,
+    "img2img": ImageToImage,
+    "options": Options,
+}
 ROUTES: tuple[tuple[str, str, Route, type[BaseModel] | None], ...] = tuple(
     (method, f"/sdapi/v1/{path}", route, BODIES.get(path) if method == "POST" else None)
     for method, path, route in (
