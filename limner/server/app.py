@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from limner import __version__
 from limner.errors import LimnerError
-from limner.server import images, listing, operations, sdapi
+from limner.server import images, listing, operations, page, sdapi
 from limner.server.bodies import FORM, JSON
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import ApiError, of_error
@@ -53,7 +53,7 @@ def create_app(service: Service, keys: Keys, hosts: Hosts) -> Gate:
     for prefix, listed in (("/v1", True), ("", False)):
         for method, path, route, body, files in OPENAI:
             _add(app, method, prefix + path, route, body=body, files=files, listed=listed)
-    for method, path, route in (*OWN, *sdapi.ROUTES):
+    for method, path, route in (*OWN, *page.ROUTES, *sdapi.ROUTES):
         _add(app, method, path, route)
     for kind in (ApiError, LimnerError):
         app.add_exception_handler(kind, _told)

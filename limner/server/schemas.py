@@ -52,6 +52,7 @@ class Drawing(BaseModel):
     min_p: float | None = Field(None, ge=0, lt=1)
     sampler: str | None = Field(None, max_length=32)
     verbatim: bool | None = None
+    gallery: bool | None = Field(None, description="keep the pictures in the page's gallery")
 
 
 class Generation(Drawing):
