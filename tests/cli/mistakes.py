@@ -184,7 +184,6 @@ ROWS = {
         Case("--port 99999", 2, "port is 99999"),
         NO_WRITING,
         Case("--host 0.0.0.0 --port 0", 2, "there is no key"),
-        Case("--port 0 --gallery {in}/p.txt", 3, "cannot use the gallery"),
     ),
     "rank": Row(
         "{in}/photo.png --prompt x -q",

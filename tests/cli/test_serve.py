@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from limner.cli import app
-from limner.errors import ConfigError, UsageError
+from limner.errors import ConfigError, DataError, UsageError
 from tests.server.servers import Client, wait_for_jobs
 from tests.tiny_model import save_tiny_model
 from tests.waiting import PATIENCE, ended
@@ -77,6 +77,7 @@ def test_lines_of_the_log_are_json_and_quiet_has_none(model: str, tmp_path: Path
     [
         (["--host", "0.0.0.0"], UsageError, "there is no key; give --keys FILE"),
         (["--queue", "0"], ConfigError, "queue is 0"),
+        (["--gallery", __file__], DataError, "cannot use the gallery"),
         (["--memory", "0.000001"], UsageError, "raise --memory"),
         (["--config", "absent.toml"], ConfigError, "cannot read 'absent.toml'"),
         (["--host", "nowhere.invalid", "--keys", "k.txt"], UsageError, "cannot serve on"),
