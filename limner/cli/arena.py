@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import string
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from limner.cli.shared import answers, complete, files, judges, messages, options, progress
 from limner.cli.shared.options import Loading, Sampled, argument, grouped, option
-from limner.errors import UsageError, quote
+from limner.errors import MissingExtraError, UsageError, quote
 from limner.types import Request
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def arena(  # noqa: PLR0913  # typer reads the options off the signature
     asked = [each for text in prompts or [] for each in read_prompt(text)]
     set_up(votes, named, list(dict.fromkeys(asked)), seed, new=not report)
     if not report:
+        need_server()  # before minutes of drawing
         draw_missing(votes, loading, request)
         serve(votes, host, port)
     tell_standing(votes, as_json)
@@ -170,9 +171,17 @@ def serve(votes: Votes, host: str, port: int) -> None:
         messages.say(
             f"{done} of {total} pairs are judged; open {server.address} and stop with Ctrl-C"
         )
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
     progress.clock().left = None  # Ctrl-C ended the serving alone
+
+
+def need_server() -> None:
+    """Raise MissingExtraError where what serves HTTP is not installed."""
+    for name in ("fastapi", "uvicorn", "python_multipart"):
+        if find_spec(name) is None:
+            raise MissingExtraError(
+                "serving needs fastapi and uvicorn; run pip install 'limner[serve]'"
+            )
 
 
 def tell_standing(votes: Votes, as_json: bool) -> None:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.core import ParameterSource
 
-from limner.cli.arena import Host, Port
+from limner.cli.arena import Host, Port, need_server
 from limner.cli.shared import answers, complete, messages, options, progress
 from limner.cli.shared.options import option
-from limner.errors import MissingExtraError
 
 Models = Annotated[
     list[str] | None,
@@ -89,16 +87,10 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     given |= {
         name: value
         for name, value in plain.items()
-        if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+        if (source := ctx.get_parameter_source(name)) is not None and source.name != "DEFAULT"
     }
     with progress.loading("the server"):
-        try:
-            import fastapi  # noqa: F401  # told by its name where it is missing
-            import uvicorn  # noqa: F401
-        except ImportError:
-            raise MissingExtraError(
-                "serving needs fastapi and uvicorn; run pip install 'limner[serve]'"
-            ) from None
+        need_server()
         from limner.server.config import ServerConfig
         from limner.server.logs import start_logs
         from limner.server.run import make_server

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi import Request as HttpRequest
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel
 
 from limner import __version__
@@ -15,9 +15,8 @@ from limner.errors import LimnerError
 from limner.server import images, listing, operations, page, sdapi
 from limner.server.bodies import FORM, JSON
 from limner.server.doors import Hosts, Keys
-from limner.server.errors import ApiError, of_error
+from limner.server.errors import ApiError, answer_of
 from limner.server.gate import Gate
-from limner.server.logs import log_fault
 from limner.server.schemas import Edit, Generation, Moderation, Variation
 from limner.server.service import Service
 
@@ -32,14 +31,33 @@ OPENAI: tuple[tuple[str, str, Route, type[BaseModel] | None, tuple[str, ...]], .
     ("POST", "/moderations", listing.moderations, Moderation, ()),
     ("POST", "/content_provenance_checks", listing.provenance, None, ("file",)),
 )
-OWN: tuple[tuple[str, str, Route], ...] = (
-    ("GET", "/healthz", operations.healthz),
-    ("GET", "/readyz", operations.readyz),
-    ("GET", "/metrics", operations.metrics),
-    ("GET", "/openapi.json", operations.schema),
-    ("GET", "/docs", operations.docs),
-    ("GET", "/pictures/{name}", operations.picture),
+OWN: tuple[tuple[str, str, Route, str], ...] = (
+    ("GET", "/healthz", operations.healthz, JSON),
+    ("GET", "/readyz", operations.readyz, JSON),
+    ("GET", "/metrics", operations.metrics, "text/plain"),
+    ("GET", "/openapi.json", operations.schema, JSON),
+    ("GET", "/docs", operations.docs, "text/html"),
+    ("GET", "/pictures/{name}", operations.picture, "image/*"),
+    ("GET", "/", page.page, "text/html"),
+    ("GET", "/web/{name}", page.file, "*/*"),
+    ("GET", "/api/gallery/{number}", page.kept, "image/*"),
 )
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
 
 
 def create_app(service: Service, keys: Keys, hosts: Hosts) -> Gate:
@@ -53,8 +71,10 @@ def create_app(service: Service, keys: Keys, hosts: Hosts) -> Gate:
     for prefix, listed in (("/v1", True), ("", False)):
         for method, path, route, body, files in OPENAI:
             _add(app, method, prefix + path, route, body=body, files=files, listed=listed)
-    for method, path, route in (*OWN, *page.ROUTES, *sdapi.ROUTES):
-        _add(app, method, path, route)
+    for method, path, route, sent in OWN:
+        _add(app, method, path, route, sent=sent)
+    for method, path, route, body in (*page.ROUTES, *sdapi.ROUTES):
+        _add(app, method, path, route, body=body)
     for kind in (ApiError, LimnerError):
         app.add_exception_handler(kind, _told)
     for status in (400, 404, 405, 413, 422):
@@ -72,11 +92,16 @@ def _add(
     *,
     body: type[BaseModel] | None = None,
     files: tuple[str, ...] = (),
+    sent: str = JSON,
     listed: bool = True,
 ) -> None:
     app.add_api_route(
         path, route, methods=[method], response_model=None, include_in_schema=listed,
-        description=route.__doc__, openapi_extra=_described(body, files),
+        description=route.__doc__, openapi_extra=_described(body, files), response_class=Response,
+        responses={
+            200: {"description": "What was asked for.", "content": {sent: {}}},
+            "default": {"description": "An error.", "content": {JSON: {"schema": _ERROR}}},
+        },
     )  # fmt: skip
 
 
@@ -84,7 +109,9 @@ def _described(body: type[BaseModel] | None, files: tuple[str, ...]) -> dict[str
     """Return what OpenAPI says of a body: JSON, a form, or either."""
     if body is None and not files:
         return None
-    said = body.model_json_schema() if body is not None else {"type": "object", "properties": {}}
+    said: dict[str, Any] = {"type": "object", "properties": {}}
+    if body is not None:
+        said = body.model_json_schema()
     content: dict[str, Any] = {}
     said = _inlined(said, said.pop("$defs", {}))
     if body is not None and ("images" in said["properties"] or not files):
@@ -110,16 +137,17 @@ def _inlined(said: Any, parts: dict[str, Any]) -> Any:
 
 
 async def _told(http: HttpRequest, error: Exception) -> Response:
-    told = of_error(error)
-    if told.status >= 500 and not isinstance(error, ApiError):
-        log_fault(error)
-    return JSONResponse(told.body(), told.status, headers=told.headers)
+    return answer_of(error)
 
 
 async def _told_by_routing(http: HttpRequest, error: Exception) -> Response:
     """Answer in our own form what routing and the reading of forms refuse."""
-    status, headers = getattr(error, "status_code", 400), getattr(error, "headers", None)
+    status = getattr(error, "status_code", 400)
     said = {404: "there is no such page", 405: "this page is not asked so"}
     message = said.get(status, "the form cannot be read as multipart/form-data")
-    told = ApiError(status, message, code="not_found" if status == 404 else None)
-    return JSONResponse(told.body(), told.status, headers=headers)
+    headers = {}
+    if status == 405:  # of all routes of the path: the first alone is what routing tells
+        routes = [each for each in http.app.routes if each.path_regex.match(http.scope["path"])]
+        headers["Allow"] = ", ".join(sorted({way for each in routes for way in each.methods}))
+    told = ApiError(status, message, code="not_found" if status == 404 else None, headers=headers)
+    return answer_of(told)

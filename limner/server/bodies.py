@@ -122,12 +122,12 @@ def too_large(param: str) -> ApiError:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise _bad("the body is JSON with a key twice in one object")
     return found
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+    raise _bad(f"the body is not JSON: {name} is no number")
 
 
 def _bad(message: str) -> ApiError:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 from ipaddress import ip_address
+from socket import gethostname
 
 from limner.server.errors import ApiError
 
@@ -17,7 +18,8 @@ class Hosts:
     """The names under which a server answers: exactly these, against DNS rebinding.
 
     A `port` of 0 is whatever was asked. Where the server listens on `host` of this machine alone,
-    that is LOCAL; where it listens on all addresses, any address in digits, and `allowed` names.
+    that is LOCAL; where it listens on all addresses, any address in digits, and the machine's name.
+    `allowed` names come beside, `origins` are those of other pages that may ask.
     """
 
     def __init__(self, host: str, allowed: Collection[str] = (), origins: Collection[str] = ()):
@@ -31,6 +33,7 @@ class Hosts:
         else:
             loopback, self.numbers = address.is_loopback, address.is_unspecified
         self.names |= {*LOCAL} if loopback or self.numbers else set()
+        self.names |= {gethostname().lower()} if self.numbers else set()
         self.names.add(f"[{host}]" if ":" in host else host.lower())
 
     def check(self, headers: Mapping[bytes, list[bytes]]) -> None:

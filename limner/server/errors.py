@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi.responses import JSONResponse
+
 from limner.errors import (
     ImageError,
     LimnerError,
@@ -19,6 +21,7 @@ from limner.errors import (
     is_out_of_memory,
     shorten,
 )
+from limner.server.logs import log_fault
 
 INVALID = "invalid_request_error"
 FAULT = "server_error"
@@ -101,6 +104,14 @@ def of_error(error: BaseException) -> ApiError:
     if isinstance(error, UsageError):
         return invalid(_public(error), error.param, error.code or "invalid_value")
     return fault()
+
+
+def answer_of(error: BaseException) -> JSONResponse:
+    """Return the answer for an error; where it is our fault the log says where it came from."""
+    told = of_error(error)
+    if told.status >= 500 and not isinstance(error, ApiError):
+        log_fault(error)
+    return JSONResponse(told.body(), told.status, headers=told.headers)
 
 
 def _public(error: LimnerError) -> str:

@@ -53,6 +53,7 @@ class Gate:
     has_picture: Callable[[str], bool]
     body_idle: float = BODY_IDLE
     body_seconds: float = BODY_SECONDS
+    json_bytes: int = JSON_BYTES
     draining: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,11 +66,13 @@ class Gate:
         scope["limner.key"] = ""
         try:
             headers = self._check(scope)
-            body = _Body(receive, _length(headers), limit_of(scope["path"]), self)
+            body = _Body(receive, _length(headers), self._limit(scope["path"]), self)
             if preflight := self._preflight(scope, headers):
                 await answer.refuse(preflight)
             else:
                 await self.app(scope, body.receive, answer.send)
+        except asyncio.CancelledError:  # the time for ending is over
+            await answer.refuse(unavailable("the server is shutting down", "shutting_down", 30))
         except Exception as error:  # noqa: BLE001  # nothing may reach the client but our own words
             told = of_error(error)
             if told.status >= 500 and not isinstance(error, ApiError):
@@ -111,6 +114,10 @@ class Gate:
             raise ApiError(415, "send the body as it is, without Content-Encoding")
         return headers
 
+    def _limit(self, path: str) -> int:
+        """Return how many bytes a body may have."""
+        return UPLOAD_BYTES if path.endswith(UPLOADS) else self.json_bytes
+
     def _allowed_origin(self, scope: Scope) -> bytes:
         """Return the Origin of a request if another page's that may read the answer, or b""."""
         found = [value for name, value in scope["headers"] if name == b"origin"]
@@ -129,11 +136,6 @@ class Gate:
                 "Access-Control-Max-Age": "600",
             },
         )  # fmt: skip
-
-
-def limit_of(path: str) -> int:
-    """Return how many bytes a body may have."""
-    return UPLOAD_BYTES if path.endswith(UPLOADS) else JSON_BYTES
 
 
 class _Body:

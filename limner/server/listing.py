@@ -40,12 +40,12 @@ async def one_model(http: HttpRequest) -> Response:
 
 
 async def moderations(http: HttpRequest) -> Response:
-    """Judge texts by the server's prompt checks; 501 where there are none to judge by."""
+    """Judge texts by the server's prompt checks; 404 where there are none to judge by."""
     service = service_of(http)
     given = read_fields(Moderation, await read_json(http))
     if not service.hooks.prompts:
         raise ApiError(
-            501, "this server has no moderation; it would be wrong to say that nothing is flagged",
+            404, "this server has no moderation; it would be wrong to say that nothing is flagged",
             code="not_supported",
         )  # fmt: skip
     if isinstance(given.input, str):
@@ -62,13 +62,13 @@ async def moderations(http: HttpRequest) -> Response:
 
 
 async def provenance(http: HttpRequest) -> Response:
-    """Say what a file tells of where it comes from; 501 where nothing can read it."""
+    """Say what a file tells of where it comes from; 404 where nothing can read it."""
     service, parts = service_of(http), await read_any(http)
     files = parts.get("file")
     if not isinstance(files, list) or len(files) != 1 or not isinstance(files[0], Upload):
         raise invalid("send one file as file", "file", "missing_required_parameter")
     if service.hooks.provenance is None:
-        raise ApiError(501, "this server checks no provenance", code="not_supported")
+        raise ApiError(404, "this server checks no provenance", code="not_supported")
     results = await service.finishing(service.hooks.provenance, files[0])
     return JSONResponse(
         {"object": "content_provenance_check", "created_at": now(), "results": results}

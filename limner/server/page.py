@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import Request as HttpRequest
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 
 from limner.errors import LimnerError
 from limner.registry import words_of
@@ -18,12 +20,9 @@ from limner.server.editing import check_edits
 from limner.server.errors import ApiError, invalid
 from limner.server.gallery import PAGE
 from limner.server.pictures import ENDINGS
-from limner.server.schemas import MOST
+from limner.server.schemas import MOST, Mark, read_fields
 from limner.server.service import holder, service_of
 from limner.text.words import LISTED, Grammar
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 WORDS = 500  # of a model without a grammar
 SEARCH = 200  # characters
@@ -91,10 +90,8 @@ async def kept(http: HttpRequest) -> Response:
 async def change(http: HttpRequest) -> Response:
     """Make a picture of the gallery a favourite, or none: {"favourite": true}."""
     service, number = service_of(http), _asked(http)
-    favourite = (await read_json(http)).get("favourite")
-    if not isinstance(favourite, bool):
-        raise invalid("favourite must be true or false", "favourite", "invalid_type")
-    if not await service.finishing(service.gallery.mark, holder(http), number, favourite):
+    given = read_fields(Mark, await read_json(http))
+    if not await service.finishing(service.gallery.mark, holder(http), number, given.favourite):
         raise _absent()
     return JSONResponse(await service.finishing(service.gallery.one, holder(http), number))
 
@@ -107,15 +104,14 @@ async def delete(http: HttpRequest) -> Response:
     return JSONResponse({"number": number, "deleted": True})
 
 
-ROUTES: tuple[tuple[str, str, Callable[[HttpRequest], Awaitable[Response]]], ...] = (
-    ("GET", "/", page),
-    ("GET", f"{assets.FOLDER}{{name}}", file),
-    ("GET", "/api/models", models),
-    ("GET", "/api/words", words),
-    ("GET", "/api/gallery", gallery),
-    ("GET", "/api/gallery/{number}", kept),
-    ("POST", "/api/gallery/{number}", change),
-    ("DELETE", "/api/gallery/{number}", delete),
+Route = Callable[[HttpRequest], Awaitable[Response]]
+# Method, path, route, and the fields of its body; those that send no JSON are in `app`.
+ROUTES: tuple[tuple[str, str, Route, type[BaseModel] | None], ...] = (
+    ("GET", "/api/models", models, None),
+    ("GET", "/api/words", words, None),
+    ("GET", "/api/gallery", gallery, None),
+    ("POST", "/api/gallery/{number}", change, Mark),
+    ("DELETE", "/api/gallery/{number}", delete, None),
 )
 
 

@@ -39,9 +39,13 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(transport)
         self._watch()
         if len(self.connections) > self.connections_limit:
-            idle = [each for each in self.connections if getattr(each, "_timer", None)]
-            oldest = min(idle, key=lambda each: each._timer.when(), default=None)
-            if oldest is not None:
+            idle = [
+                (timer.when(), id(each), each)
+                for each in self.connections
+                if isinstance(each, GuardedProtocol) and (timer := each._timer) is not None
+            ]
+            if idle:
+                _, _, oldest = min(idle)
                 oldest._stop("_timer")  # so that the next one is another
                 oldest.transport.abort()
 
@@ -63,7 +67,7 @@ class GuardedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, once, in our own form."""
-        cycle = self.cycle
+        cycle: Any = self.cycle  # None before the first request
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_REFUSAL)
         self.transport.close()
@@ -80,7 +84,8 @@ class GuardedProtocol(H11Protocol):
 
     def _watch(self) -> None:
         """Give a header its time while one is awaited, and a request as long as it takes."""
-        answering = self.cycle is not None and not self.cycle.response_complete
+        cycle: Any = self.cycle
+        answering = cycle is not None and not cycle.response_complete
         if answering or self.transport.is_closing():
             self._stop("_timer")
         elif self._timer is None:

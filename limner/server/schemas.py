@@ -86,6 +86,14 @@ class Variation(Drawing):
     prompt: str | None = None
 
 
+class Mark(BaseModel):
+    """POST /api/gallery/{number}."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    favourite: bool
+
+
 class ModerationPart(BaseModel):
     """A part of what is to be judged."""
 

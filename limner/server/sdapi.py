@@ -156,8 +156,10 @@ async def interrupt(http: HttpRequest) -> Response:
     return JSONResponse({})
 
 
-ROUTES: tuple[tuple[str, str, Callable[[HttpRequest], Awaitable[Response]]], ...] = tuple(
-    (method, f"/sdapi/v1/{path}", route)
+Route = Callable[[HttpRequest], Awaitable[Response]]
+BODIES = {"txt2img": TextToImage, "img2img": ImageToImage, "options": Options}
+ROUTES: tuple[tuple[str, str, Route, type[BaseModel] | None], ...] = tuple(
+    (method, f"/sdapi/v1/{path}", route, BODIES.get(path) if method == "POST" else None)
     for method, path, route in (
         ("POST", "txt2img", txt2img),
         ("POST", "img2img", img2img),
@@ -189,12 +191,14 @@ def _asked(http: HttpRequest, given: TextToImage) -> Ask:
     if count > MOST:
         raise invalid(f"{count} pictures are asked for; {MOST} are the most", "batch_size")
     width, height = given.width or offer.size, given.height or offer.size
-    fields = Generation(
-        prompt=given.prompt, n=count, size=f"{width}x{height}", seed=given.seed,
-        steps=given.steps, cfg_scale=given.cfg_scale, negative_prompt=given.negative_prompt,
-        sampler=given.sampler_name if given.sampler_name in DIFFUSION_SAMPLERS else None,
-    )  # fmt: skip
-    return ask_for(fields, offer, checked_prompt(service, given.prompt))
+    fields = {
+        "prompt": given.prompt, "n": count, "size": f"{width}x{height}", "seed": given.seed,
+        "steps": given.steps, "cfg_scale": given.cfg_scale,
+        "negative_prompt": given.negative_prompt,
+        "sampler": given.sampler_name if given.sampler_name in DIFFUSION_SAMPLERS else None,
+    }  # fmt: skip
+    own = read_fields(Generation, fields)
+    return ask_for(own, offer, checked_prompt(service, given.prompt))
 
 
 async def _answer(

@@ -64,6 +64,10 @@ class Service:
         self._working = asyncio.create_task(self.worker.run())
         self.ready = True
 
+    def close_doors(self) -> None:
+        """Be no longer ready; what was accepted goes on."""
+        self.ready = False
+
     async def stop(self) -> None:
         """Give up what is not done, and let go of everything."""
         self.ready = False
@@ -131,7 +135,8 @@ class Service:
         async with self.drawing(holder(http), ask, whole=whole, tag=tag) as job:
             leaving = asyncio.create_task(until_gone(http))
             try:
-                await asyncio.wait({job.done, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                either: set[asyncio.Future[Any]] = {job.done, leaving}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 if not job.done.done():
                     raise Gone
                 job.done.result()  # or its error

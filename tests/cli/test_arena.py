@@ -44,12 +44,13 @@ def here(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_an_arena_is_served_judged_and_told(here: Path) -> None:
     words = ["arena", "one", "two", "--prompts", "p.txt", "--prompts", "a dog", "--json"]
+    where = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     with subprocess.Popen(
         [sys.executable, "-m", "limner", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(where), "LC_ALL": "C.UTF-8"},
     ) as serving:
         assert serving.stdout is not None and serving.stderr is not None
         line = serving.stderr.readline()

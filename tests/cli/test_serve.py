@@ -45,11 +45,16 @@ def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], Client]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_after_what_was_accepted(model: str, number: int) -> None:
-    with serving("--model", model) as (process, client), ThreadPoolExecutor(8) as pool:
+def test_a_signal_ends_it_after_what_was_accepted(model: str, number: int, tmp_path: Path) -> None:
+    config = tmp_path / "serve.toml"
+    config.write_text(f"drain = {PATIENCE}\n", encoding="utf-8")
+    with (
+        serving("--model", model, "--config", str(config)) as (process, client),
+        ThreadPoolExecutor(8) as pool,
+    ):
         assert client.get("/readyz").status == 200
-        size = "1024x1024"  # so that the answers take a while
-        asked = [pool.submit(client.draw, seed=each, n=10, size=size) for each in range(4)]
+        size = "512x512"  # so that the answers take a while
+        asked = [pool.submit(client.draw, seed=each, n=4, size=size) for each in range(4)]
         wait_for_jobs(client, 4)
         process.send_signal(number)
         assert [each.result().status for each in asked] == [200] * 4
@@ -79,6 +84,7 @@ def test_lines_of_the_log_are_json_and_quiet_has_none(model: str, tmp_path: Path
         (["--queue", "0"], ConfigError, "queue is 0"),
         (["--gallery", __file__], DataError, "cannot use the gallery"),
         (["--memory", "0.000001"], UsageError, "raise --memory"),
+        (["--config", "bad.toml"], UsageError, "precision is 'fp9'"),
         (["--config", "absent.toml"], ConfigError, "cannot read 'absent.toml'"),
         (["--host", "nowhere.invalid", "--keys", "k.txt"], UsageError, "cannot serve on"),
     ],
@@ -88,6 +94,7 @@ def test_mistakes_are_told_before_anything_is_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.toml").write_text('precision = "fp9"', encoding="utf-8")
     (tmp_path / "k.txt").write_text("0123456789abcdef", encoding="utf-8")
     ran = CliRunner().invoke(app, ["serve", "--model", model, "--port", "0", *words])
     assert isinstance(ran.exception, kind) and told in str(ran.exception)

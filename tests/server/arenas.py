@@ -31,10 +31,11 @@ def make_arena(folder: Path) -> Votes:
 def serving(votes: Votes) -> Iterator[ArenaServer]:
     """Serve an arena while the block runs; it may end sooner by itself."""
     with ArenaServer(votes, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
             yield server
         finally:
             server.shutdown()
             thread.join(timeout=PATIENCE)
+            assert not thread.is_alive()

@@ -29,6 +29,7 @@ from limner.server.run import Server, make_server
 
 # What no answer may hold: an address in memory, a path of this machine, where in the code it was.
 SECRET = re.compile(rb"0x[0-9a-f]{6,}|/home/|/usr/|/root/|/tmp/|Traceback|site-packages|\.py\b")
+PICTURE = re.compile(rb'"[\w+/=]{200,}"', re.ASCII)  # in base64, where letters fall as they like
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Client:
             answer = Answer(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read())
         finally:
             connection.close()
-        assert not SECRET.search(answer.body + str(answer.headers).encode()), answer.body[:500]
+        told = PICTURE.sub(b"", answer.body) + str(answer.headers).encode()
+        assert not SECRET.search(told), told[:500]
         return answer
 
     def get(self, path: str, **headers: str) -> Answer:

@@ -74,7 +74,7 @@ def test_nothing_tells_whose_a_picture_is(server: ArenaServer) -> None:
         head = str(answer.headers).encode()
         said += head + data
         assert answer.headers["Cache-Control"] == "no-store"
-        assert "Python" not in answer.headers["Server"]
+        assert "Server" not in answer.headers
     assert not re.search(rb"reds|blues|model|arena\.db", said)
     assert not re.search(rb"https?://", said)  # no asset of another place
     duel = json.loads(ask(server, "GET", "/duel")[1])["duel"]
@@ -102,8 +102,8 @@ def test_a_slip_is_taken_back(server: ArenaServer) -> None:
         ("GET", "/arena.db", None, {}, 404),
         ("GET", "/../arena.db", None, {}, 404),
         ("GET", "//etc/passwd", None, {}, 404),
-        ("POST", "/duel", b"{}", {}, 404),
-        ("PUT", "/vote", b"{}", {}, 501),
+        ("POST", "/duel", b"{}", {}, 405),
+        ("PUT", "/vote", b"{}", {}, 405),
         ("GET", "/duel", None, {"Host": "evil.example"}, 403),
         ("POST", "/vote", b"{}", {"Origin": "http://evil.example"}, 403),
         ("POST", "/vote", b"{}", {"Origin": "null"}, 403),
@@ -118,8 +118,8 @@ def test_a_slip_is_taken_back(server: ArenaServer) -> None:
         ("POST", "/vote", b'{"place": -1, "choice": "left"}', {}, 400),
         ("POST", "/vote", b'{"place": 1e400, "choice": "left"}', {}, 400),
         ("POST", "/vote", b"x" * (BODY_LIMIT + 1), {}, 413),
-        ("POST", "/vote", None, {"Content-Length": "-1"}, 411),
-        ("POST", "/vote", None, {"Content-Length": "9" * 99}, 413),
+        ("POST", "/vote", None, {"Content-Length": "-1"}, 400),
+        ("POST", "/vote", None, {"Content-Length": "9" * 99}, 400),
     ],
 )
 def test_odd_requests_are_refused_and_the_next_is_served(

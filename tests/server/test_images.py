@@ -18,6 +18,9 @@ from tests.tiny_model import SIZE
 from limner.server.config import ServerConfig  # isort: skip
 
 
+WRONG: tuple[Any, ...] = (5, True, [], {}, None)
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return save_models(tmp_path_factory.mktemp("models"))
@@ -129,7 +132,7 @@ def test_guidance_is_counted_as_others_count_it(client: Client, models: tuple[st
             ({"size": size}, "size", None)
             for size in ("0x0", "-1x5", "99999x99999", "1024X1024", "1024", 7, "8x8", "4096x4097")
         ),
-        *(({"prompt": text}, "prompt", "invalid_type") for text in (5, True, [], {}, None)),
+        *(({"prompt": wrong}, "prompt", "invalid_type") for wrong in WRONG),
         ({"prompt": ""}, "prompt", "empty"),
         ({"prompt": " \u200b\u2060 "}, "prompt", "empty"),
         ({"prompt": "a\x00b"}, "prompt", "invalid_nul"),
@@ -169,10 +172,8 @@ def test_any_text_is_drawn_as_text(client: Client, text: str) -> None:
 
 
 def test_control_characters_change_nothing(client: Client) -> None:
-    clean, other = (
-        client.draw(prompt=text, seed=5).json["data"][0]["b64_json"]
-        for text in ("a red apple", "a \x07red\u202e apple")
-    )
+    texts = ("a red apple", "a \x07red\u202e apple")
+    clean, other = [client.draw(prompt=each, seed=5).json["data"][0]["b64_json"] for each in texts]
     assert clean == other
 
 

@@ -111,8 +111,9 @@ def test_each_error_has_its_class(client: Any, server: Server) -> None:
         client.models.retrieve("nobody/nothing")
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").models.list()
-    with pytest.raises(openai.InternalServerError):
-        client.with_options(max_retries=0).moderations.create(input="x")
+    with pytest.raises(openai.NotFoundError) as told:
+        client.moderations.create(input="x")
+    assert told.value.code == "not_supported"
 
 
 def test_a_full_queue_is_tried_again_and_then_served(client: Any, server: Server) -> None:

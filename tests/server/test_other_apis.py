@@ -50,11 +50,11 @@ def test_aliases_can_be_turned_off(models: tuple[str, str]) -> None:
 
 def test_nothing_is_judged_from_nothing(client: Client) -> None:
     answer = client.post("/v1/moderations", {"input": "x"})
-    assert (answer.status, answer.error["code"]) == (501, "not_supported")
+    assert (answer.status, answer.error["code"]) == (404, "not_supported")
     assert client.post("/v1/moderations", {"input": 5}).status == 400
     png = encode_png(Image.new("RGB", (16, 16)))
     answer = client.form("/v1/content_provenance_checks", ("file", png))
-    assert (answer.status, answer.error["code"]) == (501, "not_supported")
+    assert (answer.status, answer.error["code"]) == (404, "not_supported")
     assert client.form("/v1/content_provenance_checks", ("x", "y")).status == 400
 
 

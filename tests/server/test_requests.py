@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.server.servers import SECRET, Client, client_of, form_of, save_models, serving
 from tests.waiting import PATIENCE, wait_until
 
-from limner.server import protocol  # isort: skip
+from limner.server import protocol, sdapi  # isort: skip
 from limner.server.config import ServerConfig  # isort: skip
 from limner.server.logs import start_logs  # isort: skip
 from limner.server.run import Server  # isort: skip
+from limner.server.schemas import Edit, Moderation  # isort: skip
 
 PATH = "/v1/images/generations"
 MIB = 2**20
@@ -29,6 +32,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     models = save_models(tmp_path_factory.mktemp("models"))
     with serving(ServerConfig(port=0, models=models)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def plain(server: Server) -> Client:
+    return client_of(server)
 
 
 @pytest.fixture
@@ -115,6 +123,11 @@ def test_other_paths_and_ways(client: Client, way: str, path: str, status: int) 
     assert status != 405 or answer.headers["allow"]
 
 
+def test_all_ways_of_a_path_are_told(client: Client) -> None:
+    answer = client.ask("PUT", "/sdapi/v1/options")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+
+
 def test_a_body_too_large_is_refused_before_it_is_read(client: Client) -> None:
     head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     found = told(client, f"{head}Content-Length: {2 * MIB}\r\n\r\n".encode())
@@ -190,6 +203,29 @@ def test_a_form_has_limits(client: Client) -> None:
     ):  # fmt: skip
         answer = client.ask("POST", path, data, {"Content-Type": sort})
         assert answer.status == 400 and answer.error, (data[:40], answer.body)
+
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = (
+    *Edit.model_fields, *sdapi.ImageToImage.model_fields, *Moderation.model_fields, "image", "file",
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_json_object_is_answered(plain: Client, data: st.DataObject) -> None:
+    found = plain.get("/openapi.json").json["paths"]
+    posts = sorted(path for path, ways in found.items() if "post" in ways)
+    body = data.draw(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=4))
+    if data.draw(st.booleans()):
+        body |= {"prompt": "a red apple", "input": "x", "n": 1}
+    answer = plain.post(data.draw(st.sampled_from(posts)), body)
+    assert answer.status in (200, 400, 404, 413), answer.body
+    assert answer.status == 200 or answer.error
 
 
 def test_slow_senders_are_let_go_and_starve_nobody(
