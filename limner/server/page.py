@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 
 from limner.errors import LimnerError
-from limner.registry import words_of
+from limner.registry import inspect
 from limner.server import assets
 from limner.server.asking import SIDES
 from limner.server.bodies import read_json
@@ -142,7 +142,9 @@ def _edits(family: str) -> bool:
 
 
 def _words(place: str) -> dict[str, Any]:
-    found = words_of(place)
+    found = inspect(place).words
+    if found is None:  # its folder does not say
+        return {"captions": 0, "kinds": []}
     if found.grammar is None:
         listed = [{"name": each, "en": [each], "zh": [each]} for each in found][:WORDS]
         return {"captions": found.captions, "kinds": [{"kind": "word", "words": listed}]}
