@@ -75,7 +75,8 @@ async function refusalOf(answer) {
   return new Refusal(answer.status, error, Number(answer.headers.get("retry-after") ?? 0));
 }
 
-function sentence(text) {
+// A message of the server as a sentence.
+export function sentence(text) {
   const shown = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?。]$/.test(shown) ? shown : `${shown}.`;
 }

@@ -1,6 +1,6 @@
 // The stage: pictures while they are drawn, what there is to know of them, and cancelling.
 
-import { Refusal, events, told } from "./api.js";
+import { Refusal, events, sentence, told } from "./api.js";
 import { blobOf, find, make, showBlob } from "./dom.js";
 import { has, language, t, whenLanguage } from "./text.js";
 
@@ -8,6 +8,7 @@ const PREVIEWS = 3; // of each picture while it is drawn; the server allows no m
 let running = null;
 let shown = []; // the items on the stage
 let notes = [];
+let before = null; // what the stage showed, for a drawing that comes to nothing
 const acts = { look: () => {}, drawn: () => {}, useWord: () => {} };
 
 // `look` opens an item, `drawn` is told of a finished one, `useWord` takes a word that is near.
@@ -71,6 +72,8 @@ function requestOf(asked, files, signal) {
 }
 
 function prepare(fields) {
+  const stage = [...find("pictures").children];
+  if (!stage.some((each) => each.matches(".drawing"))) before = { stage, shown, notes };
   shown = [];
   notes = [];
   showNotes();
@@ -118,11 +121,19 @@ function end(items, fault, began) {
   const cancelled = fault?.name === "AbortError";
   for (const slot of find("pictures").querySelectorAll(".drawing")) slot.remove();
   find("pictures").dataset.count = items.length;
-  if (items.length === 0) empty();
+  if (items.length === 0) restore();
   if (cancelled) say(t("cancelled"));
   else if (fault) say("");
   else say(t("drawn", ((performance.now() - began) / 1000).toFixed(1)));
   if (fault && !cancelled) find("message").textContent = told(fault);
+}
+
+function restore() {
+  ({ shown, notes } = before);
+  if (shown.length === 0) return empty();
+  find("pictures").dataset.count = shown.length;
+  find("pictures").replaceChildren(...before.stage);
+  return showNotes();
 }
 
 function empty() {
@@ -143,9 +154,9 @@ function say(text) {
 // The sentence of a note in the language of the page; the server's own where we have none.
 export function sentenceOf(note) {
   const name = `note-${note.code}`;
-  if (language() === "en" || !has(name)) return note.message;
+  if (language() === "en" || !has(name)) return sentence(note.message);
   const [words, suggestion] = [note.words ?? [], note.suggestion ?? []].map((all) => all.join("、"));
-  return t(name, words, suggestion);
+  return sentence(t(name, words, suggestion));
 }
 
 function showNotes() {

@@ -67,6 +67,7 @@ async function submit(event) {
   // What was painted is not lost where the server refuses it.
   if (fault instanceof Refusal && !find("editor").open) {
     find("editor-message").textContent = told(fault);
+    find("message").textContent = ""; // once is enough
     find("editor").showModal();
   }
 }

@@ -108,7 +108,7 @@ function heedFiles() {
 function chooseTheme(theme) {
   document.documentElement.dataset.theme = theme;
   choices.set("theme", theme);
-  find("theme").textContent = t(`theme-${theme}`);
+  find("theme").textContent = `◐ ${t(`theme-${theme}`)}`;
   find("theme").setAttribute("aria-label", t("theme-label", t(`theme-${theme}`)));
 }
 

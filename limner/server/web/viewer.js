@@ -53,7 +53,7 @@ function show() {
   if (item.width) facts["fact-size"] = `${item.width} × ${item.height}`;
   if (item.revised && item.revised !== item.prompt) facts["fact-drawn-as"] = item.revised;
   if (item.way !== "draw") facts["fact-way"] = t(`way-${item.way}`);
-  if (item.notes.length) facts["fact-notes"] = item.notes.map(sentenceOf).join("; ");
+  if (item.notes.length) facts["fact-notes"] = item.notes.map(sentenceOf).join(" ");
   find("viewer-facts").replaceChildren(...Object.entries(facts)
     .filter(([, value]) => value !== undefined && value !== "")
     .flatMap(([name, value]) => [make("dt", {}, t(name)), make("dd", {}, value)]));
@@ -63,8 +63,8 @@ function show() {
 function showActions() {
   const kept = item.number !== undefined;
   const buttons = [];
-  const add = (name, act, values = {}) => {
-    const button = make("button", { type: "button", on: { click: act }, ...values }, t(name));
+  const add = (name, act, values = {}, text = t(name)) => {
+    const button = make("button", { type: "button", on: { click: act }, ...values }, text);
     button.dataset.act = name;
     buttons.push(button);
   };
@@ -76,7 +76,8 @@ function showActions() {
   add("download", download);
   if (item.prompt) add("copy", copy);
   if (kept) {
-    add("favourite", favour, { "aria-pressed": String(item.favourite) });
+    const star = `${item.favourite ? "★" : "☆"} ${t("favourite")}`;
+    add("favourite", favour, { "aria-pressed": String(item.favourite) }, star);
     add("delete", sure);
   }
   find("viewer-actions").replaceChildren(...buttons);
