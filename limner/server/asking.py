@@ -81,6 +81,8 @@ def ask_for(given: Drawing, offer: Offer, prompt: str, *, image: Image | None = 
     sampling, guidance = _sampling(given, offer, notes)
     if given.negative_prompt:
         notes.append(note("negative_prompt", "negative_prompt is ignored: limner has none"))
+    if given.style:
+        notes.append(note("style", "style has no effect: this model has one"))
     request = Request(
         prompt,
         n=count,

@@ -16,7 +16,7 @@ from typing import Any
 
 from limner.server import assets
 from limner.server.doors import Hosts, Keys
-from limner.server.errors import GONE, ApiError, Gone, of_error, unavailable
+from limner.server.errors import GONE, ApiError, Gone, busy, of_error, unavailable
 from limner.server.logs import log, log_fault
 from limner.server.metrics import Metrics, outcome
 
@@ -33,6 +33,7 @@ UPLOAD_BYTES = 64 * 2**20
 UPLOADS = ("/images/edits", "/images/variations", "/content_provenance_checks", "/img2img")
 HEADERS, HEADER_BYTES = 64, 16 * 1024
 BODY_IDLE, BODY_SECONDS = 15.0, 60.0
+HELD_BYTES = 256 * 2**20  # of the bodies of all requests that are in progress
 PICTURES = "/pictures/"
 _SAFE = [
     (b"x-content-type-options", b"nosniff"),
@@ -55,6 +56,7 @@ class Gate:
     body_seconds: float = BODY_SECONDS
     json_bytes: int = JSON_BYTES
     draining: bool = False
+    held: int = 0  # bytes of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or refuse it; each is counted and logged once."""
@@ -64,6 +66,7 @@ class Gate:
         began, number = time.perf_counter(), secrets.token_hex(8)
         answer = _Answer(send, number, self._allowed_origin(scope))
         scope["limner.key"] = ""
+        body = None
         try:
             headers = self._check(scope)
             body = _Body(receive, _length(headers), self._limit(scope["path"]), self)
@@ -79,6 +82,7 @@ class Gate:
                 log_fault(error)
             await answer.refuse(told)
         finally:
+            self.held -= 0 if body is None else body.read
             seconds = time.perf_counter() - began
             route = _template(scope)
             self.metrics.answered(route, answer.status, seconds)
@@ -145,7 +149,7 @@ class _Body:
         if length is not None and length > limit:
             raise _too_large(limit)  # before a byte of it is read
         self._receive, self._limit, self._gate = receive, limit, gate
-        self._read, self._whole = 0, length == 0
+        self.read, self._whole = 0, length == 0
         self._until = 0.0
 
     async def receive(self) -> Message:
@@ -163,10 +167,13 @@ class _Body:
                 headers={"Connection": "close", "x-should-retry": "false"},
             ) from None  # fmt: skip
         if message["type"] == "http.request":
-            self._read += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            self.read, self._gate.held = self.read + size, self._gate.held + size
             self._whole = not message.get("more_body", False)
-            if self._read > self._limit:
+            if self.read > self._limit:
                 raise _too_large(self._limit)
+            if self._gate.held > HELD_BYTES and self.read > JSON_BYTES:
+                raise busy("too much is being sent at once; try again later", 5)
         else:
             raise Gone
         return message

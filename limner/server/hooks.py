@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import PolicyError
-from limner.server.errors import unavailable
+from limner.server.errors import ApiError, unavailable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,14 +58,15 @@ def _ask(hook: Callable[..., Any], *given: Any) -> Any:
     except PolicyError:
         raise
     except Exception as error:  # whatever went wrong: no answer is no
-        raise _silent() from error
+        raise silent() from error
 
 
 def _given(answer: Any) -> Any:
     if answer is None:  # a hook that forgot to say what may be sent
-        raise _silent()
+        raise silent()
     return answer
 
 
-def _silent() -> Exception:
+def silent() -> ApiError:
+    """Return the 503 of a check that does not answer."""
     return unavailable("the safety check gave no answer, so nothing is drawn", "safety_unavailable")

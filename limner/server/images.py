@@ -42,7 +42,7 @@ async def generations(http: HttpRequest) -> Response:
     service = service_of(http)
     given = read_fields(Generation, await read_json(http))
     offer = service.catalogue.find(given.model)
-    ask = ask_for(given, offer, checked_prompt(service, given.prompt))
+    ask = ask_for(given, offer, await checked_prompt(service, given.prompt))
     return await answer(http, ask, "image_generation")
 
 
@@ -59,7 +59,7 @@ async def variations(http: HttpRequest) -> Response:
         )  # fmt: skip
     if len(files) != 1:
         raise invalid(f"{len(files)} pictures are sent; a variation is of one", "image")
-    prompt = checked_prompt(service, given.prompt) if given.prompt else ""
+    prompt = await checked_prompt(service, given.prompt) if given.prompt else ""
     image = await service.finishing(decode_upload, files[0], "image")
     return await answer(http, ask_for(given, offer, prompt, image=image), "image_generation")
 
@@ -70,10 +70,15 @@ async def edits(http: HttpRequest) -> Response:
     files, masks = _files(parts, "image"), _files(parts, "mask")
     given = read_fields(Edit, parts, form=bool(files))
     offer = service.catalogue.find(given.model)
-    prompt = checked_prompt(service, given.prompt)
+    prompt = await checked_prompt(service, given.prompt)
     files += [_referred(each, "images") for each in given.images or ()]
     if given.mask is not None:
         masks.append(_referred(given.mask, "mask"))
+    if "markup" in parts:
+        raise invalid(
+            "markup is not supported; say in words or by a mask what to change", "markup",
+            "unsupported_value",
+        )  # fmt: skip
     if not files:
         raise invalid(
             "no picture is sent; send one as image", "image", "missing_required_parameter"
@@ -89,6 +94,8 @@ async def edits(http: HttpRequest) -> Response:
     ask = ask_for(given, offer, prompt)
     if len(files) > 1:
         ask = _noted(ask, "image", "of several pictures the first is edited")
+    if given.input_fidelity:
+        ask = _noted(ask, "input_fidelity", "input_fidelity is ignored: strength says how much")
     editing = Editing(image, mask, given.strength)
 
     def whole(pipeline: Any) -> list[Picture]:
@@ -103,6 +110,7 @@ async def answer(http: HttpRequest, ask: Ask, event: str, whole: Whole | None = 
     headers = as_headers(ask.notes, ask.request.seed)
     if ask.partial is not None:
         # A stream can't be refused once it has begun.
+        service.check_loaded()
         service.queue.check(str(http.scope.get("limner.key") or "local"))
         events = stream_events(http, service, ask, event, whole)
         headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -153,10 +161,10 @@ def base_of(http: HttpRequest, service: Service) -> str:
     )
 
 
-def checked_prompt(service: Service, text: str) -> str:
+async def checked_prompt(service: Service, text: str) -> str:
     """Return a prompt in its one spelling, past the hooks; UsageError and PolicyError."""
     prompt = normalise_prompt(text)
-    service.hooks.check_prompt(prompt)
+    await service.check_prompt(prompt)
     return prompt
 
 

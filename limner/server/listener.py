@@ -55,8 +55,9 @@ class Listener:
     ) -> None:
         """Serve until SIGTERM, Ctrl-C or `request_stop`; signals count in the main thread.
 
-        `begin` comes before the first request and `end` after the last, `stopping` when nothing new
-        is accepted any more, `late` when the drain is over.
+        `begin` runs while the first requests come, and what it raises ends the serving; `started`
+        follows it. `end` comes after the last request, `stopping` when nothing new is accepted any
+        more, `late` when the drain is over.
         """
         inner = _Uvicorn(self._settings(gate))
         loop = asyncio.get_running_loop()
@@ -67,13 +68,23 @@ class Listener:
                 stopping()
                 loop.call_later(self.drain, late)
 
-        self._stop = stop, loop
-        with _signals(loop, stop):
+        async def beginning() -> None:
             try:
                 await begin()
                 started()
+            except BaseException:
+                gate.draining = inner.should_exit = True
+                raise
+
+        self._stop = stop, loop
+        with _signals(loop, stop):
+            task = loop.create_task(beginning())
+            try:
                 await inner.answer([self.socket])
+                if task.done():
+                    task.result()  # or what it raised
             finally:
+                task.cancel()
                 await end()
 
     def request_stop(self) -> None:

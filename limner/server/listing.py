@@ -57,7 +57,7 @@ async def moderations(http: HttpRequest) -> Response:
         if any(each.type != "text" or each.text is None for each in parts):
             raise invalid("only texts are judged here", "input", "unsupported_value")
         texts = ["\n".join(each.text or "" for each in parts)]  # of parts there is one result
-    results = [_judged(service, each) for each in texts]
+    results = [await _judged(service, each) for each in texts]
     return JSONResponse({"id": f"modr-{now()}", "model": "limner-policy", "results": results})
 
 
@@ -85,11 +85,11 @@ def _model(name: str, offer: Offer) -> dict[str, Any]:
     }
 
 
-def _judged(service: Service, text: str) -> dict[str, Any]:
+async def _judged(service: Service, text: str) -> dict[str, Any]:
     """Return a moderation's result; the code of a refusal is its category."""
     category, flagged = "", False
     try:
-        service.hooks.check_prompt(text)
+        await service.check_prompt(text)
     except PolicyError as error:
         flagged, category = True, error.code or ""
     return {

@@ -40,7 +40,7 @@ class Server:
             runner.run(self.serve(started))
 
     async def serve(self, started: Callable[[], None] = lambda: None) -> None:
-        """Serve on the loop that runs; the model is loaded before the first request."""
+        """Serve on the loop that runs; until the model is loaded they are told so."""
         ending = unavailable("the server is shutting down", "shutting_down", 30)
         await self.listener.serve(
             self.gate,

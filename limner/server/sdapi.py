@@ -67,14 +67,14 @@ class ImageToImage(TextToImage):
 async def txt2img(http: HttpRequest) -> Response:
     """Draw pictures of a prompt."""
     given = read_fields(TextToImage, await read_json(http))
-    return await _answer(http, given, _asked(http, given), None)
+    return await _answer(http, given, await _asked(http, given), None)
 
 
 async def img2img(http: HttpRequest) -> Response:
     """Change a picture as a prompt says, where the mask is white."""
     service = service_of(http)
     given = read_fields(ImageToImage, await read_json(http))
-    ask = _asked(http, given)
+    ask = await _asked(http, given)
     check_edits(ask.offer.family)
     data = of_data_url(given.init_images[0], "init_images", plain=True)
     image = await service.finishing(decode_upload, data, "init_images")
@@ -157,7 +157,11 @@ async def interrupt(http: HttpRequest) -> Response:
 
 
 Route = Callable[[HttpRequest], Awaitable[Response]]
-BODIES = {"txt2img": TextToImage, "img2img": ImageToImage, "options": Options}
+BODIES: dict[str, type[BaseModel]] = {
+    "txt2img": TextToImage,
+    "img2img": ImageToImage,
+    "options": Options,
+}
 ROUTES: tuple[tuple[str, str, Route, type[BaseModel] | None], ...] = tuple(
     (method, f"/sdapi/v1/{path}", route, BODIES.get(path) if method == "POST" else None)
     for method, path, route in (
@@ -182,7 +186,7 @@ def _chosen(http: HttpRequest) -> Offer:
     return service.catalogue.find(service.chosen.get(holder(http)))
 
 
-def _asked(http: HttpRequest, given: TextToImage) -> Ask:
+async def _asked(http: HttpRequest, given: TextToImage) -> Ask:
     """Return what a body asks, in the words of the other API."""
     service = service_of(http)
     override = given.override_settings.sd_model_checkpoint if given.override_settings else None
@@ -198,7 +202,7 @@ def _asked(http: HttpRequest, given: TextToImage) -> Ask:
         "sampler": given.sampler_name if given.sampler_name in DIFFUSION_SAMPLERS else None,
     }  # fmt: skip
     own = read_fields(Generation, fields)
-    return ask_for(own, offer, checked_prompt(service, given.prompt))
+    return ask_for(own, offer, await checked_prompt(service, given.prompt))
 
 
 async def _answer(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from limner.server.asking import Ask
 from limner.server.catalogue import Catalogue
 from limner.server.config import ServerConfig
-from limner.server.errors import ApiError, Gone
+from limner.server.errors import ApiError, Gone, unavailable
 from limner.server.gallery import Gallery
-from limner.server.hooks import Hooks
+from limner.server.hooks import Hooks, silent
 from limner.server.jobs import Job, Preview, Queue, Whole
 from limner.server.metrics import Metrics
 from limner.server.pictures import Pictures
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fastapi import Request as HttpRequest
 
 Value = TypeVar("Value")
+HOOK_SECONDS = 5.0
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     keys: int = 0  # how many there are
     ready: bool = False
+    loaded: bool = False
     chosen: dict[str, str] = field(default_factory=dict)  # by key, the model of /sdapi
     queue: Queue = field(init=False)
     worker: Worker = field(init=False)
@@ -62,7 +64,12 @@ class Service:
         """Load the usual model and begin to draw; raises as `limner.load`."""
         await self.worker.warm(self.catalogue.usual)
         self._working = asyncio.create_task(self.worker.run())
-        self.ready = True
+        self.ready = self.loaded = True
+
+    def check_loaded(self) -> None:
+        """Raise 503 while the first model is being loaded."""
+        if not self.loaded:
+            raise unavailable("the model is being loaded; try again soon", "model_loading")
 
     def close_doors(self) -> None:
         """Be no longer ready; what was accepted goes on."""
@@ -93,6 +100,15 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self.pool, function, *given)
 
+    async def check_prompt(self, prompt: str) -> None:
+        """Ask the hooks, beside the loop; one that is silent for HOOK_SECONDS says no."""
+        if not self.hooks.prompts:
+            return
+        try:
+            await asyncio.wait_for(self.finishing(self.hooks.check_prompt, prompt), HOOK_SECONDS)
+        except TimeoutError:
+            raise silent() from None
+
     @contextlib.asynccontextmanager
     async def drawing(
         self,
@@ -107,6 +123,7 @@ class Service:
 
         Raises 429 where there is no room. After the deadline its `done` raises 504.
         """
+        self.check_loaded()
         loop = asyncio.get_running_loop()
         partial = ask.partial or 0
         shares = tuple((number + 1) / (partial + 1) for number in range(partial))

@@ -106,7 +106,7 @@ def test_what_cannot_be_met_is_drawn_and_said(client: Client) -> None:
     )  # fmt: skip
     assert answer.status == 200
     codes = {each["code"] for each in answer.json["warnings"]}
-    assert codes >= {"negative_prompt", "steps", "quality", "background", "output_format"}
+    assert codes >= {"negative_prompt", "steps", "quality", "style", "background", "output_format"}
     for code in codes & {"negative_prompt", "steps", "quality"}:
         assert code in answer.headers["x-limner-notes"]
     assert image_of(answer.json["data"][0]).format == "PNG"
@@ -332,6 +332,8 @@ def test_masks_are_judged_beside_their_picture(client: Client) -> None:
         answer = client.form(path, prompt, *parts)
         assert answer.status == 400 and told in answer.error["message"], answer.body
     assert client.form(path, prompt, ("image", png), ("mask", clear)).error["param"] == "model"
+    told = client.form(path, prompt, ("image", png), ("markup", clear)).error
+    assert (told["param"], told["code"]) == ("markup", "unsupported_value")
 
 
 def test_pictures_hold_no_prompt(client: Client) -> None:

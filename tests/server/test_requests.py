@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.server.servers import SECRET, Client, client_of, form_of, save_models, serving
 from tests.waiting import PATIENCE, wait_until
 
-from limner.server import protocol, sdapi  # isort: skip
+from limner.server import gate, protocol, sdapi  # isort: skip
 from limner.server.config import ServerConfig  # isort: skip
 from limner.server.logs import start_logs  # isort: skip
 from limner.server.run import Server  # isort: skip
@@ -186,6 +186,20 @@ def test_headers_have_a_limit(client: Client) -> None:
         answer = client.get("/healthz", **headers)
         assert answer.status in (400, 431)
     assert client.get("/healthz", **{f"X-{number}": "a" for number in range(50)}).status == 200
+
+
+def test_what_is_sent_at_once_has_a_limit(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "HELD_BYTES", 3 * MIB)
+    body, kind = form_of(("image", b"x" * (2 * MIB)))
+    path = "/v1/images/variations"
+    assert client.ask("POST", path, body, {"Content-Type": kind}).status == 400
+    server.gate.held += 2 * MIB  # as of another request
+    answer = client.ask("POST", path, body, {"Content-Type": kind})
+    assert answer.status == 429 and answer.headers["retry-after"] == "5"
+    server.gate.held -= 2 * MIB
+    wait_until(lambda: server.gate.held == 0)
 
 
 def test_a_form_has_limits(client: Client) -> None:

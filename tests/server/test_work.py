@@ -5,6 +5,8 @@ import base64
 import io
 import json
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,6 +28,7 @@ from tests.server.servers import (
 )
 from tests.waiting import PATIENCE, wait_until
 
+from limner.server import service  # isort: skip
 from limner.server.catalogue import Catalogue  # isort: skip
 from limner.server.config import ServerConfig  # isort: skip
 from limner.server.errors import ApiError  # isort: skip
@@ -187,7 +190,9 @@ def test_a_stop_draws_what_was_accepted_and_takes_nothing_new(
         assert [each.result().status for each in asked] == [200] * 4
 
 
-def test_what_a_hook_forbids_is_neither_drawn_nor_sent(models: tuple[str, str]) -> None:
+def test_what_a_hook_forbids_is_neither_drawn_nor_sent(
+    models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def check(prompt: str) -> None:
         if "sky" in prompt:
             raise PolicyError("the policy forbids this prompt", param="prompt", code="violence")
@@ -211,6 +216,11 @@ def test_what_a_hook_forbids_is_neither_drawn_nor_sent(models: tuple[str, str]) 
         judged = client.post("/v1/moderations", {"input": ["the sky", "an apple"]}).json
         assert [each["flagged"] for each in judged["results"]] == [True, False]
         assert judged["results"][0]["categories"]["violence"] is True
+        monkeypatch.setattr(service, "HOOK_SECONDS", 0.1)
+        server.service.hooks.prompts.append(lambda prompt: time.sleep(1))
+        slow = client.draw(prompt="an apple")
+        assert (slow.status, slow.error["code"]) == (503, "safety_unavailable")
+        server.service.hooks.prompts.pop()
         server.service.hooks.pictures.append(lambda image: None)  # type: ignore[arg-type,return-value]
         closed = client.draw(prompt="an apple")
         assert (closed.status, closed.error["code"]) == (503, "safety_unavailable")
@@ -312,3 +322,55 @@ def test_pictures_make_room_in_a_ring_and_are_gone_after_an_hour(tmp_path: Path)
     now[0] = 3601
     assert kept.find(names[1]) is None and kept.find("absent.png") is None
     kept.close()
+
+
+def test_while_the_model_is_loaded_health_is_told_and_drawing_is_put_off(
+    models: tuple[str, str],
+) -> None:
+    loading = threading.Event()
+
+    def change(server: Server) -> None:
+        load = server.service.catalogue.load
+
+        def slow(place: str) -> Any:
+            assert loading.wait(PATIENCE)
+            return load(place)
+
+        server.service.catalogue.load = slow
+        asked.append(pool.submit(ask, client_of(server)))
+
+    def ask(client: Client) -> list[tuple[int, str]]:
+        found = [(client.get("/healthz").status, ""), (client.get("/readyz").status, "")]
+        for fields in ({}, {"stream": True}):
+            answer = client.draw(**fields)
+            found.append((answer.status, str(answer.error["code"])))
+            assert int(answer.headers["retry-after"]) > 0
+        loading.set()
+        return found
+
+    asked: list[Any] = []
+    with (
+        ThreadPoolExecutor(1) as pool,
+        serving(ServerConfig(port=0, models=models), None, change) as it,
+    ):
+        expected = [(200, ""), (503, ""), (503, "model_loading"), (503, "model_loading")]
+        assert asked[0].result() == expected
+        client = client_of(it)
+        assert client.get("/readyz").status == 200 and client.draw().status == 200
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_serving(
+    models: tuple[str, str], tmp_path: Path
+) -> None:
+    from shutil import copytree
+
+    from limner.errors import CheckpointError
+    from limner.server.run import make_server
+
+    copytree(models[0], tmp_path / "cut")
+    weights = tmp_path / "cut" / "model.safetensors"
+    server = make_server(ServerConfig(port=0, models=(str(tmp_path / "cut"),)))
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CheckpointError):
+        server.run()
+    server.close()
