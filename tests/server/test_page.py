@@ -190,6 +190,28 @@ def test_cancelling_frees_the_model_at_once(
     assert len(numbers(server)) == 1 and tab.faults == []
 
 
+def test_a_drawing_waits_while_the_model_is_loaded_and_a_refused_one_changes_nothing(
+    server: Server, tab: Tab
+) -> None:
+    page = tab.goes_to(server.address)
+    server.service.loaded = False
+    try:
+        page.click("#draw")
+        page.wait_for_selector("#status:has-text('is being loaded')")
+    finally:
+        server.service.loaded = True
+    page.wait_for_selector(DRAWN)
+    shown = page.get_attribute("#pictures img", "src")
+    limit, server.service.queue.limit = server.service.queue.limit, 0
+    try:
+        page.click("#draw")
+        page.wait_for_selector("#message:has-text('The server is busy. Try again in')")
+    finally:
+        server.service.queue.limit = limit
+    assert page.get_attribute("#pictures button img", "src") == shown
+    assert len(numbers(server)) == 1
+
+
 def test_two_tabs_show_one_gallery(server: Server, context: Any) -> None:
     one, two = new_tab(context), new_tab(context)
     first, second = one.goes_to(server.address), two.goes_to(server.address)

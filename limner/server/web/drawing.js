@@ -5,6 +5,7 @@ import { blobOf, find, make, showBlob } from "./dom.js";
 import { has, language, t, whenLanguage } from "./text.js";
 
 const PREVIEWS = 3; // of each picture while it is drawn; the server allows no more
+const LOADING = "model_loading"; // the code of a refusal
 let running = null;
 let shown = []; // the items on the stage
 let notes = [];
@@ -37,7 +38,7 @@ export async function draw(path, way, fields, files = null) {
   const items = [];
   let fault = null;
   try {
-    for await (const event of events(path, requestOf(asked, files, mine.signal))) {
+    for await (const event of whenLoaded(path, () => requestOf(asked, files, mine.signal))) {
       if (running !== mine) break;
       const slot = slots[event.picture_index ?? items.length];
       const blob = blobOf(event.b64_json, `image/${event.output_format}`);
@@ -59,6 +60,19 @@ export async function draw(path, way, fields, files = null) {
   running = null;
   end(items, fault, began);
   return fault;
+}
+
+// Yield the events of a request, which waits where the model is still being loaded.
+async function* whenLoaded(path, request) {
+  for (;;) {
+    try {
+      return yield* events(path, request());
+    } catch (error) {
+      if (error.code !== LOADING) throw error;
+      say(t("loading"));
+      await new Promise((resolve) => setTimeout(resolve, 700));
+    }
+  }
 }
 
 const progress = (done, n) => (n === 1 ? t("drawing-one") : t("drawing", done + 1, n));

@@ -49,6 +49,7 @@ export default {
   picture: "Picture",
   close: "Close",
   drop: "Drop a picture to edit or vary it",
+  loading: "The model is being loaded; drawing begins by itself…",
   waiting: "Waiting for the model…",
   "drawing-one": "Drawing…",
   drawing: "Drawing {0} of {1}…",

@@ -49,6 +49,7 @@ export default {
   picture: "图片",
   close: "关闭",
   drop: "把图片拖到这里，可以修改或变化",
+  loading: "正在加载模型，好了会自动开始画…",
   waiting: "等待模型…",
   "drawing-one": "正在画…",
   drawing: "正在画第 {0} 张，共 {1} 张…",
