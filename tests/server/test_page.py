@@ -377,12 +377,9 @@ def test_words_are_found_and_put_into_the_prompt(server: Server, tab: Tab) -> No
     for (prompt, kind, phrase), wanted in cases.items():
         told = page.evaluate(PLACED, [prompt, kind, phrase])
         assert wanted in told if kind == "style" else told == wanted, (prompt, phrase, told)
-    draws(page, "a red zebrra")
-    near = page.locator("#notes .chip:has-text('zebra')")
-    page.wait_for_selector("#notes li")
-    if near.count():
-        near.click()
-        assert page.input_value("#prompt") == "a red zebra"
+    draws(page, "a beautiful cat and a zeplin in the snow")
+    page.click("#notes .chip:has-text('use “lion”')")
+    assert page.input_value("#prompt") == "a beautiful cat and a lion in the snow"
     assert tab.faults == []
 
 

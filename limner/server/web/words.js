@@ -38,18 +38,28 @@ export async function load(model) {
 
 export const surprising = () => surprise(kinds, language());
 
-// Put a near word into the prompt in place of the words that were left out, or beside them.
+// Put a near word into the prompt in place of the word that was left out and is most like it.
 export function replaced(prompt, word, left) {
-  const [one] = left;
-  if (left.length === 1 && prompt.toLowerCase().includes(one.toLowerCase())) {
-    const at = prompt.toLowerCase().indexOf(one.toLowerCase());
-    return prompt.slice(0, at) + word + prompt.slice(at + one.length);
+  const text = prompt.toLowerCase();
+  const [one] = left
+    .filter((each) => text.includes(each.toLowerCase()))
+    .sort((a, b) => likeness(b, word) - likeness(a, word));
+  if (one === undefined) return `${prompt} ${word}`;
+  const at = text.indexOf(one.toLowerCase());
+  return prompt.slice(0, at) + word + prompt.slice(at + one.length);
+}
+
+// How many of the letters of `b`, in their order, `a` has, as a share of both.
+function likeness(a, b) {
+  let row = new Array(b.length + 1).fill(0);
+  for (const letter of a.toLowerCase()) {
+    const above = row;
+    row = [0];
+    for (let at = 0; at < b.length; at += 1) {
+      row.push(letter === b[at] ? above[at] + 1 : Math.max(above[at + 1], row[at]));
+    }
   }
-  for (const [name, words] of Object.entries(kinds)) {
-    const found = words.find((each) => each[language()].includes(word) || each.en.includes(word));
-    if (found) return place(prompt, name, found, kinds, language());
-  }
-  return `${prompt} ${word}`;
+  return (2 * row[b.length]) / (a.length + b.length);
 }
 
 function showKinds() {
