@@ -97,7 +97,8 @@ def _add(
 ) -> None:
     app.add_api_route(
         path, route, methods=[method], response_model=None, include_in_schema=listed,
-        description=route.__doc__, openapi_extra=_described(body, files), response_class=Response,
+        description=route.__doc__, response_class=Response,
+        openapi_extra=_described(path, body, files),
         responses={
             200: {"description": "What was asked for.", "content": {sent: {}}},
             "default": {"description": "An error.", "content": {JSON: {"schema": _ERROR}}},
@@ -105,10 +106,13 @@ def _add(
     )  # fmt: skip
 
 
-def _described(body: type[BaseModel] | None, files: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return what OpenAPI says of a body: JSON, a form, or either."""
+def _described(
+    path: str, body: type[BaseModel] | None, files: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """Return what OpenAPI says of a path's name, and of a body: JSON, a form, or either."""
     if body is None and not files:
-        return None
+        name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+        return {"parameters": [name]} if "{name" in path else None
     said: dict[str, Any] = {"type": "object", "properties": {}}
     if body is not None:
         said = body.model_json_schema()
