@@ -44,6 +44,15 @@ Memory = Annotated[
     option("--memory", "GiB of weights that are held at once.", default="half of the machine's"),
 ]
 
+Gallery = Annotated[
+    str | None,
+    option(
+        "--gallery",
+        "The file of the page's pictures; none keeps nothing.",
+        default="~/.local/share/limner/gallery.db",
+    ),
+]
+
 
 def serve(  # noqa: PLR0913  # typer reads the options off the signature
     ctx: typer.Context,
@@ -57,6 +66,7 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     public_url: PublicUrl = None,
     queue: Queue = None,
     memory: Memory = None,
+    gallery: Gallery = None,
     device: options.Device = "cpu",
     precision: options.Precision = "fp32",
     as_json: options.AsJson = False,
@@ -64,11 +74,13 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Serve models over HTTP, as OpenAI's images API and /sdapi/v1 have it.
 
-    Stop it with Ctrl-C or SIGTERM; what was accepted is drawn first. The API is at /docs.
+    At / is a page to draw on, at /docs the API. Stop it with Ctrl-C or SIGTERM; what was accepted
+    is drawn first.
     """
     given: dict[str, Any] = {
         "models": model, "keys": None if keys is None else str(keys), "allow_host": allow_host,
         "allow_origin": allow_origin, "public_url": public_url, "queue": queue, "memory": memory,
+        "gallery": gallery,
     }  # fmt: skip
     # What a person did not say leaves the file its say.
     plain = {"host": host, "port": port, "device": device, "precision": precision}
@@ -91,7 +103,10 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     def started() -> None:
         answers.answer({"address": server.address, "models": names}, server.address, as_json)
         if not quiet:
-            messages.say(f"serving {', '.join(names)}; the API is at {server.address}/docs")
+            messages.say(
+                f"serving {', '.join(names)}; draw at {server.address}/, the API is at "
+                f"{server.address}/docs"
+            )
 
     try:
         server.run(started)

@@ -28,6 +28,8 @@ class Finished:
 
     picture: Picture
     data: bytes
+    number: int | None = None  # in the gallery
+    notes: tuple[Note, ...] = ()  # of what became of it after it was drawn
 
     @property
     def base64(self) -> str:
@@ -124,9 +126,9 @@ def notes_of(ask: Ask, pictures: Sequence[Picture] = ()) -> list[Note]:
     return list(dict.fromkeys([*ask.notes, *drawn]))
 
 
-def as_warnings(notes: Sequence[Note]) -> list[dict[str, str]]:
+def as_warnings(notes: Sequence[Note]) -> list[dict[str, Any]]:
     """Return notes for the body of an answer."""
-    return [{"code": each.code, "message": str(each)} for each in notes]
+    return [each.to_json() for each in notes]
 
 
 def as_headers(notes: Sequence[Note], seed: int) -> dict[str, str]:

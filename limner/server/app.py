@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from limner import __version__
 from limner.errors import LimnerError
-from limner.server import images, listing, operations, sdapi
+from limner.server import images, listing, operations, page, sdapi
 from limner.server.bodies import FORM, JSON
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import ApiError, answer_of
@@ -38,6 +38,9 @@ OWN: tuple[tuple[str, str, Route, str], ...] = (
     ("GET", "/openapi.json", operations.schema, JSON),
     ("GET", "/docs", operations.docs, "text/html"),
     ("GET", "/pictures/{name}", operations.picture, "image/*"),
+    ("GET", "/", page.page, "text/html"),
+    ("GET", "/web/{name}", page.file, "*/*"),
+    ("GET", "/api/gallery/{number}", page.kept, "image/*"),
 )
 _ERROR: dict[str, Any] = {
     "type": "object",
@@ -70,7 +73,7 @@ def create_app(service: Service, keys: Keys, hosts: Hosts) -> Gate:
             _add(app, method, prefix + path, route, body=body, files=files, listed=listed)
     for method, path, route, sent in OWN:
         _add(app, method, path, route, sent=sent)
-    for method, path, route, body in sdapi.ROUTES:
+    for method, path, route, body in (*page.ROUTES, *sdapi.ROUTES):
         _add(app, method, path, route, body=body)
     for kind in (ApiError, LimnerError):
         app.add_exception_handler(kind, _told)
@@ -94,7 +97,8 @@ def _add(
 ) -> None:
     app.add_api_route(
         path, route, methods=[method], response_model=None, include_in_schema=listed,
-        description=route.__doc__, openapi_extra=_described(body, files), response_class=Response,
+        description=route.__doc__, response_class=Response,
+        openapi_extra=_described(path, body, files),
         responses={
             200: {"description": "What was asked for.", "content": {sent: {}}},
             "default": {"description": "An error.", "content": {JSON: {"schema": _ERROR}}},
@@ -102,10 +106,13 @@ def _add(
     )  # fmt: skip
 
 
-def _described(body: type[BaseModel] | None, files: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return what OpenAPI says of a body: JSON, a form, or either."""
+def _described(
+    path: str, body: type[BaseModel] | None, files: tuple[str, ...]
+) -> dict[str, Any] | None:
+    """Return what OpenAPI says of a path's name, and of a body: JSON, a form, or either."""
     if body is None and not files:
-        return None
+        name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+        return {"parameters": [name]} if "{name" in path else None
     said: dict[str, Any] = {"type": "object", "properties": {}}
     if body is not None:
         said = body.model_json_schema()

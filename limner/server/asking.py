@@ -10,7 +10,7 @@ from limner.errors import quote
 from limner.options import OPTIONS, Sampling
 from limner.server.catalogue import Offer
 from limner.server.errors import invalid
-from limner.server.schemas import Drawing
+from limner.server.schemas import Drawing, Edit, Variation
 from limner.text.notes import Note
 from limner.types import Request
 
@@ -24,6 +24,7 @@ OLD_PROMPT = 1000  # code points, under the name dall-e-2
 _SIZE = re.compile(r"([1-9]\d{0,5})x([1-9]\d{0,5})", re.ASCII)
 _QUALITIES = ("auto", "low", "medium", "high", "xhigh", "max", "standard", "hd")
 _NO_FORMATS = ("gif", "svg")
+_WAYS: dict[type[Drawing], str] = {Edit: "edit", Variation: "vary"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Ask:
     quality: str = "auto"
     safety_identifier: str | None = None
     notes: tuple[Note, ...] = field(default=())
+    way: str = "draw"  # or "vary", "edit"
+    gallery: bool = False  # whether the pictures are kept
 
     @property
     def pixels(self) -> tuple[int, int]:
@@ -101,6 +104,8 @@ def ask_for(given: Drawing, offer: Offer, prompt: str, *, image: Image | None = 
         quality=_quality(given, notes),
         safety_identifier=given.safety_identifier,
         notes=tuple(notes),
+        way=_WAYS.get(type(given), "draw"),
+        gallery=bool(given.gallery),
     )
 
 

@@ -5,6 +5,7 @@ A flag comes before the file, and the file before what is built in.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -26,7 +27,8 @@ class ServerConfig:
     No `models` are all presets that draw. `queue` is how many requests may wait or be drawn at
     once, `per_key` how many of one key (0: half of them where there are several keys). `deadline`
     and `drain` are seconds, `memory` GiB of weights (0: half of the machine's), `kept` MiB of
-    pictures that have a URL. UsageError for a value that can't be used.
+    pictures that have a URL, `gallery_size` MiB of those of the page's gallery. UsageError for a
+    value that can't be used.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +46,8 @@ class ServerConfig:
     kept: int = 256
     aliases: bool = True
     metadata: bool = False
+    gallery: str = ""  # the file of the page's pictures, or "none"
+    gallery_size: int = 2048
     device: str = "cpu"
     precision: str = "fp32"
 
@@ -51,6 +55,7 @@ class ServerConfig:
         ranges: dict[str, tuple[float, float]] = {
             "port": (0, 65535), "queue": (1, 1024), "per_key": (0, 1024), "deadline": (1, 86400),
             "drain": (0, 3600), "memory": (0, 2**20), "kept": (1, 2**20),
+            "gallery_size": (1, 2**20),
         }  # fmt: skip
         for each in fields(self):
             self._check(each.name, type(each.default), ranges.get(each.name))
@@ -106,6 +111,16 @@ class ServerConfig:
     def is_local(self) -> bool:
         """Whether only programs of this machine can connect."""
         return is_loopback(self.host)
+
+    @property
+    def gallery_file(self) -> Path | None:
+        """Where the page's pictures are kept; None for nowhere."""
+        if self.gallery == "none":
+            return None
+        if self.gallery:
+            return Path(self.gallery)
+        root = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(root) / "limner" / "gallery.db"
 
     def with_port(self, port: int) -> Self:
         """Return the same with the port that was given by the system."""

@@ -44,7 +44,8 @@ class ApiError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(shorten(" ".join(message.split()), LIMIT))
-        self.status, self.kind, self.param, self.code = status, kind, param, code
+        self.status, self.kind, self.code = status, kind, code
+        self.param = param if param is None else param[:64]  # a stranger may have named it
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from limner.server.answers import as_warnings, encode, finish, notes_of, now, resize, shown, usage
+from limner.server.answers import as_warnings, encode, notes_of, now, resize, shown, usage
 from limner.server.asking import Ask
 from limner.server.errors import ApiError, of_error
 from limner.server.jobs import Job, Whole
+from limner.server.keeping import finish_one
 from limner.server.logs import log_fault
 from limner.server.service import Service, holder
 
@@ -41,7 +41,10 @@ async def stream_events(
             index = 0
             while (partial := await seen.get()) is not None:
                 text = await service.finishing(_partial, partial[1], ask, service)
-                yield _event(f"{name}.partial_image", ask, b64_json=text, partial_image_index=index)
+                yield _event(
+                    f"{name}.partial_image", ask, b64_json=text, partial_image_index=index,
+                    picture_index=partial[0],
+                )  # fmt: skip
                 index += 1
             async for event in _completed(service, ask, name, job):
                 yield event
@@ -56,14 +59,16 @@ async def _completed(service: Service, ask: Ask, name: str, job: Job) -> AsyncIt
     pictures = job.done.result()
     assert job.pipeline is not None, "a job that is done was drawn by something"
     used = usage(ask, job.pipeline, pictures)
-    warnings = as_warnings(notes_of(ask, pictures))
-    more: dict[str, Any] = {"warnings": warnings} if warnings else {}
-    finisher = functools.partial(finish, metadata=service.config.metadata)
-    for picture in pictures:
-        finished = await service.finishing(finisher, picture, ask, service.hooks)
+    for index, picture in enumerate(pictures):
+        finished = await finish_one(service, ask, job, picture)
+        warnings = as_warnings([*notes_of(ask, pictures), *finished.notes])
+        more: dict[str, Any] = {"warnings": warnings} if warnings else {}
+        if finished.number is not None:
+            more["gallery"] = finished.number
         yield _event(
             f"{name}.completed", ask, b64_json=finished.base64, usage=used,
-            revised_prompt=picture.revised_prompt or picture.prompt, seed=picture.seed, **more,
+            revised_prompt=picture.revised_prompt or picture.prompt, seed=picture.seed,
+            picture_index=index, **more,
         )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from limner.server import assets
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import GONE, ApiError, Gone, busy, of_error, unavailable
 from limner.server.logs import log, log_fault
@@ -25,7 +26,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN = ("/healthz", "/readyz")  # without a key
+OPEN = ("/healthz", "/readyz", *assets.OPEN)  # without a key
 WHILE_DRAINING = (*OPEN, "/metrics")
 JSON_BYTES = 2**20
 UPLOAD_BYTES = 64 * 2**20

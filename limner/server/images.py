@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from limner.server.answers import (
     Finished,
     as_headers,
     as_warnings,
-    finish,
     notes_of,
     now,
     shown,
@@ -28,6 +26,7 @@ from limner.server.editing import Editing, check_edits, edit_pictures
 from limner.server.errors import ApiError, invalid
 from limner.server.events import stream_events
 from limner.server.jobs import Job, Whole
+from limner.server.keeping import finish_one
 from limner.server.masks import decode_mask
 from limner.server.schemas import Edit, Generation, Reference, Variation, read_fields
 from limner.server.service import Service, service_of
@@ -125,12 +124,8 @@ async def answer(http: HttpRequest, ask: Ask, event: str, whole: Whole | None = 
 
 async def finish_all(service: Service, ask: Ask, job: Job) -> list[Finished]:
     """Return a job's pictures as they are sent."""
-    finisher = functools.partial(finish, metadata=service.config.metadata)
-    return list(
-        await asyncio.gather(
-            *(service.finishing(finisher, each, ask, service.hooks) for each in job.done.result())
-        )
-    )
+    pictures = job.done.result()
+    return list(await asyncio.gather(*(finish_one(service, ask, job, each) for each in pictures)))
 
 
 def body_of(
@@ -148,11 +143,14 @@ def body_of(
             item["url"] = f"{base_of(http, service)}/pictures/{name}"
         item["revised_prompt"] = each.picture.revised_prompt or each.picture.prompt
         item["seed"] = each.picture.seed
+        if each.number is not None:
+            item["gallery"] = each.number
         data.append(item)
     assert job.pipeline is not None, "a job that is done was drawn by something"
     found = {"created": now(), "data": data, **shown(ask), "model": ask.offer.id}
     found["usage"] = usage(ask, job.pipeline, pictures)
-    warnings = as_warnings(notes_of(ask, pictures))
+    told = [note for each in finished for note in each.notes]
+    warnings = as_warnings([*notes_of(ask, pictures), *dict.fromkeys(told)])
     return found | {"warnings": warnings} if warnings else found
 
 

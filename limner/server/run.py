@@ -13,6 +13,7 @@ from limner.server.catalogue import Catalogue
 from limner.server.config import ServerConfig, read_keys
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import unavailable
+from limner.server.gallery import Gallery
 from limner.server.gate import Gate
 from limner.server.hooks import Hooks
 from limner.server.listener import Listener
@@ -73,6 +74,7 @@ def make_server(config: ServerConfig, hooks: Hooks | None = None) -> Server:
     catalogue = Catalogue(
         config.models, aliases=config.aliases, cap=config.memory * 2**30, load=load
     )
+    Gallery(config.gallery_file).check()  # before the port is taken
     listener = Listener(config.host, config.port, config.drain)
     config = config.with_port(listener.port)
     service = Service(config, catalogue, hooks or Hooks(), keys=len(keys))

@@ -52,6 +52,7 @@ class Drawing(BaseModel):
     min_p: float | None = Field(None, ge=0, lt=1)
     sampler: str | None = Field(None, max_length=32)
     verbatim: bool | None = None
+    gallery: bool | None = Field(None, description="keep the pictures in the page's gallery")
 
 
 class Generation(Drawing):
@@ -83,6 +84,14 @@ class Variation(Drawing):
     """POST /v1/images/variations; `image` is a file."""
 
     prompt: str | None = None
+
+
+class Mark(BaseModel):
+    """POST /api/gallery/{number}."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    favourite: bool
 
 
 class ModerationPart(BaseModel):

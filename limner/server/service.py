@@ -13,6 +13,7 @@ from limner.server.asking import Ask
 from limner.server.catalogue import Catalogue
 from limner.server.config import ServerConfig
 from limner.server.errors import ApiError, Gone, unavailable
+from limner.server.gallery import Gallery
 from limner.server.hooks import Hooks, silent
 from limner.server.jobs import Job, Preview, Queue, Whole
 from limner.server.metrics import Metrics
@@ -41,6 +42,7 @@ class Service:
     queue: Queue = field(init=False)
     worker: Worker = field(init=False)
     pictures: Pictures = field(init=False)
+    gallery: Gallery = field(init=False)
     _working: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -48,6 +50,7 @@ class Service:
         self.queue = Queue(most, own or (max(1, most // 2) if self.keys > 1 else most))
         self.worker = Worker(self.queue, self.catalogue, self.metrics.drawn)
         self.pictures = Pictures(self.config.kept * 2**20)
+        self.gallery = Gallery(self.config.gallery_file, self.config.gallery_size * 2**20)
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="limner-finishing")
         self.metrics.gauges = {
             "limner_queue_jobs": lambda: len(self.queue),

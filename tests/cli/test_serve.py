@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from limner.cli import app
-from limner.errors import ConfigError, UsageError
+from limner.errors import ConfigError, DataError, UsageError
 from tests.server.servers import Client, wait_for_jobs
 from tests.tiny_model import save_tiny_model
 from tests.waiting import PATIENCE, ended
@@ -82,6 +82,7 @@ def test_lines_of_the_log_are_json_and_quiet_has_none(model: str, tmp_path: Path
     [
         (["--host", "0.0.0.0"], UsageError, "there is no key; give --keys FILE"),
         (["--queue", "0"], ConfigError, "queue is 0"),
+        (["--gallery", __file__], DataError, "cannot use the gallery"),
         (["--memory", "0.000001"], UsageError, "raise --memory"),
         (["--config", "bad.toml"], UsageError, "precision is 'fp9'"),
         (["--config", "absent.toml"], ConfigError, "cannot read 'absent.toml'"),
@@ -97,3 +98,43 @@ def test_mistakes_are_told_before_anything_is_served(
     (tmp_path / "k.txt").write_text("0123456789abcdef", encoding="utf-8")
     ran = CliRunner().invoke(app, ["serve", "--model", model, "--port", "0", *words])
     assert isinstance(ran.exception, kind) and told in str(ran.exception)
+
+
+def draw_until_killed(model: str, gallery: Path, seed: int) -> dict[int, int]:
+    """Stream pictures from a server, kill it in the midst; return the seed of each that came."""
+    came: dict[int, int] = {}
+    with serving("--model", model, "--gallery", str(gallery)) as (process, client):
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=PATIENCE)
+        asked = {"prompt": "a red apple", "n": 10, "seed": seed, "gallery": True, "stream": True}
+        try:
+            connection.request(
+                "POST", "/v1/images/generations", json.dumps(asked),
+                {"Content-Type": "application/json"},
+            )  # fmt: skip
+            answer = connection.getresponse()
+            while line := answer.readline():
+                if line.startswith(b"data:"):
+                    event = json.loads(line[5:])
+                    came[event["gallery"]] = event["seed"]
+                    if len(came) == 1 + seed % 7:
+                        process.send_signal(signal.SIGKILL)
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            pass  # cut off, as it should be
+        finally:
+            connection.close()
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    return came
+
+
+DEATHS = 2  # each costs a start
+
+
+def test_a_sudden_end_loses_no_picture_that_was_sent(model: str, tmp_path: Path) -> None:
+    gallery, came = tmp_path / "gallery.db", dict[int, int]()
+    for turn in range(DEATHS):
+        came |= draw_until_killed(model, gallery, 100 * turn + turn)
+    with serving("--model", model, "--gallery", str(gallery)) as (_, client):
+        found = client.get("/api/gallery").json["pictures"]
+        kept = {each["number"]: int(each["seed"]) for each in found}
+        assert len(came) >= DEATHS and {number: kept.get(number) for number in came} == came
+        assert client.get(f"/api/gallery/{min(came)}").body.startswith(b"\x89PNG")

@@ -332,8 +332,8 @@ def test_masks_are_judged_beside_their_picture(client: Client) -> None:
         answer = client.form(path, prompt, *parts)
         assert answer.status == 400 and told in answer.error["message"], answer.body
     assert client.form(path, prompt, ("image", png), ("mask", clear)).error["param"] == "model"
-    told = client.form(path, prompt, ("image", png), ("markup", clear)).error
-    assert (told["param"], told["code"]) == ("markup", "unsupported_value")
+    error = client.form(path, prompt, ("image", png), ("markup", clear)).error
+    assert (error["param"], error["code"]) == ("markup", "unsupported_value")
 
 
 def test_pictures_hold_no_prompt(client: Client) -> None:

@@ -14,6 +14,8 @@ FILES = {
     "~/.config/limner/config.toml": "settings of one's own, by the keys under ENVIRONMENT; "
     "$XDG_CONFIG_HOME/limner/config.toml where that is set",
     "~/.cache/limner": "the compiled kernel; $XDG_CACHE_HOME/limner where that is set",
+    "~/.local/share/limner/gallery.db": "pictures that were drawn on the page of serve; "
+    "$XDG_DATA_HOME/limner/gallery.db where that is set",
     "~/.cache/huggingface": "models and data from the Hub; $HF_HOME where that is set",
     "runs": "in the current folder: reports of eval, compare, arena and audit without --out",
 }
