@@ -13,6 +13,7 @@ import typer
 
 from limner.cli.shared.drawing import Drawer
 from limner.cli.shared.files import STANDARD
+from limner.cli.shared.messages import say
 from limner.cli.shared.output import Manner
 from limner.cli.shared.progress import clock
 from limner.errors import UsageError, quote
@@ -87,6 +88,8 @@ def draw_sheet(
             manner.notes(watch(drawn.pictures))
             cells[key] = Cell(key, request.prompt, seed, drawn.pictures[0].image)
             clock().pictures += 1
+            for note in () if manner.quiet else drawn.pictures[0].notes:
+                say(f"note: {note}", before=f"{quote(request.prompt)}: ")
             if time.monotonic() - written > EVERY:
                 write()
                 written = time.monotonic()

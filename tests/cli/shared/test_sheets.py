@@ -69,6 +69,11 @@ def test_a_list_goes_on_where_it_was(run: Run, drawn: list[str]) -> None:
         assert sheet.size == (2 * SIZE, 2 * SIZE)
 
 
+def test_notes_are_told_with_their_prompts(run: Run) -> None:
+    code, _, err = run("a red zebra", "--sheet", "s.png", "--seed", "1")
+    assert code == 0 and "'a red zebra': note: the model has never seen: zebra" in err
+
+
 def test_pictures_of_a_sheet_are_those_of_draw(run: Run) -> None:
     assert run("a red apple", "-n", "2", "--seed", "3", "--sheet", "s.png", "-q")[0] == 0
     assert run("a red apple", "-n", "2", "--seed", "3", "--out", "alone", "-q")[0] == 0
