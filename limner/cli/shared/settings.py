@@ -50,10 +50,7 @@ SETTINGS = (
     Setting("preview", "true", "whether a terminal shows pictures: --no-preview", bool),
     Setting("metadata", "true", "whether a PNG records how it was made: --no-metadata", bool),
     Setting("xmp", "true", "whether XMP says that a model made a picture: --no-xmp", bool),
-    Setting(
-        "mark", "true, but where pixels are kept", "whether pixels are marked invisibly: --no-mark",
-        bool,
-    ),  # fmt: skip
+    Setting("mark", "true, but where pixels are kept", "an invisible mark: --no-mark", bool),
     Setting("label", "none", "how pictures are labelled: --label"),
     Setting("sign", "none", "the PEM file that pictures are signed with: --sign"),
     Setting("policy", "none", "the prompt policy in place of limner's own: --policy"),
