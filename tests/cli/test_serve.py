@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from limner.cli import app
 from limner.errors import ConfigError, DataError, UsageError
-from tests.server.servers import Client, wait_for_jobs
+from tests.server.servers import Client
 from tests.tiny_model import save_tiny_model
-from tests.waiting import PATIENCE, ended
+from tests.waiting import PATIENCE, ended, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,9 +53,9 @@ def test_a_signal_ends_it_after_what_was_accepted(model: str, number: int, tmp_p
         ThreadPoolExecutor(8) as pool,
     ):
         assert client.get("/readyz").status == 200
-        size = "512x512"  # so that the answers take a while
-        asked = [pool.submit(client.draw, seed=each, n=4, size=size) for each in range(4)]
-        wait_for_jobs(client, 4)
+        size = "1024x1024"  # so that the answers take longer than the drawing
+        asked = [pool.submit(client.draw, seed=each, n=10, size=size) for each in range(4)]
+        wait_until(lambda: client.gauge("limner_pictures_total") == 40)  # all were accepted
         process.send_signal(number)
         assert [each.result().status for each in asked] == [200] * 4
         _, told = process.communicate(timeout=PATIENCE)
