@@ -148,11 +148,12 @@ def _words(place: str) -> dict[str, Any]:
     if found.grammar is None:
         listed = [{"name": each, "en": [each], "zh": [each]} for each in found][:WORDS]
         return {"captions": found.captions, "kinds": [{"kind": "word", "words": listed}]}
-    kinds = [{"kind": kind, "words": _of_kind(found.grammar, kind)} for kind in LISTED]
-    for each in kinds[0]["words"]:
+    words = {kind: _of_kind(found.grammar, kind) for kind in LISTED}
+    for each in words["thing"]:
         # How surely a thing is drawn, where that was measured.
-        measured = found.accuracy.of(each["en"][0]) if found.accuracy else None
+        measured = found.accuracy.of(each["name"]) if found.accuracy else None
         each["sure"] = None if measured is None else round(measured[0] / measured[1], 3)
+    kinds = [{"kind": kind, "words": each} for kind, each in words.items()]
     return {"captions": found.captions, "kinds": kinds}
 
 

@@ -363,6 +363,8 @@ def test_words_are_found_and_put_into_the_prompt(server: Server, tab: Tab) -> No
     assert page.input_value("#prompt") == "a red zebra"
     page.fill("#word-search", "nothing such")
     page.wait_for_selector("#words-told:has-text('knows no such word')")
+    page.click("#kinds button:has-text('Numbers')")
+    assert page.locator("#chips .chip").all_inner_texts() == ["two", "three", "four", "five"]
     cases = {
         ("a red zebra", "colour", "blue"): "a blue zebra",
         ("a zebra", "colour", "orange"): "an orange zebra",

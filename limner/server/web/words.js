@@ -82,7 +82,7 @@ function showChips() {
   const fits = (word) => [...word.en, ...word.zh].some((each) => each.toLowerCase().includes(wanted));
   const names = wanted ? Object.keys(kinds) : [kind].filter(Boolean);
   const chips = names.flatMap((name) => kinds[name]
-    .filter((word) => label(word) && (!wanted || fits(word)))
+    .filter((word) => isSaid(word, name) && (!wanted || fits(word)))
     .map((word) => make("button", {
       type: "button", className: "chip", lang: language() === "zh" ? "zh-CN" : "en",
       on: { click: () => act((prompt) => place(prompt, name, word, kinds, language())) },
@@ -93,6 +93,11 @@ function showChips() {
     const count = chips.length;
     find("words-told").textContent = count ? t("words-found", count) : t("words-none");
   }
+}
+
+// English says "a" for one, so one is no word to choose; of a model of one language all are shown.
+function isSaid(word, name) {
+  return word[language()].length > 0 || !kinds[name].some((each) => each[language()].length > 0);
 }
 
 // A style's phrase has {} where the thing stands.
