@@ -10,6 +10,7 @@ import typer
 from limner.cli.arena import Host, Port, need_server
 from limner.cli.shared import answers, complete, messages, options, progress
 from limner.cli.shared.options import option
+from limner.cli.shared.origin import NoPolicy, PolicyFile
 
 Models = Annotated[
     list[str] | None,
@@ -67,6 +68,8 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     queue: Queue = None,
     memory: Memory = None,
     gallery: Gallery = None,
+    policy: PolicyFile = None,
+    no_policy: NoPolicy = False,
     device: options.Device = "cpu",
     precision: options.Precision = "fp32",
     as_json: options.AsJson = False,
@@ -80,7 +83,7 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     given: dict[str, Any] = {
         "models": model, "keys": None if keys is None else str(keys), "allow_host": allow_host,
         "allow_origin": allow_origin, "public_url": public_url, "queue": queue, "memory": memory,
-        "gallery": gallery,
+        "gallery": gallery, "policy": "none" if no_policy else policy and str(policy),
     }  # fmt: skip
     # What a person did not say leaves the file its say.
     plain = {"host": host, "port": port, "device": device, "precision": precision}
@@ -94,9 +97,11 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
         from limner.server.config import ServerConfig
         from limner.server.logs import start_logs
         from limner.server.run import make_server
+        from limner.server.safety import own_hooks
 
         told = {name: value for name, value in given.items() if value is not None}
-        server = make_server(ServerConfig.read(config, told))
+        settings = ServerConfig.read(config, told)
+        server = make_server(settings, own_hooks(settings))
     start_logs(shown=not quiet)
     names = list(server.service.catalogue.offers)
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from limner.finish.provenance.mark import add_mark
+from limner.finish.provenance.saving import keeps_pixels
 from limner.images import encode_png
 from limner.server.asking import Ask
 from limner.server.catalogue import Pipeline
@@ -37,14 +39,24 @@ class Finished:
         return base64.b64encode(self.data).decode()
 
 
-def finish(picture: Picture, ask: Ask, hooks: Hooks, *, metadata: bool = False) -> Finished:
+def finish(
+    picture: Picture, ask: Ask, hooks: Hooks, *, metadata: bool = False, mark: bool = True
+) -> Finished:
     """Return a picture at the size, in the format and past the hooks that were asked for.
 
-    With `metadata` a PNG says how it was drawn, the prompt too.
+    With `metadata` the file says how it was drawn, the prompt too; with `mark` its pixels, and its
+    XMP, say that a model drew it, as `limner.finish.provenance` has it.
     """
-    image = hooks.pass_picture(resize(picture.image, ask.pixels))
+    drawn, marks = picture.image, mark and not keeps_pixels(picture.settings)
+    # A mark lies in as many cells whatever the size, so it is made where that is quick; a margin
+    # would move it.
+    alike = drawn.width * ask.pixels[1] == drawn.height * ask.pixels[0]
+    image = resize(add_mark(drawn) if marks and alike else drawn, ask.pixels)
+    image = hooks.pass_picture(add_mark(image) if marks and not alike else image)
     picture = replace(picture, image=image)
-    data = picture.to_png() if metadata and ask.kind == "png" else encode(image, ask)
+    data = picture.to_bytes(
+        ask.kind.upper(), metadata=metadata, mark=False, xmp=mark, quality=max(1, ask.compression)
+    )
     return Finished(picture, hooks.pass_file(data, ask.kind))
 
 

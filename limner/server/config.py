@@ -27,8 +27,9 @@ class ServerConfig:
     No `models` are all presets that draw. `queue` is how many requests may wait or be drawn at
     once, `per_key` how many of one key (0: half of them where there are several keys). `deadline`
     and `drain` are seconds, `memory` GiB of weights (0: half of the machine's), `kept` MiB of
-    pictures that have a URL, `gallery_size` MiB of those of the page's gallery. UsageError for a
-    value that can't be used.
+    pictures that have a URL, `gallery_size` MiB of those of the page's gallery. With `metadata`
+    files tell prompt and seed, with `mark` that a model drew them. UsageError for a value that
+    can't be used.
     """
 
     host: str = "127.0.0.1"
@@ -46,6 +47,8 @@ class ServerConfig:
     kept: int = 256
     aliases: bool = True
     metadata: bool = False
+    mark: bool = True
+    policy: str = ""  # the file of the prompt policy, "" for limner's own, or "none"
     gallery: str = ""  # the file of the page's pictures, or "none"
     gallery_size: int = 2048
     device: str = "cpu"

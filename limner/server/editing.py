@@ -1,41 +1,37 @@
-"""Edits of a picture: the one place where the server meets what the library can do of them."""
+"""Edits of a picture: what the fields of a request ask of `limner.pipelines.edits`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from limner.errors import UsageError
-from limner.server.catalogue import Pipeline
-from limner.types import Picture, Request
+from limner.pipelines.families import FAMILIES
+from limner.server.asking import Ask
+from limner.types import Edit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-@dataclass(frozen=True)
-class Editing:
-    """What is to be changed of a picture, and how much, 0 to 1; None is as the model likes.
-
-    Clear pixels of the mask are drawn anew; without a mask all may change.
-    """
-
-    image: Image
-    mask: Image | None
-    strength: float | None
-
-
 def check_edits(family: str) -> None:
     """Raise UsageError where a family of models can't edit."""
-    raise UsageError(
-        f"edits are not supported by this model, of the family {family!r}; draw a picture, or vary "
-        "one with a model of the family 'unclip'",
-        param="model",
-        code="unsupported_value",
-    )
+    if not getattr(FAMILIES[family].pipeline(), "edits", False):
+        raise UsageError(
+            f"edits are not supported by this model, of the family {family!r}; take one of the "
+            "family 'dalle' or 'unclip'",
+            param="model",
+            code="unsupported_value",
+        )
 
 
-def edit_pictures(pipeline: Pipeline, request: Request, editing: Editing) -> list[Picture]:
-    """Return `request.n` pictures that are edits; in the thread that draws, errors as above."""
-    check_edits(pipeline.family)
-    return []
+def edited(ask: Ask, image: Image, clear: Image | None, strength: float | None) -> Ask:
+    """Return an ask that changes a picture: where `clear` (L) is 0, or of all of it `strength`.
+
+    The answer has the size of the picture where no other was asked for.
+    """
+    from PIL import ImageOps
+
+    mask = None if clear is None else ImageOps.invert(clear)  # white is what is redrawn
+    request = replace(ask.request, image=image, mask=mask, edit=Edit(strength))
+    return replace(ask, request=request, size=ask.size or image.size)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from limner.server.answers import as_warnings, encode, notes_of, now, resize, shown, usage
 from limner.server.asking import Ask
 from limner.server.errors import ApiError, of_error
-from limner.server.jobs import Job, Whole
+from limner.server.jobs import Job
 from limner.server.keeping import finish_one
 from limner.server.logs import log_fault
 from limner.server.service import Service, holder
@@ -24,7 +24,7 @@ Partial = tuple[int, "Image"]  # the number of a picture, and what it looks like
 
 
 async def stream_events(
-    http: HttpRequest, service: Service, ask: Ask, name: str, whole: Whole | None = None
+    http: HttpRequest, service: Service, ask: Ask, name: str
 ) -> AsyncIterator[bytes]:
     """Yield the events of a request; the last are the pictures, or one that is an error.
 
@@ -36,7 +36,7 @@ async def stream_events(
         seen.put_nowait((number, image))
 
     try:
-        async with service.drawing(holder(http), ask, whole=whole, preview=preview) as job:
+        async with service.drawing(holder(http), ask, preview=preview) as job:
             job.done.add_done_callback(lambda done: seen.put_nowait(None))
             index = 0
             while (partial := await seen.get()) is not None:

@@ -22,16 +22,15 @@ from limner.server.answers import (
 )
 from limner.server.asking import Ask, ask_for, note
 from limner.server.bodies import Upload, of_data_url, read_any, read_json
-from limner.server.editing import Editing, check_edits, edit_pictures
+from limner.server.editing import check_edits, edited
 from limner.server.errors import ApiError, invalid
 from limner.server.events import stream_events
-from limner.server.jobs import Job, Whole
+from limner.server.jobs import Job
 from limner.server.keeping import finish_one
 from limner.server.masks import decode_mask
 from limner.server.schemas import Edit, Generation, Reference, Variation, read_fields
 from limner.server.service import Service, service_of
 from limner.text.normalise import normalise_prompt
-from limner.types import Picture
 
 SOURCES = 16  # pictures of one edit
 LEAST = 16  # pixels a side of a picture that is sent
@@ -96,15 +95,10 @@ async def edits(http: HttpRequest) -> Response:
         ask = _noted(ask, "image", "of several pictures the first is edited")
     if given.input_fidelity:
         ask = _noted(ask, "input_fidelity", "input_fidelity is ignored: strength says how much")
-    editing = Editing(image, mask, given.strength)
-
-    def whole(pipeline: Any) -> list[Picture]:
-        return edit_pictures(pipeline, ask.request, editing)
-
-    return await answer(http, ask, "image_edit", whole)
+    return await answer(http, edited(ask, image, mask, given.strength), "image_edit")
 
 
-async def answer(http: HttpRequest, ask: Ask, event: str, whole: Whole | None = None) -> Response:
+async def answer(http: HttpRequest, ask: Ask, event: str) -> Response:
     """Return what is answered to a request: an object, or a stream of events."""
     service = service_of(http)
     headers = as_headers(ask.notes, ask.request.seed)
@@ -112,10 +106,10 @@ async def answer(http: HttpRequest, ask: Ask, event: str, whole: Whole | None = 
         # A stream can't be refused once it has begun.
         service.check_loaded()
         service.queue.check(str(http.scope.get("limner.key") or "local"))
-        events = stream_events(http, service, ask, event, whole)
+        events = stream_events(http, service, ask, event)
         headers |= {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
-    job = await service.draw(http, ask, whole=whole)
+    job = await service.draw(http, ask)
     finished = await finish_all(service, ask, job)
     body = body_of(http, service, ask, job, finished)
     headers = as_headers(notes_of(ask, job.done.result()), ask.request.seed)

@@ -21,23 +21,19 @@ if TYPE_CHECKING:
 
 # The number of a picture, how far it is (0 to 1), and what it looks like.
 Preview = Callable[[int, float, "Image"], None]
-# Draws all of a job at once, where no steps are known.
-Whole = Callable[[Pipeline], list[Picture]]
 
 
 @dataclass(eq=False)
 class Job:
     """A request for pictures; `requests` are for one picture each.
 
-    `whole` draws it otherwise, and then it is of one piece. `shares` say at which parts of a
-    picture `preview` is told.
+    `shares` say at which parts of a picture `preview` is told.
     """
 
     key: str
     offer: Offer
     requests: tuple[Request, ...]
     done: asyncio.Future[list[Picture]]
-    whole: Whole | None = None
     shares: tuple[float, ...] = ()
     preview: Preview | None = None
     tag: str = ""  # by which API it came
@@ -49,7 +45,7 @@ class Job:
     @property
     def pieces(self) -> int:
         """How many rows it has."""
-        return 1 if self.whole else len(self.requests)
+        return len(self.requests)
 
     def take(self, number: int, pictures: list[Picture]) -> bool:
         """Keep a row's pictures; say whether the job is complete with them."""
@@ -59,7 +55,7 @@ class Job:
 
 @dataclass(eq=False)
 class Row:
-    """One picture of a job, or a job that is drawn as a whole."""
+    """One picture of a job."""
 
     job: Job
     number: int
@@ -148,13 +144,12 @@ class Queue:
     def company(self, first: Row, pipeline: Pipeline) -> list[Row]:
         """Return the first row and those that can be drawn in the same steps."""
         rows, most = [first], pipeline.batch_rows
-        if first.job.whole is not None or most == 1:
+        if most == 1:
             return rows
         kind = pipeline.kind_of(first.request)
 
         def fits(row: Row) -> bool:
-            same = row.job.offer is first.job.offer and row.job.whole is None
-            return same and _kind(pipeline, row) == kind
+            return row.job.offer is first.job.offer and _kind(pipeline, row) == kind
 
         while len(rows) < most and (row := self.next_row(fits)) is not None:
             rows.append(row)

@@ -24,7 +24,7 @@ _NOT_KEPT = "the picture could not be kept in the gallery"
 async def finish_one(service: Service, ask: Ask, job: Job, picture: Picture) -> Finished:
     """Return a picture as it is sent, on the disk before that where its request says so."""
     metadata = service.config.metadata or ask.gallery
-    finisher = functools.partial(finish, metadata=metadata)
+    finisher = functools.partial(finish, metadata=metadata, mark=service.config.mark)
     finished = await service.finishing(finisher, picture, ask, service.hooks)
     if not ask.gallery or not service.gallery.keeps:
         return finished

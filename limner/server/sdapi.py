@@ -15,12 +15,12 @@ from limner.server.answers import Finished, as_headers, as_warnings, notes_of
 from limner.server.asking import Ask, ask_for
 from limner.server.bodies import of_data_url, read_json
 from limner.server.catalogue import Offer
-from limner.server.editing import Editing, check_edits, edit_pictures
+from limner.server.editing import check_edits, edited
 from limner.server.errors import ApiError, invalid
 from limner.server.images import checked_prompt, decode_upload, finish_all
 from limner.server.schemas import MOST, Generation, read_fields
 from limner.server.service import Service, holder, service_of
-from limner.types import SEED_LIMIT, Picture
+from limner.types import SEED_LIMIT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +67,7 @@ class ImageToImage(TextToImage):
 async def txt2img(http: HttpRequest) -> Response:
     """Draw pictures of a prompt."""
     given = read_fields(TextToImage, await read_json(http))
-    return await _answer(http, given, await _asked(http, given), None)
+    return await _answer(http, given, await _asked(http, given))
 
 
 async def img2img(http: HttpRequest) -> Response:
@@ -82,8 +82,7 @@ async def img2img(http: HttpRequest) -> Response:
     if given.mask:
         white = of_data_url(given.mask, "mask", plain=True)
         mask = await service.finishing(_mask, white, image.size)
-    editing = Editing(image, mask, given.denoising_strength)
-    return await _answer(http, given, ask, editing)
+    return await _answer(http, given, edited(ask, image, mask, given.denoising_strength))
 
 
 async def options(http: HttpRequest) -> Response:
@@ -205,16 +204,9 @@ async def _asked(http: HttpRequest, given: TextToImage) -> Ask:
     return ask_for(own, offer, await checked_prompt(service, given.prompt))
 
 
-async def _answer(
-    http: HttpRequest, given: TextToImage, ask: Ask, editing: Editing | None
-) -> Response:
+async def _answer(http: HttpRequest, given: TextToImage, ask: Ask) -> Response:
     service = service_of(http)
-
-    def whole(pipeline: Any) -> list[Picture]:
-        assert editing is not None, "a drawing without a picture has steps"
-        return edit_pictures(pipeline, ask.request, editing)
-
-    job = await service.draw(http, ask, whole=None if editing is None else whole, tag=TAG)
+    job = await service.draw(http, ask, tag=TAG)
     finished = await finish_all(service, ask, job)
     info = _info(service, given, ask, finished)
     parameters = given.model_dump(exclude={"init_images", "mask"})

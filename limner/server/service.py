@@ -15,7 +15,7 @@ from limner.server.config import ServerConfig
 from limner.server.errors import ApiError, Gone, unavailable
 from limner.server.gallery import Gallery
 from limner.server.hooks import Hooks, silent
-from limner.server.jobs import Job, Preview, Queue, Whole
+from limner.server.jobs import Job, Preview, Queue
 from limner.server.metrics import Metrics
 from limner.server.pictures import Pictures
 from limner.server.worker import Worker
@@ -115,7 +115,6 @@ class Service:
         key: str,
         ask: Ask,
         *,
-        whole: Whole | None = None,
         preview: Preview | None = None,
         tag: str = "",
     ) -> AsyncIterator[Job]:
@@ -129,7 +128,7 @@ class Service:
         shares = tuple((number + 1) / (partial + 1) for number in range(partial))
         job = Job(
             key, ask.offer, ask.each(), loop.create_future(),
-            whole=whole, shares=shares, preview=preview, tag=tag,
+            shares=shares, preview=preview, tag=tag,
         )  # fmt: skip
         self.queue.add(job)
         late = ApiError(
@@ -145,11 +144,9 @@ class Service:
             if job.done.done() and not job.done.cancelled():
                 job.done.exception()  # it may have come when nobody asked any more
 
-    async def draw(
-        self, http: HttpRequest, ask: Ask, *, whole: Whole | None = None, tag: str = ""
-    ) -> Job:
+    async def draw(self, http: HttpRequest, ask: Ask, *, tag: str = "") -> Job:
         """Return the job of a request, done; Gone once the client has left, else as `drawing`."""
-        async with self.drawing(holder(http), ask, whole=whole, tag=tag) as job:
+        async with self.drawing(holder(http), ask, tag=tag) as job:
             leaving = asyncio.create_task(until_gone(http))
             try:
                 either: set[asyncio.Future[Any]] = {job.done, leaving}

@@ -44,9 +44,6 @@ def draw_rows(pipeline: Pipeline, rows: Sequence[Row], tell: Tell) -> list[Drawn
 
 
 def _together(pipeline: Pipeline, rows: Sequence[Row], tell: Tell) -> list[list[Picture]]:
-    whole = rows[0].job.whole
-    if whole is not None:
-        return [whole(pipeline)]
     shown = [0] * len(rows)  # previews of each row
     step = None
     stream = pipeline.stream_together([row.request for row in rows])

@@ -88,11 +88,12 @@ def test_a_variation_is_drawn(client: Any, png: tuple[str, bytes, str]) -> None:
     assert found.data and found.model == "tiny-unclip"
 
 
-def test_an_edit_is_refused_by_its_class(client: Any, png: tuple[str, bytes, str]) -> None:
+def test_a_picture_is_edited(client: Any, png: tuple[str, bytes, str]) -> None:
     for image in (png, [png, png]):
-        with pytest.raises(openai.BadRequestError) as told:
-            client.images.edit(image=image, prompt="a red apple", n=1)
-        assert told.value.code == "unsupported_value" and told.value.param == "model"
+        found = client.images.edit(image=image, prompt="a red apple", n=2)
+        assert len(found.data) == 2 and found.model == "tiny"
+    with client.images.edit(image=png, prompt="a red apple", stream=True) as events:
+        assert [type(each).__name__ for each in events][-1] == "ImageEditCompletedEvent"
 
 
 def test_models_are_read(client: Any) -> None:
