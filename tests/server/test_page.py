@@ -516,7 +516,7 @@ def test_a_picture_that_finds_no_room_is_shown_and_said(
         tab = new_tab(context)
         page = tab.goes_to(server.address)
         draws(page, "a red apple")
-        assert "the gallery is full" in page.inner_text("#notes")
+        assert "The gallery is full" in page.inner_text("#notes")
         assert page.locator("#kept li").count() == 0 and tab.faults == []
         server.service.gallery.path = None
         page.reload()
