@@ -2,9 +2,9 @@
 
 A word is taken out of the prompt and everything else stays: where the picture then changes, the
 word drew it. A model of codes need not draw again, it says how much less likely each drawn code is
-without the word, in nats; of other models the same seed is drawn again. Attention is no such
-evidence: `benchmarks/explain.py` compares. Shapes: B prompts, T text positions, S cells of all
-token maps, G codes a cell, h and w cells of the finest map, H and W pixels.
+without the word, in nats; of other models the same seed is drawn again. `benchmarks/explain.py`
+compares this with attention. Shapes: B prompts, S cells of all token maps, G codes a cell, h and w
+cells of the finest map, H and W pixels.
 """
 
 from __future__ import annotations
