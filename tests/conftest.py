@@ -1,5 +1,6 @@
 """What tests share: the emoji font, or why its tests are skipped, English, and no settings."""
 
+import logging
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,19 @@ def unset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             if not setting.python:
                 patch.delenv(setting.variable, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """A command that serves changes where logs go; the next test finds them as they were."""
+    names = ("limner.server", "uvicorn.error")
+    before = [
+        (log, log.handlers, log.propagate, log.level) for log in map(logging.getLogger, names)
+    ]
+    yield
+    for log, handlers, propagate, level in before:
+        log.handlers, log.propagate = handlers, propagate
+        log.setLevel(level)
 
 
 @pytest.fixture(scope="session")

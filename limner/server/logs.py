@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -14,7 +15,7 @@ _LOG = logging.getLogger("limner.server")
 
 def start_logs(*, shown: bool = True) -> None:
     """Write lines to standard error, ours and those of what serves HTTP; else only faults."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_Lines())
     for name in ("limner.server", "uvicorn.error"):
         log = logging.getLogger(name)
@@ -32,6 +33,14 @@ def log_fault(error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)
     where = [f"{each.filename}:{each.lineno} {each.name}" for each in frames[-8:]]
     _LOG.error("fault", extra={"values": {"error": type(error).__name__, "where": where}})
+
+
+class _Stderr(logging.Handler):
+    """Writes to standard error as it is at that moment: it may have been replaced, or be closed."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(ValueError, OSError):
+            print(self.format(record), file=sys.stderr, flush=True)
 
 
 class _Lines(logging.Formatter):
