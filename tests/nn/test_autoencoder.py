@@ -51,9 +51,13 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
 ) -> None:
     seen = 4 * 2**coarse
     channels, blocks = (16, 12, 8)[:coarse], (1, 0, 2)[:coarse]
-    fine = {"fine_channels": (8,) * stages, "fine_blocks": (1,) * stages}
     shape = AutoencoderConfig(
-        seen * factor, decoder_channels=channels, decoder_blocks=blocks, encode_size=seen, **fine
+        seen * factor,
+        decoder_channels=channels,
+        decoder_blocks=blocks,
+        encode_size=seen,
+        fine_channels=(8,) * stages,
+        fine_blocks=(1,) * stages,
     )
     small, large = Decoder(channels, blocks, 5), decoder_of(shape, 5)
     assert isinstance(large, FinerDecoder)
@@ -99,6 +103,7 @@ def test_layers_among_the_cells_begin_as_nothing_and_let_every_cell_see_every_ot
 def test_a_window_is_its_part_of_the_picture() -> None:
     torch.manual_seed(0)
     decoder = finer()
+    assert isinstance(decoder.look, GridTransformer)
     for weight in (decoder.fine_out.conv.weight, decoder.look.out.weight):
         torch.nn.init.normal_(weight, std=0.1)
     z, corners = torch.randn(2, 5, 4, 4), torch.tensor([[0, 1], [1, 0]])

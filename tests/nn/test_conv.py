@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from limner.nn.conv import Downsample, ResidualBlock, SpatialAttention, Upsample
+from limner.nn.conv import Downsample, PixelNorm, ResidualBlock, SpatialAttention, Upsample
 
 
 @pytest.mark.parametrize("channels", [4, 32, 192])
@@ -51,13 +51,13 @@ def test_up_multiplies_by_any_factor(factor: int) -> None:
     assert Upsample(6, 3, factor=factor)(x).shape == (2, 3, 4 * factor, 5 * factor)
 
 
-def test_one_group_has_the_weights_of_many() -> None:
-    many, one = ResidualBlock(16), ResidualBlock(16, groups=1)
-    assert (many.norm1.num_groups, one.norm1.num_groups) == (4, 1)
-    one.load_state_dict(many.state_dict())
-    x = torch.randn(2, 16, 5, 5) * torch.arange(1.0, 17).view(1, -1, 1, 1)
-    assert one.norm1(x).mean((1, 2, 3)).abs().max() < 1e-5
-    assert not torch.allclose(one.norm1(x), many.norm1(x), atol=0.1)
+def test_pixels_are_normalised_alone() -> None:
+    norm = PixelNorm(16)
+    x = torch.randn(2, 16, 5, 5) * torch.arange(1.0, 26).view(1, 1, 5, 5)
+    torch.testing.assert_close(norm(x).square().mean(1), torch.ones(2, 5, 5))
+    torch.testing.assert_close(norm(x)[..., 1:3, 1:3], norm(x[..., 1:3, 1:3]))
+    block = ResidualBlock(16, PixelNorm)
+    torch.testing.assert_close(block(x), x)  # its last convolution begins as nothing
 
 
 def test_down_sees_its_own_four_pixels_alone() -> None:
