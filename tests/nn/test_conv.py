@@ -57,7 +57,7 @@ def test_pixels_are_normalised_alone() -> None:
     torch.testing.assert_close(norm(x).square().mean(1), torch.ones(2, 5, 5))
     torch.testing.assert_close(norm(x)[..., 1:3, 1:3], norm(x[..., 1:3, 1:3]))
     block = ResidualBlock(16, PixelNorm)
-    torch.testing.assert_close(block(x), x)  # its last convolution begins as nothing
+    assert (block(x) - x).std((2, 3)).max() < 1e-5  # its last weights begin as nothing
 
 
 def test_down_sees_its_own_four_pixels_alone() -> None:
