@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import DataError, UsageError, quote
-from limner.finish.finishing import read_finish
 from limner.finish.provenance.xmp import read_packet
 from limner.images import PHOTO, decode_image, read_bytes, read_xmp, texts_in
-from limner.options import OPTIONS, Sampling
+from limner.options import OPTIONS, Sampling, read_finish
 from limner.types import SEED_LIMIT, Picture, Request
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict
 
@@ -192,6 +192,15 @@ class FinishOptions(TypedDict, total=False):
     palette: str | Sequence[str]
     dither: bool
     sticker: bool
+
+
+def read_finish(settings: Mapping[str, Any]) -> Finish:
+    """Return the steps that a picture's settings name; UsageError for a value out of range."""
+    stated = settings.get("finish")
+    known = {each.name for each in fields(Finish)}
+    if not isinstance(stated, Mapping):
+        return Finish()
+    return Finish(**{name: value for name, value in stated.items() if name in known})
 
 
 def check_upscale(by: object) -> int:

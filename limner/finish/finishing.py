@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import UsageError
@@ -63,12 +62,3 @@ def told(finish: Finish) -> dict[str, Any]:
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
     }
-
-
-def read_finish(settings: Mapping[str, Any]) -> Finish:
-    """Return the steps that a picture's settings name; UsageError for a value out of range."""
-    stated = settings.get("finish")
-    known = {each.name for each in fields(Finish)}
-    if not isinstance(stated, Mapping):
-        return NOTHING
-    return Finish(**{name: value for name, value in stated.items() if name in known})

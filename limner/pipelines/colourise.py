@@ -94,7 +94,7 @@ def stream_colours(pipeline: Drawable, request: Request) -> Iterator[Step]:
     # 1. The decoder draws squares: what a picture lacks of one is filled with its edge.
     square, small = _squared(light), pipeline.small
     seen = F.interpolate(square, size=(small, small), mode="area")  # (1, 1, s, s)
-    done, total, finished = 0, request.n * sampling.steps, list[Tensor]()
+    done, total, finished = 0, request.n * pipeline.decoder_steps(sampling), list[Tensor]()
     for number in range(request.n):
         drawn = seen.expand(-1, 3, -1, -1)
         # 2. A picture of that light in colours that go with the words, from noise.
@@ -112,7 +112,7 @@ def _draw(
     pipeline: UnClip, light: Tensor, text: str, seed: int, sampling: DiffusionSampling
 ) -> Iterator[Tensor]:
     """Yield what is expected of the picture (1, 3, s, s) of this light after each step."""
-    ids, steps = pipeline.read([text], trim=True), sampling.steps
+    ids, steps = pipeline.read([text], trim=True), pipeline.decoder_steps(sampling)
     if text:
         vector = _vector(pipeline, ids, seed, sampling)
     else:

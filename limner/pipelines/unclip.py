@@ -262,9 +262,13 @@ class UnClip(DrawingBase[DiffusionSampling]):
             for image in self.enlarge(small, seed, sampling):
                 yield Step(0, 0, images=image)
 
+    def decoder_steps(self, sampling: DiffusionSampling) -> int:
+        """Return how many steps the decoder takes from noise to a picture."""
+        return sampling.steps
+
     def steps_of(self, sampling: DiffusionSampling, *, told: bool) -> int:
         """Return how often one picture is yielded, with a vector that is `told` or drawn first."""
-        count = sampling.steps
+        count = self.decoder_steps(sampling)
         if self.prior is not None and not told:
             count += self.prior.steps or sampling.prior_steps
         if self.upsampler is not None:

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 
 import limner
 from limner.errors import UsageError
-from limner.finish.finishing import finish_picture, read_finish, told
-from limner.options import Finish
+from limner.finish.finishing import finish_picture, told
+from limner.options import Finish, read_finish
 from limner.types import Picture
 from tests.tiny_model import SIZE, save_tiny_model
 

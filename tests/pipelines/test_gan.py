@@ -92,8 +92,8 @@ def test_the_library_draws_and_remembers_how(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"mask": RED}, "mask is given, but a GAN draws whole pictures from a text and a seed"),
-        ({"image": RED}, "cannot fill in or alter one; leave it out, or vary a picture with"),
+        ({"mask": RED}, "mask is given without a picture; give its image too"),
+        ({"image": RED}, "cannot fill in or alter one; leave it out, or change the picture with"),
         ({"size": 32}, "this model draws pictures 16 pixels wide, not 32"),
         ({"guidance": 3.0}, "guidance is 3.0, but a GAN draws at once"),
         ({"sampling": Sampling(steps=5)}, "steps is 5, but a GAN draws at once and takes a temper"),

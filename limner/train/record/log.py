@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -29,8 +29,9 @@ class TimedIterator(Generic[Item]):
             found = next(self.batches)
         finally:
             self.seconds += time.monotonic() - began
+        # A loader makes lists of tuples; a list of plain numbers is a batch itself.
         first: Any = found[0] if isinstance(found, tuple | list) else found
-        self.rows += len(first)
+        self.rows += len(first if isinstance(first, Sized) else found)
         return found
 
 

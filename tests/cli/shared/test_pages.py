@@ -33,20 +33,10 @@ OFF = {
     "--validation", "--adapter", "--set", "--price", "--label", "--sign", "--policy",
     "--image", "--mask", "--from",
 }  # fmt: skip
-LONG = {  # minutes with the real models, or they serve a page until all is judged
-    *(
-        "adapt",
-        "arena",
-        "audit bias",
-        "audit memorisation",
-        "compare",
-        "eval",
-        "serve",
-        "train",
-        "vary",
-        "colourise",
-    ),
-    *("data encode", "data make stamps", "data make clipart", "doctor"),
+LONG = {  # minutes with the real models, or they serve until they are told to end
+    *("adapt", "arena", "audit bias", "audit memorisation", "compare", "eval", "train", "vary"),
+    *("colourise", "data encode", "data make stamps", "data make clipart", "doctor"),
+    *("mcp", "serve"),
 }
 CHEAP = {
     "limner train configs/codec.toml --plan",
