@@ -30,8 +30,10 @@ class TimedIterator(Generic[Item]):
         finally:
             self.seconds += time.monotonic() - began
         # A loader makes lists of tuples; a list of plain numbers is a batch itself.
-        first: Any = found[0] if isinstance(found, tuple | list) else found
-        self.rows += len(first if isinstance(first, Sized) else found)
+        batch: Any = found
+        if isinstance(found, tuple | list) and isinstance(found[0], Sized):
+            batch = found[0]
+        self.rows += len(batch)
         return found
 
 
