@@ -53,6 +53,12 @@ def mask_of(given: object, picture: Image) -> Image:
 
     if isinstance(given, str) and (found := _BOX.fullmatch(given)):
         return box_mask([int(number) for number in found.groups()], picture.size)
+    if isinstance(given, str) and ":" in given and not Path(given).exists():
+        raise UsageError(
+            f"the mask is {quote(given)}; expected a box x,y,w,h, the path of a picture, or "
+            "object:WORD",
+            param="mask",
+        )
     if isinstance(given, str | os.PathLike):
         mask = open_with_alpha(Path(given))
     else:

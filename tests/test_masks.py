@@ -74,6 +74,7 @@ def test_a_coloured_opaque_mask_with_alpha_opens_nothing() -> None:
         ("-1,0,5,5", "the box of the mask is -1,0,5,5"),
         ("38,0,5,5", "the box of the mask is 38,0,5,5"),
         (7, "a mask is 7; expected a box"),
+        ("objct:cat", "the mask is 'objct:cat'; expected a box x,y,w,h, the path of a picture, or"),
     ],
 )
 def test_what_is_no_mask_is_refused(mask: object, told: str) -> None:
