@@ -200,10 +200,17 @@ class Gallery:
 def _prepare(file: sqlite3.Connection, shown: str) -> None:
     """Make the tables of a new file; DataError for one that is something else."""
     file.execute("PRAGMA secure_delete = ON")
-    kind = file.execute("PRAGMA application_id").fetchone()[0]
-    tables = file.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    # At one moment: another may be making the tables just now.
+    file.execute("BEGIN")
+    kind, version, tables = (
+        file.execute(query).fetchone()[0]
+        for query in (
+            "PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_schema",
+        )
+    )  # fmt: skip
+    file.execute("COMMIT")
     if kind == _APPLICATION:
-        if file.execute("PRAGMA user_version").fetchone()[0] == _FORMAT:
+        if version == _FORMAT:
             return
         raise DataError(f"{shown} is a gallery of another version of limner; see --gallery")
     if kind or tables:
