@@ -47,8 +47,6 @@ Strict = Annotated[bool, option("--strict", "With --prompts: one bad line and no
 Tile = Annotated[
     bool, option("--tile", "Draw tiles, whose edges fit one another; of models that draw tokens.")
 ]
-
-
 Sheet = Annotated[
     Path | None,
     option(
@@ -84,7 +82,6 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Draw pictures of PROMPT and say where they are."""
-
     if sheet is not None:
         sheet = place_of_sheet(sheet, out, ray=ray)
         seed = 0 if seed is None else seed  # the same seeds when the list is drawn on
@@ -110,8 +107,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     if sheet is not None:
         draw_sheet(sheet, requests, drawer, manner, watch)
     else:
-        all_drawn = drawings(drawer, requests, ray)
-        for request, drawn in zip(requests, all_drawn, strict=True):
+        for request, drawn in zip(requests, drawings(drawer, requests, ray), strict=True):
             unsure = watch(drawn.pictures)
             written = write_files(request, drawn, place, manner)
             report(written, repeat_command(request, drawer, out, written, added), manner)

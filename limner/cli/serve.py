@@ -106,12 +106,10 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     names = list(server.service.catalogue.offers)
 
     def started() -> None:
-        answers.answer({"address": server.address, "models": names}, server.address, as_json)
+        at = server.address
+        answers.answer({"address": at, "models": names}, at, as_json)
         if not quiet:
-            messages.say(
-                f"serving {', '.join(names)}; draw at {server.address}/, the API is at "
-                f"{server.address}/docs"
-            )
+            messages.say(f"serving {', '.join(names)}; draw at {at}/, the API is at {at}/docs")
 
     try:
         server.run(started)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from limner.server.answers import as_warnings, encode, notes_of, now, resize, shown, usage
@@ -78,7 +77,7 @@ def _partial(image: Image, ask: Ask, service: Service) -> str:
 
     shown = service.hooks.pass_picture(resize(image, ask.pixels))
     # Partial pictures are looked at for a moment: they need not be small.
-    data = service.hooks.pass_file(encode(shown, replace(ask)), ask.kind)
+    data = service.hooks.pass_file(encode(shown, ask), ask.kind)
     return base64.b64encode(data).decode()
 
 

@@ -44,11 +44,10 @@ class Saving:
 
     `metadata` are prompt, seed, model and settings, which `limner again` needs; `xmp` says that a
     trained model made or changed the picture (IPTC's digital source type); `mark` is invisible, in
-    the pixels, and None puts it where no pixel was promised (`keeps_pixels`).
-    `label` "gb45438" writes the AIGC field and a visible label, as GB 45438-2025 has them, and
-    "gb45438:NAME" names the producer; `sign`
-    is a PEM file with a private key and its certificates, by which a C2PA manifest is signed.
-    `quality` is that of JPEG and WebP, 1 to 100. Raises UsageError.
+    the pixels, and None puts it where no pixel was promised (`keeps_pixels`). `label` "gb45438"
+    writes the AIGC field and a visible label, as GB 45438-2025 has them, and "gb45438:NAME" names
+    the producer; `sign` is a PEM file with a private key and its certificates, by which a C2PA
+    manifest is signed. `quality` is that of JPEG and WebP, 1 to 100. Raises UsageError.
     """
 
     metadata: bool = True

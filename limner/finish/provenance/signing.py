@@ -181,9 +181,12 @@ def make_certificate(path: str | Path, name: str = "limner test") -> Path:
     chain = [certificate(name, key, authority=False)]
     chain.append(certificate(f"{name} authority", own, authority=True))
     written = key.private_bytes(pem, *shape) + b"".join(each.public_bytes(pem) for each in chain)
-    path = Path(path)
+    return _write_key(Path(path), written)
+
+
+def _write_key(path: Path, written: bytes) -> Path:
+    """Write a new file that only its owner may read; raises as `make_certificate`."""
     try:
-        # Only the owner may read a private key.
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(written)
     except FileExistsError:
