@@ -60,9 +60,9 @@ def _outcome(found: bool) -> str:
 
 def _check(policy: Policy, prompt: str) -> None:
     """Raise PolicyError whose code is the category in the words of OpenAI's moderations."""
-    found = policy.find(prompt)
     try:
         policy.check(prompt)
     except PolicyError as error:
+        found = policy.find(prompt)  # again, but of what is refused alone
         name = "" if found is None else found.category.name
         raise PolicyError(str(error), param="prompt", code=_OPENAI.get(name, name)) from error

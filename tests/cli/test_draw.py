@@ -344,3 +344,15 @@ def test_files_say_that_a_model_made_them(run: Run, folder: Path, tmp_path: Path
     assert "--no-xmp --no-mark" in err.split("the same again: ")[1]
     for name in out.split():
         assert read_xmp((tmp_path / name).read_bytes(), name) == ""
+
+
+def test_a_grid_has_the_colours_of_a_palette_alone(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "tiny")
+    colours = "--palette", "#000000,#ffffff,#ff0000", "--upscale", "4"
+    words = "draw", "a red apple", "-n", "2", "--seed", "1", "--model", str(model), *colours
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    (grid,) = (tmp_path / "out").glob("*-grid.png")
+    found = {colour for _, colour in open_image(grid).getcolors() or ()}
+    assert found and found <= {(0, 0, 0), (255, 255, 255), (255, 0, 0)}

@@ -16,7 +16,7 @@ from limner.cli.shared.calling import called_as
 from limner.cli.shared.files import STANDARD, Place, slug
 from limner.cli.shared.messages import say
 from limner.cli.shared.progress import clock, shows_colours
-from limner.finish.provenance.saving import Saving, encode
+from limner.finish.provenance.saving import Saving, encode, marked_as
 from limner.types import Picture, Request
 
 if TYPE_CHECKING:
@@ -104,7 +104,10 @@ def write_files(
     sheet = grid([picture.image for picture in drawn.pictures])
     together = None
     if len(paths) > 1:
-        together = place.write(f"{stem}-{request.seed}-grid.png", encode(sheet, "PNG", saving))
+        together = place.write(
+            f"{stem}-{request.seed}-grid.png",
+            encode(sheet, "PNG", marked_as(saving, drawn.pictures[0].settings)),
+        )
     return Written(request.seed, drawn, paths, together, sheet)
 
 

@@ -134,10 +134,14 @@ def encode_drawn(
     settings = about[3]
     texts = png_texts(*about, size=image.size, notes=notes)
     version = f"{about[2]} {str(settings.get('model_hash') or '')[:10]}".strip()
-    if saving.mark is None:
-        saving = replace(saving, mark=not keeps_pixels(settings))
+    saving = marked_as(saving, settings)
     source = COMPOSITE if "edit" in settings else TRAINED
     return encode(image, kind, saving, texts=texts, version=version, source=source)
+
+
+def marked_as(saving: Saving, settings: Mapping[str, Any]) -> Saving:
+    """Return how a picture of these settings is saved: with a mark, or without, where none says."""
+    return saving if saving.mark is not None else replace(saving, mark=not keeps_pixels(settings))
 
 
 def keeps_pixels(settings: Mapping[str, Any]) -> bool:
