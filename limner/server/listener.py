@@ -11,6 +11,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -42,6 +43,7 @@ class Listener:
         self.address = f"http://{shown}:{self.port}"
         self.drain = drain
         self._stop: tuple[Callable[[], None], asyncio.AbstractEventLoop] | None = None
+        self._asked = threading.Event()  # to stop; the serving may not have begun
 
     async def serve(
         self,
@@ -77,6 +79,8 @@ class Listener:
                 raise
 
         self._stop = stop, loop
+        if self._asked.is_set():
+            stop()
         with _signals(loop, stop):
             task = loop.create_task(beginning())
             try:
@@ -88,7 +92,8 @@ class Listener:
                 await end()
 
     def request_stop(self) -> None:
-        """Let the serving end, as SIGTERM does; any thread may ask, also when it is over."""
+        """Let the serving end, as SIGTERM does; any thread may ask, before it begins or after."""
+        self._asked.set()
         if self._stop is not None and not self._stop[1].is_closed():
             stop, loop = self._stop
             loop.call_soon_threadsafe(stop)

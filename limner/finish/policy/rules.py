@@ -228,12 +228,12 @@ def _words_of(
                 yield category, phrase, words
 
 
+@cache
 def default_policy() -> Policy:
     """Return the policy that comes with limner."""
     return read_policy(DEFAULT)
 
 
-@cache
 def read_policy(path: str | Path) -> Policy:
     """Return the policy of a TOML file, as `limner/finish/policy/terms.toml` is one.
 
