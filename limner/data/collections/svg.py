@@ -99,8 +99,9 @@ def draw_svg(path: Path, side: int) -> Image:
             ):
                 raise ImageError(f"{quote(shown)} links to another file; give one that is whole")
         # Both sides are given, and the shape is kept: one alone would let the other be any length.
-        box = {"width": side, "height": side}
-        data = svg_to_bytes(svg_string=text, dpi=DPI, skip_system_fonts=True, **box)
+        data = svg_to_bytes(
+            svg_string=text, width=side, height=side, dpi=DPI, skip_system_fonts=True
+        )
     except (OSError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise ImageError(f"cannot draw {quote(shown)}: {error}") from error
     return decode_cut_out(bytes(data), shown)
