@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from limner.nn.autoencoder import Decoder, Window
+from limner.nn.autoencoder import Decoder
 
 
 class CodecBase(nn.Module):
@@ -69,14 +69,6 @@ class CodecBase(nn.Module):
         """Map images to the decoder's output, codes and an auxiliary loss; the way of training."""
         z, codes, loss = self.quantize(self.encoder(images))
         return self.decoder(z), codes, loss
-
-    def forward_part(self, images: Tensor, window: Window) -> tuple[Tensor, Tensor, Tensor]:
-        """Map images to the output in a window, codes and no loss; training of a decoder alone.
-
-        The decoder has fine stages (`FinerDecoder`).
-        """
-        codes = self.encode(images)
-        return self.decoder(self.embed(codes), window), codes, images.new_zeros(())
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the vectors that the decoder gets for features, codes and an auxiliary loss."""

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from limner.errors import ConfigError
 from limner.nn import checks
 from limner.nn.conv import Downsample, PixelNorm, ResidualBlock, SpatialAttention, Upsample
-from limner.nn.transformer import Transformer, TransformerConfig
 
 HEAD = 64  # channels of one head of attention among the cells
 
@@ -43,9 +42,11 @@ class AutoencoderConfig:
 
     With `encode_size` a codec is one of pictures of that side, which are shrunk to it, and draws
     them larger: with 64, a picture of 256 pixels has 8x8 cells. `fine_channels` and `fine_blocks`
-    are of the stages that add what the large picture has beside the small one (`FinerDecoder`), and
-    `grid_layers` of a transformer among the cells before them: what a cell shows of a thing is said
-    by all cells of the thing together.
+    are of the stages that add what the large picture has beside the small one (`FinerDecoder`).
+
+    `things` are the numbers of answers by which a thing is named, as nouns, colours and styles: the
+    decoder reads the things from the codes by `things_layers` of `things_width`, and paints each in
+    a frame of its own by stages of `things_channels` (`limner.nn.things`).
     """
 
     size: int = 64
@@ -56,7 +57,10 @@ class AutoencoderConfig:
     encode_size: int = 0
     fine_channels: tuple[int, ...] = ()
     fine_blocks: tuple[int, ...] = ()
-    grid_layers: int = 0
+    things: tuple[int, ...] = ()
+    things_width: int = 192
+    things_layers: int = 6
+    things_channels: tuple[int, ...] = (160, 96, 64, 32)
 
     @property
     def seen(self) -> int:
@@ -77,19 +81,10 @@ def check_enlarging(config: AutoencoderConfig) -> None:
             f"encode_size is {seen} and fine_channels {list(config.fine_channels)}; a picture "
             "drawn larger than it is seen needs both, and any other neither"
         )
-    checks.check_least(config, "grid_layers", least=0)
+    if config.things:
+        _check_things(config)
     if not seen:
-        if config.grid_layers:
-            raise ConfigError(
-                f"grid_layers is {config.grid_layers}, but only a picture drawn larger than it is "
-                "seen has such layers; give encode_size and fine_channels, or 0 layers"
-            )
         return
-    if config.grid_layers and config.decoder_channels[0] % HEAD:
-        raise ConfigError(
-            f"decoder_channels begins with {config.decoder_channels[0]}; expected a multiple of "
-            f"{HEAD} for grid_layers"
-        )
     if seen < 16 or seen % 8 or config.size % seen or config.size == seen:
         raise ConfigError(
             f"encode_size is {seen}; expected a multiple of 8, at least 16, that divides the "
@@ -100,6 +95,24 @@ def check_enlarging(config: AutoencoderConfig) -> None:
         raise ConfigError(
             f"fine_channels is {list(config.fine_channels)}; each stage doubles the picture, and "
             f"{stages} of them do not lead from {seen} to {config.size} pixels"
+        )
+
+
+def _check_things(config: AutoencoderConfig) -> None:
+    if not config.encode_size:
+        raise ConfigError(
+            f"things is {list(config.things)}, but only a picture drawn larger than it is seen "
+            "shows them; give encode_size and fine_channels, or no things"
+        )
+    if min(config.things) < 2:
+        raise ConfigError(f"things is {list(config.things)}; expected numbers of at least 2")
+    if config.things_width < HEAD or config.things_width % HEAD:
+        raise ConfigError(f"things_width is {config.things_width}; expected a multiple of {HEAD}")
+    checks.check_least(config, "things_layers")
+    widths = config.things_channels
+    if len(widths) < 2 or min(widths) < 4:
+        raise ConfigError(
+            f"things_channels is {list(widths)}; expected two numbers or more of at least 4"
         )
 
 
@@ -191,48 +204,6 @@ class Decoder(nn.Module):
         return self.out(F.silu(self.norm(h)))
 
 
-@dataclass(frozen=True)
-class Window:
-    """A square part of each picture of a batch: training sees as much detail at less cost.
-
-    `corners` (B, 2) are the first row and column, and `cells` the side, in cells of the grid.
-    """
-
-    corners: Tensor
-    cells: int
-
-    def of(self, x: Tensor, grid: int) -> Tensor:
-        """Return the parts (B, C, h, w) of what lies over a grid of `grid` x `grid` cells."""
-        scale = x.shape[2] // grid
-        side = self.cells * scale
-        parts = [
-            each[:, row : row + side, column : column + side]
-            for each, (row, column) in zip(x.unbind(), (self.corners * scale).tolist(), strict=True)
-        ]
-        return torch.stack(parts).contiguous(memory_format=torch.channels_last)
-
-
-class GridTransformer(nn.Module):
-    """Every cell looks at every other, in several layers around one skip that begins as nothing."""
-
-    def __init__(self, channels: int, layers: int) -> None:
-        super().__init__()
-        shape = TransformerConfig(channels, layers, channels // HEAD, channels * 2)
-        self.body = Transformer(shape)
-        self.out = nn.Linear(channels, channels)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, h, w) to the same shape."""
-        rows, columns = x.shape[2:]
-        places = torch.cartesian_prod(
-            torch.arange(rows, device=x.device), torch.arange(columns, device=x.device)
-        )
-        found = self.out(self.body(x.flatten(2).mT, places[None]))  # (B, h * w, C)
-        return x + found.mT.unflatten(2, (rows, columns))
-
-
 class FinerDecoder(Decoder):
     """A decoder that draws a small picture and adds what a larger one has beside it.
 
@@ -250,11 +221,6 @@ class FinerDecoder(Decoder):
         last = blocks[-1] + 1 if len(channels) > 1 else 0
         self.split = len(self.body) - last  # where the two ways part
         self.coarse = min(1 + blocks[0], self.split)  # what computes at the grid
-        self.look = (
-            GridTransformer(channels[0], config.grid_layers)
-            if config.grid_layers
-            else nn.Identity()
-        )
         layers: list[nn.Module] = []
         previous = channels[-2] if last else channels[-1]
         for width, count in zip(config.fine_channels, config.fine_blocks, strict=True):
@@ -268,17 +234,20 @@ class FinerDecoder(Decoder):
         nn.init.zeros_(self.fine_out.conv.weight)
         nn.init.zeros_(self.fine_out.conv.bias)  # type: ignore[arg-type]
 
-    def forward(self, z: Tensor, window: Window | None = None) -> Tensor:
-        """Return what the decoder draws, or the part of it that a window shows."""
-        # 1. What both ways share: the cells, which look at one another.
-        cells = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
-        shared = self.body[self.coarse : self.split](self.look(cells))
-        # 2. The small picture enlarged, and what the large one has beside it.
+    def forward(self, z: Tensor) -> Tensor:
+        """Map vectors to images, nominally in [-1, 1]."""
+        return self.picture_of(self.cells_of(z))
+
+    def cells_of(self, z: Tensor) -> Tensor:
+        """Return the channels (B, C, h, w) of the cells, from which both ways begin."""
+        cells: Tensor = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
+        return cells
+
+    def picture_of(self, cells: Tensor) -> Tensor:
+        """Return the small picture enlarged, with what the large one has beside it."""
+        shared = self.body[self.coarse : self.split](cells)
         small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
         large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)
-        if window is not None:
-            # The fine stages cost most, and normalise a part as they do the whole.
-            shared, large = (window.of(each, z.shape[2]) for each in (shared, large))
         added: Tensor = self.fine_out(F.silu(self.fine_norm(self.fine(shared))))
         return large + added
 
@@ -291,6 +260,10 @@ def encoder_of(config: AutoencoderConfig, dimensions: int, *, attention: bool = 
 
 def decoder_of(config: Any, dimensions: int, **options: Any) -> Decoder:
     """Return the decoder of a codec's config, of either size; `options` are `Decoder`'s."""
+    if isinstance(config, AutoencoderConfig) and config.things:
+        from limner.nn.things import ThingsDecoder
+
+        return ThingsDecoder(config, dimensions, **options)
     if isinstance(config, AutoencoderConfig) and config.encode_size:
         return FinerDecoder(config, dimensions, **options)
     return Decoder(config.decoder_channels, config.decoder_blocks, dimensions, **options)

@@ -60,6 +60,10 @@ TASKS: dict[str, Task] = {
         "codec", "CodecStep", {"codec": "", "codec_training": "CodecTraining"},
         source=True, ranks=True, cost="limner.train.codec.cost:cost", watches="discriminator",
     ),
+    "things": _ours(
+        "things", "ThingsStep",
+        {"codec": "", "codec_training": "CodecTraining", "things_training": "ThingsTraining"},
+    ),
     "features": Task("limner.train.features.step:FeaturesStep", ranks=True),
     "prior": _ours(
         "prior", "PriorStep", {"prior": "", "prior_training": "PriorTraining"},

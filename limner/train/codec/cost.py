@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from limner.codecs import create_autoencoder, discriminator, features
 from limner.errors import ConfigError
 from limner.gan.losses import HINGE, discriminator_loss
-from limner.nn.autoencoder import Window
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.codec.naming import CellNames, keep_named
 from limner.train.codec.settings import CodecTraining
@@ -47,21 +46,14 @@ def cost_of_codec(config: TrainConfig) -> Cost:
             network = EfficientNetLite() if weights.features else features.FeatureNetwork(2, 2)
             parts["features"] = network.requires_grad_(False)
         if weights.naming:
-            dimensions, hook = keep_named(codec.decoder, [])
-            hook.remove()
-            parts["names"] = CellNames(dimensions)
+            parts["names"] = CellNames(codec.decoder.dimensions)
         return nn.ModuleDict(parts)
 
     def loss(parts: Any, batch: int) -> Tensor:
         codec, given = parts["codec"], list[Tensor]()
-        _, hook = keep_named(codec.decoder, given)
+        hook = keep_named(codec.decoder, given)
         images = torch.zeros(batch, 3, codec.config.size, codec.config.size)
-        if weights.window:
-            window = Window(torch.zeros(batch, 2, dtype=torch.long), weights.window)
-            output, _, auxiliary = codec.forward_part(images, window)
-            images = window.of(images, codec.grid[0])
-        else:
-            output, _, auxiliary = codec(images)
+        output, _, auxiliary = codec(images)
         hook.remove()
         drawn = codec.picture(output)
         total = RECONSTRUCTION[codec.likelihood](output.float(), images) + auxiliary

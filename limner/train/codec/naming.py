@@ -17,7 +17,7 @@ from limner.data.scenes.graph import COLOURLESS
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, STYLES
-from limner.nn.autoencoder import Decoder, GridTransformer, Window
+from limner.nn.autoencoder import Decoder
 
 COLOUR_NAMES = (*COLOURS, "mixed")
 ANSWERS = (1 + len(nouns()), 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS))
@@ -43,36 +43,18 @@ class CellNames(nn.Module):
         return logits.split(ANSWERS, dim=1)
 
 
-def keep_named(decoder: Decoder, given: list[Tensor]) -> tuple[int, RemovableHandle]:
-    """Keep in `given` what a decoder's cells are named from, where it has a gradient.
+def keep_named(decoder: Decoder, given: list[Tensor]) -> RemovableHandle:
+    """Keep in `given` what a decoder gets, where it has a gradient; return what ends it.
 
-    Returns how many channels that has, and what ends it. It is what the decoder gets, or what its
-    layers among the cells make of that. The hook knows the list alone: one that knew a training
-    step would keep the step, and the workers of its data, from being freed.
+    The hook knows the list alone: one that knew a training step would keep the step, and the
+    workers of its data, from being freed.
     """
 
-    def keep(vectors: Tensor) -> None:
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         # Validation has no gradient, and its vectors are not kept.
-        given[:] = [vectors] if vectors.requires_grad else []
+        given[:] = inputs[:1] if inputs[0].requires_grad else ()
 
-    look = getattr(decoder, "look", None)
-    if isinstance(look, GridTransformer):
-        hook = look.register_forward_hook(lambda _, inputs, output: keep(output))
-        return look.out.out_features, hook
-    return decoder.dimensions, decoder.register_forward_pre_hook(lambda _, inputs: keep(inputs[0]))
-
-
-def likely_window(labels: Tensor, cells: int, generator: torch.Generator) -> Window:
-    """Return a window of `cells` x `cells` in each picture, more often where more things stand.
-
-    `labels` is (B, 4, h, w) as `cell_labels` makes them; an empty part is as likely as a cell.
-    """
-    things = (labels[:, 0] > 0).float().cpu()
-    weights = F.avg_pool2d(things[:, None], cells, 1)[:, 0] * cells**2 + 1.0
-    chosen = torch.multinomial(weights.flatten(1), 1, generator=generator)[:, 0]
-    wide = weights.shape[2]
-    corners = torch.stack((chosen // wide, chosen % wide), dim=1)
-    return Window(corners.to(labels.device), cells)
+    return decoder.register_forward_pre_hook(keep)
 
 
 def naming_loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:

@@ -19,9 +19,7 @@ class CodecTraining(Checked):
     The perceptual loss compares the features of the network whose file is `perceptual_weights`, or
     those of `features`, a pretrained one; of pictures shrunk to `perceptual_size`, 0 for as they
     are. `naming` weighs naming what stands in each cell of the grid, of emoji scenes
-    (`limner.train.codec.naming`); a decoder with layers among its cells is asked after them. With
-    `window`, a side in cells, that part of each picture is drawn and compared, most often where
-    something stands; it is for `decoder_only`. `half` exports weights in fp16.
+    (`limner.train.codec.naming`). `half` exports weights in fp16.
     """
 
     perceptual: float = number(0.0, least=0)
@@ -29,7 +27,6 @@ class CodecTraining(Checked):
     features: str = choice("", "", *PRETRAINED)
     perceptual_size: int = number(0, least=0, most=4096)
     naming: float = number(0.0, least=0)
-    window: int = number(0, least=0)
     adversarial: float = number(0.0, least=0)
     adversarial_from: int = number(0, least=0)
     adaptive: bool = False
@@ -53,20 +50,7 @@ def check(config: TrainConfig) -> None:
     need(config, f"{table}.decoder_only", "start_from", "the codec that keeps its codes")
     known = "what stands in each cell is known of emoji scenes alone"
     exclude(config, f"{table}.naming", "data.source", known)
-    if weights.naming and weights.decoder_only and not config.part("codec").get("grid_layers"):
-        raise ConfigError(
-            "codec_training.naming and codec_training.decoder_only are both given: the one teaches "
-            "the codes that the other keeps as they are; give one of them, or codec.grid_layers, "
-            "layers of the decoder that are taught in place of the codes",
-            param=f"{table}.naming",
-        )
-    need(config, f"{table}.window", f"{table}.naming", "where things stand in a picture")
-    need(config, f"{table}.window", f"{table}.decoder_only", "whose training it is for")
-    if weights.window and not config.part("codec").get("fine_channels"):
-        raise ConfigError(
-            f"codec_training.window is {weights.window}, but the codec has no fine_channels, and "
-            "only fine stages draw a part of a picture; give codec.fine_channels, or window = 0",
-            param=f"{table}.window",
-        )
+    why = "the one teaches the codes that the other keeps as they are"
+    exclude(config, f"{table}.naming", f"{table}.decoder_only", why)
     if config.part("codec") or not config.start_from:
         check_part("codec", autoencoders(), config.part("codec"))

@@ -13,17 +13,15 @@ from torch import Tensor, nn
 
 from limner import registry
 from limner.codecs import create_autoencoder, discriminator, features
-from limner.errors import ConfigError, shorten
+from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
-from limner.nn.autoencoder import Window
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train import losses
 from limner.train.codec.data import named_batches
 from limner.train.codec.naming import (
     CellNames,
     keep_named,
-    likely_window,
     named_rightly,
     naming_loss,
 )
@@ -56,12 +54,6 @@ class CodecStep(Step):
         codec, self.codec_config = self._built()
         self.codec = codec.to(self.device, memory_format=torch.channels_last)
         self.size: int = self.codec.config.size
-        if self.weights.window > min(self.codec.grid):
-            raise ConfigError(
-                f"codec_training.window is {self.weights.window}, but the codec's grid has "
-                f"{min(self.codec.grid)} cells a side; give at most that",
-                param="codec_training.window",
-            )
         self.pictures = pictures_of(config, self.size, data or open_data(config))
         self.made_of |= self.pictures.made_of
         if self.weights.decoder_only:
@@ -69,8 +61,7 @@ class CodecStep(Step):
             self.codec.decoder.requires_grad_(True)  # codes stay what a prior has learnt
         # A codec whose codes may not change makes them as it will when it is used.
         self.codec.train(not self.weights.decoder_only)
-        part = self.codec.forward_part if self.weights.window else None
-        self.learn("codec", self.codec, part)
+        self.learn("codec", self.codec)
         self.features = frozen_features(self.weights, self.device)
         self.reconstruction_loss = compiled(losses.RECONSTRUCTION[self.codec.likelihood], config)
         self.names: CellNames | None = None
@@ -99,23 +90,18 @@ class CodecStep(Step):
         images, labels = (batch, None) if self.names is None else batch
         images = images.to(self.device)
         labels = None if labels is None else labels.to(self.device)
-        window = None
-        if labels is not None and self.weights.window:
-            window = likely_window(labels, self.weights.window, self.random(step))
         critic = self.discriminator if step >= self.weights.adversarial_from else None
         numbers: dict[str, float] = {}
         drawn: list[Tensor] = []
         # 1. The codec learns; the discriminator is asked, and takes no gradient of the question.
         if critic is not None:
             critic.requires_grad_(False)
-        asked = (images, labels, window)
-        parts = self._losses(*asked, critic=critic, numbers=numbers, drawn=drawn)
+        parts = self._losses(images, labels, critic=critic, numbers=numbers, drawn=drawn)
         numbers |= self.update(parts, step, self.codec_optimizers)
         # 2. The discriminator learns from what the codec drew before its update.
         if critic is not None:
             critic.requires_grad_(True)
-            true = images if window is None else window.of(images, self.codec.grid[0])
-            parts = self._hinge(true, torch.cat(drawn))
+            parts = self._hinge(images, torch.cat(drawn))
             ours = self.optimizers[len(self.codec_optimizers) :]
             found = update(parts, ours, critic, step, self.config, self.scaler)
             numbers["discriminator"] = found["loss"]
@@ -125,7 +111,6 @@ class CodecStep(Step):
         self,
         images: Tensor,
         labels: Tensor | None,
-        window: Window | None,
         *,
         critic: nn.Module | None,
         numbers: dict[str, float],
@@ -134,12 +119,7 @@ class CodecStep(Step):
         """Yield the loss of each part of a batch, weighted by its share; note what was drawn."""
         for rows, share in self.parts(len(images)):
             part = images[rows]
-            if window is None:
-                output, _, auxiliary = self.parallel.run(part)
-            else:
-                shown = Window(window.corners[rows], window.cells)
-                output, _, auxiliary = self.parallel.run(part, shown)
-                part = shown.of(part, self.codec.grid[0])
+            output, _, auxiliary = self.parallel.run(part)
             drawn.append(self.codec.picture(output))
             loss = self.reconstruction_loss(output.float(), part)
             if self.weights.perceptual:
@@ -237,8 +217,8 @@ class CodecStep(Step):
 
     def _name(self) -> None:
         """Set up the head that names what the codes of a cell stand for, and learns with them."""
-        dimensions, _ = keep_named(self.codec.decoder, self.given)
-        self.names = CellNames(dimensions).to(self.device)
+        keep_named(self.codec.decoder, self.given)
+        self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
         self.name_cells = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)

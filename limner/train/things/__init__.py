@@ -1,0 +1,1 @@
+"""A decoder that reads and paints things, trained on scenes."""
