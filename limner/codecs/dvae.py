@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 from limner.codecs.base import CodecBase
 from limner.errors import ConfigError
-from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, encoder_of
 from limner.nn.checks import check_least
+from limner.nn.decoders import decoder_of
 
 MARGIN = 0.1  # the paper's epsilon: pixels keep so far from 0 and 1, where a logit has no end
 VOCABULARY_LIMIT = 2**16  # the encoder has one output channel for each

@@ -14,6 +14,7 @@ from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
 from limner.nn import autoencoder, checks
+from limner.nn.decoders import decoder_of
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
@@ -62,7 +63,7 @@ class FSQCodec(CodecBase):
         self.encoder = (
             autoencoder.encoder_of(config, dimensions) if config.encoder_channels else _NoEncoder()
         )
-        self.decoder = autoencoder.decoder_of(config, dimensions)
+        self.decoder = decoder_of(config, dimensions)
         self.quantizer = FiniteScalar(config.levels)
 
     @property

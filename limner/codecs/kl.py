@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from limner.codecs.base import CodecBase
-from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, encoder_of
 from limner.nn.checks import check_least
+from limner.nn.decoders import decoder_of
 from limner.nn.gaussian import normal_divergence
 
 LOG_VARIANCE = (-30.0, 20.0)  # beyond these an exponential is 0 or endless in half precision

@@ -16,7 +16,8 @@ from limner.codecs.base import CodecBase
 from limner.codecs.codebook import VectorQuantizer
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError, UsageError
-from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, encoder_of
+from limner.nn.decoders import decoder_of
 
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
 

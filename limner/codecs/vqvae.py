@@ -12,7 +12,8 @@ from torch import Tensor
 
 from limner.codecs.base import CodecBase
 from limner.codecs.codebook import CodebookOptions, VectorQuantizer, check_codebook
-from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, decoder_of, encoder_of
+from limner.nn.autoencoder import AutoencoderConfig, check_autoencoder, encoder_of
+from limner.nn.decoders import decoder_of
 
 
 @dataclass(frozen=True)

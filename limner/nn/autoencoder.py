@@ -256,14 +256,3 @@ def encoder_of(config: AutoencoderConfig, dimensions: int, *, attention: bool = 
     """Return the encoder of a codec's config to vectors of so many dimensions."""
     channels, blocks = config.encoder_channels, config.encoder_blocks
     return Encoder(channels, blocks, dimensions, attention=attention, shrink=config.factor)
-
-
-def decoder_of(config: Any, dimensions: int, **options: Any) -> Decoder:
-    """Return the decoder of a codec's config, of either size; `options` are `Decoder`'s."""
-    if isinstance(config, AutoencoderConfig) and config.things:
-        from limner.nn.things import ThingsDecoder
-
-        return ThingsDecoder(config, dimensions, **options)
-    if isinstance(config, AutoencoderConfig) and config.encode_size:
-        return FinerDecoder(config, dimensions, **options)
-    return Decoder(config.decoder_channels, config.decoder_blocks, dimensions, **options)

@@ -23,6 +23,8 @@ from limner.nn.transformer import Transformer, TransformerConfig
 
 PLACE = 4  # numbers that say where a thing is: how surely, right and down in the cell, its side
 _SURE = 0.0  # of the first of these, a logit
+_LARGEST = 2.0  # side of a thing, in pictures
+_FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # of two things in one place the surer one is taken
 _START = 6  # cells of the painter's smallest picture
 
@@ -143,17 +145,18 @@ def find_things(names: Sequence[Tensor], places: Tensor) -> list[Thing]:
     said = [each.float().log_softmax(0) for each in names]
     found = list[Thing]()
     for row, column in (sure > _SURE).nonzero().tolist():
-        side = float(size[row, column])
-        left = column + float(across[row, column]) - side / 2  # in cells
-        top = row + float(down[row, column]) - side / 2
+        right, below, side = (float(each[row, column]) for each in (across, down, size))
+        if not (0 < side <= _LARGEST * columns and max(abs(right), abs(below)) <= _FARTHEST):
+            continue  # such are of codes that no picture has
+        left, top = column + right - side / 2, row + below - side / 2  # in cells
         # All cells of the thing say together what it is.
         box = (slice(max(0, round(top)), max(1, round(top + side))),
                slice(max(0, round(left)), max(1, round(left + side))))  # fmt: skip
-        votes = [each[:, *box].mean((1, 2))[1:] for each in said]
-        if side > 0 and bool(torch.isfinite(votes[0]).all()):
+        votes = [each[1:, *box].flatten(1).mean(1) for each in said]
+        if votes[0].isfinite().all():  # else the box has no cell
             answers = tuple(1 + int(each.argmax()) for each in votes)
-            surety = float(sure[row, column])
-            found.append(Thing(answers, left / columns, top / rows, side / columns, surety))
+            square = left / columns, top / rows, side / columns
+            found.append(Thing(answers, *square, float(sure[row, column])))
     return _apart(found)
 
 

@@ -60,9 +60,14 @@ TASKS: dict[str, Task] = {
         "codec", "CodecStep", {"codec": "", "codec_training": "CodecTraining"},
         source=True, ranks=True, cost="limner.train.codec.cost:cost", watches="discriminator",
     ),
-    "things": _ours(
-        "things", "ThingsStep",
-        {"codec": "", "codec_training": "CodecTraining", "things_training": "ThingsTraining"},
+    "things": Task(
+        "limner.train.codec.things:ThingsStep",
+        {
+            "codec": "",
+            "codec_training": "limner.train.codec.settings:CodecTraining",
+            "things_training": "limner.train.codec.things_settings:ThingsTraining",
+        },
+        "limner.train.codec.things_settings:check",
     ),
     "features": Task("limner.train.features.step:FeaturesStep", ranks=True),
     "prior": _ours(

@@ -12,13 +12,11 @@ from limner.nn.autoencoder import (
     Decoder,
     Encoder,
     FinerDecoder,
-    GridTransformer,
-    Window,
     check_enlarging,
     check_stages,
-    decoder_of,
 )
 from limner.nn.conv import SpatialAttention
+from limner.nn.decoders import decoder_of
 
 
 @pytest.mark.parametrize("channels", [(8,), (8, 12), (8, 12, 16, 20)])
@@ -70,69 +68,20 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
     assert large.fine_out.conv.weight.grad.abs().sum() > 0
 
 
-def finer(layers: int = 2) -> FinerDecoder:
-    shape = AutoencoderConfig(
-        64,
-        decoder_channels=(64, 12, 8),
-        encode_size=32,
-        fine_channels=(8, 8),
-        fine_blocks=(1, 0),
-        grid_layers=layers,
-    )
-    decoder = decoder_of(shape, 5)
-    assert isinstance(decoder, FinerDecoder)
-    return decoder
-
-
-def test_layers_among_the_cells_begin_as_nothing_and_let_every_cell_see_every_other() -> None:
-    torch.manual_seed(0)
-    plain, looking = finer(0), finer()
-    looking.load_state_dict(plain.state_dict(), strict=False)
-    z = torch.randn(2, 5, 4, 4)
-    torch.testing.assert_close(looking(z), plain(z))
-    assert isinstance(looking.look, GridTransformer)
-    torch.nn.init.normal_(looking.look.out.weight)
-    changed = z.clone()
-    changed[:, :, 0, 0] += 1
-    seen = looking.look(z.repeat(1, 13, 1, 1)[:, :64])
-    assert not torch.equal(
-        seen[:, :, 3, 3], looking.look(changed.repeat(1, 13, 1, 1)[:, :64])[:, :, 3, 3]
-    )
-
-
-def test_a_window_is_its_part_of_the_picture() -> None:
-    torch.manual_seed(0)
-    decoder = finer()
-    assert isinstance(decoder.look, GridTransformer)
-    for weight in (decoder.fine_out.conv.weight, decoder.look.out.weight):
-        torch.nn.init.normal_(weight, std=0.1)
-    z, corners = torch.randn(2, 5, 4, 4), torch.tensor([[0, 1], [1, 0]])
-    window = Window(corners, 3)
-    whole, part = decoder(z), decoder(z, window)
-    assert part.shape == (2, 3, 48, 48)
-    wanted = window.of(whole, 4)
-    torch.testing.assert_close(wanted[0], whole[0, :, 0:48, 16:64])
-    torch.testing.assert_close(wanted[1], whole[1, :, 16:64, 0:48])
-    # Where no neighbour was cut away, pixels are the same; the fine stages see 22 pixels far.
-    torch.testing.assert_close(part[0, :, :26, 22:], wanted[0, :, :26, 22:])
-    assert not torch.allclose(part[0, :, :, 0], wanted[0, :, :, 0])
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         (
-            {"grid_layers": 1, "encode_size": 0, "fine_channels": (), "fine_blocks": ()},
-            "grid_layers is 1, but only",
+            {"things": (3, 2), "encode_size": 0, "fine_channels": (), "fine_blocks": ()},
+            r"things is \[3, 2\], but only a picture drawn larger",
         ),
-        (
-            {"grid_layers": 1, "decoder_channels": (32, 8, 8)},
-            "begins with 32; expected a multiple of 64",
-        ),
-        ({"grid_layers": -1}, "grid_layers is -1; expected at least 0"),
+        ({"things": (3, 1)}, r"things is \[3, 1\]; expected numbers of at least 2"),
+        ({"things": (3,), "things_width": 96}, "things_width is 96; expected a multiple of 64"),
+        ({"things": (3,), "things_layers": 0}, "things_layers is 0"),
+        ({"things": (3,), "things_channels": (8,)}, "things_channels is .*two numbers or more"),
     ],
 )
-def test_mistakes_about_layers_among_the_cells(changes: dict[str, Any], words: str) -> None:
+def test_mistakes_about_things(changes: dict[str, Any], words: str) -> None:
     given: dict[str, Any] = {"size": 64, "decoder_channels": (64, 8, 8), "encode_size": 32}
     given |= {"fine_channels": (8, 8), "fine_blocks": (0, 0)}
     with pytest.raises(ConfigError, match=words):

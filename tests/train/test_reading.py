@@ -152,19 +152,6 @@ def test_mistakes_are_told_by_their_key(tmp_path: Path, text: str, words: str) -
             "start_from = 'runs/codec'\n[codec_training]\nnaming = 0.1\ndecoder_only = true",
             "naming and codec_training.decoder_only are both given",
         ),
-        (
-            "[codec]\nname = 'fsq'\n[codec_training]\nwindow = 4",
-            "window is given, but codec_training.naming, where things stand",
-        ),
-        (
-            "[codec]\nname = 'fsq'\n[codec_training]\nwindow = 4\nnaming = 0.1",
-            "window is given, but codec_training.decoder_only, whose training",
-        ),
-        (
-            "start_from = 'x'\n[codec]\nname = 'fsq'\ngrid_layers = 1\n"
-            "[codec_training]\nwindow = 4\nnaming = 0.1\ndecoder_only = true",
-            "window is 4, but the codec has no fine_channels",
-        ),
         ("text_length = 3", "text_length is 3; expected an int at least 4 and at most 1024"),
         ("text_length = 1025", "text_length is 1025; expected"),
         ("loop = 3", "loop is 3, an int; expected a table, as \\[loop\\]"),

@@ -17,7 +17,6 @@ from limner.train.codec.naming import (
     UNASKED,
     CellNames,
     cell_labels,
-    likely_window,
     named_rightly,
     naming_loss,
 )
@@ -83,19 +82,6 @@ def test_what_no_cell_asks_does_not_count() -> None:
     logits = [torch.zeros(1, count, 8, 8) for count in ANSWERS]
     wanted = torch.tensor([ANSWERS[0], ANSWERS[2]]).float().log().mean()
     torch.testing.assert_close(naming_loss(logits, labels), wanted)
-
-
-def test_a_window_shows_most_often_where_things_stand() -> None:
-    labels = torch.zeros(400, 4, 8, 8, dtype=torch.long)
-    labels[:, 0, 5:8, 5:8] = 4
-    window = likely_window(labels, 4, torch.Generator().manual_seed(0))
-    assert window.cells == 4 and window.corners.shape == (400, 2)
-    assert window.corners.min() >= 0 and window.corners.max() <= 4
-    where = [tuple(corner) for corner in window.corners.tolist()]
-    # All nine cells lie in one of the 25 windows, and one of them in another.
-    assert where.count((4, 4)) > 2 * where.count((2, 2)) > 0
-    again = likely_window(labels, 4, torch.Generator().manual_seed(0))
-    assert torch.equal(again.corners, window.corners)
 
 
 def test_the_head_names_a_cell_with_its_neighbours() -> None:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from limner.codecs import CODECS, CONTINUOUS, autoencoders
 from limner.data.batches.batches import picture_batch
-from limner.errors import CheckpointError, ConfigError
+from limner.errors import CheckpointError
 from limner.evaluate.metrics.codec import psnr
 from limner.nn.efficientnet import EfficientNetLite
 from limner.registry import load
@@ -189,36 +189,6 @@ def test_naming_teaches_the_encoder() -> None:
     assert all(each is not None and each.abs().sum() > 0 for each in gradients[-2:])
 
 
-LARGE = TINY["fsq"] | {
-    "size": 4 * SIZE,
-    "encode_size": SIZE,
-    "decoder_channels": [64, 8, 8],
-    "grid_layers": 1,
-    "fine_channels": [8, 8],
-    "fine_blocks": [1, 0],
-}
-
-
-@pytest.mark.parametrize("adversarial", [0.0, 0.1])
-def test_a_decoder_learns_on_windows_and_names_after_its_layers(
-    adversarial: float, tmp_path: Path
-) -> None:
-    small = TINY["fsq"] | {"decoder_channels": [64, 8, 8]}
-    run(config_of("fsq", tmp_path / "first", codec=small), steps=1)
-    training = CodecTraining(decoder_only=True, naming=0.5, window=2, adversarial=adversarial)
-    step = step_of("fsq", codec=LARGE, start_from=str(tmp_path / "first"), codec_training=training)
-    images = picture_batch("held_out", 0, 2, size=4 * SIZE)
-    codes = step.codec.eval().encode(images)
-    step.start(0)
-    for number in range(2):
-        assert step(number)["naming"] > 1
-    assert torch.equal(step.codec.encode(images), codes)
-    look = step.codec.decoder.look
-    assert step.names is not None and step.names.body[0].in_channels == 64
-    assert look.out.weight.abs().sum() > 0  # it began as nothing
-    assert step.validate()["psnr"] > 0
-
-
 def test_a_decoder_for_a_whole_models_codes_comes_in_that_model(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
     given = load(tmp_path / "model")
@@ -240,12 +210,6 @@ def test_a_decoder_for_a_whole_models_codes_comes_in_that_model(tmp_path: Path) 
     assert torch.equal(ours.codes, theirs.codes)
     assert ours.images.shape == (2, 3, 64, 64) and theirs.images.shape == (2, 3, 16, 16)
     assert large.config.size == 64 and large.info.name == "run"
-
-
-def test_a_window_is_no_larger_than_the_grid() -> None:
-    training = CodecTraining(naming=0.5, window=99, decoder_only=True)
-    with pytest.raises(ConfigError, match="window is 99, but the codec's grid has"):
-        step_of("fsq", codec=LARGE, codec_training=training)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

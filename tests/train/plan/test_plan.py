@@ -26,7 +26,6 @@ from tests.tiny_model import CODEC
 
 VQ = {**{k: v for k, v in CODEC.items() if k != "levels"}, "name": "vqvae", "codebook": 32}
 FINE = CODEC | {"size": 32, "encode_size": 16, "fine_channels": [8], "fine_blocks": [1]}
-FINE |= {"decoder_channels": [64, 8, 8], "grid_layers": 1}
 PRIOR = {"name": "gpt", "width": 32, "layers": 2, "heads": 2, "hidden": 48}
 LOOP = LoopConfig(steps=10, batch=8, bf16=False)
 MACHINE = Hardware("H", 1e9, GIB, 0.5, "test")
@@ -68,9 +67,9 @@ def flops_of(step: Any, number: int = 0) -> int:
         (CODEC, {"adversarial": 0.1}),
         (VQ, {}),
         (CODEC, {"naming": 0.1}),
-        (FINE, {"naming": 0.1, "window": 1, "decoder_only": True}),
+        (FINE, {"naming": 0.1}),
     ],
-    ids=["plain", "adversarial", "vqvae", "naming", "window"],
+    ids=["plain", "adversarial", "vqvae", "naming", "fine"],
 )
 def test_a_codecs_plan_is_its_step(codec: dict[str, Any], training: dict[str, Any]) -> None:
     config = codec_run(codec, **training)

@@ -15,11 +15,11 @@ from limner.errors import ConfigError
 from limner.nn.things import ThingsDecoder, find_things
 from limner.train.codec.naming import cell_labels, named_rightly, naming_loss
 from limner.train.codec.step import CodecStep
+from limner.train.codec.things_data import Things, ThingsBatch, places_of
+from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
 from limner.train.losses import pixel_loss
-from limner.train.things.data import Things, ThingsBatch, places_of
-from limner.train.things.settings import ThingsTraining
 
 _PLACING = 0.5  # weight of places beside names
 _PAINTING = 4.0  # weight of pixels beside names: a drawing's error is far below a nat

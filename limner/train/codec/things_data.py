@@ -15,7 +15,7 @@ from limner.data.scenes.scene import UNIT, layout, paint, render
 from limner.data.scenes.sprites import STYLES, find_font, sprite
 from limner.nn.things import PLACE
 from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
-from limner.train.things.settings import ThingsTraining
+from limner.train.codec.things_settings import ThingsTraining
 
 
 class ThingsBatch(NamedTuple):

@@ -1,1 +1,0 @@
-"""A decoder that reads and paints things, trained on scenes."""

@@ -1,0 +1,184 @@
+"""Training a decoder of things: right answers, a run that resumes, a model that keeps its codes."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from limner.data.batches.batches import graph_at, pixels_to_tensor, true_pictures
+from limner.data.scenes.backgrounds import background
+from limner.data.scenes.graph import Graph, Thing
+from limner.errors import ConfigError
+from limner.nn.things import ThingsDecoder, find_things, lay
+from limner.registry import load
+from limner.train.codec.naming import ANSWERS, UNASKED, cell_labels
+from limner.train.codec.things import ThingsStep, placing_loss
+from limner.train.codec.things_data import Things, places_of, things_of
+from limner.train.codec.things_settings import ThingsTraining
+from limner.train.config.run import TrainConfig
+from limner.train.loop import train
+from limner.train.reading import read_config
+from limner.types import Request
+from tests.tiny_model import save_tiny_model
+
+CONFIG = """
+task = "things"
+out = "{out}"
+start_from = "{model}"
+[codec]
+name = "fsq"
+size = 64
+encode_size = 16
+levels = [4, 4]
+encoder_channels = [8, 8, 8]
+decoder_channels = [8, 8, 8]
+encoder_blocks = [0, 0, 0]
+decoder_blocks = [0, 0, 0]
+fine_channels = [8, 8]
+fine_blocks = [0, 0]
+things = [279, 13, 6]
+things_width = 64
+things_layers = 1
+things_channels = [8, 8]
+[codec_training]
+decoder_only = true
+[things_training]
+grounds = 2
+drawings = 5
+[data]
+held_for_validation = 3
+workers = 0
+[loop]
+steps = 4
+batch = 4
+warmup = 2
+bf16 = false
+validate_every = 99
+sample_every = 99
+save_every = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def font_found(emoji_font: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
+
+
+def config_in(folder: Path, name: str = "run", **changes: str) -> TrainConfig:
+    if not (folder / "model").exists():
+        save_tiny_model(folder / "model")
+    text = CONFIG.format(out=folder / name, model=folder / "model")
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    (folder / "run.toml").write_text(text)
+    return read_config(folder / "run.toml")
+
+
+def test_a_run_teaches_all_that_it_shows_and_leaves_the_codes(tmp_path: Path) -> None:
+    step = ThingsStep(config_in(tmp_path))
+    step.start(0)
+    before = {name: value.clone() for name, value in step.codec.state_dict().items()}
+    images = true_pictures([graph_at("held_out", number) for number in range(2)], 64)
+    codes = step.codec.eval().encode(images)
+    for number in range(3):
+        found = step(number)
+    assert {"noun", "naming", "placing", "ground", "drawing", "loss"} <= set(found)
+    assert torch.equal(step.codec.encode(images), codes)
+    parts = ("decoder.reader", "decoder.painter.words", "decoder.tell", "decoder.fine")
+    after = step.codec.state_dict()
+    for part in parts:
+        changed = [not torch.equal(after[name], before[name]) for name in after if part in name]
+        assert any(changed), part
+    measured = step.validate()
+    assert {"psnr", "things_found", "nouns", "colours", "styles"} <= set(measured)
+
+
+def test_a_resumed_run_is_the_unbroken_one(tmp_path: Path) -> None:
+    whole, parts = (config_in(tmp_path, name) for name in ("whole", "parts"))
+    assert [each.step for each in train(whole)][-1] == 4
+    going = train(parts)
+    list(itertools.islice(going, 2))
+    going.close()  # type: ignore[attr-defined]
+    list(train(parts, resume=True))
+    ours, theirs = ((each / "codec.safetensors").read_bytes()
+                    for each in (tmp_path / "whole", tmp_path / "parts"))  # fmt: skip
+    assert ours == theirs
+
+
+def test_a_whole_model_draws_the_same_codes_larger(tmp_path: Path) -> None:
+    list(train(config_in(tmp_path)))
+    large, given = load(tmp_path / "run" / "model"), load(tmp_path / "model")
+    request = Request("a red apple", n=2, seed=3)
+    ours, theirs = ([*each.stream(request)][-1] for each in (large, given))
+    assert torch.equal(ours.codes, theirs.codes)
+    assert ours.images.shape == (2, 3, 64, 64) and theirs.images.shape == (2, 3, 16, 16)
+    assert isinstance(large.codec.decoder, ThingsDecoder)
+
+
+def test_right_answers_give_the_picture_back() -> None:
+    graph = Graph((Thing("apple", "red"), Thing("dog")), "night", relation="left")
+    scenes = [(graph, (0.0, 0.0))]
+    labels, places = cell_labels(scenes, 8), places_of(scenes, 8)
+    places[:, 0] = places[:, 0] * 9 - 4.5
+    names = [torch.zeros(count, 8, 8) for count in ANSWERS[:3]]
+    for number, each in enumerate(names):
+        each.scatter_(0, labels[0, number : number + 1].clamp_min(0), 9.0)
+    found = sorted(find_things(names, places[0]), key=lambda each: each.left)
+    told, drawings = things_of(scenes, 9, 128)
+    assert [each.names for each in found] == [tuple(row) for row in told.tolist()]
+    picture = pixels_to_tensor(background("night", 256).copy())
+    lay(picture, found, drawings)
+    true = true_pictures([graph], 256)[0]
+    assert (picture - true).abs().max() < 2.1 / 255  # rounding of the sprite and of the picture
+
+
+def test_a_moved_scene_has_its_places_moved() -> None:
+    graph = Graph((Thing("apple"),), "night")
+    still, moved = places_of([(graph, (0.0, 0.0)), (graph, (0.05, -0.05))], 8)
+    assert still[:, 4, 4].tolist() == pytest.approx([1.0, 0.0, 0.0, 6.0])
+    assert moved[:, 3, 4].tolist() == pytest.approx([1.0, 0.4, 0.6, 6.0])
+    assert still[0].sum() == moved[0].sum() == 1
+
+
+def test_a_scene_on_its_side_has_nothing_to_read() -> None:
+    look = {"size": 16, "seed": 1, "level": 4}
+    upright = Things(4, ThingsTraining(grounds=2, turned=0.0), 2, (64, 24), **look)[3]
+    turned = Things(4, ThingsTraining(grounds=2, turned=1.0), 2, (64, 24), **look)[3]
+    assert torch.equal(turned.pictures[:2], upright.pictures[:2].mT)
+    assert torch.equal(turned.pictures[2:], upright.pictures[2:])
+    assert (turned.labels[:2] == UNASKED).all() and (turned.places[:2] == 0).all()
+    small = torch.nn.functional.interpolate(turned.grounds, 16, mode="area")
+    assert (small - turned.pictures[:2]).abs().mean() < 0.1  # the thing is part of the ground
+
+
+def test_a_silhouette_shows_no_colour() -> None:
+    graph = Graph((Thing("apple", None),), "night", style="silhouette")
+    names, drawings = things_of([(graph, (0.0, 0.0))], 9, 24)
+    assert names[0, 1] == 0 and drawings.shape == (1, 4, 24, 24)
+    assert (drawings[0, :3].amax(0) <= drawings[0, 3] + 1e-6).all()
+
+
+def test_the_loss_of_places_is_nothing_for_the_right_ones() -> None:
+    wanted = places_of([(Graph((Thing("apple"),), "night"), (0.0, 0.0))], 8)
+    right = wanted.clone()
+    right[:, 0] = right[:, 0] * 60 - 30
+    assert placing_loss(right, wanted) < 1e-6
+    right[:, 3] += 1
+    assert placing_loss(right, wanted) == pytest.approx(1 / 3)
+    assert placing_loss(right, torch.zeros_like(wanted)) > 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("start_from", "# start_from", "needs start_from, the codec or model"),
+        ("things = [279, 13, 6]", "things = [3, 13, 6]", r"codec.things is \[3, 13, 6\]; scenes"),
+        ("decoder_only = true", "naming = 0.1", "codec_training.decoder_only = true, and neither"),
+        ("grounds = 2", "grounds = 0", "grounds is 0"),
+    ],
+)
+def test_a_mistake_is_told(before: str, after: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=told):
+        config_in(tmp_path, **{before: after})
