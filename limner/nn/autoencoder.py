@@ -45,8 +45,9 @@ class AutoencoderConfig:
     are of the stages that add what the large picture has beside the small one (`FinerDecoder`).
 
     `things` are the numbers of answers by which a thing is named, as nouns, colours and styles: the
-    decoder reads the things from the codes by `things_layers` of `things_width`, and paints each in
-    a frame of its own by stages of `things_channels` (`limner.nn.things`).
+    decoder reads the things from its cells by `things_layers` of `things_width`, and paints each in
+    a frame of its own by stages of `things_channels`, on a ground of stages of `ground_channels`
+    (`limner.nn.things`). Such a decoder has no fine stages.
     """
 
     size: int = 64
@@ -58,9 +59,10 @@ class AutoencoderConfig:
     fine_channels: tuple[int, ...] = ()
     fine_blocks: tuple[int, ...] = ()
     things: tuple[int, ...] = ()
-    things_width: int = 192
-    things_layers: int = 6
+    things_width: int = 256
+    things_layers: int = 5
     things_channels: tuple[int, ...] = (160, 96, 64, 32)
+    ground_channels: tuple[int, ...] = (128, 64, 48, 32, 16)
 
     @property
     def seen(self) -> int:
@@ -74,15 +76,13 @@ class AutoencoderConfig:
 
 
 def check_enlarging(config: AutoencoderConfig) -> None:
-    """Raise ConfigError when the fine stages do not lead from what is seen to the size."""
+    """Raise ConfigError when what draws large does not lead from what is seen to the size."""
     seen, stages = config.encode_size, len(config.fine_channels)
-    if bool(seen) != bool(stages):
+    if bool(seen) != bool(stages or config.things):
         raise ConfigError(
             f"encode_size is {seen} and fine_channels {list(config.fine_channels)}; a picture "
-            "drawn larger than it is seen needs both, and any other neither"
+            "drawn larger than it is seen needs both, or things, and any other none of them"
         )
-    if config.things:
-        _check_things(config)
     if not seen:
         return
     if seen < 16 or seen % 8 or config.size % seen or config.size == seen:
@@ -90,6 +90,9 @@ def check_enlarging(config: AutoencoderConfig) -> None:
             f"encode_size is {seen}; expected a multiple of 8, at least 16, that divides the "
             f"size {config.size} and is less"
         )
+    if config.things:
+        _check_things(config)
+        return
     check_stages("fine", config.fine_channels, config.fine_blocks, stages)
     if 2 * config.factor % 2**stages:
         raise ConfigError(
@@ -99,20 +102,27 @@ def check_enlarging(config: AutoencoderConfig) -> None:
 
 
 def _check_things(config: AutoencoderConfig) -> None:
-    if not config.encode_size:
+    if config.fine_channels:
         raise ConfigError(
-            f"things is {list(config.things)}, but only a picture drawn larger than it is seen "
-            "shows them; give encode_size and fine_channels, or no things"
+            f"things is {list(config.things)} and fine_channels {list(config.fine_channels)}; "
+            "either draws large, so give one of them"
         )
     if min(config.things) < 2:
         raise ConfigError(f"things is {list(config.things)}; expected numbers of at least 2")
     if config.things_width < HEAD or config.things_width % HEAD:
         raise ConfigError(f"things_width is {config.things_width}; expected a multiple of {HEAD}")
     checks.check_least(config, "things_layers")
-    widths = config.things_channels
+    widths, grounds = config.things_channels, config.ground_channels
     if len(widths) < 2 or min(widths) < 4:
         raise ConfigError(
             f"things_channels is {list(widths)}; expected two numbers or more of at least 4"
+        )
+    check_stages("ground", grounds, (0,) * len(grounds), len(grounds))
+    grown = config.seen // 2 ** len(config.decoder_channels) * 2 ** len(grounds)
+    if grown != config.size:
+        raise ConfigError(
+            f"ground_channels is {list(grounds)}; each stage doubles the grid, and {len(grounds)} "
+            f"of them lead to {grown} pixels, not to {config.size}"
         )
 
 
@@ -220,7 +230,6 @@ class FinerDecoder(Decoder):
         # The modules of the last coarse stage: none before it where there is but one.
         last = blocks[-1] + 1 if len(channels) > 1 else 0
         self.split = len(self.body) - last  # where the two ways part
-        self.coarse = min(1 + blocks[0], self.split)  # what computes at the grid
         layers: list[nn.Module] = []
         previous = channels[-2] if last else channels[-1]
         for width, count in zip(config.fine_channels, config.fine_blocks, strict=True):
@@ -236,16 +245,9 @@ class FinerDecoder(Decoder):
 
     def forward(self, z: Tensor) -> Tensor:
         """Map vectors to images, nominally in [-1, 1]."""
-        return self.picture_of(self.cells_of(z))
-
-    def cells_of(self, z: Tensor) -> Tensor:
-        """Return the channels (B, C, h, w) of the cells, from which both ways begin."""
-        cells: Tensor = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
-        return cells
-
-    def picture_of(self, cells: Tensor) -> Tensor:
-        """Return the small picture enlarged, with what the large one has beside it."""
-        shared = self.body[self.coarse : self.split](cells)
+        # 1. What both ways share.
+        shared = self.body[: self.split](z.contiguous(memory_format=torch.channels_last))
+        # 2. The small picture enlarged, and what the large one has beside it.
         small: Tensor = self.out(F.silu(self.norm(self.body[self.split :](shared))))
         large = F.interpolate(small, scale_factor=self.factor, mode="bilinear", align_corners=False)
         added: Tensor = self.fine_out(F.silu(self.fine_norm(self.fine(shared))))

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.nn.autoencoder import HEAD, FinerDecoder
+from limner.nn.autoencoder import HEAD, Decoder
 from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
 from limner.nn.transformer import Transformer, TransformerConfig
 
-PLACE = 4  # numbers that say where a thing is: how surely, right and down in the cell, its side
-_SURE = 0.0  # of the first of these, a logit
+# Of a cell: logits that a thing's middle is in it, and that what it shows is known; then where the
+# thing is, in cells: its middle right and down from the cell's corner, and its side.
+PLACE = 5
+_NAMED = 0.5  # the mean probability of a noun, the first answer, from which on a thing is painted
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # of two things in one place the surer one is taken
@@ -31,47 +33,53 @@ _START = 6  # cells of the painter's smallest picture
 
 @dataclass(frozen=True)
 class Thing:
-    """A thing in a picture: the answers that name it, and its square in shares of the side."""
+    """A thing in a picture: the answers that name it, and its square in shares of the side.
+
+    `surety` says how surely there is one, as a logit, and `named` how surely it is this one.
+    """
 
     names: tuple[int, ...]
     left: float
     top: float
     side: float
     surety: float
+    named: float
+
+    def pixels(self, width: int, height: int) -> tuple[int, int, int, slice, slice]:
+        """Return left, top and side in pixels, and the rows and columns that are in the picture."""
+        left, top, side = (round(each * width) for each in (self.left, self.top, self.side))
+        rows, columns = (slice(max(at, 0), max(min(at + side, end), 0))
+                         for at, end in ((top, height), (left, width)))  # fmt: skip
+        return left, top, side, rows, columns
 
 
 class Reader(nn.Module):
-    """Vectors (B, D, h, w) to tokens (B, width, h, w), in which all cells have looked at all."""
+    """Cells (B, C, h, w) to tokens (B, width, h, w), in which all cells have looked at all."""
 
-    def __init__(self, dimensions: int, answers: Sequence[int], width: int, layers: int) -> None:
+    def __init__(self, channels: int, answers: Sequence[int], width: int, layers: int) -> None:
         super().__init__()
         self.answers = tuple(answers)
-        self.open = nn.Sequential(
-            nn.Conv2d(dimensions, 2 * width, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(2 * width, width, 1),
-        )
+        self.open = nn.Conv2d(channels, width, 1)
         self.body = Transformer(TransformerConfig(width, layers, width // HEAD, 2 * width))
         self.name = nn.Linear(width, sum(self.answers))
         self.place = nn.Linear(width, PLACE)
 
-    def forward(self, z: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+    def forward(self, cells: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """Return tokens, the logits (B, A, h, w) of each question, and places (B, PLACE, h, w).
 
-        Every cell names what stands in it; answer 0 is that nothing does. A thing's place is told
-        by the cell that its middle is in: right and down from its corner, and the side, in cells.
+        Every cell names what stands in it; answer 0 is that nothing does.
         """
-        rows, columns = z.shape[2:]
+        rows, columns = cells.shape[2:]
         where = torch.cartesian_prod(
-            torch.arange(rows, device=z.device), torch.arange(columns, device=z.device)
+            torch.arange(rows, device=cells.device), torch.arange(columns, device=cells.device)
         )
-        cells = self.body(self.open(z).flatten(2).mT, where[None])  # (B, h * w, width)
+        seen = self.body(self.open(cells).flatten(2).mT, where[None])  # (B, h * w, width)
 
         def as_map(values: Tensor) -> Tensor:
             return values.mT.unflatten(2, (rows, columns))
 
-        names = as_map(self.name(cells)).split(self.answers, dim=1)
-        return as_map(cells), names, as_map(self.place(cells))
+        names = as_map(self.name(seen)).split(self.answers, dim=1)
+        return as_map(seen), names, as_map(self.place(seen))
 
 
 class Painter(nn.Module):
@@ -105,46 +113,63 @@ class Painter(nn.Module):
         return torch.cat((colours * alpha, alpha), dim=1)
 
 
-class ThingsDecoder(FinerDecoder):
-    """A decoder that paints the ground alone, and lays on it the things that it has read.
+class ThingsDecoder(Decoder):
+    """A decoder of small pictures, and what paints a large one of the things that it knows.
 
-    What it does not read as a thing is painted as part of the ground, as by `FinerDecoder`.
+    The small picture is that of `Decoder`, under the same names of weights. Where a reader of its
+    cells knows what they show, the large one has the ground, painted without things, and the things
+    on it; elsewhere it is the small picture enlarged.
     """
 
     def __init__(self, config: Any, dimensions: int, **options: Any) -> None:
-        super().__init__(config, dimensions, **options)
-        width, answers = config.things_width, config.things
-        self.reader = Reader(dimensions, answers, width, config.things_layers)
-        self.painter = Painter(answers, config.things_channels)
-        self.tell = nn.Conv2d(width, config.decoder_channels[0], 1)  # to the ground
-        nn.init.zeros_(self.tell.weight)
-        nn.init.zeros_(self.tell.bias)  # type: ignore[arg-type]
+        channels, blocks = config.decoder_channels, config.decoder_blocks
+        super().__init__(channels, blocks, dimensions, **options)
+        self.factor = config.factor
+        self.coarse = min(1 + blocks[0], len(self.body))  # what computes at the grid
+        width = config.things_width
+        self.reader = Reader(channels[0], config.things, width, config.things_layers)
+        self.painter = Painter(config.things, config.things_channels)
+        grounds = config.ground_channels
+        self.ground = Decoder(grounds, (0,) * len(grounds), width, options.get("pixels", 3))
+
+    def cells(self, z: Tensor) -> Tensor:
+        """Return the channels (B, C, h, w) of the cells, which the reader reads."""
+        found: Tensor = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
+        return found
 
     def forward(self, z: Tensor) -> Tensor:
-        """Return what the decoder draws."""
-        tokens, names, places = self.reader(z)
-        pictures = self.ground(z, tokens)
+        """Map vectors to images, nominally in [-1, 1]."""
+        cells = self.cells(z)
+        tokens, names, places = self.reader(cells)
+        # 1. The small picture, and the ground where it is known.
+        small = self.out(F.silu(self.norm(self.body[self.coarse :](cells))))
+        enlarged = _enlarged(small, self.factor)
+        known = _enlarged(places[:, 1:2].sigmoid(), enlarged.shape[2] // cells.shape[2])
+        pictures = enlarged + known * (self.ground(tokens) - enlarged)
+        # 2. The things. One picture after the other: it must not depend on those beside it.
         for number, picture in enumerate(pictures):
             things = find_things([each[number] for each in names], places[number])
-            if things:
-                # One picture after the other: its pixels must not depend on those beside it.
-                asked = torch.tensor([each.names for each in things], device=z.device)
-                lay(picture, things, self.painter(asked).to(picture.dtype))
+            painted = [each for each in things if each.named >= _NAMED]
+            for thing in things:
+                if thing.named < _NAMED:  # as the small picture has it
+                    keep(picture, thing, enlarged[number])
+            if painted:
+                asked = torch.tensor([each.names for each in painted], device=z.device)
+                lay(picture, painted, self.painter(asked).to(picture.dtype))
         return pictures
 
-    def ground(self, z: Tensor, tokens: Tensor) -> Tensor:
-        """Return the pictures (B, 3, H, W) in [-1, 1] without the things that were read."""
-        cells = self.cells_of(z) + self.tell(tokens)
-        return self.picture_of(cells)
+
+def _enlarged(x: Tensor, factor: int) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def find_things(names: Sequence[Tensor], places: Tensor) -> list[Thing]:
     """Return the things of one picture, of its logits (A, h, w) and places (PLACE, h, w)."""
     rows, columns = places.shape[1:]
-    sure, across, down, size = places.float().unbind()
-    said = [each.float().log_softmax(0) for each in names]
+    sure, _, across, down, size = places.float().unbind()
+    said = [each.float().softmax(0) for each in names]
     found = list[Thing]()
-    for row, column in (sure > _SURE).nonzero().tolist():
+    for row, column in (sure > 0).nonzero().tolist():
         right, below, side = (float(each[row, column]) for each in (across, down, size))
         if not (0 < side <= _LARGEST * columns and max(abs(right), abs(below)) <= _FARTHEST):
             continue  # such are of codes that no picture has
@@ -156,7 +181,7 @@ def find_things(names: Sequence[Tensor], places: Tensor) -> list[Thing]:
         if votes[0].isfinite().all():  # else the box has no cell
             answers = tuple(1 + int(each.argmax()) for each in votes)
             square = left / columns, top / rows, side / columns
-            found.append(Thing(answers, *square, float(sure[row, column])))
+            found.append(Thing(answers, *square, float(sure[row, column]), float(votes[0].max())))
     return _apart(found)
 
 
@@ -181,14 +206,22 @@ def lay(picture: Tensor, things: Sequence[Thing], drawings: Tensor) -> None:
     """Lay drawings (N, 4, F, F) on a picture (3, H, W) in [-1, 1] in place, cut at its edges."""
     height, width = picture.shape[1:]
     for thing, drawing in zip(things, drawings, strict=True):
-        left, top, side = (round(each * width) for each in (thing.left, thing.top, thing.side))
-        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
-        if x0 >= x1 or y0 >= y1:
+        left, top, side, rows, columns = thing.pixels(width, height)
+        if rows.start >= rows.stop or columns.start >= columns.stop:
             continue
         sized = F.interpolate(
             drawing[None].float(), (side, side), mode="bicubic", align_corners=False, antialias=True
         )[0].clamp(0, 1).to(picture.dtype)  # fmt: skip
-        colours, alpha = sized[:, y0 - top : y1 - top, x0 - left : x1 - left].split((3, 1))
-        under = picture[:, y0:y1, x0:x1]
+        cut = sized[
+            :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
+        ]
+        colours, alpha = cut.split((3, 1))
+        under = picture[:, rows, columns]
         # RGB times alpha is of [0, 1]; pictures are of [-1, 1].
         under.copy_(2 * colours - alpha + under * (1 - alpha))
+
+
+def keep(picture: Tensor, thing: Thing, other: Tensor) -> None:
+    """Put into a picture (3, H, W), in place, what another one has in a thing's square."""
+    _, _, _, rows, columns = thing.pixels(*reversed(picture.shape[1:]))
+    picture[:, rows, columns] = other[:, rows, columns]

@@ -7,7 +7,7 @@ ground looks without it, and how each thing looks alone.
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.data.batches.batches import graph_at, stream
@@ -21,6 +21,7 @@ from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
 from limner.train.losses import pixel_loss
 
+_PRESENCE = 8.0  # weight of finding middles: few cells have one
 _PLACING = 0.5  # weight of places beside names
 _PAINTING = 4.0  # weight of pixels beside names: a drawing's error is far below a nat
 
@@ -34,6 +35,10 @@ class ThingsStep(CodecStep):
         if not isinstance(decoder, ThingsDecoder):
             raise ConfigError("this codec's decoder reads no things; give codec.things")
         self.decoder: ThingsDecoder = decoder
+        # The small picture stays as it is: it is what people's own pictures are drawn by.
+        self.codec.requires_grad_(False)
+        self.taught = nn.ModuleList([decoder.reader, decoder.painter, decoder.ground])
+        self.taught.requires_grad_(True)
         self.lessons = config.settings(ThingsTraining)
 
     def start(self, step: int) -> None:
@@ -56,20 +61,21 @@ class ThingsStep(CodecStep):
     ) -> Iterator[Tensor]:
         """Yield the loss of each lesson."""
         decoder = self.decoder
-        with torch.no_grad():
-            vectors = self.codec.embed(self._codes(batch.pictures, step))
         for _, _ in self.parts(1):
             # 1. What stands where.
-            tokens, names, places = decoder.reader(vectors)
+            with torch.no_grad():
+                cells = decoder.cells(self.codec.embed(self._codes(batch.pictures, step)))
+            tokens, names, places = decoder.reader(cells)
             naming = naming_loss(names, batch.labels[:, : len(names)])
             placing = placing_loss(places, batch.places)
             told = named_rightly(names, batch.labels)
             numbers |= dict(zip(("noun", "colour", "style"), told, strict=True))
             numbers |= {"naming": float(naming.detach()), "placing": float(placing.detach())}
             # 2. The grounds.
-            count = len(batch.grounds)
-            painted = decoder.ground(vectors[:count], tokens[:count])
-            ground = pixel_loss(painted.float(), batch.grounds)
+            ground = tokens.new_zeros(())
+            if len(batch.rows):
+                painted = decoder.ground(tokens[batch.rows])
+                ground = pixel_loss(painted.float(), batch.grounds)
             # 3. Things alone, from their true names.
             drawn = decoder.painter(batch.names).float()
             drawing = pixel_loss(2 * drawn, 2 * batch.drawings)
@@ -100,14 +106,16 @@ class ThingsStep(CodecStep):
         with self.measuring(self.codec):
             for held in self.pictures.held_out(len(scenes)):
                 vectors = self.codec.embed(self.codec.encode(held.to(self.device)))
-                _, names, where = self.decoder.reader(vectors)
+                _, names, where = self.decoder.reader(self.decoder.cells(vectors))
                 for row in range(len(held)):
                     true = places[first + row, 0].nonzero().tolist()
                     there += len(true)
                     for thing in find_things([each[row] for each in names], where[row]):
                         middle = (thing.top + thing.side / 2, thing.left + thing.side / 2)
                         line, column = (min(max(int(side * each), 0), side - 1) for each in middle)
-                        read += [line, column] in true
+                        if [line, column] not in true:
+                            continue
+                        read += 1
                         wanted = labels[first + row, :3, line, column]
                         for number, answer in enumerate(thing.names):
                             right[number] += int(wanted[number]) in (answer, -100)
@@ -118,10 +126,14 @@ class ThingsStep(CodecStep):
 
 
 def placing_loss(places: Tensor, wanted: Tensor) -> Tensor:
-    """Return how wrong it is which cells hold a thing's middle, and where and how large that is."""
+    """Return how wrong it is which cells hold a thing's middle, are known, and where things are."""
     there = wanted[:, 0] > 0
-    presence = F.binary_cross_entropy_with_logits(places[:, 0].float(), wanted[:, 0])
+    presence, known = (
+        F.binary_cross_entropy_with_logits(places[:, number].float(), wanted[:, number])
+        for number in (0, 1)
+    )
+    loss = _PRESENCE * presence + known
     if not bool(there.any()):
-        return 8 * presence
-    error = (places[:, 1:].float() - wanted[:, 1:]).abs().movedim(1, -1)[there]
-    return 8 * presence + error.mean()
+        return loss
+    error = (places[:, 2:].float() - wanted[:, 2:]).abs().movedim(1, -1)[there]
+    return loss + error.mean()

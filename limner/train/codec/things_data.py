@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from limner.data.batches.batches import PlacedScene, pixels_to_tensor, scene_batch, step_generator
 from limner.data.scenes.backgrounds import background
 from limner.data.scenes.graph import COLOURLESS
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import UNIT, layout, paint, render
+from limner.data.scenes.scene import UNIT, layout, paint
 from limner.data.scenes.sprites import STYLES, find_font, sprite
 from limner.nn.things import PLACE
 from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
@@ -21,14 +23,16 @@ from limner.train.codec.things_settings import ThingsTraining
 class ThingsBatch(NamedTuple):
     """Scenes (B, 3, s, s) of a small size s, and what is to be read and painted of them.
 
-    `labels` (B, 4, h, w) name cells, `places` (B, PLACE, h, w) are 1 where a thing's middle is, and
-    where and how large it is; `grounds` (G, 3, S, S) are of the first scenes. `names` (N, 3) and
-    `drawings` (N, 4, F, F) are of things alone, RGB times alpha and alpha in [0, 1].
+    `labels` (B, 4, h, w) name cells. `places` (B, PLACE, h, w) are 1 where a thing's middle is, 1
+    where a cell is of a scene, and where and how large a thing is. `grounds` (G, 3, S, S) are of
+    the scenes `rows` (G,). `names` (N, 3) and `drawings` (N, 4, F, F) are of things alone, RGB
+    times alpha and alpha in [0, 1].
     """
 
     pictures: Tensor
     labels: Tensor
     places: Tensor
+    rows: Tensor
     grounds: Tensor
     names: Tensor
     drawings: Tensor
@@ -45,32 +49,50 @@ class Things(Dataset[ThingsBatch]):
 
     def __getitem__(self, step: int) -> ThingsBatch:
         """Return what is learnt in one step."""
+        weights, random = self.weights, step_generator(self.look["seed"], step)
         pictures, scenes = scene_batch("train", step * self.batch, self.batch, **self.look)
         labels, places = cell_labels(scenes, self.cells), places_of(scenes, self.cells)
-        chance = torch.rand(len(scenes), generator=step_generator(self.look["seed"], step))
-        grounds = []
-        for row, (graph, _) in enumerate(scenes[: self.weights.grounds]):
-            if chance[row] >= self.weights.turned:
-                pixels = torch.from_numpy(background(graph.background, self.large).copy())
-            else:  # on its side: nothing that is known stands in it
-                pixels = torch.from_numpy(render(graph, self.large)).transpose(0, 1)
-                pictures[row] = pictures[row].transpose(1, 2).clone()
-                labels[row] = UNASKED
-                places[row] = 0
-            grounds.append(pixels_to_tensor(pixels.numpy()))
-        names, drawings = things_of(scenes, self.weights.drawings, self.frame)
-        return ThingsBatch(pictures, labels, places, torch.stack(grounds), names, drawings)
+        # 1. Pictures unlike any scene: nothing is known of them.
+        odd = torch.rand(len(scenes), generator=random) < weights.strange
+        for row in odd.nonzero()[:, 0].tolist():
+            other = int(torch.randint(len(scenes), (1,), generator=random))
+            pictures[row] = estrange(pictures[row], pictures[other], random)
+            labels[row], places[row] = UNASKED, 0
+        # 2. Grounds of the first scenes that are left, and things of all.
+        rows = (~odd).nonzero()[: weights.grounds, 0]
+        painted = [background(scenes[row][0].background, self.large) for row in rows.tolist()]
+        grounds = pixels_to_tensor(np.stack(painted)) if painted else pictures.new_zeros(0, 3, 1, 1)
+        names, drawings = things_of(scenes, weights.drawings, self.frame)
+        return ThingsBatch(pictures, labels, places, rows, grounds, names, drawings)
+
+
+def estrange(picture: Tensor, other: Tensor, random: torch.Generator) -> Tensor:
+    """Return a picture (3, s, s) unlike any scene, made of one or two.
+
+    It is turned on its side or its head, a part of it enlarged, or mixed with the other one.
+    """
+    way = int(torch.randint(5, (1,), generator=random))
+    if way < 3:
+        return picture.rot90(way + 1, (1, 2)).clone()
+    if way == 3:
+        side = picture.shape[1]
+        part = side // 4 + int(torch.randint(side // 4, (1,), generator=random))
+        top, left = torch.randint(side - part + 1, (2,), generator=random).tolist()
+        cut = picture[None, :, top : top + part, left : left + part]
+        return F.interpolate(cut, (side, side), mode="bilinear", align_corners=False)[0]
+    return (picture + other.flip(1)) / 2
 
 
 def places_of(scenes: Sequence[PlacedScene], cells: int) -> Tensor:
-    """Return (B, PLACE, cells, cells): 1, right, down and side, in cells, at things' middles."""
+    """Return (B, PLACE, cells, cells): what a `limner.nn.things.Reader` shall say of places."""
     places = torch.zeros(len(scenes), PLACE, cells, cells)
+    places[:, 1] = 1.0  # all of a scene is known
     for row, (graph, (right, down)) in enumerate(scenes):
         for box in layout(graph, UNIT):
             across = (box.left + box.side / 2 + right * UNIT) * cells / UNIT
             below = (box.top + box.side / 2 + down * UNIT) * cells / UNIT
             column, line = (min(max(int(each), 0), cells - 1) for each in (across, below))
-            values = (1.0, across - column, below - line, box.side * cells / UNIT)
+            values = (1.0, 1.0, across - column, below - line, box.side * cells / UNIT)
             places[row, :, line, column] = torch.tensor(values)
     return places
 

@@ -13,15 +13,15 @@ from limner.train.config.run import TrainConfig
 class ThingsTraining(Checked):
     """How much of a batch teaches what.
 
-    Every scene teaches to read; the grounds of the first `grounds` of them are painted, and the
-    first `drawings` things. A share `turned` of these grounds is of a scene on its side, in which
-    there is no thing to read and all is to be painted, as in pictures of other kinds. Of half the
-    scenes a share `noise` of the codes is replaced by chance, as a prior draws wrong ones too.
+    Every scene teaches to read. The grounds of `grounds` of them are painted, and `drawings` of
+    their things. A share `strange` of the scenes is made unlike any: there is nothing to read in
+    them, and they are to be left as they are. Of half the scenes a share `noise` of the codes is
+    replaced by chance, as a prior draws wrong ones too.
     """
 
-    grounds: int = number(8, least=1)
-    drawings: int = number(48, least=1)
-    turned: float = number(0.2, least=0, most=1)
+    grounds: int = number(4, least=1)
+    drawings: int = number(32, least=1)
+    strange: float = number(0.15, least=0, below=1)
     noise: float = number(0.04, least=0, most=1)
 
 
