@@ -71,19 +71,21 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (
-            {"things": (3, 2), "encode_size": 0, "fine_channels": (), "fine_blocks": ()},
-            r"things is \[3, 2\], but only a picture drawn larger",
-        ),
+        ({"encode_size": 0}, r"encode_size is 0 .*or things, and any other none of them"),
+        ({"fine_channels": (8, 8)}, "either draws large, so give one of them"),
         ({"things": (3, 1)}, r"things is \[3, 1\]; expected numbers of at least 2"),
-        ({"things": (3,), "things_width": 96}, "things_width is 96; expected a multiple of 64"),
-        ({"things": (3,), "things_layers": 0}, "things_layers is 0"),
-        ({"things": (3,), "things_channels": (8,)}, "things_channels is .*two numbers or more"),
+        ({"things_width": 96}, "things_width is 96; expected a multiple of 64"),
+        ({"things_layers": 0}, "things_layers is 0"),
+        ({"things_channels": (8,)}, "things_channels is .*two numbers or more"),
+        ({"ground_channels": (8, 8, 8)}, "3 of them lead to 32 pixels, not to 64"),
+        ({"ground_channels": (8, 8, 8, 6)}, "ground_channels has 6; expected a multiple of 4"),
+        ({"size": 60}, "encode_size is 32; expected a multiple of 8"),
     ],
 )
 def test_mistakes_about_things(changes: dict[str, Any], words: str) -> None:
-    given: dict[str, Any] = {"size": 64, "decoder_channels": (64, 8, 8), "encode_size": 32}
-    given |= {"fine_channels": (8, 8), "fine_blocks": (0, 0)}
+    given: dict[str, Any] = {"size": 64, "encode_size": 32, "things": (3, 2)}
+    given |= {"ground_channels": (8, 8, 8, 8)}
+    check_enlarging(AutoencoderConfig(**given))
     with pytest.raises(ConfigError, match=words):
         check_enlarging(AutoencoderConfig(**(given | changes)))
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from limner.nn.autoencoder import AutoencoderConfig
+from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
-from limner.nn.things import PLACE, Painter, Thing, ThingsDecoder, find_things, lay
+from limner.nn.things import PLACE, Painter, Thing, ThingsDecoder, find_things, keep, lay
 
 ANSWERS = (4, 3)
 
@@ -15,18 +16,18 @@ def decoder() -> ThingsDecoder:
     torch.manual_seed(0)
     shape = AutoencoderConfig(
         64,
-        decoder_channels=(64, 12, 8),
+        decoder_channels=(16, 12, 8),
         encode_size=32,
-        fine_channels=(8, 8),
-        fine_blocks=(1, 0),
         things=ANSWERS,
         things_width=64,
         things_layers=1,
         things_channels=(16, 8),
+        ground_channels=(8, 8, 8, 8),
     )
     found = decoder_of(shape, 5)
     assert isinstance(found, ThingsDecoder)
-    return found
+    torch.nn.init.zeros_(found.reader.place.weight)  # so that its bias says all
+    return found.requires_grad_(False)
 
 
 def nothing(rows: int = 4) -> tuple[list[Tensor], Tensor]:
@@ -39,35 +40,59 @@ def nothing(rows: int = 4) -> tuple[list[Tensor], Tensor]:
 
 def put(names: list[Tensor], places: Tensor, cell: tuple[int, int], side: float) -> None:
     """Let a thing of answers 3 and 2 stand around the lower right corner of a cell."""
-    places[:, *cell] = torch.tensor([5.0, 1.0, 1.0, side])
+    places[:, *cell] = torch.tensor([5.0, 5.0, 1.0, 1.0, side])
     names[0][3], names[1][2] = 9.0, 9.0
 
 
-def test_without_things_it_paints_the_ground() -> None:
+def test_what_is_not_known_is_the_small_picture_enlarged() -> None:
     model = decoder()
-    torch.nn.init.constant_(model.reader.place.bias, -99.0)
+    model.reader.place.bias.copy_(torch.tensor([-99.0, -99.0, 0, 0, 1]))
+    shape = model.state_dict()
+    small = Decoder((16, 12, 8), (1, 1, 1), 5)
+    small.load_state_dict({name: shape[name] for name in small.state_dict()})
     z = torch.randn(2, 5, 4, 4)
-    tokens, names, places = model.reader(z)
+    wanted = F.interpolate(small(z), scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(model(z), wanted)
+
+
+def test_what_is_known_has_a_ground_of_its_own() -> None:
+    model = decoder()
+    model.reader.place.bias.copy_(torch.tensor([-99.0, 99.0, 0, 0, 1]))
+    z = torch.randn(2, 5, 4, 4)
+    tokens, names, places = model.reader(model.cells(z))
     assert tokens.shape == (2, 64, 4, 4) and places.shape == (2, PLACE, 4, 4)
     assert [each.shape[1] for each in names] == list(ANSWERS)
-    assert torch.equal(model(z), model.ground(z, tokens))
+    torch.testing.assert_close(model(z), model.ground(tokens))
 
 
-def test_what_is_read_is_painted_where_it_stands() -> None:
-    model = decoder().requires_grad_(False)
-    torch.nn.init.zeros_(model.reader.place.weight)
-    model.reader.place.bias.copy_(torch.tensor([-1.0, 1.0, 1.0, 2.0]))
+@pytest.mark.parametrize("named", [True, False])
+def test_a_thing_is_painted_where_it_is_named_and_left_where_it_is_not(named: bool) -> None:
+    model = decoder()
+    torch.nn.init.zeros_(model.reader.name.weight)
+    model.reader.name.bias.copy_(torch.tensor([0.0, 0, 0, 9.0 * named, 0, 0, 9]))
     z = torch.randn(1, 5, 4, 4)
+    model.reader.place.bias.copy_(torch.tensor([-99.0, -99.0, 0.0, 0.0, 4.0]))
+    small = model(z)
+    model.reader.place.bias[1] = 99.0
     ground = model(z)
-    model.reader.place.bias[0] = 1.0  # in every cell: four of two by two cells do not overlap
-    drawn = model(z)
-    assert not torch.equal(drawn, ground) and drawn.shape == (1, 3, 64, 64)
+    model.reader.place.bias[0] = 99.0  # each cell says so; of those that overlap one is taken
+    drawn = model(z)[0]
+    assert not torch.equal(drawn, ground[0])
+    _, names, places = model.reader(model.cells(z))
+    things = find_things([each[0] for each in names], places[0])
+    wanted = ground[0].clone()
+    for thing in things:
+        assert (thing.named >= 0.5) == named
+        if not named:
+            keep(wanted, thing, small[0])
+    if named:
+        lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
+    torch.testing.assert_close(drawn, wanted)
 
 
 def test_pixels_do_not_depend_on_the_pictures_beside_them() -> None:
-    model = decoder().requires_grad_(False)
-    torch.nn.init.zeros_(model.reader.place.weight)
-    model.reader.place.bias.copy_(torch.tensor([1.0, 0.5, 0.5, 2.0]))
+    model = decoder()
+    model.reader.place.bias.copy_(torch.tensor([1.0, 0.0, 0.5, 0.5, 2.0]))
     z = torch.randn(3, 5, 4, 4)
     alone = torch.cat([model(each[None]) for each in z])
     torch.testing.assert_close(model(z), alone)
@@ -94,10 +119,10 @@ def test_nothing_is_never_the_name_of_a_thing() -> None:
 def test_of_two_in_one_place_the_surer_one_is_taken() -> None:
     names, places = nothing()
     put(names, places, (1, 1), 2.0)
-    places[:, 1, 2] = torch.tensor([6.0, 0.2, 1.0, 2.0])  # a fifth of a cell beside it
+    places[:, 1, 2] = torch.tensor([6.0, 5.0, 0.2, 1.0, 2.0])  # a fifth of a cell beside it
     (found,) = find_things(names, places)
     assert found.surety == 6.0
-    places[:, 1, 2] = torch.tensor([6.0, 2.0, 1.0, 2.0])  # two cells beside it
+    places[:, 1, 2] = torch.tensor([6.0, 5.0, 2.0, 1.0, 2.0])  # two cells beside it
     assert len(find_things(names, places)) == 2
 
 
@@ -112,16 +137,16 @@ def test_a_drawing_is_laid_over_the_picture_and_cut_at_its_edges() -> None:
     picture = torch.full((3, 8, 8), -1.0)
     drawing = torch.zeros(1, 4, 6, 6)
     drawing[:, 0] = drawing[:, 3] = 1.0  # opaque red
-    lay(picture, [Thing((1, 1), 0.5, 0.5, 1.0, 1.0)], drawing)
+    lay(picture, [Thing((1, 1), 0.5, 0.5, 1.0, 1.0, 1.0)], drawing)
     torch.testing.assert_close(picture[0, 4:, 4:], torch.ones(4, 4))
     assert (picture[1:] == -1).all() and (picture[0, :4] == -1).all()
-    lay(picture, [Thing((1, 1), 2.0, 0.0, 1.0, 1.0)], drawing)  # all outside
+    lay(picture, [Thing((1, 1), 2.0, 0.0, 1.0, 1.0, 1.0)], drawing)  # all outside
 
 
 def test_where_a_drawing_is_clear_the_picture_is_seen() -> None:
     picture = torch.rand(3, 8, 8) * 2 - 1
     before = picture.clone()
-    lay(picture, [Thing((1, 1), 0.0, 0.0, 1.0, 1.0)], torch.zeros(1, 4, 6, 6))
+    lay(picture, [Thing((1, 1), 0.0, 0.0, 1.0, 1.0, 1.0)], torch.zeros(1, 4, 6, 6))
     torch.testing.assert_close(picture, before)
 
 
