@@ -64,13 +64,14 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
 def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """Return a codec and its config: of a file or run of `save_codec`, or of a whole model.
 
-    A model is named as `limner.load` takes it. Raises CheckpointError when there is none, or it is
-    damaged.
+    A model is named as `limner.load` takes it. Of one whose decoder reads things it is the codec of
+    small pictures that these stand on, which has the same codes: what is trained on it may show
+    anything. Raises CheckpointError when there is none, or it is damaged.
     """
     file = find_codec(path)
     if file is None:
         config, _ = codec_table(path)
-        return registry.load(path).codec.eval(), config
+        return _small(registry.load(path).codec, config), config
     with _told_as_codec(file):
         config = _codec_config(file)
         codec = create_autoencoder(config)
@@ -93,7 +94,21 @@ def codec_table(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
             "has no codec; give a codec's run, or a model of the family 'dalle'"
         )
-    return dict(found.codec), dict(found.prior)
+    config = dict(found.codec)
+    if config.get("things"):
+        large = ("things", "things_width", "things_layers", "things_channels", "ground_channels")
+        config = {key: value for key, value in config.items() if key not in large}
+        config["size"] = config.pop("encode_size")
+    return config, dict(found.prior)
+
+
+def _small(codec: Any, config: dict[str, Any]) -> Any:
+    """Return the codec of a config of `codec_table`: a model's own, or the small one within it."""
+    if codec.config.size == config.get("size", codec.config.size):
+        return codec.eval()
+    small, tensors = create_autoencoder(config), codec.state_dict()
+    small.load_state_dict({name: tensors[name] for name in small.state_dict()})
+    return small.requires_grad_(False).eval()
 
 
 def _codec_config(file: Path) -> dict[str, Any]:

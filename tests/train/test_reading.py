@@ -152,6 +152,7 @@ def test_mistakes_are_told_by_their_key(tmp_path: Path, text: str, words: str) -
             "start_from = 'runs/codec'\n[codec_training]\nnaming = 0.1\ndecoder_only = true",
             "naming and codec_training.decoder_only are both given",
         ),
+        ("[codec]\nname = 'fsq'\nthings = [2]", "codec.things is given, but a codec is trained"),
         ("text_length = 3", "text_length is 3; expected an int at least 4 and at most 1024"),
         ("text_length = 1025", "text_length is 1025; expected"),
         ("loop = 3", "loop is 3, an int; expected a table, as \\[loop\\]"),

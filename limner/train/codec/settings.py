@@ -52,5 +52,11 @@ def check(config: TrainConfig) -> None:
     exclude(config, f"{table}.naming", "data.source", known)
     why = "the one teaches the codes that the other keeps as they are"
     exclude(config, f"{table}.naming", f"{table}.decoder_only", why)
+    if config.part("codec").get("things"):
+        raise ConfigError(
+            "codec.things is given, but a codec is trained without; train it first, and then, with "
+            "task = 'things' and start_from, what reads things from its codes",
+            param="codec.things",
+        )
     if config.part("codec") or not config.start_from:
         check_part("codec", autoencoders(), config.part("codec"))

@@ -18,6 +18,7 @@ from limner.train.codec.things_data import Things, estrange, places_of, things_o
 from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.loop import train
+from limner.train.parts import load_autoencoder
 from limner.train.reading import read_config
 from limner.types import Request
 from tests.tiny_model import save_tiny_model
@@ -118,6 +119,12 @@ def test_a_whole_model_draws_the_same_codes_larger(tmp_path: Path) -> None:
     assert torch.equal(ours.codes, theirs.codes)
     assert ours.images.shape == (2, 3, 64, 64) and theirs.images.shape == (2, 3, 16, 16)
     assert isinstance(large.codec.decoder, ThingsDecoder)
+    # What is trained on the new model goes on from its small codec.
+    small, config = load_autoencoder(tmp_path / "run" / "model")
+    assert config == given.config.codec | {"size": 16} and small.config.size == 16
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert torch.equal(small.encode(images), given.codec.encode(images))
+    assert torch.equal(small.reconstruct(images), given.codec.reconstruct(images))
 
 
 def test_right_answers_give_the_picture_back() -> None:
