@@ -130,7 +130,7 @@ class ThingsDecoder(Decoder):
         self.reader = Reader(channels[0], config.things, width, config.things_layers)
         self.painter = Painter(config.things, config.things_channels)
         grounds = config.ground_channels
-        self.ground = Decoder(grounds, (0,) * len(grounds), width, options.get("pixels", 3))
+        self.ground = Decoder(grounds, (1,) * len(grounds), width, options.get("pixels", 3))
 
     def cells(self, z: Tensor) -> Tensor:
         """Return the channels (B, C, h, w) of the cells, which the reader reads."""
