@@ -24,7 +24,7 @@ from limner.nn.transformer import Transformer, TransformerConfig
 # Of a cell: logits that a thing's middle is in it, and that what it shows is known; then where the
 # thing is, in cells: its middle right and down from the cell's corner, and its side.
 PLACE = 5
-_NAMED = 0.5  # the mean probability of a noun, the first answer, from which on a thing is painted
+_GUESS, _LIKELY = 0.5, 0.7  # probabilities
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # of two things in one place the surer one is taken
@@ -35,7 +35,7 @@ _START = 6  # cells of the painter's smallest picture
 class Thing:
     """A thing in a picture: the answers that name it, and its square in shares of the side.
 
-    `surety` says how surely there is one, as a logit, and `named` how surely it is this one.
+    `surety` is how likely there is one, and `named` how likely it is this one.
     """
 
     names: tuple[int, ...]
@@ -44,6 +44,14 @@ class Thing:
     side: float
     surety: float
     named: float
+
+    @property
+    def opacity(self) -> float:
+        """How much of it is painted: nothing of what is a guess, all of what is likely.
+
+        In between it fades, so that near vectors give near pictures.
+        """
+        return min(1.0, max(0.0, (min(self.surety, self.named) - _GUESS) / (_LIKELY - _GUESS)))
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, slice, slice]:
         """Return left, top and side in pixels, and the rows and columns that are in the picture."""
@@ -118,7 +126,7 @@ class ThingsDecoder(Decoder):
 
     The small picture is that of `Decoder`, under the same names of weights. Where a reader of its
     cells knows what they show, the large one has the ground, painted without things, and the things
-    on it; elsewhere it is the small picture enlarged.
+    on it; elsewhere, and where something stands that is not known, it is the small one enlarged.
     """
 
     def __init__(self, config: Any, dimensions: int, **options: Any) -> None:
@@ -141,19 +149,26 @@ class ThingsDecoder(Decoder):
         """Map vectors to images, nominally in [-1, 1]."""
         cells = self.cells(z)
         tokens, names, places = self.reader(cells)
-        # 1. The small picture, and the ground where it is known.
         small = self.out(F.silu(self.norm(self.body[self.coarse :](cells))))
         enlarged = _enlarged(small, self.factor)
-        known = _enlarged(places[:, 1:2].sigmoid(), enlarged.shape[2] // cells.shape[2])
-        pictures = enlarged + known * (self.ground(tokens) - enlarged)
+        # 1. The ground shows where its cell is known, and nothing stands in it.
+        scale = enlarged.shape[2] // cells.shape[2]
+        known = places[:, 1:2].sigmoid()
+        shown, known = (_enlarged(each, scale)
+                        for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
+        every = [
+            find_things([each[number] for each in names], places[number])
+            for number in range(len(z))
+        ]
+        for number, things in enumerate(every):
+            for thing in things:  # around a thing too, as far as it is painted
+                _, _, _, *box = thing.pixels(*reversed(enlarged.shape[2:]))
+                part = shown[number][:, *box]
+                part.copy_(torch.maximum(part, thing.opacity * known[number][:, *box]))
+        pictures = enlarged + shown * (self.ground(tokens) - enlarged)
         # 2. The things. One picture after the other: it must not depend on those beside it.
-        for number, picture in enumerate(pictures):
-            things = find_things([each[number] for each in names], places[number])
-            painted = [each for each in things if each.named >= _NAMED]
-            for thing in things:
-                if thing.named < _NAMED:  # as the small picture has it
-                    keep(picture, thing, enlarged[number])
-            if painted:
+        for picture, things in zip(pictures, every, strict=True):
+            if painted := [each for each in things if each.opacity > 0]:
                 asked = torch.tensor([each.names for each in painted], device=z.device)
                 lay(picture, painted, self.painter(asked).to(picture.dtype))
         return pictures
@@ -167,9 +182,10 @@ def find_things(names: Sequence[Tensor], places: Tensor) -> list[Thing]:
     """Return the things of one picture, of its logits (A, h, w) and places (PLACE, h, w)."""
     rows, columns = places.shape[1:]
     sure, _, across, down, size = places.float().unbind()
+    sure = sure.sigmoid()
     said = [each.float().softmax(0) for each in names]
     found = list[Thing]()
-    for row, column in (sure > 0).nonzero().tolist():
+    for row, column in (sure > _GUESS).nonzero().tolist():
         right, below, side = (float(each[row, column]) for each in (across, down, size))
         if not (0 < side <= _LARGEST * columns and max(abs(right), abs(below)) <= _FARTHEST):
             continue  # such are of codes that no picture has
@@ -212,16 +228,9 @@ def lay(picture: Tensor, things: Sequence[Thing], drawings: Tensor) -> None:
         sized = F.interpolate(
             drawing[None].float(), (side, side), mode="bicubic", align_corners=False, antialias=True
         )[0].clamp(0, 1).to(picture.dtype)  # fmt: skip
-        cut = sized[
-            :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
-        colours, alpha = cut.split((3, 1))
+        down, across = (slice(each.start - at, each.stop - at)
+                        for each, at in ((rows, top), (columns, left)))  # fmt: skip
+        colours, alpha = (thing.opacity * sized[:, down, across]).split((3, 1))
         under = picture[:, rows, columns]
-        # RGB times alpha is of [0, 1]; pictures are of [-1, 1].
+        # RGB is times alpha already, and of [0, 1]; pictures are of [-1, 1].
         under.copy_(2 * colours - alpha + under * (1 - alpha))
-
-
-def keep(picture: Tensor, thing: Thing, other: Tensor) -> None:
-    """Put into a picture (3, H, W), in place, what another one has in a thing's square."""
-    _, _, _, rows, columns = thing.pixels(*reversed(picture.shape[1:]))
-    picture[:, rows, columns] = other[:, rows, columns]

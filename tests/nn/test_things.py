@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
-from limner.nn.things import PLACE, Painter, Thing, ThingsDecoder, find_things, keep, lay
+from limner.nn.things import PLACE, Painter, Thing, ThingsDecoder, find_things, lay
 
 ANSWERS = (4, 3)
 
@@ -58,6 +58,8 @@ def test_what_is_not_known_is_the_small_picture_enlarged() -> None:
 def test_what_is_known_has_a_ground_of_its_own() -> None:
     model = decoder()
     model.reader.place.bias.copy_(torch.tensor([-99.0, 99.0, 0, 0, 1]))
+    model.reader.name.weight.zero_()
+    model.reader.name.bias.copy_(torch.tensor([99.0, 0, 0, 0, 0, 0, 0]))
     z = torch.randn(2, 5, 4, 4)
     tokens, names, places = model.reader(model.cells(z))
     assert tokens.shape == (2, 64, 4, 4) and places.shape == (2, PLACE, 4, 4)
@@ -65,29 +67,46 @@ def test_what_is_known_has_a_ground_of_its_own() -> None:
     torch.testing.assert_close(model(z), model.ground(tokens))
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_a_thing_is_painted_where_it_is_named_and_left_where_it_is_not(named: bool) -> None:
-    model = decoder()
+def biased(model: ThingsDecoder, place: list[float], name: list[float]) -> ThingsDecoder:
+    """Let every cell say the same."""
     torch.nn.init.zeros_(model.reader.name.weight)
-    model.reader.name.bias.copy_(torch.tensor([0.0, 0, 0, 9.0 * named, 0, 0, 9]))
+    model.reader.place.bias.copy_(torch.tensor(place))
+    model.reader.name.bias.copy_(torch.tensor(name))
+    return model
+
+
+def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
+    model = biased(decoder(), [99.0, 99, 0, 0, 4], [9.0, 0, 0, 99, 0, 0, 9])
     z = torch.randn(1, 5, 4, 4)
-    model.reader.place.bias.copy_(torch.tensor([-99.0, -99.0, 0.0, 0.0, 4.0]))
-    small = model(z)
-    model.reader.place.bias[1] = 99.0
-    ground = model(z)
-    model.reader.place.bias[0] = 99.0  # each cell says so; of those that overlap one is taken
-    drawn = model(z)[0]
-    assert not torch.equal(drawn, ground[0])
-    _, names, places = model.reader(model.cells(z))
+    tokens, names, places = model.reader(model.cells(z))
+    wanted = model.ground(tokens)[0]
     things = find_things([each[0] for each in names], places[0])
-    wanted = ground[0].clone()
+    assert things and all(each.opacity == 1 for each in things)
+    drawn = model(z)[0]
+    lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
+    covered = torch.zeros(64, 64, dtype=torch.bool)
     for thing in things:
-        assert (thing.named >= 0.5) == named
-        if not named:
-            keep(wanted, thing, small[0])
-    if named:
-        lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
-    torch.testing.assert_close(drawn, wanted)
+        _, _, _, *box = thing.pixels(64, 64)
+        covered[*box] = True
+    torch.testing.assert_close(drawn[:, covered], wanted[:, covered])
+
+
+@pytest.mark.parametrize("place", [99.0, -99.0])
+def test_a_thing_without_a_name_or_a_place_is_left_as_it_is(place: float) -> None:
+    unnamed = biased(decoder(), [place, 99.0, 0, 0, 4], [-99.0, 0, 0, 0, 0, 0, 0])
+    z = torch.randn(1, 5, 4, 4)
+    drawn = unnamed(z)
+    unknown = biased(decoder(), [place, -99.0, 0, 0, 4], [-99.0, 0, 0, 0, 0, 0, 0])
+    torch.testing.assert_close(drawn, unknown(z))
+
+
+def test_between_a_guess_and_what_is_likely_a_thing_fades() -> None:
+    square = (0.0, 0.0, 1.0)
+    for sure, named, wanted in [(1, 0.5, 0), (1, 0.6, 0.5), (0.55, 0.9, 0.25), (0.9, 0.7, 1)]:
+        assert Thing((1,), *square, sure, named).opacity == pytest.approx(wanted)
+    picture, drawing = torch.zeros(3, 4, 4), torch.ones(1, 4, 6, 6)
+    lay(picture, [Thing((1,), *square, 1.0, 0.6)], drawing)
+    torch.testing.assert_close(picture, torch.full((3, 4, 4), 0.5))
 
 
 def test_pixels_do_not_depend_on_the_pictures_beside_them() -> None:
@@ -121,7 +140,7 @@ def test_of_two_in_one_place_the_surer_one_is_taken() -> None:
     put(names, places, (1, 1), 2.0)
     places[:, 1, 2] = torch.tensor([6.0, 5.0, 0.2, 1.0, 2.0])  # a fifth of a cell beside it
     (found,) = find_things(names, places)
-    assert found.surety == 6.0
+    assert found.surety == pytest.approx(torch.tensor(6.0).sigmoid().item())
     places[:, 1, 2] = torch.tensor([6.0, 5.0, 2.0, 1.0, 2.0])  # two cells beside it
     assert len(find_things(names, places)) == 2
 
