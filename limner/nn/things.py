@@ -138,11 +138,18 @@ class ThingsDecoder(Decoder):
         self.reader = Reader(channels[0], config.things, width, config.things_layers)
         self.painter = Painter(config.things, config.things_channels)
         grounds = config.ground_channels
-        self.ground = Decoder(grounds, (1,) * len(grounds), width, options.get("pixels", 3))
+        self.grounds = Decoder(
+            grounds, (1,) * len(grounds), channels[0] + width, options.get("pixels", 3)
+        )
 
     def cells(self, z: Tensor) -> Tensor:
         """Return the channels (B, C, h, w) of the cells, which the reader reads."""
         found: Tensor = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
+        return found
+
+    def ground(self, cells: Tensor, tokens: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) without things, nominally in [-1, 1]."""
+        found: Tensor = self.grounds(torch.cat((cells, tokens.to(cells.dtype)), dim=1))
         return found
 
     def forward(self, z: Tensor) -> Tensor:
@@ -165,7 +172,7 @@ class ThingsDecoder(Decoder):
                 _, _, _, *box = thing.pixels(*reversed(enlarged.shape[2:]))
                 part = shown[number][:, *box]
                 part.copy_(torch.maximum(part, thing.opacity * known[number][:, *box]))
-        pictures = enlarged + shown * (self.ground(tokens) - enlarged)
+        pictures = enlarged + shown * (self.ground(cells, tokens) - enlarged)
         # 2. The things. One picture after the other: it must not depend on those beside it.
         for picture, things in zip(pictures, every, strict=True):
             if painted := [each for each in things if each.opacity > 0]:

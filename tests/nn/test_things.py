@@ -61,10 +61,11 @@ def test_what_is_known_has_a_ground_of_its_own() -> None:
     model.reader.name.weight.zero_()
     model.reader.name.bias.copy_(torch.tensor([99.0, 0, 0, 0, 0, 0, 0]))
     z = torch.randn(2, 5, 4, 4)
-    tokens, names, places = model.reader(model.cells(z))
+    cells = model.cells(z)
+    tokens, names, places = model.reader(cells)
     assert tokens.shape == (2, 64, 4, 4) and places.shape == (2, PLACE, 4, 4)
     assert [each.shape[1] for each in names] == list(ANSWERS)
-    torch.testing.assert_close(model(z), model.ground(tokens))
+    torch.testing.assert_close(model(z), model.ground(cells, tokens))
 
 
 def biased(model: ThingsDecoder, place: list[float], name: list[float]) -> ThingsDecoder:
@@ -78,8 +79,9 @@ def biased(model: ThingsDecoder, place: list[float], name: list[float]) -> Thing
 def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
     model = biased(decoder(), [99.0, 99, 0, 0, 4], [9.0, 0, 0, 99, 0, 0, 9])
     z = torch.randn(1, 5, 4, 4)
-    tokens, names, places = model.reader(model.cells(z))
-    wanted = model.ground(tokens)[0]
+    cells = model.cells(z)
+    tokens, names, places = model.reader(cells)
+    wanted = model.ground(cells, tokens)[0]
     things = find_things([each[0] for each in names], places[0])
     assert things and all(each.opacity == 1 for each in things)
     drawn = model(z)[0]

@@ -37,7 +37,7 @@ class ThingsStep(CodecStep):
         self.decoder: ThingsDecoder = decoder
         # The small picture stays as it is: it is what people's own pictures are drawn by.
         self.codec.requires_grad_(False)
-        self.taught = nn.ModuleList([decoder.reader, decoder.painter, decoder.ground])
+        self.taught = nn.ModuleList([decoder.reader, decoder.painter, decoder.grounds])
         self.taught.requires_grad_(True)
         self.lessons = config.settings(ThingsTraining)
 
@@ -74,7 +74,7 @@ class ThingsStep(CodecStep):
             # 2. The grounds.
             ground = tokens.new_zeros(())
             if len(batch.rows):
-                painted = decoder.ground(tokens[batch.rows])
+                painted = decoder.ground(cells[batch.rows], tokens[batch.rows])
                 ground = pixel_loss(painted.float(), batch.grounds)
             # 3. Things alone, from their true names.
             drawn = decoder.painter(batch.names).float()

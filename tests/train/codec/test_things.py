@@ -86,9 +86,9 @@ def test_a_run_teaches_all_that_it_shows_and_leaves_the_codes(tmp_path: Path) ->
         found = step(number)
     assert {"noun", "naming", "placing", "ground", "drawing", "loss"} <= set(found)
     assert torch.equal(step.codec.encode(images), codes)
-    parts = ("decoder.reader.open", "decoder.painter.words", "decoder.ground.body")
+    parts = ("decoder.reader.open", "decoder.painter.words", "decoder.grounds.body")
     after = step.codec.state_dict()
-    taught = ("decoder.reader", "decoder.painter", "decoder.ground")
+    taught = ("decoder.reader", "decoder.painter", "decoder.grounds")
     for name, value in after.items():
         if not name.startswith(taught):
             assert torch.equal(value, before[name]), name  # the small picture stays
