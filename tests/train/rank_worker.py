@@ -1,6 +1,7 @@
 """Ranks of some runs: `python -m tests.train.rank_worker` starts those that a line of stdin tells.
 
-A line is a JSON object: `folder`, which has jobs.json, and `places`, the environment of each rank.
+A line is a JSON object: `folder`, which has jobs.json, `places`, the environment of each rank, and
+`apart`, whether ranks share nothing, not even the order of a set, in place of being forked.
 The answers are lines too: the ids of the ranks' processes, and, when all have ended, their exit
 codes. What rank N says is in the folder, in N.told, and the numbers of each job's steps are in
 jobs.found, by rank 0. A job has a config's path, whether to resume, and after how many steps to
@@ -13,12 +14,16 @@ import itertools
 import json
 import multiprocessing
 import os
+import random
 import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy
+
 from limner.train.inputs import caches
+from limner.train.inputs.text import words_of_scenes
 from limner.train.loop import Progress, train
 from limner.train.reading import read_config
 
@@ -28,7 +33,9 @@ IMPORTED = (
     "limner.train.clip.step",
     "limner.train.codec.step",
     "limner.train.prior.step",
+    "tokenizers",
     "torch._dynamo",  # by the first optimiser
+    "torch.distributed.checkpoint",
     "torch.distributed.fsdp",
 )
 START = "fork" if sys.platform == "linux" else "spawn"
@@ -40,6 +47,8 @@ def be_rank(folder: Path, place: dict[str, str]) -> None:
         os.dup2(told.fileno(), 1)  # stdout is for the answers
         os.dup2(told.fileno(), 2)
     os.environ.update(place)
+    random.seed()  # chance that a run does not set is another one in each process
+    numpy.random.seed()
     caches.TOKENIZER_SCENES = 100
     jobs, port = json.loads((folder / "jobs.json").read_text()), int(place["MASTER_PORT"])
     found = []
@@ -66,16 +75,18 @@ def be_rank(folder: Path, place: dict[str, str]) -> None:
 
 def main() -> None:
     """Start the ranks that each line asks for, and wait for them."""
-    started = multiprocessing.get_context(START)
     if START == "fork":
         for name in IMPORTED:
             importlib.import_module(name)
+        gc.freeze()  # what is there is not looked through by each rank
     for line in sys.stdin:
         told: dict[str, Any] = json.loads(line)
-        ranks = [
-            started.Process(target=be_rank, args=(Path(told["folder"]), place))
-            for place in told["places"]
-        ]
+        folder = Path(told["folder"])
+        for job in json.loads((folder / "jobs.json").read_text()) if START == "fork" else ():
+            if (config := read_config(job["config"])).task != "codec":
+                words_of_scenes(config)  # it remembers them, and so do forks
+        start: Any = multiprocessing.get_context("spawn" if told["apart"] else START)
+        ranks = [start.Process(target=be_rank, args=(folder, place)) for place in told["places"]]
         for rank in ranks:
             rank.start()
         answer([rank.pid for rank in ranks])

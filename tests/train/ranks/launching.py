@@ -25,15 +25,20 @@ class Launcher:
     process: "subprocess.Popen[str]"
     font: Path
 
-    def start(self, folder: Path, ranks: int, jobs: list[dict[str, Any]]) -> list[int]:
-        """Start every rank of some jobs, and return the ids of their processes."""
+    def start(
+        self, folder: Path, ranks: int, jobs: list[dict[str, Any]], *, apart: bool = False
+    ) -> list[int]:
+        """Start every rank of some jobs, and return the ids of their processes.
+
+        Those that start `apart` import all anew, and take seconds for it.
+        """
         folder.mkdir(exist_ok=True)
         for number, job in enumerate(jobs):
             path = folder / f"{number}.toml"
             path.write_text(to_toml(job["config"]), encoding="utf-8")
             job["config"] = str(path)
         (folder / "jobs.json").write_text(json.dumps(jobs))
-        asked = {"folder": str(folder), "places": places(ranks, self.font)}
+        asked = {"folder": str(folder), "places": places(ranks, self.font), "apart": apart}
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
@@ -43,9 +48,11 @@ class Launcher:
         """Return the exit codes of the ranks that were started, when all have ended."""
         return self._answer()
 
-    def run(self, folder: Path, ranks: int, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def run(
+        self, folder: Path, ranks: int, jobs: list[dict[str, Any]], *, apart: bool = False
+    ) -> list[dict[str, Any]]:
         """Run some jobs on some ranks, and return what rank 0 found of each."""
-        self.start(folder, ranks, jobs)
+        self.start(folder, ranks, jobs, apart=apart)
         codes = self.wait()
         assert codes == [0] * ranks, [path.read_text() for path in folder.glob("*.told")]
         found: list[dict[str, Any]] = json.loads((folder / "jobs.found").read_text())

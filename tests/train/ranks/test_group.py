@@ -177,7 +177,7 @@ def test_what_one_process_saved_goes_on_on_two_ranks(
     jobs: list[dict[str, Any]] = [{"config": whole}, {"config": part, "steps": 2}]
     unbroken, first = launcher.run(tmp_path / "jobs1", 1, jobs)
     job = {"config": {**part, "loop": fsdp}, "resume": True}
-    (second,) = launcher.run(tmp_path / "jobs2", 2, [job])
+    (second,) = launcher.run(tmp_path / "jobs2", 2, [job], apart=True)
     assert losses(first) + losses(second) == pytest.approx(losses(unbroken), abs=1e-4)
 
 
