@@ -70,7 +70,7 @@ def test_help_and_version_are_fast_and_load_nothing_heavy(tmp_path: Path) -> Non
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_a_terminal_gets_a_preview_unless_it_is_not_wanted(folder: Path, tmp_path: Path) -> None:
     words = ["draw", "a red apple", "--seed", "7", "--model", str(folder), "--out", "o"]
-    ways = [], ["--no-preview"], ["--json"]
+    ways: list[list[str]] = [[], ["--no-preview"], ["--json"]]
     shown = on_a_terminal([[*words, *extra] for extra in ways], tmp_path)
     assert ["▀" in each for each in shown] == [True, False, False]
 
