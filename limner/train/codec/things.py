@@ -4,7 +4,7 @@ Three lessons in one step, each with a right answer that the scenes know: what s
 ground looks without it, and how each thing looks alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from limner.data.batches.batches import graph_at, stream
 from limner.errors import ConfigError
-from limner.nn.things import ThingsDecoder
+from limner.nn.things import Thing, ThingsDecoder
 from limner.train.codec.naming import UNASKED, cell_labels, naming_loss
 from limner.train.codec.step import CodecStep
-from limner.train.codec.things_data import Things, ThingsBatch, places_of
+from limner.train.codec.things_data import Things, ThingsBatch, places_of, standing
 from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
@@ -129,31 +129,39 @@ class ThingsStep(CodecStep):
             (graph_at("validation", index, data.seed, data.level), (0.0, 0.0))
             for index in range(data.held_for_validation)
         ]
-        side, right, read, there = self.codec.grid[0], [0.0] * 3, 0, 0
-        labels, places = cell_labels(scenes, side), places_of(scenes, side)
-        first = 0
+        side = self.codec.grid[0]
+        of, names, squares = standing(cell_labels(scenes, side), places_of(scenes, side))
+        counts, first = torch.zeros(4), 0
         with self.measuring(self.codec):
             for held in self.pictures.held_out(len(scenes)):
-                cells = self.decoder.cells(
-                    self.codec.embed(self.codec.encode(held.to(self.device)))
-                )
-                small, (_, _, where) = self.decoder.small(cells), self.decoder.reader(cells)
+                codes = self.codec.encode(held.to(self.device))
+                cells = self.decoder.cells(self.codec.embed(codes))
+                small, (_, _, places) = self.decoder.small(cells), self.decoder.reader(cells)
                 for row in range(len(held)):
-                    true = places[first + row, 0].nonzero().tolist()
-                    there += len(true)
-                    for thing in self.decoder.things(where[row], small[row : row + 1]):
-                        middle = (thing.top + thing.side / 2, thing.left + thing.side / 2)
-                        line, column = (min(max(int(side * each), 0), side - 1) for each in middle)
-                        if [line, column] not in true:
-                            continue
-                        read += 1
-                        wanted = labels[first + row, :3, line, column]
-                        for number, answer in enumerate(thing.names):
-                            right[number] += int(wanted[number]) in (answer, UNASKED)
+                    things = self.decoder.things(places[row], small[row : row + 1])
+                    here = of == first + row
+                    counts += read_rightly(things, names[here], squares[here], 0.5 / side)
                 first += len(held)
-        found |= {"things_found": read / max(there, 1)}
-        shares = (each / max(there, 1) for each in right)
-        return found | dict(zip(("nouns", "colours", "styles"), shares, strict=True))
+        shares = (counts / max(len(of), 1)).tolist()
+        return found | dict(zip(("things", "nouns", "colours", "styles"), shares, strict=True))
+
+
+def read_rightly(things: Sequence[Thing], names: Tensor, squares: Tensor, within: float) -> Tensor:
+    """Return how many of the true things (M, 3) were found, and how many named in each way (4,).
+
+    One is found where left, top and side are less than `within` from its square's (M, 3).
+    """
+    counts = torch.zeros(4)
+    for wanted, square in zip(names.tolist(), squares.tolist(), strict=True):
+        for thing in things:
+            read = thing.left, thing.top, thing.side
+            if max(abs(ours - true) for ours, true in zip(read, square, strict=True)) < within:
+                right = [
+                    true in (ours, UNASKED) for ours, true in zip(thing.names, wanted, strict=True)
+                ]
+                counts += torch.tensor([True, *right])
+                break
+    return counts
 
 
 def placing_loss(places: Tensor, wanted: Tensor) -> Tensor:

@@ -113,16 +113,22 @@ def crops_of(
     `places` is where things stood before some scenes were made strange; of these the `labels` know
     nothing. A square lies a little aside of its thing, as what is read does.
     """
-    cells = places.shape[-1]
-    found = places[:, 0].nonzero()[:count]  # (M, 3): picture, row and column
-    of, line, column = found.unbind(1)
-    across, below, side = places[of, 2:, line, column].unbind(1)
-    moved = 2 * torch.rand(3, len(found), generator=random) - 1
-    middle = torch.stack((column + across, line + below)) + _ASIDE * side * moved[:2]
-    side = side * (1 + _ASIDE * moved[2])
-    squares = torch.stack((*(middle - side / 2), side), dim=1) / cells
-    named = labels[of, :3, line, column]
+    of, named, squares = (each[:count] for each in standing(labels, places))
+    moved = _ASIDE * (2 * torch.rand(len(of), 3, generator=random) - 1)
+    left, top, side = squares.unbind(1)
+    larger = side * moved[:, 2]
+    aside = torch.stack((left, top), dim=1) + side[:, None] * moved[:, :2] - larger[:, None] / 2
+    squares = torch.cat((aside, (side + larger)[:, None]), dim=1)
     return of, squares, torch.where(named[:, :1] == UNASKED, 0, named)
+
+
+def standing(labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of all things which picture they are of (M,), their names and squares (M, 3)."""
+    cells = places.shape[-1]
+    of, line, column = places[:, 0].nonzero().unbind(1)
+    across, below, side = places[of, 2:, line, column].unbind(1)
+    squares = torch.stack((column + across - side / 2, line + below - side / 2, side), dim=1)
+    return of, labels[of, :3, line, column], squares / cells
 
 
 def things_of(scenes: Sequence[PlacedScene], count: int, frame: int) -> tuple[Tensor, Tensor]:
