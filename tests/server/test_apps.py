@@ -1,8 +1,8 @@
 """What well-known programs send, byte for byte, and that each finds in the answer what it reads.
 
 The bodies are those of Open WebUI 0.12 (routers/images.py), LibreChat (DALLE3.js and
-OpenAIImageTools.js), LangChain (langchain-community 0.4, and dalle.ts), and SillyTavern
-(endpoints/stable-diffusion.js with the settings that it begins with).
+OpenAIImageTools.js), LangChain (langchain-community 0.4, and dalle.ts), and SillyTavern of
+September 2024 (stable-diffusion/index.js with the settings that it begins with).
 """
 
 import base64
@@ -212,15 +212,18 @@ APPS = (
     ),
     App(
         "SillyTavern", TXT2IMG,
-        '{"url":"http://127.0.0.1:8000","auth":"limner:KEY","prompt":"best quality, a red apple",'
-        '"negative_prompt":"lowres, bad anatomy","sampler_name":"default","scheduler":"N/A",'
-        '"steps":20,"cfg_scale":7,"width":512,"height":512,"restore_faces":false,'
-        '"enable_hr":false,"hr_upscaler":"Latent","hr_scale":1,"hr_additional_modules":[],'
+        '{"url":"http://127.0.0.1:8000","auth":"limner:KEY",'
+        '"prompt":"best quality, absurdres, aesthetic, a red apple",'
+        '"negative_prompt":"lowres, bad anatomy, bad hands, text, error, cropped, worst quality, '
+        'low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry",'
+        '"sampler_name":"DDIM","scheduler":"normal","steps":20,"cfg_scale":7,"width":512,'
+        '"height":512,"restore_faces":false,"enable_hr":false,"hr_upscaler":"Latent","hr_scale":2,'
         '"denoising_strength":0.7,"hr_second_pass_steps":0,'
         '"override_settings":{"CLIP_stop_at_last_layers":1},'
         '"override_settings_restore_afterwards":true,"clip_skip":1,"save_images":true,'
         '"send_images":true,"do_not_save_grid":false,"do_not_save_samples":false}',
-        FETCH | BASIC, as_silly_tavern, WEBUI, notes=("size", "steps", "negative_prompt"),
+        FETCH | BASIC, as_silly_tavern, WEBUI,
+        notes=("size", "steps", "negative_prompt", "sampler"),
     ),
 )  # fmt: skip
 
@@ -296,4 +299,15 @@ def test_an_error_is_where_each_program_reads_it(client: Client) -> None:
 def test_a_program_that_asks_for_any_fields_is_drawn_for(client: Client) -> None:
     fields: dict[str, Any] = {"enable_hr": True, "alwayson_scripts": {"x": {"args": []}}}
     fields |= {"styles": [], "subseed": -1, "script_args": [], "seed_resize_from_h": 0}
-    assert client.post(TXT2IMG, {"prompt": "a red apple", **fields}, **BASIC).status == 200
+    answer = client.post(TXT2IMG, {"prompt": "a red apple", **fields}, **BASIC)
+    assert answer.status == 200 and "enable_hr" in answer.headers["x-limner-notes"]
+
+
+def test_a_sampler_is_known_by_the_name_that_others_give_it(client: Client) -> None:
+    told = []
+    for name in ("DDIM", "Euler", "default", "Euler a"):
+        fields = {"sampler_name": name, "override_settings": {"sd_model_checkpoint": "tiny-unclip"}}
+        answer = client.post(TXT2IMG, {"prompt": "a red apple", "seed": 1, **fields}, **BASIC)
+        assert answer.status == 200, answer.body
+        told.append("sampler" in {each["code"] for each in answer.json.get("warnings", [])})
+    assert told == [False, False, False, True]
