@@ -17,6 +17,7 @@ from limner.server.bodies import FORM, JSON
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import ApiError, answer_of
 from limner.server.gate import Gate
+from limner.server.languages import wants_chinese
 from limner.server.schemas import Edit, Generation, Moderation, Variation
 from limner.server.service import Service
 
@@ -141,7 +142,7 @@ def _inlined(said: Any, parts: dict[str, Any]) -> Any:
 
 
 async def _told(http: HttpRequest, error: Exception) -> Response:
-    return answer_of(error)
+    return answer_of(error, chinese=wants_chinese(http.scope))
 
 
 async def _told_by_routing(http: HttpRequest, error: Exception) -> Response:
@@ -154,4 +155,4 @@ async def _told_by_routing(http: HttpRequest, error: Exception) -> Response:
         routes = [each for each in http.app.routes if each.path_regex.match(http.scope["path"])]
         headers["Allow"] = ", ".join(sorted({way for each in routes for way in each.methods}))
     told = ApiError(status, message, code="not_found" if status == 404 else None, headers=headers)
-    return answer_of(told)
+    return answer_of(told, chinese=wants_chinese(http.scope))

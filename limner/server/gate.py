@@ -17,6 +17,7 @@ from typing import Any
 from limner.server import assets
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import GONE, ApiError, Gone, busy, of_error, unavailable
+from limner.server.languages import wants_chinese
 from limner.server.logs import log, log_fault
 from limner.server.metrics import Metrics, outcome
 
@@ -64,7 +65,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         began, number = time.perf_counter(), secrets.token_hex(8)
-        answer = _Answer(send, number, self._allowed_origin(scope))
+        answer = _Answer(send, number, self._allowed_origin(scope), wants_chinese(scope))
         scope["limner.key"] = ""
         body = None
         try:
@@ -182,8 +183,8 @@ class _Body:
 class _Answer:
     """Sends an answer with what each has; remembers its status."""
 
-    def __init__(self, send: Send, number: str, origin: bytes) -> None:
-        self._send, self._begun = send, False
+    def __init__(self, send: Send, number: str, origin: bytes, chinese: bool) -> None:
+        self._send, self._begun, self._chinese = send, False, chinese
         self.status = GONE  # until something is sent
         self._own = [*_SAFE, (b"x-request-id", number.encode())]
         if origin:
@@ -204,10 +205,11 @@ class _Answer:
         """Send an error, unless an answer has begun."""
         if self._begun:
             return
-        body = b"" if error.status == 204 else json.dumps(error.body()).encode()
+        said = error.body(chinese=self._chinese)
+        body = b"" if error.status == 204 else json.dumps(said).encode()
         headers = [(b"content-length", str(len(body)).encode())] if error.status != 204 else []
         headers += [(b"content-type", b"application/json")] if body else []
-        given = {**error.headers}
+        given = {**error.headers, **({"Content-Language": "zh"} if self._chinese and body else {})}
         if error.status in (408, 413):  # the rest of the body is not wanted
             given.setdefault("Connection", "close")
         headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in given.items()]

@@ -247,11 +247,20 @@ def test_it_speaks_chinese_by_the_browser_and_by_a_switch(server: Server, browse
     page.wait_for_selector("#status:has-text('画好了')")
     page.wait_for_selector("#kept img")
     tab.shot("zh")
+    # What the server refuses is told in the language of the page, whatever the browser's is.
+    page.fill("#prompt", "x" * 4001)
+    page.click("#draw")
+    page.wait_for_selector("#message:has-text('提示词有 4001 个码点；上限为 4000，请缩短。')")
     page.click("#language")
-    assert page.inner_text("#draw") == "Draw" and page.get_attribute("html", "lang") == "en"
-    assert page.input_value("#prompt") == "three red apples under the night sky"
+    page.click("#draw")
+    page.wait_for_selector(
+        "#message:has-text('The prompt has 4001 code points; the limit is 4000')"
+    )
+    tab.faults.clear()  # the console's lines on these two answers
     page.reload()
     page.wait_for_selector("#draw:has-text('Draw')")
+    assert page.get_attribute("html", "lang") == "en"
+    assert page.input_value("#prompt") == "three red apples under the night sky"
     said = page.evaluate(
         "async () => Promise.all(['en', 'zh'].map(async (each) => "
         "Object.entries((await import(`/web/${each}.js`)).default)))"
