@@ -102,17 +102,18 @@ def throughput(port: int, clients: int, seconds: float) -> tuple[float, dict[Any
 
 
 def count_equal(model: str, found: dict[Any, str], most: int) -> tuple[int, int]:
-    """Return how many pictures, of the first, are those that the library draws alone."""
+    """Return how many pictures, of the first, are those that the library draws alone and marks."""
     from PIL import Image
 
     import limner
+    from limner.finish.provenance.mark import add_mark
 
     pipeline, equal = limner.load(model), 0
     chosen = list(found.items())[:most]
     for (prompt, seed, guidance), text in chosen:
         (own,) = pipeline.draw(prompt, seed=seed, guidance=guidance)
         sent = Image.open(io.BytesIO(base64.b64decode(text)))
-        equal += sent.tobytes() == own.image.tobytes()
+        equal += sent.tobytes() == add_mark(own.image).tobytes()
     return equal, len(chosen)
 
 

@@ -21,7 +21,7 @@ from limner.cli.shared.pages import OPTIONS
 from tests.server.servers import Client, client_of, save_models, serving
 
 from limner.images import BYTES_LIMIT  # isort: skip
-from limner.server import asking, gate, metrics, protocol, run, schemas, service  # isort: skip
+from limner.server import asking, bodies, gate, metrics, protocol, run, schemas, service  # isort: skip
 from limner.server.config import KEY_LENGTH, ServerConfig, read_keys  # isort: skip
 from limner.server.gallery import Gallery  # isort: skip
 from limner.text.normalise import PROMPT_LIMIT  # isort: skip
@@ -104,6 +104,7 @@ def test_a_gallery_is_backed_up_as_the_page_says(
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
     told = rows("key | option")
+    made: Any = ServerConfig
     assert [row[0] for row in told] == [
         *("host", "port", "models"),
         *(
@@ -119,10 +120,10 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
         if span:
             low, high = map(int, span.split("–"))
             for value in (low, high):
-                ServerConfig(**{name: value})
+                made(**{name: value})
             for value in (low - 1, high + 1):
                 with pytest.raises(limner.errors.ConfigError):
-                    ServerConfig(**{name: value})
+                    made(**{name: value})
     parameters = serve.__annotations__
     options = {row[1].removeprefix("--").replace("-", "_") for row in told if row[1]}
     other = {"ctx", "config", "explain", "no_policy", "as_json", "quiet", "return"}
@@ -143,6 +144,8 @@ def test_what_cannot_be_set_is_as_in_the_code() -> None:
         "time in which a client reads nothing": f"{protocol.READ_SECONDS:g} s",
         "connections": str(protocol.CONNECTIONS),
         "pictures of a request": f"{schemas.MOST}, of {asking.PIXELS:,} pixels together",
+        "parts of a form": f"{bodies.TEXTS} texts of {bodies.TEXT_BYTES // 1024} KiB, "
+        f"{bodies.FILES} files",
         "prompt": f"{PROMPT_LIMIT} code points",
         "answer of a policy or another hook": f"{service.HOOK_SECONDS:g} s",
     }

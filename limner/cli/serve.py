@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +104,7 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
         from limner.server.safety import own_hooks
 
         chosen, sources = _settings(ctx, config, given, "no_policy" if no_policy else "policy")
-        hooks = own_hooks(chosen)
+        hooks = replace(own_hooks(chosen), translate=messages.to_chinese)
         if not explain:
             server = make_server(chosen, hooks)
     if explain:

@@ -23,7 +23,6 @@ from limner.server.bodies import parse_object
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import ApiError, answer_of, fault
 from limner.server.gate import Gate
-from limner.server.languages import wants_chinese
 from limner.server.listener import Listener
 from limner.server.metrics import Metrics
 
@@ -134,4 +133,4 @@ async def _told(http: HttpRequest, error: Exception) -> Response:
         error = ApiError(status, "there is no such page")
     elif isinstance(error, LimnerError) and not isinstance(error, UsageError):
         error = fault("the arena's file can't be used")
-    return answer_of(error, chinese=wants_chinese(http.scope))
+    return answer_of(error)

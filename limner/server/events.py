@@ -12,7 +12,7 @@ from limner.server.asking import Ask
 from limner.server.errors import ApiError, of_error
 from limner.server.jobs import Job
 from limner.server.keeping import finish_one
-from limner.server.languages import wants_chinese
+from limner.server.languages import translation_of
 from limner.server.logs import log_fault
 from limner.server.service import Service, holder
 
@@ -52,7 +52,7 @@ async def stream_events(
         told = of_error(error)
         if told.status >= 500 and not isinstance(error, ApiError):
             log_fault(error)
-        body = told.body(chinese=wants_chinese(http.scope))
+        body = told.body(translation_of(http.scope))
         yield f"event: error\ndata: {json.dumps(body)}\n\n".encode()
 
 

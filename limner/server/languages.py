@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
+Translate = Callable[[str], str]  # a message of limner's into Chinese
 _WEIGHT = re.compile(r"\s*q\s*=\s*(\d(?:\.\d{0,3})?)\s*")
 _LONGEST = 256  # characters of the header that are read
-SPOKEN = ("en", "zh")
+_SPOKEN = ("en", "zh")
+_KEY = "limner.translate"
 
 
 def wants_chinese(scope: MutableMapping[str, Any]) -> bool:
@@ -17,18 +19,19 @@ def wants_chinese(scope: MutableMapping[str, Any]) -> bool:
     found = []
     for part in given.decode("latin-1")[:_LONGEST].split(","):
         name, _, rest = part.partition(";")
-        language = name.strip().split("-")[0].lower()
         weight = _WEIGHT.fullmatch(rest)
-        if language in SPOKEN:
-            found.append(
-                (0.0 if rest and weight is None else float(weight[1] if weight else 1), language)
-            )
+        if (language := name.strip().split("-")[0].lower()) in _SPOKEN:
+            found.append((float(weight[1]) if weight else 0.0 if rest else 1.0, language))
     # Of two that are wished alike the first counts.
     return bool(found) and max(found, key=lambda each: each[0])[1] == "zh"
 
 
-def to_chinese(text: str) -> str:
-    """Return a message of limner's in Chinese, by the catalogue of the command line."""
-    from limner.cli.shared import messages  # only where it is asked for
+def choose_language(scope: MutableMapping[str, Any], translate: Translate | None) -> None:
+    """Remember in a request what its errors are told by."""
+    scope[_KEY] = translate if translate is not None and wants_chinese(scope) else None
 
-    return messages.to_chinese(text)
+
+def translation_of(scope: MutableMapping[str, Any]) -> Translate | None:
+    """Return what the errors of a request are told by; None is in English."""
+    found: Translate | None = scope.get(_KEY)
+    return found

@@ -19,7 +19,7 @@ from limner.server.catalogue import Offer
 from limner.server.editing import check_edits, edited
 from limner.server.errors import ApiError, invalid
 from limner.server.images import checked_prompt, decode_upload, finish_all
-from limner.server.schemas import MOST, Generation, read_fields
+from limner.server.schemas import MOST, PROMPT, Generation, read_fields
 from limner.server.service import Service, holder, service_of
 from limner.text.notes import Note
 from limner.types import SEED_LIMIT
@@ -45,7 +45,7 @@ class TextToImage(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    prompt: str
+    prompt: str = PROMPT
     negative_prompt: str | None = Field(None, max_length=32000)
     seed: int | None = Field(None, ge=-1, lt=SEED_LIMIT - MOST)
     steps: int | None = Field(None, ge=1, le=250)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from limner.cli.shared.messages import to_chinese
 from tests.cli.shared.test_messages import HAN, nodes, of, template
 from tests.server.servers import Client, client_of, save_models, serving
 
 from limner.server.config import ServerConfig  # isort: skip
+from limner.server.hooks import Hooks  # isort: skip
 from limner.server.languages import wants_chinese  # isort: skip
 
 ZH = {"Accept-Language": "zh-CN,zh;q=0.9,en;q=0.8"}
@@ -22,7 +24,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp("models")
     (folder / "keys.txt").write_text(KEY, encoding="utf-8")
     config = ServerConfig(port=0, models=save_models(folder)[:1], keys=str(folder / "keys.txt"))
-    with serving(config) as server:
+    with serving(config, Hooks(translate=to_chinese)) as server:
         yield client_of(server, KEY)
 
 

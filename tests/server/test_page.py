@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from limner.cli.shared.messages import to_chinese
 from limner.metadata import read_metadata
 from tests.server.pages import Tab, browsing, new_tab
 from tests.server.servers import Brake, client_of, save_models, serving, wait_for_jobs
 
 from limner.server import assets  # isort: skip
 from limner.server.config import ServerConfig  # isort: skip
+from limner.server.hooks import Hooks  # isort: skip
 from limner.server.run import Server  # isort: skip
 
 WEB = Path(assets.__file__).parent / "web"
@@ -57,7 +59,8 @@ def server(
         server.service.catalogue.load = braked
 
     gallery = tmp_path_factory.mktemp("gallery") / "gallery.db"
-    with serving(ServerConfig(port=0, models=models, gallery=str(gallery)), change=change) as it:
+    config = ServerConfig(port=0, models=models, gallery=str(gallery))
+    with serving(config, Hooks(translate=to_chinese), change) as it:
         yield it
 
 
