@@ -102,7 +102,8 @@ def test_a_gallery_is_backed_up_as_the_page_says(
     assert kept["prompt"] == "a red apple"
 
 
-def test_every_setting_is_in_the_table_with_its_default() -> None:
+def test_every_setting_is_in_the_table_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     told = rows("key | option")
     made: Any = ServerConfig
     assert [row[0] for row in told] == [

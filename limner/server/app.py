@@ -101,7 +101,7 @@ def _add(
     listed: bool = True,
 ) -> None:
     streams = body is not None and "stream" in body.model_fields
-    content: dict[str, Any] = dict.fromkeys([sent, *([EVENTS] if streams else [])], {})
+    content: dict[str, Any] = {kind: {} for kind in (sent, *([EVENTS] if streams else []))}
     app.add_api_route(
         path, route, methods=[method], response_model=None, include_in_schema=listed,
         description=route.__doc__, response_class=Response,

@@ -24,7 +24,7 @@ EMPTY = {  # what a value that is empty stands for
     "models": "all presets that draw", "keys": "none", "allow_host": "the server's own",
     "allow_origin": "the page's own", "public_url": "the Host that a client names",
     "per_key": "half of queue where there are several keys", "memory": "half of the machine's",
-    "policy": "limner's own", "gallery": "~/.local/share/limner/gallery.db",
+    "policy": "limner's own",
 }  # fmt: skip
 
 
@@ -114,6 +114,8 @@ class ServerConfig:
     def shown(self, name: str) -> str:
         """Return a value in words, one that is empty as what it stands for."""
         value = getattr(self, name)
+        if name == "gallery":
+            return value or str(self.gallery_file).replace(str(Path.home()), "~", 1)
         if name in EMPTY and not value:
             return EMPTY[name]
         if isinstance(value, tuple):
