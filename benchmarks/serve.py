@@ -1,10 +1,11 @@
 """What a server of limner does under load, each figure beside what it should be.
 
-    python benchmarks/serve.py [--seconds 20] [--model default] [--json FILE]
+    python benchmarks/serve.py [--seconds 20] [--model default] [--only load stops] [--json FILE]
 
 A server process of its own, asked over real sockets: pictures a second of one client and of eight,
 whose pictures must be those drawn alone; the time to the first partial picture; overload, of which
-every answer must be 200 or 429; clients that leave; memory over many requests; and how it stops.
+every answer must be 200 or 429; clients that leave, and slow ones; memory over many requests; and
+what is lost when it is stopped or killed.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import io
 import json
 import os
 import random
+import select
 import signal
+import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -58,11 +62,13 @@ class Client:
 
 
 @contextmanager
-def serving(model: str, *words: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def serving(
+    model: str, *words: str, gallery: str = "none"
+) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """Run a server and yield its port and process; it is stopped at the end."""
     command = [sys.executable, "-m", "limner", "serve", "--model", model, "--port", "0", "--json"]
     with subprocess.Popen(
-        [*command, "--quiet", *words], stdout=subprocess.PIPE, text=True
+        [*command, "--quiet", "--gallery", gallery, *words], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         address = json.loads(process.stdout.readline())["address"]
@@ -96,17 +102,18 @@ def throughput(port: int, clients: int, seconds: float) -> tuple[float, dict[Any
 
 
 def count_equal(model: str, found: dict[Any, str], most: int) -> tuple[int, int]:
-    """Return how many pictures, of the first, are those that the library draws alone."""
+    """Return how many pictures, of the first, are those that the library draws alone and marks."""
     from PIL import Image
 
     import limner
+    from limner.finish.provenance.mark import add_mark
 
     pipeline, equal = limner.load(model), 0
     chosen = list(found.items())[:most]
     for (prompt, seed, guidance), text in chosen:
         (own,) = pipeline.draw(prompt, seed=seed, guidance=guidance)
         sent = Image.open(io.BytesIO(base64.b64decode(text)))
-        equal += sent.tobytes() == own.image.tobytes()
+        equal += sent.tobytes() == add_mark(own.image).tobytes()
     return equal, len(chosen)
 
 
@@ -214,14 +221,129 @@ def stops(model: str, times: int) -> dict[str, Any]:
     return {"stops": times, "accepted and lost": lost, "exit codes that are not 0": wrong}
 
 
+def slow(model: str, count: int) -> dict[str, Any]:
+    """Return how a client fares beside so many that send or read slowly, and beside none.
+
+    A third each drips a header, drips a body, and asks for pages that it never reads.
+    """
+    with serving(model) as (port, process):
+        client, before = Client(port), descriptors(process.pid)
+
+        def some() -> list[float]:
+            found = [client.post(prompt=PROMPTS[0], seed=seed) for seed in range(20)]
+            assert all(status == 200 for status, _, _ in found)
+            return [seconds for _, _, seconds in found]
+
+        some()  # warm
+        alone = some()
+        host = f"Host: 127.0.0.1:{port}\r\n"
+        head = f"POST {PATH} HTTP/1.1\r\n{host}Content-Type: application/json\r\n"
+        page = f"GET /openapi.json HTTP/1.1\r\n{host}\r\n"
+        ways = (
+            (f"GET /healthz HTTP/1.1\r\n{host}", "x: y\r\n", True),
+            (f"{head}Content-Length: 9999\r\n\r\n", " ", True),
+            (page, page, False),
+        )
+        with ThreadPoolExecutor(count) as pool:
+            held = [pool.submit(_drip, port, *ways[number % 3]) for number in range(count)]
+            while descriptors(process.pid) < before + count:
+                time.sleep(0.01)
+            beside = some()
+            ended = sum(each.result() for each in held)  # here nobody lets go
+        return {
+            "slow": count, "ended by the server": ended, "pictures beside them": len(beside),
+            "median, beside to alone": round(
+                statistics.median(beside) / statistics.median(alone), 2
+            ),
+            "slowest, beside to alone": round(max(beside) / max(alone), 2),
+        }  # fmt: skip
+
+
+def _drip(port: int, head: str, more: str, reads: bool) -> bool:
+    """Send a little every second, for two minutes; say whether the server ended it."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(120)
+        sock.connect(("127.0.0.1", port))
+        try:
+            sock.sendall(head.encode())
+            for _ in range(120):
+                time.sleep(1)
+                sock.sendall(more.encode())
+                if reads and select.select([sock], [], [], 0)[0] and not sock.recv(65536):
+                    return True
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+    return False
+
+
+def descriptors(pid: int) -> int:
+    """Return how many files and sockets a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def kills(model: str, times: int) -> dict[str, Any]:
+    """Return what SIGKILL takes from a gallery of those pictures that had been sent."""
+    chance, sent, lost = random.Random(0), 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        gallery, known = f"{folder}/gallery.db", set[int]()
+        for turn in range(times):
+            with serving(model, gallery=gallery) as (port, process), ThreadPoolExecutor(4) as pool:
+                lost += _absent(port, known)
+                asked = [pool.submit(_keep_asking, port, 4 * turn + each) for each in range(4)]
+                time.sleep(chance.uniform(0.5, 2.5))
+                process.kill()
+                for each in asked:
+                    known |= each.result()
+        sent = len(known)
+        with serving(model, gallery=gallery) as (port, _):
+            lost += _absent(port, known)
+    return {"kills": times, "sent": sent, "sent and not in the gallery": lost}
+
+
+def _keep_asking(port: int, seed: int) -> set[int]:
+    """Ask for pictures until the server is gone; return their numbers in the gallery."""
+    found, client = set[int](), Client(port)
+    while True:
+        try:
+            status, body, _ = client.post(prompt=PROMPTS[0], seed=seed, gallery=True)
+        except (OSError, http.client.HTTPException):
+            return found
+        assert status == 200, body
+        found.add(json.loads(body)["data"][0]["gallery"])
+
+
+def _absent(port: int, known: set[int]) -> int:
+    """Return how many of these pictures the gallery does not send whole."""
+    from PIL import Image
+
+    absent, client = 0, Client(port)
+    for number in known:
+        client.connection.request("GET", f"/api/gallery/{number}")
+        answer = client.connection.getresponse()
+        try:
+            Image.open(io.BytesIO(answer.read())).load()
+        except OSError:
+            absent += 1
+    return absent
+
+
+SERIES = ("load", "partial", "overload", "cancels", "memory", "slow", "stops", "kills")
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=SERIES, nargs="+", default=SERIES)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--model", default="default")
     parser.add_argument("--cancels", type=int, default=100)
     parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--stops", type=int, default=3)
+    parser.add_argument("--slow", type=int, default=200)
+    parser.add_argument("--stops", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     found: dict[str, Any] = {}
@@ -230,25 +352,47 @@ def main() -> None:
         found[name] = measure()
         print(f"{name}: {found[name]}", flush=True)
 
-    with serving(asked.model, "--queue", str(QUEUE)) as (port, process):
-        throughput(port, 4, 2)  # warm
+    if set(asked.only) & set(SERIES[:5]):
+        with serving(asked.model, "--queue", str(QUEUE)) as (port, process):
+            of_one_server(asked, port, process, tell)
+    for name, said, measure in (
+        ("slow", "slow sockets (all ended, nobody starves)", lambda: slow(asked.model, asked.slow)),
+        ("stops", "SIGTERM with 8 accepted (none lost)", lambda: stops(asked.model, asked.stops)),
+        ("kills", "SIGKILL with a gallery (none lost)", lambda: kills(asked.model, asked.kills)),
+    ):
+        if name in asked.only:
+            tell(said, measure)
+    if asked.json:
+        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def of_one_server(
+    asked: argparse.Namespace,
+    port: int,
+    process: subprocess.Popen[str],
+    tell: Callable[[str, Callable[[], Any]], None],
+) -> None:
+    """Measure what one server shows from its start to its end."""
+    throughput(port, 4, 2)  # warm
+    if "load" in asked.only:
         one, _ = throughput(port, 1, asked.seconds)
         eight, drawn = throughput(port, 8, asked.seconds)
         tell("pictures a second, 1 client", lambda: round(one, 2))
         tell("pictures a second, 8 clients", lambda: round(eight, 2))
         tell("ratio (2.5 or more)", lambda: round(eight / one, 2))
         tell("pixels as drawn alone (all)", lambda: count_equal(asked.model, drawn, 40))
+    if "partial" in asked.only:
         partial = first_partial(port, 10)
         tell("first partial, median ms (300)", lambda: round(1000 * statistics.median(partial)))
+    if "overload" in asked.only:
         tell("200 at once (200 or 429 alone, 32 accepted)", lambda: overload(port, 200))
+    if "cancels" in asked.only:
         tell("clients that leave (all within 500 ms)", lambda: cancelled(port, asked.cancels))
+    if "memory" in asked.only:
         tell(
             "MiB in 1,000 requests (1 or less)",
             lambda: round(memory(port, process, asked.requests), 2),
         )
-    tell("SIGTERM with 8 accepted (none lost)", lambda: stops(asked.model, asked.stops))
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -156,6 +156,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ],
     ],
     "serve": [["--model", "tiny", "--model", "tiny-unclip", "--port", "0"]],
+    "serve --explain": [["--model", "tiny", "--config", "empty.toml"]],
     "rank": [["held/red_apple/a.png", "--prompt", "a red zebra", "--model", "tiny-clip"]],
     "clip classify": [
         ["held/red_apple/a.png", "--labels", "zebra,sky", "--model", "tiny-clip"],

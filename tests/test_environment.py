@@ -73,7 +73,7 @@ def variables_read(path: Path) -> Iterator[str]:
 # Capitals in modules that read the environment, and what is set for Ray's workers, not read.
 NO_VARIABLES = {
     "C", "POSIX", "A", "L", "CPU", "GPU", "GPT", "RGBA", "RAY_BACKEND_LOG_LEVEL",
-    "RAY_USAGE_STATS_ENABLED", "DEFAULT_MAP", "ENVIRONMENT", "SC_CLK_TCK",
+    "RAY_USAGE_STATS_ENABLED", "DEFAULT", "DEFAULT_MAP", "ENVIRONMENT", "SC_CLK_TCK",
     "DIR", "SOURCE",
 }  # fmt: skip
 

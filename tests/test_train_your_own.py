@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from limner.cli import main
-from limner.train.inputs import caches
+from limner.train.inputs import caches, memorisation
 from limner.train.reading import read_config
 from tests.waiting import wait_until
 
@@ -91,6 +91,7 @@ def test_every_command_works_in_its_order(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
     monkeypatch.setattr(caches, "TOKENIZER_VOCABULARY", 300)
+    monkeypatch.setattr(memorisation, "MOST", 4)  # blots are much like each other: each takes long
     (snippet,) = blocks("python")
     exec(compile(snippet, "snippet", "exec"), {"__name__": "snippet"})
     for name, text in zip(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from limner.cli.arena import Host, Port, need_server
-from limner.cli.shared import answers, complete, messages, options, progress
+from limner.cli.shared import answers, complete, messages, options, progress, settings
 from limner.cli.shared.options import option
-from limner.cli.shared.origin import NoPolicy, PolicyFile
+from limner.cli.shared.origin import Classified, NoPolicy, PolicyFile
+
+if TYPE_CHECKING:
+    from limner.server.config import ServerConfig
 
 Models = Annotated[
     list[str] | None,
@@ -53,6 +58,10 @@ Gallery = Annotated[
         default="~/.local/share/limner/gallery.db",
     ),
 ]
+Explain = Annotated[
+    bool,
+    option("--explain", "Check every setting, print where each comes from, and serve nothing."),
+]
 
 
 def serve(  # noqa: PLR0913  # typer reads the options off the signature
@@ -70,6 +79,8 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     gallery: Gallery = None,
     policy: PolicyFile = None,
     no_policy: NoPolicy = False,
+    classifier: Classified = False,
+    explain: Explain = False,
     device: options.Device = "cpu",
     precision: options.Precision = "fp32",
     as_json: options.AsJson = False,
@@ -83,25 +94,22 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     given: dict[str, Any] = {
         "models": model, "keys": None if keys is None else str(keys), "allow_host": allow_host,
         "allow_origin": allow_origin, "public_url": public_url, "queue": queue, "memory": memory,
-        "gallery": gallery, "policy": "none" if no_policy else policy and str(policy),
+        "gallery": gallery, "policy": "none" if no_policy else policy and str(policy), "host": host,
+        "port": port, "classifier": classifier, "device": device, "precision": precision,
     }  # fmt: skip
-    # What a person did not say leaves the file its say.
-    plain = {"host": host, "port": port, "device": device, "precision": precision}
-    given |= {
-        name: value
-        for name, value in plain.items()
-        if (source := ctx.get_parameter_source(name)) is not None and source.name != "DEFAULT"
-    }
     with progress.loading("the server"):
         need_server()
-        from limner.server.config import ServerConfig
         from limner.server.logs import start_logs
         from limner.server.run import make_server
         from limner.server.safety import own_hooks
 
-        told = {name: value for name, value in given.items() if value is not None}
-        settings = ServerConfig.read(config, told)
-        server = make_server(settings, own_hooks(settings))
+        chosen, sources = _settings(ctx, config, given, "no_policy" if no_policy else "policy")
+        hooks = replace(own_hooks(chosen), translate=messages.to_chinese)
+        if not explain:
+            server = make_server(chosen, hooks)
+    if explain:
+        _tell_settings(chosen, sources, as_json)
+        return
     start_logs(shown=not quiet)
     names = list(server.service.catalogue.offers)
 
@@ -116,3 +124,42 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     finally:
         server.close()
     progress.clock().left = None  # a signal ended the serving alone
+
+
+def _settings(
+    ctx: typer.Context, config: Path | None, given: dict[str, Any], policy: str
+) -> tuple[ServerConfig, dict[str, str]]:
+    """Return a server's settings, and where each that is not built in comes from.
+
+    An option comes first, then a variable, then the file of --config, then the user's own.
+    """
+    from limner.server.config import ServerConfig, read_values
+
+    parameters = {"models": "model", "policy": policy}
+    found, sources = read_values(config), dict[str, str]()
+    sources |= dict.fromkeys(found, str(config))
+    for name, value in given.items():
+        parameter = next(e for e in ctx.command.params if e.name == parameters.get(name, name))
+        source = ctx.get_parameter_source(str(parameter.name))
+        kind = "DEFAULT" if source is None else source.name
+        if kind == "DEFAULT" or value is None or (kind == "DEFAULT_MAP" and name in found):
+            continue  # what a person did not say here leaves the file its say
+        found[name] = value
+        sources[name] = {
+            "DEFAULT_MAP": str(settings.config_path(os.environ)),
+            "ENVIRONMENT": str(getattr(parameter, "envvar", "")),
+        }.get(kind, parameter.opts[0])
+    return ServerConfig(**found), sources
+
+
+def _tell_settings(config: ServerConfig, sources: dict[str, str], as_json: bool) -> None:
+    """Print every setting; raises what is wrong with keys and models before."""
+    from limner.server.run import check_settings
+
+    check_settings(config)
+    rows = [
+        (each.name, config.shown(each.name), sources.get(each.name, "built in"))
+        for each in fields(config)
+    ]
+    told = [dict(zip(("key", "value", "from"), row, strict=True)) for row in rows]
+    answers.answer({"settings": told}, answers.table(rows), as_json)

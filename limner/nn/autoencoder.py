@@ -45,9 +45,9 @@ class AutoencoderConfig:
     are of the stages that add what the large picture has beside the small one (`FinerDecoder`).
 
     `things` are the numbers of answers by which a thing is named, as nouns, colours and styles: the
-    decoder reads the things from its cells by `things_layers` of `things_width`, and paints each in
-    a frame of its own by stages of `things_channels`, on a ground of stages of `ground_channels`
-    (`limner.nn.things`). Such a decoder has no fine stages.
+    decoder finds the things in its cells by `things_layers` of `things_width`, names each by stages
+    of `namer_channels`, and paints it in a frame of its own by stages of `things_channels`, on a
+    ground of stages of `ground_channels` (`limner.nn.things`). It has no fine stages.
     """
 
     size: int = 64
@@ -62,6 +62,7 @@ class AutoencoderConfig:
     things_width: int = 256
     things_layers: int = 5
     things_channels: tuple[int, ...] = (160, 96, 64, 32)
+    namer_channels: tuple[int, ...] = (32, 64, 128)
     ground_channels: tuple[int, ...] = (128, 64, 48, 32, 16)
 
     @property
@@ -117,6 +118,7 @@ def _check_things(config: AutoencoderConfig) -> None:
         raise ConfigError(
             f"things_channels is {list(widths)}; expected two numbers or more of at least 4"
         )
+    check_stages("namer", config.namer_channels, (0,) * len(config.namer_channels), 3)
     check_stages("ground", grounds, (0,) * len(grounds), len(grounds))
     grown = config.seen // 2 ** len(config.decoder_channels) * 2 ** len(grounds)
     if grown != config.size:

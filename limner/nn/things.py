@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.nn.autoencoder import HEAD, Decoder
+from limner.nn.autoencoder import HEAD, Decoder, Encoder
 from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
 from limner.nn.transformer import Transformer, TransformerConfig
 
@@ -27,7 +27,7 @@ PLACE = 5
 _GUESS, _LIKELY = 0.5, 0.7  # probabilities
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
-_OVERLAP = 0.4  # of two things in one place the surer one is taken
+_OVERLAP = 0.4  # shared area from which on two places are one
 _START = 6  # cells of the painter's smallest picture
 
 
@@ -90,6 +90,45 @@ class Reader(nn.Module):
         return as_map(seen), names, as_map(self.place(seen))
 
 
+class Namer(nn.Module):
+    """Parts of small pictures (N, 3, P, P), one thing in each, to the logits of what names it.
+
+    A part is cut out along the thing's square and has one size for all, so that a thing looks the
+    same wherever it stands and however large it is.
+    """
+
+    def __init__(self, answers: Sequence[int], channels: Sequence[int]) -> None:
+        super().__init__()
+        self.answers, self.side = tuple(answers), 6 * 2 ** len(channels)
+        blocks = (1,) + (2,) * (len(channels) - 1)
+        self.body = Encoder(channels, blocks, channels[-1])
+        self.out = nn.Sequential(
+            nn.Linear(channels[-1] * 6**2, 2 * channels[-1]),
+            nn.SiLU(),
+            nn.Linear(2 * channels[-1], sum(self.answers)),
+        )
+
+    def forward(self, parts: Tensor) -> tuple[Tensor, ...]:
+        """Return the logits (N, A) of each question; answer 0 is that it is nothing known."""
+        logits: Tensor = self.out(self.body(parts).flatten(1))
+        return logits.split(self.answers, dim=1)
+
+    def cut(self, pictures: Tensor, rows: Tensor, squares: Tensor) -> Tensor:
+        """Return parts (N, 3, P, P) of the pictures `rows` (N,) of (B, 3, s, s).
+
+        `squares` (N, 3) are left, top and side, in shares of a picture's side.
+        """
+        left, top, side = squares.float().unbind(1)
+        nothing = torch.zeros_like(side)
+        across = torch.stack((side, nothing, 2 * left + side - 1), dim=1)
+        down = torch.stack((nothing, side, 2 * top + side - 1), dim=1)
+        size = [len(rows), 3, self.side, self.side]
+        places = F.affine_grid(torch.stack((across, down), dim=1), size, align_corners=False)
+        return F.grid_sample(
+            pictures[rows].float(), places, padding_mode="border", align_corners=False
+        )
+
+
 class Painter(nn.Module):
     """Names (N, questions) to drawings (N, 4, F, F): RGB times alpha, and alpha, in [0, 1]."""
 
@@ -136,6 +175,7 @@ class ThingsDecoder(Decoder):
         self.coarse = min(1 + blocks[0], len(self.body))  # what computes at the grid
         width = config.things_width
         self.reader = Reader(channels[0], config.things, width, config.things_layers)
+        self.namer = Namer(config.things, config.namer_channels)
         self.painter = Painter(config.things, config.things_channels)
         grounds = config.ground_channels
         self.grounds = Decoder(
@@ -152,20 +192,25 @@ class ThingsDecoder(Decoder):
         found: Tensor = self.grounds(torch.cat((cells, tokens.to(cells.dtype)), dim=1))
         return found
 
+    def small(self, cells: Tensor) -> Tensor:
+        """Return the small pictures (B, 3, s, s)."""
+        found: Tensor = self.out(F.silu(self.norm(self.body[self.coarse :](cells))))
+        return found
+
     def forward(self, z: Tensor) -> Tensor:
         """Map vectors to images, nominally in [-1, 1]."""
         cells = self.cells(z)
-        tokens, names, places = self.reader(cells)
-        small = self.out(F.silu(self.norm(self.body[self.coarse :](cells))))
+        small = self.small(cells)
         enlarged = _enlarged(small, self.factor)
+        tokens, names, places = self.reader(cells)
         # 1. The ground shows where its cell is known, and nothing stands in it.
         scale = enlarged.shape[2] // cells.shape[2]
         known = places[:, 1:2].sigmoid()
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
+        # One picture after the other: its pixels must not depend on those beside it.
         every = [
-            find_things([each[number] for each in names], places[number])
-            for number in range(len(z))
+            self.things(places[number], small[number : number + 1]) for number in range(len(z))
         ]
         for number, things in enumerate(every):
             for thing in things:  # around a thing too, as far as it is painted
@@ -173,56 +218,64 @@ class ThingsDecoder(Decoder):
                 part = shown[number][:, *box]
                 part.copy_(torch.maximum(part, thing.opacity * known[number][:, *box]))
         pictures = enlarged + shown * (self.ground(cells, tokens) - enlarged)
-        # 2. The things. One picture after the other: it must not depend on those beside it.
+        # 2. The things.
         for picture, things in zip(pictures, every, strict=True):
             if painted := [each for each in things if each.opacity > 0]:
                 asked = torch.tensor([each.names for each in painted], device=z.device)
                 lay(picture, painted, self.painter(asked).to(picture.dtype))
         return pictures
 
+    def things(self, places: Tensor, small: Tensor) -> list[Thing]:
+        """Return the things of one picture, of its places (PLACE, h, w) and small (1, 3, s, s)."""
+        found = find_places(places)
+        if not found:
+            return []
+        squares = torch.tensor([each[:3] for each in found], device=small.device)
+        rows = torch.zeros(len(found), dtype=torch.long, device=small.device)
+        likely = [each.float().softmax(1)[:, 1:] for each in self.namer(
+            self.namer.cut(small, rows, squares))]  # fmt: skip
+        names = torch.stack([1 + each.argmax(1) for each in likely], dim=1).tolist()
+        named = likely[0].amax(1).tolist()
+        return [
+            Thing(tuple(names[number]), *found[number], named[number])
+            for number in range(len(found))
+        ]
+
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def find_things(names: Sequence[Tensor], places: Tensor) -> list[Thing]:
-    """Return the things of one picture, of its logits (A, h, w) and places (PLACE, h, w)."""
+def find_places(places: Tensor) -> list[tuple[float, float, float, float]]:
+    """Return where things are in one picture, of its places (PLACE, h, w); the surest first.
+
+    Each is left, top and side, in shares of the picture's, and how likely it is.
+    """
     rows, columns = places.shape[1:]
     sure, _, across, down, size = places.float().unbind()
     sure = sure.sigmoid()
-    said = [each.float().softmax(0) for each in names]
-    found = list[Thing]()
+    found = list[tuple[float, float, float, float]]()
     for row, column in (sure > _GUESS).nonzero().tolist():
         right, below, side = (float(each[row, column]) for each in (across, down, size))
         if not (0 < side <= _LARGEST * columns and max(abs(right), abs(below)) <= _FARTHEST):
             continue  # such are of codes that no picture has
         left, top = column + right - side / 2, row + below - side / 2  # in cells
-        # All cells of the thing say together what it is.
-        box = (slice(max(0, round(top)), max(1, round(top + side))),
-               slice(max(0, round(left)), max(1, round(left + side))))  # fmt: skip
-        votes = [each[1:, *box].flatten(1).mean(1) for each in said]
-        if votes[0].isfinite().all():  # else the box has no cell
-            answers = tuple(1 + int(each.argmax()) for each in votes)
-            square = left / columns, top / rows, side / columns
-            found.append(Thing(answers, *square, float(sure[row, column]), float(votes[0].max())))
-    return _apart(found)
-
-
-def _apart(things: Sequence[Thing]) -> list[Thing]:
-    """Return the things without those that lie where a surer one does."""
-    kept = list[Thing]()
-    for thing in sorted(things, key=lambda each: -each.surety):
-        if all(_overlap(thing, other) < _OVERLAP for other in kept):
-            kept.append(thing)
+        found.append((left / columns, top / rows, side / columns, float(sure[row, column])))
+    # Of two in one place the surer one is taken.
+    kept = list[tuple[float, float, float, float]]()
+    for place in sorted(found, key=lambda each: -each[3]):
+        if all(_overlap(place, other) < _OVERLAP for other in kept):
+            kept.append(place)
     return kept
 
 
-def _overlap(one: Thing, other: Thing) -> float:
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the shared area of two squares as a share of both together."""
-    across = min(one.left + one.side, other.left + other.side) - max(one.left, other.left)
-    down = min(one.top + one.side, other.top + other.side) - max(one.top, other.top)
+    (left, top, side, _), (left2, top2, side2, _) = one, other
+    across = min(left + side, left2 + side2) - max(left, left2)
+    down = min(top + side, top2 + side2) - max(top, top2)
     shared = max(across, 0.0) * max(down, 0.0)
-    return shared / (one.side**2 + other.side**2 - shared)
+    return shared / (side**2 + side2**2 - shared)
 
 
 def lay(picture: Tensor, things: Sequence[Thing], drawings: Tensor) -> None:

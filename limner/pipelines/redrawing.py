@@ -76,7 +76,7 @@ def choose_part(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:
     Of a part, the cells whose codes the text finds least likely beside no text, or beside the text
     that says what is there: as DiffEdit (Couairon 2022, arXiv 2210.11427) does with two texts.
     """
-    if task.strength is None and not task.before:
+    if task.strength in (None, 1) and not task.before:  # all of it
         return torch.ones_like(task.share[..., :1, :1])
     grid = pipeline.prior.maps[-1]
     hole = (cells_of(task.share, grid) >= LEAST_HOLE).view(grid)

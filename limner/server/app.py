@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,10 +14,11 @@ from pydantic import BaseModel
 from limner import __version__
 from limner.errors import LimnerError
 from limner.server import images, listing, operations, page, sdapi
-from limner.server.bodies import FORM, JSON
+from limner.server.bodies import FORM, JSON, unreadable_form
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import ApiError, answer_of
 from limner.server.gate import Gate
+from limner.server.languages import translation_of
 from limner.server.schemas import Edit, Generation, Moderation, Variation
 from limner.server.service import Service
 
@@ -42,6 +44,8 @@ OWN: tuple[tuple[str, str, Route, str], ...] = (
     ("GET", "/web/{name}", page.file, "*/*"),
     ("GET", "/api/gallery/{number}", page.kept, "image/*"),
 )
+EVENTS = "text/event-stream"
+_NAMED = {"name": "string", "number": "integer"}  # what stands in paths
 _ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error"],
@@ -80,8 +84,9 @@ def create_app(service: Service, keys: Keys, hosts: Hosts) -> Gate:
     for status in (400, 404, 405, 413, 422):
         app.add_exception_handler(status, _told_by_routing)
     return Gate(
-        app, hosts, keys, service.metrics, lambda name: service.pictures.find(name) is not None
-    )
+        app, hosts, keys, service.metrics, lambda name: service.pictures.find(name) is not None,
+        translate=service.hooks.translate,
+    )  # fmt: skip
 
 
 def _add(
@@ -95,12 +100,14 @@ def _add(
     sent: str = JSON,
     listed: bool = True,
 ) -> None:
+    streams = body is not None and "stream" in body.model_fields
+    content: dict[str, Any] = {kind: {} for kind in (sent, *([EVENTS] if streams else []))}
     app.add_api_route(
         path, route, methods=[method], response_model=None, include_in_schema=listed,
         description=route.__doc__, response_class=Response,
         openapi_extra=_described(path, body, files),
         responses={
-            200: {"description": "What was asked for.", "content": {sent: {}}},
+            200: {"description": "What was asked for.", "content": content},
             "default": {"description": "An error.", "content": {JSON: {"schema": _ERROR}}},
         },
     )  # fmt: skip
@@ -109,10 +116,15 @@ def _add(
 def _described(
     path: str, body: type[BaseModel] | None, files: tuple[str, ...]
 ) -> dict[str, Any] | None:
-    """Return what OpenAPI says of a path's name, and of a body: JSON, a form, or either."""
+    """Return what OpenAPI says of the names in a path, and of a body: JSON, a form, or either."""
+    named: dict[str, Any] = {
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": _NAMED[name]}}
+            for name in re.findall(r"{(\w+)", path)
+        ]
+    }
     if body is None and not files:
-        name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-        return {"parameters": [name]} if "{name" in path else None
+        return named
     said: dict[str, Any] = {"type": "object", "properties": {}}
     if body is not None:
         said = body.model_json_schema()
@@ -126,7 +138,7 @@ def _described(
         properties = {**plain, **dict.fromkeys(files, file)}
         needed = [*said.get("required", []), files[0]]
         content[FORM] = {"schema": {"type": "object", "properties": properties, "required": needed}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {**named, "requestBody": {"required": True, "content": content}}
 
 
 def _inlined(said: Any, parts: dict[str, Any]) -> Any:
@@ -141,17 +153,17 @@ def _inlined(said: Any, parts: dict[str, Any]) -> Any:
 
 
 async def _told(http: HttpRequest, error: Exception) -> Response:
-    return answer_of(error)
+    return answer_of(error, translation_of(http.scope))
 
 
 async def _told_by_routing(http: HttpRequest, error: Exception) -> Response:
     """Answer in our own form what routing and the reading of forms refuse."""
     status = getattr(error, "status_code", 400)
     said = {404: "there is no such page", 405: "this page is not asked so"}
-    message = said.get(status, "the form cannot be read as multipart/form-data")
+    message = said.get(status) or unreadable_form(str(getattr(error, "detail", "")))
     headers = {}
     if status == 405:  # of all routes of the path: the first alone is what routing tells
         routes = [each for each in http.app.routes if each.path_regex.match(http.scope["path"])]
         headers["Allow"] = ", ".join(sorted({way for each in routes for way in each.methods}))
     told = ApiError(status, message, code="not_found" if status == 404 else None, headers=headers)
-    return answer_of(told)
+    return answer_of(told, translation_of(http.scope))

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from fastapi import Request as HttpRequest
 
 FORM, JSON = "multipart/form-data", "application/json"
-PARTS = 40  # of a form, files and texts
-FILES = 20
+TEXTS, FILES = 64, 20  # parts of a form: more texts than there are fields, and unknown ones too
 TEXT_BYTES = 64 * 1024  # of a text part
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*;base64,", re.ASCII)
 
@@ -37,29 +36,45 @@ async def read_json(request: HttpRequest) -> dict[str, Any]:
 async def read_any(request: HttpRequest) -> dict[str, Any]:
     """Return a JSON object, or the parts of a form: texts, and files as lists of Upload.
 
-    A name that ends in [] is that name. ApiError as `read_json`.
+    A name that ends in [] is that name; of several texts of one name there is a list. ApiError as
+    `read_json`.
     """
-    kind, _ = content_type(request)
-    if kind != FORM:
+    if not is_form(request):
         return await read_json(request)
-    found: dict[str, Any] = {}
-    async with request.form(
-        max_files=FILES, max_fields=PARTS - FILES, max_part_size=TEXT_BYTES
-    ) as form:
+    found: dict[str, list[str | Upload]] = {}
+    async with request.form(max_files=FILES, max_fields=TEXTS, max_part_size=TEXT_BYTES) as form:
         for name, value in form.multi_items():
             name = name.removesuffix("[]")
+            given: str | Upload
             if isinstance(value, str):
-                if name in found:
-                    raise invalid(f"the form has {quote(name)} twice", name)
-                found[name] = value
-                continue
-            if value.size is not None and value.size > BYTES_LIMIT:
+                given = value
+            elif value.size is not None and value.size > BYTES_LIMIT:
                 raise too_large(name)
-            files = found.setdefault(name, [])
-            if not isinstance(files, list):
-                raise invalid(f"the form has {quote(name)} as a text and as a file", name)
-            files.append(Upload(await value.read()))
-    return found
+            else:
+                given = Upload(await value.read())
+            found.setdefault(name, []).append(given)
+    for name, values in found.items():
+        if len({isinstance(each, str) for each in values}) > 1:
+            raise invalid(f"the form has {quote(name)} as a text and as a file", name)
+    return {name: _plain(values) for name, values in found.items()}
+
+
+def unreadable_form(why: str) -> str:
+    """Return what is wrong with a form, by what the reader of forms says of it."""
+    if why.startswith("Too many"):
+        return f"the form has more than {TEXTS} texts or {FILES} files; send fewer"
+    if why.startswith("Part exceeded"):
+        return f"a text of the form is larger than {TEXT_BYTES} bytes; send less"
+    return "the form cannot be read as multipart/form-data"
+
+
+def _plain(values: list[str | Upload]) -> Any:
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else values
+
+
+def is_form(request: HttpRequest) -> bool:
+    """Say whether a body is a form with files."""
+    return content_type(request)[0] == FORM
 
 
 def content_type(request: HttpRequest) -> tuple[str, str]:

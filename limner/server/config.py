@@ -20,6 +20,14 @@ KEY_LENGTH = 16  # characters of a key at least
 _FILE_LIMIT = 2**20  # bytes of the file, and of that with keys
 
 
+EMPTY = {  # what a value that is empty stands for
+    "models": "all presets that draw", "keys": "none", "allow_host": "the server's own",
+    "allow_origin": "the page's own", "public_url": "the Host that a client names",
+    "per_key": "half of queue where there are several keys", "memory": "half of the machine's",
+    "policy": "limner's own",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class ServerConfig:
     """What a server does and allows; `models` are names, folders or hf: names, the first the usual.
@@ -28,8 +36,8 @@ class ServerConfig:
     once, `per_key` how many of one key (0: half of them where there are several keys). `deadline`
     and `drain` are seconds, `memory` GiB of weights (0: half of the machine's), `kept` MiB of
     pictures that have a URL, `gallery_size` MiB of those of the page's gallery. With `metadata`
-    files tell prompt and seed, with `mark` that a model drew them. UsageError for a value that
-    can't be used.
+    files tell prompt and seed, with `mark` that a model drew them. With `classifier` pictures
+    are judged before they are sent. UsageError for a value that can't be used.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +57,7 @@ class ServerConfig:
     metadata: bool = False
     mark: bool = True
     policy: str = ""  # the file of the prompt policy, "" for limner's own, or "none"
+    classifier: bool = False
     gallery: str = ""  # the file of the page's pictures, or "none"
     gallery_size: int = 2048
     device: str = "cpu"
@@ -96,19 +105,24 @@ class ServerConfig:
 
     @classmethod
     def read(cls, path: Path | None, given: Mapping[str, Any]) -> Self:
-        """Return the values of a TOML file with those `given` over them.
+        """Return the values of a TOML file with those `given` over them; raises as `read_values`.
 
-        Raises ConfigError for a file that can't be read, an unknown key or a bad value.
+        Raises ConfigError for a bad value too.
         """
-        found = {} if path is None else _read_toml(path)
-        known = [each.name for each in fields(cls)]
-        for key in found:
-            if key not in known:
-                hint = did_you_mean(key, known) or f"; the keys are {', '.join(known)}"
-                raise ConfigError(
-                    f"{quote(str(path), 100)} has the unknown key {quote(key)}{hint}", param=key
-                )
-        return cls(**{**found, **given})
+        return cls(**{**read_values(path), **given})
+
+    def shown(self, name: str) -> str:
+        """Return a value in words, one that is empty as what it stands for."""
+        value = getattr(self, name)
+        if name == "gallery":
+            return value or str(self.gallery_file).replace(str(Path.home()), "~", 1)
+        if name in EMPTY and not value:
+            return EMPTY[name]
+        if isinstance(value, tuple):
+            return ", ".join(value)
+        if isinstance(value, float):
+            return f"{value:g}"
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     @property
     def is_local(self) -> bool:
@@ -128,6 +142,22 @@ class ServerConfig:
     def with_port(self, port: int) -> Self:
         """Return the same with the port that was given by the system."""
         return replace(self, port=port)
+
+
+def read_values(path: Path | None) -> dict[str, Any]:
+    """Return what a TOML file of a server's settings says, {} for None.
+
+    Raises ConfigError for a file that can't be read, and for an unknown key.
+    """
+    found = {} if path is None else _read_toml(path)
+    known = [each.name for each in fields(ServerConfig)]
+    for key in found:
+        if key not in known:
+            hint = did_you_mean(key, known) or f"; the keys are {', '.join(known)}"
+            raise ConfigError(
+                f"{quote(str(path), 100)} has the unknown key {quote(key)}{hint}", param=key
+            )
+    return found
 
 
 def is_loopback(host: str) -> bool:

@@ -21,6 +21,7 @@ from limner.errors import (
     is_out_of_memory,
     shorten,
 )
+from limner.server.languages import Translate
 from limner.server.logs import log_fault
 
 INVALID = "invalid_request_error"
@@ -48,9 +49,10 @@ class ApiError(Exception):
         self.param = param if param is None else param[:64]  # a stranger may have named it
         self.headers = dict(headers or {})
 
-    def body(self) -> dict[str, Any]:
+    def body(self, translate: Translate | None = None) -> dict[str, Any]:
         """Return the error object."""
-        said = {"message": str(self), "type": self.kind, "param": self.param, "code": self.code}
+        message = translate(str(self)) if translate else str(self)
+        said = {"message": message, "type": self.kind, "param": self.param, "code": self.code}
         return {"error": said}
 
 
@@ -107,12 +109,13 @@ def of_error(error: BaseException) -> ApiError:
     return fault()
 
 
-def answer_of(error: BaseException) -> JSONResponse:
+def answer_of(error: BaseException, translate: Translate | None = None) -> JSONResponse:
     """Return the answer for an error; where it is our fault the log says where it came from."""
     told = of_error(error)
     if told.status >= 500 and not isinstance(error, ApiError):
         log_fault(error)
-    return JSONResponse(told.body(), told.status, headers=told.headers)
+    language = {"Content-Language": "zh"} if translate else {}
+    return JSONResponse(told.body(translate), told.status, headers=told.headers | language)
 
 
 def _public(error: LimnerError) -> str:

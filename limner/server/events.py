@@ -12,6 +12,7 @@ from limner.server.asking import Ask
 from limner.server.errors import ApiError, of_error
 from limner.server.jobs import Job
 from limner.server.keeping import finish_one
+from limner.server.languages import translation_of
 from limner.server.logs import log_fault
 from limner.server.service import Service, holder
 
@@ -51,7 +52,8 @@ async def stream_events(
         told = of_error(error)
         if told.status >= 500 and not isinstance(error, ApiError):
             log_fault(error)
-        yield f"event: error\ndata: {json.dumps(told.body())}\n\n".encode()
+        body = told.body(translation_of(http.scope))
+        yield f"event: error\ndata: {json.dumps(body)}\n\n".encode()
 
 
 async def _completed(service: Service, ask: Ask, name: str, job: Job) -> AsyncIterator[bytes]:

@@ -17,6 +17,7 @@ from typing import Any
 from limner.server import assets
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import GONE, ApiError, Gone, busy, of_error, unavailable
+from limner.server.languages import Translate, choose_language, translation_of
 from limner.server.logs import log, log_fault
 from limner.server.metrics import Metrics, outcome
 
@@ -55,6 +56,7 @@ class Gate:
     body_idle: float = BODY_IDLE
     body_seconds: float = BODY_SECONDS
     json_bytes: int = JSON_BYTES
+    translate: Translate | None = None  # our messages into Chinese
     draining: bool = False
     held: int = 0  # bytes of bodies
 
@@ -64,7 +66,8 @@ class Gate:
             await self.app(scope, receive, send)
             return
         began, number = time.perf_counter(), secrets.token_hex(8)
-        answer = _Answer(send, number, self._allowed_origin(scope))
+        choose_language(scope, self.translate)
+        answer = _Answer(send, number, self._allowed_origin(scope), translation_of(scope))
         scope["limner.key"] = ""
         body = None
         try:
@@ -182,8 +185,8 @@ class _Body:
 class _Answer:
     """Sends an answer with what each has; remembers its status."""
 
-    def __init__(self, send: Send, number: str, origin: bytes) -> None:
-        self._send, self._begun = send, False
+    def __init__(self, send: Send, number: str, origin: bytes, translate: Translate | None) -> None:
+        self._send, self._begun, self._translate = send, False, translate
         self.status = GONE  # until something is sent
         self._own = [*_SAFE, (b"x-request-id", number.encode())]
         if origin:
@@ -204,10 +207,13 @@ class _Answer:
         """Send an error, unless an answer has begun."""
         if self._begun:
             return
-        body = b"" if error.status == 204 else json.dumps(error.body()).encode()
+        said = error.body(self._translate)
+        body = b"" if error.status == 204 else json.dumps(said).encode()
         headers = [(b"content-length", str(len(body)).encode())] if error.status != 204 else []
         headers += [(b"content-type", b"application/json")] if body else []
         given = {**error.headers}
+        if self._translate and body:
+            given["Content-Language"] = "zh"
         if error.status in (408, 413):  # the rest of the body is not wanted
             given.setdefault("Connection", "close")
         headers += [(k.lower().encode(), v.encode("latin-1")) for k, v in given.items()]

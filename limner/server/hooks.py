@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.errors import PolicyError
 from limner.server.errors import ApiError, unavailable
+from limner.server.languages import Translate
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,6 +34,7 @@ class Hooks:
     pictures: list[PictureHook] = field(default_factory=list)
     files: list[FileHook] = field(default_factory=list)
     provenance: ProvenanceCheck | None = None
+    translate: Translate | None = None  # errors, for clients that ask for Chinese
 
     def check_prompt(self, prompt: str) -> None:
         """Raise PolicyError where a check refuses, 503 where one cannot say."""

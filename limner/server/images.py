@@ -21,7 +21,7 @@ from limner.server.answers import (
     usage,
 )
 from limner.server.asking import Ask, ask_for, note
-from limner.server.bodies import Upload, of_data_url, read_any, read_json
+from limner.server.bodies import Upload, is_form, of_data_url, read_any, read_json
 from limner.server.editing import check_edits, edited
 from limner.server.errors import ApiError, invalid
 from limner.server.events import stream_events
@@ -49,7 +49,7 @@ async def variations(http: HttpRequest) -> Response:
     """Draw pictures like the one that is sent."""
     service, parts = service_of(http), await read_any(http)
     files = _files(parts, "image")
-    given = read_fields(Variation, parts, form=True)
+    given = read_fields(Variation, parts, form=is_form(http))
     offer = service.catalogue.find(given.model, varies=True)
     if not offer.varies:
         raise invalid(
@@ -67,7 +67,7 @@ async def edits(http: HttpRequest) -> Response:
     """Change a picture as a prompt says: all of it, or where the mask is clear."""
     service, parts = service_of(http), await read_any(http)
     files, masks = _files(parts, "image"), _files(parts, "mask")
-    given = read_fields(Edit, parts, form=bool(files))
+    given = read_fields(Edit, parts, form=is_form(http))
     offer = service.catalogue.find(given.model)
     prompt = await checked_prompt(service, given.prompt)
     files += [_referred(each, "images") for each in given.images or ()]

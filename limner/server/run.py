@@ -66,17 +66,24 @@ def make_server(config: ServerConfig, hooks: Hooks | None = None) -> Server:
 
     Raises UsageError for a host or port that can't be had, and as `read_keys`, `Catalogue`.
     """
-    keys = read_keys(config)
-
-    def load(place: str) -> Any:
-        return load_to_draw(place, device=config.device, precision=config.precision)
-
-    catalogue = Catalogue(
-        config.models, aliases=config.aliases, cap=config.memory * 2**30, load=load
-    )
+    keys, catalogue = check_settings(config)
     Gallery(config.gallery_file).check()  # before the port is taken
     listener = Listener(config.host, config.port, config.drain)
     config = config.with_port(listener.port)
     service = Service(config, catalogue, hooks or Hooks(), keys=len(keys))
     hosts = Hosts(config.host, config.allow_host, config.allow_origin)
     return Server(config, service, create_app(service, Keys(keys), hosts), listener)
+
+
+def check_settings(config: ServerConfig) -> tuple[dict[str, str], Catalogue]:
+    """Return the keys and the models that a config names, nothing loaded and no port taken.
+
+    Raises as `read_keys`, `Catalogue`.
+    """
+
+    def load(place: str) -> Any:
+        return load_to_draw(place, device=config.device, precision=config.precision)
+
+    cap = config.memory * 2**30
+    keys = read_keys(config)
+    return keys, Catalogue(config.models, aliases=config.aliases, cap=cap, load=load)

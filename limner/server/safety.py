@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import PolicyError
+from limner.finish.classifier import BLOCKED, PictureClassifier
 from limner.finish.policy.rules import Policy, default_policy, read_policy
 from limner.finish.provenance.signing import ABSENT, INVALID, TRUSTED, UNCHECKED, VALID
 from limner.finish.verify import Origin, verify_bytes
 from limner.server.config import ServerConfig
 from limner.server.hooks import Hooks
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 NO_POLICY = "none"
 # Categories of limner's policy by the names that OpenAI's moderations have for them.
@@ -22,11 +26,14 @@ _STATES = {VALID: "valid", TRUSTED: "trusted", INVALID: "invalid", ABSENT: "not_
 
 
 def own_hooks(config: ServerConfig) -> Hooks:
-    """Return the hooks of a server's config; raises as `read_policy`."""
+    """Return the hooks of a server's config; raises as `read_policy` and `PictureClassifier`."""
     hooks = Hooks(provenance=provenance_of)
     if config.policy != NO_POLICY:
         policy = read_policy(config.policy) if config.policy else default_policy()
         hooks.prompts.append(lambda prompt: _check(policy, prompt))
+    if config.classifier:
+        classifier = PictureClassifier()
+        hooks.pictures.append(lambda image: _judged(classifier, image))
     return hooks
 
 
@@ -56,6 +63,18 @@ def _c2pa(origin: Origin) -> dict[str, Any]:
 
 def _outcome(found: bool) -> str:
     return "detected" if found else "not_detected"
+
+
+def _judged(classifier: PictureClassifier, image: Image) -> Image:
+    """Return a picture, finished or partial, that may be sent; PolicyError for one that may not."""
+    (score,) = classifier.scores([image])
+    if score >= BLOCKED:
+        raise PolicyError(
+            f"the picture is refused by the classifier, with a score of {score:.2f} of "
+            f"{BLOCKED:g}; choose another seed or prompt",
+            code="sexual",
+        )
+    return image
 
 
 def _check(policy: Policy, prompt: str) -> None:

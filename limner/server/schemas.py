@@ -10,12 +10,19 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from limner.errors import quote
 from limner.server.errors import ApiError
+from limner.text.normalise import PROMPT_LIMIT
 from limner.types import SEED_LIMIT
 
 MOST = 10  # pictures of one request
 Body = TypeVar("Body", bound=BaseModel)
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
+_NOTHING = ("", "null")  # in a form, where a value is no text
+# What OpenAPI says of texts; what is refused, and in which words, is said elsewhere.
+_SIDE = "(1[6-9]|[2-9][0-9]|[1-9][0-9]{2}|[1-3][0-9]{3}|40[0-8][0-9]|409[0-6])"
+SIZE = f"^(auto|{_SIDE}x{_SIDE})?$"
+PROMPT: Any = Field(json_schema_extra={"minLength": 1, "maxLength": PROMPT_LIMIT, "pattern": r"\S"})
 
 
 class Drawing(BaseModel):
@@ -25,9 +32,16 @@ class Drawing(BaseModel):
 
     model: str | None = Field(None, max_length=256)
     n: int | None = Field(None, ge=1, le=MOST)
-    size: str | None = Field(None, max_length=32, description='"auto" or WIDTHxHEIGHT')
+    size: str | None = Field(
+        None,
+        max_length=32,
+        description='"auto" or WIDTHxHEIGHT',
+        json_schema_extra={"pattern": SIZE},
+    )
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: str | None = Field(None, max_length=32)
+    output_format: str | None = Field(
+        None, max_length=32, json_schema_extra={"pattern": "^(png|jpe?g|webp|gif|svg)?$"}
+    )
     output_compression: int | None = Field(None, ge=0, le=100)
     quality: str | None = Field(None, max_length=32)
     style: str | None = Field(None, max_length=32)
@@ -58,7 +72,7 @@ class Drawing(BaseModel):
 class Generation(Drawing):
     """POST /v1/images/generations."""
 
-    prompt: str
+    prompt: str = PROMPT
 
 
 class Reference(BaseModel):
@@ -73,7 +87,7 @@ class Reference(BaseModel):
 class Edit(Drawing):
     """POST /v1/images/edits as JSON; in a form `image` and `mask` are files."""
 
-    prompt: str
+    prompt: str = PROMPT
     images: list[Reference] | None = Field(None, min_length=1, max_length=16)
     mask: Reference | str | None = None
     strength: float | None = Field(None, ge=0, le=1)
@@ -115,6 +129,12 @@ class Moderation(BaseModel):
 def read_fields(kind: type[Body], given: Mapping[str, Any], *, form: bool = False) -> Body:
     """Return the fields of a body; a 400 that names the first bad one."""
     values = {name: _typed(kind, name, each) for name, each in given.items()} if form else given
+    for name in kind.model_fields if form else ():
+        if isinstance(several := values.get(name), list) and str in map(type, several):
+            raise ApiError(
+                400, f"the form has {quote(name)} twice; give it once", param=name,
+                code="invalid_value",
+            )  # fmt: skip
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -127,6 +147,8 @@ def _typed(kind: type[BaseModel], name: str, value: Any) -> Any:
     if field is None or not isinstance(value, str):
         return value
     wanted = str(field.annotation)
+    if value in _NOTHING and field.annotation not in (str, str | None):
+        return None
     try:
         if "int" in wanted:
             return int(value) if len(value) < 25 else value

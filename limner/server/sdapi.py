@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fastapi import Request as HttpRequest
@@ -12,14 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from limner.options import DIFFUSION_SAMPLERS
 from limner.server.answers import Finished, as_headers, as_warnings, notes_of
-from limner.server.asking import Ask, ask_for
+from limner.server.asking import Ask, ask_for, note
 from limner.server.bodies import of_data_url, read_json
 from limner.server.catalogue import Offer
 from limner.server.editing import check_edits, edited
 from limner.server.errors import ApiError, invalid
 from limner.server.images import checked_prompt, decode_upload, finish_all
-from limner.server.schemas import MOST, Generation, read_fields
+from limner.server.schemas import MOST, PROMPT, Generation, read_fields
 from limner.server.service import Service, holder, service_of
+from limner.text.notes import Note
 from limner.types import SEED_LIMIT
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class TextToImage(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    prompt: str
+    prompt: str = PROMPT
     negative_prompt: str | None = Field(None, max_length=32000)
     seed: int | None = Field(None, ge=-1, lt=SEED_LIMIT - MOST)
     steps: int | None = Field(None, ge=1, le=250)
@@ -53,6 +55,7 @@ class TextToImage(BaseModel):
     batch_size: int | None = Field(None, ge=1, le=MOST)
     n_iter: int | None = Field(None, ge=1, le=MOST)
     sampler_name: str | None = Field(None, max_length=64)
+    enable_hr: bool | None = None
     override_settings: Options | None = None
 
 
@@ -198,10 +201,27 @@ async def _asked(http: HttpRequest, given: TextToImage) -> Ask:
         "prompt": given.prompt, "n": count, "size": f"{width}x{height}", "seed": given.seed,
         "steps": given.steps, "cfg_scale": given.cfg_scale,
         "negative_prompt": given.negative_prompt,
-        "sampler": given.sampler_name if given.sampler_name in DIFFUSION_SAMPLERS else None,
+        "sampler": _sampler(given),
     }  # fmt: skip
     own = read_fields(Generation, fields)
-    return ask_for(own, offer, await checked_prompt(service, given.prompt))
+    ask = ask_for(own, offer, await checked_prompt(service, given.prompt))
+    return replace(ask, notes=(*ask.notes, *_unmet(given)))
+
+
+def _sampler(given: TextToImage) -> str | None:
+    """Return the sampler of that name, whose letters others write large; None where none is."""
+    name = (given.sampler_name or "").lower()
+    return name if name in DIFFUSION_SAMPLERS else None
+
+
+def _unmet(given: TextToImage) -> list[Note]:
+    """Return notes of what we read and have not."""
+    found = []
+    if (given.sampler_name or USUAL) != USUAL and _sampler(given) is None:
+        found.append(note("sampler", "sampler_name is ignored: limner has no sampler of that name"))
+    if given.enable_hr:
+        found.append(note("enable_hr", "enable_hr is ignored: width and height are what is sent"))
+    return found
 
 
 async def _answer(http: HttpRequest, given: TextToImage, ask: Ask) -> Response:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,8 +97,8 @@ def codec_table(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         )
     config = dict(found.codec)
     if config.get("things"):
-        large = ("things", "things_width", "things_layers", "things_channels", "ground_channels")
-        config = {key: value for key, value in config.items() if key not in large}
+        large = re.compile("things|namer|ground")
+        config = {key: value for key, value in config.items() if not large.match(key)}
         config["size"] = config.pop("encode_size")
     return config, dict(found.prior)
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ from limner.errors import ConfigError, DataError, UsageError
 from tests.server.servers import Client
 from tests.tiny_model import save_tiny_model
 from tests.waiting import PATIENCE, ended, wait_until
+
+from limner.server.config import ServerConfig  # isort: skip
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,10 +57,10 @@ def test_a_signal_ends_it_after_what_was_accepted(model: str, number: int, tmp_p
     ):
         assert client.get("/readyz").status == 200
         size = "1024x1024"  # so that the answers take longer than the drawing
-        asked = [pool.submit(client.draw, seed=each, n=10, size=size) for each in range(4)]
-        wait_until(lambda: client.gauge("limner_pictures_total") == 40)  # all were accepted
+        asked = [pool.submit(client.draw, seed=each, n=10, size=size) for each in range(2)]
+        wait_until(lambda: client.gauge("limner_pictures_total") == 20)  # all were accepted
         process.send_signal(number)
-        assert [each.result().status for each in asked] == [200] * 4
+        assert [each.result().status for each in asked] == [200] * 2
         _, told = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     assert "Traceback" not in told and "a red apple" not in told
@@ -138,3 +141,47 @@ def test_a_sudden_end_loses_no_picture_that_was_sent(model: str, tmp_path: Path)
         kept = {each["number"]: int(each["seed"]) for each in found}
         assert len(came) >= DEATHS and {number: kept.get(number) for number in came} == came
         assert client.get(f"/api/gallery/{min(came)}").body.startswith(b"\x89PNG")
+
+
+def test_where_each_setting_comes_from_is_told(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "limner" / "config.toml"
+    own.parent.mkdir()
+    own.write_text('device = "auto"\nprecision = "int8"\npolicy = "own.toml"\n', encoding="utf-8")
+    file = tmp_path / "server.toml"
+    file.write_text(
+        f'models = ["{model}"]\nqueue = 5\nport = 1\ndevice = "cpu"\n', encoding="utf-8"
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("LIMNER_PRECISION", "bf16")
+    words = ["serve", "--explain", "--json", "--config", str(file), "--port", "0", "--no-policy"]
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 0, answer.output
+    found = {e["key"]: (e["value"], e["from"]) for e in json.loads(answer.stdout)["settings"]}
+    assert list(found) == [each.name for each in fields(ServerConfig)]
+    for key, value, source in (
+        ("models", model, str(file)), ("queue", "5", str(file)), ("device", "cpu", str(file)),
+        ("precision", "bf16", "LIMNER_PRECISION"), ("port", "0", "--port"),
+        ("policy", "none", "--no-policy"), ("drain", "30", "built in"),
+        ("memory", "half of the machine's", "built in"), ("mark", "true", "built in"),
+    ):  # fmt: skip
+        assert found[key] == (value, source)
+    file.write_text("", encoding="utf-8")
+    monkeypatch.delenv("LIMNER_PRECISION")
+    words = ["serve", "--explain", "--json", "--config", str(file), "--no-policy"]
+    (precision,) = [
+        e for e in json.loads(CliRunner().invoke(app, words).stdout)["settings"]
+        if e["key"] == "precision"
+    ]  # fmt: skip
+    assert (precision["value"], precision["from"]) == ("int8", str(own))
+
+
+def test_settings_that_cannot_serve_are_told_before_anything_is_served(tmp_path: Path) -> None:
+    for words, kind in (
+        (["--model", "nosuch"], UsageError), (["--host", "0.0.0.0"], UsageError),
+        (["--keys", str(tmp_path / "absent")], ConfigError),
+        (["--policy", str(tmp_path / "absent")], DataError),
+    ):  # fmt: skip
+        answer = CliRunner().invoke(app, ["serve", "--explain", *words])
+        assert isinstance(answer.exception, kind), (words, answer.exception)

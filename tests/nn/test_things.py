@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
-from limner.nn.things import PLACE, Painter, Thing, ThingsDecoder, find_things, lay
+from limner.nn.things import PLACE, Namer, Painter, Thing, ThingsDecoder, find_places, lay
 
 ANSWERS = (4, 3)
 
@@ -30,18 +30,17 @@ def decoder() -> ThingsDecoder:
     return found.requires_grad_(False)
 
 
-def nothing(rows: int = 4) -> tuple[list[Tensor], Tensor]:
-    """Return logits that name nothing, and places with nothing there."""
-    names = [torch.zeros(count, rows, rows) for count in ANSWERS]
+def nothing(rows: int = 4) -> Tensor:
+    """Return places with nothing there."""
     places = torch.zeros(PLACE, rows, rows)
     places[0] = -9.0
-    return names, places
+    return places
 
 
-def put(names: list[Tensor], places: Tensor, cell: tuple[int, int], side: float) -> None:
-    """Let a thing of answers 3 and 2 stand around the lower right corner of a cell."""
-    places[:, *cell] = torch.tensor([5.0, 5.0, 1.0, 1.0, side])
-    names[0][3], names[1][2] = 9.0, 9.0
+def put(places: Tensor, cell: tuple[int, int], *said: float) -> None:
+    """Let a cell say how surely a thing is there, right, down and side."""
+    sure, right, down, side = said
+    places[:, *cell] = torch.tensor([sure, 9.0, right, down, side])
 
 
 def test_what_is_not_known_is_the_small_picture_enlarged() -> None:
@@ -58,8 +57,7 @@ def test_what_is_not_known_is_the_small_picture_enlarged() -> None:
 def test_what_is_known_has_a_ground_of_its_own() -> None:
     model = decoder()
     model.reader.place.bias.copy_(torch.tensor([-99.0, 99.0, 0, 0, 1]))
-    model.reader.name.weight.zero_()
-    model.reader.name.bias.copy_(torch.tensor([99.0, 0, 0, 0, 0, 0, 0]))
+    say_nothing(model)
     z = torch.randn(2, 5, 4, 4)
     cells = model.cells(z)
     tokens, names, places = model.reader(cells)
@@ -68,22 +66,30 @@ def test_what_is_known_has_a_ground_of_its_own() -> None:
     torch.testing.assert_close(model(z), model.ground(cells, tokens))
 
 
-def biased(model: ThingsDecoder, place: list[float], name: list[float]) -> ThingsDecoder:
-    """Let every cell say the same."""
-    torch.nn.init.zeros_(model.reader.name.weight)
-    model.reader.place.bias.copy_(torch.tensor(place))
-    model.reader.name.bias.copy_(torch.tensor(name))
-    return model
+def say_nothing(model: ThingsDecoder) -> None:
+    """Let every cell say that nothing stands in it."""
+    model.reader.name.weight.zero_()
+    model.reader.name.bias.copy_(torch.tensor([99.0, 0, 0, 0, 0, 0, 0]))
+
+
+def name(model: ThingsDecoder, noun: float) -> None:
+    """Let every crop be named 3 and 2, as surely as `noun` says."""
+    last = model.namer.out[2]
+    assert isinstance(last, torch.nn.Linear)
+    last.weight.zero_()
+    last.bias.copy_(torch.tensor([0.0, 0, 0, noun, 0, 0, 9]))
 
 
 def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
-    model = biased(decoder(), [99.0, 99, 0, 0, 4], [9.0, 0, 0, 99, 0, 0, 9])
+    model = decoder()
+    name(model, 99.0)
+    model.reader.place.bias.copy_(torch.tensor([99.0, 99, 0, 0, 4]))
     z = torch.randn(1, 5, 4, 4)
     cells = model.cells(z)
-    tokens, names, places = model.reader(cells)
+    tokens, _, places = model.reader(cells)
     wanted = model.ground(cells, tokens)[0]
-    things = find_things([each[0] for each in names], places[0])
-    assert things and all(each.opacity == 1 for each in things)
+    things = model.things(places[0], model.small(cells))
+    assert things and all(each.opacity == 1 and each.names == (3, 2) for each in things)
     drawn = model(z)[0]
     lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
     covered = torch.zeros(64, 64, dtype=torch.bool)
@@ -95,11 +101,27 @@ def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
 
 @pytest.mark.parametrize("place", [99.0, -99.0])
 def test_a_thing_without_a_name_or_a_place_is_left_as_it_is(place: float) -> None:
-    unnamed = biased(decoder(), [place, 99.0, 0, 0, 4], [-99.0, 0, 0, 0, 0, 0, 0])
+    model = decoder()
+    name(model, 0.0 if place > 0 else 99.0)
+    model.reader.name.weight.zero_()
+    model.reader.name.bias.copy_(torch.tensor([-99.0, 0, 0, 0, 0, 0, 0]))  # something stands there
+    model.reader.place.bias.copy_(torch.tensor([place, 99.0, 0, 0, 4]))
     z = torch.randn(1, 5, 4, 4)
-    drawn = unnamed(z)
-    unknown = biased(decoder(), [place, -99.0, 0, 0, 4], [-99.0, 0, 0, 0, 0, 0, 0])
-    torch.testing.assert_close(drawn, unknown(z))
+    small = model.small(model.cells(z))
+    wanted = F.interpolate(small, scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(model(z), wanted)
+
+
+def test_a_crop_is_the_square_that_is_asked_for() -> None:
+    namer = Namer(ANSWERS, (8, 8, 8))
+    pictures = torch.rand(2, 3, 96, 96)
+    squares = torch.tensor([[0.5, 0.25, 0.5], [0.0, 0.0, 1.0]])
+    cut = namer.cut(pictures, torch.tensor([1, 0]), squares)
+    assert cut.shape == (2, 3, 48, 48)
+    torch.testing.assert_close(cut[0], pictures[1, :, 24:72, 48:96])
+    torch.testing.assert_close(cut[1], F.avg_pool2d(pictures[0], 2), atol=1e-5, rtol=0)
+    said = namer(cut)
+    assert [each.shape for each in said] == [(2, count) for count in ANSWERS]
 
 
 def test_between_a_guess_and_what_is_likely_a_thing_fades() -> None:
@@ -119,39 +141,28 @@ def test_pixels_do_not_depend_on_the_pictures_beside_them() -> None:
     torch.testing.assert_close(model(z), alone)
 
 
-def test_a_thing_is_named_by_all_of_its_cells() -> None:
-    names, places = nothing()
-    put(names, places, (1, 1), 2.0)
-    names[0][3, 1, 1], names[0][2, 1, 1] = 0.0, 9.0  # the cell of its middle is wrong about it
-    (found,) = find_things(names, places)
-    assert found.names == (3, 2)
-    assert (found.left, found.top, found.side) == pytest.approx((0.25, 0.25, 0.5))
-
-
-def test_nothing_is_never_the_name_of_a_thing() -> None:
-    names, places = nothing()
-    put(names, places, (1, 1), 2.0)
-    for each in names:
-        each[0] = 99.0
-    (found,) = find_things(names, places)
-    assert found.names == (3, 2)
+def test_a_place_is_told_by_the_cell_of_its_middle() -> None:
+    places = nothing()
+    put(places, (1, 1), 5.0, 1.0, 1.0, 2.0)
+    (found,) = find_places(places)
+    assert found == pytest.approx((0.25, 0.25, 0.5, torch.tensor(5.0).sigmoid().item()))
 
 
 def test_of_two_in_one_place_the_surer_one_is_taken() -> None:
-    names, places = nothing()
-    put(names, places, (1, 1), 2.0)
-    places[:, 1, 2] = torch.tensor([6.0, 5.0, 0.2, 1.0, 2.0])  # a fifth of a cell beside it
-    (found,) = find_things(names, places)
-    assert found.surety == pytest.approx(torch.tensor(6.0).sigmoid().item())
-    places[:, 1, 2] = torch.tensor([6.0, 5.0, 2.0, 1.0, 2.0])  # two cells beside it
-    assert len(find_things(names, places)) == 2
+    places = nothing()
+    put(places, (1, 1), 5.0, 1.0, 1.0, 2.0)
+    put(places, (1, 2), 6.0, 0.2, 1.0, 2.0)  # a fifth of a cell beside it
+    (found,) = find_places(places)
+    assert found[3] == pytest.approx(torch.tensor(6.0).sigmoid().item())
+    put(places, (1, 2), 6.0, 2.0, 1.0, 2.0)  # two cells beside it
+    assert len(find_places(places)) == 2
 
 
-@pytest.mark.parametrize("side", [-1.0, 0.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("side", [-1.0, 0.0, 99.0, float("nan"), float("inf")])
 def test_what_has_no_size_is_no_thing(side: float) -> None:
-    names, places = nothing()
-    put(names, places, (1, 1), side)
-    assert find_things(names, places) == []
+    places = nothing()
+    put(places, (1, 1), 5.0, 1.0, 1.0, side)
+    assert find_places(places) == []
 
 
 def test_a_drawing_is_laid_over_the_picture_and_cut_at_its_edges() -> None:

@@ -1,5 +1,6 @@
 """Edits by every family and prior, with models too small to draw anything: what stays, stays."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy
@@ -136,6 +137,17 @@ def test_a_hole_of_one_pixel_and_soft_edges(model: Any) -> None:
         kept = numpy.asarray(mask) == 0
         assert (numpy.asarray(found)[kept] == numpy.asarray(image)[kept]).all()
         assert found.tobytes() != image.tobytes()
+
+
+def test_all_of_a_hole_is_all_of_it_however_it_is_asked(model: Any) -> None:
+    image = picture()
+    for seed in (1, 2, 3):
+        asked = {"image": image, "mask": masked(image), "seed": seed}
+        whole, full = (
+            edited(model, edit=replace(few(model), strength=strength), **asked)[0]
+            for strength in (None, 1.0)
+        )
+        assert whole.tobytes() == full.tobytes()
 
 
 def test_without_a_mask_a_strength_changes_the_picture_itself(model: Any) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -59,7 +59,11 @@ class Client:
     key: str = ""
 
     def ask(
-        self, way: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        way: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         own = {"Authorization": f"Bearer {self.key}"} if self.key else {}
@@ -83,10 +87,17 @@ class Client:
     def draw(self, **fields: Any) -> Answer:
         return self.post("/v1/images/generations", {"prompt": "a red apple", **fields})
 
-    def form(self, path: str, *parts: tuple[str, str | bytes]) -> Answer:
-        """Send a form; bytes are files."""
+    def form(
+        self,
+        path: str,
+        *parts: tuple[str, str | bytes],
+        headers: dict[str, str] | None = None,
+        pieces: Callable[[bytes], Iterable[bytes]] | None = None,
+    ) -> Answer:
+        """Send a form; bytes are files. Of `pieces` the length is not told."""
         body, kind = form_of(*parts)
-        return self.ask("POST", path, body, {"Content-Type": kind})
+        sent = pieces(body) if pieces else body
+        return self.ask("POST", path, sent, {"Content-Type": kind, **(headers or {})})
 
     def gauge(self, name: str) -> float:
         (line,) = re.findall(rf"^{name} (.+)$", self.get("/metrics").body.decode(), re.M)

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from limner.cli.shared.messages import to_chinese
 from limner.metadata import read_metadata
 from tests.server.pages import Tab, browsing, new_tab
 from tests.server.servers import Brake, client_of, save_models, serving, wait_for_jobs
 
 from limner.server import assets  # isort: skip
 from limner.server.config import ServerConfig  # isort: skip
+from limner.server.hooks import Hooks  # isort: skip
 from limner.server.run import Server  # isort: skip
 
 WEB = Path(assets.__file__).parent / "web"
@@ -57,7 +59,8 @@ def server(
         server.service.catalogue.load = braked
 
     gallery = tmp_path_factory.mktemp("gallery") / "gallery.db"
-    with serving(ServerConfig(port=0, models=models, gallery=str(gallery)), change=change) as it:
+    config = ServerConfig(port=0, models=models, gallery=str(gallery))
+    with serving(config, Hooks(translate=to_chinese), change) as it:
         yield it
 
 
@@ -247,11 +250,21 @@ def test_it_speaks_chinese_by_the_browser_and_by_a_switch(server: Server, browse
     page.wait_for_selector("#status:has-text('画好了')")
     page.wait_for_selector("#kept img")
     tab.shot("zh")
+    # What the server refuses is told in the language of the page, whatever the browser's is.
+    # A person cannot type so much, so it is put there.
+    page.evaluate("document.querySelector('#prompt').value = 'x'.repeat(4001)")
+    page.click("#draw")
+    page.wait_for_selector("#message:has-text('提示词有 4001 个码点；上限为 4000，请缩短。')")
     page.click("#language")
-    assert page.inner_text("#draw") == "Draw" and page.get_attribute("html", "lang") == "en"
-    assert page.input_value("#prompt") == "three red apples under the night sky"
+    page.click("#draw")
+    page.wait_for_selector(
+        "#message:has-text('The prompt has 4001 code points; the limit is 4000')"
+    )
+    tab.faults.clear()  # the console's lines on these two answers
     page.reload()
     page.wait_for_selector("#draw:has-text('Draw')")
+    assert page.get_attribute("html", "lang") == "en"
+    assert page.input_value("#prompt") == "three red apples under the night sky"
     said = page.evaluate(
         "async () => Promise.all(['en', 'zh'].map(async (each) => "
         "Object.entries((await import(`/web/${each}.js`)).default)))"

@@ -1,12 +1,12 @@
 """Requests that are no requests: bad JSON, bad HTTP, too large, too slow; the server stays."""
 
+import contextlib
 import io
 import json
 import logging
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -311,26 +311,29 @@ def test_many_idle_connections_make_room(client: Client, monkeypatch: pytest.Mon
 def test_a_client_that_does_not_read_is_let_go(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol.GuardedProtocol, "read_seconds", 0.5)
-    body = json.dumps({"prompt": "x", "n": 10, "size": "1024x1024"}).encode()
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(("127.0.0.1", client.port))
-    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-    connection.settimeout(PATIENCE)
-    time.sleep(1.5)
-    found = 0
-    try:
-        while part := connection.recv(65536):
-            found += len(part)
-            if found < 2**16:
-                wait_until(lambda: client.gauge("limner_queue_jobs") == 0)
-                time.sleep(1.5)
-    except ConnectionResetError:
-        pass
-    connection.close()
-    assert found < 10 * 1024 * 1024
+    monkeypatch.setattr(protocol.GuardedProtocol, "read_seconds", 0.2)
+    lost = threading.Event()
+    end = protocol.GuardedProtocol.connection_lost
+
+    def see(its: protocol.GuardedProtocol, error: Exception | None) -> None:
+        end(its, error)
+        if its.client == connection.getsockname():
+            lost.set()
+
+    size = 16 * MIB  # more than the system takes from a server before anybody reads it
+    name = server.service.pictures.keep(bytes(size), "png")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", client.port))
+        monkeypatch.setattr(protocol.GuardedProtocol, "connection_lost", see)
+        connection.sendall(f"GET /pictures/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.settimeout(PATIENCE)
+        assert lost.wait(PATIENCE)
+        found = 0
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(65536):
+                found += len(part)
+    assert found < size
 
 
 def test_who_leaves_in_the_middle_of_a_body_leaves_no_trace(client: Client) -> None:

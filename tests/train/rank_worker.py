@@ -1,26 +1,56 @@
-"""One rank of some runs, one after the other: `python -m tests.train.rank_worker JOBS.json`.
+"""Ranks of some runs: `python -m tests.train.rank_worker` starts those that a line of stdin tells.
 
-A job has a config's path, whether to resume, and after how many steps to stop. Rank 0 writes the
-numbers of each job's steps beside the jobs.
+A line is a JSON object: `folder`, which has jobs.json, `places`, the environment of each rank, and
+`apart`, whether ranks share nothing, not even the order of a set, in place of being forked.
+The answers are lines too: the ids of the ranks' processes, and, when all have ended, their exit
+codes. What rank N says is in the folder, in N.told, and the numbers of each job's steps are in
+jobs.found, by rank 0. A job has a config's path, whether to resume, and after how many steps to
+stop.
 """
 
 import gc
+import importlib
 import itertools
 import json
+import multiprocessing
 import os
+import random
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import numpy
 
 from limner.train.inputs import caches
+from limner.train.inputs.text import words_of_scenes
 from limner.train.loop import Progress, train
 from limner.train.reading import read_config
 
+# Where a process can be forked, its ranks have imported all this already. It takes them longer than
+# the few steps that they train.
+IMPORTED = (
+    "limner.train.clip.step",
+    "limner.train.codec.step",
+    "limner.train.prior.step",
+    "tokenizers",
+    "torch._dynamo",  # by the first optimiser
+    "torch.distributed.checkpoint",
+    "torch.distributed.fsdp",
+)
+START = "fork" if sys.platform == "linux" else "spawn"
 
-def main(path: Path) -> None:
+
+def be_rank(folder: Path, place: dict[str, str]) -> None:
+    """Run the jobs of a folder, one after the other, as the rank that the environment tells."""
+    with (folder / f"{place['RANK']}.told").open("wb") as told:
+        os.dup2(told.fileno(), 1)  # stdout is for the answers
+        os.dup2(told.fileno(), 2)
+    os.environ.update(place)
+    random.seed()  # chance that a run does not set is another one in each process
+    numpy.random.seed()
     caches.TOKENIZER_SCENES = 100
-    jobs, port = json.loads(path.read_text()), int(os.environ["MASTER_PORT"])
+    jobs, port = json.loads((folder / "jobs.json").read_text()), int(place["MASTER_PORT"])
     found = []
     for number, job in enumerate(jobs):
         os.environ["MASTER_PORT"] = str(port + number)
@@ -39,9 +69,37 @@ def main(path: Path) -> None:
                 "validation": steps[-1].validation,
             }
         )
-    if os.environ.get("RANK", "0") == "0":
-        path.with_suffix(".found").write_text(json.dumps(found))
+    if place["RANK"] == "0":
+        (folder / "jobs.found").write_text(json.dumps(found))
+
+
+def main() -> None:
+    """Start the ranks that each line asks for, and wait for them."""
+    if START == "fork":
+        for name in IMPORTED:
+            importlib.import_module(name)
+        gc.freeze()  # what is there is not looked through by each rank
+    for line in sys.stdin:
+        told: dict[str, Any] = json.loads(line)
+        folder = Path(told["folder"])
+        for job in json.loads((folder / "jobs.json").read_text()) if START == "fork" else ():
+            if (config := read_config(job["config"])).task != "codec":
+                words_of_scenes(config)  # it remembers them, and so do forks
+        start: Any = multiprocessing.get_context("spawn" if told["apart"] else START)
+        ranks = [start.Process(target=be_rank, args=(folder, place)) for place in told["places"]]
+        for rank in ranks:
+            rank.start()
+        answer([rank.pid for rank in ranks])
+        for rank in ranks:
+            rank.join()
+        answer([rank.exitcode for rank in ranks])
+
+
+def answer(numbers: list[int | None]) -> None:
+    """Write a line."""
+    sys.stdout.write(json.dumps(numbers) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

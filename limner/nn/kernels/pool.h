@@ -23,7 +23,7 @@ static struct {
     Work work;
     void *context;
     int total, threads;
-    pid_t process;
+    _Atomic pid_t process; /* that it was set up in, or is being set up in: -process */
 } pool = {.owner = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER,
           .wake = PTHREAD_COND_INITIALIZER};
 
@@ -81,14 +81,17 @@ static void start_threads(int wanted) {
 static int begin_parallel(int wanted) {
     if (wanted > MOST_THREADS) wanted = MOST_THREADS;
     if (wanted < 2) return 1;
-    if (pool.process != getpid()) { /* a fork copies no threads */
+    pid_t own = getpid(), found = atomic_load(&pool.process);
+    if (found != own) { /* a fork copies no threads */
+        /* Of threads that meet here one sets the pool up, and the others work alone this once. */
+        if (found == -own || !atomic_compare_exchange_strong(&pool.process, &found, -own)) return 1;
         pthread_mutex_init(&pool.owner, NULL);
         pthread_mutex_init(&pool.lock, NULL);
         pthread_cond_init(&pool.wake, NULL);
         atomic_store(&pool.tickets, 0);
         atomic_store(&pool.asleep, 0);
         pool.threads = 1;
-        pool.process = getpid();
+        atomic_store(&pool.process, own);
     }
     if (pthread_mutex_trylock(&pool.owner)) return 1;
     start_threads(wanted);

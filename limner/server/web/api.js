@@ -22,6 +22,7 @@ export async function ask(path, { method = "GET", body, form, signal } = {}) {
   for (;;) {
     const key = session.get("key");
     const headers = key === null ? {} : { authorization: `Bearer ${key}` };
+    headers["accept-language"] = t("lang"); // of the page, which may differ from the browser's
     if (body !== undefined) headers["content-type"] = "application/json";
     const sent = form ?? (body === undefined ? undefined : JSON.stringify(body));
     const answer = await fetch(path, { method, headers, body: sent, signal, credentials: "omit" });
@@ -78,7 +79,7 @@ async function refusalOf(answer) {
 // A message of the server as a sentence.
 export function sentence(text) {
   const shown = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?。]$/.test(shown) ? shown : `${shown}.`;
+  return /[.!?。]$/.test(shown) ? shown : `${shown}${/[\u4e00-\u9fff]/.test(shown) ? "。" : "."}`;
 }
 
 function askKey(wrong) {

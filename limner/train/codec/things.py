@@ -4,22 +4,23 @@ Three lessons in one step, each with a right answer that the scenes know: what s
 ground looks without it, and how each thing looks alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from limner.data.batches.batches import graph_at, stream
 from limner.errors import ConfigError
-from limner.nn.things import ThingsDecoder, find_things
-from limner.train.codec.naming import cell_labels, named_rightly, naming_loss
+from limner.nn.things import Thing, ThingsDecoder
+from limner.train.codec.naming import UNASKED, cell_labels, naming_loss
 from limner.train.codec.step import CodecStep
-from limner.train.codec.things_data import Things, ThingsBatch, places_of
+from limner.train.codec.things_data import Things, ThingsBatch, places_of, standing
 from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
 from limner.train.losses import pixel_loss
+from limner.train.steps import precision
 
 _PRESENCE = 8.0  # weight of finding middles: few cells have one
 _PLACING = 0.5  # weight of places beside names
@@ -27,7 +28,7 @@ _PAINTING = 4.0  # weight of pixels beside names: a drawing's error is far below
 
 
 class ThingsStep(CodecStep):
-    """Reading, grounds and drawings; codes stay as they are, and so does the encoder."""
+    """What reads, names and paints things; the codes and the small pictures stay as they are."""
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
         super().__init__(config, data)
@@ -37,9 +38,15 @@ class ThingsStep(CodecStep):
         self.decoder: ThingsDecoder = decoder
         # The small picture stays as it is: it is what people's own pictures are drawn by.
         self.codec.requires_grad_(False)
-        self.taught = nn.ModuleList([decoder.reader, decoder.painter, decoder.grounds])
-        self.taught.requires_grad_(True)
-        self.lessons = config.settings(ThingsTraining)
+        self.lessons = lessons = config.settings(ThingsTraining)
+        taught = {
+            decoder.reader: lessons.reading,
+            decoder.grounds: lessons.grounds,
+            decoder.namer: lessons.crops,
+            decoder.painter: lessons.drawings,
+        }
+        for part, asked in taught.items():
+            part.requires_grad_(bool(asked))
 
     def start(self, step: int) -> None:
         """Be ready to go on from `step`."""
@@ -60,27 +67,49 @@ class ThingsStep(CodecStep):
         self, batch: ThingsBatch, step: int, numbers: dict[str, float]
     ) -> Iterator[Tensor]:
         """Yield the loss of each lesson."""
+        lessons, decoder = self.lessons, self.decoder
+        with torch.no_grad():
+            cells = decoder.cells(self.codec.embed(self._codes(batch.pictures, step)))
+        with precision(self.config):
+            loss = cells.new_zeros(())
+            if lessons.reading:
+                loss = loss + self._reading(batch, cells, numbers)
+            if lessons.crops:
+                loss = loss + self._crops(batch, cells, numbers)
+            if lessons.drawings:  # from true names
+                drawn = decoder.painter(batch.names[: lessons.drawings]).float()
+                drawing = pixel_loss(2 * drawn, 2 * batch.drawings)
+                numbers["drawing"] = float(drawing.detach())
+                loss = loss + _PAINTING * drawing
+            yield loss
+
+    def _reading(self, batch: ThingsBatch, cells: Tensor, numbers: dict[str, float]) -> Tensor:
+        """Return the loss of what stands where, and of the grounds."""
         decoder = self.decoder
-        for _, _ in self.parts(1):
-            # 1. What stands where.
-            with torch.no_grad():
-                cells = decoder.cells(self.codec.embed(self._codes(batch.pictures, step)))
-            tokens, names, places = decoder.reader(cells)
-            naming = naming_loss(names, batch.labels[:, : len(names)])
-            placing = placing_loss(places, batch.places)
-            told = named_rightly(names, batch.labels)
-            numbers |= dict(zip(("noun", "colour", "style"), told, strict=True))
-            numbers |= {"naming": float(naming.detach()), "placing": float(placing.detach())}
-            # 2. The grounds.
-            ground = tokens.new_zeros(())
-            if len(batch.rows):
-                painted = decoder.ground(cells[batch.rows], tokens[batch.rows])
-                ground = pixel_loss(painted.float(), batch.grounds)
-            # 3. Things alone, from their true names.
-            drawn = decoder.painter(batch.names).float()
-            drawing = pixel_loss(2 * drawn, 2 * batch.drawings)
-            numbers |= {"ground": float(ground.detach()), "drawing": float(drawing.detach())}
-            yield naming + _PLACING * placing + _PAINTING * (ground + drawing)
+        tokens, names, places = decoder.reader(cells)
+        naming = naming_loss(names, batch.labels[:, : len(names)])
+        placing = placing_loss(places, batch.places)
+        numbers |= {"naming": float(naming.detach()), "placing": float(placing.detach())}
+        loss = naming + _PLACING * placing
+        if not len(batch.rows):
+            return loss
+        painted = decoder.ground(cells[batch.rows], tokens[batch.rows])
+        ground = pixel_loss(painted.float(), batch.grounds)
+        numbers["ground"] = float(ground.detach())
+        return loss + _PAINTING * ground
+
+    def _crops(self, batch: ThingsBatch, cells: Tensor, numbers: dict[str, float]) -> Tensor:
+        """Return the loss of naming what is cut out of small pictures."""
+        namer = self.decoder.namer
+        with torch.no_grad():
+            parts = namer.cut(self.decoder.small(cells), batch.of, batch.squares)
+        said = namer(parts)
+        wanted = batch.named.unbind(1)
+        losses = [F.cross_entropy(each.float(), true, ignore_index=UNASKED)
+                  for each, true in zip(said, wanted, strict=True)]  # fmt: skip
+        for name, each, true in zip(("noun", "colour", "style"), said, wanted, strict=True):
+            numbers[name] = float((each.argmax(1) == true)[true > 0].float().mean())
+        return torch.stack(losses).sum()
 
     def _codes(self, pictures: Tensor, step: int) -> Tensor:
         """Return the codes of small pictures, a few of which were replaced."""
@@ -100,29 +129,39 @@ class ThingsStep(CodecStep):
             (graph_at("validation", index, data.seed, data.level), (0.0, 0.0))
             for index in range(data.held_for_validation)
         ]
-        side, right, read, there = self.codec.grid[0], [0.0] * 3, 0, 0
-        labels, places = cell_labels(scenes, side), places_of(scenes, side)
-        first = 0
+        side = self.codec.grid[0]
+        of, names, squares = standing(cell_labels(scenes, side), places_of(scenes, side))
+        counts, first = torch.zeros(4), 0
         with self.measuring(self.codec):
             for held in self.pictures.held_out(len(scenes)):
-                vectors = self.codec.embed(self.codec.encode(held.to(self.device)))
-                _, names, where = self.decoder.reader(self.decoder.cells(vectors))
+                codes = self.codec.encode(held.to(self.device))
+                cells = self.decoder.cells(self.codec.embed(codes))
+                small, (_, _, places) = self.decoder.small(cells), self.decoder.reader(cells)
                 for row in range(len(held)):
-                    true = places[first + row, 0].nonzero().tolist()
-                    there += len(true)
-                    for thing in find_things([each[row] for each in names], where[row]):
-                        middle = (thing.top + thing.side / 2, thing.left + thing.side / 2)
-                        line, column = (min(max(int(side * each), 0), side - 1) for each in middle)
-                        if [line, column] not in true:
-                            continue
-                        read += 1
-                        wanted = labels[first + row, :3, line, column]
-                        for number, answer in enumerate(thing.names):
-                            right[number] += int(wanted[number]) in (answer, -100)
+                    things = self.decoder.things(places[row], small[row : row + 1])
+                    here = of == first + row
+                    counts += read_rightly(things, names[here], squares[here], 0.5 / side)
                 first += len(held)
-        found |= {"things_found": read / max(there, 1)}
-        shares = (each / max(there, 1) for each in right)
-        return found | dict(zip(("nouns", "colours", "styles"), shares, strict=True))
+        shares = (counts / max(len(of), 1)).tolist()
+        return found | dict(zip(("things", "nouns", "colours", "styles"), shares, strict=True))
+
+
+def read_rightly(things: Sequence[Thing], names: Tensor, squares: Tensor, within: float) -> Tensor:
+    """Return how many of the true things (M, 3) were found, and how many named in each way (4,).
+
+    One is found where left, top and side are less than `within` from its square's (M, 3).
+    """
+    counts = torch.zeros(4)
+    for wanted, square in zip(names.tolist(), squares.tolist(), strict=True):
+        for thing in things:
+            read = thing.left, thing.top, thing.side
+            if max(abs(ours - true) for ours, true in zip(read, square, strict=True)) < within:
+                right = [
+                    true in (ours, UNASKED) for ours, true in zip(thing.names, wanted, strict=True)
+                ]
+                counts += torch.tensor([True, *right])
+                break
+    return counts
 
 
 def placing_loss(places: Tensor, wanted: Tensor) -> Tensor:

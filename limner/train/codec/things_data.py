@@ -19,6 +19,8 @@ from limner.nn.things import PLACE
 from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
 from limner.train.codec.things_settings import ThingsTraining
 
+_ASIDE = 0.06  # of its side a crop is moved, and larger or smaller, at most
+
 
 class ThingsBatch(NamedTuple):
     """Scenes (B, 3, s, s) of a small size s, and what is to be read and painted of them.
@@ -26,7 +28,8 @@ class ThingsBatch(NamedTuple):
     `labels` (B, 4, h, w) name cells. `places` (B, PLACE, h, w) are 1 where a thing's middle is, 1
     where a cell is of a scene, and where and how large a thing is. `grounds` (G, 3, S, S) are of
     the scenes `rows` (G,). `names` (N, 3) and `drawings` (N, 4, F, F) are of things alone, RGB
-    times alpha and alpha in [0, 1].
+    times alpha and alpha in [0, 1]. `squares` (M, 3), left, top and side in shares of the side,
+    are of the pictures `of` (M,), and show what has the names `named` (M, 3), 0 for nothing known.
     """
 
     pictures: Tensor
@@ -36,6 +39,9 @@ class ThingsBatch(NamedTuple):
     grounds: Tensor
     names: Tensor
     drawings: Tensor
+    of: Tensor
+    squares: Tensor
+    named: Tensor
 
 
 class Things(Dataset[ThingsBatch]):
@@ -54,6 +60,7 @@ class Things(Dataset[ThingsBatch]):
         labels, places = cell_labels(scenes, self.cells), places_of(scenes, self.cells)
         # 1. Pictures unlike any scene: nothing is known of them.
         odd = torch.rand(len(scenes), generator=random) < weights.strange
+        stood = places.clone()
         for row in odd.nonzero()[:, 0].tolist():
             other = int(torch.randint(len(scenes), (1,), generator=random))
             pictures[row] = estrange(pictures[row], pictures[other], random)
@@ -63,7 +70,8 @@ class Things(Dataset[ThingsBatch]):
         painted = [background(scenes[row][0].background, self.large) for row in rows.tolist()]
         grounds = pixels_to_tensor(np.stack(painted)) if painted else pictures.new_zeros(0, 3, 1, 1)
         names, drawings = things_of(scenes, weights.drawings, self.frame)
-        return ThingsBatch(pictures, labels, places, rows, grounds, names, drawings)
+        crops = crops_of(labels, stood, weights.crops, random)
+        return ThingsBatch(pictures, labels, places, rows, grounds, names, drawings, *crops)
 
 
 def estrange(picture: Tensor, other: Tensor, random: torch.Generator) -> Tensor:
@@ -95,6 +103,32 @@ def places_of(scenes: Sequence[PlacedScene], cells: int) -> Tensor:
             values = (1.0, 1.0, across - column, below - line, box.side * cells / UNIT)
             places[row, :, line, column] = torch.tensor(values)
     return places
+
+
+def crops_of(
+    labels: Tensor, places: Tensor, count: int, random: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pictures (M,), squares (M, 3) and names (M, 3) of at most `count` crops.
+
+    `places` is where things stood before some scenes were made strange; of these the `labels` know
+    nothing. A square lies a little aside of its thing, as what is read does.
+    """
+    of, named, squares = (each[:count] for each in standing(labels, places))
+    moved = _ASIDE * (2 * torch.rand(len(of), 3, generator=random) - 1)
+    left, top, side = squares.unbind(1)
+    larger = side * moved[:, 2]
+    aside = torch.stack((left, top), dim=1) + side[:, None] * moved[:, :2] - larger[:, None] / 2
+    squares = torch.cat((aside, (side + larger)[:, None]), dim=1)
+    return of, squares, torch.where(named[:, :1] == UNASKED, 0, named)
+
+
+def standing(labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of all things which picture they are of (M,), their names and squares (M, 3)."""
+    cells = places.shape[-1]
+    of, line, column = places[:, 0].nonzero().unbind(1)
+    across, below, side = places[of, 2:, line, column].unbind(1)
+    squares = torch.stack((column + across - side / 2, line + below - side / 2, side), dim=1)
+    return of, labels[of, :3, line, column], squares / cells
 
 
 def things_of(scenes: Sequence[PlacedScene], count: int, frame: int) -> tuple[Tensor, Tensor]:

@@ -11,16 +11,19 @@ from limner.train.config.run import TrainConfig
 
 @dataclass(frozen=True)
 class ThingsTraining(Checked):
-    """How much of a batch teaches what.
+    """How much of a batch teaches what; 0 and false leave a lesson out.
 
-    Every scene teaches to read. The grounds of `grounds` of them are painted, and `drawings` of
-    their things. A share `strange` of the scenes is made unlike any: there is nothing to read in
-    them, and they are to be left as they are. Of half the scenes a share `noise` of the codes is
-    replaced by chance, as a prior draws wrong ones too.
+    Scenes teach to read, which is where things stand and how the ground looks, as the first
+    `grounds` of them are painted. Of their things `crops` are named and `drawings` painted. A share
+    `strange` of the scenes is made unlike any: there is nothing to read in them, and they are to be
+    left as they are. Of half the scenes a share `noise` of the codes is replaced by chance, as a
+    prior draws wrong ones too.
     """
 
-    grounds: int = number(4, least=1)
-    drawings: int = number(32, least=1)
+    reading: bool = True
+    grounds: int = number(3, least=0)
+    crops: int = number(24, least=0)
+    drawings: int = number(20, least=0)
     strange: float = number(0.15, least=0, below=1)
     noise: float = number(0.04, least=0, most=1)
 

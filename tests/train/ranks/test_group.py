@@ -3,10 +3,10 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,9 @@ from limner.train.ranks.group import (
 from limner.train.ranks.parallel import parallelize
 from limner.train.reading import read_config
 from tests.tiny_model import CODEC
+from tests.train.ranks.launching import Launcher, launching, places, popen
 from tests.waiting import PATIENCE, ended, wait_until
 
-ROOT = Path(__file__).resolve().parents[3]
 LOOP = {
     "steps": 6,
     "batch": 12,
@@ -88,56 +88,6 @@ def prior_run(out: Path, codec: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
-def start(
-    folder: Path, ranks: int, jobs: list[dict[str, Any]], font: Path
-) -> list["subprocess.Popen[str]"]:
-    """Start every rank of some jobs, each with the environment that torchrun gives."""
-    for number, job in enumerate(jobs):
-        path = folder / f"{number}.toml"
-        path.write_text(to_toml(job["config"]), encoding="utf-8")
-        job["config"] = str(path)
-    (folder / "jobs.json").write_text(json.dumps(jobs))
-    words = [sys.executable, "-m", "tests.train.rank_worker", str(folder / "jobs.json")]
-    return [popen(words, place) for place in places(ranks, font)]
-
-
-def places(ranks: int, font: Path) -> list[dict[str, str]]:
-    """Return the environment of each rank, as torchrun gives it."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    told = {
-        "LIMNER_FONT": str(font),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(ranks),
-        "OMP_NUM_THREADS": "1",
-    }
-    return [{**told, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(ranks)]
-
-
-def popen(words: list[str], told: dict[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        words,
-        cwd=ROOT,
-        env={**os.environ, **told},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def run(folder: Path, ranks: int, jobs: list[dict[str, Any]], font: Path) -> list[dict[str, Any]]:
-    """Run some jobs on some ranks, and return what rank 0 found of each."""
-    folder.mkdir(exist_ok=True)
-    processes = start(folder, ranks, jobs, font)
-    with ended(processes):
-        told = [process.communicate(timeout=PATIENCE) for process in processes]
-    assert [process.returncode for process in processes] == [0] * ranks, told
-    found: list[dict[str, Any]] = json.loads((folder / "jobs.found").read_text())
-    return found
-
-
 def losses(found: dict[str, Any]) -> list[float]:
     return [numbers["loss"] for numbers in found["numbers"]]
 
@@ -158,19 +108,27 @@ def kinds_of_run(folder: Path, codec: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def codec(tmp_path_factory: pytest.TempPathFactory, emoji_font: Path) -> Path:
+def launcher(emoji_font: Path) -> Iterator[Launcher]:
+    with launching(emoji_font) as launcher:
+        yield launcher
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Path:
     folder = tmp_path_factory.mktemp("codec")
-    run(folder, 1, [{"config": codec_run(folder / "run")}], emoji_font)
+    launcher.run(folder, 1, [{"config": codec_run(folder / "run")}])
     return folder / "run"
 
 
 @pytest.mark.slow
-def test_two_ranks_train_as_one_process_does(tmp_path: Path, codec: Path, emoji_font: Path) -> None:
+def test_two_ranks_train_as_one_process_does(
+    tmp_path: Path, codec: Path, launcher: Launcher
+) -> None:
     both = {}
     for ranks in (1, 2):
         folder = tmp_path / str(ranks)
         jobs = [{"config": config} for config in kinds_of_run(folder, codec)]
-        both[ranks] = run(folder, ranks, jobs, emoji_font)
+        both[ranks] = launcher.run(folder, ranks, jobs)
     names = [Path(config["out"]).name for config in kinds_of_run(tmp_path, codec)]
     for name, one, two in zip(names, both[1], both[2], strict=True):
         assert losses(two) == pytest.approx(losses(one), abs=1e-4), name
@@ -187,21 +145,21 @@ def test_two_ranks_train_as_one_process_does(tmp_path: Path, codec: Path, emoji_
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_what_two_ranks_saved_goes_on_on_one_two_and_three(
-    tmp_path: Path, codec: Path, emoji_font: Path, parallel: str
+    tmp_path: Path, codec: Path, launcher: Launcher, parallel: str
 ) -> None:
     loop = {**LOOP, "parallel": parallel, "validate_every": 6}
     whole = prior_run(tmp_path / "whole", codec, loop=loop)
     parts = [prior_run(tmp_path / str(ranks), codec, loop=loop) for ranks in (1, 2, 3)]
     stopped = [{"config": config, "steps": 3} for config in parts]
     jobs: list[dict[str, Any]] = [{"config": whole}, *stopped]
-    unbroken, first, *_ = run(tmp_path / "jobs", 2, jobs, emoji_font)
+    unbroken, first, *_ = launcher.run(tmp_path / "jobs", 2, jobs)
     assert {path.suffix for path in (tmp_path / "2" / "state").iterdir()} == {
         ".safetensors",
         ".json",
     }
     for ranks, config in enumerate(parts, start=1):
         job = {"config": config, "resume": True}
-        (found,) = run(tmp_path / f"jobs{ranks}", ranks, [job], emoji_font)
+        (found,) = launcher.run(tmp_path / f"jobs{ranks}", ranks, [job])
         assert found["steps"] == [4, 5, 6]
         assert losses(first) + losses(found) == pytest.approx(losses(unbroken), abs=1e-4)
         if ranks == 2:
@@ -212,21 +170,21 @@ def test_what_two_ranks_saved_goes_on_on_one_two_and_three(
 
 @pytest.mark.slow
 def test_what_one_process_saved_goes_on_on_two_ranks(
-    tmp_path: Path, codec: Path, emoji_font: Path
+    tmp_path: Path, codec: Path, launcher: Launcher
 ) -> None:
     fsdp = {**LOOP, "parallel": "fsdp"}
     whole, part = prior_run(tmp_path / "whole", codec), prior_run(tmp_path / "part", codec)
     jobs: list[dict[str, Any]] = [{"config": whole}, {"config": part, "steps": 2}]
-    unbroken, first = run(tmp_path / "jobs1", 1, jobs, emoji_font)
+    unbroken, first = launcher.run(tmp_path / "jobs1", 1, jobs)
     job = {"config": {**part, "loop": fsdp}, "resume": True}
-    (second,) = run(tmp_path / "jobs2", 2, [job], emoji_font)
+    (second,) = launcher.run(tmp_path / "jobs2", 2, [job], apart=True)
     assert losses(first) + losses(second) == pytest.approx(losses(unbroken), abs=1e-4)
 
 
 @pytest.mark.slow
-def test_shards_that_changed_are_refused(tmp_path: Path, emoji_font: Path) -> None:
+def test_shards_that_changed_are_refused(tmp_path: Path, launcher: Launcher) -> None:
     config = codec_run(tmp_path / "run")
-    run(tmp_path / "jobs", 2, [{"config": config, "steps": 1}], emoji_font)
+    launcher.run(tmp_path / "jobs", 2, [{"config": config, "steps": 1}])
     shard = sorted((tmp_path / "run" / "state").glob("*.safetensors"))[0]
     changed = bytearray(shard.read_bytes())
     changed[-1] ^= 1
@@ -241,24 +199,25 @@ def test_shards_that_changed_are_refused(tmp_path: Path, emoji_font: Path) -> No
 
 @pytest.mark.slow
 def test_when_a_rank_is_killed_the_other_leaves_and_says_so(
-    tmp_path: Path, emoji_font: Path
+    tmp_path: Path, launcher: Launcher
 ) -> None:
     long = {**LOOP, "steps": 100_000, "save_every": 5, "validate_every": 10**6}
     config = codec_run(tmp_path / "run", loop={**long, "sample_every": 10**6})
-    processes = start(tmp_path, 2, [{"config": config}], emoji_font)
-    with ended(processes):
-        wait_until((tmp_path / "run" / "state").exists, *processes)
-        processes[1].send_signal(signal.SIGKILL)
-        processes[1].wait()
-        _, told = processes[0].communicate(timeout=PATIENCE)
-    assert processes[0].returncode != 0
+    _, other = launcher.start(tmp_path, 2, [{"config": config}])
+    try:
+        wait_until((tmp_path / "run" / "state").exists, launcher.process)
+    finally:
+        os.kill(other, signal.SIGKILL)
+        code, killed = launcher.wait()
+    assert code != 0 and killed == -signal.SIGKILL
+    told = (tmp_path / "0.told").read_text()
     assert "ResourceError: rank 0 of 2 lost touch with the others" in told
     assert "start all of them again with --resume" in told
     config["loop"] = LOOP
     state = json.loads((tmp_path / "run" / "state" / "state.json").read_text())
     longer = {**LOOP, "steps": state["step"] + 2}
     job = {"config": {**config, "loop": longer}, "resume": True}
-    (found,) = run(tmp_path / "jobs", 1, [job], emoji_font)
+    (found,) = launcher.run(tmp_path / "jobs", 1, [job])
     assert found["steps"] == [state["step"] + 1, state["step"] + 2]
 
 
