@@ -90,8 +90,6 @@ ROWS = {
         Case("{in}/drawn.png --model nosuch", 2, UNKNOWN),
         Case("absent.png", 3, "cannot read the picture 'absent.png'"),
         Case("{in}/drawn.png -n 0", 2, "n is 0"),
-        Case("{in}/drawn.png --image {in}/photo.png", 2, "was made from no other picture"),
-        Case("{in}/drawn.png --mask 0,0,8,8", 2, "was made by no mask"),
         Case("{in}/drawn.png", FULL, "cannot write"),
         Case("{in}/drawn.png --out /proc/nowhere", 5, PROC),
     ),
