@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from limner.cli.shared.options import (
     grouped,
     option,
 )
-from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.cli.shared.sheets import draw_sheet, place_of_sheet
 from limner.errors import DataError, PolicyError, UsageError, quote
 from limner.finish.rank import with_tries
@@ -108,10 +109,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
         draw_sheet(sheet, requests, drawer, manner, watch)
     else:
         for request, drawn in zip(requests, drawings(drawer, requests, ray), strict=True):
-            unsure = watch(drawn.pictures)
-            written = write_files(request, drawn, place, manner)
-            report(written, repeat_command(request, drawer, out, written, added), manner)
-            manner.notes(unsure)
+            repeat = partial(repeat_command, request, drawer, out, added)
+            deliver(request, drawn, place, manner, watch, repeat)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -154,8 +153,8 @@ def repeat_command(
     request: Request,
     drawer: Drawer,
     out: Path | None,
+    words: Sequence[str],
     written: Written,
-    words: Sequence[str] = (),
 ) -> str:
     """Return the command line that draws the same pictures again, with `words` besides."""
     tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or settings.is_set("clip"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from limner.cli.draw import Metadata, Preview
 from limner.cli.shared import files, options, sampling, settings
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.options import Loading, Sampled, argument, option
-from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.finish.rank import with_tries
 from limner.types import Edit, Picture, Request
 
@@ -173,10 +174,8 @@ def finish(
     name = "" if str(told.image) == files.STANDARD else told.image.stem
     stem = f"{files.slug(f'{name} {request.prompt}')}-{told.done}"
     for drawn in drawings(drawer, [request]):
-        unsure = told.watch(drawn.pictures)
-        written = write_files(request, drawn, place, manner, stem)
-        report(written, repeat_command(told, request, drawer, written), manner)
-        manner.notes(unsure)
+        repeat = partial(repeat_command, told, request, drawer)
+        deliver(request, drawn, place, manner, told.watch, repeat, stem)
 
 
 def repeat_command(told: Told, request: Request, drawer: Drawer, written: Written) -> str:

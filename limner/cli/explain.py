@@ -70,7 +70,7 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
     chosen = drawer_of(what, said, model, adapter or ())
     pipeline = replace(chosen, allow_nonfinite=allow_nonfinite, device=device).load()
     if said is not None:
-        request = said.request(pipeline.defaults, n=1, seed=said.seed, image=None)
+        request = said.request(pipeline.defaults, n=1, seed=said.seed)
     from limner.explain import explain_request
 
     found = explain_request(
