@@ -40,7 +40,7 @@ def colourise(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Give IMAGE colours that go with PROMPT; its light and its size stay.
+    """Colour a grey IMAGE to fit PROMPT; its lightness and size stay.
 
     Without a PROMPT the colours are a guess. MODEL is of the family unclip.
     """

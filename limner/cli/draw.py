@@ -43,16 +43,15 @@ Metadata = Annotated[
         variable="LIMNER_METADATA",
     ),
 ]  # fmt: skip
-Strict = Annotated[bool, option("--strict", "With --prompts: one bad line and nothing is drawn.")]
+Strict = Annotated[bool, option("--strict", "Draw nothing if a line of --prompts is bad.")]
 
-Tile = Annotated[
-    bool, option("--tile", "Draw tiles, whose edges fit one another; of models that draw tokens.")
-]
+Tile = Annotated[bool, option("--tile", "Draw seamless tiles; only with models that draw tokens.")]
 Sheet = Annotated[
     Path | None,
     option(
         "--sheet",
-        "Put all pictures on one PNG with a JSON atlas beside it; what it has is not drawn again.",
+        "Put all pictures on one sprite sheet (PNG) with a JSON atlas; what it has is not drawn "
+        "again.",
         default="a file for each",
     ),
 ]
@@ -82,7 +81,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw pictures of PROMPT and say where they are."""
+    """Draw pictures of PROMPT and print their paths."""
     if sheet is not None:
         sheet = place_of_sheet(sheet, out, ray=ray)
         seed = 0 if seed is None else seed  # the same seeds when the list is drawn on

@@ -16,7 +16,7 @@ from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.finish.rank import with_tries
 from limner.types import Edit, Picture, Request
 
-Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture shall show.")]
+Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture should show.")]
 Mask = Annotated[
     str | None,
     option(
@@ -32,13 +32,13 @@ Strength = Annotated[
     float | None,
     option(
         "--strength", "How much of the picture, or of its mask, is redrawn, 0 to 1.",
-        default="by the rest",
+        default="depends on the other options",
     ),
 ]  # fmt: skip
 Candidates = Annotated[
     int | None,
     option(
-        "--candidates", "Draw so many, and keep the one that continues the picture best.",
+        "--candidates", "Draw N, and keep the one that continues the picture best.",
         default="8",
     ),
 ]  # fmt: skip
@@ -73,7 +73,7 @@ def edit(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Redraw a part of IMAGE so that it shows PROMPT; the rest stays bit for bit.
 
-    MASK says which part. Without one, --from does: what the two texts differ in is redrawn.
+    --mask says which part. Without it, --from does: what the two texts differ in is redrawn.
     Without both, it is what suits PROMPT least. MODEL is of the family dalle or unclip.
     """
     from limner.editing import names_object, open_mask

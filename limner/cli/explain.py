@@ -53,7 +53,7 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Show which words drew which region of a picture, and where the model was surprised.
 
-    The file is a sheet: the picture, the picture under the heat of each word, and the surprise.
+    The file shows the picture, a heat map of each word, and the surprise of each cell.
     """
     from limner.metadata import check_unasked, recipe_of
 

@@ -42,10 +42,10 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides.
+    """Draw variations of IMAGE; a PROMPT says what else they show.
 
-    With --strength IMAGE itself is changed, and MODEL may be of the family dalle too; without, it
-    is of unclip.
+    With --strength, IMAGE itself is changed, and MODEL is of the family dalle or unclip; without
+    it, of unclip.
     """
     # A mistake in the options is told before a file is opened.
     sampled.request(finish=finished.finish)
