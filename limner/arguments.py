@@ -78,10 +78,15 @@ class DrawingOptions(SamplingOptions, FinishOptions, total=False):
     tile: bool
 
 
-class VaryingOptions(SamplingOptions, FinishOptions, total=False):
-    """What a loaded model's `vary` takes besides its named arguments."""
+class FinishingOptions(SamplingOptions, FinishOptions, total=False):
+    """What a loaded model's `colourise` and `morph` take besides their named arguments."""
 
     verbatim: bool
+
+
+class VaryingOptions(FinishingOptions, total=False):
+    """What a loaded model's `vary` takes besides its named arguments."""
+
     strength: float | None
     candidates: int | None
 
@@ -106,6 +111,10 @@ class OutpaintOptions(EditOptions, total=False):
 
 class VaryOptions(VaryingOptions, LoadingOptions, total=False):
     """What `limner.vary` takes besides its named arguments."""
+
+
+class FinishedOptions(FinishingOptions, LoadingOptions, total=False):
+    """What `limner.colourise` and `limner.morph` take besides their named arguments."""
 
 
 class DrawOptions(DrawingOptions, LoadingOptions, total=False):

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Unpack
 
 from limner.arguments import sort_arguments
 from limner.draw import Drawn, open_model, to_pictures
+from limner.finish.finishing import finish_picture
 from limner.images import as_image
 from limner.metadata import TASK
 from limner.pipelines.colourise import stream_colours
 from limner.types import Drawable, Picture, PictureLike, Request, Step
 
 if TYPE_CHECKING:
-    from limner.arguments import VaryOptions
+    from limner.arguments import FinishedOptions
 
 
 def colourise(
@@ -27,7 +28,7 @@ def colourise(
     n: int = 1,
     seed: int | None = None,
     guidance: float | None = None,
-    **options: Unpack[VaryOptions],
+    **options: Unpack[FinishedOptions],
 ) -> list[Picture]:
     """Give `image` colours that go with `prompt`, `n` times; its light and its size stay.
 
@@ -44,6 +45,7 @@ def colourise(
         guidance=guidance,
         sampling=given.sampling,
         image=as_image(image),
+        finish=given.finish,
         **given.request,
     )
     return colourise_request(open_model(model, given.loading), request).pictures
@@ -59,8 +61,9 @@ def colourise_request(
     began = time.perf_counter()
     *_, last = watch(stream_colours(pipeline, request))
     # The picture says what was done, so that nobody takes it for one that was drawn or varied.
-    pictures = [
+    coloured = [
         replace(each, settings={**each.settings, TASK: "colourise"})
         for each in to_pictures(last, request, pipeline)
     ]
+    pictures = [finish_picture(each, request.finish) for each in coloured]
     return Drawn(pictures, [], time.perf_counter() - began)

@@ -22,6 +22,7 @@ from limner.errors import UsageError, quote
 from limner.finish.finishing import finish_picture
 from limner.finish.rank import keep_best, with_tries
 from limner.images import as_image, to_images
+from limner.masks import rectangle_of
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.edits import edit_notes
 from limner.registry import load_clip, load_to_draw
@@ -229,7 +230,9 @@ def open_clip(clip: str | Path | ClipPipeline) -> ClipPipeline:
 def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Picture]:
     """Return the pictures of the last step of a request, each with what draws it again."""
     assert step.images is not None, "a pipeline's last Step has images"
-    settings = {"steps": step.total // request.n} | asdict(pipeline.resolve_sampling(request))
+    # Those of an edit count windows, not what a model does; a sampling value of that name counts.
+    steps = {} if request.edit is not None else {"steps": step.total // request.n}
+    settings: dict[str, Any] = steps | asdict(pipeline.resolve_sampling(request))
     settings |= {"family": pipeline.info.family, "model_hash": pipeline.info.sha256}
     settings |= {"device": pipeline.device.type, "precision": pipeline.precision}
     settings["torch"] = str(torch.__version__)
@@ -239,7 +242,6 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
     if request.image is not None:
         settings["image_sha256"] = image_hash(request.image)
     if request.edit is not None:
-        del settings["steps"]  # those of an edit count windows, not what a model does
         settings["edit"] = edit_settings(request)
     if request.logits_processors:
         settings["logits_processors"] = [name_of(each) for each in request.logits_processors]
@@ -263,9 +265,15 @@ def to_pictures(step: Step, request: Request, pipeline: Drawable) -> list[Pictur
 
 def edit_settings(request: Request) -> dict[str, Any]:
     """Return how a picture was changed, as plain JSON values, without what was left open."""
-    stated = {name: value for name, value in asdict(request.edit or Edit()).items() if value}
+    usual = asdict(Edit())
+    stated = {
+        name: value
+        for name, value in asdict(request.edit or Edit()).items()
+        if value != usual[name]  # a strength of 0 is said
+    }
     if request.mask is not None:
-        stated["mask_sha256"] = image_hash(request.mask)
+        # A rectangle is said in numbers, so that the mask need not be kept to edit again.
+        stated |= {"mask_sha256": image_hash(request.mask), **rectangle_of(request.mask)}
     return stated
 
 

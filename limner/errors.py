@@ -9,8 +9,8 @@ LimnerError                  1
 │   └── ImageError           3   an image file is wrong
 ├── CheckpointError          4   a model folder is refused
 ├── ResourceError            5   disk, memory or permission ran out
-├── PolicyError              6   a safety rule says no
-└── NonFiniteError           7   NaN or infinity where a number was needed
+├── PolicyError              6   the prompt policy or a classifier refuses
+└── NonFiniteError           7   a result is NaN or infinite
 
 A message is one sentence of at most 400 characters: what came, what was expected, what to do.
 """

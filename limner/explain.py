@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from limner.arguments import sort_arguments
 from limner.draw import open_model, to_pictures
 from limner.errors import UsageError, quote
+from limner.finish.finishing import told
 from limner.finish.heat import heat_sheet
 from limner.images import encode_png
 from limner.metadata import Metadata, check_unasked, recipe_of
@@ -123,6 +124,12 @@ def explain(
     learnt what it did.
     """
     given = sort_arguments(options)
+    for step, value in told(given.finish).items():
+        raise UsageError(
+            f"{step} is {quote(value)}, but an explanation is of the picture as the model drew it; "
+            f"leave {step} out",
+            param=step,
+        )
     said = recipe_of(prompt)
     if said is None:
         request = Request(
@@ -175,7 +182,7 @@ def request_of(said: Metadata, pipeline: Drawable) -> Request:
                 f"the picture was drawn with the adapter {quote(name)}; give its file as adapters",
                 param="adapters",
             )
-    return said.request(pipeline.defaults, n=1, seed=said.seed, image=None)
+    return said.request(pipeline.defaults, n=1, seed=said.seed)
 
 
 def _rounded(heat: Tensor) -> list[list[float]]:

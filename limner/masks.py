@@ -91,6 +91,41 @@ def box_mask(box: list[int], size: tuple[int, int]) -> Image:
     return mask
 
 
+def frame_mask(sides: list[int], size: tuple[int, int]) -> Image:
+    """Return the mask of all but a box: so many pixels at left, top, right and bottom.
+
+    Raises UsageError unless the box lies inside.
+    """
+    from PIL import ImageOps
+
+    left, top, right, bottom = sides
+    return ImageOps.invert(
+        box_mask([left, top, size[0] - left - right, size[1] - top - bottom], size)
+    )
+
+
+def rectangle_of(mask: Image) -> dict[str, list[int]]:
+    """Return a mask in whole numbers where it is a rectangle, else nothing.
+
+    `redrawn` is the box (left, top, width, height) that is white amid black; `around` says how far
+    the white reaches from left, top, right and bottom around a black box, as in outpainting.
+    """
+    from PIL import ImageOps
+
+    width, height = mask.size
+    if found := mask.getbbox():
+        left, top, right, bottom = found
+        box = [left, top, right - left, bottom - top]
+        if box_mask(box, mask.size).tobytes() == mask.tobytes():
+            return {"redrawn": box}
+    if found := ImageOps.invert(mask).getbbox():
+        left, top, right, bottom = found
+        sides = [left, top, width - right, height - bottom]
+        if frame_mask(sides, mask.size).tobytes() == mask.tobytes():
+            return {"around": sides}
+    return {}
+
+
 def _check_size(mask: tuple[int, int], picture: tuple[int, int]) -> None:
     if mask == picture:
         return

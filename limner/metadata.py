@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from limner.errors import DataError, UsageError, quote
 from limner.finish.provenance.xmp import read_packet
 from limner.images import PHOTO, decode_image, read_bytes, read_xmp, texts_in
-from limner.options import OPTIONS, Sampling, read_finish
+from limner.options import OPTIONS, Sampling, read_edit, read_finish
 from limner.types import SEED_LIMIT, Picture, Request
 
 if TYPE_CHECKING:
@@ -37,10 +37,18 @@ class Metadata:
     notes: tuple[str, ...] = ()
     adapters: tuple[tuple[str, str, float], ...] = ()  # name, SHA-256 and weight of each
 
-    def request(self, accepted: Any, *, n: int, seed: int, image: Image | None) -> Request:
+    def request(
+        self,
+        accepted: Any,
+        *,
+        n: int,
+        seed: int,
+        image: Image | None = None,
+        mask: Image | None = None,
+    ) -> Request:
         """Return what was asked for, with the sampling values that the dataclass `accepted` has.
 
-        UsageError for a value out of range.
+        `image` and `mask` are what it was made from. UsageError for a value out of range.
         """
         # A picture of another family has values that this model does not take; they say nothing.
         has = {each.name for each in fields(accepted)}
@@ -52,6 +60,8 @@ class Metadata:
             guidance=stated.get("guidance"),
             sampling=Sampling(**{name: stated.get(name) for name in OPTIONS}),
             image=image,
+            mask=mask,
+            edit=None if image is None else read_edit(self.settings),
             verbatim=self.settings.get("verbatim") is True,
             tile=self.settings.get("tile") is True,
             finish=read_finish(self.settings),

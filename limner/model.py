@@ -22,6 +22,7 @@ from limner.errors import UsageError, did_you_mean, quote
 from limner.explain import Explanation, explain
 from limner.files import hub
 from limner.gan.drawing import GanSampling
+from limner.morph import Morph, morph
 from limner.pipelines.base import DrawingBase, PipelineBase, Values
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.dalle import Dalle
@@ -34,8 +35,13 @@ from limner.types import Picture, PictureLike, Pictures
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from limner.arguments import DrawingOptions, EditOptions, OutpaintOptions, VaryingOptions
-    from limner.options import SamplingOptions
+    from limner.arguments import (
+        DrawingOptions,
+        EditOptions,
+        FinishingOptions,
+        OutpaintOptions,
+        VaryingOptions,
+    )
 
 _PRECISION = "; limner calls it precision: 'fp32', 'bf16' or 'int8'"
 _ELSEWHERE = {
@@ -203,10 +209,25 @@ class Drawing(Model, DrawingBase[Values]):
         n: int = 1,
         seed: int | None = None,
         guidance: float | None = None,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[FinishingOptions],
     ) -> list[Picture]:
         """Do what `limner.colourise` does, with this model."""
         return colourise(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def morph(
+        self,
+        first: str | PictureLike,
+        last: str | PictureLike,
+        *,
+        frames: int = 24,
+        seed: int | None = None,
+        guidance: float | None = None,
+        **options: Unpack[FinishingOptions],
+    ) -> Morph:
+        """Do what `limner.morph` does, with this model."""
+        return morph(
+            first, last, frames=frames, model=self, seed=seed, guidance=guidance, **options
+        )
 
     def explain(
         self,

@@ -21,7 +21,7 @@ from limner.types import Drawable, PictureLike, Request, Step
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from limner.arguments import VaryOptions
+    from limner.arguments import FinishedOptions
     from limner.text.notes import Note
 
 FRAMES_LIMIT = 240
@@ -79,7 +79,7 @@ def morph(
     model: str | Path | Drawable = "default",
     seed: int | None = None,
     guidance: float | None = None,
-    **options: Unpack[VaryOptions],
+    **options: Unpack[FinishedOptions],
 ) -> Morph:
     """Draw the way from one prompt or picture to another in so many `frames`, 2 to 240.
 
@@ -89,7 +89,7 @@ def morph(
     its codec does; "unclip" goes by what its CLIP sees, and shows pictures like it; "gan" takes
     prompts alone. It does not know whether what lies between is something a person would name.
 
-    `options` are those of `limner.vary`. Raises LimnerError.
+    `options` are those of `limner.colourise`. Raises LimnerError.
     """
     given = sort_arguments(options)
     about = {**given.request, "finish": given.finish}

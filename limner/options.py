@@ -203,6 +203,18 @@ def read_finish(settings: Mapping[str, Any]) -> Finish:
     return Finish(**{name: value for name, value in stated.items() if name in known})
 
 
+def read_edit(settings: Mapping[str, Any]) -> Edit | None:
+    """Return how a picture's settings say that it was changed, None where they say nothing.
+
+    Raises UsageError for a value out of range.
+    """
+    stated = settings.get("edit")
+    known = {each.name for each in fields(Edit)}
+    if not isinstance(stated, Mapping):
+        return None
+    return Edit(**{name: value for name, value in stated.items() if name in known})
+
+
 def check_upscale(by: object) -> int:
     """Return how many times larger a picture is to be, 2 or 4; UsageError for another number."""
     if type(by) is int and by in UPSCALES:

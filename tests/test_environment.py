@@ -44,7 +44,7 @@ def test_the_page_lists_every_setting_as_the_table_has_it() -> None:
 
 
 def test_the_page_lists_variables_of_others_and_exit_codes() -> None:
-    assert rows("Variables of others") == [[name, about] for name, about in OTHERS.items()]
+    assert rows("Variables of other programs") == [[name, about] for name, about in OTHERS.items()]
     assert rows("Exit codes") == [[str(code), about] for code, about in EXITS.items()]
 
 

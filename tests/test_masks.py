@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from limner.errors import ImageError, UsageError
-from limner.masks import mask_of
+from limner.masks import box_mask, frame_mask, mask_of, rectangle_of
 from limner.types import Edit, Request
 
 PICTURE = Image.new("RGB", (40, 24), "red")
@@ -124,3 +124,18 @@ def test_a_request_with_a_mask_is_an_edit() -> None:
 def test_an_edit_refuses_what_is_out_of_range(values: dict[str, object], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Edit(**values)  # type: ignore[arg-type]
+
+
+def test_a_rectangle_is_said_in_numbers_and_read_again() -> None:
+    size = (40, 24)
+    box, around = box_mask([4, 6, 10, 10], size), frame_mask([0, 3, 8, 1], size)
+    assert rectangle_of(box) == {"redrawn": [4, 6, 10, 10]}
+    assert rectangle_of(around) == {"around": [0, 3, 8, 1]}
+    assert numpy.asarray(around)[3:23, :32].max() == 0 and numpy.asarray(around)[:3].min() == 255
+    assert rectangle_of(Image.new("L", size, 255)) == {"redrawn": [0, 0, 40, 24]}
+    for odd in (Image.new("L", size, 0), Image.new("L", size, 99)):
+        assert rectangle_of(odd) in ({}, {"around": [0, 0, 0, 0]})
+    box.putpixel((0, 0), 255)
+    assert rectangle_of(box) == {}
+    with pytest.raises(UsageError, match="expected x,y,w,h inside of 40 x 24 pixels"):
+        frame_mask([30, 0, 20, 0], size)

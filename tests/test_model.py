@@ -1,6 +1,7 @@
 """What `limner.load` returns: it draws, saves itself, and goes to the Hub and back."""
 
 import copy
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 import huggingface_hub
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import limner
 from limner.checkpoint.model import save_checkpoint
 from limner.codecs import create_codec
 from limner.errors import ResourceError, UsageError
-from limner.model import MODELS, ClipModel
+from limner.model import MODELS, ClipModel, Drawing
 from limner.pipelines.families import FAMILIES
 from tests.checkpoint.test_adapters import tensors_of
 from tests.tiny_clip import save_tiny_clip
@@ -129,6 +131,44 @@ def test_a_model_varies_as_limner_varies_with_it(folders: dict[str, Path], tmp_p
     pixels = {limner.vary(each, model=model, seed=2)[0].image.tobytes() for each in given}
     pixels |= {model.vary(each, seed=2)[0].image.tobytes() for each in given}
     assert len(pixels) == 1
+
+
+TASKS = ("draw", "vary", "edit", "outpaint", "colourise", "morph", "explain")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_has_every_task_with_the_same_arguments_in_the_same_order(task: str) -> None:
+    def arguments(of: Any) -> dict[str, inspect.Parameter]:
+        given = inspect.signature(of).parameters.values()
+        left_out = ("self", "model", "options")
+        return {each.name: each for each in given if each.name not in left_out}
+
+    own, wanted = arguments(getattr(Drawing, task)), arguments(getattr(limner, task))
+    assert list(own) == list(wanted)
+    for name, each in own.items():
+        assert (each.kind, each.default) == (wanted[name].kind, wanted[name].default), name
+
+
+def test_a_model_morphs_as_limner_morphs_with_it(model: Any) -> None:
+    ends = (PROMPT, "a red zebra")
+    way = model.morph(*ends, frames=3, seed=5, upscale=2)
+    wanted = limner.morph(*ends, frames=3, seed=5, model=model, upscale=2)
+    assert [each.tobytes() for each in way.frames] == [each.tobytes() for each in wanted.frames]
+    assert len(way.frames) == 3 and way.frames[0].width == 2 * model.size
+    with pytest.raises(UsageError, match="has no argument 'strength'"):
+        model.morph(*ends, strength=0.5)
+
+
+def test_what_is_coloured_is_finished_and_what_is_explained_is_not(
+    folders: dict[str, Path], model: Any
+) -> None:
+    grey = Image.effect_noise((20, 16), 50)
+    (picture,) = limner.load(folders["unclip"]).colourise(grey, steps=2, palette="#000,#fff")
+    colours = {colour for _, colour in picture.image.getcolors() or []}
+    assert colours <= {(0, 0, 0), (255, 255, 255)} and colours
+    assert picture.settings["finish"]["palette"] == ["#000000", "#ffffff"]
+    with pytest.raises(UsageError, match="upscale is 2, but an explanation is of the picture as"):
+        model.explain(PROMPT, upscale=2)
 
 
 def test_a_clip_that_is_called_compares(folders: dict[str, Path], model: Any) -> None:

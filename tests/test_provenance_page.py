@@ -30,7 +30,7 @@ def test_the_commands_of_the_page_work(
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert (name, ended.value.code) == ("limner", 0), line
-    assert "invisible mark   found" in capsys.readouterr().out
+    assert "invisible watermark  found" in capsys.readouterr().out
     with pytest.raises(SystemExit) as ended:
         main(["draw", "an 4cme car", "--policy", "own.toml"])
     assert ended.value.code == 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,17 +13,29 @@ from limner.cli.draw import Preview
 from limner.cli.shared import complete, drawing, options, progress
 from limner.cli.shared.files import Place, slug
 from limner.cli.shared.options import argument, option
-from limner.cli.shared.output import Manner, command_line, report, write_files
+from limner.cli.shared.output import Manner, command_line, deliver
 from limner.errors import UsageError, quote
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from limner.draw import Drawn
     from limner.metadata import Metadata
     from limner.types import Drawable, Request
 
+    Canvas = tuple[Image, Image]
+
+COLOURISE = "colourise"  # the task of pictures that were given colours
+
 PictureFile = Annotated[Path, argument("PICTURE", "A PNG that limner drew, under any name.")]
-Source = Annotated[Path | None, option("--image", "What limner vary was given, for its pictures.")]
+Source = Annotated[
+    Path | None,
+    option("--image", "The picture that PICTURE was made from: varied, edited or colourised."),
+]
+Mask = Annotated[
+    str | None,
+    option("--mask", "The mask that PICTURE was edited by, where it was no box: a picture."),
+]
 Model = Annotated[
     str | None,
     option("--model", options.MODEL, complete.drawing, default="the one that drew it"),
@@ -44,11 +56,12 @@ Seed = Annotated[
 
 @dataclass(frozen=True)
 class Origin:
-    """A picture and its file, and the picture that it varies, where it does."""
+    """A picture and its file, and the picture and the mask that it was made from, if it was."""
 
     path: Path
     said: Metadata
-    image: Image | None
+    image: Image | None = None
+    mask: Image | None = None
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -62,6 +75,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     guarding: options.Guarding,
     picture: PictureFile,
     image: Source = None,
+    mask: Mask = None,
     adapter: options.Adapters = None,
     model: Model = None,
     count: options.Count = 1,
@@ -74,7 +88,7 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     quiet: options.Quiet = False,
 ) -> None:
     """Draw PICTURE again as its file says, and say whether the pixels are the same."""
-    origin = open_origin(picture, image)
+    origin = open_origin(picture, image, mask)
     guarding.check(origin.said.prompt)
     place = Place.parse(out, count, as_json=as_json)
     place.prepare()
@@ -86,51 +100,108 @@ def again(  # noqa: PLR0913  # typer reads the options off the signature
     )
     pipeline = drawer.load()
     first = origin.said.seed if seed is None else seed
-    request = origin.said.request(pipeline.defaults, n=count, seed=first, image=origin.image)
+    made_from = {"image": origin.image, "mask": origin.mask}
+    request = origin.said.request(pipeline.defaults, n=count, seed=first, **made_from)
     changed = list(changes(origin, pipeline, request))
     watch = guarding.watcher()
-    drawn = drawing.draw_one(pipeline, request)
+    drawn = make(origin, pipeline, request)
     manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     stem = slug(origin.said.prompt or picture.stem)
-    unsure = watch(drawn.pictures)
-    written = write_files(request, drawn, place, manner, stem)
     verdict = compare(origin, {each.seed: each.image for each in drawn.pictures}, changed)
-    given = {"--image": image, "--model": model, "--seed": seed, "--out": out}
+    given = {"--image": image, "--mask": mask, "--model": model, "--seed": seed, "--out": out}
     given |= {"-n": count if count > 1 else None, "--device": device}
     added = [word for each in adapter or () for word in ("--adapter", each)]
     added += [*marking.spelt(), *guarding.spelt()]
     words = command_line("again", given, added, [str(picture)])
-    report(written, words, manner, {"again": {"of": str(picture), **verdict}})
-    manner.notes(unsure)
+    more = {"again": {"of": str(picture), **verdict}}
+    deliver(request, drawn, place, manner, watch, lambda _: words, stem, more)
     if not as_json:
         manner.say(sentence(str(picture), verdict))
 
 
-def open_origin(path: Path, image: Path | None) -> Origin:
-    """Return a picture and what it says, and the picture that it varies.
+def open_origin(path: Path, image: Path | None, mask: str | None) -> Origin:
+    """Return a picture and what it says, and the picture and the mask that it was made from.
 
-    Raises DataError where it says nothing, UsageError where it varies one that is not given, or
-    none and one is given.
+    Raises DataError where it says nothing, UsageError where it was made from what is not given, or
+    from nothing and something is given.
     """
     from limner.images import open_image
     from limner.metadata import TASK, read_recipe
 
     said, shown = read_recipe(path), quote(str(path), 200)
-    if task := said.settings.get(TASK):
+    if (task := said.settings.get(TASK)) not in (None, COLOURISE):
         raise UsageError(
             f"{shown} was made of another picture; give that one to limner {task} again"
         )
-    if "edit" in said.settings:
-        raise UsageError(
-            f"{shown} is an edit of another picture, which limner again does not repeat; edit that "
-            f"one once more, with --seed {said.seed}"
-        )
-    varies = "image_sha256" in said.settings
-    if varies and image is None:
-        raise UsageError(f"{shown} varies another picture; give that one with --image")
-    if not varies and image is not None:
-        raise UsageError(f"{shown} varies no other picture; leave --image out")
-    return Origin(path, said, None if image is None else open_image(image))
+    # 1. The picture that it was made from, where there is one.
+    made = "image_sha256" in said.settings
+    if made and image is None:
+        raise UsageError(f"{shown} was made from another picture; give that one with --image")
+    if not made and image is not None:
+        raise UsageError(f"{shown} was made from no other picture; leave --image out")
+    edit = edit_of(said) if made else {}
+    masked = "mask_sha256" in edit
+    if not masked and mask is not None:
+        raise UsageError(f"{shown} was made by no mask; leave --mask out")
+    if image is None:
+        return Origin(path, said)
+    source = open_image(image)
+    if not masked:
+        return Origin(path, said, source)
+    # 2. Its mask: a rectangle is said in numbers, any other must be given.
+    from limner.masks import mask_of
+
+    if mask is not None:
+        return Origin(path, said, source, mask_of(mask, source))
+    found = stated_canvas(said, edit, source)
+    if found is None:
+        raise UsageError(f"{shown} was edited by a mask that is no box; give it with --mask")
+    return Origin(path, said, *found)
+
+
+def stated_canvas(said: Metadata, edit: Mapping[str, Any], image: Image) -> Canvas | None:
+    """Return the picture and the mask of an edit of `image`, None where no rectangle is said.
+
+    Raises UsageError for a rectangle that does not fit the image.
+    """
+    from limner.draw import image_hash
+    from limner.editing import grow
+    from limner.masks import box_mask, frame_mask
+
+    if box := numbers(edit.get("redrawn")):
+        return image, box_mask(box, image.size)
+    if not (sides := numbers(edit.get("around"))):
+        return None
+    # Outpainting was given what it kept; an edit by such a mask all of the picture.
+    if image_hash(image) == said.settings["image_sha256"]:
+        return image, frame_mask(sides, image.size)
+    left, top, right, bottom = sides
+    return grow(image, (left, top, right, bottom))
+
+
+def edit_of(said: Metadata) -> dict[str, Any]:
+    """Return what a picture says of how it was edited, nothing where it was not."""
+    stated = said.settings.get("edit")
+    return dict(stated) if isinstance(stated, Mapping) else {}
+
+
+def numbers(stated: object) -> list[int]:
+    """Return four whole numbers that a file says, else none: anybody may have written it."""
+    found = stated if isinstance(stated, list) else []
+    return found if len(found) == 4 and all(type(each) is int for each in found) else []
+
+
+def make(origin: Origin, pipeline: Drawable, request: Request) -> Drawn:
+    """Draw a request in the way that the picture was made."""
+    from limner.metadata import TASK
+
+    if origin.settings.get(TASK) != COLOURISE:
+        return drawing.draw_one(pipeline, request)
+    from limner.colourise import colourise_request
+
+    return colourise_request(
+        pipeline, request, watch=lambda steps: progress.with_progress(steps, request.prompt)
+    )
 
 
 def find_model(origin: Origin, given: str | None) -> str:
@@ -203,7 +274,7 @@ def changes(origin: Origin, pipeline: Drawable, request: Request) -> Iterator[st
 
     from limner.draw import image_hash
 
-    said = origin.settings
+    said = origin.settings | edit_of(origin.said)
     now = {
         "model_hash": pipeline.info.sha256,
         "precision": pipeline.precision,
@@ -214,7 +285,13 @@ def changes(origin: Origin, pipeline: Drawable, request: Request) -> Iterator[st
     }
     if request.image is not None:
         now["image_sha256"] = image_hash(request.image)
-    words = {"model_hash": "the model's weights", "image_sha256": "the varied picture"}
+    if request.mask is not None:
+        now["mask_sha256"] = image_hash(request.mask)
+    words = {
+        "model_hash": "the model's weights",
+        "image_sha256": "the picture that it was made from",
+        "mask_sha256": "the mask",
+    }
     for name, value in now.items():
         if name in said and said[name] != value:
             both = (said[name], value)

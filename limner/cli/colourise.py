@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from limner.cli.draw import Metadata, Preview
 from limner.cli.shared import drawing, files, options, sampling
-from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.cli.shared.progress import with_progress
 from limner.cli.vary import UNCLIP
 from limner.types import Request
@@ -39,7 +40,7 @@ def colourise(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Give IMAGE colours that go with PROMPT; its light and its size stay.
+    """Colour a grey IMAGE to fit PROMPT; its lightness and size stay.
 
     Without a PROMPT the colours are a guess. MODEL is of the family unclip.
     """
@@ -58,11 +59,9 @@ def colourise(  # noqa: PLR0913  # typer reads the options off the signature
         pipeline, request, watch=lambda steps: with_progress(steps, request.prompt or name)
     )
     stem = f"{files.slug(f'{name} {request.prompt}')}-coloured"
-    unsure = guarding.watcher()(drawn.pictures)
-    written = write_files(request, drawn, place, manner, stem)
     added = [*marking.spelt(), *guarding.spelt()]
-    report(written, repeat_command(image, request, model, out, written, added), manner)
-    manner.notes(unsure)
+    repeat = partial(repeat_command, image, request, model, out, added)
+    deliver(request, drawn, place, manner, guarding.watcher(), repeat, stem)
 
 
 def repeat_command(
@@ -70,8 +69,8 @@ def repeat_command(
     request: Request,
     model: str,
     out: Path | None,
+    added: Sequence[str],
     written: Written,
-    added: Sequence[str] = (),
 ) -> str:
     """Return the command line that colours the picture in the same way again."""
     options = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ from limner.cli.shared.options import (
     grouped,
     option,
 )
-from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.cli.shared.sheets import draw_sheet, place_of_sheet
 from limner.errors import DataError, PolicyError, UsageError, quote
 from limner.finish.rank import with_tries
@@ -42,16 +43,15 @@ Metadata = Annotated[
         variable="LIMNER_METADATA",
     ),
 ]  # fmt: skip
-Strict = Annotated[bool, option("--strict", "With --prompts: one bad line and nothing is drawn.")]
+Strict = Annotated[bool, option("--strict", "Draw nothing if a line of --prompts is bad.")]
 
-Tile = Annotated[
-    bool, option("--tile", "Draw tiles, whose edges fit one another; of models that draw tokens.")
-]
+Tile = Annotated[bool, option("--tile", "Draw seamless tiles; only with models that draw tokens.")]
 Sheet = Annotated[
     Path | None,
     option(
         "--sheet",
-        "Put all pictures on one PNG with a JSON atlas beside it; what it has is not drawn again.",
+        "Put all pictures on one sprite sheet (PNG) with a JSON atlas; what it has is not drawn "
+        "again.",
         default="a file for each",
     ),
 ]
@@ -81,7 +81,7 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw pictures of PROMPT and say where they are."""
+    """Draw pictures of PROMPT and print their paths."""
     if sheet is not None:
         sheet = place_of_sheet(sheet, out, ray=ray)
         seed = 0 if seed is None else seed  # the same seeds when the list is drawn on
@@ -108,10 +108,8 @@ def draw(  # noqa: PLR0913  # typer reads the options off the signature
         draw_sheet(sheet, requests, drawer, manner, watch)
     else:
         for request, drawn in zip(requests, drawings(drawer, requests, ray), strict=True):
-            unsure = watch(drawn.pictures)
-            written = write_files(request, drawn, place, manner)
-            report(written, repeat_command(request, drawer, out, written, added), manner)
-            manner.notes(unsure)
+            repeat = partial(repeat_command, request, drawer, out, added)
+            deliver(request, drawn, place, manner, watch, repeat)
     if bad:
         raise DataError(
             f"{len(bad)} of {len(bad) + len(requests)} prompts of {quote(str(prompts), 100)} were "
@@ -154,8 +152,8 @@ def repeat_command(
     request: Request,
     drawer: Drawer,
     out: Path | None,
+    words: Sequence[str],
     written: Written,
-    words: Sequence[str] = (),
 ) -> str:
     """Return the command line that draws the same pictures again, with `words` besides."""
     tells_clip = drawer.best_of is not None and (drawer.clip != "clip" or settings.is_set("clip"))

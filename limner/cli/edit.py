@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,11 @@ from limner.cli.draw import Metadata, Preview
 from limner.cli.shared import files, options, sampling, settings
 from limner.cli.shared.drawing import Drawer, drawings
 from limner.cli.shared.options import Loading, Sampled, argument, option
-from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.finish.rank import with_tries
 from limner.types import Edit, Picture, Request
 
-Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture shall show.")]
+Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture should show.")]
 Mask = Annotated[
     str | None,
     option(
@@ -31,13 +32,13 @@ Strength = Annotated[
     float | None,
     option(
         "--strength", "How much of the picture, or of its mask, is redrawn, 0 to 1.",
-        default="by the rest",
+        default="depends on the other options",
     ),
 ]  # fmt: skip
 Candidates = Annotated[
     int | None,
     option(
-        "--candidates", "Draw so many, and keep the one that continues the picture best.",
+        "--candidates", "Draw N, and keep the one that continues the picture best.",
         default="8",
     ),
 ]  # fmt: skip
@@ -72,7 +73,7 @@ def edit(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Redraw a part of IMAGE so that it shows PROMPT; the rest stays bit for bit.
 
-    MASK says which part. Without one, --from does: what the two texts differ in is redrawn.
+    --mask says which part. Without it, --from does: what the two texts differ in is redrawn.
     Without both, it is what suits PROMPT least. MODEL is of the family dalle or unclip.
     """
     from limner.editing import names_object, open_mask
@@ -173,10 +174,8 @@ def finish(
     name = "" if str(told.image) == files.STANDARD else told.image.stem
     stem = f"{files.slug(f'{name} {request.prompt}')}-{told.done}"
     for drawn in drawings(drawer, [request]):
-        unsure = told.watch(drawn.pictures)
-        written = write_files(request, drawn, place, manner, stem)
-        report(written, repeat_command(told, request, drawer, written), manner)
-        manner.notes(unsure)
+        repeat = partial(repeat_command, told, request, drawer)
+        deliver(request, drawn, place, manner, told.watch, repeat, stem)
 
 
 def repeat_command(told: Told, request: Request, drawer: Drawer, written: Written) -> str:

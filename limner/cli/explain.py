@@ -53,7 +53,7 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Show which words drew which region of a picture, and where the model was surprised.
 
-    The file is a sheet: the picture, the picture under the heat of each word, and the surprise.
+    The file shows the picture, a heat map of each word, and the surprise of each cell.
     """
     from limner.metadata import check_unasked, recipe_of
 
@@ -70,7 +70,7 @@ def explain(  # noqa: PLR0913  # typer reads the options off the signature
     chosen = drawer_of(what, said, model, adapter or ())
     pipeline = replace(chosen, allow_nonfinite=allow_nonfinite, device=device).load()
     if said is not None:
-        request = said.request(pipeline.defaults, n=1, seed=said.seed, image=None)
+        request = said.request(pipeline.defaults, n=1, seed=said.seed)
     from limner.explain import explain_request
 
     found = explain_request(

@@ -20,7 +20,7 @@ Folder = Annotated[
     option("-o --out", "Folder for pictures.", default=f"~/{OUT}"),
 ]
 Http = Annotated[bool, option("--http", "Serve HTTP at --host and --port, in place of stdio.")]
-Host = Annotated[str, option("--host", "Address to serve on; of this machine alone.")]
+Host = Annotated[str, option("--host", "Address to serve on; only of this machine.")]
 Port = Annotated[int, option("--port", "Port to serve on.")]
 Listed = Annotated[bool, option("--list", "Print the tools, and serve nothing.")]
 

@@ -25,9 +25,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 First = Annotated[str, argument("FIRST", "A prompt, or a PNG, JPEG or WebP file.")]
 Last = Annotated[str, argument("LAST", "Another prompt or file.")]
-Frames = Annotated[int, option("--frames", "Number of pictures, both ends included, 2 to 240.")]
-Fps = Annotated[float, option("--fps", "Frames a second, at most 50.")]
-Back = Annotated[bool, option("--back", "Go back to FIRST too, so that it repeats smoothly.")]
+Frames = Annotated[int, option("--frames", "Number of frames, both ends included, 2 to 240.")]
+Fps = Annotated[float, option("--fps", "Frames per second, at most 50.")]
+Back = Annotated[bool, option("--back", "Return to FIRST at the end, so that it loops smoothly.")]
 Seed = Annotated[int | None, option("--seed", "Random seed of both ends.", default="by chance")]
 Out = Annotated[
     Path | None,
@@ -58,7 +58,7 @@ def morph(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw the way from FIRST to LAST, which are prompts or pictures, as an animation."""
+    """Draw an animation that morphs from FIRST to LAST, prompts or pictures."""
     # 1. Mistakes are told before anything is loaded.
     sampled.request(finish=finished.finish)
     place = files.Place.parse(out, 1, as_json=as_json, endings=ENDINGS)

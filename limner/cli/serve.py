@@ -26,35 +26,36 @@ Config = Annotated[
 ]
 Keys = Annotated[
     Path | None,
-    option("--keys", "A file of keys, a name and a key a line; clients send one.", default="none"),
+    option("--keys", "A file of API keys, a name and a key on each line.", default="none"),
 ]
 AllowHost = Annotated[
     list[str] | None,
-    option(
-        "--allow-host", "A Host that clients may name; may be repeated.", default="this machine"
-    ),
+    option("--allow-host", "A Host header to allow; may be repeated.", default="this machine"),
 ]
 AllowOrigin = Annotated[
     list[str] | None,
-    option("--allow-origin", "An Origin whose pages may ask; may be repeated.", default="none"),
+    option("--allow-origin", "An Origin header to allow; may be repeated.", default="none"),
 ]
 PublicUrl = Annotated[
     str | None,
-    option("--public-url", "How clients reach the server.", default="the Host that they name"),
+    option(
+        "--public-url", "The URL by which clients reach the server.", default="the request's Host"
+    ),
 ]
 Queue = Annotated[
-    int | None, option("--queue", "How many requests are accepted at once.", default="32")
+    int | None,
+    option("--queue", "Maximum number of requests that wait or are drawn.", default="32"),
 ]
 Memory = Annotated[
     float | None,
-    option("--memory", "GiB of weights that are held at once.", default="half of the machine's"),
+    option("--memory", "GiB of model weights to keep in memory.", default="half of the machine's"),
 ]
 
 Gallery = Annotated[
     str | None,
     option(
         "--gallery",
-        "The file of the page's pictures; none keeps nothing.",
+        "File of the web page's gallery; none keeps nothing.",
         default="~/.local/share/limner/gallery.db",
     ),
 ]
@@ -86,10 +87,10 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Serve models over HTTP, as OpenAI's images API and /sdapi/v1 have it.
+    """Serve models over HTTP, with OpenAI's images API and A1111's /sdapi/v1.
 
-    At / is a page to draw on, at /docs the API. Stop it with Ctrl-C or SIGTERM; what was accepted
-    is drawn first.
+    The web page is at /, the API's documentation at /docs. Stop it with Ctrl-C or SIGTERM; what was
+    accepted is drawn first.
     """
     given: dict[str, Any] = {
         "models": model, "keys": None if keys is None else str(keys), "allow_host": allow_host,

@@ -98,9 +98,9 @@ def train(  # noqa: PLR0913  # typer reads the options off the signature
     """Train a codec, a prior, a CLIP, a part of unCLIP or a GAN.
 
     Ctrl-C or SIGTERM ends the step, saves the state and exits with 130 or 75; --resume goes on
-    from there. A second one stops at once; then the last state saved is what is left. Started by
+    from there. A second one stops at once, and the last saved state remains. Started by
     torchrun, ranks share each batch and the model as the config's loop.parallel says. --out, --on,
-    --seed and --device overrule the file as --set does.
+    --seed and --device override the file as --set does.
     """
     short = {"out": out, "data.source": on, "loop.seed": seed, "loop.device": device}
     with loading(config.name):

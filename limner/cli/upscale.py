@@ -13,7 +13,7 @@ from limner.cli.shared.finishing import Weights
 from limner.cli.shared.options import option
 from limner.options import check_upscale
 
-By = Annotated[int, option("--by", "How many times as wide and high: 2 or 4.")]
+By = Annotated[int, option("--by", "Scale factor: 2 or 4.")]
 
 
 def upscale(
@@ -24,7 +24,7 @@ def upscale(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Enlarge IMAGE with a network that was trained for it."""
+    """Upscale IMAGE with a super-resolution network."""
     check_upscale(by)
     place = files.Place.parse(out, 1, as_json=as_json)
     place.prepare()

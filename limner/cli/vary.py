@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from limner.cli.draw import Metadata, Preview
 from limner.cli.edit import Strength
 from limner.cli.shared import drawing, files, options, sampling
 from limner.cli.shared.finishing import spelt_finish
-from limner.cli.shared.output import Manner, Written, command_line, report, write_files
+from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.types import Edit, Request
 
 Prompt = Annotated[
@@ -41,10 +42,10 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw pictures that show what IMAGE shows, and with a PROMPT as it says besides.
+    """Draw variations of IMAGE; a PROMPT says what else they show.
 
-    With --strength IMAGE itself is changed, and MODEL may be of the family dalle too; without, it
-    is of unclip.
+    With --strength, IMAGE itself is changed, and MODEL is of the family dalle or unclip; without
+    it, of unclip.
     """
     # A mistake in the options is told before a file is opened.
     sampled.request(finish=finished.finish)
@@ -59,13 +60,10 @@ def vary(  # noqa: PLR0913  # typer reads the options off the signature
     drawer = drawing.Drawer(model, allow_nonfinite=allow_nonfinite, device=device)
     added = [*marking.spelt(), *guarding.spelt()]
     name = "" if str(image) == files.STANDARD else image.stem
-    watch = guarding.watcher()
+    stem, watch = f"{files.slug(f'{name} {request.prompt}')}-varied", guarding.watcher()
     for drawn in drawing.drawings(drawer, [request]):
-        stem = f"{files.slug(f'{name} {request.prompt}')}-varied"
-        unsure = watch(drawn.pictures)
-        written = write_files(request, drawn, place, manner, stem)
-        report(written, repeat_command(image, request, model, out, written, added), manner)
-        manner.notes(unsure)
+        repeat = partial(repeat_command, image, request, model, out, added)
+        deliver(request, drawn, place, manner, watch, repeat, stem)
 
 
 def repeat_command(
@@ -73,8 +71,8 @@ def repeat_command(
     request: Request,
     model: str,
     out: Path | None,
+    words: Sequence[str],
     written: Written,
-    words: Sequence[str] = (),
 ) -> str:
     """Return the command line that draws the same pictures again, with `words` besides."""
     options = {

@@ -20,7 +20,7 @@ Pictures = Annotated[list[Path], argument("PICTURES...", "PNG, JPEG or WebP file
 def verify(
     pictures: Pictures, as_json: options.AsJson = False, quiet: options.Quiet = False
 ) -> None:
-    """Say whether a model made PICTURES, by metadata, XMP, C2PA and the invisible mark."""
+    """Check if PICTURES are AI-generated, by metadata, XMP, C2PA and invisible watermark."""
     from limner.finish.verify import LIMITS
     from limner.finish.verify import verify as origin_of
 
@@ -51,7 +51,7 @@ def as_text(path: str, origin: Origin) -> str:
         ("XMP", f"{origin.source} {origin.system}".strip() or "none"),
         *([("AIGC", shown(dict(origin.aigc)))] if origin.aigc else []),
         ("C2PA", signed),
-        ("invisible mark", mark),
+        ("invisible watermark", mark),
     ]
     # What a file says may hold escape sequences.
     return f"{printable(path)}\n{table([(f'  {name}', printable(text)) for name, text in rows])}"

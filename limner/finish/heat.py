@@ -47,7 +47,8 @@ def heat_sheet(image: Image, maps: Sequence[tuple[str, float, Tensor]]) -> Image
         name = f"{number} {text}" if text.isascii() else f"{number}"
         name = shorten(name, size[0] // LETTER)  # a label stays over its own panel
         panels.append((f"{name}  {total:.3g}", overlay(large, heat.clamp(0, top) / top)))
-    columns = min(len(panels), 4)
+    # Four in a row, or three where fewer places then stay empty.
+    columns = min(len(panels), min((4, 3), key=lambda count: -len(panels) % count))
     rows = -(-len(panels) // columns)
     width, height = size[0] + GAP, size[1] + LABEL + GAP
     sheet = Image.new("RGB", (columns * width - GAP, rows * height - GAP), "white")

@@ -100,14 +100,84 @@ def test_a_variation_needs_what_it_varies(run: Run) -> None:
     assert run("vary", "red.png", "--seed", "3", "--out", "v.png", "--steps", "2")[0] == 0
     code, out, err = run("again", "v.png")
     assert (code, out) == (2, "")
-    assert "'v.png' varies another picture; give that one with --image" in err
+    assert "'v.png' was made from another picture; give that one with --image" in err
     code, _, err = run("again", "v.png", "--image", "red.png", "--out", "w.png")
     assert code == 0 and "the same pixels as 'v.png'" in err
     code, _, err = run("again", "v.png", "--image", "blue.png", "--out", "x.png")
-    assert code == 0 and "not the same pixels as 'v.png'; the varied picture: " in err
+    assert (
+        code == 0 and "not the same pixels as 'v.png'; the picture that it was made from: " in err
+    )
     run("draw", "a red apple", "--out", "a.png")
     code, _, err = run("again", "a.png", "--image", "red.png")
-    assert code == 2 and "varies no other picture; leave --image out" in err
+    assert code == 2 and "was made from no other picture; leave --image out" in err
+
+
+MADE = {
+    "box": ("edit", "a red apple", "--mask", "2,3,8,8", "--candidates", "2"),
+    "words": ("edit", "a red apple", "--from", "a blue apple"),
+    "strength": ("edit", "a red apple", "--strength", "0"),
+    "object": ("edit", "a red apple", "--mask", "object:apple"),
+    "sides": ("outpaint", "a red apple", "--left", "8", "--bottom", "3"),
+    "vary": ("vary", "--strength", "0.4", "--steps", "2"),
+    "colour": ("colourise", "a red apple", "--steps", "2"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_was_made_from_a_picture_is_made_from_it_again(run: Run, kind: str) -> None:
+    Image.effect_noise((24, 20), 60).convert("RGB").save("photo.png")
+    Image.effect_noise((24, 20), 60).convert("RGB").save("other.png")
+    command, *words = MADE[kind]
+    code, _, err = run(command, "photo.png", *words, "-n", "2", "--seed", "3", "--out", "o")
+    assert code == 0, err
+    (made,) = Path("o").glob("*-4.png")  # the second of two, alone
+    code, out, err = run("again", str(made))
+    assert (code, out) == (2, "") and "was made from another picture; give that one" in err
+    code, _, err = run("again", str(made), "--image", "photo.png", "--out", "a.png")
+    assert code == 0 and "\nthe same pixels as " in f"\n{err}", err
+    assert pixels("a.png") == pixels(str(made))
+    assert read_png_texts("a.png")["limner"] == read_png_texts(str(made))["limner"]
+    code, _, err = run("again", str(made), "--image", "other.png", "--out", "b.png")
+    assert code == 0 and "; the picture that it was made from: " in err
+
+
+def test_a_mask_that_is_no_box_is_asked_for(run: Run) -> None:
+    Image.effect_noise((24, 20), 60).convert("RGB").save("photo.png")
+    mask = Image.new("L", (24, 20), 0)
+    mask.paste(255, (2, 2, 10, 10))
+    mask.putpixel((12, 12), 128)
+    mask.save("mask.png")
+    words = ("photo.png", "a red apple", "--mask", "mask.png", "--seed", "3", "--out", "e.png")
+    assert run("edit", *words)[0] == 0
+    code, _, err = run("again", "e.png", "--image", "photo.png")
+    assert code == 2 and "'e.png' was edited by a mask that is no box; give it with --mask" in err
+    given = ("again", "e.png", "--image", "photo.png", "--mask")
+    code, _, err = run(*given, "mask.png", "--out", "f.png")
+    assert code == 0 and "the same pixels as 'e.png'" in err
+    assert pixels("f.png") == pixels("e.png")
+    code, _, err = run(*given, "2,2,8,8", "--out", "g.png")
+    assert code == 0 and "; the mask: " in err
+    run("draw", "a red apple", "--seed", "7", "--out", "d.png")
+    code, _, err = run("again", "d.png", "--mask", "mask.png")
+    assert code == 2 and "'d.png' was made by no mask; leave --mask out" in err
+
+
+def test_an_edit_that_says_nonsense_is_one_sentence(run: Run) -> None:
+    Image.effect_noise((24, 20), 60).convert("RGB").save("photo.png")
+    words = ("photo.png", "a red apple", "--mask", "2,3,8,8", "--seed", "3", "--out", "e.png")
+    assert run("edit", *words)[0] == 0
+    said = json.loads(read_png_texts("e.png")["limner"])
+    for change, told in (
+        ({"redrawn": [20, 0, 8, 8]}, "expected x,y,w,h inside of 24 x 20 pixels"),
+        ({"redrawn": "2,3,8,8"}, "was edited by a mask that is no box"),
+        ({"redrawn": [2, 3, 8, True]}, "was edited by a mask that is no box"),
+        ({"redrawn": None, "around": [-1, 0, 0, 0]}, "the box of the mask is -1,0,25,20"),
+        ({"strength": 7}, "strength is 7"),
+    ):
+        own = json.dumps(said | {"edit": said["edit"] | change})
+        Path("n.png").write_bytes(encode_png(Image.new("RGB", (24, 20)), {"limner": own}))
+        code, _, err = run("again", "n.png", "--image", "photo.png", "--out", "o.png")
+        assert code == 2 and told in err, err
 
 
 def test_an_adapter_is_asked_for_and_gets_the_weight_it_had(run: Run) -> None:

@@ -67,9 +67,9 @@ def test_a_part_is_redrawn_and_the_same_again(run: Run) -> None:
     answer = json.loads(out)
     assert (pixels_of(answer["pictures"][0]["path"]) == after).all()
     said = json.loads(read_png_texts(f"{stem}-7.png")["limner"])
-    assert said["edit"].keys() == {"mask_sha256"} and len(said["image_sha256"]) == 64
+    assert said["edit"].keys() == {"mask_sha256", "redrawn"} and len(said["image_sha256"]) == 64
     code, _, err = run("again", f"{stem}-7.png")
-    assert code == 2 and "is an edit of another picture" in err and "--seed 7" in err
+    assert code == 2 and "was made from another picture; give that one with --image" in err
 
 
 def test_masks_are_files_boxes_and_words(run: Run) -> None:

@@ -27,9 +27,12 @@ def test_findings_and_their_limits_are_told(
     code, out, err = run(capsys, "a.png", "b.jpg")
     first, second = out.split("\n\n")
     assert code == 0 and "that nothing is found proves nothing" in err
-    assert "made by a model  yes" in first and "invisible mark   found" in first
+    assert "made by a model      yes" in first and "invisible watermark  found" in first
     assert "ContentProducer limner" in first and "trainedAlgorithmicMedia" in first
-    assert "made by a model  nothing says so" in second and "invisible mark   not found" in second
+    assert (
+        "made by a model      nothing says so" in second
+        and "invisible watermark  not found" in second
+    )
     assert run(capsys, "a.png", "-q")[2] == ""
     code, out, err = run(capsys, "a.png", "b.jpg", "--json")
     answer = json.loads(out)

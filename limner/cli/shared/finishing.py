@@ -13,14 +13,17 @@ from limner.options import Finish
 Upscale = Annotated[
     int | None,
     typer.Option(
-        "--upscale", show_default="as drawn", help="Enlarge by 2 or 4 with a network.", metavar="N"
+        "--upscale",
+        show_default="as drawn",
+        help="Upscale 2 or 4 times with a super-resolution network.",
+        metavar="N",
     ),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option(
         "--upscale-weights", metavar="FILE", show_default="limner's own",
-        help="Another network to enlarge with: a run, or .param of realesr-animevideov3-x4.",
+        help="Another upscaling network: a run, or .param of realesr-animevideov3-x4.",
     ),
 ]  # fmt: skip
 CutOut = Annotated[bool, typer.Option("--cut-out", help="Make a plain background transparent.")]
@@ -28,12 +31,14 @@ Palette = Annotated[
     str | None,
     typer.Option(
         "--palette", metavar="COLOURS", show_default="all colours",
-        help="Use these colours alone, such as #112233,#ffcc00.",
+        help="Use only these colours, such as #112233,#ffcc00.",
     ),
 ]  # fmt: skip
-Dither = Annotated[bool, typer.Option("--dither", help="Mix colours of --palette by a pattern.")]
+Dither = Annotated[
+    bool, typer.Option("--dither", help="Dither: mix the colours of --palette in a pattern.")
+]
 Sticker = Annotated[
-    bool, typer.Option("--sticker", help="Cut out, with a white border around the thing.")
+    bool, typer.Option("--sticker", help="Cut out the object, with a white border around it.")
 ]
 
 

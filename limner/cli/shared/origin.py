@@ -32,15 +32,16 @@ Mark = Annotated[
     bool | None,
     typer.Option(
         "--mark/--no-mark", envvar="LIMNER_MARK",
-        show_default="true, but where pixels are kept",
-        help="Put an invisible mark into the pixels, which limner verify finds.",
+        show_default="true, except for edits and palettes",
+        help="Put an invisible watermark into the pixels; limner verify detects it.",
     ),
 ]  # fmt: skip
 Label = Annotated[
     str | None,
     typer.Option(
         "--label", envvar="LIMNER_LABEL", autocompletion=_labels,
-        help="Label pictures as a law asks: gb45438[:PRODUCER] (China), in the file and visibly.",
+        help="Label pictures as required by law: gb45438[:PRODUCER] (China), in the file and "
+        "visibly.",
     ),
 ]  # fmt: skip
 Sign = Annotated[
@@ -55,10 +56,10 @@ PolicyFile = Annotated[
     Path | None,
     typer.Option(
         "--policy", envvar="LIMNER_POLICY",
-        help="Prompt policy in place of limner's own: a TOML file of terms that are refused.",
+        help="Prompt policy that replaces limner's own: a TOML file of refused terms.",
     ),
 ]  # fmt: skip
-NoPolicy = Annotated[bool, typer.Option("--no-policy", help="Draw any prompt.")]
+NoPolicy = Annotated[bool, typer.Option("--no-policy", help="Do not check prompts.")]
 
 Classified = Annotated[
     bool,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +85,28 @@ class Written:
 def _score(picture: Picture) -> dict[str, float]:
     score = picture.settings.get("clip_score")
     return {} if score is None else {"score": round(score, 4)}
+
+
+def deliver(
+    request: Request,
+    drawn: Drawn,
+    place: Place,
+    manner: Manner,
+    watch: Callable[[Sequence[Picture]], list[str]],
+    repeat: Callable[[Written], str],
+    stem: str = "",
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Judge what was drawn of a request, write its files, and say where they are.
+
+    `watch` may refuse pictures, before a file is written, and returns what it is unsure of;
+    `repeat` returns the command line that makes them again. The rest is as in `write_files` and
+    `report`.
+    """
+    unsure = watch(drawn.pictures)
+    written = write_files(request, drawn, place, manner, stem)
+    report(written, repeat(written), manner, more)
+    manner.notes(unsure)
 
 
 def write_files(

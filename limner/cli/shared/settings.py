@@ -42,33 +42,35 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("model", "default", "the model that draw, eval and doctor use"),
-    Setting("clip", "clip", "the CLIP that chooses and scores; rank and clip classify ask it"),
-    Setting("device", "cpu; auto to encode and adapt", "where a model computes: --device"),
-    Setting("precision", "fp32", "of the weights in drawing: --precision"),
-    Setting("out", "the current folder", "where draw, vary, morph and upscale put pictures: --out"),
+    Setting("model", "default", "the model of most commands that draw or measure: --model"),
+    Setting("clip", "clip", "the CLIP that ranks, scores and classifies: --clip"),
+    Setting("device", "cpu; auto to encode and adapt", "the device that a model runs on: --device"),
+    Setting("precision", "fp32", "precision of the weights in drawing: --precision"),
+    Setting("out", "the current folder", "where commands that draw put pictures: --out"),
     Setting("preview", "true", "whether a terminal shows pictures: --no-preview", bool),
     Setting("metadata", "true", "whether a PNG records how it was made: --no-metadata", bool),
     Setting("xmp", "true", "whether XMP says that a model made a picture: --no-xmp", bool),
-    Setting("mark", "true, but where pixels are kept", "an invisible mark: --no-mark", bool),
+    Setting(
+        "mark", "true, except for edits and palettes", "an invisible watermark: --no-mark", bool
+    ),
     Setting("label", "none", "how pictures are labelled: --label"),
     Setting("sign", "none", "the PEM file that pictures are signed with: --sign"),
-    Setting("policy", "none", "the prompt policy in place of limner's own: --policy"),
-    Setting("classifier", "false", "whether a classifier judges pictures: --classifier", bool),
+    Setting("policy", "none", "the prompt policy that replaces limner's own: --policy"),
+    Setting("classifier", "false", "whether a classifier checks pictures: --classifier", bool),
     Setting("quiet", "false", "no progress and no notes: --quiet", bool),
-    Setting("ray", "none", "the Ray cluster that draw and data encode work on: --ray"),
+    Setting("ray", "none", "the Ray cluster that draw and data encode run on: --ray"),
     Setting("lang", "that of the locale", "the language of messages", choices=("en", "zh")),
     Setting("font", "where systems have it", "the path of NotoColorEmoji.ttf", python=True),
     Setting(
-        "native", "1", "0 draws without the kernel that limner compiles",
+        "native", "1", "0 draws without the compiled C kernel",
         choices=("0", "1"), python=True,
     ),
     Setting(
-        "graphs", "1", "on a GPU: 0 draws without graphs, compiled fuses each layer first",
+        "graphs", "1", "on a GPU: 0 draws without CUDA graphs, compiled adds torch.compile",
         choices=("0", "1", "compiled"), python=True,
     ),
     Setting(
-        "parts", "none", "modules, commas between, whose parts a model folder may name",
+        "parts", "none", "modules, separated by commas, that a model folder may import parts of",
         python=True,
     ),
 )  # fmt: skip
@@ -79,7 +81,7 @@ OTHERS = {
     "LC_ALL": "the language of messages, before LC_MESSAGES and LANG",
     "LC_MESSAGES": "the language of messages, before LANG",
     "LANG": "the language of messages",
-    "TERM": "dumb: a terminal without colours, which is shown no pictures",
+    "TERM": "dumb: no colours, and no pictures in the terminal",
     "NO_COLOR": "any value: text without colours",
     "XDG_CONFIG_HOME": "the folder of limner/config.toml; ~/.config without",
     "XDG_CACHE_HOME": "the folder of the compiled kernel; ~/.cache without",
@@ -87,11 +89,11 @@ OTHERS = {
     "HF_HOME": "where models from the Hub are kept; ~/.cache/huggingface without",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1: downloads from the Hub show no bars",
     "CC": "the C compiler of the kernel; cc, gcc or clang without",
-    "OMP_WAIT_POLICY": "passive: threads of torch sleep while they wait, on a machine of several",
+    "OMP_WAIT_POLICY": "passive: waiting torch threads sleep; for a machine that others use too",
     "RANK": "which of several training processes this is; torchrun sets it",
     "WORLD_SIZE": "how many training processes there are; torchrun sets it",
     "LOCAL_RANK": "which GPU of the machine a training process takes; torchrun sets it",
-    "TORCHELASTIC_RESTART_COUNT": "how often torchrun began the run anew; above 0 it goes on",
+    "TORCHELASTIC_RESTART_COUNT": "how often torchrun restarted the run; above 0 it resumes",
 }
 
 
