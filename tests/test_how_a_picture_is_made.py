@@ -34,7 +34,7 @@ def test_the_code_prints_what_the_page_says(names: dict[str, Any]) -> None:
     lines = "".join(BLOCKS).splitlines()
     remarks = [re.search(r"(?:^ *|^print\(.*\)  )# (.*)$", line) for line in lines]
     wanted = [remark[1] for remark in remarks if remark]
-    assert names["printed"] == wanted and len(wanted) == 8
+    assert names["printed"] == wanted and len(wanted) == 10
 
 
 def test_the_grid_of_the_page_is_the_one_that_is_drawn(names: dict[str, Any]) -> None:

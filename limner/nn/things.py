@@ -46,6 +46,11 @@ class Thing:
     named: float
 
     @property
+    def square(self) -> tuple[float, float, float]:
+        """Left, top and side, in shares of the picture's side."""
+        return self.left, self.top, self.side
+
+    @property
     def opacity(self) -> float:
         """How much of it is painted: nothing of what is a guess, all of what is likely.
 
@@ -55,7 +60,7 @@ class Thing:
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, slice, slice]:
         """Return left, top and side in pixels, and the rows and columns that are in the picture."""
-        left, top, side = (round(each * width) for each in (self.left, self.top, self.side))
+        left, top, side = (round(each * width) for each in self.square)
         rows, columns = (slice(max(at, 0), max(min(at + side, end), 0))
                          for at, end in ((top, height), (left, width)))  # fmt: skip
         return left, top, side, rows, columns

@@ -154,8 +154,8 @@ def read_rightly(things: Sequence[Thing], names: Tensor, squares: Tensor, within
     counts = torch.zeros(4)
     for wanted, square in zip(names.tolist(), squares.tolist(), strict=True):
         for thing in things:
-            read = thing.left, thing.top, thing.side
-            if max(abs(ours - true) for ours, true in zip(read, square, strict=True)) < within:
+            apart = (abs(ours - true) for ours, true in zip(thing.square, square, strict=True))
+            if max(apart) < within:
                 right = [
                     true in (ours, UNASKED) for ours, true in zip(thing.names, wanted, strict=True)
                 ]
