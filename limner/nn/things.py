@@ -28,6 +28,7 @@ _GUESS, _LIKELY = 0.5, 0.7  # probabilities
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # shared area from which on two places are one
+_SHARPER = 4  # power of probabilities that are mixed
 _START = 6  # cells of the painter's smallest picture
 
 
@@ -35,7 +36,8 @@ _START = 6  # cells of the painter's smallest picture
 class Thing:
     """A thing in a picture: the answers that name it, and its square in shares of the side.
 
-    `surety` is how likely there is one, and `named` how likely it is this one.
+    `surety` is how likely there is one, and `named` how likely it is this one. It is painted from
+    the vector `look` (C,), where there is one.
     """
 
     names: tuple[int, ...]
@@ -44,6 +46,7 @@ class Thing:
     side: float
     surety: float
     named: float
+    look: Tensor | None = None
 
     @property
     def square(self) -> tuple[float, float, float]:
@@ -158,7 +161,26 @@ class Painter(nn.Module):
     def forward(self, names: Tensor) -> Tensor:
         """Paint what has these names."""
         said = [word(names[:, number]) for number, word in enumerate(self.words)]
-        x = self.open(torch.stack(said).sum(0)).view(len(names), -1, _START, _START)
+        return self.paint(torch.stack(said).sum(0))
+
+    def named(self, likely: Sequence[Tensor]) -> Tensor:
+        """Return vectors (N, C) to paint from, of how likely each answer (N, A) is.
+
+        The first question's likeliest answer counts alone. Of others near ties are mixed, so that
+        near probabilities give near colours.
+        """
+        shares = [F.one_hot(likely[0].argmax(1), likely[0].shape[1])]
+        shares += [each.pow(_SHARPER) for each in likely[1:]]
+        words: list[Any] = list(self.words)
+        said = [
+            F.normalize(each.float(), p=1, dim=1) @ word.weight
+            for each, word in zip(shares, words, strict=True)
+        ]
+        return torch.stack(said).sum(0)
+
+    def paint(self, vectors: Tensor) -> Tensor:
+        """Paint what the vectors (N, C) of names stand for."""
+        x = self.open(vectors).view(len(vectors), -1, _START, _START)
         x = self.body(x.contiguous(memory_format=torch.channels_last))
         drawn = self.out(F.silu(self.norm(x))).sigmoid()
         colours, alpha = drawn.split((3, 1), dim=1)
@@ -226,8 +248,8 @@ class ThingsDecoder(Decoder):
         # 2. The things.
         for picture, things in zip(pictures, every, strict=True):
             if painted := [each for each in things if each.opacity > 0]:
-                asked = torch.tensor([each.names for each in painted], device=z.device)
-                lay(picture, painted, self.painter(asked).to(picture.dtype))
+                looks = torch.stack([each.look for each in painted if each.look is not None])
+                lay(picture, painted, self.painter.paint(looks).to(picture.dtype))
         return pictures
 
     def things(self, places: Tensor, small: Tensor) -> list[Thing]:
@@ -237,13 +259,14 @@ class ThingsDecoder(Decoder):
             return []
         squares = torch.tensor([each[:3] for each in found], device=small.device)
         rows = torch.zeros(len(found), dtype=torch.long, device=small.device)
-        likely = [each.float().softmax(1)[:, 1:] for each in self.namer(
-            self.namer.cut(small, rows, squares))]  # fmt: skip
-        names = torch.stack([1 + each.argmax(1) for each in likely], dim=1).tolist()
-        named = likely[0].amax(1).tolist()
+        logits = self.namer(self.namer.cut(small, rows, squares))
+        likely = [each.float().softmax(1) for each in logits]
+        likely[0][:, 0] = 0  # a thing is none of nothing
+        looks = self.painter.named(likely)
+        answers = torch.stack([each.argmax(1) for each in likely], dim=1).tolist()
         return [
-            Thing(tuple(names[number]), *found[number], named[number])
-            for number in range(len(found))
+            Thing(tuple(answers[at]), *found[at], float(likely[0][at].max()), looks[at])
+            for at in range(len(found))
         ]
 
 

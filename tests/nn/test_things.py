@@ -182,6 +182,19 @@ def test_where_a_drawing_is_clear_the_picture_is_seen() -> None:
     torch.testing.assert_close(picture, before)
 
 
+def test_near_ties_of_colours_are_mixed_and_nouns_are_not() -> None:
+    painter = Painter(ANSWERS, (16, 8))
+    noun, colour = (each.weight for each in painter.words)
+    likely = [torch.tensor([[0.0, 0.4, 0.35, 0.25]]), torch.tensor([[0.0, 0.5, 0.5]])]
+    torch.testing.assert_close(painter.named(likely), noun[1:2] + (colour[1:2] + colour[2:3]) / 2)
+    likely[1] = torch.tensor([[0.0, 0.9, 0.1]])
+    found = painter.named(likely)
+    torch.testing.assert_close(found, noun[1:2] + colour[1:2], atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        painter.paint(found), painter(torch.tensor([[1, 1]])), atol=1e-2, rtol=0
+    )
+
+
 def test_the_painter_paints_in_its_frame() -> None:
     painter = Painter(ANSWERS, (16, 8, 8))
     drawn = painter(torch.tensor([[1, 2], [3, 0]]))
