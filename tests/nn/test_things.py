@@ -1,5 +1,7 @@
 """Things are read from a grid, told apart, painted in their frames and laid where they stand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -184,7 +186,8 @@ def test_where_a_drawing_is_clear_the_picture_is_seen() -> None:
 
 def test_near_ties_of_colours_are_mixed_and_nouns_are_not() -> None:
     painter = Painter(ANSWERS, (16, 8))
-    noun, colour = (each.weight for each in painter.words)
+    words: list[Any] = list(painter.words)
+    noun, colour = (each.weight for each in words)
     likely = [torch.tensor([[0.0, 0.4, 0.35, 0.25]]), torch.tensor([[0.0, 0.5, 0.5]])]
     torch.testing.assert_close(painter.named(likely), noun[1:2] + (colour[1:2] + colour[2:3]) / 2)
     likely[1] = torch.tensor([[0.0, 0.9, 0.1]])
