@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import UsageError
+from limner.nn.things import ThingsDecoder
 from limner.pipelines.blending import blur, fill_hole
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_cells
 from limner.priors.base import candidate_seeds, map_slices
@@ -23,6 +24,7 @@ CANDIDATES = 8
 LEAST_HOLE = 1 / 8  # of a cell: with less open it keeps its code
 DIFFERS = 0.15  # of the greatest difference between two texts: from here on a cell is redrawn
 _SMOOTH = 1.2  # cells: a code that the text does not suit says the same of its neighbours
+_GOOD_PART = 0.3  # of a thing: from here on it is redrawn whole
 _SPREAD = 0.25  # of a pixel in [-1, 1], for judging how well a candidate continues what is kept
 
 
@@ -90,7 +92,7 @@ def choose_part(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:
         chosen = pick_cells(misfit, hole, task.strength)
     else:
         differs = (misfit > 0) & (misfit >= DIFFERS * misfit[hole].max())
-        chosen = hole & box_around(differs)
+        chosen = hole & whole_things(pipeline.codec, task.picture, box_around(differs))
     return chosen[None, None].float()
 
 
@@ -113,6 +115,24 @@ def box_around(chosen: Tensor) -> Tensor:
     between = [(each.cumsum(0) > 0) & (each.flip(0).cumsum(0).flip(0) > 0)
                for each in (rows, columns)]  # fmt: skip
     return between[0][:, None] & between[1][None, :]
+
+
+def whole_things(codec: Any, picture: Tensor, chosen: Tensor) -> Tensor:
+    """Return the chosen cells (h, w) with all of each thing that a good part of is chosen.
+
+    What is read of a picture (1, 3, s, s) is known where a codec reads things; others choose on.
+    """
+    decoder = codec.decoder
+    if not isinstance(decoder, ThingsDecoder):
+        return chosen
+    cells = decoder.cells(codec.embed(codec.encode(picture)))
+    _, _, places = decoder.reader(cells)
+    whole, (height, width) = chosen.clone(), chosen.shape
+    for thing in decoder.things(places[0], decoder.small(cells)):
+        _, _, _, *box = thing.pixels(width, height)
+        if chosen[*box].numel() and float(chosen[*box].float().mean()) >= _GOOD_PART:
+            whole[*box] = True
+    return whole
 
 
 def edge_fit(pictures: Tensor, shown: Tensor, share: Tensor, grid: tuple[int, int]) -> Tensor:
