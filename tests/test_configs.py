@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from limner.checkpoint.model import inspect_checkpoint
 from limner.codecs import autoencoders, create_autoencoder
 from limner.train.codec.settings import CodecTraining
 from limner.train.config.run import TrainConfig
+from limner.train.parts import codec_table
 from limner.train.reading import read_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "configs" / "codecs"
@@ -42,7 +42,7 @@ def test_the_codec_of_256_pixels_goes_on_from_that_of_64() -> None:
     assert {config.settings(CodecTraining).features for config in (small, large)} == {
         "efficientnet-lite0"
     }
-    given = inspect_checkpoint(FOLDER.parents[1] / small.start_from).config.tables["codec"]
+    given, _ = codec_table(FOLDER.parents[1] / small.start_from)
     with torch.device("meta"):
         codec, default = create_autoencoder(large.part("codec")), create_autoencoder(given)
     assert codec.maps == default.maps == ((8, 8),) and codec.config.size == 256
