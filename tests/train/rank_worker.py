@@ -1,7 +1,8 @@
 """Ranks of some runs: `python -m tests.train.rank_worker` starts those that a line of stdin tells.
 
-A line is a JSON object: `folder`, which has jobs.json, `places`, the environment of each rank, and
-`apart`, whether ranks share nothing, not even the order of a set, in place of being forked.
+A line is a JSON object: `folder`, which has jobs.json, `ports`, one a job, `places`, the
+environment of each rank, and `apart`, whether ranks share nothing, not even the order of a set, in place of being
+forked.
 The answers are lines too: the ids of the ranks' processes, and, when all have ended, their exit
 codes. What rank N says is in the folder, in N.told, and the numbers of each job's steps are in
 jobs.found, by rank 0. A job has a config's path, whether to resume, and after how many steps to
@@ -13,6 +14,7 @@ import importlib
 import itertools
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import random
 import sys
@@ -38,10 +40,11 @@ IMPORTED = (
     "torch.distributed.checkpoint",
     "torch.distributed.fsdp",
 )
+GRACE = 120.0  # seconds that ranks have for noticing that another one failed
 START = "fork" if sys.platform == "linux" else "spawn"
 
 
-def be_rank(folder: Path, place: dict[str, str]) -> None:
+def be_rank(folder: Path, place: dict[str, str], ports: list[int]) -> None:
     """Run the jobs of a folder, one after the other, as the rank that the environment tells."""
     with (folder / f"{place['RANK']}.told").open("wb") as told:
         os.dup2(told.fileno(), 1)  # stdout is for the answers
@@ -50,10 +53,10 @@ def be_rank(folder: Path, place: dict[str, str]) -> None:
     random.seed()  # chance that a run does not set is another one in each process
     numpy.random.seed()
     caches.TOKENIZER_SCENES = 100
-    jobs, port = json.loads((folder / "jobs.json").read_text()), int(place["MASTER_PORT"])
+    jobs = json.loads((folder / "jobs.json").read_text())
     found = []
-    for number, job in enumerate(jobs):
-        os.environ["MASTER_PORT"] = str(port + number)
+    for job, port in zip(jobs, ports, strict=True):
+        os.environ["MASTER_PORT"] = str(port)
         going = cast(
             "Generator[Progress, None, None]",
             train(read_config(job["config"]), resume=job.get("resume", False)),
@@ -86,13 +89,28 @@ def main() -> None:
             if (config := read_config(job["config"])).task != "codec":
                 words_of_scenes(config)  # it remembers them, and so do forks
         start: Any = multiprocessing.get_context("spawn" if told["apart"] else START)
-        ranks = [start.Process(target=be_rank, args=(folder, place)) for place in told["places"]]
+        ranks = [
+            start.Process(target=be_rank, args=(folder, place, told["ports"]))
+            for place in told["places"]
+        ]
         for rank in ranks:
             rank.start()
         answer([rank.pid for rank in ranks])
-        for rank in ranks:
-            rank.join()
+        join(ranks)
         answer([rank.exitcode for rank in ranks])
+
+
+def join(ranks: list[Any]) -> None:
+    """Wait until all ranks have ended; those that wait long for one that failed are killed."""
+    left = {rank.sentinel: rank for rank in ranks}
+    while left:
+        failed = any(rank.exitcode for rank in ranks)
+        ended = multiprocessing.connection.wait(list(left), GRACE if failed else None)
+        for each in ended:
+            left.pop(cast("int", each)).join()
+        if not ended:
+            for rank in left.values():
+                rank.kill()
 
 
 def answer(numbers: list[int | None]) -> None:

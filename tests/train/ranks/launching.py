@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Launcher:
             job["config"] = str(path)
         (folder / "jobs.json").write_text(json.dumps(jobs))
         asked = {"folder": str(folder), "places": places(ranks, self.font), "apart": apart}
+        asked["ports"] = free_ports(len(jobs))
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
@@ -82,11 +83,18 @@ def launching(font: Path) -> Iterator[Launcher]:
             os.killpg(process.pid, signal.SIGKILL)  # and the ranks of a test that failed
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody has."""
+    with ExitStack() as open_ones:
+        sockets = [open_ones.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
 def places(ranks: int, font: Path) -> list[dict[str, str]]:
     """Return the environment of each rank, as torchrun gives it."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    (port,) = free_ports(1)
     told = {
         "LIMNER_FONT": str(font),
         "MASTER_ADDR": "127.0.0.1",
