@@ -28,6 +28,9 @@ _GUESS, _LIKELY = 0.5, 0.7  # probabilities
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # shared area from which on two places are one
+_POSSIBLE = 0.001  # of the likeliest answer's probability: from here on an answer is tried
+_TRIED = 5  # answers of a question, at most
+_ERROR = 0.01  # mean difference of pixels in [-1, 1] that makes an answer e times less likely
 _SHARPER = 4  # power of probabilities that are mixed
 _START = 6  # cells of the painter's smallest picture
 
@@ -235,16 +238,16 @@ class ThingsDecoder(Decoder):
         known = places[:, 1:2].sigmoid()
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
+        grounds = self.ground(cells, tokens)
         # One picture after the other: its pixels must not depend on those beside it.
-        every = [
-            self.things(places[number], small[number : number + 1]) for number in range(len(z))
-        ]
+        every = [self.things(*(each[at : at + 1] for each in (places, small, grounds)))
+                 for at in range(len(z))]  # fmt: skip
         for number, things in enumerate(every):
             for thing in things:  # around a thing too, as far as it is painted
                 _, _, _, *box = thing.pixels(*reversed(enlarged.shape[2:]))
                 part = shown[number][:, *box]
                 part.copy_(torch.maximum(part, thing.opacity * known[number][:, *box]))
-        pictures = enlarged + shown * (self.ground(cells, tokens) - enlarged)
+        pictures = enlarged + shown * (grounds - enlarged)
         # 2. The things.
         for picture, things in zip(pictures, every, strict=True):
             if painted := [each for each in things if each.opacity > 0]:
@@ -252,22 +255,57 @@ class ThingsDecoder(Decoder):
                 lay(picture, painted, self.painter.paint(looks).to(picture.dtype))
         return pictures
 
-    def things(self, places: Tensor, small: Tensor) -> list[Thing]:
-        """Return the things of one picture, of its places (PLACE, h, w) and small (1, 3, s, s)."""
-        found = find_places(places)
+    def things(self, places: Tensor, small: Tensor, ground: Tensor) -> list[Thing]:
+        """Return the things of one picture, of its places (1, PLACE, h, w).
+
+        `small` (1, 3, s, s) is what it is like, `ground` (1, 3, H, W) without things.
+        """
+        found = find_places(places[0])
         if not found:
             return []
         squares = torch.tensor([each[:3] for each in found], device=small.device)
         rows = torch.zeros(len(found), dtype=torch.long, device=small.device)
-        logits = self.namer(self.namer.cut(small, rows, squares))
-        likely = [each.float().softmax(1) for each in logits]
+        parts, under = (self.namer.cut(each, rows, squares) for each in (small, ground))
+        likely = [each.float().softmax(1) for each in self.namer(parts)]
         likely[0][:, 0] = 0  # a thing is none of nothing
+        for at in range(len(found)):
+            self._compare([each[at] for each in likely], parts[at], under[at])
         looks = self.painter.named(likely)
         answers = torch.stack([each.argmax(1) for each in likely], dim=1).tolist()
         return [
             Thing(tuple(answers[at]), *found[at], float(likely[0][at].max()), looks[at])
             for at in range(len(found))
         ]
+
+    def _compare(self, likely: Sequence[Tensor], part: Tensor, under: Tensor) -> None:
+        """Change how likely each answer (A,) is, in place: likely ones are painted and compared.
+
+        What `part` (3, P, P) of the small picture shows decides by Bayes' rule between nouns and
+        colours, drawn on the ground `under` (3, P, P).
+        """
+        if len(likely) < 2:
+            return
+        nouns, colours = ((each >= _POSSIBLE * each.max()).nonzero()[:, 0] for each in likely[:2])
+        nouns, colours = (each[likely[at][each].argsort(descending=True)[:_TRIED]]
+                          for at, each in enumerate((nouns, colours)))  # fmt: skip
+        if len(nouns) * len(colours) == 1:
+            return
+        # 1. Every noun in every colour, as small as they can be told apart in the part.
+        pairs = torch.cartesian_prod(nouns, colours)  # (K, 2)
+        chosen = [F.one_hot(pairs[:, at], len(each)) for at, each in enumerate(likely[:2])]
+        rest = [each.expand(len(pairs), -1) for each in likely[2:]]
+        drawn = self.painter.paint(self.painter.named([*chosen, *rest])).float()
+        side = part.shape[1] // 2
+        drawn, seen, behind = (F.adaptive_avg_pool2d(each, side) for each in (drawn, part, under))
+        rgb, alpha = drawn.split((3, 1), dim=1)
+        wrong = (2 * rgb - alpha + behind * (1 - alpha) - seen).abs().mean((1, 2, 3))  # (K,)
+        # 2. What was not tried keeps its share.
+        before = likely[0][pairs[:, 0]].log() + likely[1][pairs[:, 1]].log()
+        after = (before - wrong / _ERROR).softmax(0)
+        for at, each in enumerate(likely[:2]):
+            tried = pairs[:, at].unique()
+            shares = torch.zeros_like(each).index_add_(0, pairs[:, at], after)
+            each[tried] = (shares * each[tried].sum())[tried]
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:

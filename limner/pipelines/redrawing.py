@@ -126,9 +126,10 @@ def whole_things(codec: Any, picture: Tensor, chosen: Tensor) -> Tensor:
     if not isinstance(decoder, ThingsDecoder):
         return chosen
     cells = decoder.cells(codec.embed(codec.encode(picture)))
-    _, _, places = decoder.reader(cells)
+    tokens, _, places = decoder.reader(cells)
+    ground = decoder.ground(cells, tokens)
     whole, (height, width) = chosen.clone(), chosen.shape
-    for thing in decoder.things(places[0], decoder.small(cells)):
+    for thing in decoder.things(places, decoder.small(cells), ground):
         _, _, _, *box = thing.pixels(width, height)
         if chosen[*box].numel() and float(chosen[*box].float().mean()) >= _GOOD_PART:
             whole[*box] = True

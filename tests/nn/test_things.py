@@ -90,7 +90,7 @@ def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
     cells = model.cells(z)
     tokens, _, places = model.reader(cells)
     wanted = model.ground(cells, tokens)[0]
-    things = model.things(places[0], model.small(cells))
+    things = model.things(places, model.small(cells), model.ground(cells, tokens))
     assert things and all(each.opacity == 1 and each.names == (3, 2) for each in things)
     drawn = model(z)[0]
     lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
@@ -205,3 +205,24 @@ def test_the_painter_paints_in_its_frame() -> None:
     assert drawn.min() >= 0 and (drawn[:, :3] <= drawn[:, 3:] + 1e-6).all()
     drawn.sum().backward()
     assert all(each.grad is not None for each in painter.parameters())
+
+
+def test_what_the_picture_shows_decides_between_likely_answers() -> None:
+    model = decoder()
+    last = model.namer.out[2]
+    assert isinstance(last, torch.nn.Linear)
+    last.weight.zero_()
+    # Nouns 2 and 3 and both colours are nearly as likely; the namer leans to noun 2 and colour 1.
+    last.bias.copy_(torch.tensor([-9.0, -9, 1.1, 1, -9, 1.1, 1]))
+    ground = torch.zeros(1, 3, 64, 64)
+    torch.nn.init.normal_(model.painter.out.conv.weight, std=3)  # so that drawings differ
+    for noun, colour in ((2, 1), (2, 2), (3, 1), (3, 2)):
+        picture = ground[0].clone()
+        drawn = model.painter(torch.tensor([[noun, colour]]))
+        lay(picture, [Thing((noun, colour), 0.25, 0.25, 0.5, 1.0, 1.0)], drawn)
+        places = nothing()[None]
+        places[0, :, 1, 1] = torch.tensor([9.0, 9.0, 1.0, 1.0, 2.0])
+        small = F.avg_pool2d(picture[None], 2)
+        (found,) = model.things(places, small, ground)
+        assert found.names == (noun, colour)
+        assert found.named > 0.9

@@ -1,8 +1,8 @@
 """Ranks of some runs: `python -m tests.train.rank_worker` starts those that a line of stdin tells.
 
 A line is a JSON object: `folder`, which has jobs.json, `ports`, one a job, `places`, the
-environment of each rank, and `apart`, whether ranks share nothing, not even the order of a set, in place of being
-forked.
+environment of each rank, and `apart`, whether ranks share nothing, not even the order of a set, in
+place of being forked.
 The answers are lines too: the ids of the ranks' processes, and, when all have ended, their exit
 codes. What rank N says is in the folder, in N.told, and the numbers of each job's steps are in
 jobs.found, by rank 0. A job has a config's path, whether to resume, and after how many steps to

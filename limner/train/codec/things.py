@@ -136,9 +136,11 @@ class ThingsStep(CodecStep):
             for held in self.pictures.held_out(len(scenes)):
                 codes = self.codec.encode(held.to(self.device))
                 cells = self.decoder.cells(self.codec.embed(codes))
-                small, (_, _, places) = self.decoder.small(cells), self.decoder.reader(cells)
+                small, (tokens, _, places) = self.decoder.small(cells), self.decoder.reader(cells)
+                grounds = self.decoder.ground(cells, tokens)
                 for row in range(len(held)):
-                    things = self.decoder.things(places[row], small[row : row + 1])
+                    own = (each[row : row + 1] for each in (places, small, grounds))
+                    things = self.decoder.things(*own)
                     here = of == first + row
                     counts += read_rightly(things, names[here], squares[here], 0.5 / side)
                 first += len(held)
