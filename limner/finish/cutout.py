@@ -7,7 +7,7 @@ part. Pictures are RGB or RGBA; alpha is (H, W) in [0, 1].
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -102,19 +102,18 @@ def _background(pixels: Floats) -> npt.NDArray[np.bool_]:
     reached = np.zeros((height, width), bool)
     reached[[0, -1]] = near[[0, -1]]
     reached[:, [0, -1]] = near[:, [0, -1]]
-    while True:
-        grown = reached.copy()
-        for axis in (0, 1):
-            for way in (1, -1):
-                before = np.roll(reached, way, axis)
-                step = np.abs(pixels - np.roll(pixels, way, axis)).max(-1)
-                edge: list[Any] = [slice(None), slice(None)]
-                edge[axis] = 0 if way > 0 else -1
-                before[tuple(edge)] = False  # nothing comes around the edge
-                grown |= before & near & (step < STEP)
-        if (grown == reached).all():
-            return reached
-        reached = grown
+    down = near[1:] & near[:-1] & (np.abs(np.diff(pixels, axis=0)).max(-1) < STEP)
+    right = near[:, 1:] & near[:, :-1] & (np.abs(np.diff(pixels, axis=1)).max(-1) < STEP)
+    known = -1
+    while known != (now := int(reached.sum())):
+        known = now
+        # Each sweep carries what is reached all the way, so that a few rounds do.
+        for area, ways in ((reached, down), (reached.T, right.T)):
+            for line in range(1, len(area)):
+                area[line] |= area[line - 1] & ways[line - 1]
+            for line in range(len(area) - 2, -1, -1):
+                area[line] |= area[line + 1] & ways[line]
+    return reached
 
 
 def _around(pixels: Floats, row: int) -> Floats:

@@ -80,10 +80,11 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     return codec.eval(), config
 
 
-def codec_table(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def codec_table(path: str | Path, *, whole: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the configs of a codec, and of a whole model's prior, {} for a codec's run.
 
-    Weights are not read. Raises CheckpointError as `load_autoencoder`.
+    It is the codec of `load_autoencoder` or, if `whole`, a model's own. Weights are not read.
+    Raises CheckpointError as `load_autoencoder`.
     """
     file = find_codec(path)
     if file is not None:
@@ -96,7 +97,7 @@ def codec_table(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "has no codec; give a codec's run, or a model of the family 'dalle'"
         )
     config = dict(found.codec)
-    if config.get("things"):
+    if config.get("things") and not whole:
         large = re.compile("things|namer|ground")
         config = {key: value for key, value in config.items() if not large.match(key)}
         config["size"] = config.pop("encode_size")

@@ -219,7 +219,7 @@ def test_a_codec_goes_on_from_a_whole_model(codec_folder: Path, tmp_path: Path) 
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="unknown task 'banana'; choose one of codec, features"):
+    with pytest.raises(ConfigError, match="unknown task 'banana'; choose one of codec, things"):
         run(dataclasses.replace(codec_run(tmp_path), task="banana"))
     with pytest.raises(CheckpointError, match="no training state in"):
         run(codec_run(tmp_path), resume=True)

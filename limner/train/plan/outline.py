@@ -40,14 +40,16 @@ def outline_of(tree: Mapping[str, Any], beside: Path | None, depth: int = 0) -> 
     source = tree.get("start_from") or tree.get("codec_from")
     if not source:
         return Outline(_table(tree, "codec"), _table(tree, "prior"))
-    found = _of_source(str(source), beside, depth)
+    # A prior that goes on keeps the model's own codec; all others have the small one within it.
+    whole = tree.get("task") == "prior" and not tree.get("codec_from")
+    found = _of_source(str(source), beside, depth, whole=whole)
     prior = found.prior if tree.get("start_from") else _table(tree, "prior")
     return Outline(found.codec, prior, found.assumed)
 
 
-def _of_source(source: str, beside: Path | None, depth: int) -> Outline:
+def _of_source(source: str, beside: Path | None, depth: int, *, whole: bool) -> Outline:
     if source in registry.PRESETS or source.startswith(hub.PREFIX) or os.path.lexists(source):
-        codec, prior = codec_table(source)
+        codec, prior = codec_table(source, whole=whole)
         taken = set(FROM_THE_CODEC) - {"text_vocabulary"}
         return Outline(codec, {key: value for key, value in prior.items() if key not in taken})
     path, tree = _maker_of(source, beside)

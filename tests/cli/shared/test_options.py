@@ -12,7 +12,7 @@ from limner.cli.shared.options import OLD
 from limner.cli.shared.settings import SETTINGS
 
 # What is counted, made or measured differs, and the text says how; the name is the same.
-OWN_TEXT = {
+OWN_TEXT = {"--mask",
     "--count", "--from", "--out", "--on", "--prompts", "--size", "--seed", "--steps", "--host",
     "--port",
 }  # fmt: skip
