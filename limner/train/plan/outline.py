@@ -16,6 +16,7 @@ from limner.errors import ConfigError, quote
 from limner.files import hub
 from limner.train.parts import codec_table
 from limner.train.prior.settings import FROM_THE_CODEC
+from limner.train.tasks import find_task
 
 _DEEP = 8  # configs that go on from one another
 
@@ -40,8 +41,8 @@ def outline_of(tree: Mapping[str, Any], beside: Path | None, depth: int = 0) -> 
     source = tree.get("start_from") or tree.get("codec_from")
     if not source:
         return Outline(_table(tree, "codec"), _table(tree, "prior"))
-    # A prior that goes on keeps the model's own codec; all others have the small one within it.
-    whole = tree.get("task") == "prior" and not tree.get("codec_from")
+    # What learns codes and goes on keeps the model's own codec; all else has the small one within.
+    whole = find_task(tree.get("task")).codes and not tree.get("codec_from")
     found = _of_source(str(source), beside, depth, whole=whole)
     prior = found.prior if tree.get("start_from") else _table(tree, "prior")
     return Outline(found.codec, prior, found.assumed)
