@@ -283,7 +283,7 @@ class ThingsDecoder(Decoder):
         What `part` (3, P, P) of the small picture shows decides by Bayes' rule between nouns and
         colours, drawn on the ground `under` (3, P, P).
         """
-        if len(likely) < 2:
+        if len(likely) < 2 or not likely[0].any():  # nothing that it could be
             return
         nouns, colours = ((each >= _POSSIBLE * each.max()).nonzero()[:, 0] for each in likely[:2])
         nouns, colours = (each[likely[at][each].argsort(descending=True)[:_TRIED]]

@@ -207,6 +207,18 @@ def test_the_painter_paints_in_its_frame() -> None:
     assert all(each.grad is not None for each in painter.parameters())
 
 
+def test_what_can_be_nothing_known_is_not_painted() -> None:
+    model = decoder()
+    last = model.namer.out[2]
+    assert isinstance(last, torch.nn.Linear)
+    last.weight.zero_()
+    last.bias.copy_(torch.tensor([999.0, 0, 0, 0, 0, 0, 0]))  # its nouns underflow to nothing
+    places = nothing()[None]
+    places[0, :, 1, 1] = torch.tensor([9.0, 9.0, 1.0, 1.0, 2.0])
+    (found,) = model.things(places, torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 64, 64))
+    assert found.named == 0 and found.opacity == 0
+
+
 def test_what_the_picture_shows_decides_between_likely_answers() -> None:
     model = decoder()
     last = model.namer.out[2]
