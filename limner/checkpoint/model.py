@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from limner.checkpoint.shared import Shared, all_tensors, settle
 from limner.errors import CheckpointError, LimnerError, UsageError, did_you_mean, quote
 from limner.files.atomic import replace_files
 from limner.files.folder import MANIFEST, ModelFolder, digest
@@ -164,10 +165,10 @@ def load_checkpoint(
     guessed.
     """
     opened = ModelFolder(folder, root=root)
-    config, manifest = _read_config(opened)
+    config, manifest, shared = _read_config(opened)
     source = opened.source(WEIGHTS)
-    with opened.open(WEIGHTS) as weights:
-        entries = read_header(weights, source)
+    with opened.open(WEIGHTS) as weights, all_tensors(shared) as theirs:
+        entries = _with_shared(read_header(weights, source), shared, source)
         sha256 = opened.check_digest(WEIGHTS, weights, manifest)
         # The bytes are sound; only now is anything built of what they say.
         tokenizer = _read_tokenizer(opened, manifest)
@@ -176,7 +177,7 @@ def load_checkpoint(
         tensors, _ = read_tensors(weights, source)
         if not allow_nonfinite:
             _check_finite(tensors, source)
-        pipeline.load_state_dict(tensors, strict=True)
+        pipeline.load_state_dict(tensors | theirs, strict=True)
     # Drawing needs no gradients, and dropout would make pictures depend on chance.
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
@@ -190,10 +191,10 @@ def load_checkpoint(
 def inspect_checkpoint(folder: str | Path, *, root: Path | None = None) -> Inspection:
     """Return what a model folder states of itself, without torch; CheckpointError as in loading."""
     opened = ModelFolder(folder, root=root)
-    config, manifest = _read_config(opened)
+    config, manifest, shared = _read_config(opened)
     with opened.open(WEIGHTS) as weights:
-        size = os.fstat(weights.fileno()).st_size
-        entries = read_header(weights, opened.source(WEIGHTS))
+        size, source = os.fstat(weights.fileno()).st_size, opened.source(WEIGHTS)
+        entries = _with_shared(read_header(weights, source), shared, source)
     info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
     return Inspection(config, entries, info, size, _read_card(opened), words)
 
@@ -208,7 +209,21 @@ def _info(config: ModelConfig, sha256: str) -> ModelInfo:
     return ModelInfo(config.name, config.family, config.licence, config.size, sha256)
 
 
-def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
+def _with_shared(
+    entries: dict[str, TensorEntry], shared: list[Shared], source: str
+) -> dict[str, TensorEntry]:
+    """Return what a folder's weights are, with those of parts that are another model's."""
+    for part in shared:
+        if own := [name for name in entries if name.startswith(f"{part.part}.")]:
+            raise CheckpointError(
+                f"{source} holds {len(own)} tensors of the {part.part}, whose weights are another "
+                "model's; get the model anew"
+            )
+        entries = entries | part.entries()
+    return entries
+
+
+def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str], list[Shared]]:
     source = opened.source(CONFIG)
     data = opened.read(CONFIG)
     values = strict_json(data, source)
@@ -229,13 +244,14 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str]]:
         raise CheckpointError(f"{source} lacks {', '.join(missing)}")
     for key, wanted in known.items():
         _check_type(source, key, values[key], str(wanted))
-    tables = {table: values[table] for table in family.tables}
+    tables, shared = settle({table: values[table] for table in family.tables}, source)
     # Sampling has its own ranges; the tables of parts decide how much memory is taken.
     built_from = [table for name, table in tables.items() if name != "sampling"]
     _check_numbers(source, [values["size"], values["text_length"], *built_from])
     manifest = opened.manifest()
     opened.check_digest(CONFIG, data, manifest)
-    return ModelConfig(**{key: values[key] for key in common}, tables=tables), manifest
+    common_values = {key: values[key] for key in common}
+    return ModelConfig(**common_values, tables=tables), manifest, shared
 
 
 def _family_of(values: Mapping[str, Any], source: str) -> Family:

@@ -12,6 +12,7 @@ from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
 from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
+from limner.codecs.pyramid import PyramidCodec, PyramidConfig
 from limner.codecs.vqvae import VQGANCodec, VQGANConfig, VQVAECodec, VQVAEConfig
 from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
@@ -20,6 +21,7 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
     "fsq": (FSQConfig, FSQCodec),
     "dvae": (DVAEConfig, DVAECodec),
     "multiscale": (MultiscaleConfig, MultiscaleCodec),
+    "pyramid": (PyramidConfig, PyramidCodec),
     "vqvae": (VQVAEConfig, VQVAECodec),
     "vqvae2": (VQVAE2Config, VQVAE2Codec),
     "vqgan": (VQGANConfig, VQGANCodec),

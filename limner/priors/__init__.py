@@ -14,10 +14,12 @@ from limner.priors.embedding_autoregressive import (
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
+from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
 
 PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "gpt": (GPTConfig, GPT),
     "next_scale": (NextScaleConfig, NextScale),
+    "next_scale_crf": (NextScaleCRFConfig, NextScaleCRF),
     "crf": (CRFConfig, CRF),
 }
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {

@@ -103,6 +103,17 @@ class PriorBase(nn.Module):
         """
         return None
 
+    @torch.no_grad()
+    def begin_as(self, other: "PriorBase") -> None:
+        """Take what has the same name and shape from a prior of another kind over the same codes.
+
+        It knows what the words mean and what the codes look like; the rest begins as it is.
+        """
+        given = other.state_dict()
+        for name, own in self.state_dict().items():
+            if name in given and given[name].shape == own.shape:
+                own.copy_(given[name])
+
     def loss(self, text: Tensor, codes: Tensor, sampled: Any = None) -> Tensor:
         """Return the mean negative log-likelihood in nats a code, of what `sample_order` gave."""
         logits = self(text, codes, sampled)

@@ -97,7 +97,7 @@ class CellHead(nn.Module):
         logits = [F.linear(features, table[0], bias[0])]
         for group in range(1, self.groups):
             known = embed_cells(inputs[:group], codes[..., :group])
-            mixed = self._mix(features, known, group)
+            mixed = self.mix(features, known, group)
             logits.append(F.linear(mixed, table[group], bias[group]))
         return torch.stack(logits, dim=-2)
 
@@ -119,10 +119,13 @@ class CellHead(nn.Module):
         chosen = [choose(F.linear(features, outputs[0], bias[0]), 0)]
         for group in range(1, self.groups):
             known = embed_cells(inputs[:group], torch.stack(chosen, dim=-1))
-            mixed = self._mix(features, known, group)
+            mixed = self.mix(features, known, group)
             chosen.append(choose(F.linear(mixed, outputs[group], bias[group]), group))
         return torch.stack(chosen, dim=-1)
 
-    def _mix(self, features: Tensor, known: Tensor, group: int) -> Tensor:
+    def mix(self, features: Tensor, known: Tensor, group: int) -> Tensor:
+        """Return the features (..., D) of a cell's code, with the sum of its codes before it."""
+        if not group:
+            return features
         normed = self.norms[group - 1](features + known)
         return features + self.mixers[group - 1](normed)

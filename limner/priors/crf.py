@@ -53,20 +53,25 @@ class CRFConfig(PriorConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = ("width", "text_layers", "layers", "heads", "hidden")
-        check_least(self, *sizes, "rank", "iterations", "sweeps")
+        check_least(self, "width", "text_layers", "layers", "heads", "hidden")
         check_heads(self.width, self.heads)
         if len(self.maps) > 1:
             raise ConfigError(
                 f"maps is {[list(each) for each in self.maps]}; a field lies over one map, so give "
                 "it a codec of one map, or take gpt or next_scale"
             )
-        if self.neighbours not in OFFSETS:
-            raise ConfigError(f"neighbours is {self.neighbours}; expected 4 or 8")
-        if not 0 <= self.conditional <= 1:
-            raise ConfigError(f"conditional is {self.conditional:g}; expected a share in [0, 1]")
-        if self.heat < 1:
-            raise ConfigError(f"heat is {self.heat:g}; expected at least 1")
+        check_field(self)
+
+
+def check_field(config: Any) -> None:
+    """Raise ConfigError unless a config's settings of its field are in range."""
+    check_least(config, "rank", "iterations", "sweeps")
+    if config.neighbours not in OFFSETS:
+        raise ConfigError(f"neighbours is {config.neighbours}; expected 4 or 8")
+    if not 0 <= config.conditional <= 1:
+        raise ConfigError(f"conditional is {config.conditional:g}; expected a share in [0, 1]")
+    if config.heat < 1:
+        raise ConfigError(f"heat is {config.heat:g}; expected at least 1")
 
 
 class CRF(PriorBase):
@@ -95,10 +100,7 @@ class CRF(PriorBase):
 
     def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return which codes (B, S, G) are known: of each picture none, or all but one block."""
-        blocks = self.field.blocks()
-        hidden = torch.randint(len(blocks), (len(codes),), generator=generator).to(codes.device)
-        partly = torch.rand(len(codes), generator=generator) < self.config.conditional
-        return ~blocks[hidden] & partly.to(codes.device)[:, None, None]
+        return self.field.partly_known(codes, generator)
 
     def unary(self, text: Tensor) -> Tensor:
         """Return unary potentials (B, S, G, V) of text (B, T)."""
@@ -125,10 +127,7 @@ class CRF(PriorBase):
         With nothing known, that is the negative log-likelihood of their product, not of the field.
         """
         each = self.nll(text, codes, sampled)
-        if sampled is None:
-            return each.mean()
-        unknown = (~sampled).float()
-        return ((each * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
+        return each.mean() if sampled is None else mean_of_unknown(each, sampled)
 
     def known_nats(self, text: Tensor, codes: Tensor, keep: Tensor) -> Tensor:
         """Return the nats (K,) of known codes by mean field, given the others, as PriorBase."""
@@ -158,27 +157,8 @@ class CRF(PriorBase):
         # 2. Unary potentials with the text and without; the pairwise ones are the same.
         told = self.unary(text)
         untold = self.unary(torch.zeros_like(text)) if sampling.guidance else told
-        if held is not None:
-            held = (held[0], held[1].expand_as(held[0]))
-        tables = self.field.tables()
-        codes = torch.empty(0)
-        for sweep in range(config.sweeps):
-            scale = guidance_at(sampling.guidance_schedule, sampling.guidance, sweep, config.sweeps)
-            unary = guide(told, untold, scale) if sampling.guidance else told
-            if sweep == 0:  # 3. Mean field's marginals, each code by itself, begin the chain.
-                marginals = self.field.mean_field(unary, held)
-                codes = _choose(marginals, sampling, noise_at[-1], 1.0)
-                codes = codes if held is None else torch.where(held[1], held[0], codes)
-            # 4. Block by block, codes that are independent given all others are drawn anew.
-            heat = config.heat ** max(0.0, 1 - 2 * sweep / config.sweeps)
-            codes = codes.clone()
-            for cells, group in self.field.turns():
-                logits = self.field.conditional(unary, codes, tables, cells, group)
-                chosen = _choose(logits, sampling, noise_at[sweep][:, cells, group], heat)
-                if held is not None:
-                    kept_here, old = held[1][:, cells, group], codes[:, cells, group]
-                    chosen = torch.where(kept_here, old, chosen)
-                codes[:, cells, group] = chosen
+        # 3. The chain.
+        for codes in self.field.gibbs((told, untold), sampling, noise_at, held):
             yield self.unpad(codes, count)
 
 
@@ -192,9 +172,9 @@ class Field(nn.Module):
     neighbours: Tensor
     colours: Tensor
 
-    def __init__(self, config: CRFConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
-        self.config = config
+        self.config = config  # a CRFConfig, or another with its settings of the field
         coding = (config.groups, config.vocabulary, config.levels)
         self.directions = 2 * len(OFFSETS[config.neighbours])
         links = self.directions * config.rank
@@ -222,6 +202,48 @@ class Field(nn.Module):
             cells = (self.colours == colour).nonzero()[:, 0]
             for group in range(self.config.groups):
                 yield cells, group
+
+    def partly_known(self, codes: Tensor, generator: torch.Generator) -> Tensor:
+        """Return which codes (B, S, G) are known: of each picture none, or all but one block."""
+        blocks = self.blocks()
+        hidden = torch.randint(len(blocks), (len(codes),), generator=generator).to(codes.device)
+        partly = torch.rand(len(codes), generator=generator) < self.config.conditional
+        return ~blocks[hidden] & partly.to(codes.device)[:, None, None]
+
+    def gibbs(
+        self,
+        potentials: tuple[Tensor, Tensor],
+        sampling: TokenSampling,
+        noise: Sequence[Tensor],
+        held: Known | None = None,
+    ) -> Iterator[Tensor]:
+        """Draw codes (B, S, G), yielding after every sweep.
+
+        `potentials` are the unary ones (B, S, G, V) with the text and without, `noise` uniform
+        numbers (B, S, G) of each sweep and of the beginning, `held` codes (B, S, G) and where they
+        are known, (B, S, G) or (B, S, 1).
+        """
+        config, tables, codes = self.config, self.tables(), torch.empty(0)
+        if held is not None:
+            held = (held[0], held[1].expand_as(held[0]))
+        for sweep in range(config.sweeps):
+            scale = guidance_at(sampling.guidance_schedule, sampling.guidance, sweep, config.sweeps)
+            unary = guide(*potentials, scale) if sampling.guidance else potentials[0]
+            if sweep == 0:  # 1. Mean field's marginals, each code by itself, begin the chain.
+                marginals = self.mean_field(unary, held)
+                codes = _choose(marginals, sampling, noise[-1], 1.0)
+                codes = codes if held is None else torch.where(held[1], held[0], codes)
+            # 2. Block by block, codes that are independent given all others are drawn anew.
+            heat = config.heat ** max(0.0, 1 - 2 * sweep / config.sweeps)
+            codes = codes.clone()
+            for cells, group in self.turns():
+                logits = self.conditional(unary, codes, tables, cells, group)
+                chosen = _choose(logits, sampling, noise[sweep][:, cells, group], heat)
+                if held is not None:
+                    kept_here, old = held[1][:, cells, group], codes[:, cells, group]
+                    chosen = torch.where(kept_here, old, chosen)
+                codes[:, cells, group] = chosen
+            yield codes
 
     def mean_field(self, unary: Tensor, held: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return the logits (B, S, G, V) of mean field's marginals (arXiv 1502.03240, algorithm 1).
@@ -335,6 +357,12 @@ def grid_of(grid: tuple[int, int], neighbours: int) -> tuple[Tensor, Tensor]:
             found.append(torch.where(inside, cell, rows * columns).flatten())
     colours = row % 2 * min(2, columns) + column % 2 if neighbours == 8 else (row + column) % 2
     return torch.stack(found, dim=1), colours.flatten()
+
+
+def mean_of_unknown(each: Tensor, known: Tensor) -> Tensor:
+    """Return the mean over pictures of the mean of what is `each` code's (B, S, G) and unknown."""
+    unknown = (~known).float()
+    return ((each * unknown).sum((1, 2)) / unknown.sum((1, 2)).clamp_min(1)).mean()
 
 
 def _rows(table: Tensor, codes: Tensor) -> Tensor:

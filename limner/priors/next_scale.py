@@ -86,6 +86,14 @@ class NextScale(base.PriorBase):
         """How often `stream` yields: once a map."""
         return len(self.maps)
 
+    @torch.no_grad()
+    def begin_as(self, other: base.PriorBase) -> None:
+        """As PriorBase; of one map, the cells of the finest begin as those that it draws."""
+        super().begin_as(other)
+        drawn = getattr(other, "target", None)  # GPT's vectors of the cells that come next
+        if drawn is not None and drawn.shape == self.placed[self.slices[-1]].shape:
+            self.placed[self.slices[-1]] = drawn
+
     def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return codes of which the share `flip` is replaced by random ones; None for no share."""
         if not self.config.flip:
@@ -101,15 +109,18 @@ class NextScale(base.PriorBase):
         """
         shape = (len(codes), self.length, self.config.groups)
         inputs = self.codes()
-        seen = (codes if seen is None else seen).reshape(shape)
+        features = self.features(text, (codes if seen is None else seen).reshape(shape), inputs)
+        return self.head(features, codes.reshape(shape), inputs)
+
+    def features(self, text: Tensor, seen: Tensor, inputs: Tensor) -> Tensor:
+        """Return the features (B, S, D) of all cells, by the codes (B, S, G) of the maps before."""
         coarse = enumerate(self.slices[:-1])
         vectors = [self._vectors(inputs, seen[:, cells], k) for k, cells in coarse]
-        image = self._inputs(vectors, len(codes), slice(0, self.length))
+        image = self._inputs(vectors, len(seen), slice(0, self.length))
         x = torch.cat([self.text(text), image], dim=1)
-        places = self.coordinates.expand(len(codes), -1, -1)
+        places = self.coordinates.expand(len(seen), -1, -1)
         where = torch.cat([base.text_coordinates(text), places], dim=1)
-        features = self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
-        return self.head(features, codes.reshape(shape), inputs)
+        return self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
 
     def stream(
         self,
@@ -123,7 +134,7 @@ class NextScale(base.PriorBase):
         count, groups = len(text), self.config.groups
         text, held = self.fill(text), self.known_rows(known)
         noise = self.noise(seeds, self.length, groups, text.device)
-        drawing = _Drawing(self, text, sampling, processors)
+        drawing = Drawing(self, text, sampling, processors)
         codes = text.new_zeros(len(text), 0, groups)
         for which, cells in enumerate(self.slices):
             chosen = drawing.draw(which, noise[:, cells])
@@ -156,7 +167,7 @@ class NextScale(base.PriorBase):
         return own + spread @ before + first * self.begin
 
 
-class _Drawing:
+class Drawing:
     """One drawing in progress: the cache, the tables, and the vectors of the maps drawn so far."""
 
     def __init__(
@@ -180,20 +191,24 @@ class _Drawing:
         start = self.mask[:, :, : self.prefix, : self.prefix]
         prior.transformer(prior.text(text), base.text_coordinates(text), start, self.cache)
 
+    def features(self, which: int, rows: int) -> Tensor:
+        """Return the features (B or 2B, N, D) of a map, from the cache of text and maps before."""
+        prior, cells = self.prior, self.prior.slices[which]
+        x = prior._inputs(self.vectors, rows, cells).repeat(self.rows // rows, 1, 1)
+        here = slice(self.prefix + cells.start, self.prefix + cells.stop)
+        visible = self.mask[:, :, here, : here.stop]
+        return prior.transformer(x, prior.coordinates[cells][None], visible, self.cache)
+
     def draw(self, which: int, noise: Tensor) -> Tensor:
         """Return the codes (B, N, G) of a map by uniform numbers (B, N, G).
 
         A processor is told the codes of the maps before, and those of the cell itself: its
         neighbours in the map are drawn in the same moment.
         """
-        # 1. All cells of the map at once, from the cache of text and maps before.
-        prior, cells = self.prior, self.prior.slices[which]
+        # 1. All cells of the map at once.
+        prior, sampling = self.prior, self.sampling
         rows, size = noise.shape[:2]
-        x = prior._inputs(self.vectors, rows, cells).repeat(self.rows // rows, 1, 1)
-        here = slice(self.prefix + cells.start, self.prefix + cells.stop)
-        visible = self.mask[:, :, here, : here.stop]
-        features = prior.transformer(x, prior.coordinates[cells][None], visible, self.cache)
-        sampling = self.sampling
+        features = self.features(which, rows)
         scale = guidance_at(sampling.guidance_schedule, sampling.guidance, which, len(prior.maps))
 
         # 2. Code by code of every cell, guided and changed by processors as one cell would be.

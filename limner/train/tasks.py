@@ -71,7 +71,8 @@ TASKS: dict[str, Task] = {
     ),
     "features": Task("limner.train.features.step:FeaturesStep", ranks=True),
     "prior": _ours(
-        "prior", "PriorStep", {"prior": "", "prior_training": "PriorTraining"},
+        "prior", "PriorStep",
+        {"codec": "", "prior": "", "prior_training": "PriorTraining"},
         source=True, codes=True, ranks=True, fsdp=True, cost="limner.train.prior.cost:cost",
     ),
     "clip": _ours(

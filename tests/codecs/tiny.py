@@ -19,6 +19,7 @@ TINY: dict[str, dict[str, Any]] = {
     "fsq": {"name": "fsq", "levels": [4, 3, 3], **STAGES},
     "dvae": {"name": "dvae", "vocabulary": 24, "dimensions": 6, **STAGES},
     "multiscale": {"name": "multiscale", "scales": [1, 2, 4], "levels": [16, 16], **STAGES},
+    "pyramid": {"name": "pyramid", "levels": [4, 3, 3], "scales": [1, 2, 4], **STAGES},
     "vqvae": {"name": "vqvae", "codebook": 24, "dimensions": 6, **STAGES},
     "vqvae2": {
         "name": "vqvae2",

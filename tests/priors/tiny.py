@@ -14,6 +14,7 @@ VOCABULARY = 24
 SIZES: dict[str, dict[str, Any]] = {
     "gpt": {"layers": 2},
     "next_scale": {"layers": 2},
+    "next_scale_crf": {"layers": 2, "rank": 6, "iterations": 2, "sweeps": 4},
     "crf": {"text_layers": 1, "layers": 2, "rank": 6, "iterations": 2, "sweeps": 4},
 }
 ONE_MAP_ALONE = ("crf",)

@@ -21,8 +21,8 @@ DEPTH, FOLDERS_LIMIT = 3, 2000  # how deep and how far to look for models and co
 # The keys of a run's config that take the name of a part, and the names; `limner models parts`
 # says what each is. Reading them from the parts themselves would import torch.
 PARTS: Mapping[str, Sequence[str]] = {
-    "codec": ("fsq", "dvae", "multiscale", "vqvae", "vqvae2", "vqgan"),
-    "prior": ("gpt", "next_scale", "crf"),
+    "codec": ("fsq", "dvae", "multiscale", "pyramid", "vqvae", "vqvae2", "vqgan"),
+    "prior": ("gpt", "next_scale", "next_scale_crf", "crf"),
     "embedding_prior": ("diffusion", "autoregressive"),
     "decoder": ("unet",),
     "upsampler": ("convolution", "diffusion"),

@@ -45,7 +45,9 @@ def outline_of(tree: Mapping[str, Any], beside: Path | None, depth: int = 0) -> 
     whole = find_task(tree.get("task")).codes and not tree.get("codec_from")
     found = _of_source(str(source), beside, depth, whole=whole)
     prior = found.prior if tree.get("start_from") else _table(tree, "prior")
-    return Outline(found.codec, prior, found.assumed)
+    # A prior's run may change settings of the codec that it is given.
+    codec = {**found.codec, **_table(tree, "codec")} if tree.get("codec_from") else found.codec
+    return Outline(codec, prior, found.assumed)
 
 
 def _of_source(source: str, beside: Path | None, depth: int, *, whole: bool) -> Outline:

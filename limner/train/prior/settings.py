@@ -31,6 +31,7 @@ def check(config: TrainConfig) -> None:
             "whole model to go on from, or both",
             param="codec_from",
         )
+    fields.need(config, "codec", "codec_from", "the codec whose settings they change")
     cached, batch = config.data.cached, config.loop.batch
     if not config.data.source and cached < CACHED_LEAST:
         raise ConfigError(

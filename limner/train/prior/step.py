@@ -1,18 +1,20 @@
 """The prior's training step: codes of pictures, their captions, random order annealed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner import registry
+from limner.codecs import CodecBase, create_codec
 from limner.data.batches.tokens import Codes
 from limner.errors import ConfigError
 from limner.nn.ranks import world
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
+from limner.priors.base import PriorBase
 from limner.sampling.tokens import TokenSampling
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
@@ -31,8 +33,10 @@ class PriorStep(Step):
     """Next-code prediction with dropped captions (classifier-free guidance, arXiv 2207.12598).
 
     With `start_from`, a model folder, the prior goes on from its weights, codec, tokenizer and text
-    encoder; with `codec_from` too, over that codec in place of its own. An encoder that is not
-    `trainable` stays as it was read.
+    encoder; with `codec_from` too, over that codec in place of its own. A prior of another kind
+    takes the weights that have the same names and shapes, and is new besides. An encoder that is
+    not `trainable` stays as it was read. `[codec]` changes settings of `codec_from` that its
+    weights do not hang on, as a pyramid's scales.
     For the first `random_order_until` of the run the order of codes is random for a share of
     pictures that falls from one to zero (RAR, arXiv 2411.00776); after that it is raster.
     """
@@ -49,6 +53,8 @@ class PriorStep(Step):
             self.codec, self.codec_config = trained.codec, dict(found.codec)
         if config.codec_from:
             self.codec, self.codec_config = load_codec(config.codec_from)
+        if config.part("codec"):
+            self.codec, self.codec_config = _changed(self.codec, self.codec_config, config)
         self.codec = self.codec.to(self.device, memory_format=torch.channels_last)
         # 2. Codes, captions and the tokenizer; rank 0 makes the files that the others find.
         self.own = data or open_data(config)
@@ -75,7 +81,7 @@ class PriorStep(Step):
         text.give_weights(prior)
         self._check_order(prior)
         if trained is not None:
-            _take_weights(prior, trained.prior, config.start_from)
+            _take_weights(prior, trained.prior, config)
         self.prior = prior.to(self.device)
         self.learn("prior", self.prior, compiled(self.prior.loss, config))
 
@@ -160,7 +166,29 @@ class PriorStep(Step):
             return mean_nll(self.parallel.eval_module, cache, self.device, captioned)
 
 
-def _take_weights(prior: nn.Module, trained: Any, source: str) -> None:
+def _changed(
+    codec: CodecBase, held: Mapping[str, Any], config: TrainConfig
+) -> tuple[CodecBase, dict[str, Any]]:
+    """Return a codec with the weights of another and settings that [codec] changes."""
+    wanted = {**held, **config.part("codec")}
+    changed = create_codec(wanted)
+    try:
+        changed.load_state_dict(codec.state_dict())
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ConfigError(
+            f"codec_from does not fit the settings of [codec] ({reason}); change none that its "
+            "weights hang on",
+            param="codec",
+        ) from error
+    return changed.requires_grad_(False).eval(), wanted
+
+
+def _take_weights(prior: PriorBase, trained: PriorBase, config: TrainConfig) -> None:
+    source = config.start_from
+    if type(prior) is not type(trained):
+        prior.begin_as(trained)
+        return
     try:
         prior.load_state_dict(trained.state_dict())
     except RuntimeError as error:

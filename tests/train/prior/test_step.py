@@ -1,5 +1,6 @@
 """Every prior trains over codecs of one map, of several codes a cell, and of several maps."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from tests.tiny_model import CODEC, Averages, AveragesConfig
 PRIORS: dict[str, dict[str, Any]] = {
     "gpt": {"layers": 1},
     "next_scale": {"layers": 1},
+    "next_scale_crf": {"layers": 1, "rank": 4, "iterations": 2, "sweeps": 2},
     "crf": {"text_layers": 1, "layers": 1, "rank": 4, "iterations": 2, "sweeps": 2},
 }
 CODEC_CONFIGS: dict[str, dict[str, Any]] = {
@@ -87,3 +89,38 @@ def test_a_random_order_needs_a_prior_that_can(
 def test_a_field_refuses_a_codec_of_several_maps(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a field lies over one map"):
         next(train(run_of(tmp_path, "crf", "maps")))
+
+
+def test_a_prior_begins_as_one_of_another_kind_over_a_pyramid_of_its_codes(tmp_path: Path) -> None:
+    first = run_of(tmp_path, "gpt", "groups")
+    list(train(first))
+    model = tmp_path / "run" / "model"
+    more = first.changed(
+        out=str(tmp_path / "more"),
+        start_from=str(model),
+        codec={"name": "pyramid", "scales": [1, 2]},
+        prior={"name": "next_scale", "width": 16, "heads": 2, "hidden": 16, **PRIORS["gpt"]},
+        loop=dataclasses.replace(first.loop, learning_rate=1e-9),
+    )
+    *_, last = train(more)
+    made, before = (load_checkpoint(each) for each in (tmp_path / "more" / "model", model))
+    assert [tuple(each) for each in made.prior.maps] == [(1, 1), (2, 2)]
+
+    def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+        return one.shape == other.shape and torch.allclose(one, other, atol=1e-6)
+
+    ours, theirs = made.prior.state_dict(), before.prior.state_dict()
+    taken = [name for name in ours if name in theirs and same(ours[name], theirs[name])]
+    assert {"text.weight", "codes.free", "head.table.free", "begin"} <= set(taken)
+    assert all(name in taken for name in ours if name.startswith("transformer."))
+    assert same(made.prior.placed[1:], before.prior.target)
+    assert torch.equal(made.codec.encoder.head[2].weight, before.codec.encoder.head[2].weight)
+    assert made.draw_many(["a red apple"], [1]).shape == (1, 3, 16, 16)
+
+
+def test_settings_that_the_weights_hang_on_are_no_change(tmp_path: Path) -> None:
+    config = run_of(tmp_path, "gpt", "groups").changed(codec={"decoder_channels": [16, 8, 8]})
+    with pytest.raises(ConfigError, match="change none that its weights hang on"):
+        next(train(config))
+    with pytest.raises(ConfigError, match="codec_from, the codec whose settings they change"):
+        config.changed(codec_from="", start_from="default")
