@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
     file = find_codec(path)
     if file is None:
         config, _ = codec_table(path)
-        return _small(registry.load(path).codec, config), config
+        return small_codec(registry.load(path).codec, config), config
     with _told_as_codec(file):
         config = _codec_config(file)
         codec = create_autoencoder(config)
@@ -96,16 +96,20 @@ def codec_table(path: str | Path, *, whole: bool = False) -> tuple[dict[str, Any
             f"{shorten(str(path), 120)} holds a model of the family {found.family!r}, which "
             "has no codec; give a codec's run, or a model of the family 'dalle'"
         )
-    config = dict(found.codec)
-    if config.get("things") and not whole:
-        large = re.compile("things|namer|ground")
-        config = {key: value for key, value in config.items() if not large.match(key)}
-        config["size"] = config.pop("encode_size")
-    return config, dict(found.prior)
+    return dict(found.codec) if whole else small_table(found.codec), dict(found.prior)
 
 
-def _small(codec: Any, config: dict[str, Any]) -> Any:
-    """Return the codec of a config of `codec_table`: a model's own, or the small one within it."""
+def small_table(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a codec's config; where its decoder reads things, that of the small one within it."""
+    if not config.get("things"):
+        return dict(config)
+    large = re.compile("things|namer|ground")
+    small = {key: value for key, value in config.items() if not large.match(key)}
+    return {**small, "size": small.pop("encode_size")}
+
+
+def small_codec(codec: Any, config: Mapping[str, Any]) -> Any:
+    """Return the codec of a config of `small_table`: a model's own, or the small one within it."""
     if codec.config.size == config.get("size", codec.config.size):
         return codec.eval()
     small, tensors = create_autoencoder(config), codec.state_dict()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from limner import registry
-from limner.codecs import CodecBase, create_codec
+from limner.codecs import create_codec
+from limner.codecs.base import CodecBase
 from limner.data.batches.tokens import Codes
 from limner.errors import ConfigError
 from limner.nn.ranks import world
@@ -184,7 +185,7 @@ def _changed(
     return changed.requires_grad_(False).eval(), wanted
 
 
-def _take_weights(prior: PriorBase, trained: PriorBase, config: TrainConfig) -> None:
+def _take_weights(prior: PriorBase, trained: Any, config: TrainConfig) -> None:
     source = config.start_from
     if type(prior) is not type(trained):
         prior.begin_as(trained)

@@ -27,7 +27,7 @@ from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import held_out_pairs
 from limner.train.inputs.text import words_of_scenes
-from limner.train.parts import inspect_family, load_autoencoder
+from limner.train.parts import inspect_family, load_autoencoder, small_codec, small_table
 from limner.train.steps import Step
 from limner.train.unclip.data import embeddings_of, seen_by
 from limner.train.unclip.settings import UnClipTraining
@@ -291,6 +291,9 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
     tables: Tables = {"prior": {}, "decoder": {}, "autoencoder": {}, "upsampler": {}}
     tables |= {name: dict(table) for name, table in inspected.tables.items() if name != "sampling"}
     parts = {name: getattr(opened, name, None) for name in PARTS}
+    if parts["autoencoder"] is not None:  # what is trained on may show anything
+        tables["autoencoder"] = small_table(tables["autoencoder"])
+        parts["autoencoder"] = small_codec(parts["autoencoder"], tables["autoencoder"])
     dimensions, vocabulary = opened.clip.config.dimensions, opened.tokenizer.vocabulary
     if trained == "decoder" and config.clip_from:
         condition = config.settings(UnClipTraining).condition_on

@@ -16,7 +16,7 @@ from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs import caches
 from limner.train.loop import train
 from limner.train.parts import save_codec
-from limner.train.prior.settings import PriorTraining
+from limner.train.prior.settings import PriorTraining, check
 from limner.types import Request
 from tests.tiny_model import CODEC, Averages, AveragesConfig
 
@@ -102,7 +102,7 @@ def test_a_prior_begins_as_one_of_another_kind_over_a_pyramid_of_its_codes(tmp_p
         prior={"name": "next_scale", "width": 16, "heads": 2, "hidden": 16, **PRIORS["gpt"]},
         loop=dataclasses.replace(first.loop, learning_rate=1e-9),
     )
-    *_, last = train(more)
+    list(train(more))
     made, before = (load_checkpoint(each) for each in (tmp_path / "more" / "model", model))
     assert [tuple(each) for each in made.prior.maps] == [(1, 1), (2, 2)]
 
@@ -123,4 +123,4 @@ def test_settings_that_the_weights_hang_on_are_no_change(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="change none that its weights hang on"):
         next(train(config))
     with pytest.raises(ConfigError, match="codec_from, the codec whose settings they change"):
-        config.changed(codec_from="", start_from="default")
+        check(config.changed(codec_from="", start_from="default"))
