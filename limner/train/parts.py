@@ -105,7 +105,8 @@ def small_table(config: Mapping[str, Any]) -> dict[str, Any]:
         return dict(config)
     large = re.compile("things|namer|ground")
     small = {key: value for key, value in config.items() if not large.match(key)}
-    return {**small, "size": small.pop("encode_size")}
+    small["size"] = small.pop("encode_size")
+    return small
 
 
 def small_codec(codec: Any, config: Mapping[str, Any]) -> Any:
