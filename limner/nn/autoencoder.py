@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from limner.errors import ConfigError
 from limner.nn import checks
 from limner.nn.conv import Downsample, PixelNorm, ResidualBlock, SpatialAttention, Upsample
+from limner.nn.styles import STYLES
 
 HEAD = 64  # channels of one head of attention among the cells
 
@@ -47,7 +48,8 @@ class AutoencoderConfig:
     `things` are the numbers of answers by which a thing is named, as nouns, colours and styles: the
     decoder finds the things in its cells by `things_layers` of `things_width`, names each by stages
     of `namer_channels`, and paints it in a frame of its own by stages of `things_channels`, on a
-    ground of stages of `ground_channels` (`limner.nn.things`). It has no fine stages.
+    ground of stages of `ground_channels` (`limner.nn.things`). It has no fine stages. `styles` are
+    those that the last question asks for, where the painter learns plain drawings alone.
     """
 
     size: int = 64
@@ -64,6 +66,7 @@ class AutoencoderConfig:
     things_channels: tuple[int, ...] = (160, 96, 64, 32)
     namer_channels: tuple[int, ...] = (32, 64, 128)
     ground_channels: tuple[int, ...] = (128, 64, 48, 32, 16)
+    styles: tuple[str, ...] = ()
 
     @property
     def seen(self) -> int:
@@ -113,6 +116,16 @@ def _check_things(config: AutoencoderConfig) -> None:
     if config.things_width < HEAD or config.things_width % HEAD:
         raise ConfigError(f"things_width is {config.things_width}; expected a multiple of {HEAD}")
     checks.check_least(config, "things_layers")
+    named = config.styles
+    if named and (named[0] != "plain" or set(named) - set(STYLES)):
+        raise ConfigError(
+            f"styles is {list(named)}; expected plain first, and some of {', '.join(STYLES)}"
+        )
+    if named and config.things[-1] != 1 + len(named):
+        raise ConfigError(
+            f"styles names {len(named)} styles, but the last question of things has "
+            f"{config.things[-1]} answers; expected {1 + len(named)}"
+        )
     widths, grounds = config.things_channels, config.ground_channels
     if len(widths) < 2 or min(widths) < 4:
         raise ConfigError(

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from limner.nn.autoencoder import HEAD, Decoder, Encoder
 from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
+from limner.nn.styles import restyle
 from limner.nn.transformer import Transformer, TransformerConfig
 
 # Of a cell: logits that a thing's middle is in it, and that what it shows is known; then where the
@@ -141,10 +142,17 @@ class Namer(nn.Module):
 
 
 class Painter(nn.Module):
-    """Names (N, questions) to drawings (N, 4, F, F): RGB times alpha, and alpha, in [0, 1]."""
+    """Names (N, questions) to drawings (N, 4, F, F): RGB times alpha, and alpha, in [0, 1].
 
-    def __init__(self, answers: Sequence[int], channels: Sequence[int]) -> None:
+    With `styles`, the last question asks for one of them, and what is learnt are plain drawings
+    alone: the others are functions of these (`limner.nn.styles`).
+    """
+
+    def __init__(
+        self, answers: Sequence[int], channels: Sequence[int], styles: Sequence[str] = ()
+    ) -> None:
         super().__init__()
+        self.styles = tuple(styles)  # of the last question's answers from 1 on
         self.side = _START * 2 ** len(channels)  # of a frame, in pixels
         self.words = nn.ModuleList(nn.Embedding(count, channels[0]) for count in answers)
         self.open = nn.Sequential(
@@ -163,17 +171,27 @@ class Painter(nn.Module):
 
     def forward(self, names: Tensor) -> Tensor:
         """Paint what has these names."""
+        styles = names[:, -1]
+        if self.styles:
+            names = torch.cat((names[:, :-1], torch.ones_like(names[:, -1:])), dim=1)
         said = [word(names[:, number]) for number, word in enumerate(self.words)]
-        return self.paint(torch.stack(said).sum(0))
+        return self.paint(torch.stack(said).sum(0), styles.tolist())
+
+    def style(self, style: str) -> int:
+        """Return the answer that stands for a style, 0 for one that it does not know."""
+        return 1 + self.styles.index(style) if style in self.styles else 0
 
     def named(self, likely: Sequence[Tensor]) -> Tensor:
         """Return vectors (N, C) to paint from, of how likely each answer (N, A) is.
 
         The first question's likeliest answer counts alone. Of others near ties are mixed, so that
-        near probabilities give near colours.
+        near probabilities give near colours. A style is none of the vector's business.
         """
         shares = [F.one_hot(likely[0].argmax(1), likely[0].shape[1])]
         shares += [each.pow(_SHARPER) for each in likely[1:]]
+        if self.styles:
+            plain = torch.ones_like(likely[-1][:, 0], dtype=torch.long)
+            shares[-1] = F.one_hot(plain, likely[-1].shape[1])
         words: list[Any] = list(self.words)
         said = [
             F.normalize(each.float(), p=1, dim=1) @ word.weight
@@ -181,13 +199,17 @@ class Painter(nn.Module):
         ]
         return torch.stack(said).sum(0)
 
-    def paint(self, vectors: Tensor) -> Tensor:
-        """Paint what the vectors (N, C) of names stand for."""
+    def paint(self, vectors: Tensor, styles: Sequence[int] = ()) -> Tensor:
+        """Paint what the vectors (N, C) of names stand for, in the styles (N,) of these answers."""
         x = self.open(vectors).view(len(vectors), -1, _START, _START)
         x = self.body(x.contiguous(memory_format=torch.channels_last))
         drawn = self.out(F.silu(self.norm(x))).sigmoid()
         colours, alpha = drawn.split((3, 1), dim=1)
-        return torch.cat((colours * alpha, alpha), dim=1)
+        drawn = torch.cat((colours * alpha, alpha), dim=1)
+        for number, style in enumerate(self.styles, start=1):
+            if number > 1 and (rows := [at for at, each in enumerate(styles) if each == number]):
+                drawn[rows] = restyle(drawn[rows], style)
+        return drawn
 
 
 class ThingsDecoder(Decoder):
@@ -206,7 +228,7 @@ class ThingsDecoder(Decoder):
         width = config.things_width
         self.reader = Reader(channels[0], config.things, width, config.things_layers)
         self.namer = Namer(config.things, config.namer_channels)
-        self.painter = Painter(config.things, config.things_channels)
+        self.painter = Painter(config.things, config.things_channels, config.styles)
         grounds = config.ground_channels
         self.grounds = Decoder(
             grounds, (1,) * len(grounds), channels[0] + width, options.get("pixels", 3)
@@ -227,8 +249,8 @@ class ThingsDecoder(Decoder):
         found: Tensor = self.out(F.silu(self.norm(self.body[self.coarse :](cells))))
         return found
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map vectors to images, nominally in [-1, 1]."""
+    def forward(self, z: Tensor, style: str = "") -> Tensor:
+        """Map vectors to images, nominally in [-1, 1]; all things in a `style`, if one is given."""
         cells = self.cells(z)
         small = self.small(cells)
         enlarged = _enlarged(small, self.factor)
@@ -252,7 +274,9 @@ class ThingsDecoder(Decoder):
         for picture, things in zip(pictures, every, strict=True):
             if painted := [each for each in things if each.opacity > 0]:
                 looks = torch.stack([each.look for each in painted if each.look is not None])
-                lay(picture, painted, self.painter.paint(looks).to(picture.dtype))
+                styles = [self.painter.style(style) or each.names[-1] for each in painted]
+                drawings = self.painter.paint(looks, styles)
+                lay(picture, painted, drawings.to(picture.dtype))
         return pictures
 
     def things(self, places: Tensor, small: Tensor, ground: Tensor) -> list[Thing]:
@@ -294,7 +318,8 @@ class ThingsDecoder(Decoder):
         pairs = torch.cartesian_prod(nouns, colours)  # (K, 2)
         chosen = [F.one_hot(pairs[:, at], len(each)) for at, each in enumerate(likely[:2])]
         rest = [each.expand(len(pairs), -1) for each in likely[2:]]
-        drawn = self.painter.paint(self.painter.named([*chosen, *rest])).float()
+        styles = [int(likely[-1].argmax())] * len(pairs)
+        drawn = self.painter.paint(self.painter.named([*chosen, *rest]), styles).float()
         side = part.shape[1] // 2
         drawn, seen, behind = (F.adaptive_avg_pool2d(each, side) for each in (drawn, part, under))
         rgb, alpha = drawn.split((3, 1), dim=1)

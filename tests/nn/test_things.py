@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
+from limner.nn.styles import STYLES, restyle
 from limner.nn.things import PLACE, Namer, Painter, Thing, ThingsDecoder, find_places, lay
 
 ANSWERS = (4, 3)
@@ -205,6 +206,18 @@ def test_the_painter_paints_in_its_frame() -> None:
     assert drawn.min() >= 0 and (drawn[:, :3] <= drawn[:, 3:] + 1e-6).all()
     drawn.sum().backward()
     assert all(each.grad is not None for each in painter.parameters())
+
+
+def test_a_style_is_made_of_the_plain_painting() -> None:
+    torch.manual_seed(0)
+    painter = Painter((4, 3, 1 + len(STYLES)), (16, 8), STYLES)
+    names = torch.tensor([[1, 2, 1 + number] for number in range(len(STYLES))])
+    drawn, plain = painter(names), painter(names[:1])
+    for number, style in enumerate(STYLES):
+        torch.testing.assert_close(drawn[number : number + 1], restyle(plain, style))
+    likely = [F.one_hot(names[:, at], count).float() for at, count in enumerate((4, 3, 6))]
+    vectors = painter.named(likely)
+    assert torch.equal(vectors, vectors[:1].expand_as(vectors))
 
 
 def test_what_can_be_nothing_known_is_not_painted() -> None:

@@ -52,7 +52,7 @@ class ThingsStep(CodecStep):
         """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         look = {"size": self.codec.config.seen, "jitter": data.jitter}
-        look |= {"seed": data.seed, "level": data.level}
+        look |= {"seed": data.seed, "level": data.level, "plain": bool(self.decoder.painter.styles)}
         sizes = self.codec.config.size, self.decoder.painter.side
         batches = Things(loop.batch, self.lessons, self.codec.grid[0], sizes, **look)
         self.batches = stream(batches, range(step, loop.steps), data.workers)

@@ -48,9 +48,10 @@ class Things(Dataset[ThingsBatch]):
     """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
 
     def __init__(
-        self, batch: int, weights: ThingsTraining, cells: int, sizes: tuple[int, int], **look: Any
-    ) -> None:
-        self.batch, self.weights, self.cells = batch, weights, cells
+        self, batch: int, weights: ThingsTraining, cells: int, sizes: tuple[int, int],
+        *, plain: bool = False, **look: Any,
+    ) -> None:  # fmt: skip
+        self.batch, self.weights, self.cells, self.plain = batch, weights, cells, plain
         (self.large, self.frame), self.look = sizes, look
 
     def __getitem__(self, step: int) -> ThingsBatch:
@@ -69,7 +70,7 @@ class Things(Dataset[ThingsBatch]):
         rows = (~odd).nonzero()[: weights.grounds, 0]
         painted = [background(scenes[row][0].background, self.large) for row in rows.tolist()]
         grounds = pixels_to_tensor(np.stack(painted)) if painted else pictures.new_zeros(0, 3, 1, 1)
-        names, drawings = things_of(scenes, weights.drawings, self.frame)
+        names, drawings = things_of(scenes, weights.drawings, self.frame, plain=self.plain)
         crops = crops_of(labels, stood, weights.crops, random)
         return ThingsBatch(pictures, labels, places, rows, grounds, names, drawings, *crops)
 
@@ -131,17 +132,23 @@ def standing(labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return of, labels[of, :3, line, column], squares / cells
 
 
-def things_of(scenes: Sequence[PlacedScene], count: int, frame: int) -> tuple[Tensor, Tensor]:
-    """Return names (N, 3) and drawings (N, 4, frame, frame) of at most `count` things of scenes."""
+def things_of(
+    scenes: Sequence[PlacedScene], count: int, frame: int, *, plain: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return names (N, 3) and drawings (N, 4, frame, frame) of at most `count` things of scenes.
+
+    If `plain`, none is in a style.
+    """
     font, names, drawings = find_font(), [], []
     for graph, _ in scenes:
         for thing in graph.things:
             entry = thing.entry
             colour = COLOUR_NAMES.index(thing.colour or entry.colour)
-            if graph.style in COLOURLESS:
+            style = STYLES[0] if plain else graph.style
+            if style in COLOURLESS:
                 colour = -1  # it shows none
-            names.append((1 + nouns().index(entry), 1 + colour, 1 + STYLES.index(graph.style)))
-            drawn = sprite(font, entry.emoji, paint(thing), graph.style, frame)
+            names.append((1 + nouns().index(entry), 1 + colour, 1 + STYLES.index(style)))
+            drawn = sprite(font, entry.emoji, paint(thing), style, frame)
             drawings.append(torch.from_numpy(drawn.copy()).movedim(-1, 0))
             if len(names) == count:
                 return torch.tensor(names), torch.stack(drawings).float() / 255
