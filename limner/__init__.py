@@ -14,6 +14,7 @@ from limner.errors import did_you_mean
 
 if TYPE_CHECKING:
     from limner.colourise import colourise
+    from limner.convert.importing import import_checkpoint
     from limner.draw import draw, vary
     from limner.editing import edit, outpaint
     from limner.errors import LimnerError
@@ -41,6 +42,7 @@ __all__ = [
     "draw",
     "edit",
     "explain",
+    "import_checkpoint",
     "list_models",
     "list_parts",
     "load",
@@ -64,6 +66,7 @@ _HOMES = {
     "draw": "limner.draw",
     "edit": "limner.editing",
     "explain": "limner.explain",
+    "import_checkpoint": "limner.convert.importing",
     "list_models": "limner.registry",
     "list_parts": "limner.registry",
     "load": "limner.model",

@@ -238,20 +238,21 @@ def _entry(model: str | Path, inspection: Inspection) -> ModelEntry:
 
 def list_parts() -> dict[str, dict[str, str]]:
     """Return the parts that can be chosen by name, a table for each kind: name to one line."""
+    from limner import codecs, priors
     from limner.clip.towers import IMAGE_ENCODERS
-    from limner.codecs import CODECS
     from limner.decoders import DECODERS, UPSAMPLERS
     from limner.gan import DISCRIMINATORS, GENERATORS
-    from limner.priors import EMBEDDING_PRIORS, PRIORS
     from limner.sampling.diffusion import DIFFUSION_SAMPLERS
     from limner.sampling.schedule import NOISE_SCHEDULES
     from limner.sampling.tokens import SAMPLERS
     from limner.text.encoders import TEXT_ENCODERS
 
     return {
-        "codecs": describe_parts("codec", CODECS),
-        "priors": describe_parts("prior", PRIORS),
-        "embedding_priors": describe_parts("embedding prior", EMBEDDING_PRIORS),
+        "codecs": describe_parts("codec", codecs.CODECS),
+        "priors": describe_parts("prior", priors.PRIORS),
+        "imported_codecs": _lines_of(codecs.IMPORTED),
+        "imported_priors": _lines_of(priors.IMPORTED),
+        "embedding_priors": describe_parts("embedding prior", priors.EMBEDDING_PRIORS),
         "decoders": describe_parts("decoder", DECODERS),
         "upsamplers": describe_parts("upsampler", UPSAMPLERS),
         "generators": describe_parts("generator", GENERATORS),
@@ -265,6 +266,10 @@ def list_parts() -> dict[str, dict[str, str]]:
         "diffusion_samplers": {name: _line_of(each) for name, each in DIFFUSION_SAMPLERS.items()},
         "noise_schedules": dict(NOISE_SCHEDULES),
     }
+
+
+def _lines_of(parts: Mapping[str, tuple[type[Any], type[Any]]]) -> dict[str, str]:
+    return {name: _line_of(part) for name, (_, part) in parts.items()}
 
 
 def _line_of(part: object) -> str:

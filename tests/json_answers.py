@@ -19,6 +19,8 @@ from limner.server import run
 from limner.server.arena import ArenaServer
 from limner.train.inputs import caches
 from limner.types import Picture
+from tests.convert.dvae import write_dvae
+from tests.convert.mini import write_mini
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
@@ -96,6 +98,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "draw --sheet": [["sheet.png", "--prompts", "p.txt"], ["sheet.png", "--prompts", "p.txt"]],
     "morph": [["a red apple", "a red zebra", "--frames", "3", "--seed", "5"]],
     "upscale": [["old.png"]],
+    "import": [["dall-e", "--out", "dvae"], ["min-dalle", "--out", "mini"]],
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
     "explain": [
         ["a red apple", "--seed", "7"],
@@ -187,6 +190,8 @@ def collect_answers(folder: Path, font: Path) -> dict[str, list[Any]]:
     """Return the answers of every command, each asked in `folder` as COMMANDS says."""
     save_tiny_model(folder / "tiny")
     save_tiny_clip(folder / "tiny-clip")
+    write_dvae(folder / "dall-e")
+    write_mini(folder / "min-dalle")
     save_tiny_unclip(folder / "tiny-unclip", prior="")
     save_tiny_gan(folder / "tiny-gan")
     (folder / "empty.toml").write_text("", encoding="utf-8")

@@ -33,6 +33,7 @@ GROUPS = (
         "finish",
         "metadata",
         "checkpoint",
+        "convert",
         "files",
     ),
     ("registry", "draw", "editing", "explain", "colourise", "morph", "model"),

@@ -1,7 +1,8 @@
-"""Codecs: pictures to codes and back. `CODECS` names every one, `CONTINUOUS` those without codes.
+"""Codecs: pictures to codes and back. `CODECS` names those that are trained here.
 
-They are two tables, so that whatever takes its codec from `CODECS`, as every prior over tokens
-does, never meets one that has none.
+`CONTINUOUS` are those without codes, so that whatever takes its codec from `CODECS`, as every prior
+over tokens does, never meets one that has none. `IMPORTED` have codes, and the exact architecture
+of a published model: they come from its weights (`limner.convert`), and are drawn with alone.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,9 @@ from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
 from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
+from limner.codecs.openai_dvae import OpenAIDVAECodec, OpenAIDVAEConfig
 from limner.codecs.pyramid import PyramidCodec, PyramidConfig
+from limner.codecs.taming import TamingCodec, TamingConfig
 from limner.codecs.vqvae import VQGANCodec, VQGANConfig, VQVAECodec, VQVAEConfig
 from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
@@ -28,17 +31,22 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
 }
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 
+IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
+    "openai_dvae": (OpenAIDVAEConfig, OpenAIDVAECodec),
+    "taming": (TamingConfig, TamingCodec),
+}
+
 
 def create_codec(config: Mapping[str, Any]) -> CodecBase:
     """Build the codec named by `config["name"]`; raises ConfigError for an unknown name or key."""
-    return create("codec", CODECS, config)
+    return create("codec", CODECS | IMPORTED, config)
 
 
 def autoencoders() -> dict[str, tuple[type[Any], type[Any]]]:
-    """Return both tables as one."""
+    """Return the two tables of what is trained here as one."""
     return CODECS | CONTINUOUS
 
 
 def create_autoencoder(config: Mapping[str, Any]) -> CodecBase:
-    """Build a codec of either table; raises ConfigError for an unknown name or key."""
-    return create("codec", autoencoders(), config)
+    """Build a codec of any table; raises ConfigError for an unknown name or key."""
+    return create("codec", autoencoders() | IMPORTED, config)

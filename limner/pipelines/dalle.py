@@ -125,6 +125,8 @@ class Dalle(DrawingBase[TokenSampling]):
         """
         if step.images is not None or step.codes is None or not step.codes.shape[1]:
             return step.images
+        if not self.codec.encodes:
+            return self._partly_painted(step.codes)
         # Grey looks like nothing drawn yet; code 0 may be any colour.
         plain = torch.zeros(1, 3, self.size, self.size, device=self.device)
         grey = self.codec.encode(plain).flatten(1, len(self.codec.layout))
@@ -132,6 +134,21 @@ class Dalle(DrawingBase[TokenSampling]):
         codes = torch.cat([step.codes, missing], dim=1)
         images: Tensor = self.codec.decode(codes.unflatten(1, self.codec.layout))
         return images
+
+    def _partly_painted(self, codes: Tensor) -> Tensor | None:
+        """Return images of codes (B, <= S[, G]) by a codec that cannot see what grey is.
+
+        Cells that are missing have no vector at all. None where there are several maps.
+        """
+        if len(self.codec.maps) > 1:
+            return None
+        count, shape = codes.shape[1], self.codec.layout
+        rest = codes[:, :1].expand(-1, self.prior.length - count, *codes.shape[2:])
+        vectors = self.codec.embed(torch.cat([codes, rest], dim=1).unflatten(1, shape))
+        known = torch.arange(self.prior.length, device=codes.device).view(shape) < count
+        codec: Any = self.codec  # one of limner's own: no other says that it does not encode
+        painted: Tensor = codec.paint(vectors * known)
+        return painted
 
     @property
     def cells(self) -> int:

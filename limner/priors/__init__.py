@@ -1,9 +1,14 @@
-"""Priors: text to image codes, `PRIORS`, or to the embedding of a picture, `EMBEDDING_PRIORS`."""
+"""Priors: text to image codes, `PRIORS`, or to the embedding of a picture, `EMBEDDING_PRIORS`.
+
+`IMPORTED` are priors over codes in the exact architecture of a published model: they come from its
+weights (`limner.convert`).
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
 from limner.parts import create
+from limner.priors.bart import BART, BARTConfig
 from limner.priors.base import PriorBase
 from limner.priors.crf import CRF, CRFConfig
 from limner.priors.embedding import EmbeddingPrior
@@ -22,6 +27,7 @@ PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "next_scale_crf": (NextScaleCRFConfig, NextScaleCRF),
     "crf": (CRFConfig, CRF),
 }
+IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {"bart": (BARTConfig, BART)}
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),
     "autoregressive": (EmbeddingAutoregressiveConfig, EmbeddingAutoregressive),
@@ -30,7 +36,7 @@ EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
 
 def create_prior(config: Mapping[str, Any]) -> PriorBase:
     """Build the prior named by `config["name"]`; raises ConfigError for an unknown name or key."""
-    return create("prior", PRIORS, config)
+    return create("prior", PRIORS | IMPORTED, config)
 
 
 def create_embedding_prior(config: Mapping[str, Any]) -> EmbeddingPrior:

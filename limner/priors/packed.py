@@ -4,8 +4,8 @@ Shapes: B pictures, M maps, S cells of all maps, G codes a cell, V values of a c
 """
 
 import os
-from collections.abc import Iterator
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from limner.nn.transformer import Transformer
 from limner.priors.codes import CellHead, CodeTable
 from limner.sampling.tokens import TokenSampling
 
+Parts = TypeVar("Parts")
 Kind = tuple[int, int, TokenSampling]  # pictures, text positions, and how codes are chosen
 Graphs = dict[tuple[bool, int, int], Graphed]  # by guidance, the map before and the map drawn
 
@@ -32,11 +33,24 @@ class PackedDecoder:
     def __init__(self) -> None:
         self.precision = "fp32"
         self._state: object = None
-        self._parts: tuple[DecoderEngine, Tensor] | None = None
+        self._parts: Any = None
         self._sessions: list[tuple[Kind, TorchSession, Graphs]] = []
 
     def parts(self, prior: "CellPrior") -> tuple[DecoderEngine, Tensor]:
         """Return the engine and the table of the codes' input vectors (M * G, V, D)."""
+
+        def make() -> tuple[DecoderEngine, Tensor]:
+            sizes, heads = prior.transformer.config, list(_heads_of(prior.head, prior.transformer))
+            shape = DecoderShape(
+                sizes.width, sizes.layers, sizes.heads, sizes.hidden, groups=len(heads)
+            )
+            layers, device = layers_of(prior.transformer), prior.begin.device
+            return prepare(shape, layers, heads, self.precision, device), prior.codes()
+
+        return self.hold(prior, make)
+
+    def hold(self, prior: Any, make: Callable[[], Parts]) -> Parts:
+        """Return what `make` makes of a prior's weights, made again where one has changed."""
         # 1. A weight has changed where its place or its count of changes has. Tensors of inference
         #    mode count none, and cannot be changed outside it.
         weights = [
@@ -50,16 +64,11 @@ class PackedDecoder:
             #    whose graphs read the old weights.
             self._parts = None
             self._sessions.clear()
-            sizes, heads = prior.transformer.config, list(_heads_of(prior.head, prior.transformer))
-            shape = DecoderShape(
-                sizes.width, sizes.layers, sizes.heads, sizes.hidden, groups=len(heads)
-            )
             with torch.no_grad():
-                layers, device = layers_of(prior.transformer), prior.begin.device
-                engine = prepare(shape, layers, heads, self.precision, device)
-                self._parts = engine, prior.codes()
+                self._parts = make()
             self._state = state
-        return self._parts
+        held: Parts = self._parts
+        return held
 
     def checkout(self, kind: Kind) -> tuple[TorchSession, Graphs] | None:
         """Return the session and the graphs that a drawing of this kind has left, if any.

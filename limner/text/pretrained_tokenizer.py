@@ -7,6 +7,7 @@ Ids move up by one, because 0 pads in limner. What the foreign model puts around
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
@@ -89,11 +90,21 @@ class PretrainedTokenizer(tokenizer.Tokenizer):
         return max(0, length - len(self.begin) - len(self.end))
 
     def unseen_words(self, text: str) -> list[str]:
-        """Return the words of `text` that the vocabulary cannot spell, each once, in order."""
+        """Return the words of `text` that the vocabulary cannot spell, each once, in order.
+
+        Words that the foreign tokenizer drops before it looks at any are among them.
+        """
         prepared = self._prepared(text)
         encoding = self._engine.encode(prepared, add_special_tokens=False)
-        spans = zip(encoding.ids, encoding.offsets, strict=True)
-        found = (prepared[slice(*span)].strip() for i, span in spans if i == self._unknown)
+        spans = [
+            span for i, span in zip(encoding.ids, encoding.offsets, strict=True)
+            if i == self._unknown
+        ]  # fmt: skip
+        normalizer = self._engine.normalizer
+        if normalizer is not None:
+            words = (match.span() for match in re.finditer(r"\S+", prepared))
+            spans += [w for w in words if not normalizer.normalize_str(prepared[slice(*w)]).strip()]
+        found = (prepared[slice(*span)].strip() for span in sorted(spans))
         return [word for word in dict.fromkeys(found) if any(map(_is_of_words, word))]
 
     def _settings(self) -> dict[str, Any]:

@@ -85,6 +85,14 @@ ROWS = {
         Case("{in}/photo.png", FULL, "cannot write"),
         Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
     ),
+    "import": Row(
+        "{in}/dall-e --out made",
+        NO_MODEL,
+        Case("absent --out made", 2, "there is nothing at 'absent'"),
+        NO_NUMBER,
+        Case("{in}/dall-e --out made", FULL, "cannot write"),
+        Case("{in}/dall-e --out /proc/nowhere/made", 5, "cannot write '/proc/nowhere/made'"),
+    ),
     "again": Row(
         "{in}/drawn.png",
         Case("{in}/drawn.png --model nosuch", 2, UNKNOWN),

@@ -19,6 +19,7 @@ from limner import cli, registry
 from limner.data.batches import encode
 from limner.server.arena import ArenaServer
 from tests.cli.mistakes import FULL, ROWS, Case, Row
+from tests.convert.dvae import write_dvae
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_image_folder
 from tests.json_answers import CONFIG
@@ -57,6 +58,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clipart(folder / "packages")
     (picture, *_) = sorted((folder / "photos").rglob("*.png"))
     (folder / "photo.png").write_bytes(picture.read_bytes())
+    write_dvae(folder / "dall-e")
     (folder / "p.txt").write_text("\n".join(f"{each} apples" for each in range(10)))
     (folder / "one.txt").write_text("a red apple\n")
     photos = f'[data]\nsource = "{folder / "photos"}"\nworkers = 0\n'

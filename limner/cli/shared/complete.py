@@ -60,6 +60,7 @@ neutral = offer("professions", "professions-zh")
 splits = offer_all_in("data.scenes.graph", "SPLITS")
 languages = offer_all_in("data.scenes.make", "LANGUAGES")
 fits = offer_all_in("data.cleaning.clean", "FITS")
+formats = offer_all_in("convert.formats", "FORMATS")
 
 
 def codecs(incomplete: str) -> Candidates:

@@ -19,6 +19,8 @@ from limner.cli.shared.options import Sampled
 from limner.cli.shared.pages import MAIN, OPTIONS, OUTPUT, Page, Row, examples, page_of, pages
 from limner.evaluate.audits.bias import COLUMNS
 from limner.types import Request, Sampling
+from tests.convert.dvae import write_dvae
+from tests.convert.mini import write_mini
 from tests.data.source_files import write_pictures
 from tests.tiny_model import save_tiny_model
 
@@ -142,6 +144,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_model(folder / "runs" / "prior" / "model")
     (folder / "runs" / "prior" / "config.json").write_text("{}", encoding="utf-8")
     shutil.copytree(ROOT / "configs", folder / "configs")
+    write_dvae(folder / "dall-e")
+    write_mini(folder / "min-dalle")
     return folder
 
 
