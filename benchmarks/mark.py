@@ -2,7 +2,7 @@
 
 python benchmarks/mark.py [--drawn 300] [--unmarked 30000] [--sheet FILE]
 
-Marked are pictures drawn by the embedded model (64 pixels), scenes as its training pictures were
+Marked are pictures drawn by the embedded model (256 pixels), scenes as its training pictures were
 made (64, 128 and 256 pixels), and photographs of scikit-image (64, 128 and 256). Each is saved as
 PNG, JPEG and WebP, halved and doubled in size and brought back, made lighter and darker, cropped
 and mirrored; printed is how often the mark is still found, with a 95 % interval. Unmarked are drawn
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="write pictures beside their marked ones")
     options = parser.parse_args()
     some = drawn(options.drawn)
-    measure("drawn by default, 64 pixels", some)
+    measure(f"drawn by default, {some[0].width} pixels", some)
     for size in SIZES:
         measure(f"scenes, {size} pixels", list(scenes(options.scenes, size)))
     for size in SIZES:
@@ -205,7 +205,8 @@ def main() -> None:
     if options.sheet:
         pairs = [each for image in some[:12] for each in (image, add_mark(image))]
         sheet = grid(pairs, columns=6)
-        sheet.resize((sheet.width * 4, sheet.height * 4), WAYS.NEAREST).save(options.sheet)
+        times = max(1, 256 // some[0].width)
+        sheet.resize((sheet.width * times, sheet.height * times), WAYS.NEAREST).save(options.sheet)
 
 
 if __name__ == "__main__":

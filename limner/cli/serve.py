@@ -59,6 +59,10 @@ Gallery = Annotated[
         default="~/.local/share/limner/gallery.db",
     ),
 ]
+Replicas = Annotated[
+    int | None,
+    option("--replicas", "Number of processes on the Ray cluster that draw.", default="1"),
+]
 Explain = Annotated[
     bool,
     option("--explain", "Check every setting, print where each comes from, and serve nothing."),
@@ -81,6 +85,8 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
     policy: PolicyFile = None,
     no_policy: NoPolicy = False,
     classifier: Classified = False,
+    ray: options.Ray = "",
+    replicas: Replicas = None,
     explain: Explain = False,
     device: options.Device = "cpu",
     precision: options.Precision = "fp32",
@@ -97,6 +103,7 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
         "allow_origin": allow_origin, "public_url": public_url, "queue": queue, "memory": memory,
         "gallery": gallery, "policy": "none" if no_policy else policy and str(policy), "host": host,
         "port": port, "classifier": classifier, "device": device, "precision": precision,
+        "ray": ray, "replicas": replicas,
     }  # fmt: skip
     with progress.loading("the server"):
         need_server()

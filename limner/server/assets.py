@@ -9,7 +9,7 @@ PAGE = "page.html"
 FILES = (
     "page.css", "parts.css", "icon.svg", "main.js", "api.js", "text.js", "en.js", "zh.js", "dom.js",
     "settings.js", "drawing.js", "words.js", "compose.js", "gallery.js", "viewer.js", "editor.js",
-    "brush.js", "metadata.js", "store.js",
+    "brush.js", "metadata.js", "store.js", "explain.js", "turn.js",
 )  # fmt: skip
 FOLDER = "/web/"
 OPEN = ("/", *(FOLDER + name for name in FILES))

@@ -15,6 +15,7 @@ from limner.gan.drawing import GanSampling
 from limner.pipelines.base import DrawingBase
 from limner.sampling.diffusion import DiffusionSampling
 from limner.sampling.tokens import TokenSampling
+from limner.server.config import ServerConfig
 from limner.server.errors import ApiError
 
 Pipeline = DrawingBase[Any]
@@ -126,6 +127,19 @@ class Catalogue:
     def loaded(self) -> list[str]:
         """The names of the models in memory."""
         return list(self._loaded)
+
+
+def catalogue_of(config: ServerConfig, device: str) -> Catalogue:
+    """Return the models of a server's config, to be computed on a device; none is loaded yet.
+
+    Raises as `Catalogue`.
+    """
+
+    def load(place: str) -> Pipeline:
+        return registry.load_to_draw(place, device=device, precision=config.precision)
+
+    cap = config.memory * 2**30
+    return Catalogue(config.models, aliases=config.aliases, cap=cap, load=load)
 
 
 def _offer(place: str) -> Offer:

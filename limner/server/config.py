@@ -24,7 +24,7 @@ EMPTY = {  # what a value that is empty stands for
     "models": "all presets that draw", "keys": "none", "allow_host": "the server's own",
     "allow_origin": "the page's own", "public_url": "the Host that a client names",
     "per_key": "half of queue where there are several keys", "memory": "half of the machine's",
-    "policy": "limner's own",
+    "policy": "limner's own", "ray": "none: this process draws",
 }  # fmt: skip
 
 
@@ -37,7 +37,8 @@ class ServerConfig:
     and `drain` are seconds, `memory` GiB of weights (0: half of the machine's), `kept` MiB of
     pictures that have a URL, `gallery_size` MiB of those of the page's gallery. With `metadata`
     files tell prompt and seed, with `mark` that a model drew them. With `classifier` pictures
-    are judged before they are sent. UsageError for a value that can't be used.
+    are judged before they are sent. With the address `ray` of a cluster `replicas` draw there, each
+    on a CPU or GPU of its own. UsageError for a value that can't be used.
     """
 
     host: str = "127.0.0.1"
@@ -62,12 +63,14 @@ class ServerConfig:
     gallery_size: int = 2048
     device: str = "cpu"
     precision: str = "fp32"
+    ray: str = ""  # the cluster whose replicas draw, "local" for one that is started here
+    replicas: int = 1
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[float, float]] = {
             "port": (0, 65535), "queue": (1, 1024), "per_key": (0, 1024), "deadline": (1, 86400),
             "drain": (0, 3600), "memory": (0, 2**20), "kept": (1, 2**20),
-            "gallery_size": (1, 2**20),
+            "gallery_size": (1, 2**20), "replicas": (1, 1024),
         }  # fmt: skip
         for each in fields(self):
             self._check(each.name, type(each.default), ranges.get(each.name))
@@ -76,6 +79,12 @@ class ServerConfig:
                 f"public_url is {quote(self.public_url)}; expected one that begins with http:// or "
                 "https://",
                 param="public_url",
+            )
+        if self.replicas > 1 and not self.ray:
+            raise ConfigError(
+                f"replicas is {self.replicas} without a Ray cluster; give its address, or 'local' "
+                "to start one here, as ray",
+                param="replicas",
             )
         check_device(self.device)
         check_precision(self.precision)

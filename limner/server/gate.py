@@ -31,7 +31,13 @@ OPEN = ("/healthz", "/readyz", *assets.OPEN)  # without a key
 WHILE_DRAINING = (*OPEN, "/metrics")
 JSON_BYTES = 2**20
 UPLOAD_BYTES = 64 * 2**20
-UPLOADS = ("/images/edits", "/images/variations", "/content_provenance_checks", "/img2img")
+UPLOADS = (
+    "/images/edits",
+    "/images/variations",
+    "/content_provenance_checks",
+    "/img2img",
+    "/morph",
+)
 HEADERS, HEADER_BYTES = 64, 16 * 1024
 BODY_IDLE, BODY_SECONDS = 15.0, 60.0
 HELD_BYTES = 256 * 2**20  # of the bodies of all requests that are in progress

@@ -70,9 +70,9 @@ async def edits(http: HttpRequest) -> Response:
     given = read_fields(Edit, parts, form=is_form(http))
     offer = service.catalogue.find(given.model)
     prompt = await checked_prompt(service, given.prompt)
-    files += [_referred(each, "images") for each in given.images or ()]
+    files += [referred(each, "images") for each in given.images or ()]
     if given.mask is not None:
-        masks.append(_referred(given.mask, "mask"))
+        masks.append(referred(given.mask, "mask"))
     if "markup" in parts:
         raise invalid(
             "markup is not supported; say in words or by a mask what to change", "markup",
@@ -192,7 +192,7 @@ def _files(parts: dict[str, Any], name: str) -> list[Upload]:
     return list(parts.pop(name))
 
 
-def _referred(given: Reference | str, param: str) -> Upload:
+def referred(given: Reference | str, param: str) -> Upload:
     """Return the picture that a JSON body holds."""
     text = given if isinstance(given, str) else given.image_url
     if not text:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import LimnerError
 from limner.server.catalogue import Offer, Pipeline
 from limner.server.errors import ApiError, busy
-from limner.types import Picture, Request
+from limner.types import Request, Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Passes on the steps of drawing; Gone where nobody waits for them any more.
+Watch = Callable[["Iterator[Step]"], "Iterator[Step]"]
+# What is done in place of drawing, with a model and a request.
+Work = Callable[[Pipeline, Request, Watch], Any]
 # The number of a picture, how far it is (0 to 1), and what it looks like.
 Preview = Callable[[int, float, "Image"], None]
 
@@ -33,12 +37,13 @@ class Job:
     key: str
     offer: Offer
     requests: tuple[Request, ...]
-    done: asyncio.Future[list[Picture]]
+    done: asyncio.Future[list[Any]]  # pictures, or the one thing that its work gives
     shares: tuple[float, ...] = ()
     preview: Preview | None = None
+    work: Work | None = None
     tag: str = ""  # by which API it came
     left: bool = False  # the client is gone, or the time is up
-    pictures: dict[int, list[Picture]] = field(default_factory=dict)
+    pictures: dict[int, list[Any]] = field(default_factory=dict)
     progress: float = 0.0
     pipeline: Pipeline | None = None  # that draws it
 
@@ -47,7 +52,7 @@ class Job:
         """How many rows it has."""
         return len(self.requests)
 
-    def take(self, number: int, pictures: list[Picture]) -> bool:
+    def take(self, number: int, pictures: list[Any]) -> bool:
         """Keep a row's pictures; say whether the job is complete with them."""
         self.pictures[number] = pictures
         return len(self.pictures) == self.pieces
@@ -141,15 +146,16 @@ class Queue:
                     return row
         return None
 
-    def company(self, first: Row, pipeline: Pipeline) -> list[Row]:
-        """Return the first row and those that can be drawn in the same steps."""
-        rows, most = [first], pipeline.batch_rows
-        if most == 1:
+    def company(self, first: Row, pipeline: Pipeline, share: int) -> list[Row]:
+        """Return the first row and those that can be drawn in the same steps, at most `share`."""
+        rows, most = [first], min(pipeline.batch_rows, share)
+        if most == 1 or first.job.work is not None:
             return rows
         kind = pipeline.kind_of(first.request)
 
         def fits(row: Row) -> bool:
-            return row.job.offer is first.job.offer and _kind(pipeline, row) == kind
+            alike = row.job.offer is first.job.offer and row.job.work is None
+            return alike and _kind(pipeline, row) == kind
 
         while len(rows) < most and (row := self.next_row(fits)) is not None:
             rows.append(row)

@@ -30,9 +30,14 @@ def log(event: str, **values: Any) -> None:
 
 def log_fault(error: BaseException) -> None:
     """Write where an error came from, which no answer tells; its text may quote a request."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = [f"{each.filename}:{each.lineno} {each.name}" for each in frames[-8:]]
+    where = getattr(error, "where", None) or frames(error)  # of another process it is told
     _LOG.error("fault", extra={"values": {"error": type(error).__name__, "where": where}})
+
+
+def frames(error: BaseException) -> list[str]:
+    """Return where an error came from, the innermost place last."""
+    found = traceback.extract_tb(error.__traceback__)
+    return [f"{each.filename}:{each.lineno} {each.name}" for each in found[-8:]]
 
 
 class _Stderr(logging.Handler):

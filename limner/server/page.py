@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from limner.errors import LimnerError
 from limner.registry import inspect
-from limner.server import assets
+from limner.server import assets, studies
 from limner.server.asking import SIDES
 from limner.server.bodies import read_json
 from limner.server.catalogue import Offer
@@ -20,7 +20,7 @@ from limner.server.editing import check_edits
 from limner.server.errors import ApiError, invalid
 from limner.server.gallery import PAGE
 from limner.server.pictures import ENDINGS
-from limner.server.schemas import MOST, Mark, read_fields
+from limner.server.schemas import MOST, Explain, Mark, Morph, read_fields
 from limner.server.service import holder, service_of
 from limner.text.words import LISTED, Grammar
 
@@ -109,6 +109,8 @@ Route = Callable[[HttpRequest], Awaitable[Response]]
 ROUTES: tuple[tuple[str, str, Route, type[BaseModel] | None], ...] = (
     ("GET", "/api/models", models, None),
     ("GET", "/api/words", words, None),
+    ("POST", "/api/explain", studies.explain, Explain),
+    ("POST", "/api/morph", studies.morph, Morph),
     ("GET", "/api/gallery", gallery, None),
     ("POST", "/api/gallery/{number}", change, Mark),
     ("DELETE", "/api/gallery/{number}", delete, None),

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from limner.registry import load_to_draw
 from limner.server.app import create_app
-from limner.server.catalogue import Catalogue
+from limner.server.catalogue import Catalogue, catalogue_of
 from limner.server.config import ServerConfig, read_keys
 from limner.server.doors import Hosts, Keys
 from limner.server.errors import unavailable
@@ -17,6 +15,7 @@ from limner.server.gallery import Gallery
 from limner.server.gate import Gate
 from limner.server.hooks import Hooks
 from limner.server.listener import Listener
+from limner.server.replicas import Replicas
 from limner.server.service import Service
 
 
@@ -64,13 +63,19 @@ class Server:
 def make_server(config: ServerConfig, hooks: Hooks | None = None) -> Server:
     """Return a server for a config, its port taken; it loads no model yet.
 
-    Raises UsageError for a host or port that can't be had, and as `read_keys`, `Catalogue`.
+    Raises UsageError for a host or port that can't be had, and as `read_keys`, `Catalogue`,
+    `Replicas`.
     """
     keys, catalogue = check_settings(config)
     Gallery(config.gallery_file).check()  # before the port is taken
     listener = Listener(config.host, config.port, config.drain)
     config = config.with_port(listener.port)
-    service = Service(config, catalogue, hooks or Hooks(), keys=len(keys))
+    try:
+        replicas = Replicas(config) if config.ray else None
+    except BaseException:
+        listener.close()
+        raise
+    service = Service(config, catalogue, hooks or Hooks(), keys=len(keys), replicas=replicas)
     hosts = Hosts(config.host, config.allow_host, config.allow_origin)
     return Server(config, service, create_app(service, Keys(keys), hosts), listener)
 
@@ -80,10 +85,5 @@ def check_settings(config: ServerConfig) -> tuple[dict[str, str], Catalogue]:
 
     Raises as `read_keys`, `Catalogue`.
     """
-
-    def load(place: str) -> Any:
-        return load_to_draw(place, device=config.device, precision=config.precision)
-
-    cap = config.memory * 2**30
-    keys = read_keys(config)
-    return keys, Catalogue(config.models, aliases=config.aliases, cap=cap, load=load)
+    # With replicas a model is here for its words alone, so that no device is taken for it.
+    return read_keys(config), catalogue_of(config, "cpu" if config.ray else config.device)

@@ -100,6 +100,21 @@ class Variation(Drawing):
     prompt: str | None = None
 
 
+class Explain(Drawing):
+    """POST /api/explain: a picture by what drew it."""
+
+    prompt: str = PROMPT
+
+
+class Morph(Drawing):
+    """POST /api/morph: from a prompt, or the picture `image`, to the prompt `to`."""
+
+    prompt: str | None = Field(None, max_length=PROMPT_LIMIT)
+    image: Reference | None = None
+    to: str = PROMPT
+    frames: int = Field(16, ge=2, le=60)
+
+
 class Mark(BaseModel):
     """POST /api/gallery/{number}."""
 

@@ -15,9 +15,10 @@ from limner.server.config import ServerConfig
 from limner.server.errors import ApiError, Gone, unavailable
 from limner.server.gallery import Gallery
 from limner.server.hooks import Hooks, silent
-from limner.server.jobs import Job, Preview, Queue
+from limner.server.jobs import Job, Preview, Queue, Work
 from limner.server.metrics import Metrics
 from limner.server.pictures import Pictures
+from limner.server.replicas import Replicas
 from limner.server.worker import Worker
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Service:
     hooks: Hooks = field(default_factory=Hooks)
     metrics: Metrics = field(default_factory=Metrics)
     keys: int = 0  # how many there are
+    replicas: Replicas | None = None  # that draw; else this process does
     ready: bool = False
     loaded: bool = False
     chosen: dict[str, str] = field(default_factory=dict)  # by key, the model of /sdapi
@@ -48,7 +50,7 @@ class Service:
     def __post_init__(self) -> None:
         most, own = self.config.queue, self.config.per_key
         self.queue = Queue(most, own or (max(1, most // 2) if self.keys > 1 else most))
-        self.worker = Worker(self.queue, self.catalogue, self.metrics.drawn)
+        self.worker = Worker(self.queue, self.catalogue, self.metrics.drawn, self.replicas)
         self.pictures = Pictures(self.config.kept * 2**20)
         self.gallery = Gallery(self.config.gallery_file, self.config.gallery_size * 2**20)
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="limner-finishing")
@@ -62,6 +64,8 @@ class Service:
 
     async def start(self) -> None:
         """Load the usual model and begin to draw; raises as `limner.load`."""
+        if self.replicas is not None:
+            await self.replicas.start()
         await self.worker.warm(self.catalogue.usual)
         self._working = asyncio.create_task(self.worker.run())
         self.ready = self.loaded = True
@@ -89,6 +93,8 @@ class Service:
         self.worker.stop()
         self.pool.shutdown(wait=True, cancel_futures=True)
         self.pictures.close()
+        if self.replicas is not None:
+            self.replicas.close()
 
     def refuse_all(self, error: ApiError) -> None:
         """Answer every request that is not done with an error."""
@@ -117,6 +123,7 @@ class Service:
         *,
         preview: Preview | None = None,
         tag: str = "",
+        work: Work | None = None,
     ) -> AsyncIterator[Job]:
         """Accept a job and yield it; leaving the block, however, frees its place.
 
@@ -128,7 +135,7 @@ class Service:
         shares = tuple((number + 1) / (partial + 1) for number in range(partial))
         job = Job(
             key, ask.offer, ask.each(), loop.create_future(),
-            shares=shares, preview=preview, tag=tag,
+            shares=shares, preview=preview, work=work, tag=tag,
         )  # fmt: skip
         self.queue.add(job)
         late = ApiError(
@@ -144,9 +151,11 @@ class Service:
             if job.done.done() and not job.done.cancelled():
                 job.done.exception()  # it may have come when nobody asked any more
 
-    async def draw(self, http: HttpRequest, ask: Ask, *, tag: str = "") -> Job:
+    async def draw(
+        self, http: HttpRequest, ask: Ask, *, tag: str = "", work: Work | None = None
+    ) -> Job:
         """Return the job of a request, done; Gone once the client has left, else as `drawing`."""
-        async with self.drawing(holder(http), ask, tag=tag) as job:
+        async with self.drawing(holder(http), ask, tag=tag, work=work) as job:
             leaving = asyncio.create_task(until_gone(http))
             try:
                 either: set[asyncio.Future[Any]] = {job.done, leaving}

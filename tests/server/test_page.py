@@ -364,6 +364,79 @@ def test_a_picture_is_varied_by_the_model_that_can(server: Server, tab: Tab) -> 
     assert (newest["way"], newest["model"]) == ("vary", "tiny-unclip") and tab.faults == []
 
 
+def test_a_word_shows_what_it_drew(server: Server, tab: Tab) -> None:
+    page = tab.goes_to(server.address)
+    draws(page, "three red apples")
+    page.click("#pictures button")
+    page.click("[data-act=explain]")
+    page.wait_for_selector("#reason-words .chip[aria-pressed=true]")
+    words = page.locator("#reason-words .chip")
+    assert words.count() >= 2 and words.last.inner_text() == "surprise"
+    assert page.is_visible("#heat") and page.evaluate(PAINTED) > 0
+    words.last.click()
+    assert words.last.get_attribute("aria-pressed") == "true"
+    words.last.click()
+    assert not page.is_visible("#heat")
+    page.click("[data-act=explain]")
+    assert not page.is_visible("#reasons")
+    assert page.get_attribute("[data-act=explain]", "aria-expanded") == "false"
+    assert tab.faults == []
+
+
+# How many pixels of the heat are not clear.
+PAINTED = """() => {
+  const heat = document.querySelector('#heat');
+  const { data } = heat.getContext('2d').getImageData(0, 0, heat.width, heat.height);
+  return data.filter((each, at) => at % 4 === 3 && each > 0).length;
+}"""
+
+
+def test_a_picture_turns_into_another(server: Server, tab: Tab) -> None:
+    page = tab.goes_to(server.address)
+    draws(page, "a red apple")
+    page.click("#pictures button")
+    page.click("[data-act=morph]")
+    page.fill("#turn-into", "a blue dog")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#kept li:nth-child(2)")
+    newest, first = server.service.gallery.find("local")
+    assert (newest["way"], newest["prompt"]) == ("morph", "a red apple → a blue dog")
+    assert newest["seed"] == first["seed"]
+    page.wait_for_selector("#pictures button img[alt^='a red apple → a blue dog']")
+    page.click("#kept button")
+    acts = page.locator("#viewer-actions [data-act]")
+    found = [each.get_attribute("data-act") for each in acts.all()]
+    assert found == ["download", "copy", "favourite", "delete"]
+    # What cannot be drawn again from its prompt is morphed from its pixels.
+    page.keyboard.press("Escape")
+    page.click("#kept li:nth-child(2) button")
+    page.click("[data-act=vary]")
+    page.wait_for_selector("#kept li:nth-child(3)")
+    page.click("#kept button")
+    page.click("[data-act=morph]")
+    page.fill("#turn-into", "a cat")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#kept li:nth-child(4)")
+    assert server.service.gallery.find("local")[0]["prompt"].endswith("→ a cat")
+    assert tab.faults == []
+
+
+def test_a_picture_is_drawn_in_another_style_with_its_seed(server: Server, tab: Tab) -> None:
+    page = tab.goes_to(server.address)
+    page.click("#settings summary")
+    page.select_option("#model", "gan")
+    page.wait_for_selector("#chips .chip")
+    draws(page, "a red apple")
+    page.click("#pictures button")
+    page.click("[data-act=restyle]")
+    page.select_option("#turn-style", label="pixel art")
+    page.click("#turn [type=submit]")
+    page.wait_for_selector("#kept li:nth-child(2)")
+    newest, first = server.service.gallery.find("local")
+    assert newest["seed"] == first["seed"] and "pixel art" in newest["prompt"]
+    assert page.input_value("#prompt") == newest["prompt"] and tab.faults == []
+
+
 def test_words_are_found_and_put_into_the_prompt(server: Server, tab: Tab) -> None:
     page = tab.goes_to(server.address)
     assert not page.is_visible("#words")  # the tiny model does not say what it knows

@@ -294,7 +294,7 @@ def test_a_key_has_its_own_limit_and_places_come_back() -> None:
 
 def test_a_row_at_fault_spoils_nothing_for_its_company(models: tuple[str, str]) -> None:
     from limner.server.jobs import Row
-    from limner.server.worker import draw_rows
+    from limner.server.rows import draw_rows
 
     async def make() -> list[Row]:
         loop = asyncio.get_running_loop()

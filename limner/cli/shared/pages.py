@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--reference": "DIR", "--font": "FILE", "--host": "ADDRESS", "--port": "PORT",
         "--config": "FILE", "--keys": "FILE", "--allow-host": "NAME", "--allow-origin": "ORIGIN",
         "--public-url": "URL", "--queue": "N", "--memory": "GIB", "--gallery": "FILE",
+        "--replicas": "N",
         "--explain": "", "--http": "", "--list": "",
         "--report": "", "--version": "", "--debug": "", "--man": "", "--install-completion": "",
         "--show-completion": "",

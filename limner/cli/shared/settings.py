@@ -58,7 +58,7 @@ SETTINGS = (
     Setting("policy", "none", "the prompt policy that replaces limner's own: --policy"),
     Setting("classifier", "false", "whether a classifier checks pictures: --classifier", bool),
     Setting("quiet", "false", "no progress and no notes: --quiet", bool),
-    Setting("ray", "none", "the Ray cluster that draw and data encode run on: --ray"),
+    Setting("ray", "none", "the Ray cluster that draw, data encode and serve run on: --ray"),
     Setting("lang", "that of the locale", "the language of messages", choices=("en", "zh")),
     Setting("font", "where systems have it", "the path of NotoColorEmoji.ttf", python=True),
     Setting(

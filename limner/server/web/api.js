@@ -18,13 +18,15 @@ export const hasKey = () => session.get("key") !== null;
 let asking = null;
 
 // Send a request and return its answer; asks for a key where there is none, or a wrong one.
-export async function ask(path, { method = "GET", body, form, signal } = {}) {
+// `body` becomes JSON, `text` is JSON already.
+export async function ask(path, { method = "GET", body, text, form, signal } = {}) {
   for (;;) {
     const key = session.get("key");
     const headers = key === null ? {} : { authorization: `Bearer ${key}` };
     headers["accept-language"] = t("lang"); // of the page, which may differ from the browser's
-    if (body !== undefined) headers["content-type"] = "application/json";
-    const sent = form ?? (body === undefined ? undefined : JSON.stringify(body));
+    const json = text ?? (body === undefined ? undefined : JSON.stringify(body));
+    if (json !== undefined) headers["content-type"] = "application/json";
+    const sent = form ?? json;
     const answer = await fetch(path, { method, headers, body: sent, signal, credentials: "omit" });
     if (answer.ok) return answer;
     const error = await refusalOf(answer);

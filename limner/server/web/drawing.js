@@ -1,6 +1,6 @@
 // The stage: pictures while they are drawn, what there is to know of them, and cancelling.
 
-import { Refusal, events, sentence, told } from "./api.js";
+import { Refusal, askJson, events, sentence, told } from "./api.js";
 import { blobOf, find, make, showBlob } from "./dom.js";
 import { has, language, t, whenLanguage } from "./text.js";
 
@@ -28,17 +28,31 @@ export function cancel() {
 }
 
 // Draw what `fields` ask of a route; with `files` as a form. Returns null, or what went wrong.
-export async function draw(path, way, fields, files = null) {
+export function draw(path, way, fields, files = null) {
+  const asked = { ...fields, stream: true, partial_images: PREVIEWS, gallery: true };
+  return follow(way, fields, (signal) => events(path, requestOf(asked, files, signal)));
+}
+
+// Draw a morph of the same kind, which comes whole; `name` is its prompt in the gallery.
+export function morph(asked, name) {
+  const body = { ...asked, gallery: true };
+  return follow("morph", { model: asked.model, n: 1, prompt: name }, async function* whole(signal) {
+    const found = await askJson("api/morph", { method: "POST", body, signal });
+    yield { ...found, type: "morph.completed" };
+  });
+}
+
+// Show what comes of a request for pictures; `request` takes a signal and gives its events.
+async function follow(way, fields, request) {
   cancel();
   const mine = new AbortController();
   running = mine;
   const began = performance.now();
-  const asked = { ...fields, stream: true, partial_images: PREVIEWS, gallery: true };
   const slots = prepare(fields);
   const items = [];
   let fault = null;
   try {
-    for await (const event of whenLoaded(path, () => requestOf(asked, files, mine.signal))) {
+    for await (const event of whenLoaded(() => request(mine.signal))) {
       if (running !== mine) break;
       const slot = slots[event.picture_index ?? items.length];
       const blob = blobOf(event.b64_json, `image/${event.output_format}`);
@@ -63,10 +77,10 @@ export async function draw(path, way, fields, files = null) {
 }
 
 // Yield the events of a request, which waits where the model is still being loaded.
-async function* whenLoaded(path, request) {
+async function* whenLoaded(request) {
   for (;;) {
     try {
-      return yield* events(path, request());
+      return yield* request();
     } catch (error) {
       if (error.code !== LOADING) throw error;
       say(t("loading"));

@@ -9,6 +9,7 @@ import { readMetadata } from "./metadata.js";
 import * as settings from "./settings.js";
 import { choices } from "./store.js";
 import { language, setLanguage, show, t, whenLanguage } from "./text.js";
+import * as turn from "./turn.js";
 import * as viewer from "./viewer.js";
 import * as words from "./words.js";
 
@@ -142,6 +143,10 @@ async function start() {
     useWord: (word, left) => fill(words.replaced(prompt.value, word, left)),
   });
   viewer.begin({ again, vary, edit: editor.open });
+  turn.begin((text) => {
+    fill(text);
+    draw();
+  });
   editor.begin();
   words.begin((change) => {
     fill(change(prompt.value));

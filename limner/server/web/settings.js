@@ -28,6 +28,10 @@ export function whenModel(act) {
 
 export const model = () => models.find((each) => each.id === find("model").value) ?? models[0];
 export const varying = () => models.find((each) => each.varies);
+// Whether a model of the server can go on from an item to another prompt.
+export const morphing = (item) => item.way !== "draw"
+  ? model().family !== "gan"
+  : models.some((each) => each.id === item.model);
 export const editing = () => (model().edits ? model() : models.find((each) => each.edits));
 
 // The fields of a request; a seed that isn't kept is chosen anew.

@@ -4,8 +4,10 @@ import { told } from "./api.js";
 import { find, make, showBlob } from "./dom.js";
 import { sentenceOf } from "./drawing.js";
 import * as gallery from "./gallery.js";
-import { varying } from "./settings.js";
+import * as explanation from "./explain.js";
+import { morphing, varying } from "./settings.js";
 import { language, t, whenLanguage } from "./text.js";
+import * as turn from "./turn.js";
 
 let item = null;
 let list = [];
@@ -17,7 +19,9 @@ export function begin(given) {
   const dialog = find("viewer");
   dialog.querySelector(".close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("close", explanation.end);
   dialog.addEventListener("keydown", (event) => {
+    if (event.target.closest("input, select")) return; // there the arrows have their own use
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const next = step && list[list.findIndex((each) => same(each, item)) + step];
     if (!next) return;
@@ -32,6 +36,8 @@ const same = (a, b) => (a.number === undefined ? a === b : a.number === b.number
 export async function open(given, among) {
   item = given;
   list = among;
+  turn.end();
+  explanation.end();
   find("viewer-told").textContent = "";
   if (!find("viewer").open) find("viewer").showModal();
   show();
@@ -68,11 +74,16 @@ function showActions() {
     button.dataset.act = name;
     buttons.push(button);
   };
-  if (item.prompt && item.seed !== undefined && item.way !== "edit") {
+  if (item.prompt && item.seed !== undefined && !["edit", "morph"].includes(item.way)) {
     add("again", leave("again"), { className: "main" });
   }
-  add("vary", varying() ? leave("vary") : () => say(t("vary-none")));
-  add("edit", leave("edit"));
+  if (item.way !== "morph") { // one that moves is no picture to go on from
+    add("vary", varying() ? leave("vary") : () => say(t("vary-none")));
+    add("edit", leave("edit"));
+    if (turn.canRestyle(item)) add("restyle", () => turn.open(item, "restyle"));
+    if (morphing(item)) add("morph", () => turn.open(item, "morph"));
+    if (isDrawn()) add("explain", explain, { "aria-expanded": String(explanation.isShown()) });
+  }
   add("download", download);
   if (item.prompt) add("copy", copy);
   if (kept) {
@@ -81,6 +92,16 @@ function showActions() {
     add("delete", sure);
   }
   find("viewer-actions").replaceChildren(...buttons);
+}
+
+// Whether the prompt and the seed draw just this.
+const isDrawn = () => item.way === "draw" && item.prompt !== "";
+
+async function explain() {
+  if (explanation.isShown()) explanation.end();
+  else await explanation.begin(item, say);
+  find("viewer-actions").querySelector("[data-act=explain]")
+    ?.setAttribute("aria-expanded", String(explanation.isShown()));
 }
 
 function leave(name) {

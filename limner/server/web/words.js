@@ -36,6 +36,15 @@ export async function load(model) {
   showChips();
 }
 
+// The styles that a prompt may be put in, with their names for people.
+export const styles = () => (kinds.style ?? [])
+  .filter((word) => isSaid(word, "style"))
+  .map((word) => ({ name: word.name, text: label(word) }));
+
+export function inStyle(prompt, name) {
+  return place(prompt, "style", kinds.style.find((word) => word.name === name), kinds, language());
+}
+
 export const surprising = () => surprise(kinds, language());
 
 // Put a near word into the prompt in place of the word that was left out and is most like it.
