@@ -47,9 +47,9 @@ class AutoencoderConfig:
 
     `things` are the numbers of answers by which a thing is named, as nouns, colours and styles: the
     decoder finds the things in its cells by `things_layers` of `things_width`, names each by stages
-    of `namer_channels`, and paints it in a frame of its own by stages of `things_channels`, on a
-    ground of stages of `ground_channels` (`limner.nn.things`). It has no fine stages. `styles` are
-    those that the last question asks for, where the painter learns plain drawings alone.
+    of `namer_channels`, and paints it in a frame of its own by stages of `things_channels`, on one
+    of so many `backdrops` by stages of `ground_channels` (`limner.nn.things`). `styles` are those
+    that the third question asks for. It has no fine stages.
     """
 
     size: int = 64
@@ -66,6 +66,7 @@ class AutoencoderConfig:
     things_channels: tuple[int, ...] = (160, 96, 64, 32)
     namer_channels: tuple[int, ...] = (32, 64, 128)
     ground_channels: tuple[int, ...] = (128, 64, 48, 32, 16)
+    backdrops: int = 0
     styles: tuple[str, ...] = ()
 
     @property
@@ -115,7 +116,12 @@ def _check_things(config: AutoencoderConfig) -> None:
         raise ConfigError(f"things is {list(config.things)}; expected numbers of at least 2")
     if config.things_width < HEAD or config.things_width % HEAD:
         raise ConfigError(f"things_width is {config.things_width}; expected a multiple of {HEAD}")
+    if len(config.things) != 3:
+        raise ConfigError(
+            f"things is {list(config.things)}; expected numbers of nouns, colours and styles"
+        )
     checks.check_least(config, "things_layers")
+    checks.check_least(config, "backdrops", least=2)
     named = config.styles
     if named and (named[0] != "plain" or set(named) - set(STYLES)):
         raise ConfigError(

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.nn.autoencoder import HEAD, Decoder, Encoder
-from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
-from limner.nn.styles import restyle
+from limner.nn.painter import Backdrops, Painter
 from limner.nn.transformer import Transformer, TransformerConfig
 
 # Of a cell: logits that a thing's middle is in it, and that what it shows is known; then where the
@@ -32,8 +31,6 @@ _OVERLAP = 0.4  # shared area from which on two places are one
 _POSSIBLE = 0.001  # of the likeliest answer's probability: from here on an answer is tried
 _TRIED = 5  # answers of a question, at most
 _ERROR = 0.01  # mean difference of pixels in [-1, 1] that makes an answer e times less likely
-_SHARPER = 4  # power of probabilities that are mixed
-_START = 6  # cells of the painter's smallest picture
 
 
 @dataclass(frozen=True)
@@ -141,77 +138,6 @@ class Namer(nn.Module):
         )
 
 
-class Painter(nn.Module):
-    """Names (N, questions) to drawings (N, 4, F, F): RGB times alpha, and alpha, in [0, 1].
-
-    With `styles`, the last question asks for one of them, and what is learnt are plain drawings
-    alone: the others are functions of these (`limner.nn.styles`).
-    """
-
-    def __init__(
-        self, answers: Sequence[int], channels: Sequence[int], styles: Sequence[str] = ()
-    ) -> None:
-        super().__init__()
-        self.styles = tuple(styles)  # of the last question's answers from 1 on
-        self.side = _START * 2 ** len(channels)  # of a frame, in pixels
-        self.words = nn.ModuleList(nn.Embedding(count, channels[0]) for count in answers)
-        self.open = nn.Sequential(
-            nn.Linear(channels[0], 2 * channels[0]),
-            nn.SiLU(),
-            nn.Linear(2 * channels[0], channels[0] * _START**2),
-        )
-        layers: list[nn.Module] = []
-        previous = channels[0]
-        for width in channels[1:]:
-            layers += [Upsample(previous, width), ResidualBlock(width, PixelNorm)]
-            previous = width
-        self.body = nn.Sequential(*layers)
-        self.norm = PixelNorm(previous)
-        self.out = Upsample(previous, 4)
-
-    def forward(self, names: Tensor) -> Tensor:
-        """Paint what has these names."""
-        styles = names[:, -1]
-        if self.styles:
-            names = torch.cat((names[:, :-1], torch.ones_like(names[:, -1:])), dim=1)
-        said = [word(names[:, number]) for number, word in enumerate(self.words)]
-        return self.paint(torch.stack(said).sum(0), styles.tolist())
-
-    def style(self, style: str) -> int:
-        """Return the answer that stands for a style, 0 for one that it does not know."""
-        return 1 + self.styles.index(style) if style in self.styles else 0
-
-    def named(self, likely: Sequence[Tensor]) -> Tensor:
-        """Return vectors (N, C) to paint from, of how likely each answer (N, A) is.
-
-        The first question's likeliest answer counts alone. Of others near ties are mixed, so that
-        near probabilities give near colours. A style is none of the vector's business.
-        """
-        shares = [F.one_hot(likely[0].argmax(1), likely[0].shape[1])]
-        shares += [each.pow(_SHARPER) for each in likely[1:]]
-        if self.styles:
-            plain = torch.ones_like(likely[-1][:, 0], dtype=torch.long)
-            shares[-1] = F.one_hot(plain, likely[-1].shape[1])
-        words: list[Any] = list(self.words)
-        said = [
-            F.normalize(each.float(), p=1, dim=1) @ word.weight
-            for each, word in zip(shares, words, strict=True)
-        ]
-        return torch.stack(said).sum(0)
-
-    def paint(self, vectors: Tensor, styles: Sequence[int] = ()) -> Tensor:
-        """Paint what the vectors (N, C) of names stand for, in the styles (N,) of these answers."""
-        x = self.open(vectors).view(len(vectors), -1, _START, _START)
-        x = self.body(x.contiguous(memory_format=torch.channels_last))
-        drawn = self.out(F.silu(self.norm(x))).sigmoid()
-        colours, alpha = drawn.split((3, 1), dim=1)
-        drawn = torch.cat((colours * alpha, alpha), dim=1)
-        for number, style in enumerate(self.styles, start=1):
-            if number > 1 and (rows := [at for at, each in enumerate(styles) if each == number]):
-                drawn[rows] = restyle(drawn[rows], style)
-        return drawn
-
-
 class ThingsDecoder(Decoder):
     """A decoder of small pictures, and what paints a large one of the things that it knows.
 
@@ -226,22 +152,17 @@ class ThingsDecoder(Decoder):
         self.factor = config.factor
         self.coarse = min(1 + blocks[0], len(self.body))  # what computes at the grid
         width = config.things_width
-        self.reader = Reader(channels[0], config.things, width, config.things_layers)
+        answers = (*config.things, config.backdrops)
+        self.reader = Reader(channels[0], answers, width, config.things_layers)
         self.namer = Namer(config.things, config.namer_channels)
         self.painter = Painter(config.things, config.things_channels, config.styles)
-        grounds = config.ground_channels
-        self.grounds = Decoder(
-            grounds, (1,) * len(grounds), channels[0] + width, options.get("pixels", 3)
-        )
+        cells = config.seen // 2 ** len(channels)
+        pixels = options.get("pixels", 3)
+        self.backdrops = Backdrops(config.backdrops, cells, config.ground_channels, pixels)
 
     def cells(self, z: Tensor) -> Tensor:
         """Return the channels (B, C, h, w) of the cells, which the reader reads."""
         found: Tensor = self.body[: self.coarse](z.contiguous(memory_format=torch.channels_last))
-        return found
-
-    def ground(self, cells: Tensor, tokens: Tensor) -> Tensor:
-        """Return pictures (B, 3, H, W) without things, nominally in [-1, 1]."""
-        found: Tensor = self.grounds(torch.cat((cells, tokens.to(cells.dtype)), dim=1))
         return found
 
     def small(self, cells: Tensor) -> Tensor:
@@ -254,13 +175,13 @@ class ThingsDecoder(Decoder):
         cells = self.cells(z)
         small = self.small(cells)
         enlarged = _enlarged(small, self.factor)
-        tokens, names, places = self.reader(cells)
+        _, names, places = self.reader(cells)
         # 1. The ground shows where its cell is known, and nothing stands in it.
         scale = enlarged.shape[2] // cells.shape[2]
         known = places[:, 1:2].sigmoid()
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
-        grounds = self.ground(cells, tokens)
+        grounds = self.backdrops.mixed(names[-1])
         # One picture after the other: its pixels must not depend on those beside it.
         every = [self.things(*(each[at : at + 1] for each in (places, small, grounds)))
                  for at in range(len(z))]  # fmt: skip

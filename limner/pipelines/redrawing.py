@@ -126,8 +126,8 @@ def whole_things(codec: Any, picture: Tensor, chosen: Tensor) -> Tensor:
     if not isinstance(decoder, ThingsDecoder):
         return chosen
     cells = decoder.cells(codec.embed(codec.encode(picture)))
-    tokens, _, places = decoder.reader(cells)
-    ground = decoder.ground(cells, tokens)
+    _, names, places = decoder.reader(cells)
+    ground = decoder.backdrops.mixed(names[-1])
     whole, (height, width) = chosen.clone(), chosen.shape
     for thing in decoder.things(places, decoder.small(cells), ground):
         _, _, _, *box = thing.pixels(width, height)

@@ -103,7 +103,7 @@ def small_table(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a codec's config; where its decoder reads things, that of the small one within it."""
     if not config.get("things"):
         return dict(config)
-    large = re.compile("things|namer|ground|styles")
+    large = re.compile("things|namer|ground|backdrops|styles")
     small = {key: value for key, value in config.items() if not large.match(key)}
     small["size"] = small.pop("encode_size")
     return small

@@ -45,7 +45,7 @@ def test_codecs_stand_beside_true_pictures(tmp_path: Path, emoji_font: Path) -> 
     for name, config in {"small": TINY["fsq"], "large": LARGE}.items():
         (tmp_path / name).mkdir()
         save_codec(create_autoencoder(config), config, tmp_path / name / CODEC_FILE)
-    words = ["large", "--beside", "small", "--size", "64", "--scenes", "3", "--json", "found.json"]
+    words = ["small", "large", "--size", "64", "--scenes", "3", "--json", "found.json"]
     ran = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "codec256.py"), *words, "--sheets", "sheets"],
         cwd=tmp_path,

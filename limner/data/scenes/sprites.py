@@ -70,6 +70,18 @@ def sprite(font: str, emoji: str, colour: str | None, style: str, side: int) -> 
     return _shrink(picture, side)
 
 
+def sheet(font: str, emoji: str, side: int) -> Floats:
+    """Return what all plain drawings of an emoji are made of, (side, side, 9), each times alpha.
+
+    RGB by nature, RGB of what keeps its colour in any other one, how much of a colour shows, how
+    much white lies on it, and alpha; a drawing in a colour is kept + colour * shown + white.
+    """
+    picture, shading = _glyph(font, emoji), _glyph_shading(font, emoji)
+    parts = (picture[..., :3], shading.kept, shading.gain, shading.lift)
+    maps = np.concatenate([each * shading.alpha for each in parts], axis=-1)
+    return _resized(np.concatenate([maps, shading.alpha], axis=-1).astype(np.float32), side)
+
+
 @lru_cache(maxsize=1024)
 def _glyph(font: str, emoji: str) -> Floats:
     # Pillow shapes text only where it finds libfribidi. Without that, the selector after an emoji
@@ -204,13 +216,18 @@ def _shrink(picture: Floats, side: int) -> Pixels:
     # Premultiplied: else the colour of clear pixels would bleed into the edges.
     premultiplied = picture.copy()
     premultiplied[..., :3] *= picture[..., 3:]
+    return (_resized(premultiplied, side) * 255 + 0.5).astype(np.uint8)
+
+
+def _resized(premultiplied: Floats, side: int) -> Floats:
+    """Return channels times alpha, which is the last, at (side, side)."""
     channels = [
         Image.fromarray(np.ascontiguousarray(premultiplied[..., channel])).resize(
             (side, side), Image.Resampling.LANCZOS
         )
-        for channel in range(4)
+        for channel in range(premultiplied.shape[-1])
     ]
     stacked = np.clip(np.stack([np.asarray(channel) for channel in channels], axis=-1), 0, 1)
     # Lanczos overshoots, and no colour may exceed its alpha.
-    stacked[..., :3] = np.minimum(stacked[..., :3], stacked[..., 3:])
-    return (stacked * 255 + 0.5).astype(np.uint8)
+    stacked[..., :-1] = np.minimum(stacked[..., :-1], stacked[..., -1:])
+    return stacked.astype(np.float32)

@@ -15,7 +15,13 @@ from limner.errors import ConfigError
 from limner.nn.things import Thing, ThingsDecoder
 from limner.train.codec.naming import UNASKED, cell_labels, naming_loss
 from limner.train.codec.step import CodecStep
-from limner.train.codec.things_data import Things, ThingsBatch, places_of, standing
+from limner.train.codec.things_data import (
+    Things,
+    ThingsBatch,
+    places_of,
+    standing,
+    tell_colours,
+)
 from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.own import OwnData
@@ -36,12 +42,13 @@ class ThingsStep(CodecStep):
         if not isinstance(decoder, ThingsDecoder):
             raise ConfigError("this codec's decoder reads no things; give codec.things")
         self.decoder: ThingsDecoder = decoder
+        tell_colours(decoder.painter)
         # The small picture stays as it is: it is what people's own pictures are drawn by.
         self.codec.requires_grad_(False)
         self.lessons = lessons = config.settings(ThingsTraining)
         taught = {
             decoder.reader: lessons.reading,
-            decoder.grounds: lessons.grounds,
+            decoder.backdrops: lessons.grounds,
             decoder.namer: lessons.crops,
             decoder.painter: lessons.drawings,
         }
@@ -52,7 +59,7 @@ class ThingsStep(CodecStep):
         """Be ready to go on from `step`."""
         data, loop = self.config.data, self.config.loop
         look = {"size": self.codec.config.seen, "jitter": data.jitter}
-        look |= {"seed": data.seed, "level": data.level, "plain": bool(self.decoder.painter.styles)}
+        look |= {"seed": data.seed, "level": data.level}
         sizes = self.codec.config.size, self.decoder.painter.side
         batches = Things(loop.batch, self.lessons, self.codec.grid[0], sizes, **look)
         self.batches = stream(batches, range(step, loop.steps), data.workers)
@@ -76,27 +83,32 @@ class ThingsStep(CodecStep):
                 loss = loss + self._reading(batch, cells, numbers)
             if lessons.crops:
                 loss = loss + self._crops(batch, cells, numbers)
-            if lessons.drawings:  # from true names
-                drawn = decoder.painter(batch.names[: lessons.drawings]).float()
-                drawing = pixel_loss(2 * drawn, 2 * batch.drawings)
-                numbers["drawing"] = float(drawing.detach())
-                loss = loss + _PAINTING * drawing
+            if lessons.drawings:
+                sheets = decoder.painter.sheets(batch.nouns).float()
+                loss = loss + self._pixels("drawing", 2 * sheets, 2 * batch.sheets, numbers)
+            if lessons.grounds:
+                painted = decoder.backdrops(batch.backdrops).float()
+                loss = loss + self._pixels("ground", painted, batch.grounds, numbers)
             yield loss
 
     def _reading(self, batch: ThingsBatch, cells: Tensor, numbers: dict[str, float]) -> Tensor:
-        """Return the loss of what stands where, and of the grounds."""
-        decoder = self.decoder
-        tokens, names, places = decoder.reader(cells)
-        naming = naming_loss(names, batch.labels[:, : len(names)])
+        """Return the loss of what stands where, and before which backdrop."""
+        _, names, places = self.decoder.reader(cells)
+        naming = naming_loss(names, batch.labels)
         placing = placing_loss(places, batch.places)
+        asked = batch.labels[:, 3] != UNASKED
+        right = (names[3].argmax(1) == batch.labels[:, 3])[asked].float().mean()
         numbers |= {"naming": float(naming.detach()), "placing": float(placing.detach())}
-        loss = naming + _PLACING * placing
-        if not len(batch.rows):
-            return loss
-        painted = decoder.ground(cells[batch.rows], tokens[batch.rows])
-        ground = pixel_loss(painted.float(), batch.grounds)
-        numbers["ground"] = float(ground.detach())
-        return loss + _PAINTING * ground
+        numbers["backdrop"] = float(right)
+        return naming + _PLACING * placing
+
+    def _pixels(
+        self, name: str, drawn: Tensor, wanted: Tensor, numbers: dict[str, float]
+    ) -> Tensor:
+        """Return the loss of pixels, as it weighs beside names."""
+        loss = pixel_loss(drawn, wanted)
+        numbers[name] = float(loss.detach())
+        return _PAINTING * loss
 
     def _crops(self, batch: ThingsBatch, cells: Tensor, numbers: dict[str, float]) -> Tensor:
         """Return the loss of naming what is cut out of small pictures."""
@@ -136,8 +148,8 @@ class ThingsStep(CodecStep):
             for held in self.pictures.held_out(len(scenes)):
                 codes = self.codec.encode(held.to(self.device))
                 cells = self.decoder.cells(self.codec.embed(codes))
-                small, (tokens, _, places) = self.decoder.small(cells), self.decoder.reader(cells)
-                grounds = self.decoder.ground(cells, tokens)
+                small, (_, said, places) = self.decoder.small(cells), self.decoder.reader(cells)
+                grounds = self.decoder.backdrops.mixed(said[-1])
                 for row in range(len(held)):
                     own = (each[row : row + 1] for each in (places, small, grounds))
                     things = self.decoder.things(*own)

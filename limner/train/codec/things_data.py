@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from limner.data.batches.batches import PlacedScene, pixels_to_tensor, scene_batch, step_generator
-from limner.data.scenes.backgrounds import background
-from limner.data.scenes.graph import COLOURLESS
+from limner.data.scenes.backgrounds import BACKGROUNDS, background
 from limner.data.scenes.nouns import nouns
-from limner.data.scenes.scene import UNIT, layout, paint
-from limner.data.scenes.sprites import STYLES, find_font, sprite
+from limner.data.scenes.scene import UNIT, layout
+from limner.data.scenes.sprites import COLOURS, find_font, sheet
+from limner.nn.painter import SHEET, Painter
 from limner.nn.things import PLACE
 from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
 from limner.train.codec.things_settings import ThingsTraining
@@ -26,19 +26,19 @@ class ThingsBatch(NamedTuple):
     """Scenes (B, 3, s, s) of a small size s, and what is to be read and painted of them.
 
     `labels` (B, 4, h, w) name cells. `places` (B, PLACE, h, w) are 1 where a thing's middle is, 1
-    where a cell is of a scene, and where and how large a thing is. `grounds` (G, 3, S, S) are of
-    the scenes `rows` (G,). `names` (N, 3) and `drawings` (N, 4, F, F) are of things alone, RGB
-    times alpha and alpha in [0, 1]. `squares` (M, 3), left, top and side in shares of the side,
+    where a cell is of a scene, and where and how large a thing is. `grounds` (G, 3, S, S) are
+    the backdrops `backdrops` (G,). `nouns` (N,) have the `sheets` (N, 9, F, F) that
+    `limner.nn.painter` learns. `squares` (M, 3), left, top and side in shares of the side,
     are of the pictures `of` (M,), and show what has the names `named` (M, 3), 0 for nothing known.
     """
 
     pictures: Tensor
     labels: Tensor
     places: Tensor
-    rows: Tensor
+    backdrops: Tensor
     grounds: Tensor
-    names: Tensor
-    drawings: Tensor
+    nouns: Tensor
+    sheets: Tensor
     of: Tensor
     squares: Tensor
     named: Tensor
@@ -48,10 +48,9 @@ class Things(Dataset[ThingsBatch]):
     """Training batches by step, for a DataLoader: item `step` is a pure function of the config."""
 
     def __init__(
-        self, batch: int, weights: ThingsTraining, cells: int, sizes: tuple[int, int],
-        *, plain: bool = False, **look: Any,
-    ) -> None:  # fmt: skip
-        self.batch, self.weights, self.cells, self.plain = batch, weights, cells, plain
+        self, batch: int, weights: ThingsTraining, cells: int, sizes: tuple[int, int], **look: Any
+    ) -> None:
+        self.batch, self.weights, self.cells = batch, weights, cells
         (self.large, self.frame), self.look = sizes, look
 
     def __getitem__(self, step: int) -> ThingsBatch:
@@ -59,6 +58,10 @@ class Things(Dataset[ThingsBatch]):
         weights, random = self.weights, step_generator(self.look["seed"], step)
         pictures, scenes = scene_batch("train", step * self.batch, self.batch, **self.look)
         labels, places = cell_labels(scenes, self.cells), places_of(scenes, self.cells)
+        # Behind a thing is a backdrop too, which shows around it.
+        labels[:, 3] = torch.tensor([BACKGROUNDS.index(each.background) for each, _ in scenes])[
+            :, None, None
+        ]
         # 1. Pictures unlike any scene: nothing is known of them.
         odd = torch.rand(len(scenes), generator=random) < weights.strange
         stood = places.clone()
@@ -66,13 +69,14 @@ class Things(Dataset[ThingsBatch]):
             other = int(torch.randint(len(scenes), (1,), generator=random))
             pictures[row] = estrange(pictures[row], pictures[other], random)
             labels[row], places[row] = UNASKED, 0
-        # 2. Grounds of the first scenes that are left, and things of all.
-        rows = (~odd).nonzero()[: weights.grounds, 0]
-        painted = [background(scenes[row][0].background, self.large) for row in rows.tolist()]
-        grounds = pixels_to_tensor(np.stack(painted)) if painted else pictures.new_zeros(0, 3, 1, 1)
-        names, drawings = things_of(scenes, weights.drawings, self.frame, plain=self.plain)
+        # 2. Backdrops and nouns, all as often.
+        backdrops = torch.randint(len(BACKGROUNDS), (weights.grounds,), generator=random)
+        grounds = [background(BACKGROUNDS[each], self.large) for each in backdrops.tolist()]
+        painted = pixels_to_tensor(np.stack(grounds)) if grounds else pictures.new_zeros(0, 3, 1, 1)
+        chosen = torch.randint(len(nouns()), (weights.drawings,), generator=random)
+        sheets = sheets_of(chosen.tolist(), self.frame)
         crops = crops_of(labels, stood, weights.crops, random)
-        return ThingsBatch(pictures, labels, places, rows, grounds, names, drawings, *crops)
+        return ThingsBatch(pictures, labels, places, backdrops, painted, 1 + chosen, sheets, *crops)
 
 
 def estrange(picture: Tensor, other: Tensor, random: torch.Generator) -> Tensor:
@@ -132,24 +136,18 @@ def standing(labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return of, labels[of, :3, line, column], squares / cells
 
 
-def things_of(
-    scenes: Sequence[PlacedScene], count: int, frame: int, *, plain: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Return names (N, 3) and drawings (N, 4, frame, frame) of at most `count` things of scenes.
+def sheets_of(chosen: Sequence[int], frame: int) -> Tensor:
+    """Return the sheets (N, 9, frame, frame) of nouns by number, as a painter learns them."""
+    font = find_font()
+    drawn = [sheet(font, nouns()[each].emoji, frame) for each in chosen]
+    if not drawn:
+        return torch.zeros(0, sum(SHEET), frame, frame)
+    return torch.from_numpy(np.stack(drawn)).movedim(-1, 1).contiguous()
 
-    If `plain`, none is in a style.
-    """
-    font, names, drawings = find_font(), [], []
-    for graph, _ in scenes:
-        for thing in graph.things:
-            entry = thing.entry
-            colour = COLOUR_NAMES.index(thing.colour or entry.colour)
-            style = STYLES[0] if plain else graph.style
-            if style in COLOURLESS:
-                colour = -1  # it shows none
-            names.append((1 + nouns().index(entry), 1 + colour, 1 + STYLES.index(style)))
-            drawn = sprite(font, entry.emoji, paint(thing), style, frame)
-            drawings.append(torch.from_numpy(drawn.copy()).movedim(-1, 0))
-            if len(names) == count:
-                return torch.tensor(names), torch.stack(drawings).float() / 255
-    return torch.tensor(names), torch.stack(drawings).float() / 255
+
+def tell_colours(painter: Painter) -> None:
+    """Tell a painter what the colours' answers look like, and which one each noun has by nature."""
+    for number, rgb in enumerate(COLOURS.values(), start=1):
+        painter.tints[number] = torch.tensor(rgb) / 255
+    own = [1 + COLOUR_NAMES.index(each.colour) for each in nouns()]
+    painter.natural[1:] = torch.tensor(own)

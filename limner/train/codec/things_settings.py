@@ -13,9 +13,9 @@ from limner.train.config.run import TrainConfig
 class ThingsTraining(Checked):
     """How much of a batch teaches what; 0 and false leave a lesson out.
 
-    Scenes teach to read, which is where things stand and how the ground looks, as the first
-    `grounds` of them are painted. Of their things `crops` are named and `drawings` painted. A share
-    `strange` of the scenes is made unlike any: there is nothing to read in them, and they are to be
+    Scenes teach to read, which is where things stand and before which backdrop. Of their things
+    `crops` are named. So many `grounds` and `drawings` are painted, of any backdrop and noun. A
+    share `strange` of the scenes is made unlike any: there is nothing to read in them, and they are to be
     left as they are. Of half the scenes a share `noise` of the codes is replaced by chance, as a
     prior draws wrong ones too.
     """
@@ -42,6 +42,11 @@ def check(config: TrainConfig) -> None:
             f"codec.things is {list(found)}; scenes have {list(wanted)}: nouns, colours and "
             "styles, and one answer more of each for what has none",
             param="codec.things",
+        )
+    if config.part("codec").get("backdrops") != ANSWERS[3]:
+        raise ConfigError(
+            f"codec.backdrops is {config.part('codec').get('backdrops')}; scenes have {ANSWERS[3]}",
+            param="codec.backdrops",
         )
     settings = config.settings(CodecTraining)
     if not settings.decoder_only or settings.naming or settings.perceptual or settings.adversarial:

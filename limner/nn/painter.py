@@ -1,0 +1,141 @@
+"""What paints things and backdrops from their names: it learns those of its world by heart.
+
+A drawing in another colour is a function of a few maps of the noun: its colours by nature, those of
+its parts that keep them, and how the main colour falls on the rest. A drawing in a style is one of
+the plain drawing. So a network need only learn each noun once, in no colour or style.
+
+Shapes: N drawings, F pixels of a frame's side, A answers of one question, K backdrops, H and W rows
+and columns of a picture, h and w of its cells.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.nn.autoencoder import Decoder
+from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
+from limner.nn.styles import restyle
+
+# Of a noun, each times alpha: RGB by nature, RGB of what keeps its colour whatever is asked for,
+# how much of a colour shows, how much white lies on it, and alpha.
+SHEET = (3, 3, 1, 1, 1)
+_SHARPER = 4  # power of probabilities that are mixed
+_START = 6  # cells of the painter's smallest picture
+_PLAN = 32  # channels that a backdrop is painted from
+_FAINT = 0.02  # share of every cell below which a backdrop is left out
+
+
+class Painter(nn.Module):
+    """Nouns, colours and styles to drawings (N, 4, F, F): RGB times alpha, and alpha, in [0, 1]."""
+
+    tints: Tensor
+    natural: Tensor
+
+    def __init__(
+        self, answers: Sequence[int], channels: Sequence[int], styles: Sequence[str] = ()
+    ) -> None:
+        super().__init__()
+        self.styles = tuple(styles)  # of the third question's answers from 1 on
+        self.side = _START * 2 ** len(channels)  # of a frame, in pixels
+        nouns, colours = answers[:2]
+        # What an answer's colour is, and which one a noun has by nature: they are told, not learnt.
+        self.register_buffer("tints", torch.zeros(colours, 3))
+        self.register_buffer("natural", torch.zeros(nouns, dtype=torch.long))
+        self.noun = nn.Embedding(nouns, channels[0])
+        self.open = nn.Sequential(
+            nn.Linear(channels[0], 2 * channels[0]),
+            nn.SiLU(),
+            nn.Linear(2 * channels[0], channels[0] * _START**2),
+        )
+        layers: list[nn.Module] = []
+        previous = channels[0]
+        for width in channels[1:]:
+            layers += [Upsample(previous, width), ResidualBlock(width, PixelNorm)]
+            previous = width
+        self.body = nn.Sequential(*layers)
+        self.norm = PixelNorm(previous)
+        self.out = Upsample(previous, sum(SHEET))
+
+    def sheets(self, nouns: Tensor) -> Tensor:
+        """Return what is known of nouns (N,): maps (N, sum(SHEET), F, F) in [0, 1]."""
+        x = self.open(self.noun(nouns)).view(len(nouns), -1, _START, _START)
+        x = self.body(x.contiguous(memory_format=torch.channels_last))
+        drawn = self.out(F.silu(self.norm(x))).sigmoid()
+        maps, alpha = drawn.split((sum(SHEET) - 1, 1), dim=1)
+        return torch.cat((maps * alpha, alpha), dim=1)
+
+    def forward(self, names: Tensor) -> Tensor:
+        """Paint what has these names (N, 3): noun, colour and style."""
+        shares = F.one_hot(names[:, 1], len(self.tints)).to(self.tints.dtype)
+        return self.paint(self._looks(names[:, 0], shares), names[:, 2].tolist())
+
+    def named(self, likely: Sequence[Tensor]) -> Tensor:
+        """Return looks (N, 5) to paint from, of how likely each answer (N, A) is.
+
+        The likeliest noun counts alone. Of colours near ties are mixed, so that near probabilities
+        give near colours. A style is none of a look's business.
+        """
+        shares = F.normalize(likely[1].float().pow(_SHARPER), p=1, dim=1)
+        return self._looks(likely[0].argmax(1), shares)
+
+    def _looks(self, nouns: Tensor, shares: Tensor) -> Tensor:
+        """Return noun, share of the natural colour, and RGB times the share of others (N, 5)."""
+        own = F.one_hot(self.natural[nouns], shares.shape[1]).bool()
+        own[:, 0] = True  # no colour was told
+        natural = (shares * own).sum(1, keepdim=True)
+        others = ((shares * ~own)[:, :, None] * self.tints.float()).sum(1)
+        return torch.cat((nouns[:, None].float(), natural.float(), others), dim=1)
+
+    def paint(self, looks: Tensor, styles: Sequence[int] = ()) -> Tensor:
+        """Paint looks (N, 5), in the styles (N,) that these answers stand for."""
+        # 1. Each noun once, in whatever colours it is asked for.
+        nouns, which = looks[:, 0].long().unique(return_inverse=True)
+        sheets = self.sheets(nouns)[which]
+        by_nature, kept, gain, lift, alpha = sheets.split(SHEET, dim=1)
+        natural, rgb = (each[..., None, None] for each in looks[:, 1:].to(sheets).split((1, 3), 1))
+        colours = natural * by_nature + (1 - natural) * (kept + lift) + rgb * gain
+        drawn = torch.cat((torch.minimum(colours, alpha), alpha), dim=1)
+        # 2. Styles, of the plain drawings.
+        for number, style in enumerate(self.styles, start=1):
+            if number > 1 and (rows := [at for at, each in enumerate(styles) if each == number]):
+                drawn[rows] = restyle(drawn[rows], style)
+        return drawn
+
+    def style(self, style: str) -> int:
+        """Return the answer that stands for a style, 0 for one that it does not know."""
+        return 1 + self.styles.index(style) if style in self.styles else 0
+
+
+class Backdrops(nn.Module):
+    """Names of backdrops to pictures, and cells that say which one they show to one picture."""
+
+    def __init__(self, count: int, cells: int, channels: Sequence[int], pixels: int = 3) -> None:
+        super().__init__()
+        self.plans = nn.Parameter(torch.randn(count, _PLAN, cells, cells))
+        self.body = Decoder(channels, (1,) * len(channels), _PLAN, pixels)
+
+    def forward(self, names: Tensor) -> Tensor:
+        """Return pictures (K, 3, H, W), nominally in [-1, 1], of backdrops (K,)."""
+        drawn: Tensor = self.body(self.plans[names])
+        return drawn
+
+    def mixed(self, logits: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) of what cells (B, A, h, w) say they show.
+
+        Where they differ, each shows its own, and between them one fades into the other.
+        """
+        shares = F.normalize(logits.float().softmax(1).pow(_SHARPER), p=1, dim=1)
+        shown = (shares > _FAINT).any(3).any(2)  # (B, A)
+        pictures = list[Tensor]()
+        # One picture after the other: its pixels must not depend on those beside it.
+        for share, here in zip(shares, shown, strict=True):
+            names = here.nonzero()[:, 0]
+            drawn = torch.cat([self(each) for each in names.split(1)])
+            weights = F.normalize(share[names], p=1, dim=0)[:, None]
+            weights = F.interpolate(
+                weights, drawn.shape[2:], mode="bilinear", align_corners=False
+            ).to(drawn.dtype)
+            pictures.append((weights * drawn).sum(0))
+        return torch.stack(pictures)
