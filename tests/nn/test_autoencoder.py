@@ -73,7 +73,11 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
     [
         ({"encode_size": 0}, r"encode_size is 0 .*or things, and any other none of them"),
         ({"fine_channels": (8, 8)}, "either draws large, so give one of them"),
-        ({"things": (3, 1)}, r"things is \[3, 1\]; expected numbers of at least 2"),
+        ({"things": (3, 2, 1)}, r"things is \[3, 2, 1\]; expected numbers of at least 2"),
+        ({"things": (3, 2)}, r"things is \[3, 2\]; expected numbers of nouns, colours and styles"),
+        ({"backdrops": 1}, "backdrops is 1; expected at least 2"),
+        ({"styles": ("sticker",)}, r"styles is \['sticker'\]; expected plain first"),
+        ({"styles": ("plain", "sticker")}, "styles names 2 styles, .* has 2 answers; expected 3"),
         ({"things_width": 96}, "things_width is 96; expected a multiple of 64"),
         ({"things_layers": 0}, "things_layers is 0"),
         ({"things_channels": (8,)}, "things_channels is .*two numbers or more"),
@@ -83,7 +87,8 @@ def test_a_finer_decoder_begins_as_the_small_one_enlarged(
     ],
 )
 def test_mistakes_about_things(changes: dict[str, Any], words: str) -> None:
-    given: dict[str, Any] = {"size": 64, "encode_size": 32, "things": (3, 2)}
+    given: dict[str, Any] = {"size": 64, "encode_size": 32, "things": (3, 2, 2)}
+    given |= {"backdrops": 2}
     given |= {"ground_channels": (8, 8, 8, 8)}
     check_enlarging(AutoencoderConfig(**given))
     with pytest.raises(ConfigError, match=words):

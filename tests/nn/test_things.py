@@ -1,7 +1,5 @@
 """Things are read from a grid, told apart, painted in their frames and laid where they stand."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -9,10 +7,12 @@ from torch.nn import functional as F
 
 from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
+from limner.nn.painter import Backdrops, Painter
 from limner.nn.styles import STYLES, restyle
-from limner.nn.things import PLACE, Namer, Painter, Thing, ThingsDecoder, find_places, lay
+from limner.nn.things import PLACE, Namer, Thing, ThingsDecoder, find_places, lay
 
-ANSWERS = (4, 3)
+ANSWERS = (4, 3, 2)
+BACKDROPS = 2
 
 
 def decoder() -> ThingsDecoder:
@@ -26,6 +26,7 @@ def decoder() -> ThingsDecoder:
         things_layers=1,
         things_channels=(16, 8),
         ground_channels=(8, 8, 8, 8),
+        backdrops=BACKDROPS,
     )
     found = decoder_of(shape, 5)
     assert isinstance(found, ThingsDecoder)
@@ -65,22 +66,23 @@ def test_what_is_known_has_a_ground_of_its_own() -> None:
     cells = model.cells(z)
     tokens, names, places = model.reader(cells)
     assert tokens.shape == (2, 64, 4, 4) and places.shape == (2, PLACE, 4, 4)
-    assert [each.shape[1] for each in names] == list(ANSWERS)
-    torch.testing.assert_close(model(z), model.ground(cells, tokens))
+    assert [each.shape[1] for each in names] == [*ANSWERS, BACKDROPS]
+    backdrop = model.backdrops(torch.tensor([1]))
+    torch.testing.assert_close(model(z), backdrop.expand(2, -1, -1, -1))
 
 
 def say_nothing(model: ThingsDecoder) -> None:
-    """Let every cell say that nothing stands in it."""
+    """Let every cell say that nothing stands in it, before backdrop 1."""
     model.reader.name.weight.zero_()
-    model.reader.name.bias.copy_(torch.tensor([99.0, 0, 0, 0, 0, 0, 0]))
+    model.reader.name.bias.copy_(torch.tensor([99.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 99]))
 
 
 def name(model: ThingsDecoder, noun: float) -> None:
-    """Let every crop be named 3 and 2, as surely as `noun` says."""
+    """Let every crop be named 3, 2 and 1, as surely as `noun` says."""
     last = model.namer.out[2]
     assert isinstance(last, torch.nn.Linear)
     last.weight.zero_()
-    last.bias.copy_(torch.tensor([0.0, 0, 0, noun, 0, 0, 9]))
+    last.bias.copy_(torch.tensor([0.0, 0, 0, noun, 0, 0, 9, 0, 9]))
 
 
 def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
@@ -89,10 +91,11 @@ def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
     model.reader.place.bias.copy_(torch.tensor([99.0, 99, 0, 0, 4]))
     z = torch.randn(1, 5, 4, 4)
     cells = model.cells(z)
-    tokens, _, places = model.reader(cells)
-    wanted = model.ground(cells, tokens)[0]
-    things = model.things(places, model.small(cells), model.ground(cells, tokens))
-    assert things and all(each.opacity == 1 and each.names == (3, 2) for each in things)
+    _, said, places = model.reader(cells)
+    grounds = model.backdrops.mixed(said[-1])
+    wanted = grounds[0].clone()
+    things = model.things(places, model.small(cells), grounds)
+    assert things and all(each.opacity == 1 and each.names == (3, 2, 1) for each in things)
     drawn = model(z)[0]
     lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
     covered = torch.zeros(64, 64, dtype=torch.bool)
@@ -107,7 +110,7 @@ def test_a_thing_without_a_name_or_a_place_is_left_as_it_is(place: float) -> Non
     model = decoder()
     name(model, 0.0 if place > 0 else 99.0)
     model.reader.name.weight.zero_()
-    model.reader.name.bias.copy_(torch.tensor([-99.0, 0, 0, 0, 0, 0, 0]))  # something stands there
+    model.reader.name.bias.copy_(torch.tensor([-99.0] + [0.0] * 10))  # something stands there
     model.reader.place.bias.copy_(torch.tensor([place, 99.0, 0, 0, 4]))
     z = torch.randn(1, 5, 4, 4)
     small = model.small(model.cells(z))
@@ -187,21 +190,22 @@ def test_where_a_drawing_is_clear_the_picture_is_seen() -> None:
 
 def test_near_ties_of_colours_are_mixed_and_nouns_are_not() -> None:
     painter = Painter(ANSWERS, (16, 8))
-    words: list[Any] = list(painter.words)
-    noun, colour = (each.weight for each in words)
+    painter.tints[2] = torch.tensor([1.0, 0.5, 0.0])
+    painter.natural[1] = 1
     likely = [torch.tensor([[0.0, 0.4, 0.35, 0.25]]), torch.tensor([[0.0, 0.5, 0.5]])]
-    torch.testing.assert_close(painter.named(likely), noun[1:2] + (colour[1:2] + colour[2:3]) / 2)
+    half = torch.tensor([[1, 0.5, 0.5, 0.25, 0]])
+    torch.testing.assert_close(painter.named(likely), half)
     likely[1] = torch.tensor([[0.0, 0.9, 0.1]])
     found = painter.named(likely)
-    torch.testing.assert_close(found, noun[1:2] + colour[1:2], atol=1e-3, rtol=0)
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1, 0, 0, 0]]), atol=1e-3, rtol=0)
     torch.testing.assert_close(
-        painter.paint(found), painter(torch.tensor([[1, 1]])), atol=1e-2, rtol=0
+        painter.paint(found), painter(torch.tensor([[1, 1, 1]])), atol=1e-2, rtol=0
     )
 
 
 def test_the_painter_paints_in_its_frame() -> None:
     painter = Painter(ANSWERS, (16, 8, 8))
-    drawn = painter(torch.tensor([[1, 2], [3, 0]]))
+    drawn = painter(torch.tensor([[1, 2, 1], [3, 0, 1]]))
     assert drawn.shape == (2, 4, 48, 48) and painter.side == 48
     assert drawn.min() >= 0 and (drawn[:, :3] <= drawn[:, 3:] + 1e-6).all()
     drawn.sum().backward()
@@ -220,12 +224,38 @@ def test_a_style_is_made_of_the_plain_painting() -> None:
     assert torch.equal(vectors, vectors[:1].expand_as(vectors))
 
 
+def test_a_drawing_is_what_its_sheet_says_in_the_colour_that_is_asked_for() -> None:
+    painter = Painter((2, 3, 2), (16, 8))
+    painter.tints[1:] = torch.tensor([[1.0, 0.5, 0.0], [0.2, 0.2, 0.2]])
+    painter.natural[1] = 1
+    sheet = torch.rand(1, 9, 24, 24) / 4
+    sheet[:, 8] = 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(painter, "sheets", lambda nouns: sheet.expand(len(nouns), -1, -1, -1))
+        natural, unasked, other = painter(torch.tensor([[1, 1, 1], [1, 0, 1], [1, 2, 1]]))
+    assert torch.equal(natural[:3], sheet[0, :3]) and torch.equal(unasked, natural)
+    wanted = sheet[0, 3:6] + 0.2 * sheet[0, 6:7] + sheet[0, 7:8]
+    torch.testing.assert_close(other[:3], wanted)
+
+
+def test_cells_that_differ_show_each_its_own_backdrop() -> None:
+    backdrops = Backdrops(3, 4, (8, 8))
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[:, 0, :, :2] = logits[:, 2, :, 2:] = 99.0
+    found = backdrops.mixed(logits)
+    left, right = backdrops(torch.tensor([0])), backdrops(torch.tensor([2]))
+    torch.testing.assert_close(found[..., :6], left[..., :6])
+    torch.testing.assert_close(found[..., 10:], right[..., 10:])
+    for one in (left, right):
+        assert not torch.allclose(found[..., 7:9], one[..., 7:9])
+
+
 def test_what_can_be_nothing_known_is_not_painted() -> None:
     model = decoder()
     last = model.namer.out[2]
     assert isinstance(last, torch.nn.Linear)
     last.weight.zero_()
-    last.bias.copy_(torch.tensor([999.0, 0, 0, 0, 0, 0, 0]))  # its nouns underflow to nothing
+    last.bias.copy_(torch.tensor([999.0] + [0.0] * 8))  # its nouns underflow to nothing
     places = nothing()[None]
     places[0, :, 1, 1] = torch.tensor([9.0, 9.0, 1.0, 1.0, 2.0])
     (found,) = model.things(places, torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 64, 64))
@@ -238,16 +268,18 @@ def test_what_the_picture_shows_decides_between_likely_answers() -> None:
     assert isinstance(last, torch.nn.Linear)
     last.weight.zero_()
     # Nouns 2 and 3 and both colours are nearly as likely; the namer leans to noun 2 and colour 1.
-    last.bias.copy_(torch.tensor([-9.0, -9, 1.1, 1, -9, 1.1, 1]))
+    last.bias.copy_(torch.tensor([-9.0, -9, 1.1, 1, -9, 1.1, 1, -9, 9]))
     ground = torch.zeros(1, 3, 64, 64)
     torch.nn.init.normal_(model.painter.out.conv.weight, std=3)  # so that drawings differ
+    model.painter.tints[1:] = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
+    model.painter.natural[:] = 0
     for noun, colour in ((2, 1), (2, 2), (3, 1), (3, 2)):
         picture = ground[0].clone()
-        drawn = model.painter(torch.tensor([[noun, colour]]))
-        lay(picture, [Thing((noun, colour), 0.25, 0.25, 0.5, 1.0, 1.0)], drawn)
+        drawn = model.painter(torch.tensor([[noun, colour, 1]]))
+        lay(picture, [Thing((noun, colour, 1), 0.25, 0.25, 0.5, 1.0, 1.0)], drawn)
         places = nothing()[None]
         places[0, :, 1, 1] = torch.tensor([9.0, 9.0, 1.0, 1.0, 2.0])
         small = F.avg_pool2d(picture[None], 2)
         (found,) = model.things(places, small, ground)
-        assert found.names == (noun, colour)
+        assert found.names == (noun, colour, 1)
         assert found.named > 0.9

@@ -1,6 +1,7 @@
 """Batches for a decoder of things: scenes with what stands where, grounds, and things alone."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from limner.data.batches.batches import PlacedScene, pixels_to_tensor, scene_bat
 from limner.data.scenes.backgrounds import BACKGROUNDS, background
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.scene import UNIT, layout
-from limner.data.scenes.sprites import COLOURS, find_font, sheet
+from limner.data.scenes.sprites import COLOURS, Pixels, find_font, sheet
 from limner.nn.painter import SHEET, Painter
 from limner.nn.things import PLACE
 from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
@@ -71,7 +72,7 @@ class Things(Dataset[ThingsBatch]):
             labels[row], places[row] = UNASKED, 0
         # 2. Backdrops and nouns, all as often.
         backdrops = torch.randint(len(BACKGROUNDS), (weights.grounds,), generator=random)
-        grounds = [background(BACKGROUNDS[each], self.large) for each in backdrops.tolist()]
+        grounds = [_backdrop(each, self.large) for each in backdrops.tolist()]
         painted = pixels_to_tensor(np.stack(grounds)) if grounds else pictures.new_zeros(0, 3, 1, 1)
         chosen = torch.randint(len(nouns()), (weights.drawings,), generator=random)
         sheets = sheets_of(chosen.tolist(), self.frame)
@@ -138,11 +139,21 @@ def standing(labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def sheets_of(chosen: Sequence[int], frame: int) -> Tensor:
     """Return the sheets (N, 9, frame, frame) of nouns by number, as a painter learns them."""
-    font = find_font()
-    drawn = [sheet(font, nouns()[each].emoji, frame) for each in chosen]
+    drawn = [_sheet(each, frame) for each in chosen]
     if not drawn:
         return torch.zeros(0, sum(SHEET), frame, frame)
-    return torch.from_numpy(np.stack(drawn)).movedim(-1, 1).contiguous()
+    return torch.from_numpy(np.stack(drawn)).movedim(-1, 1).contiguous().float() / 255
+
+
+# There are few of either, and each is asked for again and again: tens of megabytes.
+@cache
+def _sheet(noun: int, frame: int) -> Pixels:
+    return (sheet(find_font(), nouns()[noun].emoji, frame) * 255 + 0.5).astype(np.uint8)
+
+
+@cache
+def _backdrop(number: int, side: int) -> Pixels:
+    return background(BACKGROUNDS[number], side)
 
 
 def tell_colours(painter: Painter) -> None:

@@ -15,9 +15,9 @@ class ThingsTraining(Checked):
 
     Scenes teach to read, which is where things stand and before which backdrop. Of their things
     `crops` are named. So many `grounds` and `drawings` are painted, of any backdrop and noun. A
-    share `strange` of the scenes is made unlike any: there is nothing to read in them, and they are to be
-    left as they are. Of half the scenes a share `noise` of the codes is replaced by chance, as a
-    prior draws wrong ones too.
+    share `strange` of the scenes is made unlike any: there is nothing to read in them, and they are
+    to be left as they are. Of half the scenes a share `noise` of the codes is replaced by chance,
+    as a prior draws wrong ones too.
     """
 
     reading: bool = True

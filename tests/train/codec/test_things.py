@@ -11,12 +11,23 @@ from limner.data.batches.batches import graph_at, pixels_to_tensor, true_picture
 from limner.data.scenes import graph as scenes
 from limner.data.scenes.backgrounds import background
 from limner.data.scenes.graph import Graph
+from limner.data.scenes.nouns import nouns
+from limner.data.scenes.sprites import sprite
 from limner.errors import ConfigError
+from limner.nn.painter import Painter
+from limner.nn.styles import STYLES
 from limner.nn.things import Thing, ThingsDecoder, find_places, lay
 from limner.registry import load
-from limner.train.codec.naming import UNASKED, cell_labels
+from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
 from limner.train.codec.things import ThingsStep, placing_loss, read_rightly
-from limner.train.codec.things_data import Things, crops_of, estrange, places_of, things_of
+from limner.train.codec.things_data import (
+    Things,
+    crops_of,
+    estrange,
+    places_of,
+    sheets_of,
+    tell_colours,
+)
 from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.loop import train
@@ -39,6 +50,7 @@ decoder_channels = [8, 8, 8]
 encoder_blocks = [0, 0, 0]
 decoder_blocks = [0, 0, 0]
 things = [279, 13, 6]
+backdrops = 43
 things_width = 64
 things_layers = 1
 namer_channels = [8, 8, 8]
@@ -90,9 +102,9 @@ def test_a_run_teaches_all_that_it_shows_and_leaves_the_codes(tmp_path: Path) ->
         found = step(number)
     assert {"noun", "naming", "placing", "ground", "drawing", "loss"} <= set(found)
     assert torch.equal(step.codec.encode(images), codes)
-    parts = ("reader.open", "namer.body", "painter.words", "grounds.body")
+    parts = ("reader.open", "namer.body", "painter.noun", "backdrops.plans")
     after = step.codec.state_dict()
-    taught = tuple(f"decoder.{each}" for each in ("reader", "namer", "painter", "grounds"))
+    taught = tuple(f"decoder.{each}" for each in ("reader", "namer", "painter", "backdrops"))
     for name, value in after.items():
         if not name.startswith(taught):
             assert torch.equal(value, before[name]), name  # the small picture stays
@@ -131,19 +143,23 @@ def test_a_whole_model_draws_the_same_codes_larger(tmp_path: Path) -> None:
     assert torch.equal(small.reconstruct(images), given.codec.reconstruct(images))
 
 
-def test_right_answers_give_the_picture_back() -> None:
+def test_right_answers_give_the_picture_back(monkeypatch: pytest.MonkeyPatch) -> None:
     graph = Graph((scenes.Thing("apple", "red"), scenes.Thing("dog")), "night", relation="left")
     placed = [(graph, (0.0, 0.0))]
     places = places_of(placed, 8)
     places[:, 0] = places[:, 0] * 9 - 4.5  # as a logit
     found = sorted(find_places(places[0]))
-    told, drawings = things_of(placed, 9, 128)
+    answers = cell_labels(placed, 8)[0, :3, 4, [1, 6]].T
     things = [Thing(tuple(names), *where, 1.0)
-              for names, where in zip(told.tolist(), found, strict=True)]  # fmt: skip
+              for names, where in zip(answers.tolist(), found, strict=True)]  # fmt: skip
+    painter = Painter((279, 13, 6), (8, 8), STYLES)
+    tell_colours(painter)
+    monkeypatch.setattr(painter, "sheets", lambda nouns: sheets_of((nouns - 1).tolist(), 128))
+    drawings = painter(answers)
     picture = pixels_to_tensor(background("night", 256).copy())
     lay(picture, [replace(each, surety=1.0) for each in things], drawings)
     true = true_pictures([graph], 256)[0]
-    assert (picture - true).abs().max() < 2.1 / 255  # rounding of the sprite and of the picture
+    assert (picture - true).abs().max() < 4.1 / 255  # rounding of sheets, sprite and picture
 
 
 def test_a_lesson_that_is_left_out_teaches_nothing(tmp_path: Path) -> None:
@@ -177,8 +193,7 @@ def test_crops_are_of_what_stands_and_of_nothing_known() -> None:
     labels[1] = UNASKED
     of, squares, named = crops_of(labels, places, 9, torch.Generator().manual_seed(0))
     assert of.tolist() == [0, 0, 1, 1] and named[2:].tolist() == [[0] * 3] * 2
-    told, _ = things_of(placed[:1], 9, 24)
-    assert torch.equal(named[:2], told)
+    assert torch.equal(named[:2], labels[0, :3, 4, [1, 6]].T)
     wanted = torch.tensor([[0.0, 0.25, 0.5], [0.5, 0.25, 0.5]])
     assert 0 < (squares[:2] - wanted).abs().max() < 0.06
     assert len(crops_of(labels, places, 3, torch.Generator())[0]) == 3
@@ -201,8 +216,8 @@ def test_of_a_strange_picture_nothing_is_known() -> None:
     assert 2 < odd.sum() < 9
     assert (strange.labels[odd] == UNASKED).all() and (strange.places[odd] == 0).all()
     assert torch.equal(strange.labels[~odd], plain.labels[~odd])
-    assert not odd[strange.rows].any() and len(strange.grounds) == len(strange.rows)
-    assert plain.rows.tolist() == [0, 1, 2]
+    assert (plain.labels[:, 3] == plain.labels[:, 3, :1, :1]).all()  # behind things too
+    assert len(plain.grounds) == len(plain.backdrops) == 3
 
 
 def test_no_way_of_making_a_picture_strange_leaves_it() -> None:
@@ -213,11 +228,21 @@ def test_no_way_of_making_a_picture_strange_leaves_it() -> None:
     assert 2 < turned < 20
 
 
-def test_a_silhouette_shows_no_colour() -> None:
-    graph = Graph((scenes.Thing("apple", None),), "night", style="silhouette")
-    names, drawings = things_of([(graph, (0.0, 0.0))], 9, 24)
-    assert names[0, 1] == 0 and drawings.shape == (1, 4, 24, 24)
-    assert (drawings[0, :3].amax(0) <= drawings[0, 3] + 1e-6).all()
+@pytest.mark.parametrize("colour", [None, "red", "blue", "white"])
+def test_true_sheets_make_the_sprite_in_any_colour(
+    colour: str | None, emoji_font: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painter = Painter((279, 13, 6), (8, 8), STYLES)
+    tell_colours(painter)
+    monkeypatch.setattr(painter, "sheets", lambda nouns: sheets_of((nouns - 1).tolist(), 96))
+    number = next(at for at, each in enumerate(nouns()) if each.singular == "apple")
+    name = COLOUR_NAMES.index(colour or nouns()[number].colour)
+    drawn = painter(torch.tensor([[1 + number, 1 + name, 1]]))[0]
+    asked = None if colour == nouns()[number].colour else colour
+    wanted = sprite(str(emoji_font), nouns()[number].emoji, asked, "plain", 96)
+    true = torch.from_numpy(wanted.copy()).movedim(-1, 0) / 255
+    error = (drawn - true).abs()  # Lanczos overshoots at edges, and is cut
+    assert error.mean() < 0.5 / 255 and error.max() < 30 / 255
 
 
 def test_the_loss_of_places_is_nothing_for_the_right_ones() -> None:
@@ -237,6 +262,7 @@ def test_the_loss_of_places_is_nothing_for_the_right_ones() -> None:
         ("things = [279, 13, 6]", "things = [3, 13, 6]", r"codec.things is \[3, 13, 6\]; scenes"),
         ("decoder_only = true", "naming = 0.1", "codec_training.decoder_only = true, and neither"),
         ("grounds = 2", "grounds = -1", "grounds is -1"),
+        ("backdrops = 43", "backdrops = 42", "codec.backdrops is 42; scenes have 43"),
     ],
 )
 def test_a_mistake_is_told(before: str, after: str, told: str, tmp_path: Path) -> None:
