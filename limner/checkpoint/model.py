@@ -134,10 +134,10 @@ def _tables_of(pipeline: PipelineBase, given: Mapping[str, Mapping[str, Any]]) -
 
 def _check_remembered(config: ModelConfig, pipeline: PipelineBase) -> None:
     """Raise UsageError where a loaded pipeline got parts that its tables do not describe."""
-    import torch
+    from limner.nn.unfilled import Outline
 
     try:
-        with torch.device("meta"):
+        with Outline():
             outline = FAMILIES[config.family].build(config, pipeline.tokenizer)
         shapes = [
             {key: value.shape for key, value in built.state_dict().items()}
@@ -319,16 +319,17 @@ def _build(
     config: ModelConfig, tokenizer: Tokenizer, entries: dict[str, TensorEntry], opened: ModelFolder
 ) -> Any:
     """Build the pipeline twice: without memory to compare shapes, then for real."""
-    import torch
+    from limner.nn.unfilled import Outline, Unfilled
 
     build = FAMILIES[config.family].build
     source = opened.source(CONFIG)
     try:
-        with torch.device("meta"):
+        with Outline():
             # On the meta device shapes are compared before the memory for them is taken.
             outline = build(config, tokenizer)
         _check_fit(outline.state_dict(), entries, opened.source(WEIGHTS))
-        return build(config, tokenizer)
+        with Unfilled():  # every weight is read from the file, or the file is refused
+            return build(config, tokenizer)
     except CheckpointError:
         raise
     except (
@@ -369,7 +370,10 @@ def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
     import torch
 
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        # The least and the greatest are NaN where any is, and are found in one fast pass.
+        if not all(bool(torch.isfinite(each)) for each in tensor.aminmax()):
             bad = int((~torch.isfinite(tensor.float())).sum())
             raise CheckpointError(
                 f"{source}: tensor {quote(name)} holds {bad} NaN or infinite values of "

@@ -6,6 +6,7 @@ All of it is on stderr. A terminal has a bar; what is no terminal, or one withou
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -120,6 +121,9 @@ def loading(what: str, *, timed: bool = True) -> Iterator[None]:
         _write(f"\r{localised(text)}")
     elif not current.quiet and _is_terminal():
         say(text)
+    # What is imported and built stays: to look through it for garbage takes a tenth of the time.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         # A signal that comes while modules are imported is raised after it: they may swallow it.
         with _plain_downloads(shown=live):
@@ -128,6 +132,8 @@ def loading(what: str, *, timed: bool = True) -> Iterator[None]:
         if current.left is None:
             raise
     finally:
+        if collecting:
+            gc.enable()
         current.loading += time.perf_counter() - began
         if live:
             _write("\r\x1b[K")  # the line is taken away again
