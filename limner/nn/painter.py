@@ -9,12 +9,13 @@ and columns of a picture, h and w of its cells.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.nn.autoencoder import Decoder
 from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
 from limner.nn.styles import restyle
 
@@ -23,11 +24,69 @@ from limner.nn.styles import restyle
 SHEET = (3, 3, 1, 1, 1)
 _SHARPER = 4  # power of probabilities that are mixed
 _START = 6  # cells of the painter's smallest picture
-_PLAN = 32  # channels that a backdrop is painted from
 _FAINT = 0.02  # share of every cell below which a backdrop is left out
 
 
-class Painter(nn.Module):
+def _opened(width: int, cells: int) -> nn.Sequential:
+    """Return what makes of a vector (width,) the cells of the smallest picture, flat."""
+    return nn.Sequential(
+        nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width * cells**2)
+    )
+
+
+def _stages(channels: Sequence[int], pixels: int) -> tuple[nn.Sequential, PixelNorm, Upsample]:
+    """Return stages that each double a picture, the last norm, and what makes the pixels.
+
+    No norm looks at the whole picture: one that is all of one colour would come out grey.
+    """
+    layers: list[nn.Module] = []
+    for before, width in pairwise(channels):
+        layers += [Upsample(before, width), ResidualBlock(width, PixelNorm)]
+    return nn.Sequential(*layers), PixelNorm(channels[-1]), Upsample(channels[-1], pixels)
+
+
+class _ByHeart(nn.Module):
+    """A network of what hangs on a number alone: while it draws, the last ones are kept.
+
+    Each is painted by itself, so that no bit of it hangs on what is painted beside it.
+    """
+
+    keeps = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[int, Tensor] = {}
+
+    def _paint(self, numbers: Tensor) -> Tensor:
+        """Return what is painted of numbers (N,)."""
+        raise NotImplementedError
+
+    def _each(self, numbers: Tensor) -> Tensor:
+        """Return what is painted of each number (N,), as of it alone."""
+        if self.training or next(self.parameters()).requires_grad:
+            return self._paint(numbers)
+        found = list[Tensor]()
+        for number, alone in zip(numbers.tolist(), numbers.split(1), strict=True):
+            one = self._kept.get(number)
+            if one is None:
+                one = self._paint(alone)
+                if len(self._kept) >= self.keeps:
+                    self._kept.clear()  # rarely, and another thread may do the same
+                self._kept[number] = one
+            found.append(one)
+        return torch.cat(found)
+
+    def _apply(self, *what: Any, **how: Any) -> Self:
+        self._kept = {}
+        moved: Self = super()._apply(*what, **how)  # type: ignore[no-untyped-call]
+        return moved
+
+    def _load_from_state_dict(self, *what: Any, **how: Any) -> None:
+        self._kept = {}
+        super()._load_from_state_dict(*what, **how)
+
+
+class Painter(_ByHeart):
     """Nouns, colours and styles to drawings (N, 4, F, F): RGB times alpha, and alpha, in [0, 1]."""
 
     tints: Tensor
@@ -44,23 +103,15 @@ class Painter(nn.Module):
         self.register_buffer("tints", torch.zeros(colours, 3))
         self.register_buffer("natural", torch.zeros(nouns, dtype=torch.long))
         self.noun = nn.Embedding(nouns, channels[0])
-        self.open = nn.Sequential(
-            nn.Linear(channels[0], 2 * channels[0]),
-            nn.SiLU(),
-            nn.Linear(2 * channels[0], channels[0] * _START**2),
-        )
-        layers: list[nn.Module] = []
-        previous = channels[0]
-        for width in channels[1:]:
-            layers += [Upsample(previous, width), ResidualBlock(width, PixelNorm)]
-            previous = width
-        self.body = nn.Sequential(*layers)
-        self.norm = PixelNorm(previous)
-        self.out = Upsample(previous, sum(SHEET))
+        self.open = _opened(channels[0], _START)
+        self.body, self.norm, self.out = _stages(channels, sum(SHEET))
 
     def sheets(self, nouns: Tensor) -> Tensor:
         """Return what is known of nouns (N,): maps (N, sum(SHEET), F, F) in [0, 1]."""
-        x = self.open(self.noun(nouns)).view(len(nouns), -1, _START, _START)
+        return self._each(nouns)
+
+    def _paint(self, numbers: Tensor) -> Tensor:
+        x = self.open(self.noun(numbers)).view(len(numbers), -1, _START, _START)
         x = self.body(x.contiguous(memory_format=torch.channels_last))
         drawn = self.out(F.silu(self.norm(x))).sigmoid()
         maps, alpha = drawn.split((sum(SHEET) - 1, 1), dim=1)
@@ -108,17 +159,27 @@ class Painter(nn.Module):
         return 1 + self.styles.index(style) if style in self.styles else 0
 
 
-class Backdrops(nn.Module):
+class Backdrops(_ByHeart):
     """Names of backdrops to pictures, and cells that say which one they show to one picture."""
+
+    keeps = 12
 
     def __init__(self, count: int, cells: int, channels: Sequence[int], pixels: int = 3) -> None:
         super().__init__()
-        self.plans = nn.Parameter(torch.randn(count, _PLAN, cells, cells))
-        self.body = Decoder(channels, (1,) * len(channels), _PLAN, pixels)
+        width = channels[0]
+        self.plan = nn.Embedding(count, width)
+        self.open = _opened(width, cells)
+        self.body, self.norm, self.out = _stages(channels, pixels)
+        self.cells = cells
 
     def forward(self, names: Tensor) -> Tensor:
         """Return pictures (K, 3, H, W), nominally in [-1, 1], of backdrops (K,)."""
-        drawn: Tensor = self.body(self.plans[names])
+        return self._each(names)
+
+    def _paint(self, numbers: Tensor) -> Tensor:
+        x = self.open(self.plan(numbers)).view(len(numbers), -1, self.cells, self.cells)
+        x = self.body(x.contiguous(memory_format=torch.channels_last))
+        drawn: Tensor = self.out(F.silu(self.norm(x)))
         return drawn
 
     def mixed(self, logits: Tensor) -> Tensor:
@@ -132,7 +193,7 @@ class Backdrops(nn.Module):
         # One picture after the other: its pixels must not depend on those beside it.
         for share, here in zip(shares, shown, strict=True):
             names = here.nonzero()[:, 0]
-            drawn = torch.cat([self(each) for each in names.split(1)])
+            drawn = self(names)
             weights = F.normalize(share[names], p=1, dim=0)[:, None]
             weights = F.interpolate(
                 weights, drawn.shape[2:], mode="bilinear", align_corners=False

@@ -102,7 +102,7 @@ def test_a_run_teaches_all_that_it_shows_and_leaves_the_codes(tmp_path: Path) ->
         found = step(number)
     assert {"noun", "naming", "placing", "ground", "drawing", "loss"} <= set(found)
     assert torch.equal(step.codec.encode(images), codes)
-    parts = ("reader.open", "namer.body", "painter.noun", "backdrops.plans")
+    parts = ("reader.open", "namer.body", "painter.noun", "backdrops.plan")
     after = step.codec.state_dict()
     taught = tuple(f"decoder.{each}" for each in ("reader", "namer", "painter", "backdrops"))
     for name, value in after.items():
