@@ -1,6 +1,7 @@
 """Networks built without random weights, for those whose weights come from a file."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from math import prod
 from typing import Any
 
@@ -75,14 +76,14 @@ class Outline(TorchFunctionMode):
         return func(*args, **given)
 
     def __enter__(self) -> "Outline":
-        self._device = torch.device("meta")
-        self._device.__enter__()
+        self._device = ExitStack()
+        self._device.enter_context(torch.device("meta"))
         super().__enter__()
         return self
 
     def __exit__(self, *raised: Any) -> None:
         super().__exit__(*raised)
-        self._device.__exit__(*raised)
+        self._device.close()
 
 
 def _elementwise(func: Callable[..., Any], one: Any, other: Any) -> Tensor:
