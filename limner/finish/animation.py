@@ -47,13 +47,20 @@ def check_animation(path: str | Path, fps: object = 12.0) -> str:
 
 
 def encode_animation(
-    frames: Sequence[Image], ending: str, fps: float = 12.0, comment: str = "", xmp: bytes = b""
+    frames: Sequence[Image],
+    ending: str,
+    fps: float = 12.0,
+    comment: str = "",
+    *,
+    xmp: bytes = b"",
+    quality: int | None = None,
 ) -> bytes:
     """Return the bytes of an animation that repeats for ever, of frames of one size.
 
     GIF has 256 colours a frame, each frame's own, and durations of whole hundredths of a second;
     PNG and WebP keep every pixel, MP4 does not and plays once. `comment` goes into a GIF and a PNG,
-    `xmp` into a WebP. Raises as `check_animation`, and ResourceError where ffmpeg fails.
+    `xmp` into a WebP; that is not exact with a `quality`, 1 to 100, and smaller. Raises as
+    `check_animation`, and ResourceError where ffmpeg fails.
     """
     check_animation(f"frames{ending}", fps)
     if ending == ".mp4":
@@ -65,7 +72,7 @@ def encode_animation(
     settings: dict[str, dict[str, Any]] = {
         ".gif": {"comment": comment.encode(), "disposal": 1},
         ".png": {"pnginfo": _texts(comment)},
-        ".webp": {"lossless": True, "xmp": xmp},
+        ".webp": {"xmp": xmp, **({"lossless": True} if quality is None else {"quality": quality})},
     }
     file = io.BytesIO()
     # Equal frames must stay: an animation that waits at its end has several.

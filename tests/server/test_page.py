@@ -403,8 +403,10 @@ def test_a_picture_turns_into_another(server: Server, tab: Tab) -> None:
     assert (newest["way"], newest["prompt"]) == ("morph", "a red apple → a blue dog")
     assert newest["seed"] == first["seed"]
     page.wait_for_selector("#pictures button img[alt^='a red apple → a blue dog']")
+    page.wait_for_selector("#kept li:first-child .moves")  # and yet its tile does not
+    page.wait_for_selector("#kept li:first-child img[src^=blob]")
     page.click("#kept button")
-    acts = page.locator("#viewer-actions [data-act]")
+    acts = page.locator("#viewer [data-act]")
     found = [each.get_attribute("data-act") for each in acts.all()]
     assert found == ["download", "copy", "favourite", "delete"]
     # What cannot be drawn again from its prompt is morphed from its pixels.
@@ -429,7 +431,7 @@ def test_a_picture_is_drawn_in_another_style_with_its_seed(server: Server, tab: 
     draws(page, "a red apple")
     page.click("#pictures button")
     page.click("[data-act=restyle]")
-    page.select_option("#turn-style", label="pixel art")
+    page.select_option("#turn-style", label="in pixel art")
     page.click("#turn [type=submit]")
     page.wait_for_selector("#kept li:nth-child(2)")
     newest, first = server.service.gallery.find("local")
@@ -461,6 +463,11 @@ def test_words_are_found_and_put_into_the_prompt(server: Server, tab: Tab) -> No
         ("一只猫", "colour", "红色的"): "一只红色的猫",
         ("一只猫", "place", "沙滩上"): "沙滩上的一只猫",
         ("", "thing", "owl"): "an owl",
+        ("", "style", "in pixel art"): "in pixel art",
+        # A prompt in one language on a page in the other: the word is said as the prompt is.
+        ("一只猫", "colour", "blue"): "一只蓝色的猫",
+        ("一只猫", "style", "in pixel art"): "一只猫的像素画",
+        ("a cat", "place", "沙滩上"): "a cat on the beach",
     }
     for (prompt, kind, phrase), wanted in cases.items():
         told = page.evaluate(PLACED, [prompt, kind, phrase])
@@ -534,7 +541,7 @@ def test_nothing_is_cut_off_on_the_smallest_phone(
 
 # What has no name for a screen reader; an <img> without a name must say so with alt="".
 NAMELESS = """() => [...document.querySelectorAll('button, input, select, textarea, canvas, img')]
-  .filter((each) => each.type !== 'file' && !each.closest('dialog:not([open])'))
+  .filter((each) => each.type !== 'file' && !each.closest('dialog:not([open]), [aria-hidden=true]'))
   .filter((each) => each.tagName === 'IMG' ? !each.hasAttribute('alt')
     : !(each.getAttribute('aria-label') || each.labels?.length || each.textContent.trim()
       || each.querySelector('img[alt]:not([alt=""])')))

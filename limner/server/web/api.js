@@ -81,7 +81,9 @@ async function refusalOf(answer) {
 // A message of the server as a sentence.
 export function sentence(text) {
   const shown = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?。]$/.test(shown) ? shown : `${shown}${/[\u4e00-\u9fff]/.test(shown) ? "。" : "."}`;
+  // An English sentence may quote a Chinese word.
+  const chinese = t("lang") !== "en" && /[\u4e00-\u9fff]/.test(shown);
+  return /[.!?。]$/.test(shown) ? shown : `${shown}${chinese ? "。" : "."}`;
 }
 
 function askKey(wrong) {

@@ -18,11 +18,16 @@ export function locate(text, words, language) {
   return best;
 }
 
-// The prompt with a word of a kind in it; `kinds` maps kinds to their words.
-export function place(prompt, kind, word, kinds, language) {
+// The prompt with a word of a kind in it; `kinds` maps kinds to their words. The word is said in the
+// language of the prompt, in that of the page where there is no prompt or the word has no other.
+export function place(prompt, kind, word, kinds, page) {
   const text = prompt.trim();
-  if (text && isChinese(text) !== (language === "zh")) return usual(word, language);
-  if (text === "") return kind === "thing" ? article(usual(word, language), language) : usual(word, language);
+  const spoken = isChinese(text) ? "zh" : "en";
+  const language = text !== "" && word[spoken].length ? spoken : page;
+  if (text === "" || language !== spoken) {
+    const alone = usual(word, language).replace("{}", "").trim(); // {} is where a style has its thing
+    return kind === "thing" ? article(alone, language) : alone;
+  }
   if (kind === "style") return styled(text, word, kinds, language);
   const there = locate(text, kinds[kind] ?? [], language);
   const thing = locate(text, kinds.thing ?? [], language);

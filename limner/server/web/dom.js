@@ -30,6 +30,18 @@ export function showBlob(image, blob) {
   if (before) URL.revokeObjectURL(before);
 }
 
+// Whether a person has asked for less that moves.
+export const staysStill = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+// A picture as it begins: what moves in a file is left out.
+export async function stillOf(blob) {
+  if (blob.type !== "image/webp") return blob;
+  const image = await createImageBitmap(blob);
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  return canvas.convertToBlob();
+}
+
 export function later(act, milliseconds) {
   let timer = 0;
   return () => {

@@ -1,7 +1,7 @@
 // The stage: pictures while they are drawn, what there is to know of them, and cancelling.
 
 import { Refusal, askJson, events, sentence, told } from "./api.js";
-import { blobOf, find, make, showBlob } from "./dom.js";
+import { blobOf, find, make, showBlob, staysStill, stillOf } from "./dom.js";
 import { has, language, t, whenLanguage } from "./text.js";
 
 const PREVIEWS = 3; // of each picture while it is drawn; the server allows no more
@@ -30,25 +30,29 @@ export function cancel() {
 // Draw what `fields` ask of a route; with `files` as a form. Returns null, or what went wrong.
 export function draw(path, way, fields, files = null) {
   const asked = { ...fields, stream: true, partial_images: PREVIEWS, gallery: true };
-  return follow(way, fields, (signal) => events(path, requestOf(asked, files, signal)));
+  const request = (signal) => events(path, requestOf(asked, files, signal));
+  return follow(way, fields, request, files?.image);
 }
 
-// Draw a morph of the same kind, which comes whole; `name` is its prompt in the gallery.
-export function morph(asked, name) {
+// Draw a morph from a picture, which comes whole; `name` is its prompt in the gallery.
+export function morph(asked, name, blob) {
   const body = { ...asked, gallery: true };
-  return follow("morph", { model: asked.model, n: 1, prompt: name }, async function* whole(signal) {
+  async function* request(signal) {
+    say(t("drawing-one"));
     const found = await askJson("api/morph", { method: "POST", body, signal });
     yield { ...found, type: "morph.completed" };
-  });
+  }
+  return follow("morph", { model: asked.model, n: 1, prompt: name }, request, blob);
 }
 
-// Show what comes of a request for pictures; `request` takes a signal and gives its events.
-async function follow(way, fields, request) {
+// Show what comes of a request, which takes a signal and gives events; until then `from`, a blob.
+async function follow(way, fields, request, from) {
   cancel();
   const mine = new AbortController();
   running = mine;
   const began = performance.now();
   const slots = prepare(fields);
+  if (from) for (const slot of slots) showBlob(slot.querySelector("img"), from);
   const items = [];
   let fault = null;
   try {
@@ -56,7 +60,7 @@ async function follow(way, fields, request) {
       if (running !== mine) break;
       const slot = slots[event.picture_index ?? items.length];
       const blob = blobOf(event.b64_json, `image/${event.output_format}`);
-      showBlob(slot.querySelector("img"), blob);
+      showBlob(slot.querySelector("img"), staysStill() ? await stillOf(blob) : blob);
       if (!event.type.endsWith(".completed")) {
         say(progress(items.length, fields.n));
         continue;
@@ -173,6 +177,7 @@ function empty() {
 function busy(yes) {
   find("stage").setAttribute("aria-busy", String(yes));
   find("cancel").hidden = !yes;
+  find("open").hidden = yes; // its place is needed, and nothing moves
 }
 
 function say(text) {

@@ -63,7 +63,8 @@ function showWords(found) {
   find("reasons").hidden = false;
   const first = words.reduce((a, b) => (!b.whole && b.peak > a.peak ? b : a), words[0]);
   buttons.find((each) => each.textContent === first?.text)?.click();
-  buttons.find((each) => each.getAttribute("aria-pressed") === "true")?.focus();
+  buttons.find((each) => each.getAttribute("aria-pressed") === "true")?.focus({ preventScroll: true });
+  find("reasons").parentElement.scrollIntoView({ block: "nearest" });
 }
 
 function paint(word, strongest) {

@@ -1,7 +1,7 @@
 // The gallery: what was drawn before, from the server's file; other tabs are told of changes.
 
 import { ask, askJson, hasKey, told } from "./api.js";
-import { find, later, make, showBlob } from "./dom.js";
+import { find, later, make, showBlob, stillOf } from "./dom.js";
 import { t, whenLanguage } from "./text.js";
 
 const channel = new BroadcastChannel("limner-gallery");
@@ -104,9 +104,11 @@ function tileOf(item) {
   const button = make("button", { className: "slot", type: "button" }, image);
   const star = make("span", { className: "star", "aria-hidden": "true" }, "★");
   const tile = make("li", { "data-key": item.number }, button, star);
+  const moves = item.way === "morph"; // a wall of pictures that all move could not be looked at
+  if (moves) tile.append(make("span", { className: "moves", "aria-hidden": "true" }, "▶"));
   button.addEventListener("click", () => look(tile.item, items));
   // An address can't be asked for with a key, so the bytes are.
-  if (hasKey()) fileOf(item).then((blob) => showBlob(image, blob), () => {});
+  if (hasKey() || moves) fileOf(item).then(stillOf).then((blob) => showBlob(image, blob), () => {});
   else image.src = `api/gallery/${item.number}`;
   return tile;
 }

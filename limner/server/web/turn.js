@@ -36,10 +36,10 @@ export function open(given, wanted) {
   if (again) return;
   [item, kind] = [given, wanted];
   const morphs = kind === "morph";
-  find("turn-label").textContent = t(morphs ? "morph-into" : "restyle-into");
-  find("turn-into").hidden = !morphs;
   find("turn-into").required = morphs;
-  find("turn-style").hidden = morphs;
+  for (const [id, shown] of [["turn-into", morphs], ["turn-style", !morphs]]) {
+    find(id).hidden = find(id).labels[0].hidden = !shown;
+  }
   find("turn-style").replaceChildren(...words.styles().map(({ name, text }) => make("option", { value: name }, text)));
   find("turn").hidden = false;
   find(morphs ? "turn-into" : "turn-style").focus();
@@ -48,6 +48,7 @@ export function open(given, wanted) {
 export const canRestyle = (given) => given.way === "draw" && given.model === model().id && words.styles().length > 0;
 
 async function toMorph(given, into) {
+  const blob = await fileOf(given);
   const asked = { model: given.model, to: into };
   const { guidance } = given.settings ?? {};
   if (typeof guidance === "number") asked.guidance = guidance;
@@ -55,11 +56,11 @@ async function toMorph(given, into) {
   if (given.way === "draw" && Number.isSafeInteger(Number(given.seed))) {
     Object.assign(asked, { prompt: given.prompt, seed: Number(given.seed) });
   } else {
-    Object.assign(asked, { model: fields().model, seed: fields().seed, image: { image_url: await urlOf(await fileOf(given)) } });
+    Object.assign(asked, { model: fields().model, seed: fields().seed, image: { image_url: await urlOf(blob) } });
     if (given.prompt) asked.prompt = given.prompt;
   }
   find("stage").scrollIntoView({ block: "nearest" });
-  await morph(asked, `${given.prompt || t("picture")} → ${into}`);
+  await morph(asked, `${given.prompt || t("picture")} → ${into}`, blob);
 }
 
 function toStyle(given, name) {

@@ -1,7 +1,7 @@
 // One picture, large: how it was drawn, and what can be done with it.
 
-import { told } from "./api.js";
-import { find, make, showBlob } from "./dom.js";
+import { hasKey, told } from "./api.js";
+import { find, make, showBlob, staysStill, stillOf } from "./dom.js";
 import { sentenceOf } from "./drawing.js";
 import * as gallery from "./gallery.js";
 import * as explanation from "./explain.js";
@@ -9,6 +9,8 @@ import { morphing, varying } from "./settings.js";
 import { language, t, whenLanguage } from "./text.js";
 import * as turn from "./turn.js";
 
+const DRAWING = ["again", "vary", "edit", "restyle", "morph", "explain"]; // what makes or tells of pictures
+const PLAIN = { className: "plain" };
 let item = null;
 let list = [];
 let acts = {};
@@ -41,12 +43,20 @@ export async function open(given, among) {
   find("viewer-told").textContent = "";
   if (!find("viewer").open) find("viewer").showModal();
   show();
+  beginImage();
   try {
     const blob = await gallery.fileOf(given);
-    if (item === given) showBlob(find("viewer-image"), blob);
+    const shown = staysStill() ? await stillOf(blob) : blob;
+    if (item === given) showBlob(find("viewer-image"), shown);
   } catch (error) {
     find("viewer-told").textContent = told(error);
   }
+}
+
+// Until its bytes are there: what the gallery shows of it, or nothing, but no other picture.
+function beginImage() {
+  if (item.number === undefined || item.blob || hasKey()) find("viewer-image").removeAttribute("src");
+  else find("viewer-image").src = `api/gallery/${item.number}`;
 }
 
 function show() {
@@ -68,11 +78,11 @@ function show() {
 
 function showActions() {
   const kept = item.number !== undefined;
-  const buttons = [];
+  const [buttons, others] = [[], []];
   const add = (name, act, values = {}, text = t(name)) => {
     const button = make("button", { type: "button", on: { click: act }, ...values }, text);
     button.dataset.act = name;
-    buttons.push(button);
+    (DRAWING.includes(name) ? buttons : others).push(button);
   };
   if (item.prompt && item.seed !== undefined && !["edit", "morph"].includes(item.way)) {
     add("again", leave("again"), { className: "main" });
@@ -84,14 +94,15 @@ function showActions() {
     if (morphing(item)) add("morph", () => turn.open(item, "morph"));
     if (isDrawn()) add("explain", explain, { "aria-expanded": String(explanation.isShown()) });
   }
-  add("download", download);
-  if (item.prompt) add("copy", copy);
+  add("download", download, PLAIN);
+  if (item.prompt) add("copy", copy, PLAIN);
   if (kept) {
     const star = `${item.favourite ? "★" : "☆"} ${t("favourite")}`;
-    add("favourite", favour, { "aria-pressed": String(item.favourite) }, star);
-    add("delete", sure);
+    add("favourite", favour, { ...PLAIN, "aria-pressed": String(item.favourite) }, star);
+    add("delete", sure, PLAIN);
   }
   find("viewer-actions").replaceChildren(...buttons);
+  find("viewer-more").replaceChildren(...others);
 }
 
 // Whether the prompt and the seed draw just this.
@@ -119,7 +130,7 @@ function attempt(act) {
 }
 
 function focusOn(name) {
-  find("viewer-actions").querySelector(`[data-act=${name}]`)?.focus();
+  find("viewer").querySelector(`[data-act=${name}]`)?.focus();
 }
 
 function favour() {
