@@ -19,7 +19,8 @@ class GanTraining(fields.Checked):
     """How generator and discriminator learn against each other.
 
     `discriminator_rate` is its learning rate, 0 for the loop's; it has `n_critic` updates for one
-    of the generator's. `momentum` is Adam's first beta for both. The penalty is R1's gamma or
+    of the generator's. `momentum` is Adam's first beta for both; where loop.optimizer is "muon",
+    that learns the generator's matrices, at its own momentum. The penalty is R1's gamma or
     WGAN-GP's lambda times its formula, computed every so many steps and weighed up for it. Wrong
     captions are those of the next picture (`mismatched`), and of scenes also `hard_negatives`, with
     one thing changed (`data.scenes.hard_negatives`). `augment` are policies of DiffAugment with
@@ -163,8 +164,8 @@ def _reads_things(config: TrainConfig) -> bool:
 
 
 def _check_loop(config: TrainConfig, discriminator: Any) -> None:
-    # Two losses at once: parts of a batch, a scale of fp16 or Muon would need two of each.
-    loop, wanted = config.loop, {"accumulate": 1, "fp16": False, "optimizer": "adamw"}
+    # Two losses at once: parts of a batch or a scale of fp16 would need two of each.
+    loop, wanted = config.loop, {"accumulate": 1, "fp16": False}
     for name, value in wanted.items():
         if getattr(loop, name) != value:
             raise ConfigError(

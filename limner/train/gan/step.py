@@ -31,7 +31,7 @@ from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
 from limner.train.losses import pixel_loss
 from limner.train.optimizer import EMA, decay_groups
-from limner.train.steps import Step, precision, save_memory, update
+from limner.train.steps import Step, optimizers_for, precision, save_memory, update
 
 RESTORES = 3  # after which a run that collapses again is stopped
 SECOND_MOMENT = 0.99
@@ -68,7 +68,9 @@ class GanStep(Step):
         self.averages["generator"] = EMA(_learnt(self.generator), config.loop.average)
         rate = self.training.discriminator_rate or config.loop.learning_rate
         self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
-        self.optimizers = [_adam(self.learner, config), _adam(self.discriminator, config, rate)]
+        # The discriminator's is the last.
+        self.optimizers = [*_learner_s(self.learner, config),
+                           _adam(self.discriminator, config, rate)]  # fmt: skip
         self.kept: watch.SoundWeights | None = None
         if self.training.on_collapse == "restore":
             self.kept = watch.SoundWeights(dict(self.modules), self.averages)
@@ -91,12 +93,12 @@ class GanStep(Step):
                 drawn, seen_noise = self._draw(images, ids[0], random)
             loss = self._critic_loss(images, ids, drawn.images.detach(), random, step)
             critic, its_config = self.discriminator, self.critic_config  # it has a rate of its own
-            found = update([loss], self.optimizers[1:], critic, step, its_config)
+            found = update([loss], self.optimizers[-1:], critic, step, its_config)
             numbers["discriminator"] = found["loss"]
         with self._discriminator_frozen():
             parts = self._generator_loss(images, ids[0], drawn, seen_noise, random)
             loss = torch.stack(list(parts.values())).sum()
-            numbers |= update([loss], self.optimizers[:1], self.learner, step, self.config)
+            numbers |= update([loss], self.optimizers[:-1], self.learner, step, self.config)
             numbers |= {name: float(part.detach()) for name, part in parts.items()}
         self.averages["generator"].update(step)
         self.done = step + 1
@@ -436,6 +438,12 @@ class GanStep(Step):
 
 def _learnt(module: nn.Module) -> list[Tensor]:
     return [each for each in module.parameters() if each.requires_grad]
+
+
+def _learner_s(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    if config.loop.optimizer == "adamw":
+        return [_adam(module, config)]
+    return optimizers_for(module, config)
 
 
 def _adam(module: nn.Module, config: TrainConfig, rate: float = 0.0) -> torch.optim.Optimizer:
