@@ -1,4 +1,4 @@
-"""GANs: text and noise to a picture at once, and what judges it.
+"""GANs: text and noise to a picture, or the latent of one, at once, and what judges it.
 
 `GENERATORS` and `DISCRIMINATORS` name every one.
 """

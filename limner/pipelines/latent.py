@@ -14,8 +14,8 @@ def latent_shape(codec: Any) -> dict[str, Any]:
         return {"channels": codec.config.channels, "size": codec.grid[-1], "bounded": False}
     if not codec.levels or len(codec.maps) > 1:
         raise ConfigError(
-            "what is drawn is a continuous latent or finite scalars of one map, and this codec has "
-            "others; give one of the name 'kl' or 'fsq'"
+            "a latent that is drawn is continuous, or finite scalars of one map, and this codec "
+            "has another; give one of the name 'kl' or 'fsq'"
         )
     channels = codec.groups * len(codec.levels)
     return {"channels": channels, "size": codec.grid[-1], "bounded": True}

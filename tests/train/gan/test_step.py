@@ -93,9 +93,10 @@ def save_base(folder: Path) -> Path:
     """Write a tiny model whose codec has 4 x 4 cells and return its folder."""
     tokenizer = tiny_pipeline().tokenizer
     codec, prior = CODEC | {"size": 32}, prior_config(tokenizer) | {"grid": [4, 4]}
-    pipeline = Dalle(
-        tokenizer, create_prior(prior), create_codec(codec), size=32, text_length=TEXT_LENGTH
-    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = create_prior(prior), create_codec(codec)
+    pipeline = Dalle(tokenizer, *made, size=32, text_length=TEXT_LENGTH)
     save_checkpoint(folder, pipeline, name="base", licence="CC0-1.0", codec=codec, prior=prior)
     return folder
 
