@@ -94,7 +94,8 @@ def save_checkpoint(
         "size": pipeline.size,
         "text_length": pipeline.text_length,
     }
-    config |= _tables_of(pipeline, tables)
+    found, optional = _tables_of(pipeline, tables), FAMILIES[pipeline.family].optional
+    config |= {key: table for key, table in found.items() if table or key not in optional}
     files = {
         CONFIG: _to_json(config),
         WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
@@ -121,6 +122,8 @@ def _tables_of(pipeline: PipelineBase, given: Mapping[str, Mapping[str, Any]]) -
             tables[name] = asdict(cast("DrawingBase[Any]", pipeline).defaults)
         elif name in known:
             tables[name] = dict(known[name])
+        elif name in family.optional and getattr(pipeline, name) is None:
+            tables[name] = {}
         else:
             raise UsageError(
                 f"the config of the pipeline's {name} is not known; give it as {name}=, a table of "
@@ -240,6 +243,8 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str], list
         if key not in known:
             hint = did_you_mean(key, known)
             raise CheckpointError(f"{source} has the unknown key {quote(key)}{hint}")
+    # What a folder of before a table means, as one that says {}.
+    values = {name: {} for name in family.optional} | values
     if missing := [key for key in known if key not in values]:
         raise CheckpointError(f"{source} lacks {', '.join(missing)}")
     for key, wanted in known.items():

@@ -1,4 +1,4 @@
-"""GANs: text and noise to a picture at once, and what judges it.
+"""GANs: text and noise to a picture, or the latent of one, at once, and what judges it.
 
 `GENERATORS` and `DISCRIMINATORS` name every one.
 """
@@ -6,6 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from limner.gan.cells import CellsConfig, CellsGenerator
 from limner.gan.discriminator import (
     Discriminator,
     FrozenConfig,
@@ -27,6 +28,7 @@ from limner.parts import create
 GENERATORS: dict[str, tuple[type[Any], type[Any]]] = {
     "dcgan": (TransposedConfig, TransposedGenerator),
     "modulated": (ModulatedConfig, ModulatedGenerator),
+    "cells": (CellsConfig, CellsGenerator),
 }
 DISCRIMINATORS: dict[str, tuple[type[Any], type[Any]]] = {
     "dcgan": (StridedConfig, StridedDiscriminator),

@@ -22,16 +22,17 @@ class TextConditioned:
     """What every generator and discriminator is told: how its text is read, how large pictures are.
 
     `width` is that of the text's features, `size` that of the pictures in pixels; `text_encoder`
-    {} is our own.
+    {} is our own. Of a codec's latent `size` is in cells, each of so many `channels_drawn`.
     """
 
     text_vocabulary: int
     size: int = 64
+    channels_drawn: int = 3
     width: int = 128
     text_encoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_least(self, "text_vocabulary", "size", "width")
+        check_least(self, "text_vocabulary", "size", "width", "channels_drawn")
         check_text_encoder(self, OWN_TEXT)
 
 

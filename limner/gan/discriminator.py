@@ -93,10 +93,10 @@ class StridedDiscriminator(Discriminator):
     def __init__(self, config: StridedConfig) -> None:
         super().__init__(config)
         layers: list[nn.Module] = []
-        before = 3
-        for channels in config.channels:
+        before = config.channels_drawn
+        for number, channels in enumerate(config.channels):
             layers.append(nn.Conv2d(before, channels, 4, 2, 1))
-            if config.batch_norm and before != 3:
+            if config.batch_norm and number:
                 layers.append(nn.BatchNorm2d(channels))
             layers.append(nn.LeakyReLU(SLOPE))
             before = channels
@@ -165,7 +165,9 @@ class ResidualDiscriminator(Discriminator):
         super().__init__(config)
         first, *others = config.channels
         self.patch, self.deviation = config.patch, config.deviation
-        layers: list[nn.Module] = [nn.Conv2d(3 * config.patch**2, first, 3, padding=1)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(config.channels_drawn * config.patch**2, first, 3, padding=1)
+        ]
         before = first
         for channels in others:
             layers.append(ResidualDown(before, channels))

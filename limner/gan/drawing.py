@@ -34,10 +34,8 @@ def drawn_noise(
     return noise, chance
 
 
-def draw_pictures(
-    generator: Generator, ids: Tensor, seeds: Sequence[int], sampling: GanSampling
-) -> Tensor:
-    """Return images (B, 3, H, W) in [-1, 1] of texts (B, T), one seed each."""
+def draw(generator: Generator, ids: Tensor, seeds: Sequence[int], sampling: GanSampling) -> Tensor:
+    """Return images (B, 3, H, W), around [-1, 1], or latents, of texts (B, T), one seed each."""
     noise, chance = drawn_noise(generator, seeds, sampling, ids.device)
-    images: Tensor = generator(ids, noise, chance).images
-    return images.clamp(-1, 1)
+    drawn: Tensor = generator(ids, noise, chance).images
+    return drawn

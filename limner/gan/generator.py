@@ -4,7 +4,7 @@ Shapes: B pictures, C width of the condition, Z of the noise, S of the style.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,16 +27,26 @@ SLOPE = 0.2  # of leaky ReLUs
 class GeneratorConfig(TextConditioned):
     """What every generator has: the widths of its `noise` and of its `condition`.
 
-    `channels` are those at 4 cells a side and after each doubling.
+    What is `bounded` keeps within [-1, 1], as the latent of finite scalars does.
     """
 
     noise: int = 64
     condition: int = 64
-    channels: tuple[int, ...] = (256, 128, 64, 32)
+    bounded: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, "noise", "condition")
+
+
+@dataclass(frozen=True)
+class GrowingConfig(GeneratorConfig):
+    """What has one that doubles its cells: `channels` at 4 a side, and after each doubling."""
+
+    channels: tuple[int, ...] = (256, 128, 64, 32)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_doublings(self.size, self.patch_of_cells(), self.channels)
 
     def patch_of_cells(self) -> int:
@@ -45,14 +55,19 @@ class GeneratorConfig(TextConditioned):
 
 
 class Drawn(NamedTuple):
-    """Images (B, 3, H, W), around [-1, 1], and the condition that they were drawn from."""
+    """Images (B, 3, H, W) or latents, and the condition that they were drawn from."""
 
     images: Tensor
     condition: Condition
 
 
 class Generator(nn.Module):
-    """What generators share: ids to a condition; `paint` is each one's own."""
+    """What generators share: ids to a condition; `paint` is each one's own.
+
+    One that `reads_words` draws other pictures of other texts of the same condition.
+    """
+
+    reads_words: ClassVar[bool] = False
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -63,15 +78,23 @@ class Generator(nn.Module):
     def forward(self, ids: Tensor, noise: Tensor, chance: Tensor) -> Drawn:
         """Draw texts (B, T) from unit noise (B, Z) and `chance` (B, C) of the condition."""
         condition = self.conditioning(self.sentence(ids), chance)
-        return Drawn(self.paint(condition.drawn, noise).float(), condition)
+        return Drawn(self.draw(ids, condition.drawn, noise), condition)
 
-    def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
-        """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W)."""
+    def draw(self, ids: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
+        """Draw texts (B, T) of conditions (B, C) and noise (B, Z), in fp32."""
+        drawn = self.paint(condition, noise, ids).float()
+        return drawn.tanh() if self.config.bounded else drawn
+
+    def paint(self, condition: Tensor, noise: Tensor, ids: Tensor) -> Tensor:
+        """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W), or to latents.
+
+        What the condition says of texts (B, T) is enough for most.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class TransposedConfig(GeneratorConfig):
+class TransposedConfig(GrowingConfig):
     """Sizes of DCGAN's generator: a transposed convolution for each width, one more into RGB."""
 
     def patch_of_cells(self) -> int:
@@ -98,17 +121,19 @@ class TransposedGenerator(Generator):
                 nn.ReLU(),
             ]
             before = channels
-        layers += [nn.ConvTranspose2d(before, 3, 4, 2, 1), nn.Tanh()]
+        layers += [nn.ConvTranspose2d(before, config.channels_drawn, 4, 2, 1)]
+        if not config.bounded:  # else its caller bounds it
+            layers.append(nn.Tanh())
         self.body = nn.Sequential(*layers)
         small_weights(self.body)
 
-    def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
+    def paint(self, condition: Tensor, noise: Tensor, ids: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W) in [-1, 1]."""
         return self.body(torch.cat([condition, noise], dim=1)[..., None, None])
 
 
 @dataclass(frozen=True)
-class ModulatedConfig(GeneratorConfig):
+class ModulatedConfig(GrowingConfig):
     """Sizes of the modulated generator: each of its finest cells becomes `patch` pixels a side."""
 
     channels: tuple[int, ...] = (128, 96, 64, 48)
@@ -122,6 +147,16 @@ class ModulatedConfig(GeneratorConfig):
     def patch_of_cells(self) -> int:
         """Return the patch."""
         return self.patch
+
+
+def mapping(config: GeneratorConfig, style: int) -> nn.Sequential:
+    """Return what maps condition and noise, side by side (B, C + Z), to styles (B, S)."""
+    return nn.Sequential(
+        nn.Linear(config.condition + config.noise, style),
+        nn.LeakyReLU(SLOPE),
+        nn.Linear(style, style),
+        nn.LeakyReLU(SLOPE),
+    )
 
 
 class ModulatedConv(nn.Module):
@@ -181,25 +216,20 @@ class ModulatedGenerator(Generator):
     def __init__(self, config: ModulatedConfig) -> None:
         super().__init__(config)
         first, style = config.channels[0], config.style
-        self.mapping = nn.Sequential(
-            nn.Linear(config.condition + config.noise, style),
-            nn.LeakyReLU(SLOPE),
-            nn.Linear(style, style),
-            nn.LeakyReLU(SLOPE),
-        )
+        self.mapping = mapping(config, style)
         self.begin = nn.Linear(style, first * 16)
         pairs = zip((first, *config.channels), config.channels, strict=False)
         self.blocks = nn.ModuleList(
             ModulatedBlock(before, after, style, double=number > 0)
             for number, (before, after) in enumerate(pairs)
         )
-        out = 3 * config.patch**2
+        out = config.channels_drawn * config.patch**2
         self.pixels = ModulatedConv(config.channels[-1], out, style, even=False)
         with torch.no_grad():  # the pixels of a cell begin alike (Aitken 2017, arXiv 1707.02937)
             first_of_each = self.pixels.weight[:: config.patch**2]
             self.pixels.weight.copy_(first_of_each.repeat_interleave(config.patch**2, dim=0))
 
-    def paint(self, condition: Tensor, noise: Tensor) -> Tensor:
+    def paint(self, condition: Tensor, noise: Tensor, ids: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W), around [-1, 1]."""
         # Condition and noise become one style, which begins the picture and scales every block.
         style = self.mapping(torch.cat([condition, noise], dim=1))

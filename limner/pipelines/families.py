@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Family:
-    """The tables that the config of a family holds, all of them and no other, and its pipeline."""
+    """The tables that the config of a family holds, all of them and no other, and its pipeline.
+
+    One that is `optional` may be missing, and is then {}: folders of before it have none.
+    """
 
     tables: tuple[str, ...]
     place: str  # module:class, imported when a model is built: the table itself needs no torch
+    optional: tuple[str, ...] = ()
 
     def pipeline(self) -> type[PipelineBase]:
         """Return the class of the pipeline."""
@@ -37,5 +41,7 @@ FAMILIES = {
         ("clip", "prior", "decoder", "autoencoder", "upsampler", "sampling"),
         "limner.pipelines.unclip:UnClip",
     ),
-    "gan": Family(("generator", "sampling"), "limner.pipelines.gan:Gan"),
+    "gan": Family(
+        ("generator", "autoencoder", "sampling"), "limner.pipelines.gan:Gan", ("autoencoder",)
+    ),
 }

@@ -235,12 +235,8 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
         )
     generator = pipeline.generator
     noise, chance = drawn_noise(generator, [seed], sampling, pipeline.device)
-    one, other = (
-        generator.conditioning(
-            generator.sentence(pipeline.read([end.text], trim=True)), chance
-        ).drawn
-        for end in (first, last)
-    )
+    texts = [pipeline.read([end.text], trim=True) for end in (first, last)]
+    one, other = (generator.conditioning(generator.sentence(ids), chance).drawn for ids in texts)
 
     def at(share: float) -> Tensor:
         if share in (0.0, 1.0):
@@ -250,7 +246,12 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
             lengths = [each.norm(dim=1, keepdim=True) for each in (one, other)]
             turned = slerp(one / lengths[0], other / lengths[1], share)
             condition = turned * torch.lerp(lengths[0], lengths[1], share)
-        images: Tensor = generator.paint(condition, noise).float().clamp(-1, 1)
+        drawn: Tensor = generator.draw(texts[0], condition, noise)
+        if generator.reads_words:  # of one text or the other: both are drawn, and mixed
+            drawn = torch.lerp(drawn, generator.draw(texts[1], condition, noise), share)
+        if pipeline.autoencoder is None or share in (0.0, 1.0):
+            return pipeline.pixels(drawn)
+        images: Tensor = pipeline.autoencoder.paint(drawn)  # no step from code to code
         return images
 
     return at

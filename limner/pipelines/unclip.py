@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from limner.clip.model import create_clip
 from limner.codecs import create_autoencoder
 from limner.decoders import create_decoder, create_upsampler, drawing
-from limner.errors import CheckpointError, ConfigError, UsageError
+from limner.errors import CheckpointError, UsageError
 from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing
+from limner.pipelines.latent import latent_shape
 from limner.pipelines.repainting import repaint
 from limner.priors import create_embedding_prior, embedding
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
@@ -274,22 +275,6 @@ class UnClip(DrawingBase[DiffusionSampling]):
         if self.upsampler is not None:
             count += sampling.upsampler_steps if self.upsampler.stochastic else 1
         return count
-
-
-def latent_shape(codec: Any) -> dict[str, Any]:
-    """Return the settings of a decoder that draws a codec's latents: their channels, width, bounds.
-
-    Raises ConfigError unless its vectors are continuous, or finite scalars of one map.
-    """
-    if codec.continuous:
-        return {"channels": codec.config.channels, "size": codec.grid[-1], "bounded": False}
-    if not codec.levels or len(codec.maps) > 1:
-        raise ConfigError(
-            "the decoder draws continuous latents or finite scalars of one map, and this codec has "
-            "others; give one of the name 'kl' or 'fsq'"
-        )
-    channels = codec.groups * len(codec.levels)
-    return {"channels": channels, "size": codec.grid[-1], "bounded": True}
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from limner.nn.engine import DecoderEngine, Session
+from limner.nn.prefix import text_coordinates
 from limner.nn.transformer import rotary_angles
-from limner.priors.base import text_coordinates
 from limner.priors.codes import embed_cells
 from limner.priors.packed import CellPrior
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.nn.checks import check_heads, check_least
+from limner.nn.prefix import prefix_mask, text_coordinates
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors import base, graphed, looking_ahead, packed, speculating
 from limner.priors.codes import CellHead, CodeTable, embed_cells
@@ -118,9 +119,9 @@ class GPT(base.PriorBase):
         image = image + self.target[order]
         # 2. One pass over text and picture.
         x = torch.cat([self.text(text), image], dim=1)  # (B, T + S, D)
-        coordinates = torch.cat([base.text_coordinates(text), self.image_coordinates[order]], dim=1)
+        coordinates = torch.cat([text_coordinates(text), self.image_coordinates[order]], dim=1)
         causal = torch.ones(self.length, self.length, dtype=torch.bool, device=text.device).tril()
-        mask = base.prefix_mask(text, causal)  # who may see whom (B, 1, T + S, T + S)
+        mask = prefix_mask(text, causal)  # who may see whom (B, 1, T + S, T + S)
         features = self.transformer(x, coordinates, mask)[:, text.shape[1] :]
         # 3. Each map has a head of its own.
         parts = [

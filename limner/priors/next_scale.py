@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
+from limner.nn.prefix import prefix_mask, text_coordinates
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors import base
 from limner.priors.codes import CellHead, CodeTable, embed_cells
@@ -119,7 +120,7 @@ class NextScale(base.PriorBase):
         image = self._inputs(vectors, len(seen), slice(0, self.length))
         x = torch.cat([self.text(text), image], dim=1)
         places = self.coordinates.expand(len(seen), -1, -1)
-        where = torch.cat([base.text_coordinates(text), places], dim=1)
+        where = torch.cat([text_coordinates(text), places], dim=1)
         return self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
 
     def stream(
@@ -147,7 +148,7 @@ class NextScale(base.PriorBase):
 
     def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
-        return base.prefix_mask(text, self.map_numbers[None, :] <= self.map_numbers[:, None])
+        return prefix_mask(text, self.map_numbers[None, :] <= self.map_numbers[:, None])
 
     def _vectors(self, inputs: Tensor, codes: Tensor, which: int) -> Tensor:
         """Return the vectors (B, N, D) that codes (B, N, G) of a map bring to the maps after it."""
@@ -189,7 +190,7 @@ class Drawing:
         self.vectors: list[Tensor] = []
         # The text is read once: from here on the cache has it.
         start = self.mask[:, :, : self.prefix, : self.prefix]
-        prior.transformer(prior.text(text), base.text_coordinates(text), start, self.cache)
+        prior.transformer(prior.text(text), text_coordinates(text), start, self.cache)
 
     def features(self, which: int, rows: int) -> Tensor:
         """Return the features (B or 2B, N, D) of a map, from the cache of text and maps before."""

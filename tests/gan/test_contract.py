@@ -9,7 +9,9 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from limner.errors import ConfigError
 from limner.gan import DISCRIMINATORS, GENERATORS, create_discriminator, create_generator
+from limner.gan.encoder import encoder_of
 from limner.gan.generator import ModulatedConv
+from limner.priors import create_prior
 from tests.gan.tiny import DISCRIMINATORS_TINY, GENERATORS_TINY, SIZE, VOCABULARY
 
 every_generator = pytest.mark.parametrize("name", GENERATORS)
@@ -95,6 +97,29 @@ def test_gradients_reach_every_parameter_of_a_generator(name: str) -> None:
     assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in built.parameters())
 
 
+@pytest.mark.parametrize("name", ["modulated", "cells"])
+def test_a_latent_has_its_own_channels_and_bounds(name: str) -> None:
+    built = generator(name, channels_drawn=6, bounded=True)
+    drawn = built(texts(2), *chances(2)).images
+    assert drawn.shape == (2, 6, SIZE, SIZE) and drawn.abs().max() <= 1
+    judge, seen = discriminator("residual", channels_drawn=6), encoder_of(built.config)
+    assert judge([drawn], texts(2)).shape == (2,)
+    assert [each.shape for each in seen(drawn)] == [(2, 6), (2, 6)]
+
+
+def test_cells_begin_as_a_prior_over_them() -> None:
+    prior = create_prior(
+        {"name": "gpt", "text_vocabulary": VOCABULARY, "vocabulary": 9, "grid": [4, 4],
+         "width": 16, "layers": 2, "heads": 2, "hidden": 16}
+    )  # fmt: skip
+    built = generator("cells", text_encoder={"name": "own", "layers": 0})
+    built.begin_as(prior)
+    assert torch.equal(built.placed, prior.target)
+    assert torch.equal(built.sentence.text.weight, prior.text.weight)
+    with pytest.raises(ConfigError, match=r"target of the prior in start_from does not fit"):
+        generator("cells", patch=2, text_encoder={"name": "own", "layers": 0}).begin_as(prior)
+
+
 @every_discriminator
 @pytest.mark.parametrize("spectral", [False, True])
 def test_a_score_depends_on_the_picture_and_the_text(name: str, spectral: bool) -> None:
@@ -161,6 +186,8 @@ def test_spectral_norm_is_of_every_layer_but_the_text_encoder_s(name: str) -> No
         ("dcgan", {"noise": 0}, "noise is 0; expected at least 1"),
         ("dcgan", {"width": 18}, "width is 18 for 2 heads; expected a multiple of 4 x heads, as"),
         ("dcgan", {"patch": 2}, "has no setting 'patch'"),
+        ("cells", {"patch": 3}, "size is 16; expected a multiple of the patch 3"),
+        ("cells", {"local": 0}, "local is 0; expected at least 1"),
         ("dcgn", {}, "unknown generator 'dcgn'; did you mean 'dcgan'"),
     ],
 )

@@ -11,6 +11,8 @@ GENERATORS_TINY: dict[str, dict[str, Any]] = {
               "channels": [16, 8]},
     "modulated": {"name": "modulated", "size": SIZE, **TOLD, "noise": 6, "condition": 5,
                   "channels": [16, 8], "patch": 2, "style": 12},
+    "cells": {"name": "cells", "size": SIZE, **TOLD, "noise": 6, "condition": 5, "patch": 4,
+              "layers": 2, "heads": 2, "hidden": 16, "style": 12, "local": 4},
 }  # fmt: skip
 DISCRIMINATORS_TINY: dict[str, dict[str, Any]] = {
     "dcgan": {"name": "dcgan", "size": SIZE, **TOLD, "channels": [8, 16], "projected": 8},

@@ -19,6 +19,7 @@ from limner.pipelines.gan import Gan
 from limner.types import Request, Sampling
 from tests.gan.tiny import SIZE
 from tests.tiny_gan import save_tiny_gan, tiny_gan
+from tests.tiny_model import CODEC
 
 RED = Image.new("RGB", (20, 30), "red")
 
@@ -72,6 +73,30 @@ def test_it_comes_back_from_its_folder(name: str, tmp_path: Path) -> None:
     assert torch.equal(images_of(loaded, request), images_of(pipeline, request))
 
 
+def test_a_latent_is_drawn_and_its_autoencoder_paints_it(tmp_path: Path) -> None:
+    pipeline, table = tiny_gan("cells", latent=True)
+    drawn = images_of(pipeline, Request("a red apple", n=2, seed=5))
+    assert drawn.shape == (2, 3, SIZE, SIZE)
+    pictures = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
+    latents = pipeline.latents(pictures)
+    assert latents.shape == (2, 2, 2, 2) and latents.abs().max() <= 1
+    assert torch.equal(pipeline.pixels(latents + 0.01), pipeline.autoencoder.reconstruct(pictures))
+    tables = {"generator": table, "autoencoder": CODEC}
+    save_checkpoint(tmp_path / "m", pipeline, name="m", licence="CC0-1.0", **tables)
+    loaded = load_checkpoint(tmp_path / "m")
+    assert torch.equal(images_of(loaded, Request("a red apple", n=2, seed=5)), drawn)
+    with pytest.raises(UsageError, match="the config of the pipeline's autoencoder is not known"):
+        save_checkpoint(tmp_path / "n", pipeline, name="n", licence="CC0-1.0", generator=table)
+
+
+def test_a_folder_without_an_autoencoder_says_nothing_of_it(tmp_path: Path) -> None:
+    config = json.loads((save_tiny_gan(tmp_path / "m") / "config.json").read_text())
+    assert "autoencoder" not in config
+    again = load_checkpoint(tmp_path / "m")
+    save_checkpoint(tmp_path / "again", again, name="m", licence="CC0-1.0")
+    assert json.loads((tmp_path / "again" / "config.json").read_text()).keys() == config.keys()
+
+
 def test_a_temperature_scales_all_noise() -> None:
     pipeline, _ = tiny_gan()
     wild, plain = (
@@ -119,6 +144,7 @@ def test_values_out_of_range_are_refused() -> None:
     [
         ({"text_vocabulary": 9}, "but the generator was made for 9"),
         ({"size": 32, "channels": [16, 8, 8]}, "size 16, but its parts were made for 32 pixels"),
+        ({"channels_drawn": 4}, "draws 4 channels 16 wide, not those of its autoencoder, or of"),
     ],
 )
 def test_parts_of_different_models_are_refused(

@@ -20,6 +20,7 @@ RED = Image.new("RGB", (20, 30), "red")
 PIPELINES: dict[str, Callable[[], Any]] = {
     "dalle": tiny_pipeline,
     "gan": lambda: tiny_gan()[0],
+    "gan-latent": lambda: tiny_gan("cells", latent=True)[0],
     "unclip": lambda: tiny_unclip()[0],
     "latent": lambda: tiny_unclip(latent=True)[0],
     "upsampled": lambda: tiny_unclip(upsampler="convolution")[0],

@@ -1,24 +1,30 @@
 """The pictures and captions that a GAN's run sees: emoji scenes, or pictures of one's own."""
 
+import random
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from limner.data.batches.batches import stream, to_floats
+from limner.data.batches.batches import graph_at, step_generator, stream, to_floats
 from limner.data.batches.pairs import PairBatches, PairSettings
 from limner.data.batches.picture_store import Bad, StoreBatches, generator_of
-from limner.text.tokenizer import Tokenizer
+from limner.data.scenes.captions import LANGUAGES, caption
+from limner.data.scenes.graph import scene_rng
+from limner.data.scenes.hard_negatives import hard_negative
+from limner.text.tokenizer import Tokenizer, trim_padding
 from limner.train.config.run import TrainConfig
 from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches
-from limner.train.inputs.codes import SAMPLE_PROMPTS
+from limner.train.inputs.codes import SAMPLE_PROMPTS, SceneCodes
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import OwnPictures, held_out_pairs
 from limner.train.inputs.text import OwnText, SceneText
 
 Pair = tuple[Tensor, Tensor]
+AT_ONCE = 64  # pictures measured together
+NEW_CAPTIONS = 3  # the seed of these captions; 0 to 2 are those of other readers
 
 
 class ScenePairs(SceneText):
@@ -47,6 +53,56 @@ class ScenePairs(SceneText):
     def prompts(self) -> list[str]:
         """Return fixed sentences in both languages."""
         return list(SAMPLE_PROMPTS)
+
+
+class SceneLatents(SceneCodes):
+    """Emoji scenes, encoded once, with new captions and those of near misses in every epoch."""
+
+    def batches(self, tokenizer: Tokenizer, step: int) -> Iterator[Pair]:  # type: ignore[override]
+        """Yield codes (B, h, w[, G]) and ids (1 + N, B, T) from `step` on."""
+        loop, critic = self.config.loop, self.config.settings(GanTraining).n_critic
+        captions = _Captions(self.config, tokenizer, len(self.train))
+        for rows, ids in stream(
+            captions, range(step * critic, loop.steps * critic), self.config.data.workers
+        ):
+            yield self.train.read(rows)[1].long(), ids
+
+    def held_out(self, tokenizer: Tokenizer) -> Iterator[Pair]:
+        """Yield codes of the validation split and the ids of a caption."""
+        held = self.validation["validation"]
+        for rows in torch.arange(len(held)).split(AT_ONCE):
+            ids, codes = held.read(rows)
+            yield codes.long(), ids.long()
+
+    def prompts(self) -> list[str]:
+        """Return fixed sentences in both languages."""
+        return list(SAMPLE_PROMPTS)
+
+
+class _Captions(Dataset[Pair]):
+    """Rows (B,) of encoded scenes and ids (1 + N, B, T) of each: a pure function of the step."""
+
+    def __init__(self, config: TrainConfig, tokenizer: Tokenizer, scenes: int) -> None:
+        self.data, self.loop, self.tokenizer = config.data, config.loop, tokenizer
+        self.negatives = config.settings(GanTraining).hard_negatives
+        self.scenes, self.text_length = scenes, config.text_length
+
+    def __getitem__(self, step: int) -> Pair:
+        batch = self.loop.batch
+        epoch, place = divmod(step, self.scenes // batch)
+        order = torch.randperm(self.scenes, generator=step_generator(self.loop.seed, epoch))
+        rows = order[place * batch : (place + 1) * batch]
+        sentences = list[str]()
+        for index in rows.tolist():
+            graph = graph_at("train", index, self.data.seed, self.data.level)
+            rng = scene_rng("train", index, NEW_CAPTIONS + epoch, self.data.level)
+            language, words = LANGUAGES[(index + epoch) % 2], rng.random()
+            variants = [graph, *(hard_negative(graph, rng) for _ in range(self.negatives))]
+            # The same words of chance for all, so that captions differ in one thing.
+            sentences += [caption(each, language, random.Random(words)) for each in variants]
+        ids = self.tokenizer.batch(sentences, self.text_length)
+        ids = trim_padding(ids).unflatten(0, (batch, -1)).transpose(0, 1).contiguous()
+        return rows, ids
 
 
 class OwnPairs(OwnText, OwnPictures):
@@ -106,11 +162,11 @@ class _StorePairs(Dataset[tuple[Tensor, Tensor, list[Bad]]]):
 
 def pairs_of(
     config: TrainConfig, size: int, caches: Caches, data: OwnData | None
-) -> ScenePairs | OwnPairs:
-    """Return pictures with captions: scenes, or those of one's own.
+) -> ScenePairs | SceneLatents | OwnPairs:
+    """Return pictures, or their codes, with captions: scenes, or pictures of one's own.
 
-    `made_of` of either holds hashes of what must be the same to resume.
+    `made_of` of each holds hashes of what must be the same to resume.
     """
-    return (
-        ScenePairs(config, size, caches) if data is None else OwnPairs(config, size, caches, data)
-    )
+    if data is not None:
+        return OwnPairs(config, size, caches, data)
+    return SceneLatents(config, caches) if config.codec_from else ScenePairs(config, size, caches)

@@ -9,7 +9,8 @@ from limner.gan.losses import ADVERSARIAL, PENALTIES
 from limner.train.config import fields
 from limner.train.config.run import TrainConfig
 
-FROM_THE_GENERATOR = ("text_vocabulary", "size", "width", "text_encoder")
+FROM_THE_GENERATOR = ("text_vocabulary", "size", "channels_drawn", "width", "text_encoder")
+FROM_THE_CODEC = ("size", "channels_drawn", "bounded")
 LEAST_HELD = 4  # pictures: the fewest that have three neighbours each
 
 
@@ -18,7 +19,8 @@ class GanTraining(fields.Checked):
     """How generator and discriminator learn against each other.
 
     `discriminator_rate` is its learning rate, 0 for the loop's; it has `n_critic` updates for one
-    of the generator's. `momentum` is Adam's first beta for both. The penalty is R1's gamma or
+    of the generator's. `momentum` is Adam's first beta for both; where loop.optimizer is "muon",
+    that learns the generator's matrices, at its own momentum. The penalty is R1's gamma or
     WGAN-GP's lambda times its formula, computed every so many steps and weighed up for it. Wrong
     captions are those of the next picture (`mismatched`), and of scenes also `hard_negatives`, with
     one thing changed (`data.scenes.hard_negatives`). `augment` are policies of DiffAugment with
@@ -26,7 +28,12 @@ class GanTraining(fields.Checked):
 
     With `reconstruction` half a batch is drawn from the noise that an encoder saw in the true
     picture (VAE-GAN, arXiv 1512.09300), `picture_kl` weighing that noise's distance from N(0, 1)
-    and `adversarial` the discriminator's word. `guidance` weighs CLIP's loss on drawn pictures.
+    and `adversarial` the discriminator's word. `guidance` weighs CLIP's loss on drawn pictures, and
+    `naming` how many things of which names a codec that reads things finds in drawn latents, beside
+    those in true ones.
+
+    With `codec_from` the latent of that codec is drawn; a generator "cells" begins with the words
+    and the transformer of a model in `start_from` whose codes are of the same cells.
 
     From the step `watch_from` on, a collapse is told at the next validation; `on_collapse` may
     also stop, or restore the weights of the last sound one. `half` exports weights in fp16.
@@ -47,6 +54,7 @@ class GanTraining(fields.Checked):
     reconstruction: float = fields.number(0.0, least=0)
     picture_kl: float = fields.number(0.01, least=0)
     guidance: float = fields.number(0.0, least=0)
+    naming: float = fields.number(0.0, least=0)
     on_collapse: str = fields.choice("tell", "tell", "stop", "restore")
     watch_from: int = fields.number(1000, least=0)
     half: bool = True
@@ -73,17 +81,15 @@ def check(config: TrainConfig) -> None:
     from limner.gan import DISCRIMINATORS, GENERATORS
     from limner.gan.drawing import GanSampling
 
-    if config.start_from:
-        raise ConfigError(
-            "a GAN's model folder has no discriminator to go on with; leave start_from out, and go "
-            "on from a run's own folder with --resume",
-            param="start_from",
-        )
     _check_keys(config)
-    known = {"text_vocabulary": 1}
+    _check_start(config)
+    known = {"text_vocabulary": 1, **latent_of(config)}
     generator = fields.check_part("generator", GENERATORS, {**config.part("generator"), **known})
-    shared = {name: getattr(generator, name) for name in ("size", "width", "text_encoder")}
-    table = {**config.part("discriminator"), **known, **shared}
+    shared = {
+        name: getattr(generator, name)
+        for name in ("size", "channels_drawn", "width", "text_encoder")
+    }
+    table = {**config.part("discriminator"), "text_vocabulary": 1, **shared}
     discriminator = fields.check_part("discriminator", DISCRIMINATORS, table)
     _check_loop(config, discriminator)
     for param, needed in (
@@ -94,6 +100,11 @@ def check(config: TrainConfig) -> None:
             raise ConfigError(
                 f"{param} needs a trained CLIP; give its model folder as clip_from", param=param
             )
+    if config.settings(GanTraining).naming and not _reads_things(config):
+        raise ConfigError(
+            "gan_training.naming needs a codec that reads things; give codec_from one, as default",
+            param="gan_training.naming",
+        )
     fields.check_sampling(GanSampling, config.sampling)
 
 
@@ -102,16 +113,59 @@ def _check_keys(config: TrainConfig) -> None:
     shared = (f"discriminator.{key}" for key in FROM_THE_GENERATOR)
     fields.decided(config, "the tokenizer or the generator", *shared)
     fields.decided(config, "CLIP, whose maps they are of", "discriminator.map_channels")
+    if config.codec_from:
+        fields.decided(config, "the codec", *(f"generator.{key}" for key in FROM_THE_CODEC))
     for key in ("width", "text_encoder"):
-        fields.exclude(config, f"generator.{key}", "clip_from", "that CLIP reads the text")
+        if not config.start_from:
+            fields.exclude(config, f"generator.{key}", "clip_from", "that CLIP reads the text")
     if config.clip_from and (config.text.encoder or config.text.keywords):
         raise ConfigError("[text] is decided by CLIP; leave it out", param="text")
     fields.check_own_encoder(config, "generator")
 
 
+def _check_start(config: TrainConfig) -> None:
+    """Check what a run begins with, and the latent that it draws."""
+    if config.start_from and config.part("generator").get("name") != "cells":
+        raise ConfigError(
+            "start_from is a model of the family 'dalle' whose words and transformer a generator "
+            "'cells' begins with; leave start_from out, and go on from a run's own folder with "
+            "--resume",
+            param="start_from",
+        )
+    fields.exclude(config, "start_from", "generator.text_encoder", "that model reads the text")
+    cached = config.data.cached
+    if config.codec_from and not config.data.source and cached < config.loop.batch:
+        raise ConfigError(
+            f"data.cached is {cached} scenes, fewer than one batch, {config.loop.batch}; a "
+            "latent is drawn of scenes that are encoded once: cache more",
+            param="data.cached",
+        )
+
+
+def latent_of(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings of a generator that draws the latent of `codec_from`; {} without it."""
+    import torch
+
+    from limner.codecs import create_autoencoder
+    from limner.pipelines.latent import latent_shape
+    from limner.train.parts import codec_table
+
+    if not config.codec_from:
+        return {}
+    with torch.device("meta"):  # no weights are needed to know the shape
+        shape = latent_shape(create_autoencoder(codec_table(config.codec_from)[0]))
+    return {"channels_drawn": shape.pop("channels"), **shape}
+
+
+def _reads_things(config: TrainConfig) -> bool:
+    from limner.train.parts import codec_table
+
+    return bool(config.codec_from and codec_table(config.codec_from, whole=True)[0].get("things"))
+
+
 def _check_loop(config: TrainConfig, discriminator: Any) -> None:
-    # Two losses at once: parts of a batch, a scale of fp16 or Muon would need two of each.
-    loop, wanted = config.loop, {"accumulate": 1, "fp16": False, "optimizer": "adamw"}
+    # Two losses at once: parts of a batch or a scale of fp16 would need two of each.
+    loop, wanted = config.loop, {"accumulate": 1, "fp16": False}
     for name, value in wanted.items():
         if getattr(loop, name) != value:
             raise ConfigError(

@@ -3,7 +3,7 @@
 Shapes: B pictures, N wrong captions of each, T ids, Z width of the noise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -14,24 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner import registry
 from limner.clip.losses import contrastive_loss
 from limner.clip.model import OWN_TEXT
 from limner.data.batches.augment import diff_augment
 from limner.gan import create_discriminator, create_generator, drawing, encoder, generator, losses
+from limner.gan.condition import SentenceEncoder
 from limner.nn.gaussian import normal_divergence
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
-from limner.train.gan import watch
-from limner.train.gan.data import pairs_of
-from limner.train.gan.settings import GanTraining
-from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
+from limner.train.gan import naming, watch
+from limner.train.gan.data import SceneLatents, pairs_of
+from limner.train.gan.opened import open_models
+from limner.train.gan.settings import GanTraining, latent_of
+from limner.train.inputs.caches import Caches, tokenizer_digest
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
 from limner.train.losses import pixel_loss
 from limner.train.optimizer import EMA, decay_groups
-from limner.train.parts import inspect_family
-from limner.train.steps import Step, precision, save_memory, update
+from limner.train.steps import Step, optimizers_for, precision, save_memory, update
 
 RESTORES = 3  # after which a run that collapses again is stopped
 SECOND_MOMENT = 0.99
@@ -50,17 +50,17 @@ class GanStep(Step):
         self.training, caches = config.settings(GanTraining), Caches(config)
         self.notes = caches.notes
         # 1. What there is to learn from, and the parts made for it.
-        self.clip: Any = _open_clip(config)
-        size = config.part("generator").get("size", 64)  # as the generator's own default
-        self.pairs = pairs_of(config, size, caches, data or open_data(config))
-        self.made_of |= self.pairs.made_of
+        self.opened = open_models(config)
+        own = data or open_data(config)
+        self.pairs = pairs_of(config, self.opened.size(config), caches, own)
+        self.made_of |= self.pairs.made_of | self.opened.digests
+        self.clip: Any = self.opened.clip
         self._build()
         self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.learner = nn.ModuleDict({"generator": self.generator})
         self.encoder: encoder.PictureEncoder | None = None
         if self.training.reconstruction:
-            made_for = self.generator.config
-            self.encoder = encoder.PictureEncoder(made_for.size, made_for.noise).to(self.device)
+            self.encoder = encoder.encoder_of(self.generator.config).to(self.device)
             self.learner["encoder"] = self.encoder
         # 2. What a state keeps. "judge" is the name that the discriminator has in states.
         self.modules |= {"learner": self.learner, "judge": self.discriminator}
@@ -68,7 +68,9 @@ class GanStep(Step):
         self.averages["generator"] = EMA(_learnt(self.generator), config.loop.average)
         rate = self.training.discriminator_rate or config.loop.learning_rate
         self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
-        self.optimizers = [_adam(self.learner, config), _adam(self.discriminator, config, rate)]
+        # The discriminator's is the last.
+        self.optimizers = [*_learner_s(self.learner, config),
+                           _adam(self.discriminator, config, rate)]  # fmt: skip
         self.kept: watch.SoundWeights | None = None
         if self.training.on_collapse == "restore":
             self.kept = watch.SoundWeights(dict(self.modules), self.averages)
@@ -84,17 +86,20 @@ class GanStep(Step):
         random = self.random(step)
         numbers: dict[str, float] = {}
         for turn in range(self.training.n_critic):
-            images, ids = (part.to(self.device) for part in next(self.batches))
+            pictures, ids = (part.to(self.device) for part in next(self.batches))
+            images = self._to_draw(pictures)
             # Of all turns only the last one's pictures are those that the generator learns by.
             with torch.set_grad_enabled(turn + 1 == self.training.n_critic):
                 drawn, seen_noise = self._draw(images, ids[0], random)
             loss = self._critic_loss(images, ids, drawn.images.detach(), random, step)
             critic, its_config = self.discriminator, self.critic_config  # it has a rate of its own
-            found = update([loss], self.optimizers[1:], critic, step, its_config)
+            found = update([loss], self.optimizers[-1:], critic, step, its_config)
             numbers["discriminator"] = found["loss"]
         with self._discriminator_frozen():
-            loss = self._generator_loss(images, ids[0], drawn, seen_noise, random)
-            numbers |= update([loss], self.optimizers[:1], self.learner, step, self.config)
+            parts = self._generator_loss(images, ids[0], drawn, seen_noise, random)
+            loss = torch.stack(list(parts.values())).sum()
+            numbers |= update([loss], self.optimizers[:-1], self.learner, step, self.config)
+            numbers |= {name: float(part.detach()) for name, part in parts.items()}
         self.averages["generator"].update(step)
         self.done = step + 1
         return numbers
@@ -103,15 +108,20 @@ class GanStep(Step):
     def validate(self) -> dict[str, float]:
         """Return how drawn pictures differ from held-out ones, and the balance of the two losses.
 
-        The features are CLIP's where there is one, else the pictures made small.
+        The features are CLIP's where there is one, else the pictures made small. With an encoder
+        `reconstruction` is the error of what is drawn from the noise that it sees.
         """
         real: list[Tensor] = []
         fake: list[Tensor] = []
         features: list[list[Tensor]] = []
         with self._as_it_draws(), precision(self.config):
             self.discriminator.eval()
+            errors = list[Tensor]()
             for first, images, ids in self._held:
                 drawn = self._drawn_at(ids, range(first, first + len(ids)))
+                if self.encoder is not None:
+                    again = self._again(images, ids)
+                    errors.append((again - images).abs().mean())
                 words = self.discriminator.read(ids)
                 for pictures, scores in ((images, real), (drawn, fake)):
                     scores.append(
@@ -122,6 +132,8 @@ class GanStep(Step):
                 features.append([self._features(each) for each in (images, drawn)])
             self.discriminator.train()
         found = watch.measures(*(torch.cat(each) for each in zip(*features, strict=True)))
+        if errors:
+            found["reconstruction"] = float(torch.stack(errors).mean())
         return found | {"balance": losses.balance(torch.cat(real), torch.cat(fake))}
 
     def react(self, validation: dict[str, float]) -> list[str]:
@@ -157,48 +169,94 @@ class GanStep(Step):
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged generator in it."""
         with self._as_it_draws():
-            self.save_model(out, self.pipeline, half=self.training.half, generator=self.table)
+            self.save_model(
+                out, self.pipeline, half=self.training.half, generator=self.table,
+                autoencoder=self.opened.codec_table or {},
+            )  # fmt: skip
 
     def _build(self) -> None:
         """Make tokenizer, generator, discriminator and the pipeline that draws."""
         config = self.config
         table, critic = dict(config.part("generator")), dict(config.part("discriminator"))
-        if self.clip is None:
-            text = text_side_of(config, self.pairs.tokenizer, table)
-            self.tokenizer = text.tokenizer
-            if text.encoder:
-                table["text_encoder"] = text.encoder
-        else:
-            self.tokenizer, clip = self.clip.tokenizer, self.clip.clip
-            self.clip = clip.to(self.device)
-            self.made_of["clip"] = digest_of(clip)
-            text_encoder = {"name": "own", **OWN_TEXT, **clip.config.text_encoder}
-            table |= {"width": clip.config.width, "text_encoder": text_encoder}
+        table |= latent_of(config)
+        reader = self._choose_text(table)
+        if self.clip is not None:
+            self.clip = self.clip.clip.to(self.device)
             if critic["name"] == "clip":
-                critic["map_channels"] = list(clip.image.map_channels)
+                critic["map_channels"] = list(self.clip.image.map_channels)
         table["text_vocabulary"] = self.tokenizer.vocabulary
         self.generator: Any = create_generator(table)
         made = self.generator.config
-        shared = {"text_vocabulary": made.text_vocabulary, "text_encoder": made.text_encoder}
-        critic |= shared | {"size": made.size, "width": made.width}
+        shared = ("text_vocabulary", "text_encoder", "size", "channels_drawn", "width")
+        critic |= {name: getattr(made, name) for name in shared}
         self.discriminator: Any = create_discriminator(critic)
-        both: tuple[Any, Any] = (self.generator, self.discriminator)
-        for part in both:
-            if self.clip is None:
-                text.give_weights(part.sentence)
-            else:
-                part.sentence.text.load_state_dict(self.clip.text.state_dict())
-                part.sentence.requires_grad_(False)  # CLIP reads; only what follows it learns
+        if self.opened.told is not None:
+            self.generator.begin_as(self.opened.told.prior)
+        for part in (self.generator, self.discriminator):
+            reader(part.sentence)
             part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
             save_memory(part, config)
         self.table = table
         self.pipeline = Gan(
             self.tokenizer,
             self.generator,
+            self.opened.codec,
             defaults=drawing.GanSampling(**config.sampling),
             text_length=config.text_length,
         )
         self.pipeline.words = self.pairs.words()
+        if self.opened.codec is not None:
+            self.opened.codec.to(self.device, memory_format=torch.channels_last)
+        if self.opened.things is not None:
+            self.opened.things.to(self.device, memory_format=torch.channels_last)
+        if isinstance(self.pairs, SceneLatents):
+            self.pairs.read(self.opened.codec, self.tokenizer)
+
+    def _choose_text(self, table: dict[str, Any]) -> Callable[[SentenceEncoder], None]:
+        """Set the tokenizer, and in a generator's table how text is read.
+
+        Returns what puts weights that were read into a new encoder of sentences.
+        """
+        config, opened = self.config, self.opened
+        if opened.told is not None:
+            self.tokenizer, words = opened.told.tokenizer, opened.told.prior.text
+            table["text_encoder"] = {"name": "own", "layers": 0}  # the generator itself reads on
+            weights = words.state_dict()
+
+            def give_words(sentence: SentenceEncoder) -> None:
+                sentence.text.load_state_dict(weights)
+
+            return give_words
+        if opened.clip is None:
+            text = text_side_of(config, self.pairs.tokenizer, table)
+            self.tokenizer = text.tokenizer
+            if text.encoder:
+                table["text_encoder"] = text.encoder
+            return text.give_weights
+        self.tokenizer, clip = opened.clip.tokenizer, opened.clip.clip
+        text_encoder = {"name": "own", **OWN_TEXT, **clip.config.text_encoder}
+        table |= {"width": clip.config.width, "text_encoder": text_encoder}
+
+        def give_and_freeze(sentence: SentenceEncoder) -> None:
+            sentence.text.load_state_dict(clip.text.state_dict())
+            sentence.requires_grad_(False)  # CLIP reads; only what follows it learns
+
+        return give_and_freeze
+
+    @torch.no_grad()
+    def _to_draw(self, pictures: Tensor) -> Tensor:
+        """Return what the generator is to draw of pictures, or of their codes (B, S[, G])."""
+        if pictures.is_floating_point():
+            return self.pipeline.latents(pictures).float()
+        codec = self.opened.codec
+        return codec.embed(pictures.unflatten(1, codec.grid)).float()
+
+    def _again(self, images: Tensor, ids: Tensor) -> Tensor:
+        """Return what is drawn from the noise that the encoder sees, without chance."""
+        assert self.encoder is not None
+        chance = torch.zeros(len(ids), self.generator.config.condition, device=self.device)
+        drawn: Tensor = self.generator(ids, self.encoder(images)[0], chance).images
+        return drawn
 
     def _draw(
         self, images: Tensor, ids: Tensor, random: torch.Generator
@@ -260,25 +318,34 @@ class GanStep(Step):
         drawn: generator.Drawn,
         seen_noise: tuple[Tensor, Tensor] | None,
         random: torch.Generator,
-    ) -> Tensor:
-        """Return the generator's loss on what it drew."""
+    ) -> dict[str, Tensor]:
+        """Return the generator's losses on what it drew, each weighed."""
         training, (pictures, condition) = self.training, drawn
         with precision(self.config):
             scores = self.discriminator(self._see(pictures, random), ids)
             kind = losses.ADVERSARIAL[training.loss]
-            loss = training.adversarial * losses.generator_loss(kind, scores)
-            loss = loss + training.kl * normal_divergence(*condition[1:]).mean()
+            parts = {
+                "adversarial": training.adversarial * losses.generator_loss(kind, scores),
+                "kl": training.kl * normal_divergence(*condition[1:]).mean(),
+            }
             if seen_noise is not None:  # the half that an encoder saw
                 half = len(seen_noise[0])
                 error = pixel_loss(pictures[:half], images[:half])
-                loss = loss + training.reconstruction * error
-                loss = loss + training.picture_kl * normal_divergence(*seen_noise).mean()
+                parts["reconstruction"] = training.reconstruction * error
+                parts["picture_kl"] = training.picture_kl * normal_divergence(*seen_noise).mean()
+            if (things := self.opened.things) is not None:
+                # Those that words and chance alone decide; the others are told by what is true.
+                rows = slice(0 if seen_noise is None else len(seen_noise[0]), None)
+                with torch.no_grad():
+                    true = naming.expected_numbers(things, images[rows])
+                found = naming.expected_numbers(things, self._rounded(pictures[rows]))
+                parts["naming"] = training.naming * naming.naming_loss(found, true)
             if training.guidance:
-                vectors = self.clip.encode_images(self._fitted(pictures))
+                vectors = self.clip.encode_images(self._fitted(self._shown(pictures)))
                 texts = self.clip.encode_texts(ids)
                 likeness = contrastive_loss(vectors.float(), texts.float(), self.clip.scale)
-                loss = loss + training.guidance * likeness
-            return loss
+                parts["guidance"] = training.guidance * likeness
+            return parts
 
     def _see(self, images: Tensor, random: torch.Generator | None = None) -> list[Tensor]:
         """Return what the discriminator is shown of images, altered where chance is given."""
@@ -286,9 +353,26 @@ class GanStep(Step):
         if random is not None and self.training.policies:
             images = diff_augment(images, random, self.training.policies)
         if self.discriminator.sees == "pixels":
-            return [images]
-        maps: list[Tensor] = self.clip.image.maps(self._fitted(images))
+            return [self._rounded(images)]
+        maps: list[Tensor] = self.clip.image.maps(self._fitted(self._shown(images)))
         return maps
+
+    def _rounded(self, drawn: Tensor) -> Tensor:
+        """Return a latent as the codec will round it, with the gradient of what was drawn.
+
+        True latents are of codes: between two of them a discriminator would know each by that.
+        """
+        codec = self.opened.codec
+        if codec is None:
+            return drawn
+        with torch.no_grad():
+            change = codec.embed(codec.nearest(drawn)) - drawn
+        return drawn + change
+
+    def _shown(self, drawn: Tensor) -> Tensor:
+        """Return the pictures of what is drawn, with a gradient for it."""
+        codec = self.opened.codec
+        return drawn if codec is None else codec.paint(self._rounded(drawn))
 
     def _fitted(self, images: Tensor) -> Tensor:
         if images.shape[-1] == self.clip.size:
@@ -297,20 +381,22 @@ class GanStep(Step):
         return F.interpolate(images, size=size, mode="bilinear", antialias=True)
 
     def _features(self, images: Tensor) -> Tensor:
+        pictures = self._shown(images)
         if self.clip is None:
-            return watch.small_features(images)
-        vectors: Tensor = self.clip.encode_images(self._fitted(images))
+            return watch.small_features(pictures)
+        vectors: Tensor = self.clip.encode_images(self._fitted(pictures))
         return vectors
 
     def _drawn_at(self, ids: Tensor, seeds: range) -> Tensor:
-        return drawing.draw_pictures(self.generator, ids, seeds, self.pipeline.defaults)
+        drawn = drawing.draw(self.generator, ids, seeds, self.pipeline.defaults)
+        return drawn.clamp(-1, 1) if self.opened.codec is None else drawn
 
     @cached_property
     def _held(self) -> list[tuple[int, Tensor, Tensor]]:
         """The number of the first held-out picture of each group, the images, and their ids."""
         found, first = [], 0
         for images, ids in self.pairs.held_out(self.tokenizer):
-            found.append((first, images.to(self.device), ids.to(self.device)))
+            found.append((first, self._to_draw(images.to(self.device)), ids.to(self.device)))
             first += len(images)
         return found
 
@@ -354,16 +440,14 @@ def _learnt(module: nn.Module) -> list[Tensor]:
     return [each for each in module.parameters() if each.requires_grad]
 
 
+def _learner_s(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    if config.loop.optimizer == "adamw":
+        return [_adam(module, config)]
+    return optimizers_for(module, config)
+
+
 def _adam(module: nn.Module, config: TrainConfig, rate: float = 0.0) -> torch.optim.Optimizer:
     betas = (config.settings(GanTraining).momentum, SECOND_MOMENT)
     groups = decay_groups(module, _learnt(module), config.loop.weight_decay)
     rate = rate or config.loop.learning_rate
     return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
-
-
-def _open_clip(config: TrainConfig) -> Any:
-    """Return the CLIP that a run is told by, or None; ConfigError for another family."""
-    if not config.clip_from:
-        return None
-    inspect_family(config.clip_from, "clip", "clip_from")
-    return registry.load(config.clip_from)

@@ -18,7 +18,8 @@ from limner.data.batches.pairs import PairBatches, PairSettings
 from limner.decoders import create_decoder, create_upsampler
 from limner.errors import ConfigError
 from limner.evaluate.metrics.codec import psnr
-from limner.pipelines.unclip import UnClip, latent_shape
+from limner.pipelines.latent import latent_shape
+from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.train.config.run import TrainConfig

@@ -12,8 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import limner
+from limner.checkpoint.model import save_checkpoint
+from limner.codecs import create_codec
 from limner.errors import ConfigError
 from limner.gan.losses import ADVERSARIAL, PENALTIES
+from limner.pipelines.dalle import Dalle
+from limner.priors import create_prior
 from limner.train.config.run import TrainConfig
 from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
 from limner.train.gan.settings import GanTraining
@@ -26,6 +30,7 @@ from limner.train.steps import create_step
 from tests.data.source_files import write_pictures
 from tests.gan.tiny import DISCRIMINATORS_TINY, GENERATORS_TINY, SIZE
 from tests.tiny_clip import save_tiny_clip
+from tests.tiny_model import CODEC, TEXT_LENGTH, prior_config, tiny_pipeline
 
 DECIDED = ("text_vocabulary", "size", "width", "text_encoder", "map_channels")
 LOOP = LoopConfig(steps=4, batch=4, warmup=2, validate_every=4, sample_every=99, save_every=2)
@@ -37,6 +42,7 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "spectral": ("modulated", "residual", {"spectral": True}, {"penalty": "none"}),
     "vae": ("modulated", "residual", {}, {"reconstruction": 1.0}),
     "clip": ("modulated", "clip", {}, {"guidance": 0.5, "augment": "colour,translation,cutout"}),
+    "latent": ("cells", "residual", {}, {"reconstruction": 1.0, "hard_negatives": 2}),
     "kept": ("modulated", "residual", {}, {"on_collapse": "restore", "watch_from": 0}),
 }
 
@@ -54,24 +60,45 @@ def part(table: dict[str, Any], *but: str) -> dict[str, Any]:
 def gan_run(out: Path, case: str = "modulated", **changes: Any) -> TrainConfig:
     generator, discriminator, table, training = CASES[case]
     told: dict[str, Any] = {}
+    loop = dataclasses.replace(LOOP, optimizer="muon" if case == "latent" else "adamw")
     but = ["text_vocabulary"]
+    data = DataConfig(held_for_validation=6, workers=0)
+    if case == "latent":
+        model = str(save_base(out.parent / "base"))
+        told = {"codec_from": model, "start_from": model}
+        but += ["size", "patch", "width", "text_encoder"]
+        table = table | {"patch": 1, "channels": [8]}
+        data = dataclasses.replace(data, cached=9, captions=2)
     if case == "clip":
         told = {"clip_from": str(save_tiny_clip(out.parent / "clip"))}
         but += ["width", "text_encoder"]
+    sizes = {"width": 32, "hidden": 32} if case == "latent" else {}
     config = TrainConfig(
         "gan",
         str(out),
         text_length=8,
-        loop=LOOP,
+        loop=loop,
         **told,
-        data=DataConfig(held_for_validation=6, workers=0),
+        data=data,
         tables={
             "gan_training": GanTraining(**training),
-            "generator": part(GENERATORS_TINY[generator], *but),
+            "generator": part(GENERATORS_TINY[generator], *but) | sizes,
             "discriminator": part(DISCRIMINATORS_TINY[discriminator], *DECIDED) | table,
         },
     )
     return config.changed(**changes)
+
+
+def save_base(folder: Path) -> Path:
+    """Write a tiny model whose codec has 4 x 4 cells and return its folder."""
+    tokenizer = tiny_pipeline().tokenizer
+    codec, prior = CODEC | {"size": 32}, prior_config(tokenizer) | {"grid": [4, 4]}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = create_prior(prior), create_codec(codec)
+    pipeline = Dalle(tokenizer, *made, size=32, text_length=TEXT_LENGTH)
+    save_checkpoint(folder, pipeline, name="base", licence="CC0-1.0", codec=codec, prior=prior)
+    return folder
 
 
 def test_weights_decay_and_biases_do_not(tmp_path: Path) -> None:
@@ -319,7 +346,6 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
         ("modulated", {"loop": LoopConfig(batch=1)}, "loop.batch is 1, and gan_training.mismatch"),
         ("modulated", {"loop": LoopConfig(batch=4, accumulate=2)}, "accumulate is 2, and a GAN is"),
         ("modulated", {"loop": LoopConfig(fp16=True)}, "loop.fp16 is True, and a GAN"),
-        ("modulated", {"loop": LoopConfig(optimizer="muon")}, "trained with 'adamw' alone"),
         ("modulated", {"loop": LoopConfig(parallel="fsdp")}, "small enough for 'ddp'"),
         ("dcgan", {"gan_training": GanTraining(penalty="r1")}, "batch_norm mixes them"),
         ("modulated", {"gan_training": GanTraining(guidance=1.0)}, "guidance needs a trained CLIP"),
@@ -328,7 +354,10 @@ def test_pictures_of_ones_own(tmp_path: Path) -> None:
         ("modulated", {"discriminator": {"name": "residul"}}, "unknown discriminator 'residul'"),
         ("modulated", {"discriminator": {}}, "unknown discriminator"),
         ("modulated", {"generator": {"name": "modulated", "size": 48}}, "but size is 48"),
-        ("modulated", {"start_from": "x"}, "a GAN's model folder has no discriminator"),
+        ("modulated", {"start_from": "x"}, "whose words and transformer a generator 'cells' begi"),
+        ("latent", {"data": DataConfig(held_for_validation=6)}, "cached is 0 scenes, fewer than"),
+        ("latent", {"gan_training": GanTraining(naming=1.0)}, "naming needs a codec that reads th"),
+        ("modulated", {"gan_training": GanTraining(naming=1.0)}, "naming needs a codec that read"),
         ("modulated", {"sampling": {"temprature": 1}}, "did you mean 'temperature'"),
         ("modulated", {"sampling": {"temperature": 0}}, "sampling.temperature is 0; expected"),
         ("modulated", {"data": DataConfig(held_for_validation=3)}, "on at least 4 pictures"),
@@ -341,6 +370,18 @@ def test_runs_that_cannot_be_are_refused(
     with pytest.raises(ConfigError, match=words):
         list(train(gan_run(tmp_path / "run", case, **changes)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_latent_begins_with_the_words_of_a_model(tmp_path: Path) -> None:
+    step: Any = create_step(gan_run(tmp_path / "run", "latent"))
+    told = limner.load(tmp_path / "base")
+    assert step.tokenizer.to_json() == told.tokenizer.to_json()
+    for part in (step.generator, step.discriminator):
+        assert torch.equal(part.sentence.text.weight, told.prior.text.weight)
+    step.start(0)
+    codes, ids = next(step.batches)
+    assert ids.shape[:2] == (3, 4) and step._to_draw(codes).shape == (4, 2, 4, 4)
+    assert step.samples().shape[1:] == (3, 32, 32)
 
 
 def test_policies_are_checked_and_several_ranks_refused(

@@ -1,0 +1,101 @@
+"""A generator whose cells read the words: a text, a condition and noise to a codec's latent.
+
+Shapes: B pictures, T text positions (left-padded with 0), S cells, C width of the condition, Z of
+the noise, D of the transformer.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import ConfigError
+from limner.gan.generator import Generator, GeneratorConfig, mapping
+from limner.nn.checks import check_heads, check_least
+from limner.nn.prefix import prefix_mask, text_coordinates
+from limner.nn.transformer import Transformer, TransformerConfig
+
+
+@dataclass(frozen=True)
+class CellsConfig(GeneratorConfig):
+    """Sizes of the transformer, of the `style`, and of what it says of each cell, `local`.
+
+    `patch` pixels or numbers a side make a cell.
+    """
+
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    hidden: int = 704
+    style: int = 192
+    local: int = 16
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, "layers", "heads", "hidden", "style", "local", "patch")
+        check_heads(self.width, self.heads)
+        if self.size % self.patch:
+            raise ConfigError(f"size is {self.size}; expected a multiple of the patch {self.patch}")
+
+
+class CellsGenerator(Generator):
+    """A transformer over the text and all cells at once; every cell sees every word and cell.
+
+    Condition and noise become one style, as in StyleGAN, which says something to each cell; which
+    words say what of which cell is found by attention (GigaGAN, arXiv 2303.05511, section 3.2).
+    """
+
+    reads_words: ClassVar[bool] = True
+    coordinates: Tensor
+
+    def __init__(self, config: CellsConfig) -> None:
+        super().__init__(config)
+        side, width = config.size // config.patch, config.width
+        self.side, self.patch = side, config.patch
+        self.mapping = mapping(config, config.style)
+        self.whole = nn.Linear(config.style, width)
+        self.local = nn.Linear(config.style, side * side * config.local)
+        self.into = nn.Linear(config.local, width)
+        self.placed = nn.Parameter(torch.randn(side * side, width) * 0.02)
+        self.transformer = Transformer(
+            TransformerConfig(width, config.layers, config.heads, config.hidden)
+        )
+        self.out = nn.Linear(width, config.channels_drawn * config.patch**2)
+        cells = torch.cartesian_prod(torch.arange(side), torch.arange(side))
+        self.register_buffer("coordinates", cells.float(), persistent=False)
+
+    @torch.no_grad()
+    def begin_as(self, prior: Any) -> None:
+        """Take words, places and transformer from a GPT over the codes of the same cells.
+
+        Raises ConfigError where their sizes differ.
+        """
+        given = prior.state_dict()
+        names = {f"transformer.{name}": own for name, own in self.transformer.state_dict().items()}
+        own = {"text.weight": self.sentence.text.weight, "target": self.placed, **names}
+        for name, value in own.items():
+            if name not in given or given[name].shape != value.shape:
+                raise ConfigError(
+                    f"{name} of the prior in start_from does not fit the generator; give the "
+                    "generator the width, layers, heads and hidden of that prior"
+                )
+            value.copy_(given[name])
+
+    def paint(self, condition: Tensor, noise: Tensor, ids: Tensor) -> Tensor:
+        """Map conditions (B, C), noise (B, Z) and texts (B, T) to latents (B, G, h, w)."""
+        rows, prefix = ids.shape
+        # 1. Each cell has its place, and what the style says of all cells and of this one.
+        style = self.mapping(torch.cat([condition, noise], dim=1))
+        local = self.into(self.local(style).unflatten(1, (self.side**2, -1)))
+        cells = self.placed + self.whole(style)[:, None] + local  # (B, S, D)
+        # 2. Words see words, cells see words and cells.
+        words = self.sentence.text(ids)  # (B, T, D)
+        seen = torch.ones(len(self.placed), len(self.placed), dtype=torch.bool, device=ids.device)
+        where = [text_coordinates(ids), self.coordinates.expand(rows, -1, -1)]
+        x = torch.cat([words, cells.to(words.dtype)], dim=1)
+        x = self.transformer(x, torch.cat(where, dim=1), prefix_mask(ids, seen))[:, prefix:]
+        # 3. The numbers of each cell, and of a patch the pixels.
+        drawn = self.out(x).mT.unflatten(2, (self.side, self.side))
+        return nn.functional.pixel_shuffle(drawn, self.patch)
