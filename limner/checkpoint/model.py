@@ -255,7 +255,7 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str], list
     _check_numbers(source, [values["size"], values["text_length"], *built_from])
     manifest = opened.manifest()
     opened.check_digest(CONFIG, data, manifest)
-    common_values = {key: values[key] for key in common}
+    common_values: dict[str, Any] = {key: values[key] for key in common}
     return ModelConfig(**common_values, tables=tables), manifest, shared
 
 

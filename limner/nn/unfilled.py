@@ -78,11 +78,11 @@ class Outline(TorchFunctionMode):
     def __enter__(self) -> "Outline":
         self._device = ExitStack()
         self._device.enter_context(torch.device("meta"))
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        super().__exit__(*raised)
+        super().__exit__(*raised)  # type: ignore[no-untyped-call]
         self._device.close()
 
 

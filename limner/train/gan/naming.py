@@ -21,7 +21,7 @@ def expected_numbers(decoder: ThingsDecoder, latents: Tensor) -> list[Tensor]:
     """
     _, names, places = decoder.reader(decoder.cells(latents))
     here = places[:, :1].float().sigmoid()
-    likely = [each.float().softmax(1) for each in names]
+    likely = [each.float().softmax(1) for each in names[:-1]]  # the last is the backdrop
     known = here * (1 - likely[0][:, :1])  # answer 0 of the first question is nothing
     shares = [here * likely[0][:, 1:], *(known * each for each in likely[1:])]
     return [each.flatten(2).sum(2) for each in shares]

@@ -191,8 +191,10 @@ class GanStep(Step):
         critic |= {name: getattr(made, name) for name in shared}
         self.discriminator: Any = create_discriminator(critic)
         if self.opened.told is not None:
-            self.generator.begin_as(self.opened.told.prior)
-        for part in (self.generator, self.discriminator):
+            begin: Any = self.generator.begin_as
+            begin(self.opened.told.prior)
+        parts: tuple[Any, ...] = (self.generator, self.discriminator)
+        for part in parts:
             reader(part.sentence)
             part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
             save_memory(part, config)
@@ -207,8 +209,9 @@ class GanStep(Step):
         self.pipeline.words = self.pairs.words()
         if self.opened.codec is not None:
             self.opened.codec.to(self.device, memory_format=torch.channels_last)
-        if self.opened.things is not None:
-            self.opened.things.to(self.device, memory_format=torch.channels_last)
+        things: Any = self.opened.things
+        if things is not None:
+            things.to(self.device, memory_format=torch.channels_last)
         if isinstance(self.pairs, SceneLatents):
             self.pairs.read(self.opened.codec, self.tokenizer)
 

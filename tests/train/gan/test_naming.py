@@ -14,7 +14,7 @@ def test_numbers_are_the_sum_of_what_the_cells_say() -> None:
     for name in ("weight", "bias"):
         getattr(model.reader.name, name).zero_()
     model.reader.name.bias[2] = math.log(6)  # of four nouns, one is nothing: 1, 1, 6 and 1
-    nouns, colours = expected_numbers(model, latents)
+    nouns, colours, _ = expected_numbers(model, latents)
     assert nouns.shape == (3, 3) and colours.shape == (3, 3)
     torch.testing.assert_close(nouns[0], 16 * 0.5 * torch.tensor([1.0, 6.0, 1.0]) / 9)
     torch.testing.assert_close(colours[0], 16 * 0.5 * 8 / 9 * torch.full((3,), 1 / 3))
