@@ -25,6 +25,7 @@ SHEET = (3, 3, 1, 1, 1)
 _SHARPER = 4  # power of probabilities that are mixed
 _START = 6  # cells of the painter's smallest picture
 _FAINT = 0.02  # share of every cell below which a backdrop is left out
+_SEEN = 4  # backdrops of one picture, at most
 
 
 def _opened(width: int, cells: int) -> nn.Sequential:
@@ -188,11 +189,11 @@ class Backdrops(_ByHeart):
         Where they differ, each shows its own, and between them one fades into the other.
         """
         shares = F.normalize(logits.float().softmax(1).pow(_SHARPER), p=1, dim=1)
-        shown = (shares > _FAINT).any(3).any(2)  # (B, A)
         pictures = list[Tensor]()
         # One picture after the other: its pixels must not depend on those beside it.
-        for share, here in zip(shares, shown, strict=True):
-            names = here.nonzero()[:, 0]
+        for share in shares:
+            _, most = share.mean((1, 2)).topk(min(_SEEN, len(share)))
+            names = most[share[most].amax((1, 2)) > _FAINT].sort().values
             drawn = self(names)
             weights = F.normalize(share[names], p=1, dim=0)[:, None]
             weights = F.interpolate(
