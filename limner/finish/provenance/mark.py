@@ -70,13 +70,16 @@ def _marked(pixels: Array, cells: int, strength: float) -> Array:
 
     signs, pattern = _signs(cells), numpy.zeros((cells, cells))
     chosen = _affordable(signs * _coefficients(pixels, cells), strength)
-    marked = pixels
+    marked = pixels.copy()
     for _ in range(_ROUNDS):
         # Rounding, clipping at white and black and the change of size each take some away.
         lacking = numpy.maximum(strength - signs * _coefficients(marked, cells), 0) * chosen
         pattern += _from_coefficients(signs * lacking)
         change = _resized(pattern, (pixels.shape[1], pixels.shape[0]))
-        marked = numpy.clip(numpy.rint(pixels + change[..., None]), 0, 255)
+        # In one length and in place: new memory and a loop over three colours would take longest.
+        numpy.add(pixels, numpy.repeat(change, 3).reshape(pixels.shape), out=marked)
+        numpy.rint(marked, out=marked)
+        numpy.clip(marked, 0, 255, out=marked)
     return marked
 
 
