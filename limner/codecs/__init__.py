@@ -12,6 +12,7 @@ from limner.codecs.base import CodecBase
 from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
+from limner.codecs.lucid import LucidDVAECodec, LucidDVAEConfig
 from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
 from limner.codecs.openai_dvae import OpenAIDVAECodec, OpenAIDVAEConfig
 from limner.codecs.pyramid import PyramidCodec, PyramidConfig
@@ -32,6 +33,7 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 
 IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
+    "lucid_dvae": (LucidDVAEConfig, LucidDVAECodec),
     "openai_dvae": (OpenAIDVAEConfig, OpenAIDVAECodec),
     "taming": (TamingConfig, TamingCodec),
 }

@@ -8,6 +8,7 @@ square of the number of blocks, and max-pooling or nearest upsampling between th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,7 @@ class OpenAIDVAECodec(CodecBase):
     """The discrete VAE of OpenAI's DALL-E: 8192 codes of 8 x 8 pixels each."""
 
     likelihood = "logit_laplace"
+    decoder: Any
 
     def __init__(self, config: OpenAIDVAEConfig) -> None:
         super().__init__()
@@ -85,7 +87,8 @@ class OpenAIDVAECodec(CodecBase):
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D, h, w) of codes (B, h, w)."""
-        return self.decoder.embed(codes)
+        vectors: Tensor = self.decoder.embed(codes)
+        return vectors
 
     def picture(self, output: Tensor) -> Tensor:
         """Return images (B, 3, H, W) of means and log scales (B, 6, H, W); scales do not show."""
@@ -162,7 +165,7 @@ class _Decoder(nn.Module):
     def embed(self, codes: Tensor) -> Tensor:
         """Return what the first convolution makes of codes, one of V inputs being 1."""
         table = self.input.weight[:, :, 0, 0].T  # (V, D)
-        vectors = F.embedding(codes, table) + self.input.bias
+        vectors = F.embedding(codes, table) + cast(Tensor, self.input.bias)
         return vectors.permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ detokenizer of DALL-E mini is its decoder, trained on pixels in [0, 1].
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,8 @@ class TamingConfig:
 
 class TamingCodec(CodecBase):
     """The VQGAN of taming-transformers, or its decoder alone, as DALL-E mini has it."""
+
+    decoder: Any
 
     def __init__(self, config: TamingConfig) -> None:
         super().__init__()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from fnmatch import fnmatch
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from limner.convert.opening import open_tensors
@@ -17,6 +16,7 @@ from limner.errors import CheckpointError, UnknownModelError, quote
 from limner.files.folder import shown_path
 from limner.files.safetensors import strict_json
 
+_WEIGHTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
 _DEPTH = 3  # folders below the one given
 _COUNT = 10_000  # files that are looked at
 _TEXT = 64 * 2**20  # bytes of a file of text
@@ -31,6 +31,7 @@ class Files:
     def __init__(self, path: Path) -> None:
         self.path, self.shown = path, shown_path(path)
         self._stack = ExitStack()
+        self._opened: dict[Path, Tensors] = {}
         if not path.exists():
             raise UnknownModelError(
                 f"there is nothing at {quote(str(path), 200)}; give a checkpoint's folder or file, "
@@ -80,9 +81,18 @@ class Files:
             )
         return found
 
-    def open(self, path: Path, stand_ins: Sequence[str] = ()) -> Tensors:
-        """Open a file of tensors, until these files are closed; raises as `open_tensors`."""
-        return self._stack.enter_context(open_tensors(path, stand_ins))
+    def open(self, path: Path) -> Tensors:
+        """Open a file of tensors, once, until these are closed; raises as `open_tensors`."""
+        if path not in self._opened:
+            self._opened[path] = self._stack.enter_context(open_tensors(path))
+        return self._opened[path]
+
+    def single(self) -> Path | None:
+        """Return the only file of weights, where there is but one."""
+        found = [name for name in self.names if PurePath(name).suffix.lower() in _WEIGHTS]
+        if len(found) != 1:
+            return None
+        return self.path / found[0] if self.path.is_dir() else self.path
 
     def text(self, path: Path) -> str:
         """Return a file of text; CheckpointError for none in UTF-8, or one over 64 MiB."""

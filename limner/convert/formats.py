@@ -72,6 +72,16 @@ FORMATS = {
         ("encoder.*", "decoder.*"),
         "openai_dvae",
     ),
+    "taming-vqgan": Format(
+        "a VQGAN of taming-transformers: f16, or Gumbel f8",
+        ("*.ckpt", "*model.safetensors"),
+        "taming",
+    ),
+    "dalle-pytorch": Format(
+        "a checkpoint of DALLE-pytorch, with its tokenizer.json beside it; or its DiscreteVAE",
+        ("*.pt", "*tokenizer*.json"),
+        "dalle_pytorch",
+    ),
     "min-dalle": Format(
         "DALL-E mini or mega in min-dalle's torch files",
         ("encoder.pt", "decoder.pt", "detoker.pt", "vocab.json", "merges.txt"),
@@ -81,6 +91,11 @@ FORMATS = {
         "DALL-E mini where min-dalle's files of mega lie beside it",
         ("encoder_mini.pt", "decoder_mini.pt", "detoker.pt", "vocab_mini.json", "merges_mini.txt"),
         "min_dalle_mini",
+    ),
+    "dalle-mini": Format(
+        "DALL-E mini or mega as published, in Flax, with its VQGAN in a folder below",
+        ("*flax_model.msgpack", "*config.json", "*vocab.json", "*merges.txt"),
+        "dalle_mini",
     ),
 }
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from limner.checkpoint.model import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from limner.convert.files import Files
 from limner.convert.formats import FORMATS, Plan, find_format, recognise
-from limner.errors import UsageError, quote
+from limner.errors import CheckpointError, ConfigError, UsageError, quote
 from limner.files import hub
 from limner.files.atomic import new_folder, refuse_what_is_there
 from limner.files.folder import MANIFEST, digest
@@ -74,7 +74,12 @@ def import_checkpoint(
     with Files(_fetched(str(source), known.files if known else None)) as files:
         # 2. What it is, and where each tensor will go.
         name = format or recognise(files)
-        plan = find_format(name).reader().plan(files)
+        try:
+            plan = find_format(name).reader().plan(files)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{files.shown} has sizes that no model of {name} has: {error}"
+            ) from error
         # 3. Into a folder beside the target, which takes its place when all is written.
         with new_folder(target) as partial:
             _write(partial, plan, progress)

@@ -110,6 +110,45 @@ def table(*rows: tuple[str, str] | tuple[str, str, Turn], suffixes: tuple[str, .
     return KeyMap(tuple(full))
 
 
+def our_shapes(tensors: Tensors, keys: KeyMap) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that tensors have here, by our names; those without a row are left out."""
+    found = {}
+    for name, entry in tensors.entries.items():
+        named = keys.ours(name)
+        if named is not None and len(named[1].order) in (0, len(entry.shape)):
+            found[named[0]] = named[1].shape(entry.shape)
+    return found
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shapes of a part by our names, of which its sizes are read; `shown` names the file."""
+
+    held: Mapping[str, tuple[int, ...]]
+    shown: str
+    keys: KeyMap
+
+    def of(self, name: str, axes: int) -> tuple[int, ...]:
+        """Return the shape of a tensor; CheckpointError where it is not there, or is of another."""
+        shape = self.held.get(name, ())
+        if len(shape) != axes:
+            theirs = self.keys.theirs(name)
+            raise CheckpointError(
+                f"{self.shown} has no tensor {theirs[0] if theirs else name} of {axes} axes, which "
+                "this format has; give the file that it names"
+            )
+        return shape
+
+    def count(self, before: str) -> int:
+        """Return how many different numbers stand behind the beginning of a name, as of layers."""
+        return len(self.numbers(before))
+
+    def numbers(self, before: str) -> list[int]:
+        """Return the numbers behind the beginning of a name, in order."""
+        found = (re.match(re.escape(before) + r"(\d+)\.", name) for name in self.held)
+        return sorted({int(each[1]) for each in found if each})
+
+
 @dataclass(frozen=True)
 class Weight:
     """A tensor of ours: its type and shape, and the function that reads it when it is its turn."""

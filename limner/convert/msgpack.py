@@ -154,16 +154,25 @@ class MsgpackTensors:
 
     def read(self, name: str) -> Tensor:
         """Return an array."""
+        return self._numbers(name, 0, self.entries[name].shape)
+
+    def read_row(self, name: str, row: int) -> Tensor:
+        """Return one of an array's rows, without the others."""
+        return self._numbers(name, row, self.entries[name].shape[1:])
+
+    def _numbers(self, name: str, row: int, shape: tuple[int, ...]) -> Tensor:
         import torch
 
-        array = self._arrays[name]
+        array, count = self._arrays[name], math.prod(shape)
         dtype = getattr(torch, DTYPES[array.entry.dtype])
-        if not array.entry.count:
-            return torch.empty(array.entry.shape, dtype=dtype)
-        width = torch.empty((), dtype=dtype).element_size()
+        if not count:
+            return torch.empty(shape, dtype=dtype)
+        size = torch.empty((), dtype=dtype).element_size() * count
+        first = array.first + row * size
         # Copied: bytes of a file lie at any address, and a type wants its own.
-        held = bytearray(self._data[array.first : array.first + width * array.entry.count])
-        return torch.frombuffer(held, dtype=dtype).reshape(array.entry.shape)
+        return torch.frombuffer(bytearray(self._data[first : first + size]), dtype=dtype).view(
+            shape
+        )
 
 
 @contextmanager

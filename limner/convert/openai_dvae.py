@@ -17,6 +17,8 @@ from limner.errors import CheckpointError
 from limner.files.folder import shown_path
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from limner.convert.files import Files
     from limner.convert.tensors import Tensors
 
@@ -24,13 +26,6 @@ NAME = "openai-dvae"
 SIZE = 256  # pixels a side: the network takes others, and was trained on these
 ENCODER = ("encoder.pkl", "encoder.pt", "encoder.pth", "encoder.bin", "encoder.safetensors")
 DECODER = tuple(name.replace("encoder", "decoder") for name in ENCODER)
-MODULES = (  # whose pickled state is read, and whose code is not
-    "dall_e.encoder.Encoder", "dall_e.encoder.EncoderBlock",
-    "dall_e.decoder.Decoder", "dall_e.decoder.DecoderBlock", "dall_e.utils.Conv2d",
-    "torch.nn.modules.activation.ReLU", "torch.nn.modules.container.Sequential",
-    "torch.nn.modules.linear.Identity", "torch.nn.modules.pooling.MaxPool2d",
-    "torch.nn.modules.upsampling.Upsample",
-)  # fmt: skip
 KEYS = table(
     ("blocks.input.w", "input.weight"),
     ("blocks.input.b", "input.bias"),
@@ -57,28 +52,35 @@ def looks_like(files: Files) -> bool:
 
 def plan(files: Files) -> Plan:
     """Return the codec that the two files hold; CheckpointError for what does not fit."""
+    paths = {"encoder": files.need(*ENCODER), "decoder": files.need(*DECODER)}
+    held = {part: files.open(path) for part, path in paths.items()}
+    shown = {part: shown_path(path) for part, path in paths.items()}
+    settings, weights = codec_of(held, shown)
+    card = _CARD.format(vocabulary=settings["vocabulary"])
+    return Plan(NAME, "", settings["size"], {"codec": settings}, weights, card)
+
+
+def codec_of(
+    held: Mapping[str, Tensors], shown: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, Weight]]:
+    """Return the settings and the weights of the codec of an `encoder` and a `decoder`."""
     import torch
 
     from limner.codecs.openai_dvae import OpenAIDVAECodec
 
     # 1. Sizes are read off the shapes of the first and last layers.
-    paths = {"encoder": files.need(*ENCODER), "decoder": files.need(*DECODER)}
-    held = {part: files.open(path, MODULES) for part, path in paths.items()}
-    config = _sizes(held["encoder"], held["decoder"], {k: shown_path(v) for k, v in paths.items()})
+    config = _sizes(held["encoder"], held["decoder"], shown)
     with torch.device("meta"):
         outline = OpenAIDVAECodec(config)
     # 2. Every tensor has its place in the codec of these sizes.
     weights: dict[str, Weight] = {}
     for part, tensors in held.items():
-        wanted = getattr(outline, part).state_dict()
-        found = collect(tensors, KEYS, wanted, shown_path(paths[part]))
+        found = collect(tensors, KEYS, getattr(outline, part).state_dict(), shown[part])
         weights |= {f"{part}.{name}": each for name, each in found.items()}
-    settings = {"name": "openai_dvae", **vars(config)}
-    card = _CARD.format(vocabulary=config.vocabulary)
-    return Plan(NAME, "", config.size, {"codec": settings}, weights, card)
+    return {"name": "openai_dvae", **vars(config)}, weights
 
 
-def _sizes(encoder: Tensors, decoder: Tensors, shown: dict[str, str]) -> Any:
+def _sizes(encoder: Tensors, decoder: Tensors, shown: Mapping[str, str]) -> Any:
     from limner.codecs.openai_dvae import OpenAIDVAEConfig
 
     def shape(tensors: Tensors, name: str, part: str) -> tuple[int, ...]:

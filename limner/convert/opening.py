@@ -7,7 +7,7 @@ Safetensors and msgpack are mapped; a pickle is opened by a confined process alo
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +22,27 @@ from limner.files.safetensors import HEADER_LIMIT, TensorEntry, read_header
 if TYPE_CHECKING:
     from torch import Tensor
 
+STAND_INS = (  # classes whose pickled state is kept and whose code is not there
+    # whole modules of PyPI dall-e
+    "dall_e.encoder.Encoder", "dall_e.encoder.EncoderBlock",
+    "dall_e.decoder.Decoder", "dall_e.decoder.DecoderBlock", "dall_e.utils.Conv2d",
+    "torch.nn.modules.activation.ReLU", "torch.nn.modules.container.Sequential",
+    "torch.nn.modules.linear.Identity", "torch.nn.modules.pooling.MaxPool2d",
+    "torch.nn.modules.upsampling.Upsample",
+    # what Lightning puts beside the weights
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+)  # fmt: skip
 _ZIP, _OLD = b"PK\x03\x04", b"\x80"
 
 
 @contextmanager
-def open_tensors(path: Path, stand_ins: Sequence[str] = ()) -> Iterator[Tensors]:
+def open_tensors(path: Path) -> Iterator[Tensors]:
     """Open a file of tensors: safetensors, a pickle of torch.save, or msgpack of Flax.
 
-    `stand_ins` are full names of classes that a pickle may hold: they are replaced by classes that
-    do nothing. Raises CheckpointError for what is none of these, damaged, or asks for code.
+    In a pickle classes that do nothing are in the place of those of STAND_INS. Raises
+    CheckpointError for what is none of these, damaged, or asks for code.
     """
     first = first_bytes(path)
     source = shown_path(path)
@@ -39,7 +51,7 @@ def open_tensors(path: Path, stand_ins: Sequence[str] = ()) -> Iterator[Tensors]
         with path.open("rb") as file:
             yield _Safetensors(file, source)
     elif first[:4] == _ZIP or first[:1] == _OLD:
-        with open_pickle(path, stand_ins) as pickled:
+        with open_pickle(path, STAND_INS) as pickled:
             yield pickled
     elif _is_msgpack(first):
         with open_msgpack(path) as packed:

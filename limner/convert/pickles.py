@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -43,7 +44,7 @@ def open_pickle(path: Path, stand_ins: Sequence[str] = ()) -> Iterator[PickledTe
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={"OMP_NUM_THREADS": "1"},  # nothing of the person's is handed on
+        env=_environment(),
         cwd=path.resolve().parent,
     )
     try:
@@ -51,6 +52,14 @@ def open_pickle(path: Path, stand_ins: Sequence[str] = ()) -> Iterator[PickledTe
     finally:
         process.kill()
         process.communicate()
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of the process: where libraries are, and nothing of the person's."""
+    kept = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {
+        "OMP_NUM_THREADS": "1"
+    }
 
 
 class PickledTensors:
@@ -82,7 +91,7 @@ class PickledTensors:
         entry = self.entries[name]
         dtype = getattr(torch, DTYPES[entry.dtype])
         data = torch.empty(entry.shape, dtype=dtype)
-        held = memoryview(data.reshape(-1).view(torch.uint8).numpy())
+        held = data.reshape(-1).view(torch.uint8).numpy().data
         with self._in_time():
             self._ask(name)
             at = 0

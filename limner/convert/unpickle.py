@@ -112,7 +112,7 @@ def load(path: str, stand_ins: list[str]) -> Any:
     zipped = zipfile.is_zipfile(path)
     if zipped:
         check_zip(path)
-    replaced = []
+    replaced: list[Any] = []
     for name in stand_ins:
         module, _, plain = name.rpartition(".")
         made = type(plain, (StandIn,), {"__module__": module})

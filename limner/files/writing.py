@@ -85,4 +85,4 @@ def _checked(each: Readable, name: str) -> Sequence[memoryview]:
                 f"tensor {quote(name)} holds NaN or infinite values, with which nothing can be "
                 "drawn; get the checkpoint anew"
             )
-    return [memoryview(part.view(torch.uint8).numpy()) for part in flat.split(_CHUNK)]
+    return [part.view(torch.uint8).numpy().data for part in flat.split(_CHUNK)]

@@ -18,6 +18,7 @@ from limner.priors.embedding_autoregressive import (
 )
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
+from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
 
@@ -27,7 +28,10 @@ PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "next_scale_crf": (NextScaleCRFConfig, NextScaleCRF),
     "crf": (CRFConfig, CRF),
 }
-IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {"bart": (BARTConfig, BART)}
+IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
+    "bart": (BARTConfig, BART),
+    "lucid": (LucidConfig, Lucid),
+}
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),
     "autoregressive": (EmbeddingAutoregressiveConfig, EmbeddingAutoregressive),

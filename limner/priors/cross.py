@@ -17,6 +17,8 @@ from limner.types import LogitsProcessor
 class CrossDecoder(CellDecoder):
     """One drawing in progress; rows that guidance compares with look at the empty text."""
 
+    prior: Any  # of `limner.priors.bart`
+
     def __init__(
         self,
         prior: Any,

@@ -216,6 +216,7 @@ def test_the_tables_of_names_are_read_both_ways() -> None:
         ({"layers.0.self_attn.q_proj.bias": torch.zeros(128)}, "1 too many"),
         ({"embed_positions.weight": torch.zeros(255, 128)}, "255 cells, which are no square"),
         ({"embed_positions.weight": torch.zeros(64, 128)}, "8 cells a side.*made for 16"),
+        ({"embed_positions.weight": torch.zeros(64)}, "no tensor embed_positions.weight of 2 axes"),
         ({"final_ln.bias": torch.zeros(3)}, "1 of another shape"),
     ],
 )
