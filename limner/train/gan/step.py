@@ -340,8 +340,8 @@ class GanStep(Step):
                 # Those that words and chance alone decide; the others are told by what is true.
                 rows = slice(0 if seen_noise is None else len(seen_noise[0]), None)
                 with torch.no_grad():
-                    true = naming.expected_numbers(things, images[rows])
-                found = naming.expected_numbers(things, self._rounded(pictures[rows]))
+                    true = naming.read(things, images[rows])
+                found = naming.read(things, self._rounded(pictures[rows]))
                 parts["naming"] = training.naming * naming.naming_loss(found, true)
             if training.guidance:
                 vectors = self.clip.encode_images(self._fitted(self._shown(pictures)))

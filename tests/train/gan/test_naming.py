@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from limner.train.gan.naming import expected_numbers, naming_loss
+from limner.train.gan.naming import Reading, naming_loss, read
 from tests.nn.test_things import decoder
 
 
@@ -14,8 +14,8 @@ def test_numbers_are_the_sum_of_what_the_cells_say() -> None:
     for name in ("weight", "bias"):
         getattr(model.reader.name, name).zero_()
     model.reader.name.bias[2] = math.log(6)  # of four nouns, one is nothing: 1, 1, 6 and 1
-    nouns, colours, _ = expected_numbers(model, latents)
-    assert nouns.shape == (3, 3) and colours.shape == (3, 3)
+    (nouns, colours, _), whole = read(model, latents)
+    assert whole.shape == (3, 64) and nouns.shape == (3, 3) and colours.shape == (3, 3)
     torch.testing.assert_close(nouns[0], 16 * 0.5 * torch.tensor([1.0, 6.0, 1.0]) / 9)
     torch.testing.assert_close(colours[0], 16 * 0.5 * 8 / 9 * torch.full((3,), 1 / 3))
 
@@ -23,10 +23,10 @@ def test_numbers_are_the_sum_of_what_the_cells_say() -> None:
 def test_the_truth_costs_nothing_and_anything_else_something() -> None:
     model = decoder()
     true, other = torch.randn(2, 5, 4, 4), torch.randn(2, 5, 4, 4, requires_grad=True)
-    wanted = expected_numbers(model, true)
+    wanted = read(model, true)
     assert float(naming_loss(wanted, wanted)) == 0
-    missing = [each * 0 for each in wanted]
+    missing = Reading([each * 0 for each in wanted.numbers], wanted.whole)
     assert float(naming_loss(missing, wanted)) > 0 and float(naming_loss(wanted, missing)) > 0
-    loss = naming_loss(expected_numbers(model, other), wanted)
+    loss = naming_loss(read(model, other), wanted)
     loss.backward()
     assert float(loss.detach()) > 0 and other.grad is not None and other.grad.abs().sum() > 0

@@ -20,7 +20,7 @@ from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.train.config.run import TrainConfig
 from limner.train.config.shared import DataConfig, LoopConfig, TextConfig
-from limner.train.gan.settings import GanTraining
+from limner.train.gan.settings import GanTraining, latent_of
 from limner.train.gan.step import GanStep
 from limner.train.gan.watch import SoundWeights, measures, signs_of_collapse
 from limner.train.inputs import caches
@@ -407,3 +407,11 @@ def test_the_configs_can_be_built() -> None:
         with torch.device("meta"):
             built = create_generator({**config.part("generator"), "text_vocabulary": 4096})
         assert sum(each.numel() for each in built.parameters()) * 2 < 6e6
+
+
+def test_the_config_of_the_latent_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).resolve().parents[3]
+    monkeypatch.chdir(root)  # it names the default by its folder
+    config = read_config(root / "configs" / "families" / "gan.toml")
+    assert config.out == "runs/families/gan"
+    assert latent_of(config) == {"channels_drawn": 8, "size": 8, "bounded": True}
