@@ -138,7 +138,7 @@ class ThingsStep(CodecStep):
         """Return what a codec's validation does, and how well things are read."""
         found, data = super().validate(), self.config.data
         scenes = [
-            (graph_at("validation", index, data.seed, data.level), (0.0, 0.0))
+            (graph_at("held_out", index, level=data.level), (0.0, 0.0))
             for index in range(data.held_for_validation)
         ]
         side = self.codec.grid[0]
