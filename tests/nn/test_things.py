@@ -153,14 +153,13 @@ def test_drawn_together_pictures_have_the_bits_they_have_alone() -> None:
     model.reader.place.bias.copy_(torch.tensor([1.0, 0.0, 0.5, 0.5, 2.0]))
     for weight in model.parameters():
         weight.add_(torch.randn_like(weight) * 0.1)
+    model.eval()
     z = torch.randn(3, 5, 4, 4)
     with torch.inference_mode():
         alone = torch.cat([model(each[None]) for each in z])
         if alike.works():
             assert torch.equal(model(z), alone)
         torch.testing.assert_close(model(z), alone)
-        model.painter.noun.weight.mul_(2)  # what was kept is of other weights
-        assert not torch.equal(model(z), alone)
 
 
 def test_a_place_is_told_by_the_cell_of_its_middle() -> None:
