@@ -355,6 +355,9 @@ class Codec(Protocol):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, *layout[, G]) to images (B, 3, H, W) in [-1, 1]."""
 
+    def decode_each(self, codes: Tensor) -> Tensor:
+        """Do what `decode` does, each image with the bits that it has alone."""
+
     def embed(self, codes: Tensor) -> Tensor:
         """Codes (B, *layout[, G]) to the vectors (B, D, h, w) they stand for."""
 

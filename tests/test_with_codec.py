@@ -17,7 +17,8 @@ SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "with-codec"
 LARGE = CODEC | {
     "size": 64,
     "encode_size": 16,
-    "things": [3, 2],
+    "things": [3, 2, 2],
+    "backdrops": 2,
     "things_width": 64,
     "things_layers": 1,
     "namer_channels": [8, 8, 8],

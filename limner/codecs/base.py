@@ -5,6 +5,7 @@ Shapes: B pictures, S cells of all maps together, G codes a cell.
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from limner.nn.autoencoder import Decoder
@@ -81,6 +82,10 @@ class CodecBase(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of codes (B, *layout[, G])."""
         return self.paint(self.embed(codes))
+
+    def decode_each(self, codes: Tensor) -> Tensor:
+        """Return images of codes as `decode`, each with the bits that it has alone."""
+        return torch.cat([self.decode(each[None]) for each in codes])
 
     def paint(self, vectors: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of the vectors (B, D, h, w) that codes stand for.

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from limner.codecs.base import CodecBase
 from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
-from limner.nn import autoencoder, checks
+from limner.nn import alike, autoencoder, checks
 from limner.nn.decoders import decoder_of
+from limner.nn.things import ThingsDecoder
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
@@ -65,6 +66,8 @@ class FSQCodec(CodecBase):
         )
         self.decoder = decoder_of(config, dimensions)
         self.quantizer = FiniteScalar(config.levels)
+        # Whether so many pictures, painted together by so many threads, are those painted alone.
+        self._alike: dict[tuple[int, int], bool] = {}
 
     @property
     def encodes(self) -> bool:
@@ -86,6 +89,22 @@ class FSQCodec(CodecBase):
         if codes.ndim == 3:
             return self.quantizer.embed(codes)
         return torch.cat([self.quantizer.embed(group) for group in codes.unbind(-1)], dim=1)
+
+    def decode_each(self, codes: Tensor) -> Tensor:
+        """Return images of codes as `decode`, each with the bits that it has alone.
+
+        They are painted together where the decoder can. The first time that is compared with
+        painting one after the other, which it stays where any bit differs.
+        """
+        together = isinstance(self.decoder, ThingsDecoder) and codes.device.type == "cpu"
+        if len(codes) == 1 or not (together and alike.works()):
+            return super().decode_each(codes)
+        company = (len(codes), torch.get_num_threads())
+        if company not in self._alike:
+            alone = super().decode_each(codes)
+            self._alike[company] = torch.equal(self.decode(codes), alone)
+            return alone
+        return self.decode(codes) if self._alike[company] else super().decode_each(codes)
 
     def nearest(self, values: Tensor) -> Tensor:
         """Return the codes whose vectors, as of `embed`, are nearest to some (B, G * D, h, w)."""

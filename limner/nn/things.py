@@ -11,12 +11,14 @@ pictures together, F pixels of a frame's side, A answers of one question.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.nn import alike
 from limner.nn.autoencoder import HEAD, Decoder, Encoder
 from limner.nn.painter import Backdrops, Painter
 from limner.nn.transformer import Transformer, TransformerConfig
@@ -119,7 +121,7 @@ class Namer(nn.Module):
 
     def forward(self, parts: Tensor) -> tuple[Tensor, ...]:
         """Return the logits (N, A) of each question; answer 0 is that it is nothing known."""
-        logits: Tensor = self.out(self.body(parts).flatten(1))
+        logits = alike.each_row(self.out, self.body(parts).flatten(1))
         return logits.split(self.answers, dim=1)
 
     def cut(self, pictures: Tensor, rows: Tensor, squares: Tensor) -> Tensor:
@@ -127,12 +129,12 @@ class Namer(nn.Module):
 
         `squares` (N, 3) are left, top and side, in shares of a picture's side.
         """
-        left, top, side = squares.float().unbind(1)
-        nothing = torch.zeros_like(side)
-        across = torch.stack((side, nothing, 2 * left + side - 1), dim=1)
-        down = torch.stack((nothing, side, 2 * top + side - 1), dim=1)
-        size = [len(rows), 3, self.side, self.side]
-        places = F.affine_grid(torch.stack((across, down), dim=1), size, align_corners=False)
+        left, top, side = squares.float()[:, :, None].unbind(1)  # (N, 1)
+        # Middles of a part's pixels, in a picture that reaches from -1 to 1.
+        middles = (2 * torch.arange(self.side, device=squares.device) + 1) / self.side - 1
+        across, down = (side * middles + 2 * at + side - 1 for at in (left, top))  # (N, P)
+        shape = (len(rows), self.side, self.side)
+        places = torch.stack((across[:, None].expand(shape), down[:, :, None].expand(shape)), -1)
         return F.grid_sample(
             pictures[rows].float(), places, padding_mode="border", align_corners=False
         )
@@ -159,6 +161,7 @@ class ThingsDecoder(Decoder):
         cells = config.seen // 2 ** len(channels)
         pixels = options.get("pixels", 3)
         self.backdrops = Backdrops(config.backdrops, cells, config.ground_channels, pixels)
+        alike.make_alike(self)
 
     def cells(self, z: Tensor) -> Tensor:
         """Return the channels (B, C, h, w) of the cells, which the reader reads."""
@@ -182,9 +185,7 @@ class ThingsDecoder(Decoder):
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
         grounds = self.backdrops.mixed(names[-1])
-        # One picture after the other: its pixels must not depend on those beside it.
-        every = [self.things(*(each[at : at + 1] for each in (places, small, grounds)))
-                 for at in range(len(z))]  # fmt: skip
+        every = self.things(places, small, grounds)
         for number, things in enumerate(every):
             for thing in things:  # around a thing too, as far as it is painted
                 _, _, _, *box = thing.pixels(*reversed(enlarged.shape[2:]))
@@ -200,27 +201,31 @@ class ThingsDecoder(Decoder):
                 lay(picture, painted, drawings.to(picture.dtype))
         return pictures
 
-    def things(self, places: Tensor, small: Tensor, ground: Tensor) -> list[Thing]:
-        """Return the things of one picture, of its places (1, PLACE, h, w).
+    def things(self, places: Tensor, small: Tensor, grounds: Tensor) -> list[list[Thing]]:
+        """Return the things of each picture, of its places (B, PLACE, h, w).
 
-        `small` (1, 3, s, s) is what it is like, `ground` (1, 3, H, W) without things.
+        `small` (B, 3, s, s) is what they are like, `grounds` (B, 3, H, W) without things.
         """
-        found = find_places(places[0])
-        if not found:
-            return []
-        squares = torch.tensor([each[:3] for each in found], device=small.device)
-        rows = torch.zeros(len(found), dtype=torch.long, device=small.device)
-        parts, under = (self.namer.cut(each, rows, squares) for each in (small, ground))
+        found = [find_places(each) for each in places]
+        listed = [each for here in found for each in here]
+        if not listed:
+            return [[] for _ in found]
+        device = small.device
+        squares = torch.tensor([each[:3] for each in listed], device=device)
+        rows = torch.arange(len(found)).repeat_interleave(torch.tensor(list(map(len, found))))
+        parts, under = (self.namer.cut(each, rows.to(device), squares) for each in (small, grounds))
         likely = [each.float().softmax(1) for each in self.namer(parts)]
         likely[0][:, 0] = 0  # a thing is none of nothing
-        for at in range(len(found)):
+        for at in range(len(listed)):
             self._compare([each[at] for each in likely], parts[at], under[at])
         looks = self.painter.named(likely)
         answers = torch.stack([each.argmax(1) for each in likely], dim=1).tolist()
-        return [
-            Thing(tuple(answers[at]), *found[at], float(likely[0][at].max()), looks[at])
-            for at in range(len(found))
-        ]
+        named = likely[0].amax(1).tolist()
+        things = (
+            Thing(tuple(answer), *place, sure, look)
+            for answer, place, sure, look in zip(answers, listed, named, looks, strict=True)
+        )
+        return [list(islice(things, len(here))) for here in found]
 
     def _compare(self, likely: Sequence[Tensor], part: Tensor, under: Tensor) -> None:
         """Change how likely each answer (A,) is, in place: likely ones are painted and compared.

@@ -5,7 +5,6 @@ Shapes: B pictures, T text tokens, S cells of all token maps. Ramesh 2021, arXiv
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -222,7 +221,6 @@ class Dalle(DrawingBase[TokenSampling]):
         total = len(prompts) * steps
         finished: list[Tensor] = []
         images: list[Tensor] = []
-        paint = partial(paint_tile, self.codec) if wishes.tile else self.codec.decode
         # 1. Rows in groups: the prior says how many are fastest at once.
         for first in range(0, len(prompts), at_once):
             group = slice(first, first + at_once)
@@ -238,9 +236,12 @@ class Dalle(DrawingBase[TokenSampling]):
                 if done < total:
                     yield Step(done, total, codes=codes)
             finished.append(codes)
-            # One at a time: a picture's pixels must not depend on the pictures beside it.
+            # A picture's pixels must not depend on the pictures beside it.
             grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
-            images.extend(paint(grid[None]) for grid in grids)
+            if wishes.tile:
+                images.extend(paint_tile(self.codec, grid[None]) for grid in grids)
+            else:
+                images.append(self.codec.decode_each(grids))
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))
 
     def hooks(

@@ -129,7 +129,8 @@ def whole_things(codec: Any, picture: Tensor, chosen: Tensor) -> Tensor:
     _, names, places = decoder.reader(cells)
     ground = decoder.backdrops.mixed(names[-1])
     whole, (height, width) = chosen.clone(), chosen.shape
-    for thing in decoder.things(places, decoder.small(cells), ground):
+    (things,) = decoder.things(places, decoder.small(cells), ground)
+    for thing in things:
         _, _, _, *box = thing.pixels(width, height)
         if chosen[*box].numel() and float(chosen[*box].float().mean()) >= _GOOD_PART:
             whole[*box] = True

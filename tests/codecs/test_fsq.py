@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from limner.codecs import create_codec
 from limner.errors import ConfigError
+from limner.nn import alike
 from tests.codecs.tiny import without_encoder
 
 SMALL: dict[str, list[dict[str, Any]]] = {
@@ -232,3 +233,40 @@ def test_every_width_that_is_allowed_can_be_built(width: int) -> None:
     changes = {"encoder_channels": widths, "decoder_channels": widths, "encoder_blocks": [1, 0, 0]}
     with torch.device("meta"):
         assert create_codec(CASES[0] | changes).grid == (4, 4)
+
+
+THINGS = LARGE | {
+    "things": [4, 3, 2], "backdrops": 2, "things_width": 64, "things_layers": 1,
+    "things_channels": [16, 8], "namer_channels": [8, 8, 8], "ground_channels": [8] * 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("depends", [False, True])
+def test_pictures_are_painted_together_where_that_changes_no_bit(
+    depends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = build(THINGS).requires_grad_(False)
+    codes = torch.randint(36, (3, 4, 4, 2), generator=torch.Generator().manual_seed(2))
+    counts, decode = list[int](), codec.decode
+
+    def watched(some: torch.Tensor) -> torch.Tensor:
+        counts.append(len(some))
+        found: torch.Tensor = decode(some)
+        return found + 1e-7 * len(some) if depends else found  # a processor whose sums do
+
+    monkeypatch.setattr(codec, "decode", watched)
+    with torch.inference_mode():
+        alone = torch.cat([watched(each[None]) for each in codes])
+        for _ in range(2):  # the first time it is found out, and then it is known
+            assert torch.equal(codec.decode_each(codes), alone)
+    if alike.works():
+        assert counts == [1, 1, 1, 1, 1, 1, 3, *([1, 1, 1] if depends else [3])]
+    assert torch.equal(codec.decode_each(codes[:1]), alone[:1])
+
+
+def test_a_codec_of_small_pictures_paints_them_one_after_the_other(case: dict[str, Any]) -> None:
+    codec, cells = build(case), torch.randint(36, (3, 4, 4))
+    codes = codes_of(case, cells)
+    with torch.no_grad():
+        alone = torch.cat([codec.decode(each[None]) for each in codes])
+        assert torch.equal(codec.decode_each(codes), alone)

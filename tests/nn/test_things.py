@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.nn import alike
 from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
 from limner.nn.painter import Backdrops, Painter
@@ -94,7 +95,7 @@ def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
     _, said, places = model.reader(cells)
     grounds = model.backdrops.mixed(said[-1])
     wanted = grounds[0].clone()
-    things = model.things(places, model.small(cells), grounds)
+    (things,) = model.things(places, model.small(cells), grounds)
     assert things and all(each.opacity == 1 and each.names == (3, 2, 1) for each in things)
     drawn = model(z)[0]
     lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
@@ -145,6 +146,20 @@ def test_pixels_do_not_depend_on_the_pictures_beside_them() -> None:
     z = torch.randn(3, 5, 4, 4)
     alone = torch.cat([model(each[None]) for each in z])
     torch.testing.assert_close(model(z), alone)
+
+
+def test_drawn_together_pictures_have_the_bits_they_have_alone() -> None:
+    model = decoder()
+    model.reader.place.bias.copy_(torch.tensor([1.0, 0.0, 0.5, 0.5, 2.0]))
+    for weight in model.parameters():
+        weight.add_(torch.randn_like(weight) * 0.1)
+    model.eval()
+    z = torch.randn(3, 5, 4, 4)
+    with torch.inference_mode():
+        alone = torch.cat([model(each[None]) for each in z])
+        if alike.works():
+            assert torch.equal(model(z), alone)
+        torch.testing.assert_close(model(z), alone)
 
 
 def test_a_place_is_told_by_the_cell_of_its_middle() -> None:
@@ -258,7 +273,7 @@ def test_what_can_be_nothing_known_is_not_painted() -> None:
     last.bias.copy_(torch.tensor([999.0] + [0.0] * 8))  # its nouns underflow to nothing
     places = nothing()[None]
     places[0, :, 1, 1] = torch.tensor([9.0, 9.0, 1.0, 1.0, 2.0])
-    (found,) = model.things(places, torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 64, 64))
+    ((found,),) = model.things(places, torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 64, 64))
     assert found.named == 0 and found.opacity == 0
 
 
@@ -280,6 +295,6 @@ def test_what_the_picture_shows_decides_between_likely_answers() -> None:
         places = nothing()[None]
         places[0, :, 1, 1] = torch.tensor([9.0, 9.0, 1.0, 1.0, 2.0])
         small = F.avg_pool2d(picture[None], 2)
-        (found,) = model.things(places, small, ground)
+        ((found,),) = model.things(places, small, ground)
         assert found.names == (noun, colour, 1)
         assert found.named > 0.9

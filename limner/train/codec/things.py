@@ -150,9 +150,7 @@ class ThingsStep(CodecStep):
                 cells = self.decoder.cells(self.codec.embed(codes))
                 small, (_, said, places) = self.decoder.small(cells), self.decoder.reader(cells)
                 grounds = self.decoder.backdrops.mixed(said[-1])
-                for row in range(len(held)):
-                    own = (each[row : row + 1] for each in (places, small, grounds))
-                    things = self.decoder.things(*own)
+                for row, things in enumerate(self.decoder.things(places, small, grounds)):
                     here = of == first + row
                     counts += read_rightly(things, names[here], squares[here], 0.5 / side)
                 first += len(held)
