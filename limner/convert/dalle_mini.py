@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from limner.convert.bart import dalle_plan, prior_settings, prior_weights
 from limner.convert.bart_tokenizer import tokenizer_json
 from limner.convert.formats import Plan
 from limner.convert.keys import CONVOLUTION, DENSE, SAME, KeyMap, Shapes, Turn, our_shapes
+from limner.convert.msgpack import MsgpackTensors
 from limner.convert.taming import side_rows, taming_config, taming_weights
 from limner.errors import CheckpointError, quote
 from limner.files.folder import shown_path
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.convert.files import Files
-    from limner.convert.msgpack import MsgpackTensors
-    from limner.convert.tensors import Tensors
+
+    _Opened = tuple[Path, MsgpackTensors]
 
 WEIGHTS = "flax_model.msgpack"
 GUIDANCE = 9.0  # a condition_scale of 10, as its own notebook draws
@@ -44,6 +45,7 @@ NOTE = (
     "dalle-mini normalised its texts with tables that are not among its files; write prompts in "
     "plain English words, with commas between parts"
 )
+_LAYERS = 256  # at most
 _LAYER = r"(?P<part>.*/layers/)(?P<kind>FlaxBart\w+)Layers/(?P<rest>.*)"
 
 
@@ -56,7 +58,7 @@ def plan(files: Files) -> Plan:
     """Return the model that the files hold; CheckpointError for what does not fit."""
     # 1. Which file of Flax is the model, and which the VQGAN, their arrays say.
     model, vqgan = _opened(files)
-    shown, tensors = shown_path(model[0]), _Unscanned(cast("MsgpackTensors", model[1]))
+    shown, tensors = shown_path(model[0]), _Unscanned(model[1])
     config = files.json(files.need(_beside(files, model[0], "config.json")))
     _check_variant(config, shown)
     # 2. The VQGAN, and the prior over its codes; heads and the beginning the config says.
@@ -82,12 +84,14 @@ def plan(files: Files) -> Plan:
     return replace(made, notes=(NOTE,)) if config.get("normalize_text") else made
 
 
-def _opened(files: Files) -> tuple[tuple[Path, Tensors], tuple[Path, Tensors]]:
-    found: dict[bool, tuple[Path, Tensors]] = {}
+def _opened(files: Files) -> tuple[_Opened, _Opened]:
+    found: dict[bool, _Opened] = {}
     for name in files.names:
         if name.rpartition("/")[2] == WEIGHTS:
             path = files.path / name if files.path.is_dir() else files.path
             tensors = files.open(path)
+            if not isinstance(tensors, MsgpackTensors):
+                raise CheckpointError(f"{shown_path(path)} is no msgpack of Flax; get it anew")
             found["lm_head/kernel" in tensors.entries] = path, tensors
     if True not in found:
         raise CheckpointError(
@@ -128,7 +132,7 @@ class _Unscanned:
             if scanned is None or not entry.shape:
                 self._places[name], entries[name] = (name, None), entry
                 continue
-            for row in range(entry.shape[0]):
+            for row in range(min(entry.shape[0], _LAYERS)):
                 own = f"{scanned['part']}{scanned['kind']}Layer_{row}/{scanned['rest']}"
                 self._places[own] = name, row
                 entries[own] = TensorEntry(entry.dtype, entry.shape[1:])

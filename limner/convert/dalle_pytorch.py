@@ -15,10 +15,13 @@ from limner.convert.keys import KeyMap, Shapes, Weight, collect, our_shapes, tab
 from limner.convert.tensors import Under
 from limner.errors import CheckpointError, quote
 from limner.files.folder import shown_path
+from limner.files.safetensors import TensorEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from torch import Tensor
 
     from limner.convert.files import Files
     from limner.convert.tensors import Tensors
@@ -29,6 +32,13 @@ SAMPLING = {
     "temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "guidance": 0.0,
     "guidance_schedule": "constant", "typical_p": 1.0, "speculate": 0,
 }  # fmt: skip
+POSITIONS = {  # theirs have axes of length 1; two of them are spelt in two ways
+    "transformer.pos_emb": "angles",
+    "image_pos_emb.weights.0": "rows",
+    "image_pos_emb.weights.1": "columns",
+    "image_pos_emb.weights_0": "rows",
+    "image_pos_emb.weights_1": "columns",
+}
 REFUSED = (
     "reversible",
     "shared_attn_ids",
@@ -210,38 +220,27 @@ def prior_keys(*, shift: bool) -> KeyMap:
 class _Flat:
     """Tensors of which positions lose the axes of length 1 that theirs have."""
 
-    FLAT: dict[str, tuple[str, int]] = {  # noqa: RUF012  # a constant
-        "transformer.pos_emb": ("angles", 2),
-        "image_pos_emb.weights.0": ("rows", 2),
-        "image_pos_emb.weights.1": ("columns", 2),
-        "image_pos_emb.weights_0": ("rows", 2),
-        "image_pos_emb.weights_1": ("columns", 2),
-    }
-
     def __init__(self, tensors: Tensors) -> None:
-        from limner.files.safetensors import TensorEntry
-
         self._tensors, self.values = tensors, tensors.values
         self.entries = {
-            name: TensorEntry(
-                each.dtype, tuple(n for n in each.shape[:-1] if n > 1) + each.shape[-1:]
-            )
-            if name in self.FLAT
-            else each
+            name: TensorEntry(each.dtype, _flat(each.shape)) if name in POSITIONS else each
             for name, each in tensors.entries.items()
         }
 
-    def read(self, name: str) -> Any:
+    def read(self, name: str) -> Tensor:
         """Return a tensor."""
         return self._tensors.read(name).reshape(self.entries[name].shape)
+
+
+def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(each for each in shape[:-1] if each > 1), *shape[-1:])
 
 
 def _prior(
     hparams: Mapping[str, Any], weights: Tensors, codec: Mapping[str, Any], shown: str
 ) -> tuple[dict[str, Any], KeyMap]:
     shift = bool(hparams.get("shift_tokens", True))
-    positions = table(*((theirs, ours) for theirs, (ours, _) in _Flat.FLAT.items()))
-    keys = KeyMap((*prior_keys(shift=shift).rows, *positions.rows))
+    keys = KeyMap((*prior_keys(shift=shift).rows, *table(*POSITIONS.items()).rows))
     shapes = Shapes(our_shapes(_Flat(weights), keys), shown, keys)
     vocabulary, width = shapes.of("embed.weight", 2)
     side = _side(codec)

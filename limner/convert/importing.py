@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from limner.convert.keys import Weight
 
 CODEC_FILE = "codec.safetensors"  # of a codec alone, as a run of limner train writes it
+# Whatever sizes that a stranger wrote make building an outline raise.
+_UNFIT = (ConfigError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 Progress = Callable[[int, int], None]  # bytes that are written, and all
 
 
@@ -76,7 +78,7 @@ def import_checkpoint(
         name = format or recognise(files)
         try:
             plan = find_format(name).reader().plan(files)
-        except ConfigError as error:
+        except _UNFIT as error:
             raise CheckpointError(
                 f"{files.shown} has sizes that no model of {name} has: {error}"
             ) from error

@@ -89,6 +89,13 @@ def test_without_its_vqgan_it_says_where_to_put_it(tmp_path: Path) -> None:
         import_checkpoint(source, tmp_path / "out")
 
 
+def test_another_file_under_the_name_of_flax_is_refused(tmp_path: Path) -> None:
+    source = write_flax(tmp_path / "in")
+    torch.save({"a": torch.zeros(1)}, source / "flax_model.msgpack")
+    with pytest.raises(CheckpointError, match="is no msgpack of Flax"):
+        import_checkpoint(source, tmp_path / "out")
+
+
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "int8"])
 def test_arrays_of_other_types_are_read(tmp_path: Path, kind: str) -> None:
     array = torch.arange(6).view(2, 3).to(getattr(torch, kind))
