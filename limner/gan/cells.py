@@ -68,13 +68,13 @@ class CellsGenerator(Generator):
 
     @torch.no_grad()
     def begin_as(self, prior: Any) -> None:
-        """Take words, places and transformer from a GPT over the codes of the same cells.
+        """Take places and transformer from a GPT over the codes of the same cells.
 
         Raises ConfigError where their sizes differ.
         """
         given = prior.state_dict()
         names = {f"transformer.{name}": own for name, own in self.transformer.state_dict().items()}
-        own = {"text.weight": self.sentence.text.weight, "target": self.placed, **names}
+        own = {"target": self.placed, **names}
         for name, value in own.items():
             if name not in given or given[name].shape != value.shape:
                 raise ConfigError(

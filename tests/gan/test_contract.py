@@ -115,7 +115,7 @@ def test_cells_begin_as_a_prior_over_them() -> None:
     built = generator("cells", text_encoder={"name": "own", "layers": 0})
     built.begin_as(prior)
     assert torch.equal(built.placed, prior.target)
-    assert torch.equal(built.sentence.text.weight, prior.text.weight)
+    assert torch.equal(built.transformer.norm.weight, prior.transformer.norm.weight)
     with pytest.raises(ConfigError, match=r"target of the prior in start_from does not fit"):
         generator("cells", patch=2, text_encoder={"name": "own", "layers": 0}).begin_as(prior)
 

@@ -29,8 +29,8 @@ class GanTraining(fields.Checked):
     With `reconstruction` half a batch is drawn from the noise that an encoder saw in the true
     picture (VAE-GAN, arXiv 1512.09300), `picture_kl` weighing that noise's distance from N(0, 1)
     and `adversarial` the discriminator's word. `guidance` weighs CLIP's loss on drawn pictures, and
-    `naming` what a codec that reads things finds in drawn latents beside what it finds in true ones
-    of the same captions: how many things of which names, and the mean of all cells.
+    `naming` what a codec that reads things finds in drawn latents beside the true ones of the same
+    captions: how many things of which names, and the mean of all cells.
 
     With `codec_from` the latent of that codec is drawn; a generator "cells" begins with the words
     and the transformer of a model in `start_from` whose codes are of the same cells.

@@ -3,32 +3,28 @@
 Shapes: B pictures, N wrong captions of each, T ids, Z width of the noise.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.clip.losses import contrastive_loss
-from limner.clip.model import OWN_TEXT
 from limner.data.batches.augment import diff_augment
-from limner.gan import create_discriminator, create_generator, drawing, encoder, generator, losses
-from limner.gan.condition import SentenceEncoder
+from limner.gan import drawing, encoder, generator, losses
 from limner.nn.gaussian import normal_divergence
 from limner.pipelines.gan import Gan
 from limner.train.config.run import TrainConfig
 from limner.train.gan import naming, watch
+from limner.train.gan.build import build, open_models
 from limner.train.gan.data import SceneLatents, pairs_of
-from limner.train.gan.opened import open_models
-from limner.train.gan.settings import GanTraining, latent_of
+from limner.train.gan.settings import GanTraining
 from limner.train.inputs.caches import Caches, tokenizer_digest
 from limner.train.inputs.own import OwnData, open_data
-from limner.train.inputs.text import text_side_of
 from limner.train.losses import pixel_loss
 from limner.train.optimizer import EMA, decay_groups
 from limner.train.steps import Step, optimizers_for, precision, save_memory, update
@@ -50,12 +46,24 @@ class GanStep(Step):
         self.training, caches = config.settings(GanTraining), Caches(config)
         self.notes = caches.notes
         # 1. What there is to learn from, and the parts made for it.
-        self.opened = open_models(config)
+        self.opened = open_models(config, self.device)
         own = data or open_data(config)
         self.pairs = pairs_of(config, self.opened.size(config), caches, own)
         self.made_of |= self.pairs.made_of | self.opened.digests
-        self.clip: Any = self.opened.clip
-        self._build()
+        self.clip = self.opened.clip
+        built = build(config, self.opened, self.pairs.tokenizer)
+        self.tokenizer, self.table = built.tokenizer, built.table
+        self.generator, self.discriminator = built.generator, built.discriminator
+        for part in (self.generator, self.discriminator):
+            part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
+            save_memory(part, config)
+        self.pipeline = Gan(
+            self.tokenizer, self.generator, self.opened.codec,
+            defaults=drawing.GanSampling(**config.sampling), text_length=config.text_length,
+        )  # fmt: skip
+        self.pipeline.words = self.pairs.words()
+        if isinstance(self.pairs, SceneLatents):
+            self.pairs.read(self.opened.codec, self.tokenizer)
         self.made_of["tokenizer"] = tokenizer_digest(self.tokenizer)
         self.learner = nn.ModuleDict({"generator": self.generator})
         self.encoder: encoder.PictureEncoder | None = None
@@ -69,8 +77,8 @@ class GanStep(Step):
         rate = self.training.discriminator_rate or config.loop.learning_rate
         self.critic_config = replace(config, loop=replace(config.loop, learning_rate=rate))
         # The discriminator's is the last.
-        self.optimizers = [*_learner_s(self.learner, config),
-                           _adam(self.discriminator, config, rate)]  # fmt: skip
+        critic = _adam(self.discriminator, config, rate)
+        self.optimizers = [*_optimizers(self.learner, config), critic]
         self.kept: watch.SoundWeights | None = None
         if self.training.on_collapse == "restore":
             self.kept = watch.SoundWeights(dict(self.modules), self.averages)
@@ -173,78 +181,6 @@ class GanStep(Step):
                 out, self.pipeline, half=self.training.half, generator=self.table,
                 autoencoder=self.opened.codec_table or {},
             )  # fmt: skip
-
-    def _build(self) -> None:
-        """Make tokenizer, generator, discriminator and the pipeline that draws."""
-        config = self.config
-        table, critic = dict(config.part("generator")), dict(config.part("discriminator"))
-        table |= latent_of(config)
-        reader = self._choose_text(table)
-        if self.clip is not None:
-            self.clip = self.clip.clip.to(self.device)
-            if critic["name"] == "clip":
-                critic["map_channels"] = list(self.clip.image.map_channels)
-        table["text_vocabulary"] = self.tokenizer.vocabulary
-        self.generator: Any = create_generator(table)
-        made = self.generator.config
-        shared = ("text_vocabulary", "text_encoder", "size", "channels_drawn", "width")
-        critic |= {name: getattr(made, name) for name in shared}
-        self.discriminator: Any = create_discriminator(critic)
-        if self.opened.told is not None:
-            begin: Any = self.generator.begin_as
-            begin(self.opened.told.prior)
-        parts: tuple[Any, ...] = (self.generator, self.discriminator)
-        for part in parts:
-            reader(part.sentence)
-            part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
-            save_memory(part, config)
-        self.table = table
-        self.pipeline = Gan(
-            self.tokenizer,
-            self.generator,
-            self.opened.codec,
-            defaults=drawing.GanSampling(**config.sampling),
-            text_length=config.text_length,
-        )
-        self.pipeline.words = self.pairs.words()
-        if self.opened.codec is not None:
-            self.opened.codec.to(self.device, memory_format=torch.channels_last)
-        things: Any = self.opened.things
-        if things is not None:
-            things.to(self.device, memory_format=torch.channels_last)
-        if isinstance(self.pairs, SceneLatents):
-            self.pairs.read(self.opened.codec, self.tokenizer)
-
-    def _choose_text(self, table: dict[str, Any]) -> Callable[[SentenceEncoder], None]:
-        """Set the tokenizer, and in a generator's table how text is read.
-
-        Returns what puts weights that were read into a new encoder of sentences.
-        """
-        config, opened = self.config, self.opened
-        if opened.told is not None:
-            self.tokenizer, words = opened.told.tokenizer, opened.told.prior.text
-            table["text_encoder"] = {"name": "own", "layers": 0}  # the generator itself reads on
-            weights = words.state_dict()
-
-            def give_words(sentence: SentenceEncoder) -> None:
-                sentence.text.load_state_dict(weights)
-
-            return give_words
-        if opened.clip is None:
-            text = text_side_of(config, self.pairs.tokenizer, table)
-            self.tokenizer = text.tokenizer
-            if text.encoder:
-                table["text_encoder"] = text.encoder
-            return text.give_weights
-        self.tokenizer, clip = opened.clip.tokenizer, opened.clip.clip
-        text_encoder = {"name": "own", **OWN_TEXT, **clip.config.text_encoder}
-        table |= {"width": clip.config.width, "text_encoder": text_encoder}
-
-        def give_and_freeze(sentence: SentenceEncoder) -> None:
-            sentence.text.load_state_dict(clip.text.state_dict())
-            sentence.requires_grad_(False)  # CLIP reads; only what follows it learns
-
-        return give_and_freeze
 
     @torch.no_grad()
     def _to_draw(self, pictures: Tensor) -> Tensor:
@@ -443,7 +379,7 @@ def _learnt(module: nn.Module) -> list[Tensor]:
     return [each for each in module.parameters() if each.requires_grad]
 
 
-def _learner_s(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+def _optimizers(module: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     if config.loop.optimizer == "adamw":
         return [_adam(module, config)]
     return optimizers_for(module, config)

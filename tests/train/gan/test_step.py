@@ -28,7 +28,7 @@ from limner.train.loop import Run, train
 from limner.train.reading import read_config
 from limner.train.steps import create_step
 from tests.data.source_files import write_pictures
-from tests.gan.tiny import DISCRIMINATORS_TINY, GENERATORS_TINY, SIZE
+from tests.gan.tiny import DISCRIMINATORS_TINY, GENERATORS_TINY
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import CODEC, TEXT_LENGTH, prior_config, tiny_pipeline
 
@@ -136,7 +136,7 @@ def test_a_run_stopped_and_resumed_is_the_run_unbroken(case: str, tmp_path: Path
     assert model.info.family == "gan"
     assert not any("judge" in name or "encoder." in name[:8] for name in model.state_dict())
     (picture,) = limner.draw("a red apple", model=model, seed=1)
-    assert picture.image.size == (SIZE, SIZE)
+    assert picture.image.size == (model.size, model.size)
     assert (tmp_path / "whole" / "run" / "samples-000004.png").exists()
 
 
