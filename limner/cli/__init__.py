@@ -29,6 +29,7 @@ from limner.cli.explain import explain
 from limner.cli.info import info
 from limner.cli.mcp import mcp
 from limner.cli.morph import morph
+from limner.cli.restyle import restyle
 from limner.cli.serve import serve
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.endings import answering, came_of_a_signal, leaving_on_signals, sentence_of
@@ -105,9 +106,9 @@ def options(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
-    "morph": morph, "upscale": upscale, "again": again, "explain": explain, "info": info,
-    "verify": verify, "serve": serve, "mcp": mcp, "train": train, "adapt": adapt, "eval": evaluate,
-    "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
+    "restyle": restyle, "morph": morph, "upscale": upscale, "again": again, "explain": explain,
+    "info": info, "verify": verify, "serve": serve, "mcp": mcp, "train": train, "adapt": adapt,
+    "eval": evaluate, "compare": compare, "arena": arena, "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():
     app.command(_name, cls=Command)(_command)
