@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from limner.model import Model, load
     from limner.morph import Morph, morph
     from limner.registry import list_models, list_parts
+    from limner.restyle import restyle
     from limner.types import Edit, Picture, Request, Sampling, Step
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "load",
     "morph",
     "outpaint",
+    "restyle",
     "upscale",
     "vary",
 ]
@@ -72,6 +74,7 @@ _HOMES = {
     "load": "limner.model",
     "outpaint": "limner.editing",
     "morph": "limner.morph",
+    "restyle": "limner.restyle",
     "upscale": "limner.finish.upscale",
     "vary": "limner.draw",
 }

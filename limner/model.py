@@ -28,6 +28,7 @@ from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.dalle import Dalle
 from limner.pipelines.gan import Gan
 from limner.pipelines.unclip import UnClip
+from limner.restyle import restyle
 from limner.sampling.diffusion import DiffusionSampling
 from limner.sampling.tokens import TokenSampling
 from limner.types import Picture, PictureLike, Pictures
@@ -213,6 +214,10 @@ class Drawing(Model, DrawingBase[Values]):
     ) -> list[Picture]:
         """Do what `limner.colourise` does, with this model."""
         return colourise(image, prompt, model=self, n=n, seed=seed, guidance=guidance, **options)
+
+    def restyle(self, image: PictureLike, style: str) -> Picture:
+        """Do what `limner.restyle` does, with this model."""
+        return restyle(image, style, model=self)
 
     def morph(
         self,

@@ -26,6 +26,7 @@ from tests.data.source_files import write_pictures
 from tests.tiny_clip import CLIP, save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
 from tests.tiny_model import CODEC, save_tiny_model
+from tests.tiny_things import save_tiny_things
 from tests.tiny_unclip import save_tiny_unclip
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,6 +95,10 @@ COMMANDS: dict[str, list[list[str]]] = {
     "colourise": [
         ["held/red_apple/a.png", "--model", "tiny-unclip"],
         ["held/red_apple/a.png", "a red zebra", "-n", "2", "--model", "tiny-unclip"],
+    ],
+    "restyle": [
+        ["grey.png", "--style", "sticker", "--model", "tiny-things"],
+        ["held/red_apple/a.png", "--style", "线稿", "--model", "tiny-things"],
     ],
     "draw --sheet": [["sheet.png", "--prompts", "p.txt"], ["sheet.png", "--prompts", "p.txt"]],
     "morph": [["a red apple", "a red zebra", "--frames", "3", "--seed", "5"]],
@@ -194,6 +199,8 @@ def collect_answers(folder: Path, font: Path) -> dict[str, list[Any]]:
     write_mini(folder / "min-dalle")
     save_tiny_unclip(folder / "tiny-unclip", prior="")
     save_tiny_gan(folder / "tiny-gan")
+    save_tiny_things(folder / "tiny-things")
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(folder / "grey.png")
     (folder / "empty.toml").write_text("", encoding="utf-8")
     (folder / "run.toml").write_text(CONFIG, encoding="utf-8")
     (folder / "clip.toml").write_text(CLIP_CONFIG, encoding="utf-8")

@@ -36,7 +36,7 @@ GROUPS = (
         "convert",
         "files",
     ),
-    ("registry", "draw", "editing", "explain", "colourise", "morph", "model"),
+    ("registry", "draw", "editing", "explain", "colourise", "restyle", "morph", "model"),
     ("data", "train", "evaluate"),
     ("limner",),  # limner/__init__.py: it hands out the names of every group before it
     ("cli", "server", "__main__"),

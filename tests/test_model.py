@@ -133,7 +133,7 @@ def test_a_model_varies_as_limner_varies_with_it(folders: dict[str, Path], tmp_p
     assert len(pixels) == 1
 
 
-TASKS = ("draw", "vary", "edit", "outpaint", "colourise", "morph", "explain")
+TASKS = ("draw", "vary", "edit", "outpaint", "colourise", "restyle", "morph", "explain")
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -104,7 +104,7 @@ def test_every_command_works_in_its_order(folder: Path) -> None:
     done = [words[1] for words in lines if words[0] == "limner" and run(smaller(words))]
     assert set(done) == {
         "draw", "vary", "models", "data", "train", "eval", "doctor", "edit", "outpaint",
-        "colourise", "upscale", "morph", "explain", "verify", "serve",
+        "colourise", "restyle", "upscale", "morph", "explain", "verify", "serve",
     }  # fmt: skip
     assert len(list((folder / "scenes").glob("*.png"))) == 3
     assert (folder / "runs" / "prior" / "model" / "config.json").is_file()

@@ -20,7 +20,7 @@ def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
         "Edit", "Explanation", "LimnerError", "Model", "Morph", "Picture", "Request", "Sampling",
         "Step", "__version__", "colourise", "draw", "edit", "explain", "list_models", "list_parts",
-        "load", "morph", "outpaint", "upscale", "vary",
+        "load", "morph", "outpaint", "restyle", "upscale", "vary",
     }  # fmt: skip
     for name in limner.__all__:
         assert getattr(limner, name) is not None

@@ -30,6 +30,7 @@ from limner.cli.importing import import_model
 from limner.cli.info import info
 from limner.cli.mcp import mcp
 from limner.cli.morph import morph
+from limner.cli.restyle import restyle
 from limner.cli.serve import serve
 from limner.cli.shared.command import Command, Group
 from limner.cli.shared.endings import answering, came_of_a_signal, leaving_on_signals, sentence_of
@@ -106,8 +107,8 @@ def options(
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
-    "morph": morph, "upscale": upscale, "again": again, "explain": explain, "info": info,
-    "verify": verify, "serve": serve, "mcp": mcp, "train": train, "adapt": adapt,
+    "restyle": restyle, "morph": morph, "upscale": upscale, "again": again, "explain": explain,
+    "info": info, "verify": verify, "serve": serve, "mcp": mcp, "train": train, "adapt": adapt,
     "import": import_model, "eval": evaluate, "compare": compare, "arena": arena,
     "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip

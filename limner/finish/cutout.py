@@ -59,8 +59,8 @@ def sticker(image: Image, border: int | None = None) -> Image:
     room = ImageOps.expand(thing, width + 1, (255, 255, 255, 0))
     # A thing grown by a disc: blurred, then cut low, which rounds its corners.
     alpha = room.getchannel("A")
-    grown = _grow(alpha, width)
-    edge = ImageChops.subtract(_grow(alpha, width + 1), grown).point(lambda v: v * 5 // 16)
+    grown = grow_alpha(alpha, width)
+    edge = ImageChops.subtract(grow_alpha(alpha, width + 1), grown).point(lambda v: v * 5 // 16)
     sheet = images.new("RGBA", room.size, (0, 0, 0, 0))
     sheet.paste((96, 96, 104, 255), mask=edge.filter(ImageFilter.GaussianBlur(0.6)))
     white = images.new("RGBA", room.size, (255, 255, 255, 255))
@@ -69,7 +69,7 @@ def sticker(image: Image, border: int | None = None) -> Image:
     return images.alpha_composite(sheet, room)
 
 
-def _grow(alpha: Image, radius: int) -> Image:
+def grow_alpha(alpha: Image, radius: int) -> Image:
     """Return an alpha channel grown by a disc of so many pixels."""
     from PIL import Image as images
 

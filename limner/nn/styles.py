@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PLAIN = "plain"
 CANVAS = 136  # pixels of a side, on which borders, blocks and lines are measured
 _BORDER = 6  # of a sticker
 _BLOCKS = 12  # of pixel art, along a side
@@ -24,15 +25,15 @@ _LUMA = (0.299, 0.587, 0.114)
 
 def restyle(drawings: Tensor, style: str) -> Tensor:
     """Return drawings in a style of `STYLES`, as large as they were."""
-    if style == "plain":
+    if style == PLAIN:
         return drawings
     side = drawings.shape[-1]
-    canvas = _sized(drawings.float(), CANVAS)
-    return _sized(_STYLES[style](canvas), side).to(drawings.dtype)
+    canvas = sized(drawings.float(), CANVAS)
+    return sized(_STYLES[style](canvas), side).to(drawings.dtype)
 
 
-def _sized(drawings: Tensor, side: int) -> Tensor:
-    """Return drawings of another size; no colour exceeds its alpha."""
+def sized(drawings: Tensor, side: int) -> Tensor:
+    """Return drawings `side` pixels wide; no colour exceeds its alpha."""
     if drawings.shape[-1] != side:
         drawings = F.interpolate(
             drawings, (side, side), mode="bicubic", align_corners=False, antialias=True
@@ -48,7 +49,7 @@ def _sticker(drawings: Tensor) -> Tensor:
 
 
 def _pixel_art(drawings: Tensor) -> Tensor:
-    colours, alpha = _sized(drawings, _BLOCKS).split((3, 1), dim=1)
+    colours, alpha = sized(drawings, _BLOCKS).split((3, 1), dim=1)
     solid = (alpha > _SOLID).float()
     blocks = torch.cat(((colours / alpha.clamp_min(1e-3)).clamp(0, 1) * solid, solid), dim=1)
     return F.interpolate(blocks, (CANVAS, CANVAS), mode="nearest")
@@ -78,7 +79,7 @@ def _line_art(drawings: Tensor) -> Tensor:
 
 
 _STYLES: dict[str, Callable[[Tensor], Tensor]] = {
-    "plain": lambda drawings: drawings,
+    PLAIN: lambda drawings: drawings,
     "sticker": _sticker,
     "pixel art": _pixel_art,
     "silhouette": _silhouette,

@@ -281,14 +281,14 @@ def find_places(places: Tensor) -> list[tuple[float, float, float, float]]:
     # Of two in one place the surer one is taken.
     kept = list[tuple[float, float, float, float]]()
     for place in sorted(found, key=lambda each: -each[3]):
-        if all(_overlap(place, other) < _OVERLAP for other in kept):
+        if all(overlap(place, other) < _OVERLAP for other in kept):
             kept.append(place)
     return kept
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the shared area of two squares as a share of both together."""
-    (left, top, side, _), (left2, top2, side2, _) = one, other
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the shared area of two squares, left, top and side, as a share of both together."""
+    (left, top, side), (left2, top2, side2) = one[:3], other[:3]
     across = min(left + side, left2 + side2) - max(left, left2)
     down = min(top + side, top2 + side2) - max(top, top2)
     shared = max(across, 0.0) * max(down, 0.0)

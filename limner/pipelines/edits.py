@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -28,6 +28,9 @@ from limner.images import SIDE_LIMIT, to_tensor
 from limner.pipelines.blending import close_hole, resize
 from limner.text.notes import Note
 from limner.types import LogitsProcessor, Request, Step
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 STRENGTH = 0.5  # of an edit with neither a mask nor a text to differ from
 LEAST_SIDE = 16  # pixels
@@ -184,12 +187,17 @@ def edit_notes(request: Request) -> tuple[Note, ...]:
     """Return what the reader should know of an edit, as where nothing, or all, is redrawn."""
     if request.edit is None or request.image is None:
         return ()
-    profile = request.image.info.get("icc_profile") or b"sRGB"
-    notes = () if b"sRGB" in profile else (Note("profile_ignored"),)
+    notes = profile_notes(request.image)
     least, most = request.mask.getextrema() if request.mask is not None else (255, 255)
     if most == 0 or strength_of(request) == 0:
         return (*notes, Note("nothing_open"))
     return (*notes, Note("all_open")) if least == 255 and request.mask is not None else notes
+
+
+def profile_notes(image: Image) -> tuple[Note, ...]:
+    """Return a note where a picture has a colour profile that is not applied."""
+    profile = image.info.get("icc_profile") or b"sRGB"
+    return () if b"sRGB" in profile else (Note("profile_ignored"),)
 
 
 def make_task(

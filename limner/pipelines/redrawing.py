@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.errors import UsageError
-from limner.nn.things import ThingsDecoder
 from limner.pipelines.blending import blur, fill_hole
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_cells
+from limner.pipelines.things import read_things, reader_of
 from limner.priors.base import candidate_seeds, map_slices
 from limner.types import Step
 
@@ -122,15 +122,11 @@ def whole_things(codec: Any, picture: Tensor, chosen: Tensor) -> Tensor:
 
     What is read of a picture (1, 3, s, s) is known where a codec reads things; others choose on.
     """
-    decoder = codec.decoder
-    if not isinstance(decoder, ThingsDecoder):
+    decoder = reader_of(codec)
+    if decoder is None:
         return chosen
-    cells = decoder.cells(codec.embed(codec.encode(picture)))
-    _, names, places = decoder.reader(cells)
-    ground = decoder.backdrops.mixed(names[-1])
     whole, (height, width) = chosen.clone(), chosen.shape
-    (things,) = decoder.things(places, decoder.small(cells), ground)
-    for thing in things:
+    for thing in read_things(codec, decoder, picture).things:
         _, _, _, *box = thing.pixels(width, height)
         if chosen[*box].numel() and float(chosen[*box].float().mean()) >= _GOOD_PART:
             whole[*box] = True

@@ -28,6 +28,12 @@ _SENTENCES = {
     "all_open": "all was redrawn, because the mask keeps nothing of the picture",
     "profile_ignored": "the colour profile of the picture was not applied; its colours may look "
     "different",
+    "repainted": "painted anew: {0} ({1})",
+    "in_style": "left as it is, because it is in that style already: {0} ({1})",
+    "filtered": "nothing that the model knows was found in the picture, so a filter made all of "
+    "it: {0}",
+    "cut_out": "nothing that the model knows was found in the picture, so its subject was cut out: "
+    "{0}",
     "not_cut_out": "no plain background was found, so the picture is as it was drawn; ask for one, "
     "such as 'on a white background'",
     "prompt_truncated": "prompt_truncated: the prompt has {0} tokens; the model reads the "

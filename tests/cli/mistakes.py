@@ -109,6 +109,14 @@ ROWS = {
         Case("{in}/photo.png", FULL, "cannot write"),
         Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
     ),
+    "restyle": Row(
+        "{in}/photo.png --style sticker -q",
+        Case("{in}/photo.png --style sticker --model nosuch", 2, UNKNOWN),
+        Case("absent.png --style sticker", 3, "cannot read the picture 'absent.png'"),
+        Case("{in}/photo.png --style 3D", 2, "style is '3D'; expected one of plain, sticker"),
+        Case("{in}/photo.png --style 线稿", FULL, "cannot write"),
+        Case("{in}/photo.png --style sticker --out /proc/nowhere", 5, PROC),
+    ),
     "explain": Row(
         "x -q --no-preview",
         Case("x --model nosuch", 2, UNKNOWN),

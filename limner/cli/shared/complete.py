@@ -81,6 +81,13 @@ def configs(incomplete: str) -> Candidates:
     ]
 
 
+def styles(incomplete: str) -> Candidates:
+    """Return the drawing styles that `limner restyle` makes."""
+    from limner.text.styles import styles as known
+
+    return list(known())
+
+
 def sets(incomplete: str) -> Candidates:
     """Return the sets of `limner eval` that can follow those typed before, commas between."""
     from limner.evaluate.scenes.prompts import SETS

@@ -43,6 +43,7 @@ STREAMS: Mapping[str, frozenset[str]] = {
     "edit": frozenset({"image", "out"}),
     "outpaint": frozenset({"image", "out"}),
     "colourise": frozenset({"image", "out"}),
+    "restyle": frozenset({"image", "out"}),
     "morph": frozenset({"out"}),
     "upscale": frozenset({"image", "out"}),
     "again": frozenset({"out"}),

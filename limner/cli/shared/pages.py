@@ -20,7 +20,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     MAIN: {
         "--prompts": "FILE", "--prompt": "TEXT", "--set": "KEY=VALUE", "--on": "SOURCE",
         "--mask": "MASK", "--strength": "SHARE", "--left": "PIXELS", "--right": "PIXELS",
-        "--top": "PIXELS", "--bottom": "PIXELS", "--candidates": "N",
+        "--top": "PIXELS", "--bottom": "PIXELS", "--style": "STYLE", "--candidates": "N",
         "--image": "IMAGE", "--labels": "LIST", "--word": "WORD", "--count": "N", "--seed": "N",
         "--best-of": "N", "--frames": "N", "--fps": "N", "--back": "", "--tile": "", "--by": "N",
         "--sheet": "FILE", "--verbatim": "", "--policy": "FILE", "--no-policy": "",
@@ -58,7 +58,7 @@ OPTIONS: dict[str, dict[str, str]] = {
 TITLES = {  # by command, what its own options are about
     "draw": "What to draw", "vary": "What to draw", "again": "What to draw",
     "edit": "What to draw", "outpaint": "What to draw",
-    "explain": "What to draw", "colourise": "What to draw",
+    "explain": "What to draw", "colourise": "What to draw", "restyle": "What to draw",
     "morph": "What to draw", "upscale": "What to enlarge",
     "train": "What to train", "adapt": "What to train", "import": "What to import",
     "eval": "What to measure", "compare": "What to measure", "arena": "What to measure",
@@ -69,7 +69,8 @@ TITLES = {  # by command, what its own options are about
 }  # fmt: skip
 COMMANDS = {  # of `limner` itself: the panels of its commands
     "Draw": (
-        *("draw", "vary", "edit", "outpaint", "colourise", "morph", "upscale"),
+        *("draw", "vary", "edit", "outpaint", "colourise", "restyle"),
+        *("morph", "upscale"),
         *("again", "explain", "info", "verify"),
     ),
     "Train": ("train", "adapt", "import", "data"),

@@ -135,8 +135,16 @@ def encode_drawn(
     texts = png_texts(*about, size=image.size, notes=notes)
     version = f"{about[2]} {str(settings.get('model_hash') or '')[:10]}".strip()
     saving = marked_as(saving, settings)
-    source = COMPOSITE if "edit" in settings else TRAINED
+    source = source_of(settings)
     return encode(image, kind, saving, texts=texts, version=version, source=source)
+
+
+def source_of(settings: Mapping[str, Any]) -> str:
+    """Return what made a picture of these settings: a model, in part, or "" where none did."""
+    restyled = settings.get("restyle")
+    if isinstance(restyled, Mapping):  # a filter is no model
+        return COMPOSITE if restyled.get("way") == "repainted" else ""
+    return COMPOSITE if "edit" in settings else TRAINED
 
 
 def marked_as(saving: Saving, settings: Mapping[str, Any]) -> Saving:
@@ -147,10 +155,12 @@ def marked_as(saving: Saving, settings: Mapping[str, Any]) -> Saving:
 def keeps_pixels(settings: Mapping[str, Any]) -> bool:
     """Say whether a picture's settings promise pixels, which a mark would change.
 
-    What an edit keeps is kept bit for bit, and a palette has its colours alone.
+    What an edit keeps is kept bit for bit, what is not in another style too, and a palette has its
+    colours alone.
     """
     finish = settings.get("finish")
-    return "edit" in settings or (isinstance(finish, Mapping) and bool(finish.get("palette")))
+    painted = isinstance(finish, Mapping) and bool(finish.get("palette"))
+    return painted or bool({"edit", "restyle"} & set(settings))
 
 
 def save_bytes(path: str | Path, encoded: Callable[[str], bytes]) -> None:
