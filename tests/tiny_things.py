@@ -32,8 +32,10 @@ CODEC: dict[str, Any] = {
     "namer_channels": [8, 8, 8],
     "ground_channels": [8, 8, 8, 8],
     "styles": list(STYLES),
+    "backdrops": 2,
 }
-PAINTED = (-0.5, -0.5, -0.5, 9.0)  # logits of red, green, blue and alpha of all paintings
+# Logits of all sheets: RGB by nature and of what keeps its colour, no other colour, and alpha.
+PAINTED = (*[-0.5] * 6, -9.0, -9.0, 9.0)
 
 
 def prior_config(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def tiny_things(*, finds: bool = True) -> Dalle:
     last.bias.zero_()
     for start, answer in zip(starts, (2, 1, 1), strict=True):  # the second noun, plain
         last.bias[start + answer] = 20.0
-    for each in (*decoder.grounds.out.parameters(), *decoder.painter.out.parameters()):
+    for each in (*decoder.backdrops.out.parameters(), *decoder.painter.out.parameters()):
         each.zero_()
     painted = decoder.painter.out.conv.bias
     assert painted is not None
