@@ -13,7 +13,14 @@ from torch.overrides import TorchFunctionMode
 
 # A mode is asked once a call, so what these call in turn is not seen.
 _FILLS = frozenset(
-    (Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_)
+    (
+        Tensor.normal_,
+        Tensor.uniform_,
+        init.normal_,
+        init.uniform_,
+        init.kaiming_uniform_,
+        init.trunc_normal_,
+    )
 )
 _DRAWS = frozenset((torch.randn, torch.rand))
 _IN_PLACE = frozenset((Tensor.mul_, Tensor.add_))

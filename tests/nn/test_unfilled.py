@@ -24,7 +24,7 @@ class Network(nn.Module):
         self.scaled = nn.Parameter(torch.randn(3, 4) * 0.5)
         self.plain = nn.Linear(5, 6)
         self.table = nn.Embedding(7, 8)
-        nn.init.trunc_normal_(self.plain.bias)
+        nn.init.normal_(self.plain.bias)
         self.table.weight.data.mul_(2.0)
         generator = torch.Generator().manual_seed(1)
         own = torch.empty(9).normal_(generator=generator)
@@ -54,7 +54,8 @@ def test_weights_are_left_as_they_are_and_all_else_is_filled() -> None:
 
 
 CASES: list[dict[str, Any]] = [
-    {"name": name, "size": 32} for name in ("fsq", "dvae", "multiscale", "vqvae", "vqvae2")
+    *({"name": name, "size": 32} for name in ("fsq", "dvae", "vqvae", "vqvae2")),
+    {"name": "multiscale", "size": 32, "scales": [1, 2, 4]},
 ]
 
 
