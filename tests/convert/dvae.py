@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -87,10 +88,14 @@ def decode(state: State, codes: Tensor) -> Tensor:
     return ((means - 0.1) / 0.8).clamp(0, 1)
 
 
-def write_dvae(folder: Path, seed: int = 0, **changes: Any) -> Path:
-    """Write `encoder.pkl` and `decoder.pkl` with state dicts, and return the folder."""
+def write_dvae(folder: Path, *, pickled: bool = False, **changes: Any) -> Path:
+    """Write `encoder.pkl` and `decoder.pkl` with state dicts, and return the folder.
+
+    By default they are safetensors, whatever their names say: a pickle takes a process to open.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    encoder, decoder = random_states(seed)
-    torch.save(encoder | changes, folder / "encoder.pkl")
-    torch.save(decoder, folder / "decoder.pkl")
+    encoder, decoder = random_states()
+    save = torch.save if pickled else save_file
+    save(encoder | changes, folder / "encoder.pkl")
+    save(decoder, folder / "decoder.pkl")
     return folder

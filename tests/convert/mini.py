@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -130,13 +131,17 @@ def random_states(seed: int = 0) -> tuple[State, State, State]:
     return encoder, _part(ROWS, CELLS, LAYERS, draws=True), random_detokenizer()
 
 
-def write_mini(folder: Path, endings: str = "", **changes: Any) -> Path:
-    """Write min-dalle's five files, and return the folder."""
+def write_mini(folder: Path, endings: str = "", *, pickled: bool = False, **changes: Any) -> Path:
+    """Write min-dalle's five files, and return the folder.
+
+    By default they are safetensors, whatever their names say: a pickle takes a process to open.
+    """
+    save = torch.save if pickled else save_file
     folder.mkdir(parents=True, exist_ok=True)
     encoder, decoder, detokenizer = random_states()
-    torch.save(encoder, folder / f"encoder{endings}.pt")
-    torch.save(decoder | changes, folder / f"decoder{endings}.pt")
-    torch.save(detokenizer, folder / "detoker.pt")
+    save(encoder, folder / f"encoder{endings}.pt")
+    save(decoder | changes, folder / f"decoder{endings}.pt")
+    save(detokenizer, folder / "detoker.pt")
     (folder / f"vocab{endings}.json").write_text(json.dumps(words()), encoding="utf-8")
     (folder / f"merges{endings}.txt").write_text("\n".join(MERGES), encoding="utf-8")
     return folder

@@ -21,7 +21,7 @@ GREEDY = TokenSampling(top_k=1, guidance=15.0)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("mini")
-    source = mini.write_mini(place / "in")
+    source = mini.write_mini(place / "in", pickled=True)
     made = import_checkpoint(source, place / "out")
     assert (made.format, made.name, made.family) == ("min-dalle", "dalle-mini", "dalle")
     return place / "out"

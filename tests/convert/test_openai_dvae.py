@@ -19,7 +19,7 @@ from tests.convert import dvae
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return dvae.write_dvae(tmp_path / "dall-e")
+    return dvae.write_dvae(tmp_path / "dall-e", pickled=True)
 
 
 @torch.no_grad()
@@ -129,8 +129,8 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     encoder, decoder = dvae.random_states()
     del encoder["blocks.group_3.block_2.res_path.conv_1.w"]
     (tmp_path / "in").mkdir()
-    torch.save(encoder, tmp_path / "in" / "encoder.pkl")
-    torch.save(decoder, tmp_path / "in" / "decoder.pkl")
+    save_file(encoder, tmp_path / "in" / "encoder.pkl")
+    save_file(decoder, tmp_path / "in" / "decoder.pkl")
     with pytest.raises(CheckpointError, match=r"1 tensors missing.*groups\.2\.1\.path\.0\.weight"):
         import_checkpoint(tmp_path / "in", tmp_path / "out")
 

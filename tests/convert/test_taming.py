@@ -77,8 +77,6 @@ def test_a_state_dict_alone_is_read_from_safetensors(tmp_path: Path) -> None:
 def test_sizes_are_those_of_the_published_models(tmp_path: Path) -> None:
     for levels, size, cell in (((1, 1, 2, 2, 4), 256, 16), ((1, 1, 2, 4), 256, 8)):
         state = vqgan.random_state(levels)
-        shapes = {name: each.to("meta") for name, each in state.items()}
-        assert shapes
         save_file(state, tmp_path / f"{cell}.safetensors")
         import_checkpoint(tmp_path / f"{cell}.safetensors", tmp_path / f"{cell}")
         codec, config = load_codec(tmp_path / f"{cell}")
@@ -109,7 +107,7 @@ def test_the_same_from_flax_encodes_pixels_of_the_unit_interval(tmp_path: Path) 
 
 
 def test_it_is_not_trained_and_says_so(tmp_path: Path) -> None:
-    torch.save(vqgan.random_state(), tmp_path / "a.pt")
+    save_file(vqgan.random_state(), tmp_path / "a.pt")
     import_checkpoint(tmp_path / "a.pt", tmp_path / "out", format="taming-vqgan")
     codec, _ = load_codec(tmp_path / "out")
     with pytest.raises(ConfigError, match="is not trained; train a 'vqgan'"):
@@ -126,14 +124,14 @@ def test_it_is_not_trained_and_says_so(tmp_path: Path) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
-    torch.save(vqgan.random_state() | change, tmp_path / "a.pt")
+    save_file(vqgan.random_state() | change, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=told):
         import_checkpoint(tmp_path / "a.pt", tmp_path / "out")
     assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_other_files_are_told_from_it(tmp_path: Path) -> None:
-    torch.save({"a": torch.zeros(1)}, tmp_path / "a.pt")
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match="of no format that limner knows"):
         import_checkpoint(tmp_path / "a.pt", tmp_path / "out")
     with pytest.raises(CheckpointError, match="give the checkpoint of a VQGAN"):
