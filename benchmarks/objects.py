@@ -1,6 +1,6 @@
 """Whether `--mask object:WORD` covers what the word names, where that is known: on true scenes.
 
-    python benchmarks/objects.py [MODEL] [--count 120] [--seed S] [--json FILE]
+    python benchmarks/objects.py [MODEL] [--count 120] [--seed S] [--ways read clip] [--json FILE]
 
 Held-out scenes of one object and of two; the word is an object's noun. "peak" asks whether the
 hottest cell lies in the box of the object's own pixels, "union" is intersection over union of the
@@ -8,7 +8,9 @@ mask and that box, "covered" the share of the object's pixels that the mask hold
 often that is more than 0.99: what is left of a thing is drawn on. The ways are that of the library,
 a CLIP and windows that are hidden (`limner/finish/find.py`), and what the model's own prior says:
 how many nats less likely each cell is without the word ("a WORD" against no text), or with another
-noun in its place, the mean of 16, as the box of the cells from 0.15 of the peak on.
+noun in its place, the mean of 16, as the box of the cells from 0.15 of the peak on; and the things
+that the model reads in the picture, of which the library asks first. "found" is how often it reads
+one; where it reads none its mask is empty.
 """
 
 import argparse
@@ -31,13 +33,15 @@ from limner.evaluate.resampling import bootstrap_mean
 from limner.evaluate.scenes.prompts import Prompt, collect_prompts
 from limner.finish.find import find_object, heat_of
 from limner.images import to_tensor
+from limner.pipelines.finding import find_named
 from limner.pipelines.redrawing import box_around
 from limner.registry import load, load_clip
 
 Flags = npt.NDArray[np.bool_]
 OTHERS = 16
 HOT = 0.15  # of the peak: a cell of the prior's box
-CLIP, NONE, OTHER = "CLIP", "prior, no text", "prior, other nouns"
+CLIP, NONE, OTHER, READ = "CLIP", "prior, no text", "prior, other nouns", "things read"
+WAYS = {"clip": CLIP, "none": NONE, "other": OTHER, "read": READ}
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,39 @@ def prior_heat(model: Any, case: Case, others: list[str]) -> dict[str, Tensor]:
     return {NONE: nats[1] - nats[0], OTHER: nats[2:].mean(0) - nats[0]}
 
 
+def answer(way: str, model: Any, clip: Any, case: Case, names: list[str]) -> tuple[Tensor, Flags]:
+    """Return the heat and the mask of one way."""
+    if way == CLIP:
+        mask = np.asarray(find_object(clip, case.picture, case.word)) > 0
+        return heat_of(clip, case.picture, case.word), mask
+    if way == READ:
+        mask = read_mask(model, case)
+        return middle_of(mask), mask
+    heat = prior_heat(model, case, names)[way]
+    return heat, enlarged(box_around(heat >= HOT * heat.max()), model.size)
+
+
 def enlarged(cells: Tensor, size: int) -> Flags:
     """Return flags of cells (h, w) as flags of pixels."""
     rows, columns = (size // side for side in cells.shape)
     return np.kron(cells.numpy(), np.ones((rows, columns))) > 0
+
+
+def read_mask(model: Any, case: Case) -> Flags:
+    """Return the mask of the thing that a model reads under the word, empty where there is none."""
+    found = find_named(model, case.picture, case.word)
+    return np.zeros_like(case.box) if found is None else np.asarray(found) > 0
+
+
+def middle_of(mask: Flags) -> Tensor:
+    """Return a map (h, w) that is the hotter the nearer to a mask's middle."""
+    rows, columns = (torch.arange(len(mask), dtype=torch.float32) for _ in range(2))
+    if mask.any():
+        at = mask.nonzero()
+        rows, columns = (
+            each - float(place.mean()) for each, place in zip((rows, columns), at, strict=True)
+        )
+    return -(rows[:, None].square() + columns.square())
 
 
 def marks(case: Case, heat: Tensor, mask: Flags) -> dict[str, float]:
@@ -114,6 +147,7 @@ def marks(case: Case, heat: Tensor, mask: Flags) -> dict[str, float]:
         "union": float((mask & case.box).sum() / (mask | case.box).sum()),
         "covered": covered,
         "whole": float(covered > 0.99),
+        "found": float(mask.any()),
     }
 
 
@@ -124,19 +158,18 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="default")
     parser.add_argument("--count", type=int, default=120)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     model, clip = load(options.model), load_clip()
     chance = np.random.default_rng(options.seed)
     names = [str(each) for each in chance.choice([each.singular for each in nouns()], OTHERS)]
-    found: dict[str, list[dict[str, float]]] = {CLIP: [], NONE: [], OTHER: []}
+    ways = [WAYS[each] for each in options.ways]
+    found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for case in cases(options.count, options.seed, model.size):
-        mask = np.asarray(find_object(clip, case.picture, case.word)) > 0
-        found[CLIP].append(marks(case, heat_of(clip, case.picture, case.word), mask))
-        for way, heat in prior_heat(model, case, names).items():
-            mask = enlarged(box_around(heat >= HOT * heat.max()), model.size)
-            found[way].append(marks(case, heat, mask))
-    print(f"n={len(found[CLIP])}, {options.model}, {model.size} pixels")
+        for way in ways:
+            found[way].append(marks(case, *answer(way, model, clip, case, names)))
+    print(f"n={options.count}, {options.model}, {model.size} pixels")
     table = {
         way: {name: bootstrap_mean([each[name] for each in rows]) for name in rows[0]}
         for way, rows in found.items()

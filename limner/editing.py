@@ -5,6 +5,7 @@ How it goes on from the Request stands in `limner.pipelines.edits`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,13 +16,13 @@ from limner.finish.find import find_object
 from limner.finish.rank import with_tries
 from limner.images import SIDE_LIMIT, as_image
 from limner.masks import OBJECT, mask_of
+from limner.pipelines.finding import find_named
 from limner.types import Drawable, Edit, Picture, PictureLike, Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from limner.arguments import EditOptions, OutpaintOptions
-    from limner.pipelines.clip import ClipPipeline
 
 
 def edit(
@@ -39,7 +40,8 @@ def edit(
 
     The image has any size from 16 pixels a side to 16,777,216 in all, and keeps it. The `mask` says
     which part: a picture of the same size, white or transparent where it is redrawn, a box
-    "x,y,w,h" in pixels, or "object:WORD", which `clip` looks for. Without one, `before`, the words
+    "x,y,w,h" in pixels, or "object:WORD": the model says where it reads such a thing, and where it
+    reads none, or no things at all, `clip` looks for it. Without one, `before`, the words
     for what the image shows now, says it: what the two texts differ in is redrawn. Without both it
     is the share `strength` in [0, 1] of the image that suits the prompt least, by default half.
 
@@ -52,8 +54,11 @@ def edit(
     given, judge = sort_arguments(options, (*EDIT, "best_of", "clip")), None
     best_of, clip = given.edit.pop("best_of", None), given.edit.pop("clip", "clip")
     picture = as_image(image)
-    if best_of is not None or names_object(mask):
+    if best_of is not None:
         judge = open_clip(clip)
+    if names_object(mask):
+        model = open_model(model, given.loading)
+        given.loading.clear()  # it has been loaded
     request = Request(
         prompt,
         n=n,
@@ -61,7 +66,7 @@ def edit(
         guidance=guidance,
         sampling=given.sampling,
         image=picture,
-        mask=open_mask(mask, picture, judge),
+        mask=open_mask(mask, picture, model, lambda: judge or open_clip(clip)),
         edit=Edit(**given.edit),
         finish=given.finish,
         **given.request,
@@ -120,11 +125,16 @@ def names_object(mask: object) -> bool:
     return isinstance(mask, str) and mask.startswith(OBJECT)
 
 
-def open_mask(mask: Any, picture: Image, clip: ClipPipeline | None = None) -> Image | None:
-    """Return a mask as grey of the picture's size; `clip` looks for what "object:WORD" names."""
+def open_mask(mask: Any, picture: Image, model: object, clip: Callable[[], Any]) -> Image | None:
+    """Return a mask as grey of the picture's size; what "object:WORD" names is looked for.
+
+    First among the things that a loaded `model` reads in the picture, then by the CLIP that `clip`
+    opens.
+    """
     if mask is None:
         return None
     if not names_object(mask):
         return mask_of(mask, picture)
-    assert clip is not None, "who names an object has opened a CLIP"
-    return find_object(clip, picture, mask.removeprefix(OBJECT))
+    word = mask.removeprefix(OBJECT)
+    found = find_named(model, picture, word)
+    return find_object(clip(), picture, word) if found is None else found

@@ -67,7 +67,9 @@ def tiny_things(*, finds: bool = True) -> Dalle:
         last.bias[start + answer] = 20.0
     for each in (*decoder.grounds.out.parameters(), *decoder.painter.out.parameters()):
         each.zero_()
-    decoder.painter.out.conv.bias.copy_(torch.tensor(PAINTED).repeat_interleave(4))
+    painted = decoder.painter.out.conv.bias
+    assert painted is not None
+    painted.copy_(torch.tensor(PAINTED).repeat_interleave(4))
     return Dalle(tokenizer, prior, codec, size=SIZE, text_length=TEXT_LENGTH)
 
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from limner.cli.draw import Metadata, Preview
 from limner.cli.shared import files, options, sampling, settings
-from limner.cli.shared.drawing import Drawer, drawings
+from limner.cli.shared.drawing import Drawer, draw_one, drawings
 from limner.cli.shared.options import Loading, Sampled, argument, option
 from limner.cli.shared.output import Manner, Written, command_line, deliver
 from limner.finish.rank import with_tries
-from limner.types import Edit, Picture, Request
+from limner.types import Drawable, Edit, Picture, Request
 
 Prompt = Annotated[str | None, argument("PROMPT", "What the whole picture should show.")]
 Mask = Annotated[
@@ -87,18 +87,18 @@ def edit(  # noqa: PLR0913  # typer reads the options off the signature
     loading.check(model, clip if best_of is not None or looks else None)
     drawer = replace(loading.drawer(model), best_of=best_of, clip=clip)
     picture = files.open_picture(image)
-    finder = replace(drawer, best_of=best_of or 1).load_clip() if looks else None
+    pipeline = drawer.load() if looks else None
+    opened = open_mask(mask, picture, pipeline, replace(drawer, best_of=best_of or 1).load_clip)
     request = sampled.request(
-        prompt or "", n=count, seed=seed, image=picture, edit=change,
-        mask=open_mask(mask, picture, finder),
-    )  # fmt: skip
+        prompt or "", n=count, seed=seed, image=picture, edit=change, mask=opened
+    )
     own = {
         "--mask": mask, "--from": before, "--strength": strength, "--candidates": candidates,
     }  # fmt: skip
     manner = Manner(preview, metadata, as_json, quiet, marking.saving(metadata))
     said = [*marking.spelt(), *guarding.spelt()]
     told = Told("edit", "edited", image, out, own, said, guarding.watcher())
-    finish(told, request, drawer, place, manner)
+    finish(told, request, drawer, place, manner, pipeline)
 
 
 @options.grouped
@@ -167,15 +167,23 @@ class Told:
 
 
 def finish(
-    told: Told, request: Request, drawer: Drawer, place: files.Place, manner: Manner
+    told: Told,
+    request: Request,
+    drawer: Drawer,
+    place: files.Place,
+    manner: Manner,
+    pipeline: Drawable | None = None,
 ) -> None:
-    """Draw an edit, write its files, and say where they are."""
+    """Draw an edit, by a `pipeline` where it has been loaded; write its files, and say where."""
     with_tries(request, drawer.best_of)
     name = "" if str(told.image) == files.STANDARD else told.image.stem
     stem = f"{files.slug(f'{name} {request.prompt}')}-{told.done}"
-    for drawn in drawings(drawer, [request]):
-        repeat = partial(repeat_command, told, request, drawer)
-        deliver(request, drawn, place, manner, told.watch, repeat, stem)
+    if pipeline is None:
+        (drawn,) = drawings(drawer, [request])
+    else:
+        drawn = draw_one(pipeline, request, drawer.best_of, drawer.load_clip())
+    repeat = partial(repeat_command, told, request, drawer)
+    deliver(request, drawn, place, manner, told.watch, repeat, stem)
 
 
 def repeat_command(told: Told, request: Request, drawer: Drawer, written: Written) -> str:

@@ -72,9 +72,8 @@ def _pixel_art(image: Image) -> Image:
     from PIL import Image as images
 
     block = max(1.0, min(image.size) / _BLOCKS)
-    small = image.resize(
-        tuple(max(1, round(side / block)) for side in image.size), images.Resampling.BOX
-    )
+    width, height = (max(1, round(side / block)) for side in image.size)
+    small = image.resize((width, height), images.Resampling.BOX)
     few = small.quantize(_COLOURS, images.Quantize.MEDIANCUT, dither=images.Dither.NONE)
     return few.convert("RGB").resize(image.size, images.Resampling.NEAREST)
 

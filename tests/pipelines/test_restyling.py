@@ -8,7 +8,8 @@ from limner.errors import UsageError
 from limner.nn.styles import CANVAS, STYLES
 from limner.nn.things import Thing
 from limner.pipelines import restyling
-from limner.pipelines.restyling import core_of, firm, in_own_colours, repaint, spread
+from limner.pipelines.restyling import core_of, in_own_colours, repaint
+from limner.pipelines.things import Scene, firm, read_scene, spread
 from tests.tiny_model import tiny_pipeline
 from tests.tiny_things import tiny_things
 
@@ -22,16 +23,15 @@ def thing(left: float, top: float, side: float) -> Thing:
 
 def one_thing(monkeypatch: pytest.MonkeyPatch, *square: float) -> None:
     """Let any picture show one thing alone."""
-    read = restyling.read_scene
 
-    def found(*given: object) -> restyling.Scene:
-        scene = read(*given)  # type: ignore[arg-type]
+    def found(*given: object) -> Scene:
+        scene = read_scene(*given)  # type: ignore[arg-type]
         left, top, side = square
         alone = [
             Thing(each.names, left, top, side, each.surety, each.named, each.look)
             for each in scene.things[:1]
         ]
-        return restyling.Scene(alone, scene.ground, scene.known)
+        return Scene(alone, scene.ground, scene.known)
 
     monkeypatch.setattr(restyling, "read_scene", found)
 
