@@ -110,11 +110,11 @@ ROWS = {
         Case("{in}/photo.png --out /proc/nowhere", 5, PROC),
     ),
     "restyle": Row(
-        "{in}/photo.png --style sticker -q",
+        "{in}/photo.png --style 线稿 --model {in}/things -q",
         Case("{in}/photo.png --style sticker --model nosuch", 2, UNKNOWN),
         Case("absent.png --style sticker", 3, "cannot read the picture 'absent.png'"),
-        Case("{in}/photo.png --style 3D", 2, "style is '3D'; expected one of plain, sticker"),
-        Case("{in}/photo.png --style 线稿", FULL, "cannot write"),
+        NO_NUMBER,
+        Case("{in}/photo.png --style 线稿 --model {in}/things", FULL, "cannot write"),
         Case("{in}/photo.png --style sticker --out /proc/nowhere", 5, PROC),
     ),
     "explain": Row(

@@ -25,6 +25,7 @@ from tests.data.source_files import write_image_folder
 from tests.json_answers import CONFIG
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_model import save_tiny_model
+from tests.tiny_things import save_tiny_things
 from tests.tiny_unclip import save_tiny_unclip
 
 CLOSED = 141
@@ -53,6 +54,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, save in (("dalle", save_tiny_model), ("clip", save_tiny_clip)):
         save(folder / name)
     save_tiny_unclip(folder / "unclip")
+    save_tiny_things(folder / "things")
     write_image_folder(folder / "photos", 6)
     write_stamps(folder / "packages")
     write_clipart(folder / "packages")
