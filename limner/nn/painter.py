@@ -28,13 +28,6 @@ _FAINT = 0.02  # share of every cell below which a backdrop is left out
 _SEEN = 4  # backdrops of one picture, at most
 
 
-def _opened(width: int, cells: int) -> nn.Sequential:
-    """Return what makes of a vector (width,) the cells of the smallest picture, flat."""
-    return nn.Sequential(
-        nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width * cells**2)
-    )
-
-
 def _stages(channels: Sequence[int], pixels: int) -> tuple[nn.Sequential, PixelNorm, Upsample]:
     """Return stages that each double a picture, the last norm, and what makes the pixels.
 
@@ -104,7 +97,11 @@ class Painter(_ByHeart):
         self.register_buffer("tints", torch.zeros(colours, 3))
         self.register_buffer("natural", torch.zeros(nouns, dtype=torch.long))
         self.noun = nn.Embedding(nouns, channels[0])
-        self.open = _opened(channels[0], _START)
+        self.open = nn.Sequential(
+            nn.Linear(channels[0], 2 * channels[0]),
+            nn.SiLU(),
+            nn.Linear(2 * channels[0], channels[0] * _START**2),
+        )
         self.body, self.norm, self.out = _stages(channels, sum(SHEET))
 
     def sheets(self, nouns: Tensor) -> Tensor:
@@ -167,9 +164,7 @@ class Backdrops(_ByHeart):
 
     def __init__(self, count: int, cells: int, channels: Sequence[int], pixels: int = 3) -> None:
         super().__init__()
-        width = channels[0]
-        self.plan = nn.Embedding(count, width)
-        self.open = _opened(width, cells)
+        self.plan = nn.Embedding(count, channels[0] * cells**2)
         self.body, self.norm, self.out = _stages(channels, pixels)
         self.cells = cells
 
@@ -178,7 +173,7 @@ class Backdrops(_ByHeart):
         return self._each(names)
 
     def _paint(self, numbers: Tensor) -> Tensor:
-        x = self.open(self.plan(numbers)).view(len(numbers), -1, self.cells, self.cells)
+        x = self.plan(numbers).view(len(numbers), -1, self.cells, self.cells)
         x = self.body(x.contiguous(memory_format=torch.channels_last))
         drawn: Tensor = self.out(F.silu(self.norm(x)))
         return drawn
