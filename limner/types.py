@@ -358,6 +358,13 @@ class Codec(Protocol):
     def decode_each(self, codes: Tensor) -> Tensor:
         """Do what `decode` does, each image with the bits that it has alone."""
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The drawing styles that it can paint things in."""
+
+    def decode_in(self, codes: Tensor, style: str) -> Tensor:
+        """Do what `decode` does, with things in one of `styles`."""
+
     def embed(self, codes: Tensor) -> Tensor:
         """Codes (B, *layout[, G]) to the vectors (B, D, h, w) they stand for."""
 

@@ -87,6 +87,15 @@ class CodecBase(nn.Module):
         """Return images of codes as `decode`, each with the bits that it has alone."""
         return torch.cat([self.decode(each[None]) for each in codes])
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The drawing styles that it can paint things in, whatever the codes say."""
+        return ()
+
+    def decode_in(self, codes: Tensor, style: str) -> Tensor:
+        """Return images of codes as `decode`, their things in one of `styles`."""
+        return self.decode(codes)
+
     def paint(self, vectors: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of the vectors (B, D, h, w) that codes stand for.
 

@@ -90,6 +90,18 @@ class FSQCodec(CodecBase):
             return self.quantizer.embed(codes)
         return torch.cat([self.quantizer.embed(group) for group in codes.unbind(-1)], dim=1)
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that its decoder can paint things in."""
+        return self.decoder.painter.styles if isinstance(self.decoder, ThingsDecoder) else ()
+
+    def decode_in(self, codes: Tensor, style: str) -> Tensor:
+        """Return images of codes as `decode`, their things in one of `styles`."""
+        if style not in self.styles:
+            return self.decode(codes)
+        drawn: Tensor = self.decoder(self.embed(codes), style)
+        return self.picture(drawn).float().clamp(-1, 1)
+
     def decode_each(self, codes: Tensor) -> Tensor:
         """Return images of codes as `decode`, each with the bits that it has alone.
 

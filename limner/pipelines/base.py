@@ -117,9 +117,13 @@ class PipelineBase(nn.Module):
             unseen = tuple(word for word in typed if word not in words and word not in STOPS)
         else:
             reading = read(prompt, words)
-            return Reading(reading.text, (*reading.notes, *self._cut(reading.text)))
+            return replace(reading, notes=(*reading.notes, *self._cut(reading.text)))
         notes = (Note("unseen", unseen),) if unseen else ()
         return Reading(prompt, (*notes, *self._cut(prompt)))
+
+    def said(self, reading: Reading) -> str:
+        """Return the words of a reading that are drawn from; by default all."""
+        return reading.text
 
     def _cut(self, text: str) -> tuple[Note, ...]:
         """Return a note if the model reads only the first tokens of a text."""
@@ -201,7 +205,7 @@ class DrawingBase(PipelineBase, Generic[Values]):
             yield from stream_edit(self, request, sampling)
             return
         begin = self._begin(request)
-        prompts = [self.reading_of(request).text] * request.n
+        prompts = [self.said(self.reading_of(request))] * request.n
         seeds = [request.seed + index for index in range(request.n)]
         yield from self._stream(prompts, seeds, sampling, begin)
 

@@ -19,6 +19,7 @@ from limner.pipelines.redrawing import redraw
 from limner.pipelines.tiles import check_tiles, paint_tile
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
+from limner.text.notes import Reading
 from limner.text.tokenizer import Tokenizer
 from limner.types import Codec, LogitsProcessor, Request, Step, TokenPrior, check_precision
 
@@ -33,6 +34,7 @@ class Wishes(NamedTuple):
 
     processors: tuple[LogitsProcessor, ...] = ()
     tile: bool = False
+    style: str = ""
 
 
 class Dalle(DrawingBase[TokenSampling]):
@@ -169,7 +171,8 @@ class Dalle(DrawingBase[TokenSampling]):
         Requests with logits processors, tiles and edits have no company.
         """
         sampling = self.resolve_sampling(request)
-        if request.logits_processors or request.tile or request.edit is not None:
+        alone = request.tile or self._style(self.reading_of(request))
+        if request.logits_processors or alone or request.edit is not None:
             return (sampling, id(request))
         mixes = self.prior.mixes_guidance and not sampling.speculate
         return replace(sampling, guidance=float(sampling.guidance > 0)) if mixes else sampling
@@ -189,14 +192,15 @@ class Dalle(DrawingBase[TokenSampling]):
         sampling = [self.resolve_sampling(each) for each in requests]
         guidance = [each.guidance for each in sampling]
         yield from self._stream(
-            [self.reading_of(each).text for each in requests],
+            [self.said(self.reading_of(each)) for each in requests],
             [each.seed for each in requests],
             sampling[0],
             guidance=guidance if len(set(guidance)) > 1 else (),
         )
 
     def _begin(self, request: Request) -> Wishes:
-        wishes = Wishes(request.logits_processors, request.tile)
+        style = self._style(self.reading_of(request))
+        wishes = Wishes(request.logits_processors, request.tile, style)
         if wishes.tile:
             check_tiles(self.codec)
         return wishes
@@ -240,9 +244,19 @@ class Dalle(DrawingBase[TokenSampling]):
             grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
             if wishes.tile:
                 images.extend(paint_tile(self.codec, grid[None]) for grid in grids)
+            elif wishes.style:
+                images.extend(self.codec.decode_in(grid[None], wishes.style) for grid in grids)
             else:
                 images.append(self.codec.decode_each(grids))
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))
+
+    def said(self, reading: Reading) -> str:
+        """Return the words that the prior is told: not those of a style that the codec paints."""
+        return reading.unstyled if self._style(reading) else reading.text
+
+    def _style(self, reading: Reading) -> str:
+        """Return the style in which the codec is to paint what is drawn, "" for none."""
+        return reading.style if reading.style in self.codec.styles else ""
 
     def hooks(
         self, sampling: TokenSampling, processors: Sequence[LogitsProcessor]

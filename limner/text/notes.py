@@ -75,10 +75,15 @@ class Note:
 
 @dataclass(frozen=True)
 class Reading:
-    """The words that are drawn, and what the reader should know of how they came about."""
+    """The words that are drawn, and what the reader should know of how they came about.
+
+    `style` is the drawing style that they ask for, "" for none, and `unstyled` the other words.
+    """
 
     text: str
     notes: tuple[Note, ...] = ()
+    style: str = ""
+    unstyled: str = ""
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -44,7 +45,7 @@ def read(prompt: str, words: Words) -> Reading:
         reading = _read_plain(text, words)
     spelt = tuple(dict.fromkeys(emoji))
     notes = tuple(Note("read_as", (face,), (name,)) for face, name in spelt)
-    return Reading(reading.text, (*notes, *reading.notes))
+    return replace(reading, notes=(*notes, *reading.notes))
 
 
 def near_words(word: str, words: Words, count: int = 3) -> tuple[str, ...]:
@@ -76,9 +77,12 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
         assert found.place is not None
         notes.append(Note("no_object", (found.place.said,)))
     # A prompt that captions could have had is drawn as it is, to the letter.
-    if not notes and _in_order(items, grammar):
-        return Reading(_plain(text), weak)
-    return Reading(_compose(found, grammar, language), (*notes, *weak))
+    exact = not notes and _in_order(items, grammar)
+    said = _plain(text) if exact else _compose(found, grammar, language)
+    if not found.style:
+        return Reading(said, (*notes, *weak))
+    unstyled = _compose(replace(found, style=None), grammar, language)
+    return Reading(said, (*notes, *weak), found.style.name, unstyled)
 
 
 def _weak(found: Understood, words: Words) -> tuple[Note, ...]:

@@ -8,6 +8,7 @@ import torch
 
 from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.codecs import create_codec
+from limner.data.scenes.words import scene_words
 from limner.errors import UsageError
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
@@ -24,6 +25,7 @@ from tests.tiny_model import (
     prior_config,
     tiny_pipeline,
 )
+from tests.tiny_things import tiny_things
 
 SAMPLING = TokenSampling(temperature=1.2, guidance=1.0)
 CRF = {"text_layers": 1, "rank": 4, "iterations": 2, "sweeps": 3}
@@ -215,3 +217,21 @@ def test_requests_of_several_kinds_are_not_drawn_together(pipeline: Dalle) -> No
     assert (mixed == pipeline.kind_of(plain)) is pipeline.prior.mixes_guidance
     processed = Request("a red apple", logits_processors=(lambda codes, logits: logits,))
     assert pipeline.kind_of(processed) != pipeline.kind_of(plain)
+
+
+@torch.inference_mode()
+def test_a_style_that_the_codec_paints_is_not_drawn_by_the_prior() -> None:
+    pipeline = tiny_things()
+    pipeline.words = scene_words(4, count=3000)
+    asked = {text: Request(text, seed=4) for text in ("a silhouette of a dog", "a dog")}
+    readings = [pipeline.reading_of(each) for each in asked.values()]
+    assert [pipeline.said(each) for each in readings] == ["a dog"] * 2
+    styled, plain = ([*pipeline.stream(each)][-1] for each in asked.values())
+    assert torch.equal(styled.codes, plain.codes)
+    assert not torch.equal(styled.images, plain.images)
+    assert torch.equal(
+        styled.images, pipeline.codec.decode_in(plain.codes.view(1, 4, 4), "silhouette")
+    )
+    # One that no codec paints is the prior's: it has seen such pictures.
+    pipeline.codec.decoder.painter.styles = ()
+    assert pipeline.said(readings[0]) == readings[0].text

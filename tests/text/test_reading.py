@@ -219,3 +219,22 @@ def test_a_thing_that_is_often_drawn_wrong_has_a_note_and_stays_as_it_is() -> No
         assert (found.notes[-1].code, found.notes[-1].suggestion) == ("weak", ("4 of 12",))
     for prompt in ("a cat", "a dog", "two cats", "five dogs", "five birds on the beach"):
         assert "weak" not in [note.code for note in read(normalise_prompt(prompt), words).notes]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "style", "unstyled"),
+    [
+        ("a pixel art of a cat on the beach", "pixel art", "a cat on the beach"),
+        ("please draw a sticker of a red apple", "sticker", "a red apple"),
+        ("line art of a crimson car", "line art", "a red car"),
+        ("一幅狗的剪影", "silhouette", "一只狗"),
+        ("two cats in pixel art", "", ""),  # captions had none
+        ("a cat", "", ""),
+    ],
+)
+def test_a_style_is_told_beside_the_words_without_it(
+    prompt: str, style: str, unstyled: str
+) -> None:
+    found = reading(prompt)
+    assert (found.style, found.unstyled) == (style, unstyled)
+    assert not style or found.text != unstyled
