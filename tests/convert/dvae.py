@@ -4,6 +4,7 @@ The equations are those of arXiv 2102.12092, appendix A.1, and of PyPI `dall-e` 
 limner's is used.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def write_dvae(folder: Path, *, pickled: bool = False, **changes: Any) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     encoder, decoder = random_states()
-    save = torch.save if pickled else save_file
+    save: Callable[..., Any] = torch.save if pickled else save_file
     save(encoder | changes, folder / "encoder.pkl")
     save(decoder, folder / "decoder.pkl")
     return folder

@@ -5,6 +5,7 @@ and the decoder of a VQGAN (arXiv 2012.09841), written from these; nothing of li
 """
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def write_mini(folder: Path, endings: str = "", *, pickled: bool = False, **chan
 
     By default they are safetensors, whatever their names say: a pickle takes a process to open.
     """
-    save = torch.save if pickled else save_file
+    save: Callable[..., Any] = torch.save if pickled else save_file
     folder.mkdir(parents=True, exist_ok=True)
     encoder, decoder, detokenizer = random_states()
     save(encoder, folder / f"encoder{endings}.pt")
