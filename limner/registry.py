@@ -37,7 +37,9 @@ _FILES = (
 _RUN_MODEL, _RUN_CONFIG, _RUN_LOG = "model", "config.json", "log.jsonl"
 _CODEC_FILE = "codec.safetensors"
 
-PRESETS: dict[str, Path] = {name: _ZOO / name for name in ("default", "clip", "gan", "unclip")}
+PRESETS: dict[str, Path] = {
+    name: _ZOO / name for name in ("default", "clip", "gan", "next-scale", "unclip")
+}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from limner import registry
+from limner import codecs, priors, registry
 from limner.cli import app
 from limner.clip.towers import IMAGE_ENCODERS
 from limner.codecs import CODECS
@@ -66,6 +66,7 @@ def test_parts_are_the_registered_ones_with_a_line_each() -> None:
         "image_encoders": IMAGE_ENCODERS, "pipelines": FAMILIES, "samplers": SAMPLERS,
         "embedding_priors": EMBEDDING_PRIORS, "decoders": DECODERS, "upsamplers": UPSAMPLERS,
         "generators": GENERATORS, "discriminators": DISCRIMINATORS,
+        "imported_codecs": codecs.IMPORTED, "imported_priors": priors.IMPORTED,
         "diffusion_samplers": DIFFUSION_SAMPLERS, "noise_schedules": NOISE_SCHEDULES,
     }  # fmt: skip
     assert {kind: list(found) for kind, found in parts.items()} == {

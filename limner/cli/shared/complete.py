@@ -26,7 +26,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "embedding_prior": ("diffusion", "autoregressive"),
     "decoder": ("unet",),
     "upsampler": ("convolution", "diffusion"),
-    "generator": ("dcgan", "modulated"),
+    "generator": ("dcgan", "modulated", "cells"),
     "discriminator": ("dcgan", "residual", "clip"),
 }
 FEATURES = ("limner-clip", "inception")  # evaluate.metrics.networks.NAMES, which imports torch
