@@ -60,7 +60,10 @@ def offered(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("limner draw --model ", ["default", "gan", "next-scale", "unclip", "runs/prior", "varies"]),
+        (
+            "limner draw --model ",
+            ["default", "gan", "next-scale", "unclip", "runs/prior", "varies"],
+        ),
         ("limner draw x --model r", ["runs/prior"]),
         ("limner eval runs/", ["runs/prior"]),
         ("limner compare default v", ["varies"]),
@@ -70,7 +73,10 @@ def offered(line: str) -> list[str]:
         ("limner rank a.png --clip s", ["sees"]),
         ("limner models show s", ["sees"]),
         ("limner audit bias de", ["default"]),
-        ("limner data encode photos --codec ", ["default", "next-scale", "runs/prior", "runs/codec"]),
+        (
+            "limner data encode photos --codec ",
+            ["default", "next-scale", "runs/prior", "runs/codec"],
+        ),
         ("limner draw --device c", ["cpu", "cuda"]),
         ("limner train run.toml --device ", ["cpu", "auto", "cuda"]),
         ("limner draw --precision ", [*PRECISIONS]),
