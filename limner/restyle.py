@@ -83,7 +83,8 @@ def restyle_request(pipeline: Drawable, request: Request, style: str) -> Picture
 
 
 def _note(code: str, pipeline: Drawable, things: Sequence[Thing], style: str) -> Note:
-    names = tuple(dict.fromkeys(names_of(pipeline.words, things)))
+    in_order = sorted(things, key=lambda each: each.square)  # from left to right
+    names = tuple(dict.fromkeys(names_of(pipeline.words, in_order)))
     return Note(code, names, (style,))
 
 

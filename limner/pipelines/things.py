@@ -89,7 +89,7 @@ def read_scene(pipeline: Any, decoder: ThingsDecoder, picture: Tensor) -> Scene:
         ground[here] = resize(read.ground, (side, side)).clamp(-1, 1)
         known[here] = resize(read.known, (side, side))
         for thing in read.things:
-            if thing.opacity == 1 and is_like(decoder, thing, read, window):
+            if thing.opacity > 0 and is_like(decoder, thing, read, window):
                 found.append(
                     replace(
                         thing,

@@ -8,7 +8,7 @@ from limner.errors import UsageError
 from limner.nn.styles import CANVAS, STYLES
 from limner.nn.things import Thing
 from limner.pipelines import restyling
-from limner.pipelines.restyling import core_of, in_own_colours, repaint
+from limner.pipelines.restyling import core_of, in_own_colours, repaint, with_rest
 from limner.pipelines.things import Scene, firm, read_scene, spread
 from tests.tiny_model import tiny_pipeline
 from tests.tiny_things import tiny_things
@@ -111,3 +111,17 @@ def test_a_painting_is_firm() -> None:
     assert not found[..., 0].any()
     torch.testing.assert_close(found[0, :, 0, 1], torch.ones(4))
     torch.testing.assert_close(found[0, :, 0, 2], torch.full((4,), 0.5))
+
+
+def test_what_a_painting_lacks_of_a_thing_is_taken_from_the_picture() -> None:
+    drawing = torch.zeros(1, 4, CANVAS, CANVAS)
+    drawing[..., 40:96, 40:96] = 1.0
+    picture = torch.zeros(1, 3, CANVAS, CANVAS)
+    picture[..., 60:64, 90:110] = 1.0  # an arm
+    picture[..., 10:14, 10:14] = 1.0  # a snowflake, which it does not touch
+    scene = Scene([], torch.zeros_like(picture), torch.ones(1, 1, CANVAS, CANVAS))
+    found = with_rest(drawing, [thing(0.0, 0.0, 1.0)], picture, scene)
+    assert bool((found[0, :, 61, 100] == 1).all()) and not found[0, :, 11, 11].any()
+    unknown = Scene([], scene.ground, torch.zeros_like(scene.known))
+    same = with_rest(drawing, [thing(0.0, 0.0, 1.0)], picture, unknown)
+    assert torch.equal(same, drawing)
