@@ -81,8 +81,8 @@ def check(config: TrainConfig) -> None:
     from limner.gan import DISCRIMINATORS, GENERATORS
     from limner.gan.drawing import GanSampling
 
-    _check_keys(config)
     _check_start(config)
+    _check_keys(config)
     known = {"text_vocabulary": 1, **latent_of(config)}
     generator = fields.check_part("generator", GENERATORS, {**config.part("generator"), **known})
     shared = {
@@ -132,7 +132,6 @@ def _check_start(config: TrainConfig) -> None:
             "--resume",
             param="start_from",
         )
-    fields.exclude(config, "start_from", "generator.text_encoder", "that model reads the text")
     cached = config.data.cached
     if config.codec_from and not config.data.source and cached < config.loop.batch:
         raise ConfigError(

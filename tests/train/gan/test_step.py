@@ -373,6 +373,7 @@ def test_runs_that_cannot_be_are_refused(
 
 
 def test_a_latent_begins_with_the_words_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
     step: Any = create_step(gan_run(tmp_path / "run", "latent"))
     told = limner.load(tmp_path / "base")
     assert step.tokenizer.to_json() == told.tokenizer.to_json()
