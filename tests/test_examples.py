@@ -46,7 +46,7 @@ def test_several_draws_two_of_each(tmp_path: Path) -> None:
 def test_variations_stand_side_by_side(tmp_path: Path) -> None:
     run("variations.py", tmp_path)
     wide, high = sides(tmp_path / "variations.png")
-    assert wide >= 5 * 64 > 2 * high
+    assert wide >= 5 * 256 > 2 * high
 
 
 def test_the_processor_changes_the_picture(tmp_path: Path) -> None:

@@ -68,7 +68,14 @@ def test_the_codec_of_the_page_is_a_part(
 def test_the_page_names_what_there_is() -> None:
     for name in vars(Sampling()):
         assert f"`{name}`" in TEXT
-    no_classes = {"pipelines", "samplers", "diffusion_samplers", "noise_schedules"}
+    no_classes = {
+        "imported_codecs",
+        "imported_priors",
+        "pipelines",
+        "samplers",
+        "diffusion_samplers",
+        "noise_schedules",
+    }
     assert {f"limner.{kind}" for kind in set(list_parts()) - no_classes} == GROUPS
     (toml,) = blocks("toml")
     points = tomllib.loads(toml)["project"]["entry-points"]

@@ -193,7 +193,8 @@ class ThingsDecoder(Decoder):
                 part.copy_(torch.maximum(part, thing.opacity * known[number][:, *box]))
         pictures = enlarged + shown * (grounds - enlarged)
         # 2. The things.
-        for picture, things in zip(pictures, every, strict=True):
+        for number, things in enumerate(every):
+            picture = pictures[number]
             if painted := [each for each in things if each.opacity > 0]:
                 looks = torch.stack([each.look for each in painted if each.look is not None])
                 styles = [self.painter.style(style) or each.names[-1] for each in painted]
@@ -269,7 +270,7 @@ def find_places(places: Tensor) -> list[tuple[float, float, float, float]]:
     Each is left, top and side, in shares of the picture's, and how likely it is.
     """
     rows, columns = places.shape[1:]
-    sure, _, across, down, size = places.float().unbind()
+    sure, _, across, down, size = places.detach().float().unbind()
     sure = sure.sigmoid()
     found = list[tuple[float, float, float, float]]()
     for row, column in (sure > _GUESS).nonzero().tolist():

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
 from limner.images import to_tensor
+from limner.nn.things import ThingsDecoder
 from limner.pipelines.unclip import UnClip
 from limner.priors import embedding
 from limner.sampling.diffusion import DiffusionSampling
@@ -163,6 +164,10 @@ def fitted(pipeline: UnClip, latent: Tensor, light: Tensor, steps: int) -> Tenso
 def painted(pipeline: UnClip, latent: Tensor) -> Tensor:
     """Return the image (1, 3, s, s) of a latent, as smooth in it as the autoencoder's decoder."""
     codec = pipeline.autoencoder
+    if isinstance(codec.decoder, ThingsDecoder):
+        # What is painted of things does not follow the latent smoothly; the small picture does.
+        small = codec.decoder.small(codec.decoder.cells(latent))
+        return F.interpolate(small, scale_factor=codec.config.factor, mode="bilinear")
     # Of finite scalars the nearest codes have no gradient: the decoder takes what lies between too.
     images: Tensor = (
         codec.decode(latent) if codec.continuous else codec.picture(codec.decoder(latent))

@@ -120,7 +120,7 @@ def test_it_is_not_trained_and_says_so(tmp_path: Path) -> None:
         ({"decoder.up.7.block.0.conv1.weight": torch.zeros(1)}, "does not fit|has no tensor"),
         ({"something": torch.zeros(1)}, "1 too many"),
         ({"quant_conv.bias": torch.zeros(3)}, "1 of another shape"),
-        ({"encoder.conv_in.weight": torch.zeros(5)}, "of 4 axes"),
+        ({"encoder.conv_in.weight": torch.zeros(5)}, "width is 5|of 4 axes"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:

@@ -42,5 +42,5 @@ def cost_of_prior(config: TrainConfig, codec: Any, text_vocabulary: int) -> Cost
         found: Tensor = prior.loss(text, torch.zeros(batch, *shape, dtype=torch.long))
         return found
 
-    held = sum(each.numel() for each in codec.parameters())
+    held = sum(each.numel() for each in codec.state_dict().values())
     return count_cost(config, lambda: create_prior(values), loss, frozen=held)
