@@ -15,7 +15,7 @@ from limner import registry
 from limner.cli import app
 from limner.cli.shared.pages import COMMANDS
 from tests.tiny_clip import save_tiny_clip
-from tests.tiny_model import save_tiny_model
+from tests.tiny_things import save_tiny_things
 from tests.tiny_unclip import save_tiny_unclip
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,7 +62,7 @@ def test_the_commands_make_what_is_shown(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, save in (
-        ("default", save_tiny_model),
+        ("default", save_tiny_things),
         ("unclip", save_tiny_unclip),
         ("clip", save_tiny_clip),
     ):

@@ -32,7 +32,7 @@ def tiny_gan(name: str = "modulated", *, latent: bool = False) -> tuple[Gan, dic
         for parameter in generator.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
         codec = create_codec(CODEC).eval() if latent else None
-    made = {"defaults": GanSampling(0.8), "text_length": TEXT_LENGTH}
+    made: dict[str, Any] = {"defaults": GanSampling(0.8), "text_length": TEXT_LENGTH}
     return Gan(tokenizer, generator, codec, **made), table
 
 

@@ -240,10 +240,11 @@ def spread_matrix(maps: base.Maps) -> Tensor:
     area, as VAR does with what its codec has summed up so far.
     """
     length = sum(rows * columns for rows, columns in maps)
-    matrix = torch.zeros(length, length)
+    # On the processor also where an outline is made without values: that knows no interpolation.
+    matrix = torch.zeros(length, length, device="cpu")
     slices = base.map_slices(maps)
     for early, (rows, columns) in enumerate(maps):
-        ones = torch.eye(rows * columns).view(-1, 1, rows, columns)
+        ones = torch.eye(rows * columns, device="cpu").view(-1, 1, rows, columns)
         finest = F.interpolate(ones, size=maps[-1], mode="bicubic")  # of each cell alone
         for late in range(early + 1, len(maps)):
             shrunk = F.interpolate(finest, size=maps[late], mode="area")

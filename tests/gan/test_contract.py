@@ -108,7 +108,7 @@ def test_a_latent_has_its_own_channels_and_bounds(name: str) -> None:
 
 
 def test_cells_begin_as_a_prior_over_them() -> None:
-    prior = create_prior(
+    prior: Any = create_prior(
         {"name": "gpt", "text_vocabulary": VOCABULARY, "vocabulary": 9, "grid": [4, 4],
          "width": 16, "layers": 2, "heads": 2, "hidden": 16}
     )  # fmt: skip

@@ -226,7 +226,8 @@ def test_a_style_that_the_codec_paints_is_not_drawn_by_the_prior() -> None:
     asked = {text: Request(text, seed=4) for text in ("a silhouette of a dog", "a dog")}
     readings = [pipeline.reading_of(each) for each in asked.values()]
     assert [pipeline.said(each) for each in readings] == ["a dog"] * 2
-    styled, plain = ([*pipeline.stream(each)][-1] for each in asked.values())
+    drawn: list[Any] = [[*pipeline.stream(each)][-1] for each in asked.values()]
+    styled, plain = drawn
     assert torch.equal(styled.codes, plain.codes)
     assert not torch.equal(styled.images, plain.images)
     assert torch.equal(

@@ -81,7 +81,7 @@ def test_a_latent_is_drawn_and_its_autoencoder_paints_it(tmp_path: Path) -> None
     latents = pipeline.latents(pictures)
     assert latents.shape == (2, 2, 2, 2) and latents.abs().max() <= 1
     assert torch.equal(pipeline.pixels(latents + 0.01), pipeline.autoencoder.reconstruct(pictures))
-    tables = {"generator": table, "autoencoder": CODEC}
+    tables: dict[str, Any] = {"generator": table, "autoencoder": CODEC}
     save_checkpoint(tmp_path / "m", pipeline, name="m", licence="CC0-1.0", **tables)
     loaded = load_checkpoint(tmp_path / "m")
     assert torch.equal(images_of(loaded, Request("a red apple", n=2, seed=5)), drawn)
