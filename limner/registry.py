@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 from limner.arguments import AdapterLike, LoadOptions
 from limner.checkpoint.adapters import Choice, merge_adapters
 from limner.checkpoint.model import Inspection, inspect_checkpoint, load_checkpoint
+from limner.checkpoint.shared import ZOO
 from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
 from limner.files import hub
 from limner.files.folder import MANIFEST
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from limner.pipelines.clip import ClipPipeline
 
-_ZOO = Path(__file__).parent / "zoo"
 _FILES = (
     "config.json",
     "model.safetensors",
@@ -38,7 +38,7 @@ _RUN_MODEL, _RUN_CONFIG, _RUN_LOG = "model", "config.json", "log.jsonl"
 _CODEC_FILE = "codec.safetensors"
 
 PRESETS: dict[str, Path] = {
-    name: _ZOO / name for name in ("default", "clip", "gan", "next-scale", "unclip")
+    name: ZOO / name for name in ("default", "clip", "gan", "next-scale", "unclip")
 }
 
 

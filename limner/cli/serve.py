@@ -119,6 +119,11 @@ def serve(  # noqa: PLR0913  # typer reads the options off the signature
         _tell_settings(chosen, sources, as_json)
         return
     start_logs(shown=not quiet)
+    _run(server, as_json=as_json, quiet=quiet)
+
+
+def _run(server: Any, *, as_json: bool, quiet: bool) -> None:
+    """Serve until a signal comes, and say where."""
     names = list(server.service.catalogue.offers)
 
     def started() -> None:

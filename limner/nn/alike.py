@@ -3,7 +3,8 @@
 Stock torch chooses among several ways to compute a convolution by how many pictures there are, and
 lays its weights out anew at every call. While nothing is trained, these keep the weights as oneDNN
 wants them and always go its way, whose sums have one order for each picture; a norm takes picture
-after picture. Where a processor's sums still hang on the company, `ThingsDecoder` finds out.
+after picture. Where a processor's sums still hang on the company, `FSQCodec.decode_each`
+finds out.
 """
 
 from functools import cache

@@ -181,12 +181,9 @@ class Backdrops(_ByHeart):
     def mixed(self, logits: Tensor) -> Tensor:
         """Return pictures (B, 3, H, W) of what cells (B, A, h, w) say they show.
 
-        Where they differ, each shows its own, and between them one fades into the other. A cell
-        that is not sure shows what the others do.
+        Where they differ, each shows its own, and between them one fades into the other.
         """
-        likely = logits.float().softmax(1)
-        likely = likely * likely.mean((2, 3), keepdim=True)
-        shares = F.normalize(likely.pow(_SHARPER), p=1, dim=1)
+        shares = F.normalize(logits.float().softmax(1).pow(_SHARPER), p=1, dim=1)
         pictures = list[Tensor]()
         # One picture after the other: its pixels must not depend on those beside it.
         for share in shares:

@@ -30,26 +30,44 @@ OFFSETS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
 
 
 @dataclass(frozen=True)
-class CRFConfig(PriorConfig):
-    """The codec's codes, sizes of the network for unary potentials, and of the field.
+class FieldConfig(PriorConfig):
+    """The codec's codes, and a field over one map of them.
 
-    `text_layers` encode the text, `layers` of cross-attention read it. The field has `neighbours` 4
-    or 8 and matrices of `rank`; mean field takes `iterations`. In training `conditional` is the
-    share of pictures of which all codes but one block are known (pseudo-likelihood by blocks, Besag
-    1975); in the others none is. Sampling takes `sweeps` over the picture, the first at `heat`
-    times the asked temperature.
+    The field has `neighbours` 4 or 8 and matrices of `rank`; mean field takes `iterations`. In
+    training `conditional` is the share of pictures of which all codes but one block are known
+    (pseudo-likelihood by blocks, Besag 1975); in the others none is. Sampling takes `sweeps` over
+    the picture, the first at `heat` times the asked temperature.
     """
 
-    text_layers: int = 4
-    layers: int = 3
-    heads: int = 4
-    hidden: int = 704
     neighbours: int = 8
     rank: int = 48
     iterations: int = 4
     conditional: float = 0.5
     sweeps: int = 12
     heat: float = 1.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, "rank", "iterations", "sweeps")
+        if self.neighbours not in OFFSETS:
+            raise ConfigError(f"neighbours is {self.neighbours}; expected 4 or 8")
+        if not 0 <= self.conditional <= 1:
+            raise ConfigError(f"conditional is {self.conditional:g}; expected a share in [0, 1]")
+        if self.heat < 1:
+            raise ConfigError(f"heat is {self.heat:g}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class CRFConfig(FieldConfig):
+    """A field, and sizes of the network for unary potentials.
+
+    `text_layers` encode the text, `layers` of cross-attention read it.
+    """
+
+    text_layers: int = 4
+    layers: int = 3
+    heads: int = 4
+    hidden: int = 704
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,18 +78,6 @@ class CRFConfig(PriorConfig):
                 f"maps is {[list(each) for each in self.maps]}; a field lies over one map, so give "
                 "it a codec of one map, or take gpt or next_scale"
             )
-        check_field(self)
-
-
-def check_field(config: Any) -> None:
-    """Raise ConfigError unless a config's settings of its field are in range."""
-    check_least(config, "rank", "iterations", "sweeps")
-    if config.neighbours not in OFFSETS:
-        raise ConfigError(f"neighbours is {config.neighbours}; expected 4 or 8")
-    if not 0 <= config.conditional <= 1:
-        raise ConfigError(f"conditional is {config.conditional:g}; expected a share in [0, 1]")
-    if config.heat < 1:
-        raise ConfigError(f"heat is {config.heat:g}; expected at least 1")
 
 
 class CRF(PriorBase):
@@ -172,9 +178,9 @@ class Field(nn.Module):
     neighbours: Tensor
     colours: Tensor
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: FieldConfig) -> None:
         super().__init__()
-        self.config = config  # a CRFConfig, or another with its settings of the field
+        self.config = config
         coding = (config.groups, config.vocabulary, config.levels)
         self.directions = 2 * len(OFFSETS[config.neighbours])
         links = self.directions * config.rank

@@ -16,26 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.priors import base
-from limner.priors.crf import Field, check_field, mean_of_unknown
+from limner.priors.crf import Field, FieldConfig, mean_of_unknown
 from limner.priors.next_scale import Drawing, NextScale, NextScaleConfig
 from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
 
 
 @dataclass(frozen=True)
-class NextScaleCRFConfig(NextScaleConfig):
-    """Settings of next_scale, and of the field over the finest map, as those of crf."""
-
-    neighbours: int = 8
-    rank: int = 48
-    iterations: int = 4
-    conditional: float = 0.5
-    sweeps: int = 12
-    heat: float = 1.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_field(self)
+class NextScaleCRFConfig(FieldConfig, NextScaleConfig):
+    """Settings of next_scale, and of the field over the finest map."""
 
 
 class NextScaleCRF(NextScale):

@@ -29,6 +29,7 @@ _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight
 SURE = 0.9  # accuracy as measured below which a note says that a thing may come out wrong
 
 
+@lru_cache(maxsize=64)  # what draws asks for it several times
 def read(prompt: str, words: Words) -> Reading:
     """Return what a model whose captions used `words` is asked by a normalised `prompt`.
 

@@ -99,7 +99,7 @@ class Accuracy:
         return self.right[thing][count - 1], self.tried[count - 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity: a prompt is read once
 class Words:
     """How often each word stood in the `captions` that were counted, and their grammar if known.
 
