@@ -27,6 +27,16 @@ from limner.text.encoders import text_encoder_of
 from limner.types import PRECISIONS, LogitsProcessor
 
 
+# What has rows of its own for each map.
+_OF_EACH_MAP = (
+    "codes.free",
+    "codes.by_digit",
+    "head.table.free",
+    "head.table.by_digit",
+    "head.bias",
+)
+
+
 @dataclass(frozen=True)
 class GPTConfig(base.PriorConfig):
     """The codec's codes, and sizes of the transformer that predicts them."""
@@ -85,6 +95,19 @@ class GPT(base.PriorBase):
     def any_order(self) -> bool:
         """Whether it can learn any order of cells: those of one map, not of several."""
         return len(self.maps) == 1
+
+    @torch.no_grad()
+    def begin_as(self, other: base.PriorBase) -> None:
+        """As PriorBase; of one map, every map begins with its codes, and the finest with its cells."""
+        super().begin_as(other)
+        given, own = other.state_dict(), self.state_dict()
+        for name in _OF_EACH_MAP:
+            if name in given and len(own[name]) == len(self.maps) * len(given[name]):
+                own[name].copy_(torch.cat([given[name]] * len(self.maps)))
+        for name in ("placed", "target"):
+            finest = own[name][self.slices[-1]]
+            if name in given and given[name].shape == finest.shape:
+                finest.copy_(given[name])
 
     def sample_order(self, codes: Tensor, generator: torch.Generator, random: float) -> Any:
         """Return an order (B, S), random for that share of pictures; None where none is."""

@@ -294,3 +294,16 @@ def test_unknown_names_and_settings_are_refused() -> None:
 def test_wrong_settings_are_told(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=f"prior 'gpt': {words}"):
         create_prior(CASES[0] | changes)
+
+
+def test_two_maps_begin_with_the_codes_and_cells_of_one() -> None:
+    one: Any = create_prior(CASES[2])
+    two: Any = create_prior({**CASES[2], "maps": [[2, 2], [3, 3]]})
+    coarse = two.placed[:4].clone()
+    two.begin_as(one)
+    for which in range(2):
+        assert torch.equal(two.codes()[two.head.rows(which)], one.codes())
+        assert torch.equal(two.head.bias[two.head.rows(which)], one.head.bias)
+    assert torch.equal(two.placed[4:], one.placed) and torch.equal(two.target[4:], one.target)
+    assert torch.equal(two.placed[:4], coarse)
+    assert torch.equal(two.transformer.norm.weight, one.transformer.norm.weight)

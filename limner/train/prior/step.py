@@ -187,7 +187,7 @@ def _changed(
 
 def _take_weights(prior: PriorBase, trained: Any, config: TrainConfig) -> None:
     source = config.start_from
-    if type(prior) is not type(trained):
+    if type(prior) is not type(trained) or prior.maps != trained.maps:
         prior.begin_as(trained)
         return
     try:
