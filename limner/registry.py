@@ -166,7 +166,8 @@ def check(model: str | Path, *, draws: bool = True) -> None:
         hub.check_name(str(model))
         return
     # The header and the config are read, not the weights: milliseconds in place of seconds.
-    family = inspect(model).config.family
+    place = resolve(model)
+    family = inspect_checkpoint(place.folder, root=place.root, compared=False).config.family
     (_expect_to_draw if draws else _expect_clip)(model, family)
 
 

@@ -93,6 +93,17 @@ def test_a_folder_beside_a_model_is_no_run(folder: Path, tmp_path: Path) -> None
         load(tmp_path)
 
 
+def test_a_check_imports_nothing_that_is_slow() -> None:
+    code = (
+        "import sys; from limner import registry; registry.check('default')\n"
+        "print([name for name in ('torch', 'numpy') if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE
+    )
+    assert ran.stdout == "[]\n"
+
+
 def test_a_name_is_checked_before_anything_is_loaded(folder: Path, tmp_path: Path) -> None:
     registry.check(folder)
     registry.check("hf:owner/name")  # without the network

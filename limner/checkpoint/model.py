@@ -191,13 +191,19 @@ def load_checkpoint(
     return pipeline
 
 
-def inspect_checkpoint(folder: str | Path, *, root: Path | None = None) -> Inspection:
-    """Return what a model folder states of itself, without torch; CheckpointError as in loading."""
+def inspect_checkpoint(
+    folder: str | Path, *, root: Path | None = None, compared: bool = True
+) -> Inspection:
+    """Return what a model folder states of itself, without torch; CheckpointError as in loading.
+
+    `compared` is as in `read_header`.
+    """
     opened = ModelFolder(folder, root=root)
     config, manifest, shared = _read_config(opened)
     with opened.open(WEIGHTS) as weights:
         size, source = os.fstat(weights.fileno()).st_size, opened.source(WEIGHTS)
-        entries = _with_shared(read_header(weights, source), shared, source)
+        entries = read_header(weights, source, compared=compared)
+        entries = _with_shared(entries, shared, source)
     info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
     return Inspection(config, entries, info, size, _read_card(opened), words)
 

@@ -47,8 +47,13 @@ class TensorEntry:
         return math.prod(self.shape)
 
 
-def read_header(file: BufferedReader, source: str) -> dict[str, TensorEntry]:
+def read_header(
+    file: BufferedReader, source: str, *, compared: bool = True
+) -> dict[str, TensorEntry]:
     """Return the tensors of an open safetensors file, whose numbers are not read.
+
+    With `compared` off the header is not compared with the body, for which the library imports
+    numpy: 60 ms that a command need not spend before its first word, as loading compares them.
 
     Raises CheckpointError, naming `source`, when the file is a pickle or an archive, when its
     header is not plain JSON or has a key twice, and for all that the library refuses.
@@ -67,8 +72,9 @@ def read_header(file: BufferedReader, source: str) -> dict[str, TensorEntry]:
         )
     # JSON allows a key twice, and which of both counts differs from reader to reader.
     entries = strict_json(file.read(length), f"the header of {source}")
-    with _opened(file, source, "np"):
-        pass  # opening alone compares the header with the body
+    if compared:
+        with _opened(file, source, "np"):
+            pass  # opening alone does it
     entries.pop(_METADATA, None)
     for name, value in entries.items():
         if set(value) != _KEYS:

@@ -26,7 +26,6 @@ from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
 from limner.types import PRECISIONS, LogitsProcessor
 
-
 # What has rows of its own for each map.
 _OF_EACH_MAP = (
     "codes.free",
@@ -98,7 +97,7 @@ class GPT(base.PriorBase):
 
     @torch.no_grad()
     def begin_as(self, other: base.PriorBase) -> None:
-        """As PriorBase; of one map, every map begins with its codes, and the finest with its cells."""
+        """As PriorBase; of one map, each begins with its codes, and the finest with its cells."""
         super().begin_as(other)
         given, own = other.state_dict(), self.state_dict()
         for name in _OF_EACH_MAP:
