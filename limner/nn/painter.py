@@ -25,6 +25,8 @@ SHEET = (3, 3, 1, 1, 1)
 _SHARPER = 4  # power of probabilities that are mixed
 _START = 6  # cells of the painter's smallest picture
 _FAINT = 0.02  # share of every cell below which a backdrop is left out
+_ERROR = 0.02  # mean difference of pixels in [-1, 1] that makes a backdrop e times less likely
+_FAR = 0.02  # what all other cells count beside those around one
 _SEEN = 4  # backdrops of one picture, at most
 
 
@@ -178,21 +180,41 @@ class Backdrops(_ByHeart):
         drawn: Tensor = self.out(F.silu(self.norm(x)))
         return drawn
 
-    def mixed(self, logits: Tensor) -> Tensor:
+    def mixed(self, logits: Tensor, small: Tensor, things: Tensor) -> Tensor:
         """Return pictures (B, 3, H, W) of what cells (B, A, h, w) say they show.
 
-        Where they differ, each shows its own, and between them one fades into the other.
+        Of the likely ones those count that look like the `small` pictures (B, 3, s, s) there, where
+        nothing stands before them: so says answer 0 of `things` (B, A, h, w), also logits. Where
+        cells differ, each shows its own, and between them one fades into the other.
         """
-        shares = F.normalize(logits.float().softmax(1).pow(_SHARPER), p=1, dim=1)
         pictures = list[Tensor]()
         # One picture after the other: its pixels must not depend on those beside it.
-        for share in shares:
+        for each, seen, standing in zip(logits, small, things, strict=True):
+            share, free = each.float().softmax(0), standing.float().softmax(0)[:1]
             _, most = share.mean((1, 2)).topk(min(_SEEN, len(share)))
             names = most[share[most].amax((1, 2)) > _FAINT].sort().values
             drawn = self(names)
-            weights = F.normalize(share[names], p=1, dim=0)[:, None]
+            logs = _SHARPER * share[names].clamp_min(1e-30).log()
+            if len(names) > 1:
+                logs = logs - _unlike(drawn.float(), seen.float(), free) / _ERROR
+            weights = logs.softmax(0)[:, None]
             weights = F.interpolate(
                 weights, drawn.shape[2:], mode="bilinear", align_corners=False
             ).to(drawn.dtype)
             pictures.append((weights * drawn).sum(0))
         return torch.stack(pictures)
+
+
+def _unlike(drawn: Tensor, seen: Tensor, free: Tensor) -> Tensor:
+    """Return how far drawings (K, 3, H, W) are from a small picture (3, s, s), by cells (K, h, w).
+
+    It is the mean difference around each cell, of the cells (1, h, w) that are free; those that are
+    far away count a little, for cells in the midst of a large thing.
+    """
+    wrong = (F.adaptive_avg_pool2d(drawn, seen.shape[1:]) - seen).abs().mean(1, keepdim=True)
+    wrong = F.adaptive_avg_pool2d(wrong, free.shape[1:]) * free
+    around, count = (
+        F.avg_pool2d(each, 3, 1, 1) + _FAR * each.mean((2, 3), keepdim=True)
+        for each in (wrong, free[None])
+    )
+    return (around / count.clamp_min(1e-6))[:, 0]

@@ -184,7 +184,7 @@ class ThingsDecoder(Decoder):
         known = places[:, 1:2].sigmoid()
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
-        grounds = self.backdrops.mixed(names[-1])
+        grounds = self.grounds(names, small)
         every = self.things(places, small, grounds)
         for number, things in enumerate(every):
             for thing in things:  # around a thing too, as far as it is painted
@@ -201,6 +201,10 @@ class ThingsDecoder(Decoder):
                 drawings = self.painter.paint(looks, styles)
                 lay(picture, painted, drawings.to(picture.dtype))
         return pictures
+
+    def grounds(self, names: Sequence[Tensor], small: Tensor) -> Tensor:
+        """Return pictures (B, 3, H, W) without things, of what the reader names in cells."""
+        return self.backdrops.mixed(names[-1], small, names[0])
 
     def things(self, places: Tensor, small: Tensor, grounds: Tensor) -> list[list[Thing]]:
         """Return the things of each picture, of its places (B, PLACE, h, w).

@@ -61,8 +61,9 @@ def read_things(codec: Any, decoder: ThingsDecoder, picture: Tensor) -> Read:
     """Return what is read of a picture (1, 3, H, W) in [-1, 1] by the decoder of a codec."""
     cells = decoder.cells(codec.embed(codec.encode(picture)))
     _, names, places = decoder.reader(cells)
-    ground = decoder.backdrops.mixed(names[-1])
-    (found,) = decoder.things(places, decoder.small(cells), ground)
+    small = decoder.small(cells)
+    ground = decoder.grounds(names, small)
+    (found,) = decoder.things(places, small, ground)
     return Read(found, ground, places[:, 1:2].sigmoid())
 
 

@@ -93,9 +93,10 @@ def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
     z = torch.randn(1, 5, 4, 4)
     cells = model.cells(z)
     _, said, places = model.reader(cells)
-    grounds = model.backdrops.mixed(said[-1])
+    small = model.small(cells)
+    grounds = model.grounds(said, small)
     wanted = grounds[0].clone()
-    (things,) = model.things(places, model.small(cells), grounds)
+    (things,) = model.things(places, small, grounds)
     assert things and all(each.opacity == 1 and each.names == (3, 2, 1) for each in things)
     drawn = model(z)[0]
     lay(wanted, things, model.painter(torch.tensor([each.names for each in things])))
@@ -257,12 +258,28 @@ def test_cells_that_differ_show_each_its_own_backdrop() -> None:
     backdrops = Backdrops(3, 4, (8, 8))
     logits = torch.zeros(1, 3, 4, 4)
     logits[:, 0, :, :2] = logits[:, 2, :, 2:] = 99.0
-    found = backdrops.mixed(logits)
+    found = backdrops.mixed(logits, torch.zeros(1, 3, 8, 8), torch.zeros(1, 2, 4, 4))
     left, right = backdrops(torch.tensor([0])), backdrops(torch.tensor([2]))
     torch.testing.assert_close(found[..., :6], left[..., :6])
     torch.testing.assert_close(found[..., 10:], right[..., 10:])
     for one in (left, right):
         assert not torch.allclose(found[..., 7:9], one[..., 7:9])
+
+
+def test_of_likely_backdrops_the_one_that_the_small_picture_shows_is_painted() -> None:
+    backdrops = Backdrops(3, 4, (8, 8))
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[:, 0] = 0.5  # the likeliest by a little
+    wanted = backdrops(torch.tensor([2]))
+    small = torch.nn.functional.adaptive_avg_pool2d(wanted, 8).detach()
+    standing = torch.zeros(1, 2, 4, 4)
+    found = backdrops.mixed(logits, small, standing)
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
+    hidden = small.clone()
+    hidden[..., :4] = 9.0  # where something stands before it nothing is compared
+    standing[:, 1, :, :2] = 99.0
+    found = backdrops.mixed(logits, hidden, standing)
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
 
 
 def test_what_can_be_nothing_known_is_not_painted() -> None:

@@ -149,7 +149,7 @@ class ThingsStep(CodecStep):
                 codes = self.codec.encode(held.to(self.device))
                 cells = self.decoder.cells(self.codec.embed(codes))
                 small, (_, said, places) = self.decoder.small(cells), self.decoder.reader(cells)
-                grounds = self.decoder.backdrops.mixed(said[-1])
+                grounds = self.decoder.grounds(said, small)
                 for row, things in enumerate(self.decoder.things(places, small, grounds)):
                     here = of == first + row
                     counts += read_rightly(things, names[here], squares[here], 0.5 / side)
