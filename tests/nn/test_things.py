@@ -10,7 +10,15 @@ from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
 from limner.nn.painter import Backdrops, Painter
 from limner.nn.styles import STYLES, restyle
-from limner.nn.things import PLACE, Namer, Thing, ThingsDecoder, find_places, lay
+from limner.nn.things import (
+    PLACE,
+    Namer,
+    Thing,
+    ThingsDecoder,
+    alike_things,
+    find_places,
+    lay,
+)
 
 ANSWERS = (4, 3, 2)
 BACKDROPS = 2
@@ -315,3 +323,17 @@ def test_what_the_picture_shows_decides_between_likely_answers() -> None:
         ((found,),) = model.things(places, small, ground)
         assert found.names == (noun, colour, 1)
         assert found.named > 0.9
+
+
+def test_what_may_be_a_star_beside_stars_is_a_star() -> None:
+    likely = torch.tensor([[0.0, 0.99, 0.01], [0.0, 0.98, 0.02], [0.0, 0.2, 0.8]])
+    found = alike_things(likely)
+    torch.testing.assert_close(found.sum(1), torch.ones(3))
+    assert found[2, 1] > 0.9 and found[0, 1] > 0.99
+    unlike = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # two sure things stay what they are
+    torch.testing.assert_close(alike_things(unlike), unlike)
+    torch.testing.assert_close(alike_things(likely[2:]), likely[2:])
+    unsure = torch.tensor([[0.0, 0.3, 0.1], [0.0, 0.3, 0.1]])  # 0.6 that each is nothing known
+    torch.testing.assert_close(alike_things(unsure), unsure)
+    known = alike_things(torch.cat([likely[:1], unsure[:1]]))
+    assert known[1, 1] > 0.9 and known[1].sum() < 1
