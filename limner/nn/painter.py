@@ -211,8 +211,9 @@ def _unlike(drawn: Tensor, seen: Tensor, free: Tensor) -> Tensor:
     It is the mean difference around each cell, of the cells (1, h, w) that are free; those that are
     far away count a little, for cells in the midst of a large thing.
     """
-    wrong = (F.adaptive_avg_pool2d(drawn, seen.shape[1:]) - seen).abs().mean(1, keepdim=True)
-    wrong = F.adaptive_avg_pool2d(wrong, free.shape[1:]) * free
+    (height, width), (rows, columns) = seen.shape[1:], free.shape[1:]
+    wrong = (F.adaptive_avg_pool2d(drawn, (height, width)) - seen).abs().mean(1, keepdim=True)
+    wrong = F.adaptive_avg_pool2d(wrong, (rows, columns)) * free
     around, count = (
         F.avg_pool2d(each, 3, 1, 1) + _FAR * each.mean((2, 3), keepdim=True)
         for each in (wrong, free[None])
