@@ -53,8 +53,8 @@ def draw(
     `model` is a preset, a folder, `hf:owner/name`, or what `limner.load` gave, which saves
     loading it again; `device`, `precision` and `adapters` are those of `limner.load`.
     Same prompt, seed and model: the same pixels, alone or among others.
-    With `best_of`, so many are drawn, and the `n` that `clip`, a model of that family, finds to fit
-    best are returned, the best first.
+    With `best_of`, so many are drawn, and the `n` that fit best are returned, the best first: by
+    what the model reads in them, then by `clip`, a model of that family.
     The prompt is read first: what the model's captions never said is left out, and notes of the
     picture tell so; `verbatim` draws it as it is. Raises LimnerError. It does not know whether the
     model can draw what is asked.
@@ -180,7 +180,9 @@ def stream_request(
     pictures, dropped = to_pictures(step, request, pipeline), list[Picture]()
     if best_of is not None:
         # 3. The best come first, and what was not kept is told with its seeds.
-        pictures, dropped = keep_best(clip or load_clip(), pictures, kept)
+        assert step.images is not None, "a pipeline's last Step has images"
+        shown = pipeline.shows(request, step.images)
+        pictures, dropped = keep_best(clip or load_clip(), pictures, kept, shown)
     # 4. Those that are kept are finished: enlarged, cut out, in few colours.
     pictures = [finish_picture(each, request.finish) for each in pictures]
     return Drawn(pictures, dropped, time.perf_counter() - began)

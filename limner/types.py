@@ -240,6 +240,10 @@ class Drawable(Pipeline, Protocol):
         """Draw one picture for each prompt and seed; return images (B, 3, H, W) in [-1, 1]."""
         ...
 
+    def shows(self, request: Request, images: Tensor) -> list[float] | None:
+        """Return how much of what is asked each image shows, about 0 to 1; None if it can't say."""
+        ...
+
 
 @runtime_checkable
 class Varying(Drawable, Protocol):

@@ -1,7 +1,8 @@
-"""The best of many: pictures put in order by how well a CLIP finds that they fit a sentence.
+"""The best of many: pictures put in order by how well they fit a sentence.
 
-A CLIP knows what it was trained on and no more; its scores are no measure of beauty, and those of
-two models can't be compared.
+A model whose codec names things reads which of those asked for a picture shows; a CLIP judges all
+else. A CLIP knows what it was trained on and no more; its scores are no measure of beauty, and
+those of two models can't be compared.
 """
 
 from __future__ import annotations
@@ -32,30 +33,32 @@ def rank(clip: Any, prompt: str, images: Sequence[Image]) -> list[tuple[int, flo
 
 
 def keep_best(
-    clip: Any, pictures: Sequence[Picture], count: int
+    clip: Any, pictures: Sequence[Picture], count: int, shown: Sequence[float] | None = None
 ) -> tuple[list[Picture], list[Picture]]:
     """Return the `count` best pictures of one prompt, and the others, each list the best first.
 
-    Each picture's settings get its `clip_score`; a note says by what it was chosen, and which were
-    dropped.
+    Where the model itself reads how much of what was asked is `shown` in each, that comes first,
+    and the CLIP decides between equals. Each picture's settings get its `clip_score` and that
+    share as `shown`; a note says by what it was chosen, and which were dropped.
     """
     # Scored by the words that were drawn: those left out cannot speak for a picture.
-    ranked = [
-        replace(
-            pictures[number],
-            settings={**pictures[number].settings, "clip_score": score, "best_of": len(pictures)},
-        )
-        for number, score in rank(
-            clip,
-            pictures[0].revised_prompt or pictures[0].prompt,
-            [each.image for each in pictures],
-        )
-    ]
+    prompt = pictures[0].revised_prompt or pictures[0].prompt
+    order = rank(clip, prompt, [each.image for each in pictures])
+    by = f"the CLIP {clip.info.name}"
+    if shown is not None:
+        order = sorted(order, key=lambda entry: -shown[entry[0]])  # equal ones stay in their order
+        by = f"what the model reads in them, then {by}"
+    ranked = list[Picture]()
+    for number, score in order:
+        found = {"clip_score": score, "best_of": len(pictures)}
+        found |= {} if shown is None else {"shown": shown[number]}
+        settings = {**pictures[number].settings, **found}
+        ranked.append(replace(pictures[number], settings=settings))
     kept, dropped = ranked[:count], ranked[count:]
     seeds = ", ".join(str(picture.seed) for picture in dropped)
-    note = f"the best {count} of {len(ranked)} by the CLIP {clip.info.name}; dropped seeds {seeds}"
+    note = f"the best {count} of {len(ranked)} by {by}; dropped seeds {seeds}"
     if not dropped:
-        note = f"all {count} in the order of the CLIP {clip.info.name}; none was dropped"
+        note = f"all {count} in the order of {by}; none was dropped"
     chosen = Note("best_of", sentence=note)
     return [replace(picture, notes=(*picture.notes, chosen)) for picture in kept], dropped
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from limner.errors import UsageError, quote, shorten
 from limner.nn.devices import device_name, find_device
 from limner.pipelines.edits import stream_edit
+from limner.pipelines.looking import agreement
 from limner.text.lexicon import STOPS, tokens
 from limner.text.notes import Note, Reading
 from limner.text.reading import read
@@ -191,6 +192,18 @@ class DrawingBase(PipelineBase, Generic[Values]):
     refuses: ClassVar[Mapping[str, str]] = {}
     draws_how: ClassVar[str]  # why it has not each value of Sampling
     edits: ClassVar[bool] = False  # whether it has `redraw` and `cells`, as `stream_edit` wants
+
+    @property
+    def reads_by(self) -> Any:
+        """The codec by which drawn pictures are read again; None where there is none."""
+        return self.codec
+
+    def shows(self, request: Request, images: Tensor) -> list[float] | None:
+        """Return how much of what is asked each image (B, 3, H, W) shows, about 0 to 1.
+
+        None where the codec reads no things, and for words that were not understood.
+        """
+        return agreement(self.reads_by, self.words, self.reading_of(request).wanted, images)
 
     @torch.inference_mode()
     def stream(self, request: Request | str) -> Iterator[Step]:

@@ -76,6 +76,11 @@ class Gan(DrawingBase[GanSampling]):
         return pipeline
 
     @property
+    def reads_by(self) -> Any:
+        """The codec whose latent is drawn, if any."""
+        return self.autoencoder
+
+    @property
     def text_vocabulary(self) -> int:
         """How many ids the generator was made for."""
         return int(self.generator.config.text_vocabulary)

@@ -116,6 +116,11 @@ class UnClip(DrawingBase[DiffusionSampling]):
         config.check_size(self.size)
 
     @property
+    def reads_by(self) -> Any:
+        """The codec whose latent is drawn, if any."""
+        return self.autoencoder
+
+    @property
     def text_vocabulary(self) -> int:
         """How many ids the parts that read text were made for, the least of them."""
         parts = (self.clip, self.decoder, self.prior)

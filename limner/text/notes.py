@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = 8  # words in one sentence
@@ -74,16 +74,30 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What a prompt asks for: of each thing its name, number and colour.
+
+    The number is None for a plural without one, the colour for none; `relation` is how the first
+    thing stands to the second.
+    """
+
+    things: tuple[tuple[str, int | None, str | None], ...] = ()
+    relation: str | None = None
+
+
+@dataclass(frozen=True)
 class Reading:
     """The words that are drawn, and what the reader should know of how they came about.
 
-    `style` is the drawing style that they ask for, "" for none, and `unstyled` the other words.
+    `style` is the drawing style that they ask for, "" for none, and `unstyled` the other words;
+    `wanted` is what they ask for, as far as that was understood.
     """
 
     text: str
     notes: tuple[Note, ...] = ()
     style: str = ""
     unstyled: str = ""
+    wanted: Wanted = field(default=Wanted(), compare=False)  # it follows from the text
 
 
 def _listed(words: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
-from limner.text.notes import Note, Reading
+from limner.text.notes import Note, Reading, Wanted
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
 
@@ -80,10 +80,12 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
     # A prompt that captions could have had is drawn as it is, to the letter.
     exact = not notes and _in_order(items, grammar)
     said = _plain(text) if exact else _compose(found, grammar, language)
+    things = tuple((each.name, each.count, each.colour) for each in found.things)
+    reading = Reading(said, (*notes, *weak), wanted=Wanted(things, found.relation))
     if not found.style:
-        return Reading(said, (*notes, *weak))
+        return reading
     unstyled = _compose(replace(found, style=None), grammar, language)
-    return Reading(said, (*notes, *weak), found.style.name, unstyled)
+    return replace(reading, style=found.style.name, unstyled=unstyled)
 
 
 def _weak(found: Understood, words: Words) -> tuple[Note, ...]:

@@ -61,6 +61,19 @@ def test_the_best_are_kept_and_the_others_named() -> None:
     assert kept[0].settings["a"] == 1 and "clip_score" not in pictures()[0].settings
 
 
+def test_what_a_model_reads_comes_first_and_the_clip_decides_between_equals() -> None:
+    by_clip = [each.seed - 7 for each in keep_best(tiny_clip(), pictures(), 5)[0]]
+    shown = [0.5, 1.0, 0.5, 1.0, 0.9]
+    kept, _ = keep_best(tiny_clip(), pictures(), 5, shown)
+    assert [each.settings["shown"] for each in kept] == [1.0, 1.0, 0.9, 0.5, 0.5]
+    order = [each.seed - 7 for each in kept]
+    assert order[:2] == [each for each in by_clip if shown[each] == 1.0]
+    assert order[3:] == [each for each in by_clip if shown[each] == 0.5]
+    assert "by what the model reads in them, then the CLIP unsaved" in str(
+        keep_best(tiny_clip(), pictures(), 2, shown)[0][0].notes[-1]
+    )
+
+
 def test_nothing_need_be_dropped() -> None:
     kept, dropped = keep_best(tiny_clip(), pictures(), 5)
     assert (len(kept), dropped) == (5, []) and str(kept[0].notes[-1]).endswith("none was dropped")

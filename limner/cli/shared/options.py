@@ -154,7 +154,7 @@ FirstSeed = Annotated[
     option("--seed", "Seed of the first picture; the next ones count up.", default="by chance"),
 ]
 BestOf = Annotated[
-    int | None, option("--best-of", "Draw N, and keep the --count with the best CLIP score.")
+    int | None, option("--best-of", "Draw N, and keep the --count that fit the prompt best.")
 ]
 Font = Annotated[
     Path | None,

@@ -1,0 +1,76 @@
+"""What a drawn picture shows of what was asked, by the decoder that reads things in pictures.
+
+It reads drawings of the things that it was trained on; of what it does not know it says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.nn.things import Thing
+from limner.pipelines.things import names_of, read_things, reader_of
+from limner.text.notes import Wanted
+from limner.text.words import Words
+
+# How one thing stands to another, by how far its middle lies right of and below the other's.
+_STANDS: dict[str, Callable[[float, float], bool]] = {
+    "left": lambda right, down: right < 0,
+    "right": lambda right, down: right > 0,
+    "above": lambda right, down: down < 0,
+    "below": lambda right, down: down > 0,
+}
+_SURE = 0.01  # what being sure of all counts beside one answer: it decides between equals
+
+
+@torch.inference_mode()
+def agreement(
+    codec: Any, words: Words | None, wanted: Wanted, images: Tensor
+) -> list[float] | None:
+    """Return how much of what is wanted each picture (B, 3, H, W) in [-1, 1] shows, about 0 to 1.
+
+    None where the codec reads no things, or none are wanted that the words name.
+    """
+    decoder = reader_of(codec)
+    if decoder is None or words is None or words.grammar is None or not wanted.things:
+        return None
+    colours = list(words.grammar.named("colour", "en"))
+    found = []
+    for image in images.split(1):  # alone, so that no bit hangs on the others
+        things = [each for each in read_things(codec, decoder, image).things if each.opacity > 0]
+        found.append(_shown(wanted, things, names_of(words, things), colours))
+    return found
+
+
+def _shown(
+    wanted: Wanted, things: Sequence[Thing], names: Sequence[str], colours: Sequence[str]
+) -> float:
+    """Return the share of right answers to: is it there, so often, in its colour, at its place."""
+    right, first = list[bool](), list[Thing]()
+    for name, count, colour in wanted.things:
+        these = [thing for thing, said in zip(things, names, strict=True) if said == name]
+        right += [bool(these), len(these) == count if count else len(these) > 1]
+        if colour in colours:  # answer 0 is none
+            right += [
+                bool(these) and all(each.names[1] - 1 == colours.index(colour) for each in these)
+            ]
+        first += these[:1]
+    if wanted.relation in _STANDS and len(wanted.things) == 2:
+        stands = _STANDS[wanted.relation]
+        right += [len(first) == 2 and stands(*_between(*first))]
+    # What was not asked for is wrong too.
+    right += [all(said in {name for name, *_ in wanted.things} for said in names)]
+    sure = sum(min(each.surety, each.named) for each in things) / max(len(things), 1)
+    return (sum(right) + _SURE * sure) / (len(right) + _SURE)
+
+
+def _between(one: Thing, other: Thing) -> tuple[float, float]:
+    """Return how far the middle of one thing lies right of and below another's."""
+    right, down = (
+        getattr(one, side) + one.side / 2 - getattr(other, side) - other.side / 2
+        for side in ("left", "top")
+    )
+    return right, down
