@@ -19,6 +19,7 @@ from limner.images import read_png_texts
 from limner.model import load
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
+from limner.text.notes import WEAK, Note, Reading
 from limner.text.tokenizer import Tokenizer
 from limner.types import Request, Step
 from tests.tiny_clip import save_tiny_clip
@@ -362,3 +363,14 @@ def test_a_single_text_is_no_list_of_letters(pipeline: Any) -> None:
     for wrong in (7, None, [PROMPT]):
         with pytest.raises(UsageError, match=r"the request is .*expected a prompt, or a limner"):
             list(pipeline.stream(wrong))
+
+
+def test_what_is_often_drawn_wrong_is_looked_at(
+    pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubt = Reading("an apple", (Note(WEAK, ("apple",), ("1 of 12",)),))
+    monkeypatch.setattr(type(pipeline), "reading_of", lambda self, request: doubt)
+    for shown, told in (([1.0, 1.0], False), ([1.0, 0.7], True), (None, True)):
+        monkeypatch.setattr(type(pipeline), "shows", lambda self, *_, shown=shown: shown)
+        pictures = limner.draw("an apple", model=pipeline, n=2, seed=1)
+        assert all(bool(each.notes) is told for each in pictures), shown

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = 8  # words in one sentence
+WEAK = "weak"  # the code of the note of what is often drawn wrong
 
 _SENTENCES = {
     "left_out": "left out, unknown or in the wrong place: {0}",
@@ -19,7 +20,7 @@ _SENTENCES = {
     "negation": "nothing is left out by saying no; not asked for, then: {0}",
     "no_object": "no thing is named, and the model has never drawn an empty place: {0}",
     "nothing_known": "the model was shown nothing of this, so its drawing means nothing: {0}",
-    "weak": "the model does not draw this surely, look at the picture: {0} (right when measured: "
+    WEAK: "the model does not draw this surely, look at the picture: {0} (right when measured: "
     "{1})",
     "redrawn": "drawn again it has other pixels, and these are explained; limner again says what "
     "has changed",

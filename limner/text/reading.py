@@ -16,7 +16,7 @@ from itertools import pairwise
 
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
-from limner.text.notes import Note, Reading, Wanted
+from limner.text.notes import WEAK, Note, Reading, Wanted
 from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
 from limner.text.words import Grammar, Words
 
@@ -95,7 +95,7 @@ def _weak(found: Understood, words: Words) -> tuple[Note, ...]:
         measured = words.accuracy and words.accuracy.of(thing.name, thing.count or 1)
         if measured and measured[0] < SURE * measured[1]:
             said = f"{thing.count} {thing.said}" if (thing.count or 1) > 1 else thing.said
-            notes.append(Note("weak", (said,), ("{} of {}".format(*measured),)))
+            notes.append(Note(WEAK, (said,), ("{} of {}".format(*measured),)))
     return tuple(notes)
 
 
