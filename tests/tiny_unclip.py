@@ -73,8 +73,10 @@ def tiny_unclip(
     return pipeline, tables
 
 
-def save_tiny_unclip(folder: Path, prior: str = "diffusion", upsampler: str = "") -> Path:
+def save_tiny_unclip(
+    folder: Path, prior: str = "diffusion", upsampler: str = "", latent: bool = False
+) -> Path:
     """Write the folder of a tiny model and return it."""
-    pipeline, tables = tiny_unclip(prior, upsampler)
+    pipeline, tables = tiny_unclip(prior, upsampler, latent)
     save_checkpoint(folder, pipeline, name="tiny-unclip", licence="Apache-2.0", **tables)
     return folder

@@ -6,6 +6,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from limner.decoders.base import DecoderBase
+from limner.decoders.cells import CellsConfig, CellsDecoder
 from limner.decoders.unet import UNet, UNetConfig
 from limner.decoders.upsample import (
     ConvolutionUpsampler,
@@ -16,14 +18,17 @@ from limner.decoders.upsample import (
 )
 from limner.parts import create
 
-DECODERS: dict[str, tuple[type[Any], type[Any]]] = {"unet": (UNetConfig, UNet)}
+DECODERS: dict[str, tuple[type[Any], type[Any]]] = {
+    "unet": (UNetConfig, UNet),
+    "cells": (CellsConfig, CellsDecoder),
+}
 UPSAMPLERS: dict[str, tuple[type[Any], type[Any]]] = {
     "convolution": (ConvolutionUpsamplerConfig, ConvolutionUpsampler),
     "diffusion": (DiffusionUpsamplerConfig, DiffusionUpsampler),
 }
 
 
-def create_decoder(config: Mapping[str, Any]) -> UNet:
+def create_decoder(config: Mapping[str, Any]) -> DecoderBase:
     """Build the decoder named by `config["name"]`; ConfigError for an unknown name or key."""
     return create("decoder", DECODERS, config)
 

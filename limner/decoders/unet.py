@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.decoders.base import DecoderBase
 from limner.decoders.blocks import ContextAttention, TimedBlock, group_norm
 from limner.errors import ConfigError
 from limner.nn.checks import check_least
@@ -73,7 +74,7 @@ class UNetConfig:
             check_text_encoder(self)
 
 
-class UNet(nn.Module):
+class UNet(DecoderBase):
     """Noised pictures and their times to a prediction, by stages that halve and double.
 
     An embedding of zeros and a text of zeros are none: that is how training drops either, and what
@@ -81,9 +82,7 @@ class UNet(nn.Module):
     """
 
     def __init__(self, config: UNetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.process = Process(config.schedule, config.prediction, config.times)
+        super().__init__(config)
         widths, inner = config.widths, config.patch**2
         self.time_width = 4 * widths[0]
         self.time = nn.Sequential(
@@ -139,11 +138,6 @@ class UNet(nn.Module):
         # 3. Cells to pixels.
         drawn: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.config.patch)
         return drawn.float()
-
-    def loss(self, start: Tensor, noise: Tensor, times: Tensor, **told: Tensor | None) -> Tensor:
-        """Return the error of the prediction at times (B,), told as in `forward`."""
-        output = self(self.process.noised(start, noise, times), times, **told)
-        return self.process.loss(output, self.process.target(start, noise, times), times)
 
     def _conditions(
         self, times: Tensor, embedding: Tensor | None, text: Tensor | None

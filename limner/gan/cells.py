@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError
 from limner.gan.generator import Generator, GeneratorConfig, mapping
+from limner.nn.cells import WordsAndCells
 from limner.nn.checks import check_heads, check_least
-from limner.nn.prefix import prefix_mask, text_coordinates
-from limner.nn.transformer import Transformer, TransformerConfig
+from limner.nn.transformer import TransformerConfig
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,12 @@ class CellsConfig(GeneratorConfig):
 
 
 class CellsGenerator(Generator):
-    """A transformer over the text and all cells at once; every cell sees every word and cell.
+    """A transformer over the text and all cells at once (GigaGAN, arXiv 2303.05511, section 3.2).
 
-    Condition and noise become one style, as in StyleGAN, which says something to each cell; which
-    words say what of which cell is found by attention (GigaGAN, arXiv 2303.05511, section 3.2).
+    Condition and noise become one style, as in StyleGAN, which says something to each cell.
     """
 
     reads_words: ClassVar[bool] = True
-    coordinates: Tensor
 
     def __init__(self, config: CellsConfig) -> None:
         super().__init__(config)
@@ -58,44 +56,21 @@ class CellsGenerator(Generator):
         self.whole = nn.Linear(config.style, width)
         self.local = nn.Linear(config.style, side * side * config.local)
         self.into = nn.Linear(config.local, width)
-        self.placed = nn.Parameter(torch.randn(side * side, width) * 0.02)
-        self.transformer = Transformer(
-            TransformerConfig(width, config.layers, config.heads, config.hidden)
+        self.cells = WordsAndCells(
+            side, TransformerConfig(width, config.layers, config.heads, config.hidden)
         )
         self.out = nn.Linear(width, config.channels_drawn * config.patch**2)
-        cells = torch.cartesian_prod(torch.arange(side), torch.arange(side))
-        self.register_buffer("coordinates", cells.float(), persistent=False)
 
-    @torch.no_grad()
     def begin_as(self, prior: Any) -> None:
-        """Take places and transformer from a GPT over the codes of the same cells.
-
-        Raises ConfigError where their sizes differ.
-        """
-        given = prior.state_dict()
-        names = {f"transformer.{name}": own for name, own in self.transformer.state_dict().items()}
-        own = {"target": self.placed, **names}
-        for name, value in own.items():
-            if name not in given or given[name].shape != value.shape:
-                raise ConfigError(
-                    f"{name} of the prior in start_from does not fit the generator; give the "
-                    "generator the width, layers, heads and hidden of that prior"
-                )
-            value.copy_(given[name])
+        """Take places and transformer from a GPT over the codes of the same cells."""
+        self.cells.begin_as(prior)
 
     def paint(self, condition: Tensor, noise: Tensor, ids: Tensor) -> Tensor:
         """Map conditions (B, C), noise (B, Z) and texts (B, T) to latents (B, G, h, w)."""
-        rows, prefix = ids.shape
-        # 1. Each cell has its place, and what the style says of all cells and of this one.
+        # 1. What the style says of all cells and of each.
         style = self.mapping(torch.cat([condition, noise], dim=1))
         local = self.into(self.local(style).unflatten(1, (self.side**2, -1)))
-        cells = self.placed + self.whole(style)[:, None] + local  # (B, S, D)
-        # 2. Words see words, cells see words and cells.
-        words = self.sentence.text(ids)  # (B, T, D)
-        seen = torch.ones(len(self.placed), len(self.placed), dtype=torch.bool, device=ids.device)
-        where = [text_coordinates(ids), self.coordinates.expand(rows, -1, -1)]
-        x = torch.cat([words, cells.to(words.dtype)], dim=1)
-        x = self.transformer(x, torch.cat(where, dim=1), prefix_mask(ids, seen))[:, prefix:]
-        # 3. The numbers of each cell, and of a patch the pixels.
+        x = self.cells(self.sentence.text(ids), ids, self.whole(style)[:, None] + local)
+        # 2. The numbers of each cell, and of a patch the pixels.
         drawn = self.out(x).mT.unflatten(2, (self.side, self.side))
         return nn.functional.pixel_shuffle(drawn, self.patch)

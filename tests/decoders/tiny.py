@@ -9,6 +9,10 @@ DECODERS_TINY: dict[str, dict[str, Any]] = {
         "name": "unet", "size": SIZE, "patch": 2, "widths": [8, 16], "blocks": 1, "attention": 8,
         "heads": 2, "width": 8,
     },
+    "cells": {
+        "name": "cells", "size": SIZE, "patch": 4, "width": 16, "layers": 2, "heads": 2,
+        "hidden": 24, "local": 4,
+    },
 }  # fmt: skip
 CONDITIONS: dict[str, dict[str, Any]] = {
     "embedding": {"embedding": EMBEDDING},

@@ -114,9 +114,9 @@ def test_cells_begin_as_a_prior_over_them() -> None:
     )  # fmt: skip
     built = generator("cells", text_encoder={"name": "own", "layers": 0})
     built.begin_as(prior)
-    assert torch.equal(built.placed, prior.target)
-    assert torch.equal(built.transformer.norm.weight, prior.transformer.norm.weight)
-    with pytest.raises(ConfigError, match=r"target of the prior in start_from does not fit"):
+    assert torch.equal(built.cells.placed, prior.target)
+    assert torch.equal(built.cells.transformer.norm.weight, prior.transformer.norm.weight)
+    with pytest.raises(ConfigError, match=r"target of the prior that it is to begin as"):
         generator("cells", patch=2, text_encoder={"name": "own", "layers": 0}).begin_as(prior)
 
 

@@ -24,7 +24,7 @@ PARTS: Mapping[str, Sequence[str]] = {
     "codec": ("fsq", "dvae", "multiscale", "pyramid", "vqvae", "vqvae2", "vqgan"),
     "prior": ("gpt", "next_scale", "next_scale_crf", "crf"),
     "embedding_prior": ("diffusion", "autoregressive"),
-    "decoder": ("unet",),
+    "decoder": ("unet", "cells"),
     "upsampler": ("convolution", "diffusion"),
     "generator": ("dcgan", "modulated", "cells"),
     "discriminator": ("dcgan", "residual", "clip"),

@@ -21,13 +21,16 @@ class UnClipTraining(fields.Checked):
 
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
     own is 0.1 there. Embeddings have noise of length 0 to `embedding_noise` added, so that the
-    decoder bears what a prior gets wrong. `half` exports weights in fp16.
+    decoder bears what a prior gets wrong. A new decoder may begin with the words and transformer of
+    the model in `begin_as`, of the family "dalle" over the same codec. `half` exports weights in
+    fp16.
     """
 
     condition_on: str = fields.choice("both", "both", "embedding", "text")
     embedding_dropout: float = fields.number(0.1, least=0, most=1)
     text_dropout: float = fields.number(0.5, least=0, most=1)
     embedding_noise: float = fields.number(0.0, least=0, most=4)
+    begin_as: str = ""
     half: bool = True
 
 
@@ -53,7 +56,7 @@ def _check(config: TrainConfig, trained: str) -> None:
     }  # fmt: skip
     for part, parts in kinds.items():
         table = config.part(part)
-        if table and (part != trained or (part == "decoder" and config.start_from)):
+        if table and part != trained:
             raise ConfigError(
                 f"[{part}] describes a new part, but the model in start_from has it, or this task "
                 f"makes none; leave [{part}] out",

@@ -16,12 +16,14 @@ from limner import registry
 from limner.data.batches.batches import PictureBatches, picture_batch, stream
 from limner.data.batches.pairs import PairBatches, PairSettings
 from limner.decoders import create_decoder, create_upsampler
+from limner.decoders.base import DecoderBase
 from limner.errors import ConfigError
 from limner.evaluate.metrics.codec import psnr
 from limner.pipelines.latent import latent_shape
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
+from limner.text.tokenizer import Tokenizer
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import digest_of, tokenizer_digest
 from limner.train.inputs.codes import SAMPLE_PROMPTS
@@ -296,19 +298,20 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
         tables["autoencoder"] = small_table(tables["autoencoder"])
         parts["autoencoder"] = small_codec(parts["autoencoder"], tables["autoencoder"])
     dimensions, vocabulary = opened.clip.config.dimensions, opened.tokenizer.vocabulary
-    if trained == "decoder" and config.clip_from:
+    if trained == "decoder" and (config.clip_from or config.part("decoder")):
         condition = config.settings(UnClipTraining).condition_on
-        sizes: Tables = {}
         if config.codec_from:
             parts["autoencoder"], tables["autoencoder"] = load_autoencoder(config.codec_from)
-            sizes = latent_shape(parts["autoencoder"])
+        drawn = parts["autoencoder"]
+        sizes: Tables = {} if drawn is None else latent_shape(drawn)
         tables["decoder"] = {
             **config.part("decoder"),
             **sizes,
             "embedding": dimensions if condition != "text" else 0,
             "text_vocabulary": vocabulary if condition != "embedding" else 0,
         }
-        parts["decoder"] = create_decoder(tables["decoder"])
+        parts["decoder"] = decoder = create_decoder(tables["decoder"])
+        _begin(decoder, opened.tokenizer, config)
     if table := config.part("embedding_prior"):
         sizes = {"embedding": dimensions, "text_vocabulary": vocabulary}
         tables["prior"] = {**table, **sizes}
@@ -327,3 +330,19 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
             param="upsampler.size",
         )
     return pipeline, tables
+
+
+def _begin(decoder: DecoderBase, tokenizer: Tokenizer, config: TrainConfig) -> None:
+    """Let a new decoder begin with the words and transformer of the model in `begin_as`, if any."""
+    source = config.settings(UnClipTraining).begin_as
+    if not source:
+        return
+    inspect_family(source, "dalle", "unclip_training.begin_as")
+    told = registry.load(source)
+    if tokenizer_digest(told.tokenizer) != tokenizer_digest(tokenizer):
+        raise ConfigError(
+            "the models in begin_as and start_from or clip_from have different tokenizers, and a "
+            "text is read once; give two that were trained with the same",
+            param="unclip_training.begin_as",
+        )
+    decoder.begin_as(told.prior)

@@ -25,6 +25,7 @@ from tests.tiny_unclip import DECODER, PRIORS, UPSAMPLERS, save_tiny_unclip
 
 LOOP = LoopConfig(steps=4, batch=4, warmup=2, validate_every=4, sample_every=99, save_every=2)
 SAMPLING = {"steps": 2, "prior_steps": 2, "upsampler_steps": 2}
+CELLS = {"width": 32, "layers": 2, "heads": 2, "hidden": 32}  # as the tiny model's prior
 MADE_FOR = ("embedding", "text_vocabulary")
 CASES: list[tuple[str, str]] = [
     ("decoder", ""),
@@ -159,6 +160,53 @@ def test_a_decoder_goes_on_from_a_model(tmp_path: Path, folders: dict[str, str])
     step: Any = create_step(config)
     held = limner.load(folders["unclip"]).decoder.state_dict()
     assert all(torch.equal(value, held[n]) for n, value in step.trained.state_dict().items())
+
+
+def cells_run(tmp_path: Path, **changes: Any) -> TrainConfig:
+    """Return the run of a new decoder of a latent, in the place of a model's own."""
+    started = str(save_tiny_unclip(tmp_path / "latent", latent=True))
+    folders = {"unclip": started, "clip": ""}
+    table = {"name": "cells", "patch": 1, **CELLS, "text_encoder": {"name": "own", "layers": 0}}
+    training = UnClipTraining(begin_as=str(save_tiny_model(tmp_path / "told")))
+    start: dict[str, Any] = {"clip_from": "", "start_from": started, "decoder": table}
+    return unclip_run(CASES[0], tmp_path / "run", folders,
+                      **start | {"unclip_training": training} | changes)  # fmt: skip
+
+
+def test_a_new_decoder_begins_with_the_words_and_transformer_of_a_prior(tmp_path: Path) -> None:
+    config = cells_run(tmp_path)
+    step: Any = create_step(config)
+    told = limner.load(tmp_path / "told").prior
+    assert torch.equal(step.trained.text.weight, told.text.weight)
+    assert torch.equal(step.trained.cells.placed, told.target)
+    assert torch.equal(step.trained.cells.transformer.norm.weight, told.transformer.norm.weight)
+    for _ in train(config):
+        pass
+    model, held = limner.load(tmp_path / "run" / "model"), limner.load(tmp_path / "latent")
+    assert model.decoder.config.size == 2 and type(model.decoder) is type(step.trained)
+    for part in ("clip", "prior", "autoencoder"):  # what it was put into stays
+        own, theirs = (getattr(each, part).state_dict() for each in (model, held))
+        assert all(torch.equal(value, theirs[name].half().float()) for name, value in own.items())
+    (drawn,) = limner.draw("a red apple", model=model, seed=1)
+    assert drawn.image.size == (SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"decoder": {"name": "cells", "patch": 1}}, "does not fit; give the width, layers"),
+        ({"decoder": {"name": "cells", "patch": 1, **CELLS, "text_encoder": {"name": "own",
+                      "layers": 1, "heads": 2, "hidden": 8}}}, "reads text in another way"),
+        ({"decoder": {"name": "unet", "patch": 1, "widths": [8]}}, "take decoder.name = 'cells'"),
+        ({"unclip_training": UnClipTraining(begin_as="clip")}, "begin_as holds a model of the family 'clip'"),
+        ({"unclip_training": UnClipTraining(begin_as="default")}, "have different tokenizers"),
+    ],
+)  # fmt: skip
+def test_what_a_decoder_cannot_begin_as_is_told(
+    changes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        create_step(cells_run(tmp_path, **changes))
 
 
 def test_embeddings_are_made_once_and_anew_for_another_clip(

@@ -1,0 +1,143 @@
+"""A decoder whose cells read the words: a transformer takes noise off a codec's latent.
+
+As in DiT (Peebles 2022, arXiv 2212.09748) cells are tokens; the words stand before them, time and
+embedding are added to them. Words are read by the transformer that paints, so that each cell learns
+which thing of two it shows. It predicts as `UNet` does.
+
+Shapes: B pictures, C channels, H and W numbers of a side, S cells, D dimensions of the embedding, T
+text tokens (left-padded with id 0), W width.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.decoders.base import DecoderBase
+from limner.errors import ConfigError
+from limner.nn.cells import WordsAndCells
+from limner.nn.checks import check_heads, check_least
+from limner.nn.transformer import TransformerConfig
+from limner.sampling.schedule import Process, time_features
+from limner.text.encoders import check_text_encoder, text_encoder_of
+
+
+@dataclass(frozen=True)
+class CellsConfig:
+    """Sizes, conditions and process, as UNet's; `patch` x `patch` numbers make a cell.
+
+    The embedding says `local` numbers of each cell beside what it says of all.
+    """
+
+    size: int = 64
+    channels: int = 3
+    given: int = 0
+    patch: int = 4
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    hidden: int = 704
+    local: int = 16
+    embedding: int = 0
+    text_vocabulary: int = 0
+    text_encoder: dict[str, Any] = field(default_factory=dict)
+    schedule: str = "cosine"
+    prediction: str = "start"
+    times: int = 1000
+    bounded: bool = True
+
+    def __post_init__(self) -> None:
+        check_least(
+            self, "size", "channels", "patch", "width", "layers", "heads", "hidden", "local"
+        )
+        check_least(self, "given", "embedding", "text_vocabulary", least=0)
+        check_heads(self.width, self.heads)
+        if self.size % self.patch:
+            raise ConfigError(f"size is {self.size}; expected a multiple of the patch {self.patch}")
+        Process(self.schedule, self.prediction, self.times)
+        if self.text_vocabulary:
+            check_text_encoder(self)
+
+
+class CellsDecoder(DecoderBase):
+    """A transformer over the text and all cells at once; every cell sees every word and cell.
+
+    An embedding of zeros and a text of zeros are none, as in `UNet`.
+    """
+
+    config: CellsConfig
+
+    def __init__(self, config: CellsConfig) -> None:
+        super().__init__(config)
+        side, width, numbers = config.size // config.patch, config.width, config.patch**2
+        self.side = side
+        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+        if config.embedding:
+            self.no_embedding = nn.Parameter(torch.randn(config.embedding))
+            self.whole = nn.Linear(config.embedding, width)
+            self.local = nn.Linear(config.embedding, side * side * config.local)
+            self.from_local = nn.Linear(config.local, width)
+        if config.text_vocabulary:
+            self.no_text = nn.Parameter(torch.randn(width) * 0.02)
+            self.text = text_encoder_of(config)
+        self.into = nn.Linear((config.channels + config.given) * numbers, width)
+        self.cells = WordsAndCells(
+            side, TransformerConfig(width, config.layers, config.heads, config.hidden)
+        )
+        self.out = nn.Linear(width, config.channels * numbers)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def begin_as(self, prior: Any) -> None:
+        """Take words, places and transformer from a GPT over the codes of the same cells.
+
+        Raises ConfigError where their sizes differ, or words are read in two ways.
+        """
+        self.cells.begin_as(prior)
+        if not self.config.text_vocabulary:
+            return
+        given, own = prior.text.state_dict(), self.text.state_dict()
+        if {name: value.shape for name, value in given.items()} != {
+            name: value.shape for name, value in own.items()
+        }:
+            raise ConfigError(
+                "the prior that it is to begin as reads text in another way; give the text_encoder "
+                "and the tokenizer of that prior"
+            )
+        self.text.load_state_dict(given)
+
+    def forward(
+        self,
+        x: Tensor,
+        times: Tensor,
+        embedding: Tensor | None = None,
+        text: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> Tensor:
+        """Map x_t (B, C, H, W) and times (B,) to a prediction (B, C, H, W) in fp32.
+
+        `embedding` (B, D) holds unit vectors, `text` (B, T) ids, `given` (B, G, H, W) pixels.
+        """
+        config, rows = self.config, len(x)
+        # 1. Each cell has its numbers, the time, and what the embedding says of all and of it.
+        x = x if given is None else torch.cat([x, given], dim=1)
+        cells = self.into(F.pixel_unshuffle(x, config.patch).flatten(2).mT)  # (B, S, W)
+        cells = cells + self.time(time_features(times, config.width))[:, None]
+        if config.embedding:
+            told = x.new_zeros(rows, config.embedding) if embedding is None else embedding
+            scaled = told * config.embedding**0.5  # so that each number is about 1
+            seen = torch.where(told.any(1, keepdim=True), scaled, self.no_embedding)
+            local = self.from_local(self.local(seen).unflatten(1, (self.side**2, -1)))
+            cells = cells + self.whole(seen)[:, None] + local
+        # 2. The words stand before the cells; where there are none, the cells are told so.
+        ids = times.new_zeros(rows, 0, dtype=torch.long)
+        words = cells[:, :0]
+        if config.text_vocabulary:
+            ids = times.new_zeros(rows, 1, dtype=torch.long) if text is None else text
+            words = self.text(ids)  # (B, T, W)
+            cells = cells + (ids == 0).all(1)[:, None, None] * self.no_text
+        # 3. Cells to numbers.
+        drawn = self.out(self.cells(words, ids, cells)).mT.unflatten(2, (self.side, self.side))
+        return F.pixel_shuffle(drawn, config.patch).float()
