@@ -24,6 +24,12 @@ def test_the_embedded_default_is_a_preset_of_the_package() -> None:
     assert PRESETS["default"] == Path(registry.__file__).parent / "zoo" / "default"
 
 
+def test_every_model_of_the_package_is_a_preset() -> None:
+    folders = {each.name for each in registry.ZOO.iterdir() if each.is_dir()}
+    assert folders == set(PRESETS)
+    assert {entry.name for entry in list_models()} == folders
+
+
 def test_a_folder_loads_by_path_or_text(folder: Path) -> None:
     assert load(folder).info == load(str(folder)).info
     assert load(folder).info.name == "tiny"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+from limner.checkpoint.blocks import STORED
 from limner.errors import ConfigError
 from limner.parts import Parts
 from limner.train.config import fields
@@ -21,14 +22,14 @@ class UnClipTraining(fields.Checked):
 
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
     own is 0.1 there. Embeddings have noise of length 0 to `embedding_noise` added, so that the
-    decoder bears what a prior gets wrong. `half` exports weights in fp16.
+    decoder bears what a prior gets wrong. `weights` is what the model's are stored in.
     """
 
     condition_on: str = fields.choice("both", "both", "embedding", "text")
     embedding_dropout: float = fields.number(0.1, least=0, most=1)
     text_dropout: float = fields.number(0.5, least=0, most=1)
     embedding_noise: float = fields.number(0.0, least=0, most=4)
-    half: bool = True
+    weights: str = fields.choice("fp16", *STORED)
 
 
 def check_embedding_prior(config: TrainConfig) -> None:
