@@ -18,7 +18,8 @@ from limner.checkpoint.model import inspect_checkpoint, load_checkpoint, save_ch
 from limner.errors import UsageError
 from limner.files.safetensors import TensorEntry
 from limner.types import Request
-from tests.checkpoint.test_model import change_config, change_tensors, refused, save_tiny_model
+from tests.checkpoint.test_model import change_config, change_tensors, refused
+from tests.tiny_model import save_tiny_model
 
 Tensors = dict[str, torch.Tensor]
 MATRIX = "prior.transformer.blocks.0.attention.qkv.weight"
