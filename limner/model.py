@@ -289,7 +289,9 @@ def model_of(pipeline: type[PipelineBase]) -> type[Model]:
 
 
 @overload
-def load(model: Literal["default", "next-scale"], **options: Unpack[LoadOptions]) -> DalleModel: ...
+def load(
+    model: Literal["default", "next-scale", "crf"], **options: Unpack[LoadOptions]
+) -> DalleModel: ...
 @overload
 def load(model: Literal["unclip"], **options: Unpack[LoadOptions]) -> UnClipModel: ...
 @overload
