@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
@@ -89,21 +90,30 @@ class Model(PipelineBase):
         name: str | None = None,
         licence: str | None = None,
         card: str | None = None,
+        weights: str | None = None,
         half: bool | None = None,
     ) -> Path:
         """Write the model as a folder that `limner.load` reads, and return the folder.
 
-        What is left out is as the model was loaded: its name, licence and card, and whether weights
-        are stored in fp16. Merged adapters are in the weights, so that the folder is another model.
-        Raises UsageError and ResourceError as `limner.checkpoint.model.save_checkpoint`.
+        What is left out is as the model was loaded: its name, licence and card, and what `weights`
+        are stored in: fp32, fp16 or int8. Merged adapters are in the weights, so that the folder is
+        another model. `half` is the older word for fp16 or fp32. Raises UsageError and
+        ResourceError as `limner.checkpoint.model.save_checkpoint`.
         """
+        if half is not None:
+            warnings.warn(
+                "half is called weights now, 'fp16' or 'fp32'; the next version reads that alone",
+                FutureWarning,
+                stacklevel=2,
+            )
+            weights = weights or ("fp16" if half else "fp32")
         save_checkpoint(
             folder,
             self,
             name=self.info.name if name is None else name,
             licence=self.info.licence if licence is None else licence,
             card=self.card if card is None else card,
-            half=self.in_half if half is None else half,
+            weights=self.stored if weights is None else weights,
         )
         return Path(folder)
 
@@ -279,7 +289,9 @@ def model_of(pipeline: type[PipelineBase]) -> type[Model]:
 
 
 @overload
-def load(model: Literal["default", "next-scale"], **options: Unpack[LoadOptions]) -> DalleModel: ...
+def load(
+    model: Literal["default", "next-scale", "crf"], **options: Unpack[LoadOptions]
+) -> DalleModel: ...
 @overload
 def load(model: Literal["unclip"], **options: Unpack[LoadOptions]) -> UnClipModel: ...
 @overload

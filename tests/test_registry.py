@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from limner import registry
+from limner.checkpoint.shared import ZOO
 from limner.errors import CheckpointError, UnknownModelError, UsageError
 from limner.registry import PRESETS, describe, details, find, list_models, load
 from tests.tiny_model import save_tiny_model
@@ -22,6 +23,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_embedded_default_is_a_preset_of_the_package() -> None:
     assert PRESETS["default"] == Path(registry.__file__).parent / "zoo" / "default"
+
+
+def test_every_model_of_the_package_is_a_preset() -> None:
+    folders = {each.name for each in ZOO.iterdir() if each.is_dir()}
+    assert folders == set(PRESETS)
+    assert {entry.name for entry in list_models()} == folders
 
 
 def test_a_folder_loads_by_path_or_text(folder: Path) -> None:

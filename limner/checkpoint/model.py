@@ -13,11 +13,18 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from limner.checkpoint.blocks import INT8, PACKED, store, unpack, whole_entries
 from limner.checkpoint.shared import Shared, all_tensors, settle
 from limner.errors import CheckpointError, LimnerError, UsageError, did_you_mean, quote
 from limner.files.atomic import replace_files
 from limner.files.folder import MANIFEST, ModelFolder, digest
-from limner.files.safetensors import TensorEntry, read_header, read_tensors, strict_json
+from limner.files.safetensors import (
+    TensorEntry,
+    check_finite,
+    read_header,
+    read_tensors,
+    strict_json,
+)
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.families import FAMILIES, Family
 from limner.text.words import Words, read_words
@@ -29,7 +36,8 @@ if TYPE_CHECKING:
     from limner.pipelines.base import DrawingBase, PipelineBase
     from limner.text.tokenizer import Tokenizer
 
-FORMAT = 1
+# 2 is 1 with weights of 8 bits, which older readers are to refuse; the rest is written as 1.
+PLAIN, FORMAT = 1, 2
 CONFIG, WEIGHTS, TOKENIZER, WORDS, CARD = (
     "config.json",
     "model.safetensors",
@@ -37,7 +45,7 @@ CONFIG, WEIGHTS, TOKENIZER, WORDS, CARD = (
     "words.json",
     "README.md",
 )
-_REAL = {"F32", "F16", "BF16"}
+_REAL = {"F32", "F16", "BF16", PACKED}
 _SHOWN = 5  # names of tensors in one message
 _NUMBER_LIMIT = 2**24  # no width, length or vocabulary of a config is larger
 
@@ -66,39 +74,41 @@ def save_checkpoint(
     name: str,
     licence: str,
     card: str = "",
-    half: bool = False,
+    weights: str = "fp32",
     **tables: Mapping[str, Any],
 ) -> None:
     """Write a pipeline as a model folder that `load_checkpoint` reads.
 
     `tables` are those of the family (`FAMILIES`): the parts' configs with their `name`; a pipeline
     that was loaded remembers its own. Sampling, and the table of words where there is one, are what
-    the pipeline has. `half` stores weights in fp16, in half the bytes. Every file is complete
-    on the disk before the first takes its place, and the manifest comes last, so a folder that was
-    being replaced when the power went is refused rather than misread. Raises ResourceError when the
-    disk refuses; the folder then is as it was; UsageError for a table that is neither given nor
-    remembered, and where a remembered one does not describe the weights. It does not check that the
-    model draws well.
+    the pipeline has. `weights` is how they are stored: fp32; fp16, in half the bytes; or int8, in
+    little more than a quarter (`limner.checkpoint.blocks`).
+
+    Every file is complete on the disk before the first takes its place, and the manifest comes
+    last, so a folder that was being replaced when the power went is refused rather than misread.
+    Raises ResourceError when the disk refuses; the folder then is as it was; UsageError for a table
+    that is neither given nor remembered, where a remembered one does not describe the weights, and
+    for weights that int8 cannot store. It does not check that the model draws well.
     """
     from safetensors.torch import save
 
     # From the GPU too, and without the graph that training may have left on them.
     tensors = {key: value.detach().cpu() for key, value in pipeline.state_dict().items()}
-    if half:
-        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     config = {
-        "limner_format": FORMAT,
+        "limner_format": FORMAT if weights == INT8 else PLAIN,
         "family": pipeline.family,
         "name": name,
         "licence": licence,
         "size": pipeline.size,
         "text_length": pipeline.text_length,
     }
+    if weights == INT8:
+        config["weights"] = INT8
     found, optional = _tables_of(pipeline, tables), FAMILIES[pipeline.family].optional
     config |= {key: table for key, table in found.items() if table or key not in optional}
     files = {
         CONFIG: _to_json(config),
-        WEIGHTS: save({key: value.contiguous().clone() for key, value in tensors.items()}),
+        WEIGHTS: save({k: v.contiguous().clone() for k, v in store(tensors, weights).items()}),
         TOKENIZER: pipeline.tokenizer.to_json().encode(),
     }
     # Models of before the table of words, and imported ones, have none.
@@ -161,7 +171,7 @@ def load_checkpoint(
 ) -> Any:
     """Return the pipeline in a model folder, ready to draw on the CPU, with its `info`.
 
-    It keeps what it was made of as `config`, the `card`, and whether weights were `in_half`, all of
+    It keeps what it was made of as `config`, the `card`, and how weights were `stored`, all of
     which saving it needs. Only safetensors are read. NaN and infinity are refused unless
     `allow_nonfinite`; links may lead only into `root`, by default the folder. Raises
     CheckpointError for everything else that is not exactly a model folder; nothing is repaired or
@@ -171,7 +181,7 @@ def load_checkpoint(
     config, manifest, shared = _read_config(opened)
     source = opened.source(WEIGHTS)
     with opened.open(WEIGHTS) as weights, all_tensors(shared) as theirs:
-        entries = _with_shared(read_header(weights, source), shared, source)
+        entries = _entries_of(read_header(weights, source), config, shared, source)
         sha256 = opened.check_digest(WEIGHTS, weights, manifest)
         # The bytes are sound; only now is anything built of what they say.
         tokenizer = _read_tokenizer(opened, manifest)
@@ -179,14 +189,16 @@ def load_checkpoint(
         # Of the file that was hashed, still open; mapped, so that memory holds the weights once.
         tensors, _ = read_tensors(weights, source)
         if not allow_nonfinite:
-            _check_finite(tensors, source)
-        pipeline.load_state_dict(tensors | theirs, strict=True)
+            check_finite(tensors, source)
+        found = unpack(tensors | theirs, pipeline.state_dict())
+        pipeline.load_state_dict(found, strict=True)
     # Drawing needs no gradients, and dropout would make pictures depend on chance.
     pipeline.eval().requires_grad_(False)
     pipeline.info = _info(config, sha256)
     pipeline.words = _read_words(opened, manifest)
     pipeline.config = config
-    pipeline.in_half = any(entry.dtype == "F16" for entry in entries.values())
+    half = any(entry.dtype == "F16" for entry in entries.values())
+    pipeline.stored = config.weights or ("fp16" if half else "fp32")
     pipeline.card = _read_card(opened)
     return pipeline
 
@@ -203,7 +215,7 @@ def inspect_checkpoint(
     with opened.open(WEIGHTS) as weights:
         size, source = os.fstat(weights.fileno()).st_size, opened.source(WEIGHTS)
         entries = read_header(weights, source, compared=compared)
-        entries = _with_shared(entries, shared, source)
+        entries = _entries_of(entries, config, shared, source)
     info, words = _info(config, manifest.get(WEIGHTS, "")), _read_words(opened, manifest)
     return Inspection(config, entries, info, size, _read_card(opened), words)
 
@@ -218,10 +230,12 @@ def _info(config: ModelConfig, sha256: str) -> ModelInfo:
     return ModelInfo(config.name, config.family, config.licence, config.size, sha256)
 
 
-def _with_shared(
-    entries: dict[str, TensorEntry], shared: list[Shared], source: str
+def _entries_of(
+    entries: dict[str, TensorEntry], config: ModelConfig, shared: list[Shared], source: str
 ) -> dict[str, TensorEntry]:
     """Return what a folder's weights are, with those of parts that are another model's."""
+    if config.weights == INT8:
+        entries = whole_entries(entries, source)
     for part in shared:
         if own := [name for name in entries if name.startswith(f"{part.part}.")]:
             raise CheckpointError(
@@ -241,7 +255,8 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str], list
     _check_format(values.get("limner_format"), source)
     # The format comes before the keys: a newer limner's folder may have others.
     family = _family_of(values, source)
-    known = {field.name: field.type for field in fields(ModelConfig) if field.name != "tables"}
+    apart = ("tables",) if values["limner_format"] > PLAIN else ("tables", "weights")
+    known = {field.name: field.type for field in fields(ModelConfig) if field.name not in apart}
     common = list(known)
     # No key may be missing and none unknown: a misspelt one would change a model silently.
     known |= dict.fromkeys(family.tables, "dict")
@@ -255,6 +270,10 @@ def _read_config(opened: ModelFolder) -> tuple[ModelConfig, dict[str, str], list
         raise CheckpointError(f"{source} lacks {', '.join(missing)}")
     for key, wanted in known.items():
         _check_type(source, key, values[key], str(wanted))
+    if values.get("weights", INT8) != INT8:
+        raise CheckpointError(
+            f"{source} has the weights {quote(values['weights'])}; expected {INT8}"
+        )
     tables, shared = settle({table: values[table] for table in family.tables}, source)
     # Sampling has its own ranges; the tables of parts decide how much memory is taken.
     built_from = [table for name, table in tables.items() if name != "sampling"]
@@ -375,21 +394,6 @@ def _check_fit(wanted: Mapping[str, Tensor], found: Mapping[str, TensorEntry], s
         f"many, {len(other)} of another shape or kind; the first are "
         f"{', '.join(name[:60] for name in first[:_SHOWN])}"
     )
-
-
-def _check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
-    import torch
-
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point() or not tensor.numel():
-            continue
-        # The least and the greatest are NaN where any is, and are found in one fast pass.
-        if not all(bool(torch.isfinite(each)) for each in tensor.aminmax()):
-            bad = int((~torch.isfinite(tensor.float())).sum())
-            raise CheckpointError(
-                f"{source}: tensor {quote(name)} holds {bad} NaN or infinite values of "
-                f"{tensor.numel()}; allow_nonfinite=True or --allow-nonfinite reads it"
-            )
 
 
 def _to_json(value: Any) -> bytes:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner.checkpoint.blocks import whole_entries
 from limner.errors import CheckpointError, did_you_mean, quote
 from limner.files.folder import ModelFolder
 from limner.files.safetensors import TensorEntry, read_header, read_tensors, strict_json
@@ -34,6 +35,7 @@ class Shared:
     theirs: str
     folder: ModelFolder
     sha256: str
+    packed: bool = False  # in 8 bits
 
     def own_name(self, name: str) -> str:
         """Return how a tensor of theirs is called here; "" for one of another part."""
@@ -44,11 +46,13 @@ class Shared:
         """Return what the weights are, by their names here, without reading them."""
         with self.folder.open(_WEIGHTS) as file:
             found = read_header(file, self.folder.source(_WEIGHTS))
+        if self.packed:
+            found = whole_entries(found, self.folder.source(_WEIGHTS))
         return {own: entry for name, entry in found.items() if (own := self.own_name(name))}
 
     @contextmanager
     def tensors(self) -> Iterator[dict[str, Tensor]]:
-        """Give the weights by their names here, mapped from a file that stays open."""
+        """Give the weights by their names here as the file, which stays open, has them, mapped."""
         source = self.folder.source(_WEIGHTS)
         with self.folder.open(_WEIGHTS) as file:
             self.folder.check_digest(_WEIGHTS, file, {_WEIGHTS: self.sha256})
@@ -89,7 +93,8 @@ def settle(
             raise CheckpointError(f"{source}: {quote(name)} has no {_THEIRS[part]} to share")
         own = {key: value for key, value in table.items() if key not in (SHARED, _DIGEST)}
         settled[part] = held | own
-        found.append(Shared(part, _THEIRS[part], folder, str(digest)))
+        packed = "weights" in theirs
+        found.append(Shared(part, _THEIRS[part], folder, str(digest), packed))
     return settled, found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -96,6 +96,22 @@ def read_tensors(file: BufferedReader, source: str) -> tuple[dict[str, Tensor], 
         return {name: opened.get_tensor(name) for name in opened.keys()}, (  # noqa: SIM118
             opened.metadata() or {}
         )
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise CheckpointError where a tensor holds NaN or infinity."""
+    import torch
+
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        # The least and the greatest are NaN where any is, and are found in one fast pass.
+        if not all(bool(torch.isfinite(each)) for each in tensor.aminmax()):
+            bad = int((~torch.isfinite(tensor.float())).sum())
+            raise CheckpointError(
+                f"{source}: tensor {quote(name)} holds {bad} NaN or infinite values of "
+                f"{tensor.numel()}; allow_nonfinite=True or --allow-nonfinite reads it"
+            )
 
 
 @contextmanager

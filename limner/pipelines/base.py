@@ -51,7 +51,7 @@ class PipelineBase(nn.Module):
     config: ModelConfig | None = None
     words: Words | None = None  # what its captions used, where the folder says it
     card: str = ""
-    in_half: bool = False
+    stored: str = "fp32"  # how the folder has the weights: fp32, fp16 or int8
     source: str = ""  # the name on the Hub
     adapters: Sequence[Mapping[str, Any]] = ()  # name, sha256 and weight of each
 

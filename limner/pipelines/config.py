@@ -19,7 +19,8 @@ Values = TypeVar("Values")
 class ModelConfig:
     """config.json: what is needed to build a model before its weights are read.
 
-    `tables` are those of its family, which stand beside the other keys in the file.
+    `tables` are those of its family, which stand beside the other keys in the file. `weights` is
+    "int8" where they are stored so, and "" where the file of weights alone says it all.
     """
 
     limner_format: int
@@ -29,6 +30,7 @@ class ModelConfig:
     size: int
     text_length: int
     tables: dict[str, Table] = field(default_factory=dict)
+    weights: str = ""
 
     @property
     def codec(self) -> Table:

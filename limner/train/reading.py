@@ -20,7 +20,13 @@ from limner.train.tasks import find_task, known_tables, tables_of
 MEMBER = re.compile(r"""\s*["']?([\w-]+)["']?\s*(?:=|\.)\s*["']?([\w-]+)?""")
 HEADER = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]")
 # Keys that had another name in the version before: an older file does not fail for a word.
-RENAMED = {"unclip_training.told": "unclip_training.condition_on"}
+RENAMED = {"unclip_training.told": "unclip_training.condition_on"} | {
+    f"{table}.half": f"{table}.weights"
+    for table in (
+        "clip_training", "codec_training", "gan_training", "unclip_training", "upscale_training"
+    )
+}  # fmt: skip
+_HALF = {False: "fp32", True: "fp16"}
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,8 @@ def _rename(tree: dict[str, Any], source: Source) -> tuple[str, ...]:
                 f"{source.at(old)}: {old} is the older name of {new}, and both are given; leave "
                 f"{old} out"
             )
-        held[name] = held.pop(key)
+        value = held.pop(key)
+        held[name] = _HALF[value] if key == "half" and isinstance(value, bool) else value
         notes.append(f"{old} is called {new} now; the next version reads the new name alone")
     return tuple(notes)
 

@@ -260,7 +260,7 @@ def test_a_missing_empty_or_broken_config_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "fault"),
     [
-        (99, r"made by a newer limner \(99 > 1\)"),
+        (99, r"made by a newer limner \(99 > 2\)"),
         (..., "limner_format None"),
         ("1", "limner_format '1'"),
         (True, "limner_format True"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from limner import registry
-from limner.checkpoint import shared
+from limner.checkpoint import blocks, shared
 from limner.checkpoint.model import inspect_checkpoint, load_checkpoint, save_checkpoint
 from limner.errors import CheckpointError
 from limner.types import Request
@@ -56,6 +57,23 @@ def test_a_shared_codec_draws_as_an_own_one(example: Path, zoo: Path) -> None:
     assert torch.equal(*pictures)
     assert model.config.codec == whole.config.codec
     assert inspect_checkpoint(example).parameters == inspect_checkpoint(zoo / "base").parameters
+
+
+def test_a_part_of_a_model_in_8_bits_is_shared_as_it_is(
+    example: Path, zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "_EXACT", ())  # today's writer leaves codecs alone
+    monkeypatch.setattr(blocks, "_LEAST", 128)
+    save_checkpoint(
+        zoo / "base", load_checkpoint(zoo / "base"), name="b", licence="MIT", weights="int8"
+    )
+    digest = hashlib.sha256((zoo / "base" / "model.safetensors").read_bytes()).hexdigest()
+    change(example, shared="base", sha256=digest)
+    found, whole = (load_checkpoint(each).codec.state_dict() for each in (example, zoo / "base"))
+    assert all(torch.equal(found[name], whole[name]) for name in whole)
+    packed = {name for name, each in inspect_checkpoint(example).tensors.items()
+              if each.dtype == blocks.PACKED}  # fmt: skip
+    assert packed and all(name.startswith("codec.") for name in packed)
 
 
 def test_saved_anew_it_holds_all_of_its_parts(example: Path, tmp_path: Path) -> None:
@@ -110,3 +128,27 @@ def test_the_script_makes_an_example_that_draws_as_the_model(tmp_path: Path) -> 
     models = [load_checkpoint(each) for each in (out, registry.PRESETS["default"])]
     drawn = [each.draw_many(["a red apple"], [3]) for each in models]
     assert torch.equal(*drawn)
+
+
+def test_the_script_stores_in_8_bits_what_is_the_examples_own(tmp_path: Path) -> None:
+    """Of `next-scale`; what is packed once more is the same, and its card keeps its figure."""
+    plain, out, again = registry.PRESETS["next-scale"], tmp_path / "out", tmp_path / "again"
+    run = [sys.executable, str(SCRIPT), "--weights", "int8"]
+    told = subprocess.run(
+        [*run, plain, out], check=True, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert "numbers rounded: RMS" in told.stdout
+    sizes = [(each / "model.safetensors").stat().st_size for each in (plain, out)]
+    assert sizes[1] < 0.54 * sizes[0]
+    assert re.search(r"^- Weights: int8, a scale for each 32; off by 0\.[3-9] %", card(out), re.M)
+    subprocess.run([*run[:2], out, again], check=True)
+    for name in ("model.safetensors", "config.json", "manifest.json", "README.md"):
+        assert (again / name).read_bytes() == (out / name).read_bytes(), name
+    model = load_checkpoint(out)
+    assert (model.stored, model.config.codec["name"]) == ("int8", "pyramid")
+    subprocess.run([*run[:2], "--weights", "fp16", out, again], check=True)
+    assert "- Weights: fp16\n" in card(again) and load_checkpoint(again).stored == "fp16"
+
+
+def card(folder: Path) -> str:
+    return (folder / "README.md").read_text("utf-8")

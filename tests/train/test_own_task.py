@@ -150,7 +150,11 @@ def test_its_settings_are_checked_as_those_of_limner_are(folder: Path) -> None:
         ("line.noise", "-1", r"line\.noise is -1\.0; expected a float at least 0"),
         ("line.nose", "1", r"unknown key line\.nose; did you mean 'noise'"),
         ("data.source", "x", "learnt from emoji scenes"),
-        ("codec_training.half", "true", r"\[codec_training\] and task 'own_task:TASK' are both"),
+        (
+            "codec_training.weights",
+            '"fp16"',
+            r"\[codec_training\] and task 'own_task:TASK' are both",
+        ),
         ("loop.parallel", "fsdp", "'fsdp', and a own_task:TASK is small enough"),
     ):
         with pytest.raises(ConfigError, match=words) as caught:

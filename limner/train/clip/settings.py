@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from limner.checkpoint.blocks import STORED
 from limner.errors import ConfigError, quote
 from limner.train.config import fields
 from limner.train.config.run import TrainConfig
@@ -9,7 +10,7 @@ from limner.train.config.run import TrainConfig
 
 @dataclass(frozen=True)
 class ClipTraining(fields.Checked):
-    """How CLIP learns: wrong captions beside each right one; `half` exports weights in fp16.
+    """How CLIP learns: wrong captions beside each right one.
 
     `hard_negatives` are captions of a scene with one thing changed (`data.scenes.hard_negatives`);
     with `twins` half of a batch are such scenes, so that both directions of the loss meet them.
@@ -17,7 +18,7 @@ class ClipTraining(fields.Checked):
     them from one another. `naming` is the weight of naming what a picture shows among all
     objects or colours, anywhere or at one place (`train.clip.naming`). `softened` is the share of
     pictures that are seen as the codec of `codec_from` gives them back: that is how drawings look,
-    which such a CLIP is to judge.
+    which such a CLIP is to judge. `weights` is what the model's are stored in.
     """
 
     hard_negatives: int = fields.number(1, least=0, most=8)
@@ -25,7 +26,7 @@ class ClipTraining(fields.Checked):
     naming: float = fields.number(1.0, least=0)
     twins: bool = False
     softened: float = fields.number(0.0, least=0, most=1)
-    half: bool = True
+    weights: str = fields.choice("fp16", *STORED)
 
 
 @dataclass(frozen=True)

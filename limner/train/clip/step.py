@@ -122,7 +122,7 @@ class ClipStep(Step):
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model, of family "clip", with the averaged weights."""
-        self.save_model(out, self.pipeline, half=self.training.half, clip=self.table)
+        self.save_model(out, self.pipeline, weights=self.training.weights, clip=self.table)
 
     @torch.no_grad()
     def _softened(self, pictures: Tensor, step: int) -> Tensor:

@@ -19,7 +19,7 @@ class CodecTraining(Checked):
     The perceptual loss compares the features of the network whose file is `perceptual_weights`, or
     those of `features`, a pretrained one; of pictures shrunk to `perceptual_size`, 0 for as they
     are. `naming` weighs naming what stands in each cell of the grid, of emoji scenes
-    (`limner.train.codec.naming`). `half` exports weights in fp16.
+    (`limner.train.codec.naming`). `weights` is what the trained ones are stored in.
     """
 
     perceptual: float = number(0.0, least=0)
@@ -31,7 +31,7 @@ class CodecTraining(Checked):
     adversarial_from: int = number(0, least=0)
     adaptive: bool = False
     decoder_only: bool = False
-    half: bool = False
+    weights: str = choice("fp32", "fp32", "fp16")  # int8 would give pictures other codes
 
 
 def check(config: TrainConfig) -> None:

@@ -50,27 +50,27 @@ class CodecStep(Step):
 
     def __init__(self, config: TrainConfig, data: OwnData | None = None) -> None:
         super().__init__(config)
-        self.weights = config.settings(CodecTraining)
+        self.training = config.settings(CodecTraining)
         codec, self.codec_config = self._built()
         self.codec = codec.to(self.device, memory_format=torch.channels_last)
         self.size: int = self.codec.config.size
         self.pictures = pictures_of(config, self.size, data or open_data(config))
         self.made_of |= self.pictures.made_of
-        if self.weights.decoder_only:
+        if self.training.decoder_only:
             self.codec.requires_grad_(False)
             self.codec.decoder.requires_grad_(True)  # codes stay what a prior has learnt
         # A codec whose codes may not change makes them as it will when it is used.
-        self.codec.train(not self.weights.decoder_only)
+        self.codec.train(not self.training.decoder_only)
         self.learn("codec", self.codec)
-        self.features = frozen_features(self.weights, self.device)
+        self.features = frozen_features(self.training, self.device)
         self.reconstruction_loss = compiled(losses.RECONSTRUCTION[self.codec.likelihood], config)
         self.names: CellNames | None = None
         self.given: list[Tensor] = []  # what the decoder got last, for the names
-        if self.weights.naming:
+        if self.training.naming:
             self._name()
         self.codec_optimizers = list(self.optimizers)  # and those of the names
         self.discriminator: discriminator.PatchDiscriminator | None = None
-        if self.weights.adversarial:
+        if self.training.adversarial:
             self.discriminator = discriminator.PatchDiscriminator().to(self.device)
             self.discriminate = data_parallel(self.discriminator)
             self.modules["discriminator"] = self.discriminator
@@ -90,7 +90,7 @@ class CodecStep(Step):
         images, labels = (batch, None) if self.names is None else batch
         images = images.to(self.device)
         labels = None if labels is None else labels.to(self.device)
-        critic = self.discriminator if step >= self.weights.adversarial_from else None
+        critic = self.discriminator if step >= self.training.adversarial_from else None
         numbers: dict[str, float] = {}
         drawn: list[Tensor] = []
         # 1. The codec learns; the discriminator is asked, and takes no gradient of the question.
@@ -122,14 +122,14 @@ class CodecStep(Step):
             output, _, auxiliary = self.parallel.run(part)
             drawn.append(self.codec.picture(output))
             loss = self.reconstruction_loss(output.float(), part)
-            if self.weights.perceptual:
+            if self.training.perceptual:
                 loss = loss + self._perceptual(drawn[-1], part, share, numbers)
             if labels is not None:
                 loss = loss + self._naming(labels[rows], share, numbers)
             if critic is not None:
                 adversarial = -critic(drawn[-1]).mean()
-                weight = torch.tensor(self.weights.adversarial)
-                if self.weights.adaptive:
+                weight = torch.tensor(self.training.adversarial)
+                if self.training.adaptive:
                     # Before the auxiliary loss joins: the weight balances the pictures' losses.
                     last = self.codec.last_layer
                     weight = weight * losses.adaptive_weight(loss, adversarial, last)
@@ -183,13 +183,14 @@ class CodecStep(Step):
         A decoder that was trained for the codes of a whole model comes in that model too, as
         `out`/model: its prior draws as before.
         """
-        save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=self.weights.half)
+        stored = self.training.weights
+        save_codec(self.codec, self.codec_config, out / CODEC_FILE, half=stored == "fp16")
         start = self.config.start_from
-        if not self.weights.decoder_only or find_codec(start) is not None:
+        if not self.training.decoder_only or find_codec(start) is not None:
             return
         pipeline = registry.load(start)
         pipeline.codec, pipeline.size = self.codec, self.size
-        self.save_model(out, pipeline, half=self.weights.half, codec=self.codec_config)
+        self.save_model(out, pipeline, weights=stored, codec=self.codec_config)
 
     def _built(self) -> tuple[Any, dict[str, Any]]:
         """Return a codec and its config: new, that of `start_from`, or new with weights of that."""
@@ -228,19 +229,19 @@ class CodecStep(Step):
         loss = naming_loss(logits, labels)
         told = dict(zip(("noun", "colour", "style"), named_rightly(logits, labels), strict=True))
         _note(numbers, told | {"naming": float(loss.detach())}, share)
-        return self.weights.naming * loss
+        return self.training.naming * loss
 
     def _perceptual(
         self, drawn: Tensor, images: Tensor, share: float, numbers: dict[str, float]
     ) -> Tensor:
         assert self.features is not None
-        side = self.weights.perceptual_size
+        side = self.training.perceptual_size
         drawn, images = losses.shrunk(drawn, side), losses.shrunk(images, side)
         with torch.no_grad():
             targets = self.features(images)  # no gradient: these do not learn
         loss = losses.perceptual_loss(self.features(drawn), targets)
         _note(numbers, {"perceptual": float(loss.detach())}, share)
-        return self.weights.perceptual * loss
+        return self.training.perceptual * loss
 
     def _hinge(self, images: Tensor, drawn: Tensor) -> Iterator[Tensor]:
         for rows, share in self.parts(len(images)):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from limner.checkpoint.blocks import STORED
 from limner.data.batches.augment import POLICIES
 from limner.errors import ConfigError, did_you_mean, quote
 from limner.gan.losses import ADVERSARIAL, PENALTIES
@@ -36,7 +37,8 @@ class GanTraining(fields.Checked):
     and the transformer of a model in `start_from` whose codes are of the same cells.
 
     From the step `watch_from` on, a collapse is told at the next validation; `on_collapse` may
-    also stop, or restore the weights of the last sound one. `half` exports weights in fp16.
+    also stop, or restore the weights of the last sound one. `weights` is what the
+    model's are stored in.
     """
 
     loss: str = fields.choice("hinge", *ADVERSARIAL)
@@ -57,7 +59,7 @@ class GanTraining(fields.Checked):
     naming: float = fields.number(0.0, least=0)
     on_collapse: str = fields.choice("tell", "tell", "stop", "restore")
     watch_from: int = fields.number(1000, least=0)
-    half: bool = True
+    weights: str = fields.choice("fp16", *STORED)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -178,7 +178,7 @@ class GanStep(Step):
         """Write the model folder `out`/model with the averaged generator in it."""
         with self._as_it_draws():
             self.save_model(
-                out, self.pipeline, half=self.training.half, generator=self.table,
+                out, self.pipeline, weights=self.training.weights, generator=self.table,
                 autoencoder=self.opened.codec_table or {},
             )  # fmt: skip
 

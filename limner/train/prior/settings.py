@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from limner.checkpoint.blocks import STORED
 from limner.errors import ConfigError
 from limner.train.config import fields
 from limner.train.config.run import TrainConfig
@@ -14,10 +15,14 @@ CACHED_LEAST = 16  # scenes: the fewest that fill the 16 batches of a group
 
 @dataclass(frozen=True)
 class PriorTraining(fields.Checked):
-    """How the prior learns: dropped captions, share of the run with annealed random order."""
+    """How the prior learns: dropped captions, share of the run with annealed random order.
+
+    `weights` is what the model's are stored in.
+    """
 
     caption_dropout: float = fields.number(0.1, least=0, most=1)
     random_order_until: float = fields.number(0.0, least=0, most=1)
+    weights: str = fields.choice("fp32", *STORED)
 
 
 def check(config: TrainConfig) -> None:

@@ -131,6 +131,7 @@ class PriorStep(Step):
             self._pipeline(),
             codec=self.codec_config,
             prior=self.prior_config,
+            weights=self.training.weights,
             card="" if self.own is None else card_of(self.config, self.own),
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 
+from limner.checkpoint.blocks import STORED
 from limner.errors import ConfigError
 from limner.parts import Parts
 from limner.train.config import fields
@@ -22,8 +23,8 @@ class UnClipTraining(fields.Checked):
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
     own is 0.1 there. Embeddings have noise of length 0 to `embedding_noise` added, so that the
     decoder bears what a prior gets wrong. A new decoder may begin with the words and transformer of
-    the model in `begin_as`, of the family "dalle" over the same codec. `half` exports weights in
-    fp16.
+    the model in `begin_as`, of the family "dalle" over the same codec. `weights` is what the model's
+    are stored in.
     """
 
     condition_on: str = fields.choice("both", "both", "embedding", "text")
@@ -31,7 +32,7 @@ class UnClipTraining(fields.Checked):
     text_dropout: float = fields.number(0.5, least=0, most=1)
     embedding_noise: float = fields.number(0.0, least=0, most=4)
     begin_as: str = ""
-    half: bool = True
+    weights: str = fields.choice("fp16", *STORED)
 
 
 def check_embedding_prior(config: TrainConfig) -> None:

@@ -88,7 +88,7 @@ class UnClipStep(Step):
 
     def export(self, out: Path) -> None:
         """Write the model folder `out`/model with the averaged part in it."""
-        self.save_model(out, self.pipeline, half=self.training.half, **self.tables)
+        self.save_model(out, self.pipeline, weights=self.training.weights, **self.tables)
 
 
 class DecoderStep(UnClipStep):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from limner.errors import ConfigError
 from limner.nn.upscaler import UpscalerConfig
-from limner.train.config.fields import Checked, number
+from limner.train.config.fields import Checked, choice, number
 from limner.train.config.run import TrainConfig
 
 
@@ -24,14 +24,14 @@ class UpscaleTraining(Checked):
     Each is shrunk by one of several filters. A share `coded` of them then goes through the codec of
     `codec_from`, a model of pictures as wide as the small ones, so that its faults are learnt too.
     Of each picture `windows` parts of `window` small pixels a side are learnt from, each the
-    busiest of three. `half` exports weights in fp16.
+    busiest of three. `weights` is what they are stored in.
     """
 
     size: int = number(256, least=16, most=4096)
     coded: float = number(0.0, least=0, most=1)
     windows: int = number(2, least=1, most=64)
     window: int = number(32, least=4, most=1024)
-    half: bool = True
+    weights: str = choice("fp16", "fp32", "fp16")
 
 
 def check(config: TrainConfig) -> None:

@@ -124,7 +124,8 @@ class UpscaleStep(Step):
 
     def export(self, out: Path) -> None:
         """Write `upscaler.safetensors` with the averaged weights."""
-        save_upscaler(self.network, out / UPSCALER_FILE, half=self.settings.half)
+        half = self.settings.weights == "fp16"
+        save_upscaler(self.network, out / UPSCALER_FILE, half=half)
 
     def _built(self) -> Upscaler:
         """Return a new network, or that of `start_from`."""

@@ -62,7 +62,7 @@ def offered(line: str) -> list[str]:
     [
         (
             "limner draw --model ",
-            ["default", "gan", "next-scale", "unclip", "runs/prior", "varies"],
+            ["default", "crf", "gan", "next-scale", "unclip", "runs/prior", "varies"],
         ),
         ("limner draw x --model r", ["runs/prior"]),
         ("limner eval runs/", ["runs/prior"]),
@@ -75,7 +75,7 @@ def offered(line: str) -> list[str]:
         ("limner audit bias de", ["default"]),
         (
             "limner data encode photos --codec ",
-            ["default", "next-scale", "runs/prior", "runs/codec"],
+            ["default", "crf", "next-scale", "runs/prior", "runs/codec"],
         ),
         ("limner draw --device c", ["cpu", "cuda"]),
         ("limner train run.toml --device ", ["cpu", "auto", "cuda"]),

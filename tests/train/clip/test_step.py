@@ -40,7 +40,7 @@ def clip_run(out: Path, **changes: object) -> TrainConfig:
         text_length=12,
         loop=LOOP,
         data=DataConfig(held_for_validation=2),
-        tables={"clip": CLIP, "clip_training": ClipTraining(half=False)},
+        tables={"clip": CLIP, "clip_training": ClipTraining(weights="fp32")},
     )
     return config.changed(**changes)
 
@@ -49,7 +49,7 @@ def clip_run(out: Path, **changes: object) -> TrainConfig:
 def test_eight_scenes_are_learnt_by_heart(loss: str, tmp_path: Path) -> None:
     loop = dataclasses.replace(LOOP, steps=150, batch=8, learning_rate=1e-2, bf16=False, warmup=5)
     table = CLIP | {"image_encoder": RESNET, "loss": loss}
-    training = ClipTraining(half=False, naming=0)
+    training = ClipTraining(weights="fp32", naming=0)
     step = ClipStep(clip_run(tmp_path, loop=loop, clip=table, clip_training=training))
     scenes = [scene("train", index, size=16) for index in range(8)]
     pixels = torch.stack([torch.from_numpy(each.image) for each in scenes])
@@ -68,7 +68,7 @@ def test_eight_scenes_are_learnt_by_heart(loss: str, tmp_path: Path) -> None:
 
 def test_a_share_of_pictures_is_seen_as_the_codec_gives_them_back(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
-    softened = ClipTraining(half=False, softened=0.5)
+    softened = ClipTraining(weights="fp32", softened=0.5)
     run = clip_run(tmp_path, codec_from=str(tmp_path / "model"), clip_training=softened)
     step = ClipStep(run)
     step.start(0)

@@ -50,7 +50,7 @@ def run_of(out: Path, source: Path | None = None, **changes: Any) -> TrainConfig
         text_length=12,
         loop=LOOP,
         data=DataConfig(held_for_validation=2),
-        tables={"clip": TABLE, "clip_training": ClipTraining(half=False)},
+        tables={"clip": TABLE, "clip_training": ClipTraining(weights="fp32")},
     )
     return config.changed(**changes)
 

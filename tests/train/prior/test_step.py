@@ -75,6 +75,13 @@ def test_a_prior_trains_over_a_codec_and_draws(name: str, codec: str, tmp_path: 
     assert step.images.shape == (2, 3, 16, 16)
 
 
+def test_a_priors_model_may_be_stored_in_8_bits(tmp_path: Path) -> None:
+    list(train(run_of(tmp_path, "gpt", "groups", weights="int8")))
+    model = load_checkpoint(tmp_path / "run" / "model")
+    assert model.stored == "int8"
+    assert model.prior.text.weight.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("name", "codec", "over"), [("next_scale", "groups", "one map"), ("gpt", "maps", "2 maps")]
 )

@@ -124,6 +124,18 @@ def test_a_renamed_key_is_read_and_told(tmp_path: Path) -> None:
         read_config(path, {"unclip_training.condition_on": '"both"'})
 
 
+@pytest.mark.parametrize(("half", "weights"), [("true", "fp16"), ("false", "fp32")])
+def test_half_is_what_weights_are_stored_in(tmp_path: Path, half: str, weights: str) -> None:
+    path = tmp_path / "run.toml"
+    text = (Path(__file__).parents[3] / "configs" / "codec-256.toml").read_text("utf-8")
+    path.write_text(text.replace('weights = "fp16"', f"half = {half}"), encoding="utf-8")
+    config = read_config(path)
+    assert config.to_json()["codec_training"]["weights"] == weights
+    assert config.notes[0].startswith("codec_training.half is called codec_training.weights now")
+    with pytest.raises(ConfigError, match=r"codec_training\.weights is 2, an int; expected"):
+        read_config(path, {"codec_training.half": "2"})
+
+
 def test_the_note_of_a_renamed_key_is_in_the_log(tmp_path: Path) -> None:
     config = codec_run(tmp_path / "run").changed(notes=("a.b is called a.c now",))
     first = next(train(config))
