@@ -61,6 +61,8 @@ splits = offer_all_in("data.scenes.graph", "SPLITS")
 languages = offer_all_in("data.scenes.make", "LANGUAGES")
 fits = offer_all_in("data.cleaning.clean", "FITS")
 formats = offer_all_in("convert.formats", "FORMATS")
+layouts = offer_all_in("convert.layouts", "LAYOUTS")
+public = offer_all_in("files.public", "PUBLIC")
 
 
 def codecs(incomplete: str) -> Candidates:
