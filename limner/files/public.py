@@ -117,7 +117,7 @@ def _amused(name: str, pixels: int) -> PublicModel:
 
 PUBLIC: dict[str, PublicModel] = {
     "dalle-mini": _dalle_mini("dalle-mini", 514),
-    "dalle-mega": _dalle_mini("dalle-mega", 2670),
+    "dalle-mega": _dalle_mini("dalle-mega", 2664),
     "llamagen-256": _llamagen("t2i_XL_stage1_256.pt", 256),
     "llamagen-512": _llamagen("t2i_XL_stage2_512.pt", 512),
     "amused-256": _amused("amused-256", 256),
@@ -155,7 +155,7 @@ PUBLIC: dict[str, PublicModel] = {
         "encoder.pkl and decoder.pkl, linked in the README of github.com/openai/DALL-E",
     ),
     "vqgan-f16-16384": PublicModel(
-        "a codec of 16384 codes, 16 pixels each", "", "taming-vqgan", 92, 368, "MIT",
+        "a codec of 16384 codes, 16 pixels each", "", "taming-vqgan", 76, 304, "MIT",
         "last.ckpt, linked in the README of github.com/CompVis/taming-transformers",
     ),
 }  # fmt: skip

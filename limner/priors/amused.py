@@ -188,8 +188,9 @@ class Amused(base.PriorBase):
 
     def _left(self, hidden: Tensor, unknown: Tensor, step: int) -> Tensor:
         """Return how many cells (B, 1) stay hidden after a pass: fewer each time, at least one."""
-        share = math.cos((step + 1) / self.config.passes * math.pi / 2)
-        wanted = (hidden * share).floor().long()
+        # In single precision, as it was published: half of 64 cells are 31 or 32 by its last bit.
+        share = torch.cos(torch.tensor(step + 1) / self.config.passes * math.pi / 2)
+        wanted = (hidden * share.to(hidden.device)).floor().long()
         return torch.minimum(unknown.sum(1, keepdim=True) - 1, wanted).clamp_min(1)
 
 
