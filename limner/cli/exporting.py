@@ -45,7 +45,7 @@ def export(
             root=place.root,
             progress=lambda done, total: show("MB", done // MB, total // MB),
         )
-    summary = f"{made.folder}: {', '.join(made.files)}, {made.bytes / MB:.1f} MB"
+    summary = f"{made.folder}: exported {', '.join(made.files)}, {made.bytes / MB:.1f} MB"
     seconds = {"seconds": round(time.perf_counter() - began, 3)}
     answer(made.to_json() | seconds, localised(summary), as_json)
     for note in made.notes:
