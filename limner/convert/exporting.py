@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,4 +203,6 @@ def _write(path: Path, part: Part, tensors: Mapping[str, Weight], progress: Prog
     import torch
 
     state = {name: each.read().contiguous().clone() for name, each in tensors.items()}
-    torch.save({part.inside: state} if part.inside else state, path)
+    buffer = BytesIO()  # torch tells of a full disk in words of its own
+    torch.save({part.inside: state} if part.inside else state, buffer)
+    path.write_bytes(buffer.getbuffer())

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import ResourceError, UnknownModelError, UsageError, quote
 from limner.files.public import PublicModel, Source, find_public, is_pulled, place_of
@@ -39,9 +39,9 @@ def pull(name: str, source: Path | None = None, *, progress: Progress | None = N
             f"limner cannot fetch {quote(name)}; put its files ({model.place}) in a folder, and "
             "give that by --from"
         )
-    options = {} if progress is None else {"progress": progress}
+    options: dict[str, Any] = {} if progress is None else {"progress": progress}
     with _files(model, source) as folder:
-        return import_checkpoint(folder, out, format=model.format, **options)
+        return import_checkpoint(folder, out, format=model.format, licence=model.licence, **options)
 
 
 def remove(name: str) -> tuple[Path, int]:

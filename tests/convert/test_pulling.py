@@ -78,6 +78,7 @@ def test_a_clip_is_fetched_converted_used_and_removed(
     assert registry.load_clip("clip-vit-b32").encode_texts(["a cat"]).shape == (1, 24)
     assert [each.name for each in registry.list_models()][-1] == "clip-vit-b32"
     assert registry.details("clip-vit-b32")["name"] == "clip-vit-b32"
+    assert registry.details("clip-vit-b32")["licence"] == "MIT"
     assert public.pulled() == ["clip-vit-b32"]
     with pytest.raises(UsageError, match="is on this machine already"):
         pulling.pull("clip-vit-b32")
