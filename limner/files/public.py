@@ -179,6 +179,8 @@ def place_of(name: str) -> Path:
 
 def is_pulled(name: str) -> bool:
     """Say whether a public checkpoint is on this machine, converted."""
+    if name not in PUBLIC:
+        return False
     folder = place_of(name)
     return (folder / MANIFEST).is_file() or (folder / _CODEC_FILE).is_file()
 

@@ -10,9 +10,10 @@ import pytest
 from limner import registry
 from limner.convert import pulling
 from limner.convert.formats import FORMATS
-from limner.errors import ResourceError, UnknownModelError, UsageError
+from limner.errors import CheckpointError, ResourceError, UnknownModelError, UsageError
 from limner.files import hub, public
 from limner.files.public import PUBLIC
+from limner.train.parts import find_codec, load_codec
 from tests.convert import clips, dvae
 from tests.convert.test_dalle_mini import write_flax
 
@@ -110,6 +111,11 @@ def test_files_of_a_folder_need_no_network(tmp_path: Path, home: Path, asked: li
     pulling.pull("openai-dvae", dvae.write_dvae(tmp_path / "in"))
     assert not asked and (home / "openai-dvae" / "codec.safetensors").is_file()
     assert all(each.name != "openai-dvae" for each in registry.list_models())
+    # As codec_from, and as --codec, its name is enough.
+    assert find_codec("openai-dvae") == home / "openai-dvae" / "codec.safetensors"
+    assert load_codec("openai-dvae")[1]["name"] == "openai_dvae"
+    with pytest.raises(CheckpointError, match="there is no codec or model at 'vqgan-f16-16384'"):
+        find_codec("vqgan-f16-16384")
 
 
 def test_what_cannot_be_fetched_says_where_it_is(asked: list[Any], home: Path) -> None:

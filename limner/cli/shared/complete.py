@@ -102,6 +102,7 @@ def sets(incomplete: str) -> Candidates:
 def _models(incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield name and family of each model with a name, then of those in folders nearby."""
     from limner.files.folder import MANIFEST
+    from limner.files.public import pulled
     from limner.registry import PRESETS, describe
 
     def is_model(folder: str, files: list[str]) -> bool:
@@ -110,7 +111,7 @@ def _models(incomplete: str) -> Iterator[tuple[str, str]]:
         return MANIFEST in files or ("config.json" in files and made)
 
     # Named models come first, as in limner models list.
-    for name in [*PRESETS, *_folders(incomplete, is_model)]:
+    for name in [*PRESETS, *pulled(), *_folders(incomplete, is_model)]:
         with suppress(LimnerError):  # a damaged one is not offered
             yield name, describe(name).family
 
