@@ -14,7 +14,7 @@ from limner.cli.shared.options import argument, option
 MB = 10**6
 _MODEL = "A model's name, its folder or run, a codec's folder, or hf:owner/name."
 Source = Annotated[str, argument("MODEL", _MODEL, complete.models)]
-As = Annotated[str, option("--as", "The layout to write.", complete.layouts)]
+As = Annotated[str, option("--as", "The format of the library's files.", complete.layouts)]
 
 
 def export(
