@@ -6,7 +6,8 @@ Each check makes the peer's own networks with random weights, saves them as the 
 the files with limner, and prints the greatest difference of every output. Weights of the public
 models are not needed: two programs that compute the same give the same with any weights. A
 difference above 1e-4 ends with code 1. Peers are installed under .cache/peers, as for the other
-benchmarks.
+benchmarks; LlamaGen, which is no package, is restated in tests/convert/llamagen.py. Rows "to fp64"
+have the restatement of tests/convert in double precision beside them: how far fp32 itself is off.
 """
 
 import argparse
@@ -16,15 +17,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from parity_clip import clip, open_clip, siglip
+from parity_llamagen import llamagen_b, llamagen_l
+from parity_rows import Row, drawn, imported, liven, row, write_words
 from peers import (
     DALLE_PYTORCH,
     DALLE_PYTORCH_DEPS,
     MIN_DALLE,
     MIN_DALLE_DEPS,
+    OPEN_CLIP,
+    OPEN_CLIP_DEPS,
     peer_environment,
     peer_python,
 )
@@ -32,29 +38,6 @@ from peers import (
 LIMIT = 1e-4
 DALL_E = ("DALL-E==0.1",)
 DALL_E_DEPS = ("attrs", "requests")
-
-
-@dataclass(frozen=True)
-class Row:
-    """The greatest difference of an output; of codes, how many differ."""
-
-    name: str
-    shape: list[int]
-    max_difference: float
-
-
-def row(name: str, ours: Any, theirs: Any) -> Row:
-    """Return the line of two tensors of one shape."""
-    assert ours.shape == theirs.shape, (name, ours.shape, theirs.shape)
-    difference = (ours != theirs).sum() if not ours.is_floating_point() else (ours - theirs).abs()
-    return Row(name, list(ours.shape), float(difference.max()))
-
-
-def imported(source: Path, out: Path) -> Any:
-    """Import a folder, and return the folder that was written."""
-    from limner.convert.importing import import_checkpoint
-
-    return import_checkpoint(source, out).folder
 
 
 def openai_dvae(folder: Path) -> Iterator[Row]:
@@ -99,9 +82,9 @@ def min_dalle(folder: Path) -> Iterator[Row]:
     place = folder / "in"
     place.mkdir()
     for part, name in ((encoder, "encoder"), (decoder, "decoder"), (detokenizer, "detoker")):
-        _liven(part)
+        liven(part)
         torch.save(part.state_dict(), place / f"{name}.pt")
-    _write_words(place, 50264)
+    write_words(place, 50264)
     model = limner.load(imported(place, folder / "out"))
     # 1. The text: a prompt of a few words, and the empty one.
     ids = torch.ones(2, TEXT, dtype=torch.long)
@@ -121,30 +104,27 @@ def min_dalle(folder: Path) -> Iterator[Row]:
         plain.append(told)
         tokens = theirs[-1].argmax(-1, keepdim=True)
     guided, text = torch.stack(theirs), model.read([prompt])
-    codes, _ = _drawn(model, text, TokenSampling(top_k=1, guidance=15.0))
+    codes, _ = drawn(model, text, TokenSampling(top_k=1, guidance=15.0))
     yield row("min-dalle codes, greedy, factor 16", codes[0], guided.argmax(-1))
     known = guided.argmax(-1)[None], torch.ones(1, CELLS, dtype=torch.bool)
-    _, told = _drawn(model, text, TokenSampling(), known)
+    _, told = drawn(model, text, TokenSampling(), known)
     yield row("min-dalle logits, step by step", told, torch.stack(plain))
     codes = known[0]
-    # 3. The picture.
+    # 3. How far each is from the same in double precision, with the factor that multiplies it.
+    from tests.convert import mini as restated
+
+    restated.HEADS, restated.WIDTH = 16, 1024
+    states = [{name: each.double() for name, each in part.state_dict().items()}
+              for part in (encoder, decoder)]  # fmt: skip
+    seen = [restated.encode(states[0], each) for each in ([0, 2], read)]
+    restated.CODES, restated.BEGIN = TOKENS, TOKENS - 1
+    untold, exact = (restated.logits(states[1], each, codes[0]) for each in seen)
+    yield row("min-dalle logits, to fp64", told.double(), exact)
+    yield row("min-dalle's own logits, to fp64", torch.stack(plain)[:, 0].double(), exact)
+    # 4. The picture.
     pixels = detokenizer(False, codes)[None].permute(0, 3, 1, 2) / 255
-    drawn = (model.codec.decode(codes.view(1, 16, 16)) + 1) / 2
-    yield row("min-dalle pixels in [0, 1]", drawn, pixels)
-
-
-def _drawn(model: Any, text: Any, sampling: Any, known: Any = None) -> tuple[Any, Any]:
-    """Return the codes (1, S) that a model draws, and the logits (S, V) of every step."""
-    import torch
-
-    seen: list[Any] = []
-
-    def watch(_: Any, logits: Any) -> Any:
-        seen.append(logits[0])
-        return logits
-
-    *_, codes = model.prior.stream(text, sampling, [0], known, processors=[watch])
-    return codes, torch.stack(seen)
+    painted = (model.codec.decode(codes.view(1, 16, 16)) + 1) / 2
+    yield row("min-dalle pixels in [0, 1]", painted, pixels)
 
 
 def taming_vqgan(folder: Path) -> Iterator[Row]:
@@ -165,7 +145,7 @@ def taming_vqgan(folder: Path) -> Iterator[Row]:
     codebook = torch.randn(16384, 256)
     state = {"quantize.embedding.weight": codebook}
     for name, part in parts.items():
-        _liven(part.eval())
+        liven(part.eval())
         state |= {f"{name}.{key}": each for key, each in part.state_dict().items()}
     torch.save({"state_dict": state}, folder / "last.ckpt")
     codec, _ = load_codec(imported(folder / "last.ckpt", folder / "out"))
@@ -196,7 +176,7 @@ def dalle_pytorch(folder: Path) -> Iterator[Row]:
         "dim_head": 64, "attn_types": ("full",), "shift_tokens": True, "rotary_emb": True,
     }  # fmt: skip
     dalle = theirs.DALLE(vae=theirs.DiscreteVAE(**vae), **hparams).eval()
-    _liven(dalle)
+    liven(dalle)
     place = folder / "in"
     place.mkdir()
     saved = {"hparams": hparams, "vae_params": vae, "weights": dalle.state_dict()}
@@ -206,31 +186,12 @@ def dalle_pytorch(folder: Path) -> Iterator[Row]:
     model = limner.load(imported(place, folder / "out"))
     text = torch.zeros(1, 64, dtype=torch.long)
     text[0, 0] = 7
-    codes, told = _drawn(model, model.read(["word7"]), TokenSampling(top_k=1))
+    codes, told = drawn(model, model.read(["word7"]), TokenSampling(top_k=1))
     logits = dalle(text.clone(), codes)[0, 64:, -1024:]
     yield row("dalle-pytorch logits, step by step", told, logits)
     yield row("dalle-pytorch codes, greedy", codes[0], logits.argmax(-1))
-    drawn = model.codec.decode(codes.view(1, 16, 16))
-    yield row("dalle-pytorch pixels in [-1, 1]", drawn, dalle.vae.decode(codes).clamp(-1, 1))
-
-
-def _liven(part: Any) -> None:
-    """Let norms do something: a new one multiplies by 1 and adds nothing."""
-    import torch
-
-    for name, parameter in part.named_parameters():
-        parameter.requires_grad_(False)
-        if "norm" in name or ".ln" in name or name.startswith("final_ln"):
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-
-
-def _write_words(folder: Path, count: int) -> None:
-    """Write a vocabulary of letters and words that no text has, and no merges but one."""
-    known = ["<s>", "<pad>", "</s>", "<unk>", "\u0120", *"abcdefghijklmnopqrstuvwxyz", "\u0120a"]
-    words = {each: number for number, each in enumerate(known)}
-    words |= {f"[{number}]": number for number in range(len(known), count)}
-    (folder / "vocab.json").write_text(json.dumps(words), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n\u0120 a\n", encoding="utf-8")
+    painted = model.codec.decode(codes.view(1, 16, 16))
+    yield row("dalle-pytorch pixels in [-1, 1]", painted, dalle.vae.decode(codes).clamp(-1, 1))
 
 
 CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[str, ...]]] = {
@@ -238,6 +199,11 @@ CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[
     "min-dalle": (min_dalle, MIN_DALLE, MIN_DALLE_DEPS),
     "taming-vqgan": (taming_vqgan, DALLE_PYTORCH, DALLE_PYTORCH_DEPS),
     "dalle-pytorch": (dalle_pytorch, DALLE_PYTORCH, DALLE_PYTORCH_DEPS),
+    "clip": (clip, (), ()),
+    "siglip": (siglip, (), ()),
+    "open-clip": (open_clip, OPEN_CLIP, OPEN_CLIP_DEPS),
+    "llamagen-b": (llamagen_b, (), ()),
+    "llamagen-l": (llamagen_l, (), ()),
 }
 
 
@@ -264,7 +230,9 @@ def main() -> None:
     for name in options.names or CHECKS:
         _, packages, deps = CHECKS[name]
         # One environment for each package, the same as of the other benchmarks.
-        python = peer_python(packages[0].partition("==")[0].lower(), packages, deps)
+        python: Path | str = sys.executable
+        if packages:
+            python = peer_python(packages[0].partition("==")[0].lower(), packages, deps)
         command = [str(python), __file__, "--inside", name]
         ran = subprocess.run(
             command, env=peer_environment(), stdout=subprocess.PIPE, text=True, check=True

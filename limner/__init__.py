@@ -14,6 +14,7 @@ from limner.errors import did_you_mean
 
 if TYPE_CHECKING:
     from limner.colourise import colourise
+    from limner.convert.exporting import export_checkpoint
     from limner.convert.importing import import_checkpoint
     from limner.draw import draw, vary
     from limner.editing import edit, outpaint
@@ -43,6 +44,7 @@ __all__ = [
     "draw",
     "edit",
     "explain",
+    "export_checkpoint",
     "import_checkpoint",
     "list_models",
     "list_parts",
@@ -68,6 +70,7 @@ _HOMES = {
     "draw": "limner.draw",
     "edit": "limner.editing",
     "explain": "limner.explain",
+    "export_checkpoint": "limner.convert.exporting",
     "import_checkpoint": "limner.convert.importing",
     "list_models": "limner.registry",
     "list_parts": "limner.registry",

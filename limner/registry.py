@@ -15,6 +15,7 @@ from limner.checkpoint.shared import ZOO
 from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
 from limner.files import hub
 from limner.files.folder import MANIFEST
+from limner.files.public import PUBLIC, advice, is_pulled, place_of, pulled
 from limner.parts import describe_parts
 from limner.pipelines.families import FAMILIES
 from limner.text.words import Words
@@ -183,6 +184,10 @@ def find(model: str | Path) -> Path:
     # lexists, not exists: of a link that leads nowhere the checkpoint tells more than "unknown".
     if name and "\x00" not in name and os.path.lexists(name):
         return _model_of(Path(name))
+    if isinstance(model, str) and name in PUBLIC:
+        if not is_pulled(name):
+            raise UnknownModelError(advice(name), param="model")
+        return _model_of(place_of(name))
     # What looks like a path gets the hint of a path, not that of a misspelt name.
     if os.sep in name or name.startswith(".") or name in PRESETS:
         raise UnknownModelError(
@@ -190,9 +195,8 @@ def find(model: str | Path) -> Path:
             param="model",
         )
     known = f"the models are {', '.join(PRESETS)}; a folder or hf:owner/name works too"
-    raise UnknownModelError(
-        f"unknown model {quote(name)}{did_you_mean(name, PRESETS) or '; ' + known}", param="model"
-    )
+    near = did_you_mean(name, [*PRESETS, *PUBLIC])
+    raise UnknownModelError(f"unknown model {quote(name)}{near or '; ' + known}", param="model")
 
 
 def _model_of(folder: Path) -> Path:
@@ -216,8 +220,12 @@ def _model_of(folder: Path) -> Path:
 
 
 def list_models() -> list[ModelEntry]:
-    """Return every embedded model; CheckpointError when one is damaged. It loads no weights."""
-    return [describe(name) for name in PRESETS]
+    """Return every embedded model, then those that were fetched by name (`limner models pull`).
+
+    CheckpointError when one is damaged. It loads no weights.
+    """
+    fetched = [name for name in pulled() if PUBLIC[name].family]
+    return [describe(name) for name in (*PRESETS, *fetched)]
 
 
 def describe(model: str | Path) -> ModelEntry:
@@ -229,7 +237,7 @@ def _entry(model: str | Path, inspection: Inspection) -> ModelEntry:
     config = inspection.config
     embedded = str(model) in PRESETS
     return ModelEntry(
-        name=str(model) if embedded else config.name,
+        name=str(model) if embedded or model in PUBLIC else config.name,
         family=config.family,
         size=config.size,
         licence=config.licence,

@@ -26,6 +26,7 @@ def unset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing is set by the person who runs the tests but where this machine has things."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         for setting in SETTINGS:
             if not setting.python:
                 patch.delenv(setting.variable, raising=False)

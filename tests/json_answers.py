@@ -104,6 +104,10 @@ COMMANDS: dict[str, list[list[str]]] = {
     "morph": [["a red apple", "a red zebra", "--frames", "3", "--seed", "5"]],
     "upscale": [["old.png"]],
     "import": [["dall-e", "--out", "dvae"], ["min-dalle", "--out", "mini"]],
+    "export": [
+        ["dvae", "--as", "openai-dvae", "--out", "dvae-files"],
+        ["mini", "--as", "min-dalle", "--out", "mini-files"],
+    ],
     "again": [["old.png"], ["old.png", "-n", "2", "--seed", "1", "--out", "pictures"]],
     "explain": [
         ["a red apple", "--seed", "7"],
@@ -114,6 +118,9 @@ COMMANDS: dict[str, list[list[str]]] = {
     "mcp": [["--list"]],
     "models list": [[]],
     "models parts": [[]],
+    "models public": [[]],
+    "models pull": [["openai-dvae", "--from", "dall-e"]],
+    "models rm": [["openai-dvae"]],
     "models show": [["tiny"], ["tiny-clip"], ["tiny-unclip"], ["tiny-gan"]],
     "models words": [["gan"], ["gan", "--search", "apple"]],
     "data make scenes": [["--count", "2", "--size", "16", "--out", "scenes"]],
@@ -215,6 +222,7 @@ def collect_answers(folder: Path, font: Path) -> dict[str, list[Any]]:
         patch.chdir(folder)
         patch.setenv("LIMNER_FONT", str(font))
         patch.setenv("LANGUAGE", "en")
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
         patch.setitem(registry.PRESETS, "default", folder / "tiny")
         patch.setattr(caches, "TOKENIZER_SCENES", 60)
         patch.setattr(ArenaServer, "serve_forever", lambda server: None)  # nobody votes

@@ -19,7 +19,8 @@ from tests.tiny_model import tiny_pipeline
 def test_the_public_names_are_there_and_no_others() -> None:
     assert set(limner.__all__) == {
         "Edit", "Explanation", "LimnerError", "Model", "Morph", "Picture", "Request", "Sampling",
-        "Step", "__version__", "colourise", "draw", "edit", "explain", "import_checkpoint",
+        "Step", "__version__", "colourise", "draw", "edit", "explain", "export_checkpoint",
+        "import_checkpoint",
         "list_models", "list_parts",
         "load", "morph", "outpaint", "restyle", "upscale", "vary",
     }  # fmt: skip

@@ -26,6 +26,7 @@ from limner.cli.draw import draw
 from limner.cli.edit import edit, outpaint
 from limner.cli.evaluate import evaluate
 from limner.cli.explain import explain
+from limner.cli.exporting import export
 from limner.cli.importing import import_model
 from limner.cli.info import info
 from limner.cli.mcp import mcp
@@ -109,7 +110,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "draw": draw, "vary": vary, "edit": edit, "outpaint": outpaint, "colourise": colourise,
     "restyle": restyle, "morph": morph, "upscale": upscale, "again": again, "explain": explain,
     "info": info, "verify": verify, "serve": serve, "mcp": mcp, "train": train, "adapt": adapt,
-    "import": import_model, "eval": evaluate, "compare": compare, "arena": arena,
+    "import": import_model, "export": export, "eval": evaluate, "compare": compare, "arena": arena,
     "rank": clip.rank, "doctor": doctor,
 }  # fmt: skip
 for _name, _command in COMMANDS.items():

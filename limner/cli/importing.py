@@ -17,7 +17,7 @@ As = Annotated[
     str,
     option(
         "--as",
-        "The checkpoint's format.",
+        "The format of the library's files.",
         complete.formats,
         default="what the files are found to be",
     ),

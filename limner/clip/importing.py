@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from limner.clip.preparing import FILTERS
-from limner.clip.pretrained import PRETRAINED_IMAGE, PretrainedImageEncoder
+from limner.clip.pretrained import PRETRAINED_IMAGE, Colour
 from limner.errors import CheckpointError, quote
 from limner.nn.foreign import build_body
 from limner.nn.foreign_files import find_folder, read_json, read_sizes, read_weights
@@ -39,13 +39,21 @@ def import_image_encoder(source: str) -> tuple[dict[str, Any], dict[str, Tensor]
     with torch.device("meta"):
         body = build_body(known[name], sizes)
     weights = read_weights(folder, known[name], body.state_dict())
-    seen = read_seen(folder, PRETRAINED_IMAGE[name], sizes)
+    encoder = PRETRAINED_IMAGE[name]
+    seen = read_seen(folder, Usual(encoder.mean, encoder.std, encoder.processor), sizes)
     return {"name": name, "sizes": sizes, **seen}, weights
 
 
-def read_seen(
-    folder: Path, encoder: type[PretrainedImageEncoder], sizes: Mapping[str, Any]
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Usual:
+    """Colours and the processor (of `transformers`) of a checkpoint that does not state them."""
+
+    mean: Colour
+    std: Colour
+    processor: str
+
+
+def read_seen(folder: Path, usual: Usual, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a folder's encoder was shown pictures: the settings of PretrainedImageConfig.
 
     Raises CheckpointError for what describes no such pictures.
@@ -56,10 +64,10 @@ def read_seen(
     elif (folder / _PROCESSOR).exists():
         held = read_json(folder, _PROCESSOR).get("image_processor")
     held = held if isinstance(held, dict) else {}
-    mean, std = held.get("image_mean") or encoder.mean, held.get("image_std") or encoder.std
+    mean, std = held.get("image_mean") or usual.mean, held.get("image_std") or usual.std
     if not held.get("do_normalize", True):
         mean, std = (0, 0, 0), (1, 1, 1)
-    shown = _shown(held, encoder.processor, sizes.get("image_size", _SIZE))
+    shown = _shown(held, usual.processor, sizes.get("image_size", _SIZE))
     if shown is None or not (_is_colour(mean) and _is_colour(std)):
         raise CheckpointError(
             f"{folder} prepares pictures with the size {quote(held.get('size'))}, mean "

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from limner.clip.losses import LOSSES, SCALE_LIMIT
 from limner.clip.preparing import Preparation
 from limner.clip.towers import check_image_encoder, create_image_encoder
+from limner.errors import ConfigError
 from limner.nn.checks import check_choice, check_least
 from limner.parts import create
 from limner.text.encoders import check_text_encoder, mean_of_tokens, text_encoder_of
@@ -28,7 +29,8 @@ class ClipConfig:
     """The two towers, by name and settings, the text's `width`, and the `dimensions` they share.
 
     `pooling` makes one vector of a text's tokens: their "mean", or the "last" as OpenAI's CLIP.
-    `loss` is "contrastive" or "sigmoid" (SigLIP), which begins cooler and has a bias.
+    `loss` is "contrastive" or "sigmoid" (SigLIP), which begins cooler and has a bias. Without
+    `project` the towers' own vectors are compared, both of them as wide as `dimensions`.
     """
 
     text_vocabulary: int
@@ -38,6 +40,7 @@ class ClipConfig:
     dimensions: int = 256
     pooling: str = "mean"
     loss: str = "contrastive"
+    project: bool = True
 
     def __post_init__(self) -> None:
         check_least(self, "text_vocabulary", "width", "dimensions")
@@ -57,10 +60,11 @@ class Clip(nn.Module):
         self.text = text_encoder_of(config, OWN_TEXT)
         self.size: int = self.image.size
         self.prepare: Preparation = self.image.prepare
-        self.image_projection = nn.Linear(self.image.width, config.dimensions, bias=False)
-        self.text_projection = nn.Linear(config.width, config.dimensions, bias=False)
+        self.image_projection: Any = _projection(self.image.width, config)
+        self.text_projection: Any = _projection(self.text.width, config)
         for projection in (self.image_projection, self.text_projection):
-            nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
+            if isinstance(projection, nn.Linear):
+                nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
         sigmoid = config.loss == "sigmoid"  # it begins cooler, and has a bias
         self.log_scale = nn.Parameter(torch.tensor(log(10) if sigmoid else log(1 / 0.07)))
         self.bias = nn.Parameter(torch.tensor(-10.0)) if sigmoid else None
@@ -89,6 +93,18 @@ class Clip(nn.Module):
     def limit_scale(self) -> None:
         """Bring the log scale back under its limit, as after every update of training."""
         self.log_scale.clamp_(max=SCALE_LIMIT)
+
+
+def _projection(width: int, config: ClipConfig) -> nn.Module:
+    """Return what maps vectors of a tower into the space of both."""
+    if config.project:
+        return nn.Linear(width, config.dimensions, bias=False)
+    if width != config.dimensions:
+        raise ConfigError(
+            f"dimensions is {config.dimensions} for vectors of width {width}; expected the same "
+            "without project"
+        )
+    return nn.Identity()
 
 
 def create_clip(config: Mapping[str, Any]) -> Clip:

@@ -1,4 +1,4 @@
-"""The vision transformer as CLIP has it. Shapes: B pictures, L patches + 1, D width."""
+"""The vision transformer as CLIP and SigLIP have it. Shapes: B pictures, L positions, D width."""
 
 from dataclasses import dataclass
 
@@ -6,82 +6,103 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.clip.preparing import Preparation
+from limner.clip.preparing import FILTERS, Preparation
 from limner.errors import ConfigError
 from limner.nn.checks import check_choice, check_least
+from limner.nn.pre_norm import BlockConfig, PreNormBlock, activate, initialise_blocks
 
-ACTIVATIONS = ("gelu", "quick_gelu")
-_LAYERS_LIMIT = 256
+POOLINGS = ("class", "attention")
+Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class ViTConfig:
-    """Sizes of the image tower; `size` and `patch` in pixels, `hidden` inside the feed-forward.
+class ViTConfig(BlockConfig):
+    """Sizes of the image tower; `size` and `patch` in pixels.
 
-    `activation` "quick_gelu" is x * sigmoid(1.702 x), as OpenAI's weights were trained.
+    `pooling` makes one vector of a picture: that of a "class" token, as CLIP, or an "attention"
+    over the patches, as SigLIP.
+    `mean` and `std` are those of red, green and blue in [0, 1]; pictures of other sizes are
+    prepared as `limner.clip.preparing` says, where `edge` 0 is `size`.
     """
 
     size: int = 64
     patch: int = 8
-    width: int = 192
-    layers: int = 6
-    heads: int = 4
-    hidden: int = 768
-    activation: str = "gelu"
+    pooling: str = "class"
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    edge: int = 0
+    squash: bool = False
+    resample: str = "bicubic"
 
     def __post_init__(self) -> None:
-        check_least(self, "size", "patch", "width", "layers", "heads", "hidden")
-        if self.layers > _LAYERS_LIMIT:
-            raise ConfigError(f"layers is {self.layers}; expected at most {_LAYERS_LIMIT}")
+        super().__post_init__()
+        check_least(self, "size", "patch")
         if self.size % self.patch:
             raise ConfigError(f"size is {self.size}; expected a multiple of patch, {self.patch}")
-        if self.width % self.heads:
-            raise ConfigError(f"width is {self.width}; expected a multiple of {self.heads} heads")
-        check_choice(self, "activation", ACTIVATIONS)
+        check_choice(self, "pooling", POOLINGS)
+        check_choice(self, "resample", FILTERS)
+        if self.edge and self.edge < self.size:
+            raise ConfigError(f"edge is {self.edge}; expected at least size, {self.size}, or 0")
+        if min(self.std) <= 0:
+            raise ConfigError(f"std is {list(self.std)}; expected numbers above 0")
 
 
-class VisionBlock(nn.Module):
-    """Attention, then feed-forward, each layer-normalised before and added after."""
+class AttentionPooling(nn.Module):
+    """One learnt question to all patches, then a feed-forward network (SigLIP's head)."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
-        self.heads = config.heads
-        self.quick = config.activation == "quick_gelu"
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.qkv = nn.Linear(config.width, 3 * config.width)
-        self.out = nn.Linear(config.width, config.width)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
-        self.into = nn.Linear(config.width, config.hidden)
-        self.back = nn.Linear(config.hidden, config.width)
+        width = config.width
+        self.heads, self.activation = config.heads, config.activation
+        self.probe = nn.Parameter(torch.randn(width) * width**-0.5)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width, config.epsilon)
+        self.into = nn.Linear(width, config.hidden)
+        self.back = nn.Linear(config.hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, L, D) to the same shape."""
-        qkv = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, L, K) each
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        hidden = self.into(self.feed_forward_norm(x))
-        hidden = hidden * torch.sigmoid(1.702 * hidden) if self.quick else F.gelu(hidden)
-        return x + self.back(hidden)
+        """Map (B, L, D) to one vector each (B, D)."""
+        width = x.shape[2]
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(self.probe.to(x.dtype).expand(len(x), 1, -1), weight[:width], bias[:width])
+        k, v = F.linear(x, weight[width:], bias[width:]).chunk(2, dim=2)
+        q, k, v = (each.unflatten(2, (self.heads, -1)).transpose(1, 2) for each in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        found = self.out(mixed)[:, 0]
+        out: Tensor = found + self.back(activate(self.into(self.norm(found)), self.activation))
+        return out
 
 
 class ViT(nn.Module):
-    """Patches and a class token through a transformer (arXiv 2010.11929, as in CLIP)."""
+    """Patches through a transformer to one vector (arXiv 2010.11929, as in CLIP and SigLIP)."""
 
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
         self.size = config.size
-        self.prepare = Preparation(config.size, config.size)
+        self.prepare = Preparation(
+            config.size, config.edge or config.size, config.squash, config.resample
+        )
         self.width = config.width
-        width, count = config.width, (config.size // config.patch) ** 2  # L - 1 patches
-        self.patches = nn.Conv2d(3, width, config.patch, config.patch, bias=False)
-        self.token = nn.Parameter(torch.randn(width) * width**-0.5)
-        self.places = nn.Parameter(torch.randn(count + 1, width) * width**-0.5)
-        self.norm_before = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(width)
-        self._initialise()
+        self.pool: AttentionPooling | None = None
+        width, count = config.width, (config.size // config.patch) ** 2
+        classes = config.pooling == "class"
+        self.patches = nn.Conv2d(3, width, config.patch, config.patch, bias=not classes)
+        if classes:
+            self.token = nn.Parameter(torch.randn(width) * width**-0.5)
+            self.norm_before = nn.LayerNorm(width, config.epsilon)
+        else:
+            self.pool = AttentionPooling(config)
+        self.places = nn.Parameter(torch.randn(count + classes, width) * width**-0.5)
+        self.blocks = nn.ModuleList(PreNormBlock(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width, config.epsilon)
+        initialise_blocks(self.blocks, width)
+        # Colours of [-1, 1] are those of mean and std 0.5 already.
+        self.recolours = any(each != 0.5 for each in (*config.mean, *config.std))
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(config, name))[:, None, None]
+            self.register_buffer(f"colour_{name}", values, persistent=False)
 
     @property
     def map_channels(self) -> tuple[int, ...]:
@@ -91,33 +112,32 @@ class ViT(nn.Module):
     def maps(self, images: Tensor) -> list[Tensor]:
         """Map images (B, 3, size, size) to patches half way and at the end: (B, D, h, w) each."""
         x = self._embed(images)
+        first, side = int(self.pool is None), self.config.size // self.config.patch
         found = []
         for count, block in enumerate(self.blocks, start=1):
             x = block(x)
             if count in ((len(self.blocks) + 1) // 2, len(self.blocks)):
-                found.append(x[:, 1:].mT.unflatten(2, (self.config.size // self.config.patch, -1)))
+                found.append(x[:, first:].mT.unflatten(2, (side, -1)))
         return [found[0], found[-1]]  # of one block, twice the same
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, size, size) in [-1, 1] to the class token's features (B, D)."""
+        """Map images (B, 3, size, size) in [-1, 1] to features (B, D)."""
         x = self._embed(images)
         for block in self.blocks:
             x = block(x)
-        return self.norm(x[:, 0])
+        if self.pool is None:
+            classes: Tensor = self.norm(x[:, 0])
+            return classes
+        pooled: Tensor = self.pool(self.norm(x))
+        return pooled
 
     def _embed(self, images: Tensor) -> Tensor:
-        x = self.patches(images).flatten(2).mT  # (B, L - 1, D)
+        if self.recolours:
+            mean, std = self.get_buffer("colour_mean"), self.get_buffer("colour_std")
+            images = (images / 2 + 0.5 - mean) / std
+        x: Tensor = self.patches(images).flatten(2).mT  # (B, patches, D)
+        if self.pool is not None:
+            return x + self.places
         x = torch.cat([self.token.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
-        return self.norm_before(x + self.places)
-
-    def _initialise(self) -> None:
-        """Scale by width and depth (OpenAI CLIP's `initialize_parameters`, towers of the text)."""
-        width, depth = self.config.width, (2 * self.config.layers) ** -0.5
-        for block in self.blocks.children():  # the more there are, the less each adds
-            assert isinstance(block, VisionBlock)
-            nn.init.normal_(block.qkv.weight, std=width**-0.5)
-            nn.init.normal_(block.out.weight, std=width**-0.5 * depth)
-            nn.init.normal_(block.into.weight, std=(2 * width) ** -0.5)
-            nn.init.normal_(block.back.weight, std=width**-0.5 * depth)
-            for linear in (block.qkv, block.out, block.into, block.back):
-                nn.init.zeros_(linear.bias)
+        placed: Tensor = self.norm_before(x + self.places)
+        return placed

@@ -2,7 +2,8 @@
 
 Shapes: B batch, H and W the picture's rows and columns, h and w the grid's, D dimensions of a code.
 Esser 2020, arXiv 2012.09841; github.com/CompVis/taming-transformers, taming/models/vqgan.py. The
-detokenizer of DALL-E mini is its decoder, trained on pixels in [0, 1].
+detokenizer of DALL-E mini is its decoder, trained on pixels in [0, 1]; the tokenizer of LlamaGen is
+the same with codes of length 1.
 """
 
 from collections.abc import Sequence
@@ -27,9 +28,10 @@ class TamingConfig:
     """Sizes: level i, from fine to coarse, has `multipliers[i]` times `width` channels.
 
     Between two levels height and width are halved, and levels in `attention` look at all of their
-    cells. `latent` are the channels at the grid, `dimensions` those of a code. `quantizer` is
-    "nearest" vector or "gumbel", the likeliest code. `pixels` are "signed", in [-1, 1], or "unit",
-    in [0, 1]. One that does not `encode` is a decoder alone.
+    cells. `latent` are the channels at the grid, `dimensions` those of a code. `quantizer` is the
+    "nearest" vector, the nearest by "cosine", or "gumbel", the likeliest code. `pixels` are
+    "signed", in [-1, 1], or "unit", in [0, 1]. One that does not `encode` is a decoder alone. The
+    `middle` of both sides looks at all cells, or does not.
     """
 
     size: int = 256
@@ -44,9 +46,10 @@ class TamingConfig:
     pixels: str = "signed"
     epsilon: float = 1e-6
     encode: bool = True
+    middle: bool = True
 
     def __post_init__(self) -> None:
-        check_choice(self, "quantizer", ("nearest", "gumbel"))
+        check_choice(self, "quantizer", ("nearest", "cosine", "gumbel"))
         check_choice(self, "pixels", ("signed", "unit"))
         check_least(self, "dimensions", "latent", "blocks")
         if not 2 <= self.codebook <= VOCABULARY_LIMIT:
@@ -119,12 +122,17 @@ class TamingCodec(CodecBase):
         if self.config.quantizer == "gumbel":
             return features.argmax(1)
         vectors = features.float().permute(0, 2, 3, 1)  # (B, h, w, D)
-        return nearest(vectors.flatten(0, 2), self.codebook.weight).view(vectors.shape[:3])
+        found = nearest(self._unit(vectors.flatten(0, 2)), self._unit(self.codebook.weight))
+        return found.view(vectors.shape[:3])
 
     def embed(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D, h, w) of codes (B, h, w)."""
-        vectors: Tensor = self.codebook(codes)
+        vectors = self._unit(self.codebook(codes))
         return vectors.permute(0, 3, 1, 2)
+
+    def _unit(self, vectors: Tensor) -> Tensor:
+        """Return vectors (..., D), of length 1 where they are compared by cosine."""
+        return F.normalize(vectors, dim=-1) if self.config.quantizer == "cosine" else vectors
 
     def picture(self, output: Tensor) -> Tensor:
         """Return images, nominally in [-1, 1], of the decoder's output."""
@@ -188,10 +196,10 @@ class _Level(nn.Module):
         return x
 
 
-def _middle(width: int, epsilon: float) -> nn.Sequential:
-    return nn.Sequential(
-        _Block(width, width, epsilon), _Attention(width, epsilon), _Block(width, width, epsilon)
-    )
+def _middle(width: int, config: TamingConfig) -> nn.Sequential:
+    looks = _Attention(width, config.epsilon) if config.middle else nn.Identity()
+    blocks = (_Block(width, width, config.epsilon) for _ in range(2))
+    return nn.Sequential(next(blocks), looks, next(blocks))
 
 
 def _widths(config: TamingConfig) -> list[int]:
@@ -208,7 +216,7 @@ class _Encoder(nn.Module):
         self.levels = _levels(config, [config.width, *widths], widths, config.blocks)
         for level, width in list(zip(self.levels, widths, strict=True))[:-1]:
             level.resample = nn.Conv2d(width, width, 3, stride=2)
-        self.middle = _middle(widths[-1], config.epsilon)
+        self.middle = _middle(widths[-1], config)
         self.norm = nn.GroupNorm(_NORMED, widths[-1], config.epsilon)
         self.output = nn.Conv2d(widths[-1], config.latent, 3, padding=1)
         self.quantized = nn.Conv2d(config.latent, config.dimensions, 1)
@@ -236,7 +244,7 @@ class _Decoder(nn.Module):
         self.dimensions = config.dimensions
         self.embedded = nn.Conv2d(config.dimensions, config.latent, 1)
         self.input = nn.Conv2d(config.latent, widths[-1], 3, padding=1)
-        self.middle = _middle(widths[-1], config.epsilon)
+        self.middle = _middle(widths[-1], config)
         # Levels are numbered from fine to coarse, as those of the encoder, and go the other way.
         self.levels = _levels(config, [*widths[1:], widths[-1]], widths, config.blocks + 1)
         for level, width in list(zip(self.levels, widths, strict=True))[1:]:

@@ -50,8 +50,9 @@ _LAYER = r"(?P<part>.*/layers/)(?P<kind>FlaxBart\w+)Layers/(?P<rest>.*)"
 
 
 def looks_like(files: Files) -> bool:
-    """Say whether there is a file of Flax and a vocabulary."""
-    return files.find(WEIGHTS) is not None and files.find("vocab.json") is not None
+    """Say whether there is a file of Flax and a vocabulary, and no other model's config."""
+    flax = files.find(WEIGHTS) is not None and files.find("vocab.json") is not None
+    return flax and files.model_type() in ("", "dallebart", "vqgan")
 
 
 def plan(files: Files) -> Plan:

@@ -94,17 +94,23 @@ class Files:
             return None
         return self.path / found[0] if self.path.is_dir() else self.path
 
-    def text(self, path: Path) -> str:
-        """Return a file of text; CheckpointError for none in UTF-8, or one over 64 MiB."""
+    def bytes(self, path: Path) -> bytes:
+        """Return what a small file holds; CheckpointError for one over 64 MiB, or not readable."""
         try:
             with path.open("rb") as file:
                 data = file.read(_TEXT + 1)
-            if len(data) > _TEXT:
-                raise CheckpointError(f"{shown_path(path)} is larger than {_TEXT} bytes")
-            return data.decode("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise CheckpointError(f"cannot read {shown_path(path)}: {reason}") from error
+        except OSError as error:
+            raise CheckpointError(f"cannot read {shown_path(path)}: {error.strerror}") from error
+        if len(data) > _TEXT:
+            raise CheckpointError(f"{shown_path(path)} is larger than {_TEXT} bytes")
+        return data
+
+    def text(self, path: Path) -> str:
+        """Return a file of text; CheckpointError for none in UTF-8, or one over 64 MiB."""
+        try:
+            return self.bytes(path).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CheckpointError(f"cannot read {shown_path(path)}: {error}") from error
 
     def json(self, path: Path) -> dict[str, Any]:
         """Return the table in a JSON file; CheckpointError for anything else."""

@@ -97,6 +97,43 @@ FORMATS = {
         ("*flax_model.msgpack", "*config.json", "*vocab.json", "*merges.txt"),
         "dalle_mini",
     ),
+    "clip": Format(
+        "a CLIP or a SigLIP in the files of transformers",
+        (
+            *("*config.json", "model.safetensors", "pytorch_model.bin", "vocab.json"),
+            *("merges.txt", "tokenizer.json", "spiece.model"),
+        ),
+        "transformers_clip",
+    ),
+    "open-clip": Format(
+        "a CLIP of open_clip, with its open_clip_config.json",
+        (
+            *("open_clip_config.json", "open_clip_model.safetensors", "vocab.json", "merges.txt"),
+            *("open_clip_pytorch_model.bin", "tokenizer.json"),
+        ),
+        "open_clip",
+    ),
+    "openai-clip": Format(
+        "a CLIP as OpenAI published it (ViT-B-32.pt), with its tokenizer beside it",
+        ("*.pt", "*.txt.gz", "vocab.json", "merges.txt", "tokenizer.json"),
+        "openai_clip",
+    ),
+    "llamagen": Format(
+        "a text-to-image decoder of LlamaGen with its tokenizer and T5, or its tokenizer alone",
+        (
+            *("*t2i*.pt", "vq_*.pt", "*flan-t5-xl/*.json", "*flan-t5-xl/*.safetensors"),
+            "*flan-t5-xl/spiece.model",
+        ),
+        "llamagen",
+    ),
+    "amused": Format(
+        "an aMUSEd in the folders of diffusers",
+        (
+            *("model_index.json", "*/config.json", "*/*_config.json", "*/vocab.json"),
+            *("*/merges.txt", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors"),
+        ),
+        "amused",
+    ),
 }
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.checkpoint.model import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from limner.convert.files import Files
-from limner.convert.formats import FORMATS, Plan, find_format, recognise
+from limner.convert.formats import FORMATS, UNSTATED, Plan, find_format, recognise
 from limner.errors import CheckpointError, ConfigError, UsageError, quote
 from limner.files import hub
 from limner.files.atomic import new_folder, refuse_what_is_there
@@ -58,12 +58,14 @@ def import_checkpoint(
     out: str | Path,
     *,
     format: str = "",
+    licence: str = "",
     progress: Progress = lambda done, total: None,
 ) -> Imported:
     """Read a checkpoint of another library, and write it as a folder that limner loads.
 
     `source` is a folder, a file, or `hf:owner/name[@revision]`; `out` is a new or empty folder.
-    `format` is a name of `limner.convert.formats.FORMATS`; without it the files tell. Pickles are
+    `format` is a name of `limner.convert.formats.FORMATS`; without it the files tell. `licence` is
+    that of the weights, where their files do not state it. Pickles are
     opened by a process without network that can write no file. `progress` is told the bytes that
     are written, and all. Raises UsageError for an unknown format and an `out` that is in use,
     UnknownModelError where nothing is at `source`, CheckpointError for files that are damaged,
@@ -82,6 +84,8 @@ def import_checkpoint(
             raise CheckpointError(
                 f"{files.shown} has sizes that no model of {name} has: {error}"
             ) from error
+        if licence and plan.licence == UNSTATED:
+            plan = replace(plan, licence=licence)
         # 3. Into a folder beside the target, which takes its place when all is written.
         with new_folder(target) as partial:
             _write(partial, plan, progress)

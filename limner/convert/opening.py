@@ -33,6 +33,8 @@ STAND_INS = (  # classes whose pickled state is kept and whose code is not there
     "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "pytorch_lightning.utilities.parsing.AttributeDict",
+    # the arguments that scripts of training save
+    "argparse.Namespace",
 )  # fmt: skip
 _ZIP, _OLD = b"PK\x03\x04", b"\x80"
 

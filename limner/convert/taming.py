@@ -101,7 +101,7 @@ def plan(files: Files) -> Plan:
 def vqgan_in(tensors: Tensors) -> tuple[Tensors, KeyMap] | None:
     """Return the tensors of a VQGAN and their table; None where there are none."""
     for held in (tensors, Under(tensors, "state_dict/")):
-        if "decoder.conv_in.weight" in held.entries:
+        if "decoder.up.0.block.0.norm1.weight" in held.entries:
             if "quantize.embedding.weight" in held.entries:
                 return held, KEYS
             if "quantize.embed.weight" in held.entries:
@@ -137,7 +137,14 @@ def taming_config(shapes: Shapes, *, pixels: str, epsilon: float) -> Any:
     )  # fmt: skip
 
 
-def taming_weights(config: Any, tensors: Tensors, keys: KeyMap, shown: str) -> dict[str, Weight]:
+def taming_weights(
+    config: Any,
+    tensors: Tensors,
+    keys: KeyMap,
+    shown: str,
+    *,
+    ignored: tuple[str, ...] = (r"loss\..*",),
+) -> dict[str, Weight]:
     """Return the weights of a VQGAN, by the names of the codec."""
     import torch
 
@@ -145,4 +152,4 @@ def taming_weights(config: Any, tensors: Tensors, keys: KeyMap, shown: str) -> d
 
     with torch.device("meta"):
         wanted = TamingCodec(config).state_dict()
-    return collect(tensors, keys, wanted, shown, ignored=(r"loss\..*",))
+    return collect(tensors, keys, wanted, shown, ignored=ignored)

@@ -3,7 +3,8 @@
 It is run as a file, never imported. On standard input come one line of JSON (`path`, `stand_ins`,
 `sys_path`, `memory` in bytes, `seconds`), then names of tensors, a line each. On standard output go
 one line of JSON, with `entries` and `values` or with `error` and `what`, then the bytes of each
-tensor that was asked for. Files: one that is not torch.save's zip is of its form before 1.6.
+tensor that was asked for. Files: one that is not torch.save's zip is of its form before 1.6; of an
+archive of TorchScript (torch.jit.save) the tensors are read, and its code is not.
 
 What a pickle could do is held by four fences: the loader of torch takes tensors and plain values
 alone; classes that it does not know but a format does are replaced by ones that do nothing; the
@@ -49,6 +50,10 @@ class StandIn:
         self.given = given
 
 
+class Script(StandIn):
+    """In the place of every class of an archive of TorchScript, whose code is not read."""
+
+
 def leave_the_network() -> None:
     """Go where there is no network, if the system lets; before torch, which starts threads."""
     with contextlib.suppress(Exception):
@@ -92,17 +97,70 @@ def check_zip(path: str) -> None:
                 each.filename.endswith("data.pkl") for each in members
             ):
                 raise Refused("archive")
-            stated = sum(each.file_size for each in members)
-            packed = any(each.compress_type != zipfile.ZIP_STORED for each in members)
+            # The code of TorchScript, which is packed, nobody reads.
+            read = [each for each in members if each.filename.split("/")[1:2] != ["code"]]
+            stated = sum(each.file_size for each in read)
+            packed = any(each.compress_type != zipfile.ZIP_STORED for each in read)
             if packed or stated > os.path.getsize(path):
                 raise Refused("packed")
-            for each in members:
+            for each in read:
                 crc = 0
                 with archive.open(each) as file:
                     while chunk := file.read(_CHUNK):
                         crc = zlib.crc32(chunk, crc)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, ValueError) as error:
         raise Refused("damaged", str(error)) from error
+
+
+def load_script(path: str) -> Any:
+    """Return the modules of an archive of TorchScript as stand-ins with their tensors."""
+    import pickletools
+    from io import BytesIO
+
+    import torch
+    from torch._weights_only_unpickler import Unpickler
+
+    with zipfile.ZipFile(path) as archive:
+        sizes = {each.filename.partition("/")[2]: each.file_size for each in archive.infolist()}
+    reader: Any = torch._C.PyTorchFileReader(path)
+    data = reader.get_record("data.pkl")
+    asked = {str(arg).replace(" ", ".") for each, arg, _ in pickletools.genops(data)
+             if each.name == "GLOBAL"}  # fmt: skip
+    known: list[Any] = [(Script, name) for name in asked if name.startswith("__torch__.")]
+    # Lists of numbers, and values that say their type: each stays what it is.
+    known += [(keep, name) for name in asked if name.startswith("torch.jit._pickle.")]
+    storages: dict[str, Any] = {}
+
+    def storage_of(told: Any) -> Any:
+        _, kind, key, _, count = told
+        size = count * torch._utils._element_size(kind.dtype)
+        if key not in storages:
+            if not 0 <= size <= sizes.get(f"data/{key}", -1):
+                raise Refused("damaged", f"storage {key}")
+            storages[key] = (
+                reader.get_storage_from_record(f"data/{key}", size, torch.UntypedStorage)
+                ._typed_storage()
+                ._untyped_storage
+            )
+        return torch.storage.TypedStorage(
+            wrap_storage=storages[key], dtype=kind.dtype, _internal=True
+        )
+
+    with torch.serialization.safe_globals(known):
+        unpickler: Any = Unpickler(BytesIO(data))
+        unpickler.persistent_load = storage_of
+        return unpickler.load()
+
+
+def keep(value: Any, *_: Any) -> Any:
+    """Return a value as it is."""
+    return value
+
+
+def is_script(path: str) -> bool:
+    """Say whether an archive is one of TorchScript."""
+    with zipfile.ZipFile(path) as archive:
+        return any(each.split("/")[1:] == ["constants.pkl"] for each in archive.namelist())
 
 
 def load(path: str, stand_ins: list[str]) -> Any:
@@ -121,7 +179,11 @@ def load(path: str, stand_ins: list[str]) -> Any:
         # By its number: of some names torch thinks that they say what a file is.
         with torch.serialization.safe_globals(replaced), open(path, "rb") as file:
             handle = f"/dev/fd/{file.fileno()}"
+            if zipped and is_script(handle):
+                return load_script(handle)
             return torch.load(handle, map_location="cpu", weights_only=True, mmap=zipped)
+    except Refused:
+        raise
     except MemoryError:
         raise Refused("memory") from None
     except Exception as error:  # noqa: BLE001  # whatever a stranger's bytes make the loader raise
@@ -140,6 +202,11 @@ def flatten(value: Any, name: str, between: str, depth: int = 0) -> Iterator[tup
         raise Refused("deep")
     if isinstance(value, StandIn):
         held = vars(value)
+        if isinstance(value, Script):
+            import torch
+
+            inner = {k: v for k, v in held.items() if isinstance(v, Script | torch.Tensor)}
+            yield from flatten(inner, name, ".", depth + 1)
         for kind in ("_parameters", "_buffers", "_modules"):
             if isinstance(held.get(kind), dict):
                 yield from flatten(dict(held[kind]), name, ".", depth + 1)

@@ -22,12 +22,16 @@ from torch import Tensor
 
 SCALED = 32  # neighbouring int8 weights of a row that share a scale
 CONVERTED = 2**19  # weights that are held in fp32 at a time while they are prepared
+EPSILONS = (1e-6, 1e-5)  # of RMSNorm
 Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """Sizes of a decoder; `layer_norm` where the norms are not RMSNorm, `gelu` where not SiLU."""
+    """Sizes of a decoder; `layer_norm` where the norms are not RMSNorm, `gelu` where not SiLU.
+
+    `epsilon` is that of RMSNorm, one of EPSILONS.
+    """
 
     width: int
     layers: int
@@ -36,6 +40,7 @@ class DecoderShape:
     groups: int = 1
     layer_norm: bool = False
     gelu: bool = False
+    epsilon: float = 1e-6
 
 
 class Session(Protocol):

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.engine import CONVERTED, DecoderShape, Weights, head_precision
+from limner.nn.engine import CONVERTED, EPSILONS, DecoderShape, Weights, head_precision
 from limner.types import PRECISIONS
 
 SOURCES = Path(__file__).parent / "kernels"
@@ -170,7 +170,7 @@ class NativeEngine:
         self.vocabularies: list[int] = []
         self.model = library.limner_new(
             *(shape.width, shape.layers, shape.heads, shape.hidden, shape.groups),
-            *(shape.layer_norm, shape.gelu),
+            *(1 if shape.layer_norm else 2 * EPSILONS.index(shape.epsilon), shape.gelu),
         )
         if not self.model:
             raise ResourceError("there is no memory for the decoder; free some, or use int8")

@@ -157,7 +157,7 @@ def _times(part: Product | Tensor, x: Tensor) -> Tensor:
 def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
     if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
         return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
-    normed = F.rms_norm(x, x.shape[-1:], parts[name], 1e-6)
+    normed = F.rms_norm(x, x.shape[-1:], parts[name], shape.epsilon)
     return normed + parts[f"{name}_bias"] if f"{name}_bias" in parts else normed
 
 

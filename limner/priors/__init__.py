@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limner.parts import create
+from limner.priors.amused import Amused, AmusedConfig
 from limner.priors.bart import BART, BARTConfig
 from limner.priors.base import PriorBase
 from limner.priors.crf import CRF, CRFConfig
@@ -18,6 +19,7 @@ from limner.priors.embedding_autoregressive import (
 )
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
+from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
@@ -31,6 +33,8 @@ PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
 IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "bart": (BARTConfig, BART),
     "lucid": (LucidConfig, Lucid),
+    "llamagen": (LlamaGenConfig, LlamaGen),
+    "amused": (AmusedConfig, Amused),
 }
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),

@@ -11,6 +11,7 @@ from typing import Any
 
 from limner import registry
 from limner.errors import UsageError, quote
+from limner.files.public import PUBLIC
 from limner.gan.drawing import GanSampling
 from limner.pipelines.base import DrawingBase
 from limner.sampling.diffusion import DiffusionSampling
@@ -147,7 +148,7 @@ def _offer(place: str) -> Offer:
     inspection = registry.inspect(place)
     config = inspection.config
     return Offer(
-        id=place if place in registry.PRESETS else config.name,
+        id=place if place in registry.PRESETS or place in PUBLIC else config.name,
         place=place,
         family=config.family,
         size=config.size,

@@ -5,7 +5,6 @@ A flag comes before the file, and the file before what is built in.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from limner.errors import ConfigError, UsageError, did_you_mean, quote
+from limner.files.places import data_folder
 from limner.types import check_device, check_precision
 
 KEY_LENGTH = 16  # characters of a key at least
@@ -145,8 +145,7 @@ class ServerConfig:
             return None
         if self.gallery:
             return Path(self.gallery)
-        root = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-        return Path(root) / "limner" / "gallery.db"
+        return data_folder() / "gallery.db"
 
     def with_port(self, port: int) -> Self:
         """Return the same with the port that was given by the system."""

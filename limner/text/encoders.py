@@ -14,6 +14,7 @@ from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.parts import create, parse_config
+from limner.text.learned_positions import LearnedPositions, LearnedPositionsConfig
 from limner.text.pretrained import PRETRAINED, PretrainedConfig
 
 
@@ -62,6 +63,7 @@ class OwnEncoder(nn.Embedding):
 
 TEXT_ENCODERS: dict[str, tuple[type[Any], type[Any]]] = {
     "own": (OwnEncoderConfig, OwnEncoder),
+    "learned_positions": (LearnedPositionsConfig, LearnedPositions),
     **{name: (PretrainedConfig, encoder) for name, encoder in PRETRAINED.items()},
 }
 FROM_THE_PRIOR = ("vocabulary", "width")

@@ -25,6 +25,7 @@ from limner.errors import (
 )
 from limner.files import hub
 from limner.files.folder import MANIFEST
+from limner.files.public import is_pulled, place_of
 from limner.pipelines.config import ModelConfig
 
 CODEC_FILE = "codec.safetensors"
@@ -142,7 +143,8 @@ def find_codec(path: str | Path) -> Path | None:
 
     Nothing is read, and a model of the Hub is not asked for.
     """
-    named = Path(path)
+    public = isinstance(path, str) and not os.path.lexists(path) and is_pulled(path)
+    named = place_of(str(path)) if public else Path(path)
     file = named / CODEC_FILE if named.is_dir() else named
     if path not in registry.PRESETS and file.is_file():  # a name is no Path
         return file

@@ -93,6 +93,14 @@ ROWS = {
         Case("{in}/dall-e --out made", FULL, "cannot write"),
         Case("{in}/dall-e --out /proc/nowhere/made", 5, "cannot write '/proc/nowhere/made'"),
     ),
+    "export": Row(
+        "{in}/dvae --as openai-dvae --out made",
+        Case("nosuch --as clip --out made", 2, UNKNOWN),
+        Case("./absent --as clip --out made", 2, "there is no model folder at './absent'"),
+        NO_NUMBER,
+        Case("{in}/dvae --as openai-dvae --out made", FULL, "cannot write"),
+        Case("{in}/dvae --as openai-dvae --out /proc/nowhere/made", 5, "cannot write"),
+    ),
     "again": Row(
         "{in}/drawn.png",
         Case("{in}/drawn.png --model nosuch", 2, UNKNOWN),
@@ -150,6 +158,23 @@ ROWS = {
         Case("--out /proc/nowhere", 5, PROC),
     ),
     "models list": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
+    "models public": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
+    "models pull": Row(
+        "vqgan-f16-16384 --from {in}/vqgan.safetensors",
+        Case("nosuch", 2, "no public model is called 'nosuch'"),
+        Case("vqgan-f16-16384 --from absent", 2, "there is nothing at 'absent'"),
+        NO_NUMBER,
+        Case("vqgan-f16-16384 --from {in}/vqgan.safetensors", FULL, "cannot write"),
+        Case("vqgan-f16-16384 --from {in}/photo.png", 4, "photo.png"),
+    ),
+    "models rm": Row(
+        "openai-dvae",
+        Case("nosuch", 2, "no public model is called 'nosuch'"),
+        Case("dalle-mega", 2, "'dalle-mega' is not on this machine"),
+        NO_NUMBER,
+        NO_WRITING,
+        NO_FILE,
+    ),
     "models parts": Row("", NO_MODEL, NO_FILE, NO_NUMBER, NO_WRITING, NO_FILE),
     "models show": Row(
         "default",

@@ -5,6 +5,7 @@ Each command has its row in tests/cli/mistakes.py.
 
 import os
 import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from typing import Any
 
 import pytest
 import typer
+from safetensors.torch import save_file
 
-from limner import cli, registry
+from limner import cli, import_checkpoint, registry
 from limner.data.batches import encode
 from limner.server.arena import ArenaServer
 from tests.cli.mistakes import FULL, ROWS, Case, Row
+from tests.convert import vqgan
 from tests.convert.dvae import write_dvae
 from tests.data.collection_files import write_clipart, write_stamps
 from tests.data.source_files import write_image_folder
@@ -61,6 +64,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (picture, *_) = sorted((folder / "photos").rglob("*.png"))
     (folder / "photo.png").write_bytes(picture.read_bytes())
     write_dvae(folder / "dall-e")
+    import_checkpoint(folder / "dall-e", folder / "dvae")
+    save_file(vqgan.random_state(), folder / "vqgan.safetensors")
+    shutil.copytree(folder / "dvae", folder / "data" / "limner" / "models" / "openai-dvae")
     (folder / "p.txt").write_text("\n".join(f"{each} apples" for each in range(10)))
     (folder / "one.txt").write_text("a red apple\n")
     photos = f'[data]\nsource = "{folder / "photos"}"\nworkers = 0\n'
@@ -74,13 +80,19 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(inputs: Path, emoji_font: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(
+    inputs: Path, emoji_font: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:  # fmt: skip
     """Go to an empty folder, with tiny models in place of the embedded ones; nobody votes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIMNER_FONT", str(emoji_font))
     for name, folder in (("default", "dalle"), ("clip", "clip"), ("unclip", "unclip")):
         monkeypatch.setitem(registry.PRESETS, name, inputs / folder)
     monkeypatch.setattr(ArenaServer, "serve_forever", lambda server: None)
+    data = tmp_path_factory.mktemp("data")
+    shutil.copytree(inputs / "data", data, dirs_exist_ok=True)  # a public model is there
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
     return tmp_path
 
 

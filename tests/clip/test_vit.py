@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.clip.model import Clip, ClipConfig
-from limner.clip.vit import ACTIVATIONS, ViTConfig
+from limner.clip.vit import ViTConfig
 from limner.errors import ConfigError
+from limner.nn.pre_norm import ACTIVATIONS
 from tests.tiny_encoders import make_model
 
 KEYS = {
@@ -56,6 +57,9 @@ def test_the_tower_is_that_of_transformers(activation: str) -> None:
     if activation == "gelu":
         for layer in vision.encoder.layers:
             layer.mlp.activation_fn = torch.nn.GELU()
+    if activation == "gelu_tanh":
+        for layer in vision.encoder.layers:
+            layer.mlp.activation_fn = torch.nn.GELU(approximate="tanh")
     settings = {"name": "vit", "size": 8, "patch": 4, "width": 16, "layers": 2, "heads": 2}
     settings |= {"hidden": 24, "activation": activation}
     clip = Clip(ClipConfig(20, settings, width=16, dimensions=8))

@@ -245,7 +245,8 @@ def paint(state: State, codes: Tensor, epsilon: float = 1e-5, side: int = 16) ->
     x = residual(state, "decoder.mid.block_1", x, epsilon)
     x = seen(state, "decoder.mid.attn_1", x, epsilon)
     x = residual(state, "decoder.mid.block_2", x, epsilon)
-    for level in (1, 0):
+    levels = len({name.split(".")[2] for name in state if name.startswith("decoder.up.")})
+    for level in reversed(range(levels)):
         for number in range(3):
             x = residual(state, f"decoder.up.{level}.block.{number}", x, epsilon)
             if f"decoder.up.{level}.attn.0.norm.weight" in state:

@@ -162,13 +162,16 @@ def test_a_process_that_takes_too_long_is_ended(
         pass
 
 
+READERS = ("convert", "cli.importing", "cli.exporting", "cli.models")
+
+
 def test_nothing_but_the_import_reaches_the_reader_of_pickles() -> None:
     from tests.test_layers import ROOT, read_imports
 
     for each in read_imports(ROOT / "limner"):
         if each.target.startswith("limner.convert"):
             place = each.source.removeprefix("limner.")
-            assert place.startswith(("convert", "cli.importing")) or place == "limner", place
+            assert place.startswith(READERS) or place == "limner", place
     package = ROOT / "limner"
     texts = {path: path.read_text("utf-8") for path in package.rglob("*.py")}
     assert not [path for path, text in texts.items() if "weights_only=False" in text]

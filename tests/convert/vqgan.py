@@ -80,8 +80,13 @@ def codes_of(state: State, images: Tensor) -> Tensor:
     found = encode(state, images)
     if "quantize.proj.weight" in state:
         return mini._convolved(state, "quantize.proj", found).argmax(1)
-    vectors = found.permute(0, 2, 3, 1)[..., None, :]
-    return (vectors - state["quantize.embedding.weight"]).square().sum(-1).argmin(-1)
+    return nearest(state, found)
+
+
+def nearest(state: State, vectors: Tensor) -> Tensor:
+    """Return the codes (B, h, w) whose vectors are nearest to vectors (B, D, h, w)."""
+    own = vectors.permute(0, 2, 3, 1)[..., None, :]
+    return (own - state["quantize.embedding.weight"]).square().sum(-1).argmin(-1)
 
 
 def decode(state: State, codes: Tensor) -> Tensor:

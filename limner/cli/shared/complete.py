@@ -61,6 +61,8 @@ splits = offer_all_in("data.scenes.graph", "SPLITS")
 languages = offer_all_in("data.scenes.make", "LANGUAGES")
 fits = offer_all_in("data.cleaning.clean", "FITS")
 formats = offer_all_in("convert.formats", "FORMATS")
+layouts = offer_all_in("convert.layouts", "LAYOUTS")
+public = offer_all_in("files.public", "PUBLIC")
 
 
 def codecs(incomplete: str) -> Candidates:
@@ -100,6 +102,7 @@ def sets(incomplete: str) -> Candidates:
 def _models(incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield name and family of each model with a name, then of those in folders nearby."""
     from limner.files.folder import MANIFEST
+    from limner.files.public import pulled
     from limner.registry import PRESETS, describe
 
     def is_model(folder: str, files: list[str]) -> bool:
@@ -108,7 +111,7 @@ def _models(incomplete: str) -> Iterator[tuple[str, str]]:
         return MANIFEST in files or ("config.json" in files and made)
 
     # Named models come first, as in limner models list.
-    for name in [*PRESETS, *_folders(incomplete, is_model)]:
+    for name in [*PRESETS, *pulled(), *_folders(incomplete, is_model)]:
         with suppress(LimnerError):  # a damaged one is not offered
             yield name, describe(name).family
 

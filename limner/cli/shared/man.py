@@ -16,6 +16,8 @@ FILES = {
     "~/.cache/limner": "the compiled kernel; $XDG_CACHE_HOME/limner where that is set",
     "~/.local/share/limner/gallery.db": "pictures that were drawn on the page of serve; "
     "$XDG_DATA_HOME/limner/gallery.db where that is set",
+    "~/.local/share/limner/models": "public models that were fetched by limner models pull; "
+    "$XDG_DATA_HOME/limner/models where that is set",
     "~/.cache/huggingface": "models and data from the Hub; $HF_HOME where that is set",
     "runs": "in the current folder: reports of eval, compare, arena and audit without --out",
 }

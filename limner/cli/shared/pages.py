@@ -61,6 +61,7 @@ TITLES = {  # by command, what its own options are about
     "explain": "What to draw", "colourise": "What to draw", "restyle": "What to draw",
     "morph": "What to draw", "upscale": "What to enlarge",
     "train": "What to train", "adapt": "What to train", "import": "What to import",
+    "export": "What to export",
     "eval": "What to measure", "compare": "What to measure", "arena": "What to measure",
     "audit memorisation": "What to measure", "audit bias": "What to measure",
     "rank": "What to ask", "clip classify": "What to ask", "models words": "What to ask",
@@ -73,7 +74,7 @@ COMMANDS = {  # of `limner` itself: the panels of its commands
         *("morph", "upscale"),
         *("again", "explain", "info", "verify"),
     ),
-    "Train": ("train", "adapt", "import", "data"),
+    "Train": ("train", "adapt", "import", "export", "data"),
     "Serve": ("serve", "mcp"),
     "Measure": ("eval", "compare", "arena", "rank", "clip", "audit"),
 }

@@ -85,7 +85,7 @@ OTHERS = {
     "NO_COLOR": "any value: text without colours",
     "XDG_CONFIG_HOME": "the folder of limner/config.toml; ~/.config without",
     "XDG_CACHE_HOME": "the folder of the compiled kernel; ~/.cache without",
-    "XDG_DATA_HOME": "the folder of limner/gallery.db; ~/.local/share without",
+    "XDG_DATA_HOME": "the folder of limner/gallery.db and limner/models; ~/.local/share without",
     "HF_HOME": "where models from the Hub are kept; ~/.cache/huggingface without",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1: downloads from the Hub show no bars",
     "CC": "the C compiler of the kernel; cc, gcc or clang without",

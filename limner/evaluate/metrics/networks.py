@@ -21,6 +21,7 @@ from limner import registry
 from limner.errors import CheckpointError, UsageError, did_you_mean, quote
 from limner.evaluate.drawing import BATCH, Watch, groups, quiet
 from limner.files import hub
+from limner.files.public import PUBLIC
 from limner.images import to_tensor
 
 NAMES = ("limner-clip", "inception")
@@ -76,7 +77,8 @@ def open_network(features: str, *, clip: Any = None, weights: Path | None = None
     path = Path(features)
     if path.is_file() or (path / "features.safetensors").is_file():
         return _open_own(path if path.is_file() else path / "features.safetensors")
-    if features in registry.PRESETS or features.startswith(hub.PREFIX) or path.is_dir():
+    named = features in registry.PRESETS or features in PUBLIC
+    if named or features.startswith(hub.PREFIX) or path.is_dir():
         return clip_network(registry.load_clip(features))
     raise UsageError(
         f"--features {quote(features)}: expected {', '.join(NAMES)}, or the folder of a CLIP or of "

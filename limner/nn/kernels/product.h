@@ -44,7 +44,7 @@ typedef struct {
 
 typedef struct {
     int width, layers, heads, hidden, groups;
-    int layer_norm; /* 0: root mean square */
+    int layer_norm; /* 0: root mean square; 2: the same with 1e-5 */
     int gelu;       /* 0: SiLU */
     Part (*parts)[SLOTS]; /* layers, then a head for each group; head 0 has the final norm */
 } Model;

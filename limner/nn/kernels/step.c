@@ -49,13 +49,14 @@ static float largest(const float *x, int count) {
     return most;
 }
 
-static void normalise(int layer_norm, const Part *weight, const Part *bias, const float *x,
-                      int tokens, int width, float *out) {
+/* `kind` is 1 for a layer norm; for one by root mean square 0, or 2 where 1e-5 is added. */
+static void normalise(int kind, const Part *weight, const Part *bias, const float *x, int tokens,
+                      int width, float *out) {
     const float *scale = weight->packed, *shift = bias ? bias->packed : NULL;
     for (int t = 0; t < tokens; t++, x += width, out += width) {
-        float mean = layer_norm ? total(x, width, 0, 0) / width : 0;
+        float mean = kind == 1 ? total(x, width, 0, 0) / width : 0;
         float variance = total(x, width, mean, 1) / width;
-        float factor = 1.0f / sqrtf(variance + (layer_norm ? 1e-5f : 1e-6f));
+        float factor = 1.0f / sqrtf(variance + (kind ? 1e-5f : 1e-6f));
         for (int i = 0; i < width; i++) {
             float value = (x[i] - mean) * factor * scale[i];
             out[i] = shift ? value + shift[i] : value;

@@ -14,6 +14,7 @@ from typing import Any
 from limner import registry
 from limner.errors import ConfigError, quote
 from limner.files import hub
+from limner.files.public import is_pulled
 from limner.train.parts import codec_table
 from limner.train.prior.settings import FROM_THE_CODEC
 from limner.train.tasks import find_task
@@ -51,7 +52,8 @@ def outline_of(tree: Mapping[str, Any], beside: Path | None, depth: int = 0) -> 
 
 
 def _of_source(source: str, beside: Path | None, depth: int, *, whole: bool) -> Outline:
-    if source in registry.PRESETS or source.startswith(hub.PREFIX) or os.path.lexists(source):
+    named = source in registry.PRESETS or is_pulled(source)
+    if named or source.startswith(hub.PREFIX) or os.path.lexists(source):
         codec, prior = codec_table(source, whole=whole)
         taken = set(FROM_THE_CODEC) - {"text_vocabulary"}
         return Outline(codec, {key: value for key, value in prior.items() if key not in taken})

@@ -21,7 +21,10 @@ SAMPLING = {
     "--guidance-schedule", "--steps", "--sampler",
 }  # fmt: skip
 DRAWING = ("draw", "eval", "compare", "arena", "audit memorisation", "audit bias")
-WITHOUT_PROGRESS = {"doctor", "models list", "models parts", "models show", "models words"}
+WITHOUT_PROGRESS = {
+    "doctor", "models list", "models parts", "models public", "models rm", "models show",
+    "models words",
+}  # fmt: skip
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from limner import draw
+from limner import draw, import_checkpoint
 from limner.cli import app, main
 from limner.cli.shared.judges import report_folder
 from limner.cli.shared.options import Sampled
@@ -38,11 +38,12 @@ OFF = {
 LONG = {  # minutes with the real models, or they serve until they are told to end
     *("adapt", "arena", "audit bias", "audit memorisation", "compare", "eval", "train", "vary"),
     *("colourise", "data encode", "data make stamps", "data make clipart", "doctor"),
-    *("mcp", "serve"),
+    *("mcp", "serve", "models pull", "models rm"),
 }
 CHEAP = {
     "limner train configs/codec.toml --plan",
     "limner audit memorisation pictures --on photos",
+    "limner models pull openai-dvae --from dall-e --json",
     "limner audit bias sheet.csv --labels red,green,blue --shares 0.2,0.2,0.6",
 }
 
@@ -146,6 +147,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "configs", folder / "configs")
     write_dvae(folder / "dall-e")
     write_mini(folder / "min-dalle")
+    import_checkpoint(folder / "dall-e", folder / "imported" / "dvae")
+    import_checkpoint(folder / "min-dalle", folder / "imported" / "mini")
     return folder
 
 

@@ -1,0 +1,284 @@
+"""The prior of LlamaGen: T5's features of the text, then image codes, in one causal stream.
+
+Shapes: B pictures, T text positions (left-padded with 0), S cells, V codes, C width of T5, D width.
+Sun 2024, arXiv 2406.06525; github.com/FoundationVision/LlamaGen, autoregressive/models: the blocks
+of Llama with 2-D rotary positions for cells, and with none for the text, whose queries and keys are
+0. It comes from published weights.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError, UsageError
+from limner.nn.checks import check_least
+from limner.nn.engine import DecoderEngine, DecoderShape, Weights
+from limner.nn.prepare import prepare
+from limner.nn.transformer import rotary_angles, rotate
+from limner.priors import base, packed
+from limner.priors.decoding import CellDecoder, is_guided
+from limner.sampling.tokens import TokenSampling
+from limner.text.pretrained import PretrainedConfig, T5Encoder
+from limner.types import PRECISIONS, LogitsProcessor
+
+EPSILON, TURNS = 1e-5, 10_000.0  # of norms; the base of the rotary frequencies
+
+
+@dataclass(frozen=True)
+class LlamaGenConfig:
+    """Sizes of the decoder and of its text encoder.
+
+    `text_vocabulary` counts the ids of the tokenizer, 0 for padding among them, `text_length` the
+    positions of a text; `encoder` are the sizes of T5, as its config.json has them.
+    """
+
+    text_vocabulary: int
+    encoder: dict[str, Any]
+    vocabulary: int = 16384
+    text_length: int = 120
+    grid: tuple[int, int] = (16, 16)
+    width: int = 1280
+    layers: int = 36
+    heads: int = 20
+    hidden: int = 3584
+    groups: ClassVar[int] = 1
+    levels: ClassVar[tuple[int, ...]] = ()
+    maps: ClassVar[base.Maps] = ()
+
+    def __post_init__(self) -> None:
+        check_least(self, "text_vocabulary", "vocabulary", "text_length", "width", "layers")
+        check_least(self, "heads", "hidden")
+        if min(self.grid) < 1:
+            raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
+        if self.width % (4 * self.heads):
+            raise ConfigError(
+                f"width is {self.width} for {self.heads} heads; expected a multiple of 4 x heads"
+            )
+
+
+class T5States(T5Encoder):
+    """T5's last hidden states as they are, (B, T, C)."""
+
+    project: Any
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__(config)
+        self.project = nn.Identity()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the states of ids (B, T)."""
+        return self.features(ids)
+
+
+class Layer(nn.Module):
+    """A block of Llama: attention, then a gated feed-forward, each normalised before."""
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        width, hidden = config.width, config.hidden
+        self.heads = config.heads
+        self.attention_norm = nn.RMSNorm(width, EPSILON)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.feed_forward_norm = nn.RMSNorm(width, EPSILON)
+        self.gate = nn.Linear(width, hidden, bias=False)
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """Map x (B, L, D) to the same shape; `mask` (B, 1, L, L) is true where one sees another."""
+        parts = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        q, k = (rotate(_halves(each), *rotary) for each in (q, k))
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        normed = self.feed_forward_norm(x)
+        out: Tensor = x + self.down(F.silu(self.gate(normed)) * self.up(normed))
+        return out
+
+
+def _halves(x: Tensor) -> Tensor:
+    """Return x (..., K) with the first of each two neighbours before all the second ones."""
+    return torch.cat([x[..., 0::2], x[..., 1::2]], dim=-1)
+
+
+def layers_of(layers: Iterable[Any], heads: int) -> Iterator[Weights]:
+    """Yield the weights of layers by the names of `limner.nn.engine`."""
+    for each in layers:
+        # Pairs that turn together are neighbours in theirs, and lie half a head apart in ours.
+        queries, keys, values = each.qkv.weight.chunk(3)
+        turned = [
+            _halves(rows.unflatten(0, (heads, -1)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+            for rows in (queries, keys)
+        ]
+        yield {
+            "attention_norm": each.attention_norm.weight,
+            "qkv": torch.cat([*turned, values]),
+            "out": each.out.weight,
+            "feed_forward_norm": each.feed_forward_norm.weight,
+            "into": torch.cat([each.gate.weight, each.up.weight]),
+            "down": each.down.weight,
+        }
+
+
+class LlamaGen(base.PriorBase):
+    """Llama over T5's features and image codes, as LlamaGen's text-to-image models are."""
+
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
+    takes_processors: ClassVar[bool] = True
+    mixes_guidance: ClassVar[bool] = True
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.config = config
+        sizes = PretrainedConfig(config.text_vocabulary, config.encoder)
+        self.encoder = T5States(sizes)
+        states = int(self.encoder.body.config.hidden_size)  # C
+        self.into = nn.Linear(states, config.width, bias=False)
+        self.onto = nn.Linear(config.width, config.width, bias=False)
+        self.untold = nn.Parameter(torch.zeros(config.text_length, states))
+        self.embed = nn.Embedding(config.vocabulary, config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.width, EPSILON)
+        self.head = nn.Linear(config.width, config.vocabulary, bias=False)
+        self.packed = packed.PackedDecoder()
+
+    @property
+    def precision(self) -> str:
+        """Precision of the products in drawing."""
+        return self.packed.precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self.packed.precision = precision
+
+    def map_of(self, cell: int) -> int:
+        """Return which map a cell belongs to: the only one."""
+        return 0
+
+    def engine(self) -> DecoderEngine:
+        """Return the decoder as drawing wants it, made again when weights have changed."""
+
+        def make() -> DecoderEngine:
+            config = self.config
+            shape = DecoderShape(
+                config.width, config.layers, config.heads, config.hidden, epsilon=EPSILON
+            )
+            head = {"head": self.head.weight, "attention_norm": self.norm.weight}
+            layers = layers_of(self.layers, config.heads)
+            return prepare(shape, layers, [head], self.precision, self.embed.weight.device)
+
+        return self.packed.hold(self, make)
+
+    def text(self, ids: Tensor) -> Tensor:
+        """Return the vectors (B, T, D) of ids (B, T); a row of padding alone is no text."""
+        length, blank = ids.shape[1], (ids == 0).all(1)
+        if length > self.config.text_length:
+            raise UsageError(
+                f"the text has {length} positions; this model reads {self.config.text_length}, so "
+                "give it shorter"
+            )
+        states = self.encoder(ids).float()
+        states = torch.where(blank[:, None, None], self.untold[-length:].float(), states)
+        return self.shown(states)
+
+    def shown(self, states: Tensor) -> Tensor:
+        """Map states (..., C) of the text to what the decoder reads (..., D)."""
+        out: Tensor = self.onto(F.gelu(self.into(states), approximate="tanh"))
+        return out
+
+    def rotary(self, text: int) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine (T + S, K / 2) of every place; those of the text are 0."""
+        config, device = self.config, self.embed.weight.device
+        where = base.cell_coordinates(self.maps).to(device)
+        angles = rotary_angles(where, config.width // config.heads, TURNS)
+        return F.pad(angles.cos(), (0, 0, text, 0)), F.pad(angles.sin(), (0, 0, text, 0))
+
+    def forward(self, text: Tensor, codes: Tensor, sampled: None = None) -> Tensor:
+        """Return logits (B, S, 1, V) of codes (B, S) in raster order, teacher-forced."""
+        cells, length = codes.flatten(1), text.shape[1]
+        x = torch.cat([self.text(text), self.embed(cells[:, :-1])], dim=1)  # (B, L, D)
+        places = torch.arange(x.shape[1], device=x.device)
+        first = _first(text).to(x.device)[:, None, None]
+        seen = (places[:, None] >= places) & (places >= first) | (places[:, None] == places)
+        rotary = (each[: x.shape[1]] for each in self.rotary(length))
+        cosine, sine = (each[None, None] for each in rotary)
+        for layer in self.layers:
+            x = layer(x, (cosine, sine), seen[:, None])
+        logits: Tensor = self.head(self.norm(x[:, length - 1 :]))
+        return logits[:, :, None]
+
+    def stream(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        seeds: Sequence[int],
+        known: base.Known | None = None,
+        processors: Sequence[LogitsProcessor] = (),
+        guidance: Sequence[float] = (),
+    ) -> Iterator[Tensor]:
+        """Draw codes in raster order, yielding after every cell; as PriorBase.
+
+        `guidance` is that of each picture, in place of that of `sampling`: all above 0, or all 0.
+        """
+        count, text = len(text), self.fill(text)
+        noise = self.noise(seeds, self.length, 1, text.device)
+        held = self.known_rows(known)
+        decoder = LlamaGenDecoder(self, text, sampling, count, processors, guidance)
+        for cell in range(self.length):
+            yield self.unpad(decoder.step(noise[:, cell], held), count)
+
+
+def _first(text: Tensor) -> Tensor:
+    """Return the first position (B,) of each text; of no text all are seen."""
+    padding = (text == 0).sum(1)
+    return torch.where(padding == text.shape[1], 0, padding)
+
+
+class LlamaGenDecoder(CellDecoder):
+    """One drawing in progress; rows that guidance compares with read as much of no text."""
+
+    prior: Any
+
+    def __init__(
+        self,
+        prior: LlamaGen,
+        text: Tensor,
+        sampling: TokenSampling,
+        count: int,
+        processors: Sequence[LogitsProcessor] = (),
+        guidance: Sequence[float] = (),
+    ) -> None:
+        """Read `text` (batch_rows, T), as CellDecoder does."""
+        self.prior, self.sampling, self.processors = prior, sampling, processors
+        engine = prior.engine()
+        # Stock products give a row the same numbers only among as many rows; the kernel always.
+        self.pictures = count if engine.native else len(text)
+        text = text[: self.pictures]
+        own = [*guidance] or [sampling.guidance]
+        self.guidance = own + own[-1:] * (self.pictures - len(own))  # of every row
+        features, first = prior.text(text), _first(text).tolist()
+        if self.guidance[0]:
+            untold = prior.shown(prior.untold[-text.shape[1] :].float())
+            features = torch.cat([features, untold.expand_as(features)])
+            first = first + first
+        self.prefix = text.shape[1]
+        rotary = prior.rotary(self.prefix)
+        self.session = engine.begin(first, self.prefix + prior.length, rotary)
+        self.begun = self.session.extend(features, 0)[:, -1]  # it predicts the first cell
+        self.codes = text.new_zeros(self.pictures, 0, 1)
+
+    def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
+        """Return the codes (B, 1) of a cell; every row is computed, guided or not."""
+        features = self.begun
+        if cell:
+            x = self.prior.embed(self.codes[:, -1])  # (B, 1, D)
+            x = x.repeat(len(self.begun) // self.pictures, 1, 1)
+            features = self.session.extend(x, self.prefix + cell - 1)[:, 0]
+        if not is_guided(scale):
+            features = features[: self.pictures]
+        return self._choose(features, 0, uniforms, scale)
