@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.checkpoint.model import CARD, CONFIG, FORMAT, TOKENIZER, WEIGHTS
+from limner.checkpoint.model import CARD, CONFIG, PLAIN, TOKENIZER, WEIGHTS
 from limner.convert.files import Files
 from limner.convert.formats import FORMATS, UNSTATED, Plan, find_format, recognise
 from limner.errors import CheckpointError, ConfigError, UsageError, quote
@@ -118,7 +118,7 @@ def _write(folder: Path, plan: Plan, progress: Progress) -> None:
         (folder / CARD).write_text(plan.card, encoding="utf-8")
         return
     config = {
-        "limner_format": FORMAT,
+        "limner_format": PLAIN,
         "family": plan.family,
         "name": plan.name,
         "licence": plan.licence,
