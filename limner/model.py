@@ -290,7 +290,7 @@ def model_of(pipeline: type[PipelineBase]) -> type[Model]:
 
 @overload
 def load(
-    model: Literal["default", "next-scale", "crf"], **options: Unpack[LoadOptions]
+    model: Literal["default", "next-scale", "crf", "vqvae2"], **options: Unpack[LoadOptions]
 ) -> DalleModel: ...
 @overload
 def load(model: Literal["unclip"], **options: Unpack[LoadOptions]) -> UnClipModel: ...

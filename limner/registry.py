@@ -39,7 +39,7 @@ _RUN_MODEL, _RUN_CONFIG, _RUN_LOG = "model", "config.json", "log.jsonl"
 _CODEC_FILE = "codec.safetensors"
 
 PRESETS: dict[str, Path] = {
-    name: ZOO / name for name in ("default", "clip", "crf", "gan", "next-scale", "unclip")
+    name: ZOO / name for name in ("default", "clip", "crf", "gan", "next-scale", "unclip", "vqvae2")
 }
 
 

@@ -62,7 +62,7 @@ def offered(line: str) -> list[str]:
     [
         (
             "limner draw --model ",
-            ["default", "crf", "gan", "next-scale", "unclip", "runs/prior", "varies"],
+            ["default", "crf", "gan", "next-scale", "unclip", "vqvae2", "runs/prior", "varies"],
         ),
         ("limner draw x --model r", ["runs/prior"]),
         ("limner eval runs/", ["runs/prior"]),
@@ -75,7 +75,7 @@ def offered(line: str) -> list[str]:
         ("limner audit bias de", ["default"]),
         (
             "limner data encode photos --codec ",
-            ["default", "crf", "next-scale", "runs/prior", "runs/codec"],
+            ["default", "crf", "next-scale", "vqvae2", "runs/prior", "runs/codec"],
         ),
         ("limner draw --device c", ["cpu", "cuda"]),
         ("limner train run.toml --device ", ["cpu", "auto", "cuda"]),
