@@ -66,7 +66,7 @@ def offered(line: str) -> list[str]:
         ),
         ("limner draw x --model r", ["runs/prior"]),
         ("limner eval runs/", ["runs/prior"]),
-        ("limner compare default v", ["varies"]),
+        ("limner compare default v", ["vqvae2", "varies"]),
         ("limner arena default g", ["gan"]),
         ("limner vary a.png --model ", ["unclip", "varies"]),
         ("limner draw --clip ", ["clip", "sees"]),
