@@ -1,14 +1,18 @@
 """What `limner edit` is worth: objects of held-out scenes masked, and redrawn by the caption.
 
-    python benchmarks/edits.py [MODEL] [--count 24] [--candidates 8] [--seed S] [--kinds box,free]
-                               [--sheet FILE.png] [--json FILE] [--best-of N] [--quick]
+    python benchmarks/edits.py [MODEL] [--count 24] [--first 0] [--candidates 8] [--seed S]
+                               [--kinds box,free] [--sheet FILE.png] [--json FILE] [--best-of N]
+                               [--quick]
+    python benchmarks/edits.py --rows PIECE.json PIECE.json ...
 
 Of each scene one object is masked at random: its box, or free-form, as a brush goes over it. The
 caption is given, and the picture edited. The scorer of `limner eval` says whether the object is
 there as asked, and whether the rest (background and the other object) still is. "anew" draws whole
-pictures by the caption in the same time and takes the one that the scorer likes best, which no
-person has at hand; "pasted" lays the hole of these into the picture. A seam is the mean step
-between neighbours across the edge of the hole, over that between neighbours inside it.
+pictures by the caption for as much processor time, one at least, and takes the one that the scorer
+likes best, which no person has at hand; "pasted" lays the hole of these into the picture. A seam is
+the mean step between neighbours across the edge of the hole, over that between neighbours inside
+it. With --json the scenes are kept, so that a long run can be
+one of several pieces.
 """
 
 import argparse
@@ -26,7 +30,7 @@ from PIL import Image, ImageFilter
 from limner.data.scenes.backgrounds import background
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.scene import Box, layout, render
-from limner.evaluate.resampling import bootstrap_mean, share_of
+from limner.evaluate.resampling import Estimate, bootstrap_mean, share_of
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import colour_of
 from limner.evaluate.scenes.prompts import Prompt, collect_prompts
@@ -36,8 +40,8 @@ from limner.types import Edit, Request
 
 Pixels = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
-KINDS = ("box", "free")
 LEAST_KEPT = 0.1  # of a picture: a scene whose mask leaves less is passed over
+Row = dict[str, Any]
 TRUTH, WHOLE, EDITED, ANEW, PASTED = "true picture", "one drawing", "edited", "anew", "pasted"
 
 
@@ -71,13 +75,22 @@ class Found:
     case: Case
     marks: dict[str, Marks] = field(default_factory=dict)
     pictures: list[Image.Image] = field(default_factory=list)
-    seconds: float = 0.0
+    seconds: float = 0.0  # of processor time
+    drawn: int = 0  # pictures drawn anew in that time
+
+    def row(self) -> Row:
+        """Return what is kept of it."""
+        marks = {way: asdict(each) for way, each in self.marks.items()}
+        about = {"prompt": self.case.prompt.english, "kind": self.case.kind}
+        return {**about, "seconds": self.seconds, "drawn": self.drawn, "marks": marks}
 
 
-def make_cases(count: int, seed: int, size: int, kinds: tuple[str, ...]) -> list[Case]:
-    """Return `count` held-out scenes, each with a random object masked."""
-    cases = list[Case]()
-    for number, prompt in enumerate(collect_prompts("held_out", min(2 * count + 10, 10_000), seed)):
+def make_cases(
+    count: int, seed: int, size: int, kinds: tuple[str, ...], first: int = 0
+) -> list[Case]:
+    """Return `count` held-out scenes from number `first` on, each with a random object masked."""
+    cases, asked = list[Case](), min(2 * (first + count) + 10, 10_000)
+    for number, prompt in enumerate(collect_prompts("held_out", asked, seed)):
         rng = np.random.default_rng((seed, number))
         boxes = layout(prompt.graph, size)
         box, kind = boxes[int(rng.integers(len(boxes)))], kinds[number % len(kinds)]
@@ -87,9 +100,9 @@ def make_cases(count: int, seed: int, size: int, kinds: tuple[str, ...]) -> list
             continue
         hole = Image.fromarray(mask.astype(np.uint8) * 255)
         cases.append(Case(prompt, Image.fromarray(picture), hole, box.thing, kind))
-        if len(cases) == count:
+        if len(cases) == first + count:
             break
-    return cases
+    return cases[first:]
 
 
 def box_mask(box: Box, size: int) -> Flags:
@@ -169,9 +182,10 @@ def run(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Found]:
     """Edit every case, and draw anew for as long."""
     detector, found = SceneDetector(), list[Found]()
     kinds = tuple(told.kinds.split(","))
-    for number, case in enumerate(make_cases(told.count, told.seed, pipeline.size, kinds)):
+    cases = make_cases(told.count, told.seed, pipeline.size, kinds, told.first)
+    for number, case in enumerate(cases, told.first):
         text, seed = case.prompt.english, told.seed * 100_000 + number * 100
-        began = time.perf_counter()
+        began = time.process_time()
         request = Request(
             text, n=told.best_of, seed=seed, image=case.picture, mask=case.mask,
             edit=Edit(candidates=told.candidates),
@@ -181,11 +195,11 @@ def run(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Found]:
         chosen = 0
         if told.best_of > 1:
             chosen = int(clip.compare(edits, [text])[:, 0].argmax())
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         # At equal cost: as many whole drawings as the time of the edit allows, one at least.
-        until = time.perf_counter() + (0 if told.quick else seconds)
+        until = time.process_time() + (0 if told.quick else seconds)
         whole = list[Image.Image]()
-        while not whole or time.perf_counter() < until:
+        while not whole or time.process_time() < until:
             *_, drawn = pipeline.stream(Request(text, seed=seed + len(whole)))
             whole += to_images(drawn.images)
         pasted = [Image.composite(each, case.picture, case.mask) for each in whole]
@@ -199,17 +213,17 @@ def run(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Found]:
         }
         grey = Image.composite(Image.new("RGB", case.mask.size, "grey"), case.picture, case.mask)
         shown = [case.picture, grey, edits[chosen], whole[0], pasted[best(laid)]]
-        found.append(Found(case, marks, shown, seconds))
+        found.append(Found(case, marks, shown, seconds, len(whole)))
         print(f"{number + 1}: {text} [{case.kind}] {marks[EDITED]}", flush=True)
     return found
 
 
-def table(found: list[Found]) -> dict[str, dict[str, Any]]:
+def table(rows: list[Row]) -> dict[str, dict[str, Estimate]]:
     """Return every share and mean with its interval, by way."""
-    rows = dict[str, dict[str, Any]]()
+    found = dict[str, dict[str, Estimate]]()
     for way in (TRUTH, WHOLE, EDITED, ANEW, PASTED):
-        each = [one.marks[way] for one in found]
-        row: dict[str, Any] = {
+        each = [Marks(**row["marks"][way]) for row in rows]
+        found[way] = {
             "object": share_of([mark.object for mark in each]),
             "rest": share_of([mark.rest for mark in each]),
             "both": share_of([mark.object and mark.rest for mark in each]),
@@ -218,9 +232,36 @@ def table(found: list[Found]) -> dict[str, dict[str, Any]]:
             "moved": bootstrap_mean([mark.moved or 0.0 for mark in each]),
         }
         if coloured := [mark.colour for mark in each if mark.colour is not None]:
-            row["colour"] = share_of(coloured)
-        rows[way] = row
-    return rows
+            found[way]["colour"] = share_of(coloured)
+    return found
+
+
+def gain(rows: list[Row], other: str) -> Estimate:
+    """Return by how much more often than another way, scene by scene, edits are all right."""
+    right = [
+        [row["marks"][way]["object"] and row["marks"][way]["rest"] for way in (EDITED, other)]
+        for row in rows
+    ]
+    return bootstrap_mean([float(one) - float(another) for one, another in right])
+
+
+def show(rows: list[Row]) -> None:
+    """Print the table, of each kind of hole and of all."""
+    for kind in (*dict.fromkeys(row["kind"] for row in rows), "all"):
+        some = [row for row in rows if kind in ("all", row["kind"])]
+        for way, figures in table(some).items():
+            cells = [
+                f"{name} {each.value:.3f} ({each.interval('.3f')})"
+                for name, each in figures.items()
+            ]
+            print(f"{kind} n={len(some)} {way}".ljust(26), "  ".join(cells))
+    for other in (WHOLE, ANEW, PASTED):
+        more = gain(rows, other)
+        print(f"both, more than {other}: {more.value:+.3f} ({more.interval('+.3f')})")
+    seconds, drawn = (sum(row[name] for row in rows) / len(rows) for name in ("seconds", "drawn"))
+    print(
+        f"{seconds:.2f} s of processor time an edit, in which {drawn:.2f} pictures are drawn anew"
+    )
 
 
 def write_sheet(found: list[Found], path: Path, scale: int = 2) -> None:
@@ -239,44 +280,32 @@ def write_sheet(found: list[Found], path: Path, scale: int = 2) -> None:
 
 
 def main() -> None:
-    """Print the table, and write it as JSON and the pictures as a sheet where files are given."""
+    """Measure, or read what was measured; print the table, and write what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("model", nargs="?", default="default")
     parser.add_argument("--count", type=int, default=24, help="scenes")
+    parser.add_argument("--first", type=int, default=0, help="number of the first scene")
     parser.add_argument("--candidates", type=int, default=8)
     parser.add_argument("--best-of", type=int, default=1, help="edits of which CLIP picks one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default="box,free")
     parser.add_argument("--quick", action="store_true", help="draw one picture anew, not many")
     parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="keep the scenes")
+    parser.add_argument("--rows", type=Path, nargs="+", help="scenes of earlier pieces")
     told = parser.parse_args()
-    torch.set_num_threads(1)
-    clip = load_clip("clip") if told.best_of > 1 else None
-    found = run(load(told.model), clip, told)
-    rows = table(found)
-    for kind in (*told.kinds.split(","), "all"):
-        some = [one for one in found if kind in ("all", one.case.kind)]
-        for way, row in table(some).items() if some else ():
-            cells = [
-                f"{name} {each.value:.3f} ({each.interval('.3f')})" for name, each in row.items()
-            ]
-            print(f"{kind} n={len(some)} {way}".ljust(26), "  ".join(cells))
-    seconds = sum(one.seconds for one in found) / len(found)
-    print(f"{seconds:.2f} s an edit; of a busy machine, this says nothing but what was compared")
-    if told.sheet:
-        write_sheet(found, told.sheet)
+    if told.rows:
+        rows = [row for each in told.rows for row in json.loads(each.read_text("utf-8"))]
+    else:
+        torch.set_num_threads(1)
+        clip = load_clip("clip") if told.best_of > 1 else None
+        found = run(load(told.model), clip, told)
+        rows = [each.row() for each in found]
+        if told.sheet:
+            write_sheet(found, told.sheet)
+    show(rows)
     if told.json:
-        answer: dict[str, Any] = {
-            way: {name: each.to_json() for name, each in row.items()} for way, row in rows.items()
-        }
-        answer["settings"] = {"count": told.count, "candidates": told.candidates, "seed": told.seed}
-        answer["scenes"] = [
-            {"prompt": one.case.prompt.english, "kind": one.case.kind,
-             "edited": asdict(one.marks[EDITED])}
-            for one in found
-        ]  # fmt: skip
-        told.json.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
+        told.json.write_text(json.dumps(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Whether `limner explain` is right, where that is known: on scenes of two objects.
 
-    python benchmarks/explain.py [MODEL] [--count 300] [--seed S] [--split held_out] [--asked]
-                                 [--chinese] [--sheets FOLDER] [--json FILE]
+    python benchmarks/explain.py [MODEL] [--count 300] [--first 0] [--seed S] [--split held_out]
+                                 [--asked] [--chinese] [--sheets FOLDER] [--json FILE]
+    python benchmarks/explain.py --rows PIECE.json PIECE.json ...
 
 The model draws pairs of the scene generator, and the scorer of `limner eval` says where each object
 then stands. "peak" asks whether the hottest cell of a noun lies in its object's box; chance is the
@@ -11,7 +12,8 @@ scorer whether it still finds the object: the mean over all steps, the lower the
 it of cells in random order. The ways are that of the library and, of a GPT, the attention of cells
 to the noun, which is no part of the library: the mean of all heads, and its product with the
 library's heat. With `--asked` each object is taken to be where it was asked for, of models whose
-drawings the scorer does not recognise. Intervals are of scenes drawn again (bootstrap).
+drawings the scorer does not recognise. Intervals are of scenes drawn again (bootstrap). With --json
+the scenes are kept, so that a long run can be one of several pieces.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import count as count_up
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +68,7 @@ class Drawing:
 
 
 def prompts(split: str, count: int, seed: int, language: str) -> Iterator[tuple[Graph, str]]:
-    """Yield scenes of two objects, each with a caption."""
+    """Yield scenes of two objects, from the first on, each with a caption."""
     found = 0
     for index in count_up():
         rng = scene_rng(split, index, seed, LEVEL)
@@ -220,32 +223,23 @@ def kept(steps: list[Step], drawing: Iterator[Step]) -> list[Step]:
     return steps
 
 
-def main() -> None:
-    """Draw, explain and measure; print the table, and write what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("model", nargs="?", default="default")
-    parser.add_argument("--count", type=int, default=300, help="scenes")
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes")
-    parser.add_argument("--split", default="held_out", help="validation, held_out")
-    parser.add_argument("--asked", action="store_true", help="boxes as asked for, no scorer")
-    parser.add_argument("--chinese", action="store_true", help="captions in Chinese")
-    parser.add_argument("--sheets", type=Path, help="where the first 20 sheets go")
-    parser.add_argument("--json", type=Path)
-    told = parser.parse_args()
+def run(told: argparse.Namespace) -> dict[str, Any]:
+    """Draw, explain and measure scenes; return what is kept of them."""
     pipeline, detector = load_to_draw(told.model), None if told.asked else SceneDetector()
     rows: dict[str, list[dict[str, float]]] = {}
     asked = objects = 0
     language = "zh" if told.chinese else "en"
-    scenes = prompts(told.split, told.count, told.seed, language)
-    for number, (graph, text) in enumerate(scenes):
-        request = Request(text, seed=told.seed * told.count + number, verbatim=True)
+    last = told.first + told.count
+    scenes = enumerate(prompts(told.split, last, told.seed, language))
+    for number, (graph, text) in islice(scenes, told.first, None):
+        request = Request(text, seed=told.seed * 100_000 + number, verbatim=True)
         steps = list(pipeline.stream(request))
         explained = explain_request(pipeline, request, watch=partial(kept, steps))
         drawing = Drawing(graph, explained, find_objects(graph, explained, detector))
         asked, objects = asked + 2, objects + len(drawing.objects)
-        if told.sheets and number < 20:
+        if told.sheets and number < told.first + 20:
             told.sheets.mkdir(parents=True, exist_ok=True)
-            explained.save(told.sheets / f"{number:02d}.png")
+            explained.save(told.sheets / f"{number:03d}.png")
         if not drawing.objects:
             continue
         heats = {explained.reasons.way: [each.heat for each in explained.words]}
@@ -258,16 +252,41 @@ def main() -> None:
             rows.setdefault(way, []).append(row)
         if (number + 1) % 50 == 0:
             print(f"{number + 1} scenes", table_of(rows), sep="\n", flush=True)
-    print(f"{objects} objects of {asked} were found and are named by one phrase")
-    print(table_of(rows))
+    return {"asked": asked, "objects": objects, "ways": rows}
+
+
+def joined(pieces: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the scenes of several pieces of a run as one."""
+    ways: dict[str, list[dict[str, float]]] = {}
+    for piece in pieces:
+        for way, rows in piece["ways"].items():
+            ways.setdefault(way, []).extend(rows)
+    counts = {name: sum(piece[name] for piece in pieces) for name in ("asked", "objects")}
+    return {**counts, "ways": ways}
+
+
+def main() -> None:
+    """Measure, or read what was measured; print the table, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("model", nargs="?", default="default")
+    parser.add_argument("--count", type=int, default=300, help="scenes")
+    parser.add_argument("--first", type=int, default=0, help="number of the first scene")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes")
+    parser.add_argument("--split", default="held_out", help="validation, held_out")
+    parser.add_argument("--asked", action="store_true", help="boxes as asked for, no scorer")
+    parser.add_argument("--chinese", action="store_true", help="captions in Chinese")
+    parser.add_argument("--sheets", type=Path, help="where the first 20 sheets go")
+    parser.add_argument("--json", type=Path, help="keep the scenes")
+    parser.add_argument("--rows", type=Path, nargs="+", help="scenes of earlier pieces")
+    told = parser.parse_args()
+    if told.rows:
+        found = joined([json.loads(each.read_text("utf-8")) for each in told.rows])
+    else:
+        found = run(told)
+    print(f"{found['objects']} objects of {found['asked']} were found and are named by one phrase")
+    print(table_of(found["ways"]))
     if told.json:
-        answer = {"scenes": told.count, "asked": asked, "objects": objects}
-        ways = {
-            way: {name: each.to_json() for name, each in estimates(row).items()}
-            for way, row in rows.items()
-        }
-        text = json.dumps(answer | {"ways": ways}, indent=1)
-        told.json.write_text(f"{text}\n", encoding="utf-8")
+        told.json.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

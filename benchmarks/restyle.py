@@ -13,7 +13,8 @@ edges within a pixel; "features" the cosine of what EfficientNet-lite0 sees, abo
 true pictures, where its weights are installed; "found" how often all things were read, under their
 own nouns. With --drawings, the things are those of another hand: transparent PNG files named after
 the nouns' emoji, as 1f431.png; the true pictures are made of them by the same styles. With --json
-the rows are kept, so that a long run can be one of several pieces.
+the rows are kept, so that a long run can be one of several pieces. Intervals are of scenes drawn
+again (bootstrap).
 """
 
 import argparse
@@ -39,7 +40,7 @@ from limner.data.scenes.scene import SINGLE, UNIT, render
 from limner.data.scenes.sprites import EMOJI_STYLE, STYLES
 from limner.errors import UsageError
 from limner.evaluate.metrics.codec import psnr, ssim
-from limner.evaluate.resampling import bootstrap_mean, share_of
+from limner.evaluate.resampling import bootstrap_mean
 from limner.finish.cutout import cut_out, grow_alpha
 from limner.finish.filtering import filtered
 from limner.images import grid, to_images, to_tensor
@@ -57,7 +58,6 @@ WAYS = ("copying", "filter", "limner")
 KINDS = ("single", "pair")
 EDGE = 0.12  # of a range of 1: so strong a step is an edge
 BLOCKS, BORDER = 16, 10  # large pixels a side; parts of the side that a border is wide
-SHARES = ("style", "found")
 Row = dict[str, Any]
 Case = tuple[list[Image.Image], list[str], str]
 
@@ -161,7 +161,8 @@ def measure(args: argparse.Namespace) -> list[Row]:
     network = EfficientNetLite.installed() if importlib.util.find_spec(PACKAGE) else None
     decoder = decoder_of_things(pipeline, ASKED[0])
     seen, true_seen = list[Tensor](), list[Tensor]()
-    for pictures, named, kind in (drawn_elsewhere if args.drawings else scenes)(args):
+    cases = (drawn_elsewhere if args.drawings else scenes)(args)
+    for number, (pictures, named, kind) in enumerate(cases, args.first):
         truth = dict(zip(STYLES, pictures, strict=True))
         every, given = to_tensor(pictures), pictures[0]
         with torch.inference_mode():  # the picture is read once for all styles
@@ -175,7 +176,7 @@ def measure(args: argparse.Namespace) -> list[Row]:
                 tensor = to_tensor([image])
                 far = (every - tensor).square().mean((1, 2, 3))
                 rows.append({
-                    "way": way, "asked": style, "kind": kind,
+                    "way": way, "asked": style, "kind": kind, "scene": number,
                     "style": float(int(far.argmin()) == STYLES.index(style)),
                     "edges": edge_f1(tensor, true), "psnr": float(psnr(tensor, true)),
                     "ssim": float(ssim(tensor, true)),
@@ -197,7 +198,7 @@ def measure(args: argparse.Namespace) -> list[Row]:
 
 def show(rows: list[Row]) -> None:
     """Print the means of rows, all together, then by style and by kind of scene."""
-    figures = [name for name in rows[0] if name not in ("way", "asked", "kind")]
+    figures = [name for name in rows[0] if name not in ("way", "asked", "kind", "scene")]
     print(f"| | {' | '.join(figures)} |\n|{' --- |' * (1 + len(figures))}")
     groups: dict[str, list[Row]] = defaultdict(list)
     for name in ("", "kind", "asked"):
@@ -206,8 +207,11 @@ def show(rows: list[Row]) -> None:
     for name, those in groups.items():
         cells = []
         for figure in figures:
-            values = [row[figure] for row in those]
-            told = share_of(values) if figure in SHARES else bootstrap_mean(values)
+            # The styles of one scene are right or wrong together: a scene counts once.
+            of_scenes: dict[int, list[float]] = defaultdict(list)
+            for row in those:
+                of_scenes[row["scene"]].append(row[figure])
+            told = bootstrap_mean([sum(each) / len(each) for each in of_scenes.values()])
             cells.append(f"{told.value:.3f} ({told.interval('.3f')})")
         print(f"| {name} (n={len(those)}) | {' | '.join(cells)} |")
 

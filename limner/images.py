@@ -10,6 +10,7 @@ import json
 import math
 import os
 import warnings
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+# What ends so is meant as a picture's file, of a kind that is read or not.
+PICTURE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg"),
+)
 BYTES_LIMIT = 25 * 2**20
 SIDE_LIMIT = 8192
 _XMP = "XML:com.adobe.xmp"  # the key of XMP among the text chunks of a PNG
+_PNG = b"\x89PNG\r\n\x1a\n"
 _BARS = 2  # pixels between the pictures of a grid
 
 
@@ -71,6 +77,8 @@ def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
             _check_size(name, *opened.size, limits)
             if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:
                 raise ImageError(f"{quote(name)} is animated; give a still picture")
+            if opened.format == "PNG":
+                _check_sums(data)
             return decode(opened)
     except UnidentifiedImageError as error:
         raise ImageError(
@@ -83,7 +91,10 @@ def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
             code="image_too_large",
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"cannot read the picture {quote(name)}: {error}") from error
+        raise ImageError(
+            f"cannot read the picture {quote(name)}: {error}; give another copy of it, or save it "
+            "anew"
+        ) from error
 
 
 def as_image(given: object) -> Image:
@@ -325,6 +336,18 @@ def _check_size(name: str, width: int, height: int, limits: Limits) -> None:
             f"{limits.side} a side can be read",
             code="image_too_large",
         )
+
+
+def _check_sums(data: bytes) -> None:
+    """Raise OSError for a PNG whose pixels have a wrong checksum, which Pillow does not look at."""
+    at, view = len(_PNG), memoryview(data)
+    while at + 12 <= len(data):  # a length, a name and a checksum of four bytes each
+        end = at + 8 + int.from_bytes(view[at : at + 4])
+        kept, told = view[at + 4 : end], view[end : end + 4]
+        # What is cut off is told by Pillow.
+        if kept[:4] == b"IDAT" and len(told) == 4 and zlib.crc32(kept) != int.from_bytes(told):
+            raise OSError("its checksum is wrong")
+        at = end + 4
 
 
 def _parameter(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from limner.errors import DataError, UsageError, quote
 from limner.finish.provenance.xmp import read_packet
-from limner.images import PHOTO, decode_image, read_bytes, read_xmp, texts_in
+from limner.images import PHOTO, PICTURE_ENDINGS, decode_image, read_bytes, read_xmp, texts_in
 from limner.options import OPTIONS, Sampling, read_edit, read_finish
 from limner.types import SEED_LIMIT, Picture, Request
 
@@ -134,10 +134,10 @@ def read_recipe(path: str | os.PathLike[str]) -> Metadata:
 def recipe_of(given: str | os.PathLike[str] | Picture) -> Metadata | None:
     """Return what a drawn picture, or its file, says of itself; None for a prompt.
 
-    A text that ends in .png is the path of a file. Raises as `read_recipe`, and UsageError for a
-    picture that varies another.
+    A text that ends as a picture's file does, as in .png, is the path of one. Raises as
+    `read_recipe`, and UsageError for a picture that varies another.
     """
-    if isinstance(given, str) and not given.lower().endswith(".png"):
+    if isinstance(given, str) and not given.lower().endswith(PICTURE_ENDINGS):
         return None
     if isinstance(given, str | os.PathLike):
         said, shown = read_recipe(given), quote(str(given), 200)

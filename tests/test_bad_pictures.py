@@ -63,6 +63,13 @@ def one_wrong_byte() -> bytes:
     return bytes(data)
 
 
+def wrong_sum() -> bytes:
+    data = bytearray(saved(plain()))
+    at = data.index(b"IDAT")
+    data[at + 4 + int.from_bytes(data[at - 4 : at])] ^= 1
+    return bytes(data)
+
+
 def animated(kind: str) -> bytes:
     frames = [Image.new("RGB", SIZE, colour) for colour in ("red", "green", "blue")]
     return saved(frames[0], kind, save_all=True, append_images=frames[1:])
@@ -73,6 +80,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut at half": (lambda: saved(plain())[: len(saved(plain())) // 2], "cannot read the picture"),
     "a JPEG cut at half": (lambda: saved(plain(), "JPEG")[:400], "cannot read the picture|not a p"),
     "one wrong byte": (one_wrong_byte, "cannot read the picture"),
+    "a wrong checksum": (wrong_sum, "its checksum is wrong; give another copy"),
     "50,000 a side": (lambda: header_of(50_000, 50_000), "far more than|at most"),
     "a bomb of one colour": (lambda: header_of(9450, 12_000), "at most 100000000 pixels"),
     "only a header": (lambda: header_of(20_000, 20_000), "far more than|at most"),

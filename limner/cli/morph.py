@@ -15,13 +15,12 @@ from limner.cli.shared.finishing import spelt_finish
 from limner.cli.shared.options import Finished, Guarding, Loading, Sampled, argument, option
 from limner.cli.shared.output import Manner, command_line
 from limner.finish.animation import ENDINGS, check_animation
+from limner.images import PICTURE_ENDINGS
 from limner.types import Picture
 
 if TYPE_CHECKING:
     from limner.morph import Morph
     from limner.types import PictureLike, Request
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 First = Annotated[str, argument("FIRST", "A prompt, or a PNG, JPEG or WebP file.")]
 Last = Annotated[str, argument("LAST", "Another prompt or file.")]
@@ -95,14 +94,14 @@ def open_end(word: str) -> PictureLike:
     What ends as a picture's file does names one, whether it is there or not.
     """
     path = Path(word)
-    is_picture = path.suffix.lower() in PICTURES
+    is_picture = path.suffix.lower() in PICTURE_ENDINGS
     return files.open_picture(path) if is_picture else word
 
 
 def name_of(word: str) -> str:
     """Return what a file's name begins with for an end: the prompt, or the picture's name."""
     path = Path(word)
-    return path.stem if path.suffix.lower() in PICTURES else word
+    return path.stem if path.suffix.lower() in PICTURE_ENDINGS else word
 
 
 def repeat_command(

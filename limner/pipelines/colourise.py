@@ -23,6 +23,7 @@ from limner.decoders.drawing import draw_picture
 from limner.errors import UsageError
 from limner.images import to_tensor
 from limner.nn.things import ThingsDecoder
+from limner.pipelines.edits import check_side
 from limner.pipelines.unclip import UnClip
 from limner.priors import embedding
 from limner.sampling.diffusion import DiffusionSampling
@@ -80,8 +81,8 @@ def stream_colours(pipeline: Drawable, request: Request) -> Iterator[Step]:
     """Give the picture of a request colours `request.n` times, yielding a Step at each moment.
 
     The last one has images (B, 3, H, W) of the picture's own size. Raises UsageError for a model of
-    another family. It does not know colours finer than the model draws: those of a larger picture
-    are spread along the edges of its light.
+    another family, and for a picture of less than 16 pixels a side. It does not know colours finer
+    than the model draws: those of a larger picture are spread along the edges of its light.
     """
     if not isinstance(pipeline, UnClip):
         raise UsageError(
@@ -90,6 +91,7 @@ def stream_colours(pipeline: Drawable, request: Request) -> Iterator[Step]:
             param="model",
         )
     assert request.image is not None, "there is a picture to colourise"
+    check_side(request.image)
     sampling, text = pipeline.resolve_sampling(request), pipeline.reading_of(request).text
     light = light_of(to_tensor([request.image]).to(pipeline.device))  # (1, 1, H, W)
     # 1. The decoder draws squares: what a picture lacks of one is filled with its edge.

@@ -125,12 +125,7 @@ def open_canvas(request: Request) -> tuple[Tensor, Tensor]:
     """Return the picture (1, 3, H, W) of a request and its hole (1, 1, H, W)."""
     image = request.image
     assert image is not None, "an edit has a picture"
-    if min(image.size) < LEAST_SIDE:
-        raise UsageError(
-            f"the picture is {image.width} x {image.height} pixels; give one of at least "
-            f"{LEAST_SIDE} a side",
-            param="image",
-        )
+    check_side(image)
     if max(image.size) > SIDE_LIMIT or math.prod(full_size(image)) > PIXELS_LIMIT:
         width, height = full_size(image)
         raise UsageError(
@@ -173,6 +168,16 @@ def _kept(share: Tensor, wide: bool, start: int, side: int) -> float:
     """Return how much of a window is kept."""
     here = share[..., start : start + side] if wide else share[..., start : start + side, :]
     return float((here == 0).float().mean())
+
+
+def check_side(image: Image) -> None:
+    """Raise UsageError for a picture in which too little is seen to begin from."""
+    if min(image.size) < LEAST_SIDE:
+        raise UsageError(
+            f"the picture is {image.width} x {image.height} pixels; give one of at least "
+            f"{LEAST_SIDE} a side",
+            param="image",
+        )
 
 
 def strength_of(request: Request) -> float | None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +23,7 @@ from limner.errors import UsageError
 from limner.gan.drawing import drawn_noise
 from limner.images import to_tensor
 from limner.pipelines.dalle import Dalle
+from limner.pipelines.edits import check_side
 from limner.pipelines.gan import Gan
 from limner.pipelines.unclip import UnClip, slerp
 from limner.types import Drawable, Step
@@ -28,6 +31,7 @@ from limner.types import Drawable, Step
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+STEADY = 2.0  # greatest change between two pictures over the median one, up to which it is even
 BETWEEN = 3  # pictures that a prior draws on the way from one prompt to another
 
 Way = Callable[[float], Tensor]  # a share in [0, 1] of the way to the picture there
@@ -47,7 +51,8 @@ def morph_steps(
 ) -> Iterator[Step]:
     """Draw a morph of at least two `frames`, a Step for each; the last Step has all, in order.
 
-    Raises UsageError for a family without a way, and for a picture where it has none from one.
+    Raises UsageError for a family without a way, for a picture where it has none from one, and for
+    one of less than 16 pixels a side.
     """
     kinds = [kind for kind in WAYS if isinstance(pipeline, kind)]
     if not kinds:
@@ -56,6 +61,9 @@ def morph_steps(
             "'dalle', 'unclip' or 'gan'",
             param="model",
         )
+    for image in (first.image, last.image):
+        if image is not None:
+            check_side(image)
     way = WAYS[kinds[0]](pipeline, first, last, seed, sampling)
     found: dict[float, Tensor] = {}
     for share in _evenly(way, found, frames):
@@ -90,6 +98,33 @@ def _evenly(way: Way, found: dict[float, Tensor], count: int) -> Iterator[float]
         for gap in ((before, amid), (amid, after)):
             gaps[gap] = _distance(found[gap[0]], found[gap[1]])
         yield amid
+    _smooth(way, found)
+
+
+def _smooth(way: Way, found: dict[float, Tensor]) -> None:
+    """Draw more where most changes, each in place of a picture that is hardly missed.
+
+    Halves of a gap in shares may hold all of its change and nothing: then pictures stand together
+    in one place and lack in another. At most as many are drawn as there are.
+    """
+    for _ in range(len(found)):
+        shares = sorted(found)
+        gaps = [_distance(found[one], found[other]) for one, other in pairwise(shares)]
+        widest = max(gaps)
+        if widest <= STEADY * median(gaps):
+            return
+        missed = [
+            _distance(found[before], found[after])
+            for before, after in zip(shares, shares[2:], strict=False)
+        ]
+        if not missed or min(missed) >= widest:
+            return
+        at = gaps.index(widest)
+        amid = (shares[at] + shares[at + 1]) / 2
+        if amid in found:  # no number lies between
+            return
+        del found[shares[missed.index(min(missed)) + 1]]
+        found[amid] = way(amid)
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

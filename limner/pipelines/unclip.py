@@ -22,7 +22,7 @@ from limner.errors import CheckpointError, UsageError
 from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
-from limner.pipelines.edits import Redraw, Redrawing
+from limner.pipelines.edits import Redraw, Redrawing, check_side
 from limner.pipelines.latent import latent_shape
 from limner.pipelines.repainting import repaint
 from limner.priors import create_embedding_prior, embedding
@@ -201,7 +201,10 @@ class UnClip(DrawingBase[DiffusionSampling]):
         yield from self.upsampler.stream(small, noise, steps=steps, sampler=sampler)
 
     def _begin(self, request: Request) -> Tensor | None:
-        return None if request.image is None else self.see(request.image)
+        if request.image is None:
+            return None
+        check_side(request.image)
+        return self.see(request.image)
 
     def _stream(
         self,

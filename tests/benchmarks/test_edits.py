@@ -1,12 +1,28 @@
 """How edits are judged: holes over one object, marks of what is there, and seams."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.edits import Case, box_mask, judge, make_cases, seam_of
+from benchmarks.edits import (
+    ANEW,
+    EDITED,
+    PASTED,
+    TRUTH,
+    WHOLE,
+    Case,
+    Found,
+    Marks,
+    box_mask,
+    gain,
+    judge,
+    make_cases,
+    seam_of,
+    table,
+)  # fmt: skip
 from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.scene import Box
 from limner.evaluate.scenes.detection import Detections
@@ -30,6 +46,8 @@ def test_holes_lie_over_one_object(emoji_font: Path, monkeypatch: pytest.MonkeyP
         assert case.thing < len(case.prompt.graph.things)
     again = make_cases(12, 0, 64, ("box", "free"))
     assert all(one.mask == other.mask for one, other in zip(cases, again, strict=True))
+    piece = make_cases(4, 0, 64, ("box", "free"), first=8)
+    assert [each.mask for each in piece] == [each.mask for each in cases[8:]]
 
 
 def test_the_object_and_the_rest_are_judged_apart() -> None:
@@ -54,3 +72,13 @@ def test_a_seam_is_a_step_across_the_edge() -> None:
     stepped = flat.copy()
     stepped[mask] += 50
     assert seam_of(stepped, mask) > 20
+
+
+def test_kept_scenes_give_the_table_again() -> None:
+    wrong, right = Marks(False, True, seam=1.0), Marks(True, True, seam=0.5, equal=True)
+    ways = {TRUTH: right, WHOLE: wrong, EDITED: right, ANEW: wrong, PASTED: right}
+    rows = [Found(case_of(Graph((CAT,), "sky")), ways).row()] * 12
+    found = table(json.loads(json.dumps(rows)))
+    assert found[EDITED]["object"].value == 1 and found[ANEW]["both"].value == 0
+    assert found[EDITED]["seam"].value == 0.5
+    assert gain(rows, ANEW).value == 1 and gain(rows, PASTED).value == 0

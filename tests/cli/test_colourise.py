@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     save_tiny_unclip(tmp_path / "model")
     save_tiny_model(tmp_path / "dalle")
-    Image.effect_noise((20, 14), 50).save("grey.png")
+    Image.effect_noise((20, 18), 50).save("grey.png")
 
     def call(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
@@ -42,7 +42,7 @@ def test_a_picture_gets_colours_and_the_same_again(run: Run) -> None:
     names = ["grey-a-red-apple-coloured-7.png", "grey-a-red-apple-coloured-8.png"]
     assert code == 0 and out.splitlines()[:2] == names
     first, second = (Image.open(name) for name in names)
-    assert first.size == (20, 14) and first.tobytes() != second.tobytes()
+    assert first.size == (20, 18) and first.tobytes() != second.tobytes()
     told = re.search("the same again: limner (.*)", err)
     assert told is not None
     code, out, _ = run(*shlex.split(told[1]), "--json")
@@ -68,11 +68,13 @@ def test_the_library_colours_as_the_command_does(run: Run) -> None:
     ("words", "code", "told"),
     [
         (("absent.png",), 3, "cannot read the picture"),
+        (("dot.png", "--model", "model"), 2, "the picture is 1 x 1 pixels; give one of at least"),
         (("grey.png", "--model", "dalle"), 2, "'dalle' gives no colour to a picture"),
         (("grey.png", "--model", "model", "--steps", "0"), 2, "steps is 0"),
         (("grey.png", " ", "--model", "model"), 2, "the prompt is empty"),
     ],
 )
 def test_mistakes_are_told(run: Run, words: tuple[str, ...], code: int, told: str) -> None:
+    Image.new("RGB", (1, 1)).save("dot.png")
     got, out, err = run("colourise", *words)
     assert (got, out) == (code, "") and told in err and "Traceback" not in err

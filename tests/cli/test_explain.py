@@ -72,12 +72,14 @@ def test_a_picture_is_explained_from_its_own_words(run: Run) -> None:
         (("drawn.png", "--top-k", "3"), 2, "top_k is 3, but the picture itself says how"),
         (("drawn.png", "--verbatim"), 2, "verbatim is True, but the picture itself says"),
         (("plain.png",), 3, "says nothing of how it was drawn"),
+        (("plain.gif",), 3, "give PNG, JPEG or WebP"),
         ((" ",), 2, "the prompt is empty"),
         (("a cat", "--guidance", "-1"), 2, "guidance is -1"),
     ],
 )
 def test_mistakes_are_told(run: Run, words: tuple[str, ...], code: int, told: str) -> None:
     run("draw", "a red apple", "--seed", "7", "--out", "drawn.png", "-q")
-    Image.new("RGB", (8, 8)).save("plain.png")
+    for name in ("plain.png", "plain.gif"):
+        Image.new("RGB", (8, 8)).save(name)
     got, out, err = run("explain", *words)
     assert (got, out) == (code, "") and told in err and "Traceback" not in err

@@ -28,6 +28,8 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
     save_tiny_gan(tmp_path / "gan")
     monkeypatch.setitem(registry.PRESETS, "default", tmp_path / "model")
     Image.new("RGB", (20, 16), "red").save("plain red.png")
+    Image.new("RGB", (20, 16), "red").save("moving.gif")
+    Image.new("RGB", (1, 1), "red").save("dot.png")
 
     def call(*words: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
@@ -75,6 +77,8 @@ def test_a_picture_is_an_end_and_the_way_goes_back(run: Run) -> None:
     ("words", "code", "told"),
     [
         (("missing.png", "a cat"), 3, "cannot read the picture"),
+        (("dot.png", "a cat"), 2, "the picture is 1 x 1 pixels; give one of at least 16 a side"),
+        (("moving.gif", "a cat"), 3, "give PNG, JPEG or WebP"),
         (("plain red.png", "a cat", "--model", "gan"), 2, "a GAN draws from words"),
         (("a cat", "a dog", "--frames", "1"), 2, "frames is 1"),
         (("a cat", "a dog", "--fps", "0"), 2, "fps is 0"),

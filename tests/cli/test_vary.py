@@ -83,6 +83,7 @@ def test_words_change_what_is_drawn(run: Run) -> None:
     ("words", "code", "told"),
     [
         (("missing.png", "--model", "model"), 3, "cannot read the picture"),
+        (("dot.png", "--model", "model"), 2, "the picture is 1 x 1 pixels; give one of at least"),
         (("plain red.png", "--model", "dalle"), 2, "give a mask or a strength too"),
         (("plain red.png", "--model", "gan"), 2, "image is given, but a GAN draws whole pictures"),
         (("plain red.png", "--model", "model", "--steps", "0"), 2, "steps is 0"),
@@ -91,6 +92,7 @@ def test_words_change_what_is_drawn(run: Run) -> None:
     ],
 )
 def test_mistakes_are_told(run: Run, words: tuple[str, ...], code: int, told: str) -> None:
+    Image.new("RGB", (1, 1)).save("dot.png")
     got, out, err = run(*words)
     assert (got, out) == (code, "") and told in err and "Traceback" not in err
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from limner.errors import UsageError
-from limner.pipelines.morph import End, changes, mixed_logits, morph_steps
+from limner.pipelines.morph import STEADY, End, _smooth, changes, mixed_logits, morph_steps
 from limner.types import Request
 from tests.tiny_clip import tiny_clip
 from tests.tiny_gan import tiny_gan
@@ -73,6 +73,18 @@ def test_equal_ends_stand_still() -> None:
     pipeline = tiny_gan()[0]
     images = frames_of(pipeline, End(APPLE), End(APPLE), count=4)
     assert float(changes(images).max()) < 1e-5
+
+
+def test_pictures_stand_where_the_change_is() -> None:
+    def way(share: float) -> torch.Tensor:
+        return torch.full((1, 3, 2, 2), share)
+
+    found = {share: way(share) for share in (0.0, 0.01, 0.02, 0.03, 0.5, 1.0)}
+    _smooth(way, found)
+    shares = sorted(found)
+    gaps = changes(torch.cat([found[share] for share in shares]))
+    assert len(shares) == 6 and (shares[0], shares[-1]) == (0.0, 1.0)
+    assert float(gaps.max()) <= STEADY * float(gaps.quantile(0.5)) + 1e-6
 
 
 def test_logits_are_mixed_between_the_first_two_rows() -> None:
