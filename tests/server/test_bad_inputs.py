@@ -47,6 +47,7 @@ def check(answer: Answer, status: int, code: str | None) -> None:
     assert code is None or answer.error["code"] == code, answer.error
 
 
+WRONG: tuple[Any, ...] = (5, True, [], {}, None)
 TEXTS: tuple[tuple[str, dict[str, Any], int, str | None], ...] = (
     ("1", {"prompt": ""}, 400, "empty"),
     ("2", {"prompt": "  \t"}, 400, "empty"),
@@ -59,7 +60,7 @@ TEXTS: tuple[tuple[str, dict[str, Any], int, str | None], ...] = (
     ("10", {"prompt": "👨‍👩‍👧 🇨🇳 ❤️"}, 200, None),
     ("12", {"prompt": "a" + "\u0301" * 500}, 200, None),
     ("13", {"prompt": "\ufdfa" * 4000}, 400, "string_above_max_length"),
-    *(("14", {"prompt": each}, 400, "invalid_type") for each in (5, True, [], {}, None)),
+    *(("14", {"prompt": each}, 400, "invalid_type") for each in WRONG),
     *(("16", {"prompt": each}, 200, None) for each in ("<s>", "<|endoftext|>", "[MASK]")),
     ("17", {"prompt": "../../etc/passwd $(id) {{7*7}} %s%n\r\nX: y"}, 200, None),
     ("18", {"prompt": "画一个 red 苹果 𠮷"}, 200, None),
