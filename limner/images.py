@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ SIDE_LIMIT = 8192
 _XMP = "XML:com.adobe.xmp"  # the key of XMP among the text chunks of a PNG
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BARS = 2  # pixels between the pictures of a grid
+_SCANS = 100  # of a JPEG; programs write ten or so, and each costs as much as a whole picture
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # others stand among the data of a scan
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,16 @@ def decode_image(data: bytes, name: str, limits: Limits = UPLOAD) -> Image:
             opened = Image.open(io.BytesIO(data), formats=FORMATS)
         with opened:
             _check_size(name, *opened.size, limits)
+            if opened.format in ("JPEG", "MPO") and _has_many_scans(data):
+                raise ImageError(
+                    f"{quote(name)} is a JPEG of more than {_SCANS} scans; save it anew in another "
+                    "program"
+                )
             if opened.format != "MPO" and getattr(opened, "n_frames", 1) > 1:
-                raise ImageError(f"{quote(name)} is animated; give a still picture")
+                raise ImageError(
+                    f"{quote(name)} is animated; give a still picture",
+                    code="animated_not_supported",
+                )
             if opened.format == "PNG":
                 _check_sums(data)
             return decode(opened)
@@ -345,9 +356,22 @@ def _check_sums(data: bytes) -> None:
         end = at + 8 + int.from_bytes(view[at : at + 4])
         kept, told = view[at + 4 : end], view[end : end + 4]
         # What is cut off is told by Pillow.
-        if kept[:4] == b"IDAT" and len(told) == 4 and zlib.crc32(kept) != int.from_bytes(told):
+        if bytes(kept[:4]) == b"IDAT" and len(told) == 4 and zlib.crc32(kept) != int.from_bytes(told):
             raise OSError("its checksum is wrong")
         at = end + 4
+
+
+def _has_many_scans(data: bytes) -> bool:
+    """Say whether a JPEG, up to its end, has more scans than any program writes."""
+    at = scans = 0
+    while scans <= _SCANS and (found := _MARKER.search(data, at)) is not None:
+        kind, at = found[0][1], found.end()
+        if kind == 0xD9:  # the end; what follows may be a film of the same moment
+            break
+        if kind not in (0x01, 0xD8):  # that have no length
+            at += int.from_bytes(data[at : at + 2])
+        scans += kind == 0xDA
+    return scans > _SCANS
 
 
 def _parameter(value: object) -> str:

@@ -351,7 +351,7 @@ def test_pictures_that_are_sent_are_judged_before_they_are_read(client: Client) 
         (bytes(broken), "invalid_image"),
         (small, "image_too_small"),
         (wide, "image_too_large"),
-        (frames.getvalue(), "invalid_image"),
+        (frames.getvalue(), "animated_not_supported"),
         (svg, "invalid_image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "invalid_image"),
     ):

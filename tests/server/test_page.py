@@ -250,6 +250,9 @@ def test_it_speaks_chinese_by_the_browser_and_by_a_switch(server: Server, browse
     page.wait_for_selector("#status:has-text('画好了')")
     page.wait_for_selector("#kept img")
     tab.shot("zh")
+    # A note has the model's words in the language of the page, and typed ones as they are.
+    pair, left_out = page.evaluate(NOTE)
+    assert pair == "并排画，前一个在后一个的左边：猫、狗。" and "cat" in left_out
     # What the server refuses is told in the language of the page, whatever the browser's is.
     # A person cannot type so much, so it is put there.
     page.evaluate("document.querySelector('#prompt').value = 'x'.repeat(4001)")
@@ -478,6 +481,12 @@ def test_words_are_found_and_put_into_the_prompt(server: Server, tab: Tab) -> No
     assert tab.faults == []
 
 
+NOTE = """async () => {
+  await (await import('/web/words.js')).load({id: 'gan'});
+  const {sentenceOf} = await import('/web/drawing.js');
+  const notes = [{code: 'pair', words: ['cat', 'dog']}, {code: 'left_out', words: ['cat']}];
+  return notes.map(sentenceOf);
+}"""
 PLACED = """async ([prompt, kind, phrase]) => {
   const {place} = await import('/web/compose.js');
   const found = await (await fetch('/api/words?model=gan')).json();

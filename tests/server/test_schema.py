@@ -1,7 +1,7 @@
 """Whatever a machine makes of the schema that the server describes, it is answered as it says.
 
 schemathesis (pip install schemathesis) is no part of the extra dev; without it this is skipped.
-LIMNER_EXAMPLES is how many requests it makes of each operation, 20 without.
+LIMNER_EXAMPLES is how many requests it makes of each operation, 100 without.
 """
 
 import os
@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from limner.server.run import Server  # isort: skip
 from limner.server.safety import own_hooks  # isort: skip
 from limner.server.schemas import Edit, Generation  # isort: skip
 
-EXAMPLES = os.environ.get("LIMNER_EXAMPLES", "20")
+EXAMPLES = os.environ.get("LIMNER_EXAMPLES", "100")
 # A schema cannot say which base64 is a picture, or how many pixels n pictures have together.
 UNSAID = "positive_data_acceptance"
 
@@ -39,7 +40,9 @@ def client(server: Server) -> Client:
     return client_of(server)
 
 
-def test_all_that_schemathesis_asks_is_answered_as_described(client: Client) -> None:
+def test_all_that_schemathesis_asks_is_answered_as_described(
+    client: Client, tmp_path: Path
+) -> None:
     pytest.importorskip("schemathesis", reason="schemathesis is not installed")
     place = f"http://127.0.0.1:{client.port}/openapi.json"
     words = ["run", place, "--checks", "all", "--exclude-checks", UNSAID, "--seed", "1"]
@@ -47,7 +50,7 @@ def test_all_that_schemathesis_asks_is_answered_as_described(client: Client) -> 
     program = "from schemathesis.cli import schemathesis; schemathesis()"
     done = subprocess.run(
         [sys.executable, "-c", program, *words, "--continue-on-failure"],
-        capture_output=True, text=True,
+        capture_output=True, text=True, cwd=tmp_path,  # where it keeps what it found
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     found = re.findall(

@@ -28,7 +28,11 @@ _GRIDS = (64, 128)  # cells a side; the larger one for pictures of 128 pixels an
 _BLOCK = 8
 # (down, across) of a block's transform, those first that outlive most.
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
-_STRENGTHS = (6.0, 4.5)  # what a marked coefficient reaches; a pixel changes by a quarter of it
+# What a marked coefficient reaches; a pixel changes by a quarter of it.
+_STRENGTHS = (6.0, 4.5)
+# Where a cell has four pixels or more, which outlive JPEG together: on plain ground a pixel changes
+# by one of 255, and less would be lost in rounding.
+_FAINT_FROM, _FAINT_STRENGTHS = 256, (3.6, 3.0)
 _ENOUGH = 8.0  # a score that JPEG of quality 75 leaves above the threshold
 _FULL = 3.0  # from here on a coefficient counts fully
 _DEAREST = 40.0  # the most that a coefficient is changed by
@@ -51,7 +55,7 @@ def add_mark(image: Image) -> Image:
     cells = _GRIDS[min(image.size) >= _GRIDS[1]]
     # Strong marks outlive more; of weaker ones a busy picture has room for more.
     tried: list[tuple[float, Array]] = []
-    for strength in _STRENGTHS:
+    for strength in _FAINT_STRENGTHS if min(image.size) >= _FAINT_FROM else _STRENGTHS:
         marked = _marked(pixels, cells, strength)
         score = _score(_signs(cells) * _votes(_coefficients(marked, cells)))
         tried.append((score, marked))

@@ -3,9 +3,12 @@
 import { Refusal, askJson, events, sentence, told } from "./api.js";
 import { blobOf, find, make, showBlob, staysStill, stillOf } from "./dom.js";
 import { has, language, t, whenLanguage } from "./text.js";
+import { named } from "./words.js";
 
 const PREVIEWS = 3; // of each picture while it is drawn; the server allows no more
 const LOADING = "model_loading"; // the code of a refusal
+// Notes whose words are names of the model's; those of others are words that somebody typed.
+const NAMES = ["pair", "only_two", "single_pair", "one_place", "weak"];
 let running = null;
 let shown = []; // the items on the stage
 let notes = [];
@@ -188,8 +191,9 @@ function say(text) {
 export function sentenceOf(note) {
   const name = `note-${note.code}`;
   if (language() === "en" || !has(name)) return sentence(note.message);
-  const [words, suggestion] = [note.words ?? [], note.suggestion ?? []].map((all) => all.join("、"));
-  return sentence(t(name, words, suggestion));
+  const words = NAMES.includes(note.code) ? (note.words ?? []).map(named) : note.words ?? [];
+  const suggestion = (note.suggestion ?? []).map(named);
+  return sentence(t(name, words.join("、"), suggestion.join("、")));
 }
 
 function showNotes() {

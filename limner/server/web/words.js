@@ -45,6 +45,12 @@ export function inStyle(prompt, name) {
   return place(prompt, "style", kinds.style.find((word) => word.name === name), kinds, language());
 }
 
+// A name of the model's, as notes have them, in the language of the page.
+export function named(name) {
+  const word = Object.values(kinds).flat().find((each) => each.name === name);
+  return word === undefined ? name : label(word);
+}
+
 export const surprising = () => surprise(kinds, language());
 
 // Put a near word into the prompt in place of the word that was left out and is most like it.

@@ -81,3 +81,15 @@ def test_chance_stays_below_the_threshold() -> None:
     """No search for a rate, which benchmarks/mark.py has: only that scores are as of chance."""
     scores = [score(scene(64, seed)) for seed in range(100, 300)]
     assert max(scores) < 4 and abs(numpy.mean(scores)) < 1
+
+
+@pytest.mark.parametrize("colour", [*COLOURS, (128, 128, 128)])
+def test_on_plain_ground_of_256_pixels_the_mark_is_a_shade_or_two(
+    colour: tuple[int, int, int],
+) -> None:
+    image = Image.new("RGB", (256, 256), colour)
+    marked = add_mark(image)
+    change = numpy.asarray(marked, int) - numpy.asarray(image, int)
+    # At white and black one half of the changes is cut off, and the other takes its part.
+    assert numpy.abs(change).max() <= (1 if min(colour) >= 5 and max(colour) <= 250 else 3)
+    assert psnr(image, marked) > 50 and score(jpeg(marked, 75)) > THRESHOLD
