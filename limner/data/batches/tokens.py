@@ -26,7 +26,7 @@ from limner.text.tokenizer import Tokenizer, trim_padding
 
 SOURCES = (
     *("nouns.tsv", "nouns.py", "graph.py", "scene.py", "backgrounds.py", "sprites.py"),
-    "captions.py",
+    *("captions.py", "glyphs.py"),
 )
 ALIKE = 16  # batches among which pictures are sorted by the length of their captions
 Origin = Mapping[str, str | int]

@@ -249,8 +249,8 @@ def test_paste_is_cut_at_the_edges_and_blends() -> None:
     ("arguments", "words"),
     [
         ({"split": "test"}, "unknown split 'test'; choose one of train, validation, held_out"),
-        ({"level": 0}, "level 0 is not one of 1 to 5"),
-        ({"level": 6}, "level 6 is not one of 1 to 5"),
+        ({"level": 0}, "level 0 is not one of 1 to 8"),
+        ({"level": 9}, "level 9 is not one of 1 to 8"),
         ({"size": 15}, "size 15 is out of range; give 16 to 512 pixels"),
         ({"size": 513}, "size 513 is out of range"),
     ],
