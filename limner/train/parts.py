@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -171,14 +171,20 @@ def fits(fresh: Tensor, given: Tensor) -> bool:
     )
 
 
-def begun(fresh: Tensor, given: Tensor) -> Tensor:
+def begun(
+    fresh: Tensor, given: Tensor, ours: Sequence[int] = (), theirs: Sequence[int] = ()
+) -> Tensor:
     """Return weights that begin as the `given` ones, which `fits` them: (outputs, inputs, ...).
 
     The first outputs are what they were: they make nothing of inputs that are new. New outputs
-    begin by chance, as `fresh` has them.
+    begin by chance, as `fresh` has them. Where the outputs stand in blocks, of `ours` and `theirs`
+    so many each, that is so of every block.
     """
     if fresh.shape == given.shape:
         return given
+    if len(ours) == len(theirs) > 0:
+        blocks = zip(fresh.split(list(ours)), given.split(list(theirs)), strict=True)
+        return torch.cat([begun(new, old) for new, old in blocks])
     weights = fresh.clone()
     outputs = len(given)
     if given.ndim > 1:
