@@ -23,7 +23,7 @@ from limner.train.inputs.codes import codes_of, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
-from limner.train.parts import begun, inspect_family, load_codec
+from limner.train.parts import begun, fits, inspect_family, load_codec
 from limner.train.prior.card import card_of
 from limner.train.prior.settings import PriorTraining
 from limner.train.ranks.group import rank0_first
@@ -189,12 +189,13 @@ def _changed(
 
 def _take_weights(prior: PriorBase, trained: Any, config: TrainConfig) -> None:
     source = config.start_from
+    own, given, words = prior.state_dict(), trained.state_dict(), "text.weight"
+    if words in own and words in given and fits(own[words], given[words]):
+        given[words] = begun(own[words], given[words])  # new words follow the old ones
+        own[words].copy_(given[words])
     if type(prior) is not type(trained):
         prior.begin_as(trained)
         return
-    given, words = trained.state_dict(), "text.weight"
-    if words in given:  # new words follow the old ones
-        given[words] = begun(prior.state_dict()[words], given[words])
     try:
         prior.load_state_dict(given)
     except RuntimeError as error:
