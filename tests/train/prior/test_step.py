@@ -138,8 +138,11 @@ def test_a_prior_goes_on_in_the_wide_world(kind: str, tmp_path: Path) -> None:
     # 1. Every word of the wide world is whole, and what was known has the ids that it had.
     text = "three firefighters and a raccoon, 三名消防员"
     assert before.tokenizer.unseen_words(text) and not made.tokenizer.unseen_words(text)
-    known = "three red apples under the night sky, 夜空下的三个红苹果"
-    assert made.tokenizer.encode(known) == before.tokenizer.encode(known)
+    words = "three red green two under on background with cat 夜 空 红 个 的 一 背 景 上".split()
+    known = [word for word in words if not before.tokenizer.unseen_words(word)]
+    assert len(known) > 10
+    for word in known:
+        assert made.tokenizer.encode(word) == before.tokenizer.encode(word)
     # 2. Old words keep their rows, and the table of words is of the wide world.
     old = before.prior.text.weight
     assert len(made.prior.text.weight) > len(old)
