@@ -1,11 +1,12 @@
 """What the scorer reads of true pictures: the most that any model could score, kind by kind.
 
   python benchmarks/ceiling.py [--level 6] [--scenes 600] [--size 64] [--codec MODEL] [--json FILE]
-  python benchmarks/ceiling.py --each 2 [--codec MODEL]
+  python benchmarks/ceiling.py --each 2 [--codec MODEL [--small]]
 
 Scenes are of the validation split, as `limner eval --on scenes` asks for them; levels 6 to 8 are of
-the wide world. With --codec, pictures go through a model's codec and back first. --each draws every
-thing alone, so many times in its own colours and as many in others, and lists those misread.
+the wide world. With --codec, pictures go through a model's codec and back first; with --small the
+small picture of a decoder of things is read, which says what the codes alone know. --each draws
+every thing alone, so many times in its own colours and as many in others, and lists those misread.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import argparse
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from limner.data.batches.batches import true_pictures
 from limner.data.scenes.backgrounds import BACKGROUNDS
@@ -31,9 +33,9 @@ from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import judge, tally
 from limner.evaluate.scenes.prompts import kind_of
 from limner.registry import load
-from limner.types import Codec
 
 AT_ONCE = 64
+Copy = Callable[[Tensor], Tensor]
 MISREAD = 40  # things that are listed, at most
 
 
@@ -48,15 +50,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--each", type=int, default=0)
     parser.add_argument("--codec", default="")
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     if told.each:
         graphs = things_alone(told.level, told.each, told.seed)
     else:
         graphs = scenes(told.level, told.scenes, told.seed)
-    codec: Codec | None = load(told.codec).codec if told.codec else None
-    size = codec.config.size if codec is not None else told.size
-    shown = read(graphs, SceneDetector(size=size, wide=is_wide(told.level)), size, codec)
+    copy = copies(load(told.codec).codec, small=told.small) if told.codec else None
+    detector = SceneDetector(size=told.size, wide=is_wide(told.level))
+    shown = read(graphs, detector, told.size, copy)
     found = report(graphs, shown)
     print_report(found)
     if told.json:
@@ -88,17 +91,28 @@ def things_alone(level: int, each: int, seed: int) -> list[Graph]:
     return graphs
 
 
+def copies(codec: Any, *, small: bool) -> Copy:
+    """Return what makes a codec's copies of pictures (B, 3, s, s), as its encoder sees them."""
+
+    @torch.inference_mode()
+    def copy(pictures: Tensor) -> Tensor:
+        codes = codec.encode(F.interpolate(pictures, size=(codec.config.size,) * 2))
+        if not small:
+            return codec.decode(codes)
+        made: Tensor = codec.decoder.small(codec.decoder.cells(codec.embed(codes)))
+        return made
+
+    return copy
+
+
 def read(
-    graphs: Sequence[Graph], detector: SceneDetector, size: int, codec: Codec | None
+    graphs: Sequence[Graph], detector: SceneDetector, size: int, copy: Copy | None = None
 ) -> list[Detections]:
-    """Return what the scorer reads of the true pictures, or of a codec's copies of them."""
+    """Return what the scorer reads of the true pictures, or of copies of them."""
     found: list[Detections] = []
     for at in range(0, len(graphs), AT_ONCE):
         pictures: Tensor = true_pictures(graphs[at : at + AT_ONCE], size)
-        if codec is not None:
-            with torch.inference_mode():
-                pictures = codec.decode(codec.encode(pictures)).float().clamp(-1, 1)
-        found += detector.detect(pictures)
+        found += detector.detect(pictures if copy is None else copy(pictures).float().clamp(-1, 1))
     return found
 
 

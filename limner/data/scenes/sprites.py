@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from limner.data.scenes.glyphs import glyph_table
+from limner.data.scenes.kept import kept_within
 from limner.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -61,7 +62,7 @@ def find_font(path: str | os.PathLike[str] | None = None) -> str:
     return str(found)
 
 
-@lru_cache(maxsize=65536)
+@kept_within(2**31)
 def sprite(font: str, emoji: str, colour: str | None, style: str, side: int) -> Pixels:
     """Return the drawing as premultiplied RGBA, (side, side, 4); `colour` None keeps it natural."""
     picture = _glyph(font, emoji)
@@ -148,7 +149,7 @@ def _paint(shading: _Shading, target: tuple[int, int, int]) -> Floats:
     return np.concatenate([painted, shading.alpha], axis=-1).astype(np.float32)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _glyph_shading(font: str, emoji: str) -> _Shading:
     return _shading(_glyph(font, emoji))
 

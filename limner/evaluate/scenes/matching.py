@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import unwrap
 
 import numpy as np
 import torch
@@ -144,7 +145,7 @@ def _build_planes(font: str, things: Sequence[Noun], sides: list[int]) -> dict[i
     for noun in things:
         # Past the cache of `sprite`: these large drawings are needed once.
         large = [
-            torch.from_numpy(sprite.__wrapped__(font, noun.emoji, paint, "plain", CANVAS))
+            torch.from_numpy(unwrap(sprite)(font, noun.emoji, paint, "plain", CANVAS))
             for paint in (None, "black", "white")
         ]
         stacked = torch.stack(large).movedim(-1, 1).float() / 255
