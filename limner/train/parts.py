@@ -62,16 +62,17 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
     return codec, config
 
 
-def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
+def load_autoencoder(path: str | Path, *, whole: bool = False) -> tuple[Any, dict[str, Any]]:
     """Return a codec and its config: of a file or run of `save_codec`, or of a whole model.
 
     A model is named as `limner.load` takes it. Of one whose decoder reads things it is the codec of
     small pictures that these stand on, which has the same codes: what is trained on it may show
-    anything. Raises CheckpointError when there is none, or it is damaged.
+    anything; or, if `whole`, the model's own. Raises CheckpointError when there is none, or it is
+    damaged.
     """
     file = find_codec(path)
     if file is None:
-        config, _ = codec_table(path)
+        config, _ = codec_table(path, whole=whole)
         return small_codec(registry.load(path).codec, config), config
     with _told_as_codec(file):
         config = _codec_config(file)

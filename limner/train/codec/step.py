@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from limner import registry
 from limner.codecs import create_autoencoder, discriminator, features
+from limner.data.scenes.graph import is_wide
 from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
@@ -198,7 +199,9 @@ class CodecStep(Step):
         config, values = self.config, dict(self.config.part("codec"))
         if not config.start_from:
             return create_autoencoder(values), values
-        given, given_config = load_autoencoder(config.start_from)
+        # In the wide world what names and paints the first things goes on, and learns more.
+        whole = "things" in values and is_wide(config.data.level)
+        given, given_config = load_autoencoder(config.start_from, whole=whole)
         if not values:
             given.requires_grad_(True)  # a whole model comes frozen, as it is drawn with
             return given, given_config

@@ -32,7 +32,7 @@ from limner.train.codec.things_data import (
 from limner.train.codec.things_settings import ThingsTraining
 from limner.train.config.run import TrainConfig
 from limner.train.loop import train
-from limner.train.parts import load_autoencoder, save_codec
+from limner.train.parts import load_autoencoder
 from limner.train.reading import read_config
 from limner.types import Request
 from tests.tiny_model import save_tiny_model
@@ -118,11 +118,12 @@ def test_a_run_teaches_all_that_it_shows_and_leaves_the_codes(tmp_path: Path) ->
 
 def test_a_codec_goes_on_in_the_wide_world(tmp_path: Path) -> None:
     first = ThingsStep(config_in(tmp_path))
-    (tmp_path / "first").mkdir()
-    save_codec(first.codec, first.codec_config, tmp_path / "first" / "codec.safetensors")
+    pipeline = load(tmp_path / "model")
+    pipeline.codec, pipeline.size = first.codec, first.codec.config.size
+    first.save_model(tmp_path / "first", pipeline, codec=first.codec_config)
     things = 1 + len(nouns(wide=True))
     changes = {
-        str(tmp_path / "model"): str(tmp_path / "first"),
+        str(tmp_path / "model"): str(tmp_path / "first" / "model"),
         "things = [279, 13, 6]": f"things = [{things}, 13, 6]",
         "[data]": "[data]\nlevel = 7",
     }

@@ -138,7 +138,17 @@ def test_a_prior_goes_on_in_the_wide_world(kind: str, tmp_path: Path) -> None:
     # 1. Every word of the wide world is whole, and what was known has the ids that it had.
     text = "three firefighters and a raccoon, 三名消防员"
     assert before.tokenizer.unseen_words(text) and not made.tokenizer.unseen_words(text)
-    words = [*"夜空红个的一背景上", "three", "red", "green", "two", "under", "on", "background", "cat"]
+    words = [
+        *"夜空红个的一背景上",
+        "three",
+        "red",
+        "green",
+        "two",
+        "under",
+        "on",
+        "background",
+        "cat",
+    ]
     known = [word for word in words if not before.tokenizer.unseen_words(word)]
     assert len(known) > 10
     for word in known:
