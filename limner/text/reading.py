@@ -37,7 +37,8 @@ def read(prompt: str, words: Words) -> Reading:
     prompt the model reads.
     """
     # Traditional characters and emoji first: the tables below know neither.
-    text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt))
+    things = frozenset(words.grammar.named("thing", "en") if words.grammar else ())
+    text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt), things)
     # The answer is in the language of most of the prompt, counted as it was typed.
     chinese = len(_HAN.findall(prompt)) > len(_LATIN.findall(prompt))
     if words.grammar is not None:
