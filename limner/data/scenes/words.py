@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -36,8 +36,12 @@ def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
         labels = ["^", *(item.label for item in items), "$"]
         order.update({f"{one} {after}" for one, after in pairwise(labels)})
         used.update((item.kind, item.name, item.text) for item in items)
+    named: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for (kind, name, text), times in used.items():
+        named[kind, name].append((text, times))
     phrases = tuple(
-        Phrase(p.kind, p.name, p.language, p.text, _times(p, used)) for p in grammar.phrases
+        Phrase(p.kind, p.name, p.language, p.text, _times(p.text, named[p.kind, p.name]))
+        for p in grammar.phrases
     )
     # A pair that few captions have is one of phrases that were cut in the wrong place.
     usual = frozenset(pair for pair, times in order.items() if times >= len(texts) * RARE)
@@ -73,14 +77,9 @@ def _captions(level: int, count: int, seed: int) -> Iterator[str]:
             yield say.caption(graph, language, rng)
 
 
-def _times(phrase: Phrase, used: Counter[tuple[str, str, str]]) -> int:
-    bare = phrase.text.replace("{}", " ")
-    words = tokens(bare)
-    return sum(
-        times
-        for (kind, name, text), times in used.items()
-        if (kind, name) == (phrase.kind, phrase.name) and tokens(text) == words
-    )
+def _times(phrase: str, used: Sequence[tuple[str, int]]) -> int:
+    words = tokens(phrase.replace("{}", " "))
+    return sum(times for text, times in used if tokens(text) == words)
 
 
 def _phrases(things: Sequence[Noun]) -> Iterator[Phrase]:
