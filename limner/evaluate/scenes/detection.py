@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Thing
-from limner.data.scenes.nouns import nouns
+from limner.data.scenes.nouns import FIRST, nouns
 from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT
 from limner.data.scenes.sprites import find_font
 from limner.errors import UsageError
@@ -71,7 +71,9 @@ class SceneDetector:
             raise UsageError(
                 f"pictures are {images.shape[-1]} pixels wide; expected {self.bank.size} or more"
             )
-        return [each for part in images.split(BATCH) for each in self._detect(part)]
+        # Of a bank of more nouns fewer pictures at once, in the same memory.
+        batch = BATCH * FIRST // len(self.bank.unpainted)
+        return [each for part in images.split(batch) for each in self._detect(part)]
 
     @torch.inference_mode()
     def _detect(self, images: Tensor) -> list[Detections]:
