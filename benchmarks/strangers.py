@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import limner
+from limner.data.scenes.words import draws_wide
 from limner.errors import LimnerError
 from limner.evaluate.resampling import wilson
 from limner.evaluate.scenes.detection import Detections, SceneDetector
@@ -226,10 +227,9 @@ def main() -> None:
     pipeline = limner.load(told.model)
     options: dict[str, Any] = {"verbatim": True} if told.verbatim else {}
     limner.draw("a red apple", model=pipeline, seed=0, **options)  # an unknown option ends it here
+    detector = SceneDetector(size=pipeline.size, wide=draws_wide(pipeline.words))
     found = []
-    for answer in answers_of(
-        rows, pipeline, SceneDetector(size=pipeline.size), told.seeds, options
-    ):
+    for answer in answers_of(rows, pipeline, detector, told.seeds, options):
         found.append(answer)
         if len(found) % (60 * told.seeds) == 0:
             print(f"{len(found)} of {len(rows) * told.seeds} pictures", flush=True)

@@ -356,7 +356,8 @@ def _check_sums(data: bytes) -> None:
         end = at + 8 + int.from_bytes(view[at : at + 4])
         kept, told = view[at + 4 : end], view[end : end + 4]
         # What is cut off is told by Pillow.
-        if bytes(kept[:4]) == b"IDAT" and len(told) == 4 and zlib.crc32(kept) != int.from_bytes(told):
+        whole = bytes(kept[:4]) == b"IDAT" and len(told) == 4
+        if whole and zlib.crc32(kept) != int.from_bytes(told):
             raise OSError("its checksum is wrong")
         at = end + 4
 

@@ -34,6 +34,7 @@ class AveragesConfig:
     """How many pixels wide pictures are."""
 
     size: int = SIZE
+    seen: int = SIZE
 
 
 class Averages(CodecBase):

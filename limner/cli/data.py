@@ -27,7 +27,12 @@ Split = Annotated[str, option("--split", "train, validation or held_out.", compl
 Count = Annotated[int, option("-n --count", "Number of scenes.")]
 Size = Annotated[int, option("--size", "Side of the pictures in pixels, 16 to 512.")]
 Level = Annotated[
-    int, option("--level", "1 single objects, 2 adds counts, 3 pairs, 4 styles; 5 is mostly pairs.")
+    int,
+    option(
+        "--level",
+        "1 single objects, 2 adds counts, 3 pairs, 4 styles; 5 is mostly pairs. "
+        "6, 7 and 8 are 3, 4 and 5 of the wide world.",
+    ),
 ]
 Language = Annotated[
     str, option("--language", "Language of the captions: en, zh or both.", complete.languages)

@@ -148,6 +148,7 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
     """Load the model, score its scenes, and tell."""
     with progress.loading(task.model):
         from limner.data.scenes.sprites import find_font
+        from limner.data.scenes.words import draws_wide
         from limner.evaluate.drawing import choose_best
         from limner.evaluate.scenes.prompts import ScorePlan
         from limner.evaluate.scenes.score import score_scenes
@@ -166,7 +167,8 @@ def measure_scenes(task: Task, wanted: Wanted, sets: str | None, font: Path | No
                 param="sets",
             )
     judges = wanted.judges(task.best_of, measures=codec is not None and "codec" in names)
-    plan = ScorePlan(task.count, task.seed, pipeline.size, names)
+    wide = draws_wide(pipeline.words)
+    plan = ScorePlan(task.count, task.seed, pipeline.size, names, wide)
     draw = choose_best(shared.drawing(pipeline, task.request), judges.clip, task.best_of)
     with progress.showing() as watch:
         result = score_scenes(

@@ -66,7 +66,7 @@ class Phrasebook:
         # 2. What usually means the same, unless it reads as a known name with a word before it.
         for text, entry in _usual(grammar, self.things):
             words = tuple(lexicon.tokens(text))
-            if not self._is_modified(words, entry):
+            if not self._is_modified(words, entry) and not self._is_named(words, entry):
                 self._add(words, entry)
         # 3. By first word, how long its phrases are: looking one up tries these lengths alone.
         self._lengths: dict[str, list[int]] = {}
@@ -122,6 +122,11 @@ class Phrasebook:
             and any(known.kind in _NAMING for known in self._entries.get(words[cut:], ()))
             for cut in range(1, len(words))
         )
+
+    def _is_named(self, words: tuple[str, ...], entry: Entry) -> bool:
+        """Say whether captions named a thing by a phrase that usually means another: "geese"."""
+        known = (each.kind for each in self._entries.get(words, ()) if each.exact)
+        return entry.kind in _NAMING and any(kind in _NAMING for kind in known)
 
     def _add(self, words: tuple[str, ...], entry: Entry) -> None:
         """Keep what a phrase means; what captions used comes first, and a kind once."""

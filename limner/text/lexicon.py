@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 from limner.text.keywords import STOP_WORDS
@@ -104,14 +104,17 @@ def simplify(text: str) -> str:
     return text.translate(_simplified()) if not text.isascii() else text
 
 
-def spell_emoji(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """Return `text` with each emoji of the table as the thing's English name, and which these were.
+def spell_emoji(
+    text: str, things: frozenset[str] = frozenset()
+) -> tuple[str, list[tuple[str, str]]]:
+    """Return `text` with each emoji of the tables as a thing's English name, and which these were.
 
-    An emoji that the table does not know stays.
+    Those of the wide world count where a model knows them among its `things`: elsewhere a poodle
+    is a dog. An emoji that stands for nothing known stays.
     """
     if text.isascii():
         return text, []
-    table, pattern = _emoji()
+    table, pattern = _emoji(things)
     found: list[tuple[str, str]] = []
 
     def spell(match: re.Match[str]) -> str:
@@ -188,9 +191,11 @@ def _simplified() -> dict[int, str]:
     return {ord(old): new for old, new in zip(traditional, simplified, strict=True)}
 
 
-@cache
-def _emoji() -> tuple[dict[str, str], re.Pattern[str]]:
+@lru_cache(maxsize=8)
+def _emoji(things: frozenset[str]) -> tuple[dict[str, str], re.Pattern[str]]:
     table = {emoji: row.english[0] for row in synonyms() for emoji in row.emoji}
+    wide = (line.split("\t") for line in _lines("emoji.tsv")[1:])
+    table |= {emoji: name for emoji, name in wide if name in things}
     # An emoji may begin as another does, as those with a skin tone.
     longest_first = sorted(table, key=len, reverse=True)
     return table, re.compile("|".join(map(re.escape, longest_first)))

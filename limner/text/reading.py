@@ -26,6 +26,9 @@ _QUOTES = frozenset('"“”„‘’«»()[]{}<>《》〈〉「」『』【】`
 _EDGES = " .!?…\"'`“”‘’«»()[]{}<>《》〈〉「」『』【】。！？~*#_-:;,、/\\|=+"
 _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
+# Words that are spoken otherwise than their first letter is: an x-ray, a user icon.
+_AN = ("hour", "x-ray", "x ray", "suv", "sos ")
+_A = ("uni", "ufo", "ewe", "us ", "uk", "un ", "use", "eu", "one-")
 SURE = 0.9  # accuracy as measured below which a note says that a thing may come out wrong
 
 
@@ -37,7 +40,8 @@ def read(prompt: str, words: Words) -> Reading:
     prompt the model reads.
     """
     # Traditional characters and emoji first: the tables below know neither.
-    text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt))
+    things = frozenset(words.grammar.named("thing", "en") if words.grammar else ())
+    text, emoji = lexicon.spell_emoji(lexicon.simplify(prompt), things)
     # The answer is in the language of most of the prompt, counted as it was typed.
     chinese = len(_HAN.findall(prompt)) > len(_LATIN.findall(prompt))
     if words.grammar is not None:
@@ -213,9 +217,9 @@ def _chinese(thing: Asked, grammar: Grammar) -> str:
 
 def indefinite(phrase: str) -> str:
     """Return "a" or "an", as English says before `phrase`."""
-    if phrase.startswith("hour"):
+    if phrase.startswith(_AN):
         return "an"
-    return "an" if phrase[0] in "aeiou" and not phrase.startswith(("uni", "ufo", "ewe")) else "a"
+    return "an" if phrase[0] in "aeiou" and not phrase.startswith(_A) else "a"
 
 
 def _read_plain(text: str, words: Words) -> Reading:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from limner.errors import CheckpointError, ConfigError, UsageError, quote
 from limner.text.keywords import keep_keywords
+from limner.text.merging import extend_model
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
@@ -142,9 +144,8 @@ class Tokenizer:
         A word is unseen when it needs more than one token; a Han character, a digit or an emoji
         when it falls back to bytes. Punctuation is never a word.
         """
-        normal = self._engine.normalizer.normalize_str(self._prepared(text))
         unseen: dict[str, None] = {}
-        for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal):
+        for piece in self._pieces(text):
             word = piece.removeprefix(_MARK)
             kind = unicodedata.category(word[0])
             # Punctuation and spaces are no words; a digit, a letter, an emoji alone are.
@@ -158,6 +159,22 @@ class Tokenizer:
         changed = copy(self)
         changed.keywords = True
         return changed
+
+    def extended(self, texts: Iterable[str]) -> Self:
+        """Return a tokenizer that knows every word and character of `texts` as a whole.
+
+        Its first ids are those of this one, and what was a whole word stays one: a model's
+        embeddings keep their rows, and more are added.
+        """
+        parts = json.loads(self._engine.to_str())
+        pieces = Counter(piece for text in texts for piece in self._pieces(text))
+        parts["model"] = extend_model(parts["model"], pieces)
+        return type(self)(read_engine(parts, "the tokenizer"), keywords=self.keywords)
+
+    def _pieces(self, text: str) -> list[str]:
+        """Return the parts of a text, with their marks, that no merge reaches across."""
+        normal = self._engine.normalizer.normalize_str(self._prepared(text))
+        return [piece for piece, _ in self._engine.pre_tokenizer.pre_tokenize_str(normal)]
 
     def _settings(self) -> dict[str, Any]:
         return {"keywords": True} if self.keywords else {}

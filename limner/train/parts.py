@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,16 +63,17 @@ def load_codec(path: str | Path) -> tuple[Any, dict[str, Any]]:
     return codec, config
 
 
-def load_autoencoder(path: str | Path) -> tuple[Any, dict[str, Any]]:
+def load_autoencoder(path: str | Path, *, whole: bool = False) -> tuple[Any, dict[str, Any]]:
     """Return a codec and its config: of a file or run of `save_codec`, or of a whole model.
 
     A model is named as `limner.load` takes it. Of one whose decoder reads things it is the codec of
     small pictures that these stand on, which has the same codes: what is trained on it may show
-    anything. Raises CheckpointError when there is none, or it is damaged.
+    anything; or, if `whole`, the model's own. Raises CheckpointError when there is none, or it is
+    damaged.
     """
     file = find_codec(path)
     if file is None:
-        config, _ = codec_table(path)
+        config, _ = codec_table(path, whole=whole)
         return small_codec(registry.load(path).codec, config), config
     with _told_as_codec(file):
         config = _codec_config(file)
@@ -173,14 +174,20 @@ def fits(fresh: Tensor, given: Tensor) -> bool:
     )
 
 
-def begun(fresh: Tensor, given: Tensor) -> Tensor:
+def begun(
+    fresh: Tensor, given: Tensor, ours: Sequence[int] = (), theirs: Sequence[int] = ()
+) -> Tensor:
     """Return weights that begin as the `given` ones, which `fits` them: (outputs, inputs, ...).
 
     The first outputs are what they were: they make nothing of inputs that are new. New outputs
-    begin by chance, as `fresh` has them.
+    begin by chance, as `fresh` has them. Where the outputs stand in blocks, of `ours` and `theirs`
+    so many each, that is so of every block.
     """
     if fresh.shape == given.shape:
         return given
+    if len(ours) == len(theirs) > 0:
+        blocks = zip(fresh.split(list(ours)), given.split(list(theirs)), strict=True)
+        return torch.cat([begun(new, old) for new, old in blocks])
     weights = fresh.clone()
     outputs = len(given)
     if given.ndim > 1:

@@ -63,7 +63,7 @@ def test_json_tells_what_was_made(
     ("words", "code", "told"),
     [
         (["--count", "0"], 2, "count 0 is out of range"),
-        (["--level", "6"], 2, "give --level 1, 2, 3, 4 or 5"),
+        (["--level", "9"], 2, "give --level 4, or 7 for all things"),
         (["--split", "test"], 2, "choose one of train, validation, held_out"),
         (["--language", "fr"], 2, "choose one of en, zh, both"),
         (["--font", "/nowhere.ttf"], 3, "no emoji font at /nowhere.ttf"),

@@ -69,6 +69,14 @@ def test_emoji_are_spelt_whatever_selectors_they_carry() -> None:
     assert spell_emoji("🐈‍⬛")[1] == [("🐈‍⬛", "cat")]
 
 
+def test_emoji_of_the_wide_world_count_where_a_model_knows_them() -> None:
+    wide = frozenset(noun.singular for noun in nouns(wide=True))
+    for noun in nouns(wide=True):
+        assert spell_emoji(f"a {noun.emoji}", wide)[1][0][1] == noun.singular
+    assert spell_emoji("🐩")[1] == [("🐩", "dog")] != spell_emoji("🐩", wide)[1]
+    assert [name for _, name in spell_emoji("🧑‍🚒 🇯🇵", wide)[1]] == ["firefighter", "flag of japan"]
+
+
 def test_plurals_are_those_of_the_last_word_or_before_of() -> None:
     assert "berries" in plurals("berry") and "wolves" in plurals("wolf")
     assert "boxes" in plurals("box") and "knives" in plurals("knife")

@@ -81,6 +81,14 @@ def test_what_fits_begins_as_it_was_given() -> None:
     assert begun(torch.tensor(1), torch.tensor(7)) == 7
 
 
+def test_blocks_of_outputs_grow_each_for_itself() -> None:
+    # Two answers of one question and one of another, then three and two.
+    given, fresh = torch.tensor([[5.0], [6.0], [7.0]]), torch.zeros(5, 1)
+    assert begun(fresh, given, (3, 2), (2, 1))[:, 0].tolist() == [5, 6, 0, 7, 0]
+    assert begun(fresh[:, 0], given[:, 0], (3, 2), (2, 1)).tolist() == [5, 6, 0, 7, 0]
+    assert begun(fresh, given, (3, 2)).tolist() == begun(fresh, given).tolist()
+
+
 def test_a_whole_model_has_a_codec_too(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
     codec, config = load_codec(tmp_path / "model")

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import graph_at
 from limner.data.scenes.captions import LANGUAGES, caption
-from limner.data.scenes.graph import Graph, scene_rng
+from limner.data.scenes.graph import Graph, is_wide, scene_rng
 from limner.data.scenes.hard_negatives import hard_negative
 from limner.data.scenes.scene import render
 from limner.data.scenes.sprites import find_font
@@ -58,7 +58,7 @@ class PairBatches(Dataset[PairBatch]):
 
     def __getitem__(self, step: int) -> PairBatch:
         """Return the pairs of this rank, English and Chinese in turn, cut to the longest of all."""
-        settings = self.settings
+        settings, wide = self.settings, is_wide(self.settings.level)
         pictures, sentences = [], []
         graphs: list[Graph] = []
         first, mine = step * self.batch, self.world.of(self.batch)
@@ -73,7 +73,7 @@ class PairBatches(Dataset[PairBatch]):
             rng = scene_rng("train", index, _CAPTIONS, settings.level)
             second = settings.twins and number % 2 == 1
             if second:
-                graph = hard_negative(graphs[-1], rng)
+                graph = hard_negative(graphs[-1], rng, wide=wide)
             else:
                 language = LANGUAGES[(number // 2 if settings.twins else index) % 2]
                 words = rng.random()  # the same for all, so that captions differ in one thing
@@ -82,7 +82,10 @@ class PairBatches(Dataset[PairBatch]):
             graphs.append(graph)
             if mine.start <= number < mine.stop:
                 pictures.append(render(graph, settings.size, font=self.font))
-            variants = [graph, *(hard_negative(graph, rng) for _ in range(settings.hard_negatives))]
+            variants = [
+                graph,
+                *(hard_negative(graph, rng, wide=wide) for _ in range(settings.hard_negatives)),
+            ]
             sentences += [caption(each, language, random.Random(words)) for each in variants]
         ids = self.tokenizer.batch(sentences, settings.text_length)
         ids = ids.unflatten(0, (self.batch, -1)).transpose(0, 1)  # (1 + N, B, T)

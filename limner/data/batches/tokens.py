@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from limner.data.batches.batches import graph_at, pixels_to_tensor, step_generator, stream
@@ -26,7 +27,7 @@ from limner.text.tokenizer import Tokenizer, trim_padding
 
 SOURCES = (
     *("nouns.tsv", "nouns.py", "graph.py", "scene.py", "backgrounds.py", "sprites.py"),
-    "captions.py",
+    *("captions.py", "glyphs.py"),
 )
 ALIKE = 16  # batches among which pictures are sorted by the length of their captions
 Origin = Mapping[str, str | int]
@@ -136,7 +137,9 @@ def encode_scenes(
     for images, sentences in stream(source, range(-(-count // source.block)), workers):
         # Blocks are encoded whole, so that the codes of a scene do not depend on `count`.
         with torch.inference_mode(), bf16_where_fast(device):
-            codes = codec.encode(images.to(device)).flatten(1, len(codec.layout)).cpu()
+            # An encoder that shrinks what it gets sees the scenes as they were drawn.
+            seen = F.interpolate(images.to(device), size=(codec.config.size,) * 2)
+            codes = codec.encode(seen).flatten(1, len(codec.layout)).cpu()
         ids = tokenizer.batch(sentences, text_length)
         captions = ids.view(source.block, source.captions, text_length)
         yield CodeCache(codes[:left].to(torch.int32), captions[:left].to(ids_type))

@@ -19,7 +19,41 @@ _UNCOUNTED = (
     "noodle soup|corn on the cob|matcha|green tea|boba|honey|soft serve|yarn|cattle|luggage|grapes|"
     "fries|chips|mittens|trousers|pants|shades|spectacles|eyeglasses|piano keys|tennis|lightning"
 )
-WITHOUT_ARTICLE = frozenset(_UNCOUNTED.split("|"))
+_UNCOUNTED_WIDE = (
+    "dog tracks|peas|green peas|falafels|rice dumplings|clinking beer mugs|clinking glasses|"
+    "champagne glasses|chopsticks|fireworks|train tracks|sparkles|japanese dolls|hina dolls|"
+    "bowling pins|table tennis|skis|theater masks|theatre masks|drama masks|"
+    "comedy and tragedy masks|music notes|control knobs|knobs|dials|maracas|goggles|"
+    "swimming goggles|safety goggles|briefs|swim briefs|shorts|swim trunks|women's clothes|"
+    "shopping bags|ballet shoes|ballet slippers|pointe shoes|prayer beads|beads|film frames|news|"
+    "bookmark tabs|tabbed pages|dollars|money with wings|index dividers|card index dividers|"
+    "linked paperclips|chained paperclips|crossed hammers|tools|crossed swords|swords|scales|"
+    "bubbles|soap bubbles|sweat drops|crossbones|puppy eyes|puppy-dog eyes|pinched fingers|"
+    "crossed fingers|snapping fingers|devil horns|metal horns|clapping hands|hooray hands|"
+    "raising hands|hands in the air|heart hands|open hands|jazz hands|cupped hands|folded hands|"
+    "praying hands|painted nails|flexed biceps|biceps|lungs|eyeballs|lips|footprints|santa claus|"
+    "santa|father christmas|mrs claus|mother christmas|bunny girls|people with bunny ears|"
+    "dancing twins|wrestlers|women holding hands|girl friends|men holding hands|busts|"
+    "revolving hearts|double hearts|refresh arrows|reload arrows|hanukkah candles|aries|taurus|"
+    "gemini|cancer zodiac|leo|virgo|libra|scorpio|sagittarius|capricorn|aquarius|pisces|"
+    "ophiuchus|signal bars|antenna bars|wireless|crossed flags|crossed japanese flags|"
+    "stars and stripes|garlic|ginger|bacon|spaghetti|rice|curry|cereal|butter|sake|shaved ice|"
+    "bacteria|french bread|naan|fried chicken|meat|porridge|oatmeal|salt|canned food|cooked rice|"
+    "curry rice|pasta|tempura|shrimp tempura|narutomaki|takeout|chocolate|custard|champagne|wine|"
+    "red wine|beer|cola|juice|yerba mate|mate|ice|knife and fork|fork and knife|cutlery|"
+    "silverware|mount fuji|mt fuji|fuji|camping|wood|dynamite|glitter|confetti|bamboo|rugby|"
+    "bowling|field hockey|ice hockey|lacrosse|ping pong|badminton|karate|golf|fishing|mahjong|"
+    "hanafuda|thread|sewing thread|rope|sheet music|music|underwear|rain|wind|dna|paper|money|"
+    "cash|toilet paper|soap|lotion|sunscreen|shampoo|smoking|smoke|blood|medicine|archery|"
+    "moon viewing|flying money|zzz|snoring|splashing water|applause|namaste|nail polish|yoga|"
+    "meditation|bath time|fencing|horse racing|skiing|snowboarding|surfing|rowing|swimming|"
+    "weightlifting|mountain biking|people wrestling|wrestling|water polo|handball|juggling|"
+    "hugging people|people hugging|potable water|tap water|passport control|baggage claim|"
+    "no entry|no smoking|no littering|no mobile phones|non-potable water|wifi|wi-fi|"
+    "vibration mode|infinity|currency exchange|yin yang|yin and yang|om|aum|email|falafel|oden|"
+    "breast-feeding|hongbao|meat on the bone|meat on a bone|thumbs up|thumbs down|poo"
+)
+WITHOUT_ARTICLE = frozenset(f"{_UNCOUNTED}|{_UNCOUNTED_WIDE}".split("|"))
 NUMBERS = {"en": ("", "a", "two", "three", "four", "five"), "zh": "零一两三四五"}
 COLOURS_ZH = dict(zip(COLOURS, "红橙黄绿蓝紫粉棕黑白灰", strict=True))
 # An alias such as "red rose" is left out beside a colour: nobody says "a blue red rose".
@@ -172,8 +206,8 @@ def _colour_to_say(thing: Thing, rng: random.Random, style: str) -> str | None:
         return None
     if thing.colour is not None:
         return thing.colour
-    natural = thing.entry.colour
-    return natural if natural != "mixed" and rng.random() < 0.2 else None
+    natural, said = thing.entry.colour, thing.entry.painted
+    return natural if natural != "mixed" and said and rng.random() < 0.2 else None
 
 
 def _with_background_chinese(subject: str, graph: Graph, rng: random.Random) -> str:

@@ -3,12 +3,12 @@
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
 from limner.data.scenes.backgrounds import BACKGROUNDS, NEAR_COLOURS, PLACES
-from limner.data.scenes.nouns import Noun, noun_index, nouns
+from limner.data.scenes.nouns import Noun, noun_of, nouns
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.errors import UsageError
 
@@ -34,7 +34,7 @@ class Thing:
     @property
     def entry(self) -> Noun:
         """The noun's row of the table."""
-        return nouns()[noun_index()[self.noun]]
+        return noun_of(self.noun)
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,18 @@ class Graph:
 
 @dataclass(frozen=True)
 class Mix:
-    """How often each kind of scene is drawn; the rest are single objects."""
+    """How often each kind of scene is drawn; the rest are single objects.
+
+    `wide` scenes have things of the whole noun table, each of them in its own colours where it is
+    not painted, and few that are hidden by a background of their colour.
+    """
 
     counts: float = 0.0
     pairs: float = 0.0
     styles: float = 0.0
     coloured: float = 0.5
     resized: float = 0.12
+    wide: bool = False
 
 
 LEVELS = {
@@ -76,6 +81,8 @@ LEVELS = {
     4: Mix(counts=0.18, pairs=0.22, styles=0.06),
     5: Mix(counts=0.15, pairs=0.55, styles=0.06),
 }
+LEVELS |= {level + 3: replace(LEVELS[level], wide=True) for level in (3, 4, 5)}
+HIDDEN = 0.1  # of the wide scenes that hide a thing are kept: people ask for a black cat on black
 
 
 def scene_rng(split: str, index: int, seed: int = 0, level: int = 4) -> random.Random:
@@ -83,18 +90,26 @@ def scene_rng(split: str, index: int, seed: int = 0, level: int = 4) -> random.R
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if level not in LEVELS:
-        raise UsageError(f"level {level} is not one of 1 to 5; give --level 1, 2, 3, 4 or 5")
+        raise UsageError(f"level {level} is not one of 1 to 8; give --level 4, or 7 for all things")
     return random.Random(_digest(f"{split}/{seed}/{level}/{index}"))
 
 
 def sample_graph(split: str, rng: random.Random, level: int = 4) -> Graph:
     """Draw a scene graph; "held_out" graphs have a new combination, the others have none."""
     wanted = split == "held_out"
+    mix = LEVELS[level]
     # One tenth of what is drawn is of the other splits: drawn again.
     while True:
-        graph = _propose(rng, LEVELS[level], wanted)
+        graph = _propose(rng, mix, wanted)
+        if mix.wide and hides(graph) and rng.random() >= HIDDEN:
+            continue
         if bool(new_combinations(graph)) == wanted:
             return graph
+
+
+def is_wide(level: int) -> bool:
+    """Say whether scenes of a level have things of the whole noun table."""
+    return LEVELS[level].wide
 
 
 def new_combinations(graph: Graph) -> tuple[str, ...]:
@@ -113,7 +128,7 @@ def new_combinations(graph: Graph) -> tuple[str, ...]:
 @cache
 def is_held_out_colour(noun: str, colour: str | None) -> bool:
     """Say whether this object never appears in this colour in training; natural ones do."""
-    if colour is None or nouns()[noun_index()[noun]].colour == colour:
+    if colour is None or noun_of(noun).colour == colour:
         return False
     return _digest(f"colour/{noun}/{colour}") % 10 == 0
 
@@ -155,13 +170,15 @@ def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
     # A silhouette or a line drawing shows no colour, so none is asked for.
     if style in COLOURLESS:
         thing = Thing(thing.noun, None, thing.size)
+        # Of all flags, signs and faces there are three silhouettes.
+        style = style if thing.entry.painted else "sticker"
     return Graph((thing,), background, style=style)
 
 
 def _sample_thing(rng: random.Random, mix: Mix) -> Thing:
-    noun = pick(rng, nouns())
-    colour = pick(rng, tuple(COLOURS)) if rng.random() < mix.coloured else None
-    return Thing(noun.singular, colour)
+    noun = pick(rng, nouns(wide=mix.wide))
+    coloured = rng.random() < mix.coloured and noun.painted
+    return Thing(noun.singular, pick(rng, tuple(COLOURS)) if coloured else None)
 
 
 def _sample_background(rng: random.Random) -> str:

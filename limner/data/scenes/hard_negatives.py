@@ -8,15 +8,19 @@ it as a wrong answer alone.
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from limner.data.scenes.graph import COLOURLESS, COUNTS, Graph, Thing, new_combinations, pick
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
 
 
-def hard_negative(graph: Graph, rng: random.Random) -> Graph:
-    """Return the graph with one change that shows: another object, colour, count or place."""
-    ways: list[Callable[[Graph, random.Random], Graph | None]] = [_rename]
+def hard_negative(graph: Graph, rng: random.Random, *, wide: bool = False) -> Graph:
+    """Return the graph with one change that shows: another object, colour, count or place.
+
+    The other object is one of the first nouns, or of the whole table.
+    """
+    ways: list[Callable[[Graph, random.Random], Graph | None]] = [partial(_rename, wide=wide)]
     # In eight of ten cases a pair exchanges its colours or places: other captions of a batch have
     # another object or colour anyway, and only these teach what belongs to what.
     ways += [_exchange_colours, _exchange_places] * 4 if graph.kind == "pair" else []
@@ -37,6 +41,11 @@ def swap_colours(graph: Graph) -> Graph | None:
 
 def _exchange_colours(graph: Graph, rng: random.Random) -> Graph | None:
     first, second = graph.things
+    if any(
+        each.colour and not other.entry.painted
+        for each, other in zip(graph.things, graph.things[::-1], strict=True)
+    ):
+        return None
     # Beside a natural colour the exchange shows only where neither has the other's already.
     if first.colour == second.colour or second.colour == _shown(first):
         return None
@@ -56,9 +65,11 @@ def _exchange_places(graph: Graph, rng: random.Random) -> Graph:
     return replace(graph, things=graph.things[::-1])
 
 
-def _recolour(graph: Graph, rng: random.Random) -> Graph:
+def _recolour(graph: Graph, rng: random.Random) -> Graph | None:
     number = pick(rng, range(len(graph.things)))
     thing = graph.things[number]
+    if not thing.entry.painted:
+        return None
     colour = pick(rng, [each for each in COLOURS if each != _shown(thing)])
     return _with(graph, number, replace(thing, colour=colour))
 
@@ -68,10 +79,11 @@ def _recount(graph: Graph, rng: random.Random) -> Graph:
     return _with(graph, 0, replace(thing, count=pick(rng, [n for n in COUNTS if n != thing.count])))
 
 
-def _rename(graph: Graph, rng: random.Random) -> Graph:
+def _rename(graph: Graph, rng: random.Random, *, wide: bool) -> Graph:
     number = pick(rng, range(len(graph.things)))
-    taken = {thing.noun for thing in graph.things}
-    noun = pick(rng, [each.singular for each in nouns() if each.singular not in taken])
+    taken, coloured = {thing.noun for thing in graph.things}, graph.things[number].colour
+    others = [each for each in nouns(wide=wide) if each.painted or not coloured]
+    noun = pick(rng, [each.singular for each in others if each.singular not in taken])
     return _with(graph, number, replace(graph.things[number], noun=noun))
 
 

@@ -66,7 +66,8 @@ def scene(
     """Return scene number `index` of a split: a pure function of its arguments.
 
     `size` is the picture's side in pixels (16 to 512), `level` 1 (single objects) to 4 (counts,
-    pairs, drawing styles) or 5 (the same, mostly pairs). Raises UsageError for a wrong argument,
+    pairs, drawing styles) or 5 (the same, mostly pairs); 6, 7 and 8 are 3, 4 and 5 with things of
+    the whole noun table. Raises UsageError for a wrong argument,
     DataError without the font.
     """
     from limner.data.scenes.captions import caption

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from limner.data.scenes.glyphs import glyph_table
+from limner.data.scenes.kept import kept_within
 from limner.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -60,7 +62,7 @@ def find_font(path: str | os.PathLike[str] | None = None) -> str:
     return str(found)
 
 
-@lru_cache(maxsize=65536)
+@kept_within(2**31)
 def sprite(font: str, emoji: str, colour: str | None, style: str, side: int) -> Pixels:
     """Return the drawing as premultiplied RGBA, (side, side, 4); `colour` None keeps it natural."""
     picture = _glyph(font, emoji)
@@ -82,11 +84,13 @@ def sheet(font: str, emoji: str, side: int) -> Floats:
     return _resized(np.concatenate([maps, shading.alpha], axis=-1).astype(np.float32), side)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=2048)
 def _glyph(font: str, emoji: str) -> Floats:
     # Pillow shapes text only where it finds libfribidi. Without that, the selector after an emoji
     # becomes a glyph of its own, and the same scene another picture: so nothing is left to shape.
     emoji = emoji.replace(EMOJI_STYLE, "")
+    if len(emoji) > 1:
+        return _joined_glyph(font, emoji)
     try:
         typeface = ImageFont.truetype(font, STRIKE, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
@@ -100,6 +104,20 @@ def _glyph(font: str, emoji: str) -> Floats:
     corner = ((CANVAS - right - left) / 2, (CANVAS - bottom - top) / 2)
     draw.text(corner, emoji, font=typeface, embedded_color=True)
     return np.asarray(image, dtype=np.float32) / np.float32(255)
+
+
+def _joined_glyph(font: str, emoji: str) -> Floats:
+    """Return one picture of several characters, as Pillow would draw it could it join them."""
+    drawn = glyph_table(font).picture(emoji)
+    if drawn is None:
+        raise DataError(f"{font} has no picture of {emoji}; get the font anew (scripts/get-font)")
+    picture = np.asarray(drawn, dtype=np.float32) / np.float32(255)
+    # Pillow's pictures of one character have their edges times alpha: the same edges here.
+    picture[..., :3] *= picture[..., 3:]
+    canvas = np.zeros((CANVAS, CANVAS, 4), np.float32)
+    top, left = (CANVAS - drawn.height) // 2, (CANVAS - drawn.width) // 2
+    canvas[top : top + drawn.height, left : left + drawn.width] = picture
+    return canvas
 
 
 @dataclass(frozen=True)
@@ -131,7 +149,7 @@ def _paint(shading: _Shading, target: tuple[int, int, int]) -> Floats:
     return np.concatenate([painted, shading.alpha], axis=-1).astype(np.float32)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def _glyph_shading(font: str, emoji: str) -> _Shading:
     return _shading(_glyph(font, emoji))
 

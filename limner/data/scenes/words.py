@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
 from limner.data.scenes import captions as say
 from limner.data.scenes.backgrounds import PATTERNS, PLACES, TINTS
-from limner.data.scenes.graph import COUNTS, sample_graph, scene_rng
-from limner.data.scenes.nouns import nouns
+from limner.data.scenes.graph import COUNTS, is_wide, sample_graph, scene_rng
+from limner.data.scenes.nouns import Noun, are_wide, nouns
 from limner.text.items import Phrasebook, itemise
 from limner.text.lexicon import tokens
 from limner.text.reading import indefinite
@@ -27,7 +27,7 @@ def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
     count = min(count, SAMPLE)
     texts = list(_captions(level, count, seed))
     counts = Counter(word for text in texts for word in set(tokens(text)))
-    grammar = scene_grammar()
+    grammar = scene_grammar(wide=is_wide(level))
     book = Phrasebook(grammar)
     order: Counter[str] = Counter()
     used: Counter[tuple[str, str, str]] = Counter()
@@ -36,8 +36,12 @@ def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
         labels = ["^", *(item.label for item in items), "$"]
         order.update({f"{one} {after}" for one, after in pairwise(labels)})
         used.update((item.kind, item.name, item.text) for item in items)
+    named: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for (kind, name, text), times in used.items():
+        named[kind, name].append((text, times))
     phrases = tuple(
-        Phrase(p.kind, p.name, p.language, p.text, _times(p, used)) for p in grammar.phrases
+        Phrase(p.kind, p.name, p.language, p.text, _times(p.text, named[p.kind, p.name]))
+        for p in grammar.phrases
     )
     # A pair that few captions have is one of phrases that were cut in the wrong place.
     usual = frozenset(pair for pair, times in order.items() if times >= len(texts) * RARE)
@@ -45,10 +49,24 @@ def scene_words(level: int = 4, *, count: int = SAMPLE, seed: int = 0) -> Words:
     return Words(len(texts), dict(counts), counted)
 
 
-def scene_grammar() -> Grammar:
+def draws_wide(words: Words | None) -> bool:
+    """Say whether a model of these words was shown things of the whole noun table."""
+    grammar = None if words is None else words.grammar
+    return grammar is not None and are_wide(grammar.named("thing", "en"))
+
+
+def scene_grammar(*, wide: bool = False) -> Grammar:
     """Return what captions of scenes can say, uncounted and without their order."""
-    classifiers = {noun.singular: noun.classifier for noun in nouns()}
-    return Grammar(tuple(_phrases()), classifiers, say.WITHOUT_ARTICLE, frozenset())
+    things = nouns(wide=wide)
+    classifiers = {noun.singular: noun.classifier for noun in things}
+    named = {name for noun in things for name in (noun.singular, *noun.aliases)}
+    phrases = tuple(_phrases(things))
+    return Grammar(phrases, classifiers, say.WITHOUT_ARTICLE & named, frozenset())
+
+
+def phrase_texts(*, wide: bool = False) -> list[str]:
+    """Return every phrase of captions as a text: all the words that a model can meet."""
+    return [phrase.text.replace("{}", " ") for phrase in scene_grammar(wide=wide).phrases]
 
 
 def _captions(level: int, count: int, seed: int) -> Iterator[str]:
@@ -59,18 +77,13 @@ def _captions(level: int, count: int, seed: int) -> Iterator[str]:
             yield say.caption(graph, language, rng)
 
 
-def _times(phrase: Phrase, used: Counter[tuple[str, str, str]]) -> int:
-    bare = phrase.text.replace("{}", " ")
-    words = tokens(bare)
-    return sum(
-        times
-        for (kind, name, text), times in used.items()
-        if (kind, name) == (phrase.kind, phrase.name) and tokens(text) == words
-    )
+def _times(phrase: str, used: Sequence[tuple[str, int]]) -> int:
+    words = tokens(phrase.replace("{}", " "))
+    return sum(times for text, times in used if tokens(text) == words)
 
 
-def _phrases() -> Iterator[Phrase]:
-    for noun in nouns():
+def _phrases(things: Sequence[Noun]) -> Iterator[Phrase]:
+    for noun in things:
         name = noun.singular
         yield from _each("thing", name, "en", name, *noun.aliases)
         yield from _each("many", name, "en", noun.plural)

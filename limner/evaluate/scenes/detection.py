@@ -16,7 +16,7 @@ from torch import Tensor
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Thing
-from limner.data.scenes.nouns import nouns
+from limner.data.scenes.nouns import FIRST, nouns
 from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT
 from limner.data.scenes.sprites import find_font
 from limner.errors import UsageError
@@ -52,11 +52,11 @@ class _Hypothesis:
 class SceneDetector:
     """Reads pictures; those over 64 pixels wide are averaged down to 64 first.
 
-    Raises DataError without the font.
+    It looks for the first nouns of the table, or for all. Raises DataError without the font.
     """
 
-    def __init__(self, font: str | None = None, size: int = UNIT) -> None:
-        self.bank = sprite_bank(find_font(font), min(size, UNIT))
+    def __init__(self, font: str | None = None, size: int = UNIT, *, wide: bool = False) -> None:
+        self.bank = sprite_bank(find_font(font), min(size, UNIT), wide=wide)
 
     def detect(self, images: Tensor) -> list[Detections]:
         """Return what each of the images (N, 3, H, H) in [-1, 1] shows.
@@ -71,7 +71,9 @@ class SceneDetector:
             raise UsageError(
                 f"pictures are {images.shape[-1]} pixels wide; expected {self.bank.size} or more"
             )
-        return [each for part in images.split(BATCH) for each in self._detect(part)]
+        # Of a bank of more nouns fewer pictures at once, in the same memory.
+        batch = BATCH * FIRST // len(self.bank.unpainted)
+        return [each for part in images.split(batch) for each in self._detect(part)]
 
     @torch.inference_mode()
     def _detect(self, images: Tensor) -> list[Detections]:
@@ -168,4 +170,4 @@ def _pair_hypotheses(costs: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
 
 def _thing(candidate: int, *, size: str = "normal", count: int = 1) -> Thing:
     noun, paint = divmod(candidate, len(PAINTS))
-    return Thing(nouns()[noun].singular, PAINTS[paint], size=size, count=count)
+    return Thing(nouns(wide=True)[noun].singular, PAINTS[paint], size=size, count=count)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import COUNTS, RELATIONS, Graph, Thing
-from limner.data.scenes.nouns import noun_index
+from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
 from limner.evaluate.resampling import Score
 from limner.evaluate.scenes.detection import Detections
@@ -64,16 +64,17 @@ def tally(judgements: Iterable[Judgements]) -> dict[str, Score]:
     return {aspect: Score.measured(right[aspect], total[aspect]) for aspect in right}
 
 
-def chance() -> dict[str, Score]:
+def chance(*, wide: bool = False) -> dict[str, Score]:
     """Return the accuracy of a random guess among all nouns, colours, backgrounds, and so on."""
-    noun, colour = 1 / len(noun_index()), 1 / len(COLOURS)
+    things = len(nouns(wide=wide))
+    noun, colour = 1 / things, 1 / len(COLOURS)
     pair = 2 * noun
     shares = {
         "object": noun,
         "colour": colour,
         "background": 1 / len(BACKGROUNDS),
         "count": 1 / len(COUNTS),
-        "relation": noun / (len(noun_index()) - 1) / len(RELATIONS),
+        "relation": noun / (things - 1) / len(RELATIONS),
         "object_in_counts": noun,
         "colour_in_counts": colour,
         "object_in_pairs": pair,

@@ -12,8 +12,10 @@ shows), not twelve.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from inspect import unwrap
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.data.scenes.backgrounds import BACKGROUNDS, background
-from limner.data.scenes.nouns import nouns
+from limner.data.scenes.nouns import Noun, nouns
 from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT
 from limner.data.scenes.sprites import CANVAS, COLOURS, sprite
 
@@ -76,23 +78,26 @@ class Planes:
 
 
 @lru_cache(maxsize=2)
-def sprite_bank(font: str, size: int) -> SpriteBank:
+def sprite_bank(font: str, size: int, *, wide: bool = False) -> SpriteBank:
     """Return the bank of a font for pictures `size` wide; preparing it takes seconds."""
-    return SpriteBank(font, size)
+    return SpriteBank(font, size, nouns(wide=wide))
 
 
 class SpriteBank:
-    """All sprites at all sides of a picture `size` wide, and all backgrounds with their energies.
+    """Sprites of nouns at all sides of a picture `size` wide, all backgrounds, and their energies.
 
     `backgrounds` (G, 3, size, size) in [0, 1] in the order of BACKGROUNDS; `energies` (G, slots,
     nouns, paints) is <d, d>: how much of the picture a sprite changes. It holds the plain style
     alone. Raises DataError when the font can't be opened.
     """
 
-    def __init__(self, font: str, size: int = UNIT) -> None:
+    def __init__(self, font: str, size: int = UNIT, things: Sequence[Noun] | None = None) -> None:
         self.size = size
+        things = nouns() if things is None else things
+        # What is not painted is found in its own colours alone.
+        self.unpainted = torch.tensor([not each.painted for each in things])
         self.slots = [tuple(each * size // UNIT for each in slot) for slot in SLOTS]
-        self.planes = _build_planes(font, sorted({side for *_, side in self.slots}))
+        self.planes = _build_planes(font, things, sorted({side for *_, side in self.slots}))
         pixels = np.stack([background(key, size) for key in BACKGROUNDS])
         self.backgrounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
         self.energies = torch.stack([self._energy(slot) for slot in range(len(SLOTS))], dim=1)
@@ -101,7 +106,8 @@ class SpriteBank:
         """Return gains (N, slots, nouns, paints) for pictures (N, 3, size, size) in [0, 1].
 
         `backgrounds` (N,) int64 says which one each picture has. A gain is a sum of squared
-        differences over the slot's pixels and channels.
+        differences over the slot's pixels and channels; it is -inf of a noun in a colour that is
+        never painted.
         """
         ground = self.backgrounds[backgrounds]
         found = []
@@ -113,7 +119,9 @@ class SpriteBank:
             hidden = (rest * below).sum(1).flatten(1) @ planes.alpha.flatten(1).T
             products = planes.products(rest) - hidden[..., None]
             found.append(2 * products - self.energies[backgrounds, slot])
-        return torch.stack(found, dim=1)
+        gains = torch.stack(found, dim=1)
+        gains[:, :, self.unpainted, 1:] = -torch.inf
+        return gains
 
     def _energy(self, slot: int) -> Tensor:
         below = self._window(self.backgrounds, slot)
@@ -131,13 +139,13 @@ def _goals() -> Tensor:
     return torch.tensor(list(COLOURS.values())) / 255
 
 
-def _build_planes(font: str, sides: list[int]) -> dict[int, Planes]:
+def _build_planes(font: str, things: Sequence[Noun], sides: list[int]) -> dict[int, Planes]:
     shrinkers = {side: _shrinker(side) for side in sides}
     parts: dict[int, list[tuple[Tensor, ...]]] = {side: [] for side in sides}
-    for noun in nouns():
+    for noun in things:
         # Past the cache of `sprite`: these large drawings are needed once.
         large = [
-            torch.from_numpy(sprite.__wrapped__(font, noun.emoji, paint, "plain", CANVAS))
+            torch.from_numpy(unwrap(sprite)(font, noun.emoji, paint, "plain", CANVAS))
             for paint in (None, "black", "white")
         ]
         stacked = torch.stack(large).movedim(-1, 1).float() / 255

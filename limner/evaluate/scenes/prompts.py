@@ -12,7 +12,7 @@ from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import Graph, new_combinations, sample_graph, scene_rng
 from limner.errors import UsageError, did_you_mean, quote
 
-LEVEL = 3  # counts and pairs, no drawing styles
+LEVELS = {False: 3, True: 6}  # counts and pairs, no drawing styles; of wide scenes
 SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled", "chance")
 SEED_LIMIT = 2**32
 LEAST, MOST = 10, 10_000
@@ -28,13 +28,15 @@ class Prompt:
     chinese: str
 
 
-def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
+def collect_prompts(split: str, count: int, seed: int = 0, *, wide: bool = False) -> list[Prompt]:
     """Return `count` prompts of a split: 20 % counts, 20 % pairs, the rest single objects.
 
     Half of the single objects are coloured; in "held_out" every scene has a combination that is
-    never trained. The same arguments give the same prompts. UsageError for a count out of range.
+    never trained, and in `wide` ones are things of the whole noun table. The same arguments give
+    the same prompts. UsageError for a count out of range.
     """
     check_count(count)
+    level = LEVELS[wide]
     held_out = split == "held_out"
     counts = pairs = count // 5
     singles = count - counts - pairs
@@ -43,8 +45,8 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
     open_places |= {"count": counts, "pair": pairs}
     prompts = []
     for index in count_up():
-        rng = scene_rng(split, index, seed, LEVEL)
-        graph = sample_graph(split, rng, LEVEL)
+        rng = scene_rng(split, index, seed, level)
+        graph = sample_graph(split, rng, level)
         kind = kind_of(graph)
         # Scenes are drawn until each kind has its number: chance would leave some kinds few.
         if not open_places[kind] or (held_out and _NEW[kind] not in new_combinations(graph)):
@@ -60,13 +62,15 @@ def collect_prompts(split: str, count: int, seed: int = 0) -> list[Prompt]:
 class ScorePlan:
     """What is measured: `count` prompts a set at pictures `size` wide, the same for a `seed`.
 
-    Chance is always reported. Raises UsageError for an unknown set or a seed out of range.
+    `wide` ones ask for things of the whole noun table. Chance is always reported. Raises UsageError
+    for an unknown set or a seed out of range.
     """
 
     count: int = 300
     seed: int = 0
     size: int = 64
     sets: tuple[str, ...] = SETS
+    wide: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < SEED_LIMIT:

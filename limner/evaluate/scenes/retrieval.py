@@ -15,7 +15,7 @@ from torch import Tensor
 
 from limner.data.batches.batches import graph_at, true_pictures
 from limner.data.scenes.captions import LANGUAGES, caption
-from limner.data.scenes.graph import COLOURLESS, Graph, is_held_out_colour
+from limner.data.scenes.graph import COLOURLESS, Graph, is_held_out_colour, is_wide
 from limner.data.scenes.hard_negatives import swap_colours
 from limner.data.scenes.nouns import noun_index, nouns
 
@@ -30,6 +30,7 @@ class Trials:
     retrieval: tuple[tuple[Graph, ...], ...]
     pairs: tuple[Graph, ...]
     objects: tuple[Graph, ...]
+    wide: bool = False  # objects are named among all nouns of the table, or the first ones
 
     @classmethod
     def make(cls, number: int, *, seed: int = 0, level: int = 4) -> "Trials":
@@ -37,13 +38,16 @@ class Trials:
         among = min(AMONG, number)
         different = _different(seed, level)
         groups = [[next(different) for _ in range(among)] for _ in range(number // among)]
-        pairs = _pairs(seed)
-        single = (graph_at("held_out", index, seed, 1) for index in count())
+        wide = is_wide(level)
+        pairs = _pairs(seed, level=8 if wide else 5)
+        drawn = (graph_at("held_out", index, seed, level if wide else 1) for index in count())
+        single = (graph for graph in drawn if graph.kind == "single")
         shown = (graph for graph in single if graph.style not in COLOURLESS)
         return cls(
             tuple(tuple(group) for group in groups),
             tuple(next(pairs) for _ in range(number)),
             tuple(next(shown) for _ in range(number)),
+            wide,
         )
 
 
@@ -77,7 +81,9 @@ def clip_accuracy(clip: Any, trials: Trials) -> dict[str, float]:
     # 3. A noun among all nouns, without a caption.
     wanted = torch.tensor([noun_index()[graph.things[0].noun] for graph in trials.objects])
     for language in LANGUAGES:
-        names = [noun.singular if language == "en" else noun.chinese for noun in nouns()]
+        names = [
+            noun.singular if language == "en" else noun.chinese for noun in nouns(wide=trials.wide)
+        ]
         named = (pictures @ clip.label_vectors(names).T).argmax(1).cpu()
         found[f"objects_{NAMES[language]}"] = float((named == wanted).float().mean())
     return found
@@ -105,10 +111,10 @@ def _different(seed: int, level: int) -> Iterator[Graph]:
             yield graph
 
 
-def _pairs(seed: int) -> Iterator[Graph]:
+def _pairs(seed: int, level: int) -> Iterator[Graph]:
     """Yield pairs in two colours that captions name, one of them held out for its object."""
     for index in count():
-        graph = graph_at("held_out", index, seed, 5)
+        graph = graph_at("held_out", index, seed, level)
         new = (is_held_out_colour(thing.noun, thing.colour) for thing in graph.things)
         if swap_colours(graph) and any(new):
             yield graph

@@ -67,6 +67,7 @@ class SceneScores:
     answers: dict[str, list[Answer]]
     codec: dict[str, float] | None  # `psnr` in dB and `ssim`
     seed: int
+    wide: bool = False
     differs: float | None = None  # of pixels of `varied` from their pictures, mean absolute, 0 to 1
     rfid: Metric | None = None  # how far features are through the codec
     likelihoods: Likelihoods | None = None  # of the true pictures of what was drawn, by the prior
@@ -78,7 +79,7 @@ class SceneScores:
             name: tally(answer.judgements for answer in answers)
             for name, answers in self.answers.items()
         }
-        return measured | {"chance": chance()}
+        return measured | {"chance": chance(wide=self.wide)}
 
     @property
     def kept(self) -> Score | None:
@@ -113,7 +114,7 @@ def score_scenes(
     """
     scenes = _Scenes(plan, font)
     seen = scenes.seen
-    scorer = _Scorer(draw, plan, SceneDetector(font, plan.size), watch)
+    scorer = _Scorer(draw, plan, SceneDetector(font, plan.size, wide=plan.wide), watch)
     drawn = [name for name in DRAWN if name in plan.sets]
     wanted = ["seen", *drawn] if "shuffled" in plan.sets else drawn
     # 1. What is drawn of prompts; `shuffled` judges the drawings of `seen` anew.
@@ -146,7 +147,7 @@ def score_scenes(
         sets = {name: scenes.asked(name) for name in drawn}
         likelihoods = measure_prior(prior, sets, watch=watch)
     kept = {name: answers[name] for name in SETS if name in plan.sets and name in answers}
-    return SceneScores(kept, quality, plan.seed, differs, rfid, likelihoods)
+    return SceneScores(kept, quality, plan.seed, plan.wide, differs, rfid, likelihoods)
 
 
 @dataclass(frozen=True)
@@ -159,12 +160,12 @@ class _Scenes:
     @cached_property
     def seen(self) -> list[Prompt]:
         """The scenes of combinations that training saw."""
-        return collect_prompts("validation", self.plan.count, self.plan.seed)
+        return self._collect("validation")
 
     @cached_property
     def held_out(self) -> list[Prompt]:
         """The scenes of held-out combinations."""
-        return collect_prompts("held_out", self.plan.count, self.plan.seed)
+        return self._collect("held_out")
 
     @cached_property
     def truth(self) -> Tensor:
@@ -174,6 +175,9 @@ class _Scenes:
     def prompts(self, name: str) -> list[Prompt]:
         """Return the scenes of a set."""
         return self.held_out if name == "held_out" else self.seen
+
+    def _collect(self, split: str) -> list[Prompt]:
+        return collect_prompts(split, self.plan.count, self.plan.seed, wide=self.plan.wide)
 
     def asked(self, name: str) -> PromptedPictures:
         prompts = self.prompts(name)

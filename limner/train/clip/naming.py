@@ -30,14 +30,15 @@ class Question(NamedTuple):
     ids: Tensor
 
 
-def shown_in(graphs: Sequence[Graph]) -> Tensor:
+def shown_in(graphs: Sequence[Graph], *, wide: bool = False) -> Tensor:
     """Return (B, 5, L): which labels hold anywhere, left, right, at the top and at the bottom.
 
-    Labels are all nouns, then all colours. A row is a distribution over either, or less where a
-    place is empty, or a thing or style has no one colour.
+    Labels are all nouns (the first ones, or the whole table), then all colours. A row is a
+    distribution over either, or less where a place is empty, or a thing or style has no one colour.
     """
-    colours = {name: len(nouns()) + number for number, name in enumerate(COLOURS)}
-    shown = torch.zeros(len(graphs), 1 + len(PLACES_EN), len(nouns()) + len(COLOURS))
+    things = len(nouns(wide=wide))
+    colours = {name: things + number for number, name in enumerate(COLOURS)}
+    shown = torch.zeros(len(graphs), 1 + len(PLACES_EN), things + len(COLOURS))
     for row, graph in enumerate(graphs):
         for place, thing, share in _placed(graph):
             shown[row, place, noun_index()[thing.noun]] += share  # two of a kind share one label
@@ -47,10 +48,11 @@ def shown_in(graphs: Sequence[Graph]) -> Tensor:
     return shown
 
 
-def questions(tokenizer: Tokenizer, length: int) -> list[Question]:
+def questions(tokenizer: Tokenizer, length: int, *, wide: bool = False) -> list[Question]:
     """Return every question in both languages, nouns in all templates of classification."""
-    english, chinese = [each.singular for each in nouns()], [each.chinese for each in nouns()]
-    objects, colours = slice(0, len(nouns())), slice(len(nouns()), None)
+    things = nouns(wide=wide)
+    english, chinese = [each.singular for each in things], [each.chinese for each in things]
+    objects, colours = slice(0, len(things)), slice(len(things), None)
     asked: list[tuple[int, slice, Sequence[str]]] = []
     for words in (english, chinese):
         asked += [(0, objects, each) for each in zip(*map(label_sentences, words), strict=True)]

@@ -16,6 +16,7 @@ from limner.clip.model import Clip, create_clip
 from limner.clip.pretrained import PRETRAINED_IMAGE
 from limner.data.batches.batches import picture_batch, stream
 from limner.data.batches.pairs import PairBatch, PairBatches, PairSettings
+from limner.data.scenes.graph import is_wide
 from limner.errors import ConfigError
 from limner.evaluate.scenes.retrieval import Trials, clip_accuracy
 from limner.nn.ranks import all_gather_with_grad, world
@@ -101,7 +102,9 @@ class ClipStep(Step):
         right, wrong = texts[: len(images)], texts[len(images) :]
         images, right, wrong = (all_gather_with_grad(each) for each in (images, right, wrong))
         loss = self.clip.loss(images, right, wrong if len(wrong) else None)
-        answers = shown_in(batch.graphs)[:, asked.place, asked.labels].to(self.device)
+        answers = shown_in(batch.graphs, wide=is_wide(self.config.data.level))[
+            :, asked.place, asked.labels
+        ].to(self.device)
         naming = naming_loss(images, names, all_gather_with_grad(answers), self.clip.scale)
         loss = loss + self.training.naming * naming
         numbers = update([loss], self.optimizers, self.clip, step, self.config, self.scaler)
@@ -142,7 +145,8 @@ class ClipStep(Step):
 
     @cached_property
     def _questions(self) -> list[Question]:
-        return questions(self.tokenizer, self.config.text_length)
+        wide = is_wide(self.config.data.level)
+        return questions(self.tokenizer, self.config.text_length, wide=wide)
 
     @cached_property
     def _trials(self) -> Trials:

@@ -9,7 +9,7 @@ from limner.codecs import create_autoencoder, discriminator, features
 from limner.errors import ConfigError
 from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.efficientnet import EfficientNetLite
-from limner.train.codec.naming import CellNames, keep_named
+from limner.train.codec.naming import CellNames, answers_of, keep_named
 from limner.train.codec.settings import CodecTraining
 from limner.train.config.run import TrainConfig
 from limner.train.losses import RECONSTRUCTION, perceptual_loss, shrunk
@@ -46,7 +46,7 @@ def cost_of_codec(config: TrainConfig) -> Cost:
             network = EfficientNetLite() if weights.features else features.FeatureNetwork(2, 2)
             parts["features"] = network.requires_grad_(False)
         if weights.naming:
-            parts["names"] = CellNames(codec.decoder.dimensions)
+            parts["names"] = CellNames(codec.decoder.dimensions, answers_of(config.data.level))
         return nn.ModuleDict(parts)
 
     def loss(parts: Any, batch: int) -> Tensor:

@@ -13,25 +13,36 @@ from torch.utils.hooks import RemovableHandle
 
 from limner.data.batches.batches import PlacedScene
 from limner.data.scenes.backgrounds import BACKGROUNDS
-from limner.data.scenes.graph import COLOURLESS
+from limner.data.scenes.graph import COLOURLESS, is_wide
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.nn.autoencoder import Decoder
 
 COLOUR_NAMES = (*COLOURS, "mixed")
-ANSWERS = (1 + len(nouns()), 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS))
 UNASKED = -100  # of no cell: the background behind an object, a silhouette's colour
 WIDTH = 256
+
+
+def answers_of(level: int) -> tuple[int, ...]:
+    """Return how many answers each question has in scenes of a level: noun, colour, style, ground.
+
+    The first three have one more, for what has none.
+    """
+    things = len(nouns(wide=is_wide(level)))
+    return 1 + things, 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS)
 
 
 class CellNames(nn.Module):
     """The decoder's vectors (B, D, h, w) to logits of noun, colour, style and background."""
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, dimensions: int, answers: Sequence[int]) -> None:
         super().__init__()
+        self.answers = tuple(answers)
         self.body = nn.Sequential(
-            nn.Conv2d(dimensions, WIDTH, 3, padding=1), nn.SiLU(), nn.Conv2d(WIDTH, sum(ANSWERS), 1)
+            nn.Conv2d(dimensions, WIDTH, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(WIDTH, sum(self.answers), 1),
         )
 
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
@@ -40,7 +51,7 @@ class CellNames(nn.Module):
         A cell is asked with its neighbours, because an object's edge alone has no name.
         """
         logits: Tensor = self.body(z)
-        return logits.split(ANSWERS, dim=1)
+        return logits.split(self.answers, dim=1)
 
 
 def keep_named(decoder: Decoder, given: list[Tensor]) -> RemovableHandle:
@@ -85,7 +96,7 @@ def cell_labels(scenes: Sequence[PlacedScene], side: int) -> Tensor:
     A cell belongs to the last object painted over its middle. 0 is no object, UNASKED what the cell
     does not show.
     """
-    labels = torch.zeros(len(scenes), len(ANSWERS), side, side, dtype=torch.long)
+    labels = torch.zeros(len(scenes), 4, side, side, dtype=torch.long)
     middles = (torch.arange(side) + 0.5) * UNIT / side  # of cells, in the scene's units
     for row, (graph, (right, down)) in enumerate(scenes):
         labels[row, 3] = BACKGROUNDS.index(graph.background)

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from limner import registry
 from limner.codecs import create_autoencoder, discriminator, features
+from limner.data.scenes.graph import is_wide
 from limner.errors import shorten
 from limner.evaluate.metrics.codec import WINDOW, code_use, psnr, ssim
 from limner.gan.losses import HINGE, discriminator_loss
 from limner.nn.efficientnet import EfficientNetLite
+from limner.nn.things import ThingsDecoder
 from limner.train import losses
 from limner.train.codec.data import named_batches
 from limner.train.codec.naming import (
     CellNames,
+    answers_of,
     keep_named,
     named_rightly,
     naming_loss,
@@ -197,14 +200,16 @@ class CodecStep(Step):
         config, values = self.config, dict(self.config.part("codec"))
         if not config.start_from:
             return create_autoencoder(values), values
-        given, given_config = load_autoencoder(config.start_from)
+        # In the wide world what names and paints the first things goes on, and learns more.
+        whole = "things" in values and is_wide(config.data.level)
+        given, given_config = load_autoencoder(config.start_from, whole=whole)
         if not values:
             given.requires_grad_(True)  # a whole model comes frozen, as it is drawn with
             return given, given_config
         codec, tensors = create_autoencoder(values), given.state_dict()
         wanted = codec.state_dict()
         fitting = {  # by name, wherever a tensor is no larger
-            name: begun(value, tensors[name])
+            name: begun(value, tensors[name], _blocks(name, codec), _blocks(name, given))
             for name, value in wanted.items()
             if name in tensors and fits(value, tensors[name])
         }
@@ -219,7 +224,8 @@ class CodecStep(Step):
     def _name(self) -> None:
         """Set up the head that names what the codes of a cell stand for, and learns with them."""
         keep_named(self.codec.decoder, self.given)
-        self.names = CellNames(self.codec.decoder.dimensions).to(self.device)
+        answers = answers_of(self.config.data.level)
+        self.names = CellNames(self.codec.decoder.dimensions, answers).to(self.device)
         self.name_cells = data_parallel(self.names)
         self.modules["names"] = self.names
         self.optimizers += optimizers_for(self.names, self.config)
@@ -247,6 +253,15 @@ class CodecStep(Step):
         for rows, share in self.parts(len(images)):
             real, fake = self.discriminate(images[rows]), self.discriminate(drawn[rows])
             yield discriminator_loss(HINGE, real.float(), fake.float()) * share
+
+
+def _blocks(name: str, codec: Any) -> tuple[int, ...]:
+    """Return how many outputs of a weight are each question's, of layers that name things."""
+    decoder = codec.decoder
+    if not isinstance(decoder, ThingsDecoder):
+        return ()
+    asking = {"reader.name": decoder.reader.answers, "namer.out.2": decoder.namer.answers}
+    return asking.get(name.removeprefix("decoder.").rpartition(".")[0], ())
 
 
 def _filled(row: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from limner.data.batches.batches import PlacedScene, pixels_to_tensor, scene_batch, step_generator
 from limner.data.scenes.backgrounds import BACKGROUNDS, background
+from limner.data.scenes.graph import is_wide
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, Pixels, find_font, sheet
@@ -74,7 +75,8 @@ class Things(Dataset[ThingsBatch]):
         backdrops = torch.randint(len(BACKGROUNDS), (weights.grounds,), generator=random)
         grounds = [_backdrop(each, self.large) for each in backdrops.tolist()]
         painted = pixels_to_tensor(np.stack(grounds)) if grounds else pictures.new_zeros(0, 3, 1, 1)
-        chosen = torch.randint(len(nouns()), (weights.drawings,), generator=random)
+        things = len(nouns(wide=is_wide(self.look["level"])))
+        chosen = torch.randint(things, (weights.drawings,), generator=random)
         sheets = sheets_of(chosen.tolist(), self.frame)
         crops = crops_of(labels, stood, weights.crops, random)
         return ThingsBatch(pictures, labels, places, backdrops, painted, 1 + chosen, sheets, *crops)
@@ -148,7 +150,7 @@ def sheets_of(chosen: Sequence[int], frame: int) -> Tensor:
 # There are few of either, and each is asked for again and again: tens of megabytes.
 @cache
 def _sheet(noun: int, frame: int) -> Pixels:
-    return (sheet(find_font(), nouns()[noun].emoji, frame) * 255 + 0.5).astype(np.uint8)
+    return (sheet(find_font(), nouns(wide=True)[noun].emoji, frame) * 255 + 0.5).astype(np.uint8)
 
 
 @cache
@@ -160,5 +162,5 @@ def tell_colours(painter: Painter) -> None:
     """Tell a painter what the colours' answers look like, and which one each noun has by nature."""
     for number, rgb in enumerate(COLOURS.values(), start=1):
         painter.tints[number] = torch.tensor(rgb) / 255
-    own = [1 + COLOUR_NAMES.index(each.colour) for each in nouns()]
-    painter.natural[1:] = torch.tensor(own)
+    own = [1 + COLOUR_NAMES.index(each.colour) for each in nouns(wide=True)]
+    painter.natural[1:] = torch.tensor(own)[: len(painter.natural) - 1]

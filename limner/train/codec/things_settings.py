@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from limner.errors import ConfigError
-from limner.train.codec.naming import ANSWERS
+from limner.train.codec.naming import answers_of
 from limner.train.codec.settings import CodecTraining
 from limner.train.config.fields import Checked, number
 from limner.train.config.run import TrainConfig
@@ -36,16 +36,17 @@ def check(config: TrainConfig) -> None:
             "[codec], that codec with encode_size and things; give both",
             param="start_from" if not config.start_from else "codec",
         )
-    wanted, found = ANSWERS[:3], tuple(config.part("codec").get("things", ()))
+    *wanted, grounds = answers_of(config.data.level)
+    found = list(config.part("codec").get("things", ()))
     if found != wanted:
         raise ConfigError(
-            f"codec.things is {list(found)}; scenes have {list(wanted)}: nouns, colours and "
+            f"codec.things is {found}; scenes have {wanted}: nouns, colours and "
             "styles, and one answer more of each for what has none",
             param="codec.things",
         )
-    if config.part("codec").get("backdrops") != ANSWERS[3]:
+    if config.part("codec").get("backdrops") != grounds:
         raise ConfigError(
-            f"codec.backdrops is {config.part('codec').get('backdrops')}; scenes have {ANSWERS[3]}",
+            f"codec.backdrops is {config.part('codec').get('backdrops')}; scenes have {grounds}",
             param="codec.backdrops",
         )
     settings = config.settings(CodecTraining)

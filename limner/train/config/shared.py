@@ -34,7 +34,7 @@ class DataConfig(Checked):
     validation_share: float = number(0.05, above=0, most=0.5)
     crops: int = number(1, least=1, most=64)
     workers: int = number(1, least=0, most=64)
-    level: int = number(4, least=1, most=5)
+    level: int = number(4, least=1, most=8)
     seed: int = number(0, least=0)
     jitter: int = number(0, least=0)
     cached: int = number(0, least=0)

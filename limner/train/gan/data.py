@@ -11,7 +11,7 @@ from limner.data.batches.batches import graph_at, step_generator, stream, to_flo
 from limner.data.batches.pairs import PairBatches, PairSettings
 from limner.data.batches.picture_store import Bad, StoreBatches, generator_of
 from limner.data.scenes.captions import LANGUAGES, caption
-from limner.data.scenes.graph import scene_rng
+from limner.data.scenes.graph import is_wide, scene_rng
 from limner.data.scenes.hard_negatives import hard_negative
 from limner.text.tokenizer import Tokenizer, trim_padding
 from limner.train.config.run import TrainConfig
@@ -92,12 +92,13 @@ class _Captions(Dataset[Pair]):
         epoch, place = divmod(step, self.scenes // batch)
         order = torch.randperm(self.scenes, generator=step_generator(self.loop.seed, epoch))
         rows = order[place * batch : (place + 1) * batch]
-        sentences = list[str]()
+        sentences, wide = list[str](), is_wide(self.data.level)
         for index in rows.tolist():
             graph = graph_at("train", index, self.data.seed, self.data.level)
             rng = scene_rng("train", index, NEW_CAPTIONS + epoch, self.data.level)
             language, words = LANGUAGES[(index + epoch) % 2], rng.random()
-            variants = [graph, *(hard_negative(graph, rng) for _ in range(self.negatives))]
+            wrong = (hard_negative(graph, rng, wide=wide) for _ in range(self.negatives))
+            variants = [graph, *wrong]
             # The same words of chance for all, so that captions differ in one thing.
             sentences += [caption(each, language, random.Random(words)) for each in variants]
         ids = self.tokenizer.batch(sentences, self.text_length)

@@ -87,7 +87,7 @@ class Caches:
         origin = self.origin(tokenizer, count, codec=codec_hash, split=split, text_length=length)
         if self.holds(path, origin):
             return tokens.CodeCache.load(path)
-        source = captioned_scenes(self.config, split, min(BLOCK, count), codec.config.size)
+        source = captioned_scenes(self.config, split, min(BLOCK, count), codec.config.seen)
         blocks = tokens.encode_scenes(codec, tokenizer, source, count, length, data.workers)
         cache = tokens.join(list(telling(blocks, name, -(-count // source.block))))
         cache.save(path, origin)

@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from limner import registry
-from limner.data.scenes.words import scene_words
+from limner.data.scenes.graph import is_wide
+from limner.data.scenes.words import phrase_texts, scene_words
 from limner.errors import ConfigError
 from limner.text.importing import import_encoder
 from limner.text.pretrained import PRETRAINED
@@ -27,7 +28,13 @@ class SceneText:
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on scenes where it has none."""
-        return self.caches.tokenizer()
+        return self.extended(self.caches.tokenizer())
+
+    def extended(self, tokenizer: Tokenizer) -> Tokenizer:
+        """Return a model's tokenizer, with the words of the wide world where that is drawn."""
+        if not is_wide(self.config.data.level):
+            return tokenizer
+        return tokenizer.extended(phrase_texts(wide=True))
 
     def words(self) -> Words:
         """Return the table of words of the scenes that a run sees."""
@@ -43,6 +50,10 @@ class OwnText:
     def captions(self) -> Iterable[str]:
         """Return every caption that is trained on."""
         raise NotImplementedError
+
+    def extended(self, tokenizer: Tokenizer) -> Tokenizer:
+        """Return a model's tokenizer: it spells any caption."""
+        return tokenizer
 
     def tokenizer(self) -> Tokenizer:
         """Return the tokenizer of the run's folder, trained on its captions."""

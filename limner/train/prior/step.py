@@ -23,7 +23,7 @@ from limner.train.inputs.codes import codes_of, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.inputs.text import text_side_of
-from limner.train.parts import inspect_family, load_codec
+from limner.train.parts import begun, fits, inspect_family, load_codec
 from limner.train.prior.card import card_of
 from limner.train.prior.settings import PriorTraining
 from limner.train.ranks.group import rank0_first
@@ -62,7 +62,9 @@ class PriorStep(Step):
         with rank0_first():
             self.codes = codes_of(config, caches, self.own, self.codec)
             text = text_side_of(config, self.codes.tokenizer, config.part("prior"), trained)
-            self.tokenizer = text.tokenizer
+            self.tokenizer = (
+                text.tokenizer if trained is None else self.codes.extended(text.tokenizer)
+            )
             self.codes.read(self.codec, self.tokenizer)
         self.memory = MemorisationCheck(self.codec, self.codes.train)
         self.words = self.codes.words()
@@ -188,11 +190,15 @@ def _changed(
 
 def _take_weights(prior: PriorBase, trained: Any, config: TrainConfig) -> None:
     source = config.start_from
+    own, given, words = prior.state_dict(), trained.state_dict(), "text.weight"
+    if words in own and words in given and fits(own[words], given[words]):
+        given[words] = begun(own[words], given[words])  # new words follow the old ones
+        own[words].copy_(given[words])
     if type(prior) is not type(trained) or prior.maps != trained.maps:
         prior.begin_as(trained)
         return
     try:
-        prior.load_state_dict(trained.state_dict())
+        prior.load_state_dict(given)
     except RuntimeError as error:
         raise ConfigError(
             f"the prior in {source} is not the one that [prior] describes "

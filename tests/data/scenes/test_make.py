@@ -107,7 +107,7 @@ def test_a_file_and_the_current_folder_are_refused(
         ({"language": "fr"}, "unknown language 'fr'; choose one of en, zh, both"),
         ({"size": 8}, "size 8 is out of range"),
         ({"split": "test"}, "unknown split 'test'"),
-        ({"level": 9}, "level 9 is not one of 1 to 5"),
+        ({"level": 9}, "level 9 is not one of 1 to 8"),
     ],
 )
 def test_wrong_values_write_nothing(

@@ -13,19 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.data.scenes.graph import (
+    COLOURLESS,
     COUNTS,
     RELATIONS,
     SPLITS,
     Graph,
     Thing,
+    hides,
     is_held_out_colour,
     is_held_out_count,
     is_held_out_relation,
+    is_wide,
     new_combinations,
     sample_graph,
     scene_rng,
 )
-from limner.data.scenes.nouns import nouns
+from limner.data.scenes.nouns import are_wide, nouns
 from limner.data.scenes.scene import layout, paint, paste, render, scene
 from limner.data.scenes.sprites import COLOURS
 from limner.errors import UsageError
@@ -157,6 +160,23 @@ def test_what_is_held_out_never_changes() -> None:
     assert (len(pairs), digest[:16]) == (44, "65daac1f6d206d6c")
 
 
+@pytest.mark.parametrize("level", [6, 7, 8])
+def test_levels_above_five_are_those_below_of_the_wide_world(level: int) -> None:
+    assert is_wide(level) and not is_wide(level - 3)
+    drawn, before = graphs("train", 600, level), graphs("train", 600, level - 3)
+    things, known = ([thing for each in some for thing in each.things] for some in (drawn, before))
+    assert are_wide(thing.noun for thing in things) and not are_wide(thing.noun for thing in known)
+    assert {each.kind for each in drawn} == {each.kind for each in before}
+    styled = [[each.style for each in some if each.style != "plain"] for some in (drawn, before)]
+    assert bool(styled[0]) == bool(styled[1]) == (level > 6)
+    # 1. Flags, signs and faces keep their colours, and their silhouettes are all alike.
+    own = [each for each in drawn if not all(thing.entry.painted for thing in each.things)]
+    assert own and all(each.style not in COLOURLESS for each in own)
+    assert all(thing.entry.painted or thing.colour is None for thing in things)
+    # 2. Few things are hidden by a background of their colour.
+    assert 0 < sum(map(hides, drawn)) < 0.2 * sum(map(hides, before))
+
+
 @pytest.mark.parametrize("level", [1, 2, 3, 4])
 def test_levels_add_counts_then_pairs_then_styles(level: int) -> None:
     drawn = graphs("train", 400, level)
@@ -249,8 +269,8 @@ def test_paste_is_cut_at_the_edges_and_blends() -> None:
     ("arguments", "words"),
     [
         ({"split": "test"}, "unknown split 'test'; choose one of train, validation, held_out"),
-        ({"level": 0}, "level 0 is not one of 1 to 5"),
-        ({"level": 6}, "level 6 is not one of 1 to 5"),
+        ({"level": 0}, "level 0 is not one of 1 to 8"),
+        ({"level": 9}, "level 9 is not one of 1 to 8"),
         ({"size": 15}, "size 15 is out of range; give 16 to 512 pixels"),
         ({"size": 513}, "size 513 is out of range"),
     ],

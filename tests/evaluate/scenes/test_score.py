@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limner.data.batches.batches import true_pictures
 from limner.data.scenes.graph import Graph
+from limner.data.scenes.nouns import are_wide, nouns
 from limner.errors import UsageError
 from limner.evaluate.metrics.distributions import frechet_distance
 from limner.evaluate.metrics.likelihood import MeasuredPrior
@@ -30,7 +31,7 @@ class Painter:
         self.graphs: dict[str, Graph] = {}
         self.seeds: list[int] = []
         for split in ("validation", "held_out"):
-            for prompt in collect_prompts(split, plan.count, plan.seed):
+            for prompt in collect_prompts(split, plan.count, plan.seed, wide=plan.wide):
                 self.graphs[prompt.english] = self.graphs[prompt.chinese] = prompt.graph
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
@@ -103,6 +104,19 @@ def test_a_painter_of_other_prompts_is_near_chance(emoji_font: Path) -> None:
     assert scores["object"] <= 0.05
     assert scores["relation"] <= 0.05
     assert max(scores[aspect] for aspect in ("background", "colour", "count")) <= 0.35
+
+
+def test_true_pictures_of_the_wide_world_are_read_rightly(emoji_font: Path) -> None:
+    plan = ScorePlan(count=20, seed=2, sets=("seen", "ceiling"), wide=True)
+    painter = Painter(plan)
+    things = [thing.noun for graph in painter.graphs.values() for thing in graph.things]
+    assert are_wide(things)
+    result = score_scenes(painter.draw, plan, font=str(emoji_font))
+    for name in ("seen", "ceiling"):
+        scores = values(result.scores[name])
+        assert min(scores[aspect] for aspect in ASPECTS) >= 0.75, scores
+        assert sum(scores[aspect] for aspect in ASPECTS) >= 4.7, scores
+    assert values(result.scores["chance"])["object"] == pytest.approx(1 / len(nouns(wide=True)))
 
 
 def test_the_answer_as_json(skilled: SceneScores) -> None:

@@ -12,16 +12,17 @@ from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import STYLES
 from limner.train.codec.data import NamedScenes
 from limner.train.codec.naming import (
-    ANSWERS,
     COLOUR_NAMES,
     UNASKED,
     CellNames,
+    answers_of,
     cell_labels,
     named_rightly,
     naming_loss,
 )
 
 FIRST, SECOND = nouns()[3], nouns()[7]
+ANSWERS = answers_of(4)
 STILL = (0.0, 0.0)
 
 
@@ -86,7 +87,7 @@ def test_what_no_cell_asks_does_not_count() -> None:
 
 def test_the_head_names_a_cell_with_its_neighbours() -> None:
     torch.manual_seed(0)
-    head, z = CellNames(6), torch.randn(1, 6, 8, 8)
+    head, z = CellNames(6, ANSWERS), torch.randn(1, 6, 8, 8)
     logits = head(z)
     assert [tuple(each.shape) for each in logits] == [(1, count, 8, 8) for count in ANSWERS]
     z[..., 0, 0] += 1

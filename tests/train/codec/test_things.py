@@ -1,6 +1,7 @@
 """Training a decoder of things: right answers, a run that resumes, a model that keeps its codes."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -113,6 +114,37 @@ def test_a_run_teaches_all_that_it_shows_and_leaves_the_codes(tmp_path: Path) ->
         assert any(changed), part
     measured = step.validate()
     assert {"psnr", "things", "nouns", "colours", "styles"} <= set(measured)
+
+
+def test_a_codec_goes_on_in_the_wide_world(tmp_path: Path) -> None:
+    first = ThingsStep(config_in(tmp_path))
+    pipeline = load(tmp_path / "model")
+    pipeline.codec, pipeline.size = first.codec, first.codec.config.size
+    first.save_model(tmp_path / "first", pipeline, codec=first.codec_config)
+    things = 1 + len(nouns(wide=True))
+    changes = {
+        str(tmp_path / "model"): str(tmp_path / "first" / "model"),
+        "things = [279, 13, 6]": f"things = [{things}, 13, 6]",
+        "[data]": "[data]\nlevel = 7",
+    }
+    wide = ThingsStep(config_in(tmp_path, **changes))
+    ours, theirs = wide.codec.state_dict(), first.codec.state_dict()
+    # Each question's answers begin as they were; those of new things follow the old ones.
+    for name, questions in (("reader.name", (279, 13, 6, 43)), ("namer.out.2", (279, 13, 6))):
+        for part in ("weight", "bias"):
+            new, old = (each[f"decoder.{name}.{part}"] for each in (ours, theirs))
+            blocks = zip(
+                new.split([things, *questions[1:]]), old.split(list(questions)), strict=True
+            )
+            assert all(torch.equal(mine[: len(was)], was) for mine, was in blocks)
+    table = "decoder.painter.noun.weight"
+    assert torch.equal(ours[table][:279], theirs[table]) and len(ours[table]) == things
+    wide.start(0)
+    batch = next(iter(wide.batches))
+    assert int(batch.labels[:, 0].max()) < things and int(batch.nouns.max()) < things
+    assert math.isfinite(wide(0)["loss"])
+    with pytest.raises(ConfigError, match=rf"scenes have \[{things}, 13, 6\]"):
+        config_in(tmp_path, **{"[data]": "[data]\nlevel = 7"})
 
 
 def test_a_resumed_run_is_the_unbroken_one(tmp_path: Path) -> None:

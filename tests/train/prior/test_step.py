@@ -10,6 +10,7 @@ import torch
 
 from limner.checkpoint.model import load_checkpoint
 from limner.codecs import CODECS, create_codec
+from limner.data.scenes.words import draws_wide
 from limner.errors import ConfigError
 from limner.train.config.run import TrainConfig
 from limner.train.config.shared import DataConfig, LoopConfig
@@ -123,6 +124,47 @@ def test_a_prior_begins_as_one_of_another_kind_over_a_pyramid_of_its_codes(tmp_p
     assert same(made.prior.placed[1:], before.prior.target)
     assert torch.equal(made.codec.encoder.head[2].weight, before.codec.encoder.head[2].weight)
     assert made.draw_many(["a red apple"], [1]).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "next_scale"])
+def test_a_prior_goes_on_in_the_wide_world(kind: str, tmp_path: Path) -> None:
+    first = run_of(tmp_path, "gpt", "groups")
+    list(train(first))
+    model = tmp_path / "run" / "model"
+    pyramid = {"codec": {"name": "pyramid", "scales": [1, 2]}} if kind == "next_scale" else {}
+    more = first.changed(
+        out=str(tmp_path / "more"),
+        start_from=str(model),
+        data=dataclasses.replace(first.data, level=7),
+        prior={"name": kind, "width": 16, "heads": 2, "hidden": 16, **PRIORS["gpt"]},
+        loop=dataclasses.replace(first.loop, learning_rate=1e-9),
+        **pyramid,
+    )
+    list(train(more))
+    made, before = (load_checkpoint(each) for each in (tmp_path / "more" / "model", model))
+    # 1. Every word of the wide world is whole, and what was known has the ids that it had.
+    text = "three firefighters and a raccoon, 三名消防员"
+    assert before.tokenizer.unseen_words(text) and not made.tokenizer.unseen_words(text)
+    words = [
+        *"夜空红个的一背景上",
+        "three",
+        "red",
+        "green",
+        "two",
+        "under",
+        "on",
+        "background",
+        "cat",
+    ]
+    known = [word for word in words if not before.tokenizer.unseen_words(word)]
+    assert len(known) > 10
+    for word in known:
+        assert made.tokenizer.encode(word) == before.tokenizer.encode(word)
+    # 2. Old words keep their rows, and the table of words is of the wide world.
+    old = before.prior.text.weight
+    assert len(made.prior.text.weight) > len(old)
+    torch.testing.assert_close(made.prior.text.weight[: len(old)], old, atol=1e-6, rtol=0)
+    assert draws_wide(made.words) and not draws_wide(before.words)
 
 
 def test_settings_that_the_weights_hang_on_are_no_change(tmp_path: Path) -> None:
