@@ -60,7 +60,7 @@ def test_a_picture_that_is_another_now_is_told() -> None:
 
 def test_mistakes_are_told(tmp_path: Path) -> None:
     (drawn,) = limner.draw(PROMPT, seed=7)
-    Image.new("RGB", (8, 8)).save("plain.png")
+    Image.new("RGB", (16, 16)).save("plain.png")
     with pytest.raises(DataError, match="says nothing of how it was drawn"):
         limner.explain("plain.png")
     with pytest.raises(UsageError, match="seed is 3, but the picture itself says"):

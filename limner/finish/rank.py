@@ -44,10 +44,8 @@ def keep_best(
     # Scored by the words that were drawn: those left out cannot speak for a picture.
     prompt = pictures[0].revised_prompt or pictures[0].prompt
     order = rank(clip, prompt, [each.image for each in pictures])
-    by = f"the CLIP {clip.info.name}"
     if shown is not None:
         order = sorted(order, key=lambda entry: -shown[entry[0]])  # equal ones stay in their order
-        by = f"what the model reads in them, then {by}"
     ranked = list[Picture]()
     for number, score in order:
         found = {"clip_score": score, "best_of": len(pictures)}
@@ -55,10 +53,15 @@ def keep_best(
         settings = {**pictures[number].settings, **found}
         ranked.append(replace(pictures[number], settings=settings))
     kept, dropped = ranked[:count], ranked[count:]
-    seeds = ", ".join(str(picture.seed) for picture in dropped)
-    note = f"the best {count} of {len(ranked)} by {by}; dropped seeds {seeds}"
+    name, seeds = clip.info.name, ", ".join(str(picture.seed) for picture in dropped)
+    note = f"the best {count} of {len(ranked)} by the CLIP {name}; dropped seeds {seeds}"
     if not dropped:
-        note = f"all {count} in the order of {by}; none was dropped"
+        note = f"all {count} in the order of the CLIP {name}; none was dropped"
+    elif shown is not None:
+        note = (
+            f"the best {count} of {len(ranked)} by what the model reads in them, then by the CLIP "
+            f"{name}; dropped seeds {seeds}"
+        )
     chosen = Note("best_of", sentence=note)
     return [replace(picture, notes=(*picture.notes, chosen)) for picture in kept], dropped
 

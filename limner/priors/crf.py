@@ -352,17 +352,20 @@ def grid_of(grid: tuple[int, int], neighbours: int) -> tuple[Tensor, Tensor]:
     Directions 2 n and 2 n + 1 are offset n and its opposite. Neighbours never share a colour.
     """
     rows, columns = grid  # of which S cells
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    found = []
-    for down, right in OFFSETS[neighbours]:
-        for sign in (1, -1):
-            there_row, there_column = row + sign * down, column + sign * right
-            inside = (there_row >= 0) & (there_row < rows)
-            inside &= (there_column >= 0) & (there_column < columns)
-            cell = there_row * columns + there_column
-            found.append(torch.where(inside, cell, rows * columns).flatten())
-    colours = row % 2 * min(2, columns) + column % 2 if neighbours == 8 else (row + column) % 2
-    return torch.stack(found, dim=1), colours.flatten()
+    # Plain numbers: tensors of an outline have no values, and comparing them wants a compiler.
+    cells = [(row, column) for row in range(rows) for column in range(columns)]
+    steps = [(sign * down, sign * right) for down, right in OFFSETS[neighbours] for sign in (1, -1)]
+    number = {cell: at for at, cell in enumerate(cells)}
+    found = [
+        [number.get((row + down, column + right), len(cells)) for down, right in steps]
+        for row, column in cells
+    ]
+    few = min(2, columns)
+    colours = [
+        row % 2 * few + column % 2 if neighbours == 8 else (row + column) % 2
+        for row, column in cells
+    ]
+    return torch.tensor(found), torch.tensor(colours)
 
 
 def mean_of_unknown(each: Tensor, known: Tensor) -> Tensor:

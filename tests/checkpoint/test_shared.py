@@ -131,8 +131,8 @@ def test_the_script_makes_an_example_that_draws_as_the_model(tmp_path: Path) -> 
 
 
 def test_the_script_stores_in_8_bits_what_is_the_examples_own(tmp_path: Path) -> None:
-    """Of `next-scale`; what is packed once more is the same, and its card keeps its figure."""
-    plain, out, again = registry.PRESETS["next-scale"], tmp_path / "out", tmp_path / "again"
+    """Of `unclip`; what is packed once more is the same, and its card keeps its figure."""
+    plain, out, again = registry.PRESETS["unclip"], tmp_path / "out", tmp_path / "again"
     run = [sys.executable, str(SCRIPT), "--weights", "int8"]
     told = subprocess.run(
         [*run, plain, out], check=True, capture_output=True, text=True, encoding="utf-8"
@@ -145,7 +145,7 @@ def test_the_script_stores_in_8_bits_what_is_the_examples_own(tmp_path: Path) ->
     for name in ("model.safetensors", "config.json", "manifest.json", "README.md"):
         assert (again / name).read_bytes() == (out / name).read_bytes(), name
     model = load_checkpoint(out)
-    assert (model.stored, model.config.codec["name"]) == ("int8", "pyramid")
+    assert (model.stored, model.family) == ("int8", "unclip")
     subprocess.run([*run[:2], "--weights", "fp16", out, again], check=True)
     assert "- Weights: fp16\n" in card(again) and load_checkpoint(again).stored == "fp16"
 

@@ -69,7 +69,7 @@ def test_what_a_model_reads_comes_first_and_the_clip_decides_between_equals() ->
     order = [each.seed - 7 for each in kept]
     assert order[:2] == [each for each in by_clip if shown[each] == 1.0]
     assert order[3:] == [each for each in by_clip if shown[each] == 0.5]
-    assert "by what the model reads in them, then the CLIP unsaved" in str(
+    assert "by what the model reads in them, then by the CLIP unsaved" in str(
         keep_best(tiny_clip(), pictures(), 2, shown)[0][0].notes[-1]
     )
 
