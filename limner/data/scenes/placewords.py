@@ -51,11 +51,11 @@ _EMPTY_ZH = {
     "beach": ("空旷的沙滩", "沙滩"),
     "snow": ("空旷的雪地", "雪地"),
     "desert": ("空旷的沙漠", "沙漠"),
-    "sea": ("海底", "大海"),
+    "sea": ("大海", "海洋"),
     "sunset": ("夕阳", "日落"),
     "forest": ("空旷的森林", "森林"),
     "mountains": ("空旷的群山", "群山"),
-    "city": ("空旷的城市", "城市"),
+    "city": ("空旷的城市", "城市街道"),
 }
 PATTERNS_EN = {
     "plain": ("on {a} {} background", "on a plain {} background", "against {a} {} background"),
