@@ -18,8 +18,8 @@ from limner.text.lexicon import join, tokens
 FORMAT = 1
 KEY = "limner_words"
 # What a phrase of captions can stand for. A "many" is the plural of a thing, a "bare" a place that
-# stands after a comma ("cat, beach"), an "empty" one where nothing does ("an empty beach"); an "and"
-# is of things that stand side by side, and a "prefix" says nothing ("a picture of").
+# stands after a comma ("cat, beach"), an "empty" one has no thing on it ("an empty beach"). An
+# "and" joins things that stand side by side; a "prefix" says nothing ("a picture of").
 KINDS = (
     "thing",
     "many",

@@ -37,8 +37,8 @@ BACKGROUNDS: tuple[str, ...] = (
 BY_NIGHT = "{} at night"
 PLACES_LATER = (
     *map(BY_NIGHT.format, ("meadow", "beach", "snow", "desert")),
-    *("forest", "mountains", "city"),
-    *map(BY_NIGHT.format, ("forest", "mountains", "city")),
+    *("forest", "mountains", "downtown"),
+    *map(BY_NIGHT.format, ("forest", "mountains", "downtown")),
 )
 FINE = 4  # painted this many times larger, then averaged down: smooth edges at every size
 
@@ -340,5 +340,5 @@ NEAR_COLOURS = {
     "snow at night": {"gray"},
     "forest": {"green"},
     "mountains": {"gray"},
-    "city": {"gray"},
+    "downtown": {"gray"},
 }

@@ -8,8 +8,6 @@ import random
 
 from limner.data.scenes.graph import ASIDE, COLOURLESS, Graph, Thing, hides, pick
 from limner.data.scenes.nouns import Noun
-from limner.data.scenes.sprites import COLOURS
-from limner.errors import UsageError
 from limner.data.scenes.placewords import (
     BARE_PLACES_EN,
     EMPTY_EN,
@@ -19,6 +17,8 @@ from limner.data.scenes.placewords import (
     PLACES_EN,
     PLACES_ZH,
 )
+from limner.data.scenes.sprites import COLOURS
+from limner.errors import UsageError
 from limner.text.reading import indefinite
 
 LANGUAGES = ("en", "zh")

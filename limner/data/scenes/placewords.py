@@ -15,7 +15,7 @@ _PLACES_EN = {
     # of the wide world
     "forest": ("in the forest", "in a forest", "in the woods"),
     "mountains": ("in the mountains", "among the mountains"),
-    "city": ("in the city", "in a big city", "in the streets of a city"),
+    "downtown": ("in the city", "downtown", "in a big city"),
 }
 _BARE_PLACES_EN = {
     "night": "night sky",
@@ -31,7 +31,7 @@ _EMPTY_EN = {
     "sunset": ("a sunset", "the sunset"),
     "forest": ("an empty forest", "a forest", "the forest"),
     "mountains": ("empty mountains", "the mountains"),
-    "city": ("an empty city", "the city"),
+    "downtown": ("an empty city", "the city"),
 }
 _PLACES_ZH = {
     "meadow": ("草地上", "草坪上", "绿草地上"),
@@ -43,7 +43,7 @@ _PLACES_ZH = {
     "sunset": ("夕阳下", "日落时", "黄昏时"),
     "forest": ("森林里", "树林里", "森林中"),
     "mountains": ("群山中", "山里", "山中"),
-    "city": ("城市里", "城市中", "都市里"),
+    "downtown": ("城市里", "城市中", "都市里"),
 }
 _EMPTY_ZH = {
     "meadow": ("空旷的草地", "草地"),
@@ -55,7 +55,7 @@ _EMPTY_ZH = {
     "sunset": ("夕阳", "日落"),
     "forest": ("空旷的森林", "森林"),
     "mountains": ("空旷的群山", "群山"),
-    "city": ("空旷的城市", "城市街道"),
+    "downtown": ("空旷的城市", "城市街道"),
 }
 PATTERNS_EN = {
     "plain": ("on {a} {} background", "on a plain {} background", "against {a} {} background"),

@@ -53,7 +53,7 @@ class _Hypothesis:
 class SceneDetector:
     """Reads pictures; those over 64 pixels wide are averaged down to 64 first.
 
-    It looks for the first nouns of the table and how they stand, or for all that the wide world has.
+    It looks for the first nouns of the table and how they stand, or for all of the wide world.
     Raises DataError without the font.
     """
 
@@ -119,13 +119,15 @@ class SceneDetector:
         owners, ranks = (best.values <= best.values[:, :1] * _NEAR + 1e-3).nonzero(as_tuple=True)
         return owners, best.indices[owners, ranks]
 
-
     def _overlapping(
         self, costs: Tensor, picture: Tensor, ground: int, difference: float
     ) -> _Hypothesis:
         """Return the best thing before another, painted and compared: each hides of the other."""
         sharp = [
-            [divmod(each, len(PAINTS)) for each in costs[slot].flatten().topk(_TRIED).indices.tolist()]
+            [
+                divmod(each, len(PAINTS))
+                for each in costs[slot].flatten().topk(_TRIED).indices.tolist()
+            ]
             for slot in (_IN_FRONT, BEHIND)
         ]
         best = _Hypothesis(-math.inf, ())
@@ -137,7 +139,9 @@ class SceneDetector:
                 self.bank.paste(painted, slot, *found)
             total = difference - float((picture - painted).square().sum())
             if total > best.total:
-                things = tuple(_thing(noun * len(PAINTS) + paint) for noun, paint in (front, behind))
+                things = tuple(
+                    _thing(noun * len(PAINTS) + paint) for noun, paint in (front, behind)
+                )
                 best = _Hypothesis(total, things, "front")
         return best
 
@@ -187,9 +191,7 @@ def _row(costs: Tensor, there: Tensor) -> _Hypothesis:
     return _different(costs, there, ROW, "row")
 
 
-def _different(
-    costs: Tensor, there: Tensor, places: Sequence[Slot], relation: str
-) -> _Hypothesis:
+def _different(costs: Tensor, there: Tensor, places: Sequence[Slot], relation: str) -> _Hypothesis:
     """Return the best things of places that each have another one."""
     slots, number = [WIDE_SLOTS.index(place) for place in places], len(places)
     # As many of the best of each place are enough: at worst all places like the same ones best.

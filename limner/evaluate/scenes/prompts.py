@@ -36,8 +36,8 @@ def collect_prompts(split: str, count: int, seed: int = 0, *, wide: bool = False
 
     Half of the single objects are coloured; in "held_out" every scene has a combination that is
     never trained. In `wide` ones are things of the whole noun table, and 20 % counts, half of them
-    of six to nine things, 16 % pairs, half of them said loosely, 6 % things before others, 6 % three
-    things and 4 % empty places, which no held-out scene is. The same arguments give the same
+    of six to nine things, 16 % pairs, half of them said loosely, 6 % things before others, 6 %
+    three things and 4 % empty places, which no held-out scene is. The same arguments give the same
     prompts. UsageError for a count out of range.
     """
     check_count(count)

@@ -36,7 +36,15 @@ from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import Metric, Score
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
-from limner.evaluate.scenes.prompts import MOST, SETS, Prompt, ScorePlan, collect_prompts, shuffle
+from limner.evaluate.scenes.prompts import (
+    MOST,
+    SETS,
+    Prompt,
+    ScorePlan,
+    collect_prompts,
+    kind_of,
+    shuffle,
+)
 from limner.images import to_images
 from limner.types import Codec
 
@@ -80,6 +88,17 @@ class SceneScores:
             for name, answers in self.answers.items()
         }
         return measured | {"chance": chance(wide=self.wide)}
+
+    @property
+    def kinds(self) -> dict[str, dict[str, dict[str, Score]]]:
+        """The scores of each kind of scene (`kind_of`) by set, of the aspects that it has."""
+        found: dict[str, dict[str, dict[str, Score]]] = {}
+        for name, answers in self.answers.items():
+            for kind in dict.fromkeys(kind_of(answer.asked) for answer in answers):
+                of_kind = [each.judgements for each in answers if kind_of(each.asked) == kind]
+                scores = {key: score for key, score in tally(of_kind).items() if score.n}
+                found.setdefault(name, {})[kind] = scores
+        return found
 
     @property
     def kept(self) -> Score | None:
