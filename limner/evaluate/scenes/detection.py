@@ -19,11 +19,11 @@ from limner.data.scenes.nouns import FIRST, nouns
 from limner.data.scenes.scene import FRONT, GROUP, MANY_GROUP, PAIR, ROW, SINGLE, UNIT
 from limner.data.scenes.sprites import find_font
 from limner.errors import UsageError
-from limner.evaluate.scenes.matching import BEHIND, PAINTS, WIDE_SLOTS, Slot, sprite_bank
+from limner.evaluate.scenes.matching import BEHIND, PAINTS, SLOTS, WIDE_SLOTS, Slot, sprite_bank
 
 FAIR = 0.1  # an object is there when its gain reaches this share of what a perfect one gains
 MISSING = 0.5  # share of that perfect gain which a place without its object costs a hypothesis
-BATCH, WIDE_BATCH = 128, 16  # pictures at once: gains of all things in all places are large
+BATCH = 128
 _TRIED = 4  # things in front, and behind, that are painted
 _IN_FRONT = WIDE_SLOTS.index(FRONT[0])
 _LIKELY = 3  # likely backgrounds that are tried in full
@@ -73,9 +73,9 @@ class SceneDetector:
             raise UsageError(
                 f"pictures are {images.shape[-1]} pixels wide; expected {self.bank.size} or more"
             )
-        # Of a bank of more nouns fewer pictures at once, in the same memory.
-        batch = BATCH * FIRST // len(self.bank.unpainted)
-        batch = WIDE_BATCH if self.bank.wide else BATCH
+        # Of a bank of more nouns in more places fewer pictures at once, in the same memory.
+        places = len(self.bank.slots) * len(self.bank.unpainted)
+        batch = max(1, BATCH * FIRST * len(SLOTS) // places)
         return [each for part in images.split(batch) for each in self._detect(part)]
 
     @torch.inference_mode()
