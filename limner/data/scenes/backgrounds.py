@@ -323,8 +323,10 @@ _PAINTERS = {
     **dict(zip(PATTERNS, (_plain, _gradient, _striped, _dotted, _checkered), strict=True)),
     **dict(zip(PLACES, (_meadow, _night, _beach, _snow, _desert, _sea, _sunset), strict=True)),
 }
-_LATER = (_meadow_at_night, _beach_at_night, _snow_at_night, _desert_at_night, _forest)
-_LATER += (_mountains, _city, _forest_at_night, _mountains_at_night, _city_at_night)
+_LATER = (
+    *(_meadow_at_night, _beach_at_night, _snow_at_night, _desert_at_night),
+    *(_forest, _mountains, _city, _forest_at_night, _mountains_at_night, _city_at_night),
+)
 _PAINTERS |= dict(zip(PLACES_LATER, _LATER, strict=True))
 
 # The colours that objects are lost in, by place; a background of a tint hides that colour.

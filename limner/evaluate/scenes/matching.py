@@ -115,12 +115,12 @@ class SpriteBank:
         self.unpainted = torch.tensor([not each.painted for each in things])
         self.slots = [tuple(each * size // UNIT for each in slot) for slot in slots]
         sides = [side for *_, side in self.slots]
-        self.whole = _build_planes(font, things, sorted(set(sides)))  # by side
-        self.planes = [self.whole[side] for side in sides]  # of each slot
+        self.planes = _build_planes(font, things, sorted(set(sides)))  # by side
+        self.shown = [self.planes[side] for side in sides]  # what shows of it, by slot
         if wide:
             # Of what is behind only what shows is looked at, or what is in front would be held
             # against it.
-            self.planes[BEHIND] = self.planes[BEHIND].times(self._shown_behind())
+            self.shown[BEHIND] = self.shown[BEHIND].times(self._shown_behind())
         self.keys = backgrounds(wide=wide)
         pixels = np.stack([background(key, size) for key in self.keys])
         self.backgrounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
@@ -138,7 +138,7 @@ class SpriteBank:
         for slot in range(len(self.slots)):
             below = self._window(ground, slot)
             rest = self._window(pictures, slot) - below
-            planes = self.planes[slot]
+            planes = self.shown[slot]
             # <r, a g>: what the sprite hides of the background.
             hidden = (rest * below).sum(1).flatten(1) @ planes.alpha.flatten(1).T
             products = planes.products(rest) - hidden[..., None]
@@ -149,7 +149,7 @@ class SpriteBank:
 
     def _energy(self, slot: int) -> Tensor:
         below = self._window(self.backgrounds, slot)
-        planes = self.planes[slot]
+        planes = self.shown[slot]
         covered = planes.covered()
         through = below.square().sum(1).flatten(1) @ covered.alpha.flatten(1).T
         return planes.squares() - 2 * covered.products(below) + through[..., None]
@@ -157,7 +157,7 @@ class SpriteBank:
     def paste(self, picture: Tensor, slot: int, noun: int, paint: int) -> None:
         """Lay a sprite on a picture (3, size, size) in place, whole even where it is behind."""
         left, top, side = self.slots[slot]
-        colours, alpha = self.whole[side].sprite(noun, paint)
+        colours, alpha = self.planes[side].sprite(noun, paint)
         under = picture[:, top : top + side, left : left + side]
         under.copy_(colours + (1 - alpha) * under)
 

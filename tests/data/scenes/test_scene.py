@@ -229,7 +229,7 @@ def test_what_is_in_front_ends_lower_and_is_painted_last(emoji_font: Path) -> No
         render(each, 64, font=str(emoji_font))
         for each in (pair, Graph((Thing("cat"), Thing("cat")), "snow", relation="front"))
     )
-    solid = slice(front.top + 8, front.top + 28), slice(front.left + 8, front.left + 28)
+    solid = slice(front.top + 14, front.top + 30), slice(front.left + 10, front.left + 26)
     assert np.array_equal(picture[solid], alone[solid])
 
 
