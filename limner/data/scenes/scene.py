@@ -31,18 +31,20 @@ GROUP = {
     5: ((0, 0, 24), (40, 0, 24), (20, 20, 24), (0, 40, 24), (40, 40, 24)),
 }
 PAIR = {"left": ((0, 16, 32), (32, 16, 32)), "above": ((16, 0, 32), (16, 32, 32))}
-# Of the wide world: rows as people lay six to nine things, three in a row, and one thing that
-# covers a corner of another.
-_COLUMNS = {2: (11, 33), 3: (0, 22, 44)}
+# Of the wide world: rows as people lay six to nine things, crowded as five are, so that they are no
+# smaller; three from left to right, of which the middle one is nearer; and one thing that covers a
+# corner of another.
+_ACROSS = {2: (10, 30), 3: (0, 20, 40)}
+_DOWN = {2: (8, 32), 3: (0, 20, 40)}
 MANY_GROUP = {
     sum(rows): tuple(
-        (left, top, 20)
-        for top, number in zip(_COLUMNS[len(rows)], rows, strict=True)
-        for left in _COLUMNS[number]
+        (left, top, 24)
+        for top, number in zip(_DOWN[len(rows)], rows, strict=True)
+        for left in _ACROSS[number]
     )
     for rows in ((3, 3), (2, 3, 2), (3, 2, 3), (3, 3, 3))
 }
-ROW = tuple((left, 22, 20) for left in _COLUMNS[3])
+ROW = ((0, 0, 32), (16, 32, 32), (32, 0, 32))
 FRONT = ((8, 26, 36), (20, 4, 36))  # what is in front, and what is behind
 _STANDING = {**PAIR, "beside": PAIR["left"], "front": FRONT, "row": ROW, "between": ROW}
 

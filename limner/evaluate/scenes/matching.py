@@ -37,7 +37,7 @@ def _sorted(*layouts: Iterable[Slot]) -> tuple[Slot, ...]:
 
 
 SLOTS = _sorted(SINGLE.values(), *GROUP.values(), *PAIR.values())
-WIDE_SLOTS = (*SLOTS, *_sorted(*MANY_GROUP.values(), ROW, FRONT))
+WIDE_SLOTS = tuple(dict.fromkeys((*SLOTS, *_sorted(*MANY_GROUP.values(), ROW, FRONT))))
 BEHIND = WIDE_SLOTS.index(FRONT[1])  # a slot of which a corner is covered
 
 

@@ -210,13 +210,23 @@ def test_what_is_held_out_of_the_wide_world_is_never_shown() -> None:
     }  # fmt: skip
 
 
-def test_more_of_a_thing_lie_in_rows_without_touching() -> None:
+def test_more_of_a_thing_lie_in_rows() -> None:
     for count, rows in ((6, [3, 3]), (7, [2, 3, 2]), (8, [3, 2, 3]), (9, [3, 3, 3])):
         boxes = layout(Graph((Thing("cat", count=count),), "snow"), 64)
         assert list(Counter(box.top for box in boxes).values()) == rows
-        assert all(box.side == 20 and max(box.left, box.top) + 20 <= 64 for box in boxes)
-        for one, other in combinations(boxes, 2):
+        assert all(box.side == 24 and max(box.left, box.top) + 24 <= 64 for box in boxes)
+        for one, other in combinations(boxes, 2):  # edges of the squares alone are shared
             assert abs(one.left - other.left) >= 20 or abs(one.top - other.top) >= 20
+
+
+@pytest.mark.parametrize("relation", RELATIONS_OF_THREE)
+def test_three_things_stand_from_left_to_right(relation: str) -> None:
+    graph = Graph((Thing("cat"), Thing("dog"), Thing("fox")), "snow", relation=relation)
+    boxes = {box.thing: box for box in layout(graph, 64)}
+    lefts = [boxes[number].left for number in range(3)]
+    assert lefts == sorted(set(lefts))
+    for one, other in combinations(boxes.values(), 2):
+        assert abs(one.left - other.left) >= 32 or abs(one.top - other.top) >= 32
 
 
 def test_what_is_in_front_ends_lower_and_is_painted_last(emoji_font: Path) -> None:
