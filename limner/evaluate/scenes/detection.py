@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.data.scenes.graph import Thing
-from limner.data.scenes.nouns import FIRST, nouns
+from limner.data.scenes.nouns import FIRST, noun_index, nouns
 from limner.data.scenes.scene import FRONT, GROUP, MANY_GROUP, PAIR, ROW, SINGLE, UNIT
 from limner.data.scenes.sprites import find_font
 from limner.errors import UsageError
@@ -26,7 +26,7 @@ MISSING = 0.5  # share of that perfect gain which a place without its object cos
 BATCH = 128
 _TRIED = 4  # things in front, and behind, that are painted
 _IN_FRONT = WIDE_SLOTS.index(FRONT[0])
-_LIKELY = 3  # likely backgrounds that are tried in full
+_LIKELY, _WIDE_LIKELY = 3, 8  # likely backgrounds that are tried in full: nine things hide most
 _NEAR = 1.5  # a background is likely when its error is below this many times the least
 _TOLERANCE = 0.1  # differences well above this are taken for an object in front of the background
 
@@ -48,6 +48,8 @@ class _Hypothesis:
     total: float
     things: tuple[Thing, ...]
     relation: str | None = None
+    slots: tuple[int, ...] = ()  # places of several of a thing
+    lost: float = 0.0  # what places without a thing cost
 
 
 class SceneDetector:
@@ -95,8 +97,9 @@ class SceneDetector:
             best = _explain(gains[index], self.bank.energies[background], wide=self.bank.wide)
             if self.bank.wide:
                 costs = torch.maximum(gains[index], -MISSING * self.bank.energies[background])
+                crowded = self._crowded(best, pictures[owner], background, difference)
                 overlapping = self._overlapping(costs, pictures[owner], background, difference)
-                best = max((best, overlapping), key=lambda each: each.total)
+                best = max((crowded, overlapping), key=lambda each: each.total)
             error = difference - best.total
             # 4. Of a picture's backgrounds the one that leaves the least.
             if error < found[owner][0]:
@@ -108,16 +111,34 @@ class SceneDetector:
     def find_backgrounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return the likely backgrounds of pictures (N, 3, size, size) in [0, 1].
 
-        Two tensors (M,) int64, M from N to 3 N: which picture, and a background it may have.
+        Two tensors (M,) int64, M from N to 3 N, or to 8 N in the wide world: which picture, and a
+        background it may have.
         """
         errors = []
         for background in self.bank.backgrounds:
             square = (pictures - background).square().mean(1)
             # The error of a pixel saturates, since objects cover a part of the background.
             errors.append((square / (square + _TOLERANCE**2)).mean((1, 2)))
-        best = torch.stack(errors, dim=1).topk(_LIKELY, dim=1, largest=False)
+        most = _WIDE_LIKELY if self.bank.wide else _LIKELY
+        best = torch.stack(errors, dim=1).topk(most, dim=1, largest=False)
         owners, ranks = (best.values <= best.values[:, :1] * _NEAR + 1e-3).nonzero(as_tuple=True)
         return owners, best.indices[owners, ranks]
+
+    def _crowded(
+        self, found: _Hypothesis, picture: Tensor, ground: int, difference: float
+    ) -> _Hypothesis:
+        """Return a hypothesis of several of a thing as what it leaves once they are painted.
+
+        Where they touch, the sum of their gains counts twice, and more on some grounds than others.
+        """
+        if not (found.things and found.slots):
+            return found
+        (thing,) = found.things
+        painted = self.bank.backgrounds[ground].clone()
+        for slot in found.slots:
+            self.bank.paste(painted, slot, noun_index()[thing.noun], PAINTS.index(thing.colour))
+        total = difference - float((picture - painted).square().sum()) + found.lost
+        return replace(found, total=total)
 
     def _overlapping(
         self, costs: Tensor, picture: Tensor, ground: int, difference: float
@@ -178,8 +199,11 @@ def _group_hypotheses(
         slots = [WIDE_SLOTS.index(place) for place in places]
         total = costs[slots].sum(0)
         best = int(total.argmax())
-        seen = int(there[slots].flatten(1)[:, best].sum())
-        yield _Hypothesis(float(total.max()), (_thing(best, count=seen),) if seen else ())
+        filled = there[slots].flatten(1)[:, best]
+        seen, lost = int(filled.sum()), float(costs[slots].flatten(1)[~filled, best].sum())
+        things = (_thing(best, count=seen),) if seen else ()
+        at = tuple(slot for slot, full in zip(slots, filled.tolist(), strict=True) if full)
+        yield _Hypothesis(float(total.max()), things, None, at, lost)
 
 
 def _pair_hypotheses(costs: Tensor, there: Tensor) -> Iterator[_Hypothesis]:
