@@ -26,7 +26,7 @@ MISSING = 0.5  # share of that perfect gain which a place without its object cos
 BATCH = 128
 _TRIED = 4  # things in front, and behind, that are painted
 _IN_FRONT = WIDE_SLOTS.index(FRONT[0])
-_LIKELY, _WIDE_LIKELY = 3, 8  # likely backgrounds that are tried in full: nine things hide most
+_LIKELY, _WIDE_LIKELY = 3, 16  # likely backgrounds that are tried in full: nine things hide most
 _NEAR = 1.5  # a background is likely when its error is below this many times the least
 _TOLERANCE = 0.1  # differences well above this are taken for an object in front of the background
 
@@ -111,7 +111,7 @@ class SceneDetector:
     def find_backgrounds(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Return the likely backgrounds of pictures (N, 3, size, size) in [0, 1].
 
-        Two tensors (M,) int64, M from N to 3 N, or to 8 N in the wide world: which picture, and a
+        Two tensors (M,) int64, M from N to 3 N, or to 16 N in the wide world: which picture, and a
         background it may have.
         """
         errors = []

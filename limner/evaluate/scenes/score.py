@@ -103,7 +103,8 @@ class SceneScores:
     @property
     def kept(self) -> Score | None:
         """In which share of `varied` single objects both object and background are kept."""
-        single = [each.judgements for each in self.answers.get("varied", ())]
+        varied = self.answers.get("varied", ())
+        single = [each.judgements for each in varied if each.asked.kind == "single"]
         marks = [(*each["object"], *each["background"]) for each in single if each.get("object")]
         return Score.measured(sum(map(all, marks)), len(marks)) if marks else None
 
