@@ -25,6 +25,7 @@ FAIR = 0.1  # an object is there when its gain reaches this share of what a perf
 MISSING = 0.5  # share of that perfect gain which a place without its object costs a hypothesis
 BATCH = 128
 _TRIED = 4  # things in front, and behind, that are painted
+_WORTH = 0.7  # of the best explanation: less is not painted
 _IN_FRONT = WIDE_SLOTS.index(FRONT[0])
 _LIKELY, _WIDE_LIKELY = 3, 16  # likely backgrounds that are tried in full: nine things hide most
 _NEAR = 1.5  # a background is likely when its error is below this many times the least
@@ -97,9 +98,12 @@ class SceneDetector:
             best = _explain(gains[index], self.bank.energies[background], wide=self.bank.wide)
             if self.bank.wide:
                 costs = torch.maximum(gains[index], -MISSING * self.bank.energies[background])
-                crowded = self._crowded(best, pictures[owner], background, difference)
-                overlapping = self._overlapping(costs, pictures[owner], background, difference)
-                best = max((crowded, overlapping), key=lambda each: each.total)
+                best = self._crowded(best, pictures[owner], background, difference)
+                # Painting them takes long: only where both together may explain as much.
+                both = float(costs[_IN_FRONT].max() + costs[BEHIND].max())
+                if both >= _WORTH * best.total:
+                    other = self._overlapping(costs, pictures[owner], background, difference)
+                    best = max((best, other), key=lambda each: each.total)
             error = difference - best.total
             # 4. Of a picture's backgrounds the one that leaves the least.
             if error < found[owner][0]:
