@@ -107,4 +107,7 @@ def test_the_page_speaks_chinese_too_and_says_when_it_is_alone(
         if folder := os.environ.get("LIMNER_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / "arena-zh.png")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#message').textContent.includes('没有响应')")
+    # A function, not an expression: the page's policy lets nothing evaluate a string.
+    page.wait_for_function(
+        "() => document.querySelector('#message').textContent.includes('没有响应')"
+    )
