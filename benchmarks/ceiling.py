@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.data.batches.batches import true_pictures
-from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.backgrounds import backgrounds
 from limner.data.scenes.graph import Graph, Thing, hides, is_wide, pick, sample_graph, scene_rng
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
@@ -80,12 +80,13 @@ def scenes(level: int, count: int, seed: int) -> list[Graph]:
 def things_alone(level: int, each: int, seed: int) -> list[Graph]:
     """Return every thing of a level's world alone, on backgrounds that do not hide it."""
     rng, graphs = random.Random(seed), list[Graph]()
+    grounds = backgrounds(wide=is_wide(level))
     for noun in nouns(wide=is_wide(level)):
         colours: list[str | None] = [None] * each
         for _ in range(each if noun.painted else 0):
             colours.append(pick(rng, tuple(COLOURS)))
         for colour in colours:
-            while hides(graph := Graph((Thing(noun.singular, colour),), pick(rng, BACKGROUNDS))):
+            while hides(graph := Graph((Thing(noun.singular, colour),), pick(rng, grounds))):
                 pass
             graphs.append(graph)
     return graphs
@@ -129,8 +130,9 @@ def report(graphs: Sequence[Graph], shown: Sequence[Detections]) -> dict[str, An
         } | {"all": Score.measured(sum(map(_right, of_kind)), len(of_kind)).to_json()}
     misread: Counter[tuple[str, str]] = Counter()
     for graph, seen in zip(graphs, shown, strict=True):
-        if graph.kind != "pair" and [each.noun for each in seen.things] != [graph.things[0].noun]:
-            misread[graph.things[0].noun, ", ".join(each.noun for each in seen.things)] += 1
+        wanted, read_as = ([each.noun for each in some.things] for some in (graph, seen))
+        if graph.kind not in ("pair", "three") and read_as != wanted:
+            misread[", ".join(wanted) or "nothing", ", ".join(read_as)] += 1
     listed = [[asked, found, times] for (asked, found), times in misread.most_common()]
     return {"scenes": len(graphs), "kinds": kinds, "misread": listed}
 

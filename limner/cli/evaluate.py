@@ -185,6 +185,14 @@ def report_scenes(result: SceneScores, conditions: Conditions, task: Task, secon
 
     answer: dict[str, Any] = {"scores": result.to_json(), "model": task.model, "seed": result.seed}
     answer["seconds"] = round(seconds, 1)
+    if result.wide:
+        answer["kinds"] = {
+            name: {
+                kind: {aspect: each.to_json() for aspect, each in row.items()}
+                for kind, row in kinds.items()
+            }
+            for name, kinds in result.kinds.items()
+        }
     if result.codec:
         answer["codec"] = {key: round(value, 4) for key, value in result.codec.items()}
         if result.rfid:
@@ -287,7 +295,7 @@ def report_prompts(result: Measurement, conditions: Conditions, task: Task, seco
 def as_text(result: SceneScores) -> str:
     """Return the scores with their intervals as tables that a person reads."""
     from limner.evaluate.scenes.judging import ASPECTS, DETAILS
-    from limner.evaluate.scenes.report import LABELS, likelihood_rows
+    from limner.evaluate.scenes.report import LABELS, kind_rows, likelihood_rows
 
     parts = list[str]()
     for aspects in (ASPECTS, DETAILS):
@@ -295,6 +303,9 @@ def as_text(result: SceneScores) -> str:
             (name, *(str(row[each]) for each in aspects)) for name, row in result.scores.items()
         ]
         parts.append(answers.table([("set", *(LABELS[each] for each in aspects)), *rows]))
+    if result.wide:
+        head, rows = kind_rows(result)
+        parts.append(answers.table([head, *rows]))
     if result.likelihoods:
         parts.append(
             f"{answers.table(likelihood_rows(result.likelihoods))}\n{result.likelihoods.about}"

@@ -320,9 +320,13 @@ def overlap(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def lay(picture: Tensor, things: Sequence[Thing], drawings: Tensor) -> None:
-    """Lay drawings (N, 4, F, F) on a picture (3, H, W) in [-1, 1] in place, cut at its edges."""
+    """Lay drawings (N, 4, F, F) on a picture (3, H, W) in [-1, 1] in place, cut at its edges.
+
+    What ends lower is in front.
+    """
     height, width = picture.shape[1:]
-    for thing, drawing in zip(things, drawings, strict=True):
+    both = zip(things, drawings, strict=True)
+    for thing, drawing in sorted(both, key=lambda each: each[0].top + each[0].side):
         left, top, side, rows, columns = thing.pixels(width, height)
         if rows.start >= rows.stop or columns.start >= columns.stop:
             continue

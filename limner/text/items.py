@@ -17,6 +17,7 @@ _NAMING = {"thing", "many"}  # kinds that name a thing
 # What may stand between a colour and the thing that it belongs to.
 _AFTER_COLOUR = _NAMING | {"pattern", "ground", "size", "colour", "bare"}
 _IS = {"is", "are", "in", "是"}
+PAIR_ZH = "对"  # a measure word of two
 _MODIFIERS = {"number", "size", "colour", "classifier"}
 # What a phrase costs: the cheapest way through a prompt is how it is cut. Words of captions are
 # preferred, long phrases to short ones, and almost anything to a word that means nothing.
@@ -189,7 +190,7 @@ def _choose(
     if "bare" in kinds and before and before[-1].kind == "comma":
         return kinds["bare"]
     # What names something before what only describes it.
-    for kind in ("thing", "many", "place"):
+    for kind in ("thing", "many", "empty", "place"):
         if kind in kinds:
             return kinds[kind]
     return entries[0]
@@ -248,4 +249,7 @@ def _usual(grammar: Grammar, things: set[str]) -> Iterator[tuple[str, Entry]]:
                 yield f"{text}s", Entry("many", fitting[0], exact=False, also=tuple(fitting[1:]))
         elif usual.kind not in known or usual.name in known[usual.kind]:
             for text in usual.phrases:
+                # 一对 is one of what is counted in pairs, if captions count so.
+                if usual.kind == "number" and text[1:] == PAIR_ZH in grammar.classifiers.values():
+                    continue
                 yield text, Entry(usual.kind, usual.name, exact=False)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from limner.text import lexicon
 from limner.text.items import Item, Phrasebook, itemise
 from limner.text.notes import WEAK, Note, Reading, Wanted
-from limner.text.scene_reading import OPPOSITE, Asked, Understood, understand
+from limner.text.scene_reading import OPPOSITE, Asked, Understood, World, understand
 from limner.text.words import Grammar, Words
 
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
@@ -71,8 +71,8 @@ def phrasebook(grammar: Grammar) -> Phrasebook:
 def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Reading:
     book = phrasebook(grammar)
     items = itemise(text.strip(_EDGES), book)
-    numbers = [int(name) for name in grammar.named("number", language)]
-    found = understand(items, max(numbers, default=1))
+    world = World.of(grammar, language)
+    found = understand(items, world)
     _fit(found, grammar)
     notes = _notes(found, items, words, book)
     weak = _weak(found, words)
@@ -80,7 +80,7 @@ def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Rea
         return Reading(text, (Note("nothing_known", (text,)),))
     if not found.things:
         assert found.place is not None
-        notes.append(Note("no_object", (found.place.said,)))
+        notes += [] if world.empty else [Note("no_object", (found.place.said,))]
     # A prompt that captions could have had is drawn as it is, to the letter.
     exact = not notes and _in_order(items, grammar)
     said = _plain(text) if exact else _compose(found, grammar, language)
@@ -164,7 +164,8 @@ def _compose(found: Understood, grammar: Grammar, language: str) -> str:
     """Return a caption that says what was understood, in the order that captions had."""
     place = _place(found.place, grammar, language)
     if not found.things:
-        return place
+        empty = grammar.named("empty", language)
+        return empty.get(found.place.name, place) if found.place else place
     say = _english if language == "en" else _chinese
     subjects = [say(thing, grammar) for thing in found.things]
     if found.style:
@@ -175,12 +176,32 @@ def _compose(found: Understood, grammar: Grammar, language: str) -> str:
         if not place:
             return subject
         return f"{subject} {place}" if language == "en" else f"{place}的{subject}"
-    relation = grammar.named("relation", language)[found.relation or "left"]
     if language == "en":
-        return f"{subjects[0]} {relation} {subjects[1]} {place}".strip()
-    other = grammar.named("relation", language)[OPPOSITE[found.relation or "left"]]
-    pair = f"{relation}是{subjects[0]}，{other}是{subjects[1]}"
-    return f"{place}，{pair}" if place else pair
+        return f"{_several_english(subjects, found.relation, grammar)} {place}".strip()
+    several = _several_chinese(subjects, found.relation, grammar)
+    return f"{place}，{several}" if place else several
+
+
+def _several_english(subjects: list[str], relation: str | None, grammar: Grammar) -> str:
+    """Return how things are said that stand so to each other, from left to right in a row."""
+    joint, words = grammar.named("and", "en"), grammar.named("relation", "en")
+    if relation == "between":
+        return f"{subjects[1]} {words[relation]} {subjects[0]} {joint['beside']} {subjects[2]}"
+    if relation == "row":
+        return f"{subjects[0]}, {subjects[1]} {joint['beside']} {subjects[2]}"
+    return f"{subjects[0]} {joint.get(relation or '') or words[relation or 'left']} {subjects[1]}"
+
+
+def _several_chinese(subjects: list[str], relation: str | None, grammar: Grammar) -> str:
+    joint, words = grammar.named("and", "zh"), grammar.named("relation", "zh")
+    if relation == "between":
+        return f"{subjects[1]}在{subjects[0]}{joint['beside']}{subjects[2]}{words[relation]}"
+    if relation == "row":
+        return f"{subjects[0]}、{subjects[1]}{joint['beside']}{subjects[2]}"
+    if relation in joint:
+        return joint[relation].join(subjects)
+    one, other = words[relation or "left"], words[OPPOSITE[relation or "left"]]
+    return f"{one}是{subjects[0]}，{other}是{subjects[1]}"
 
 
 def _place(place: Item | None, grammar: Grammar, language: str) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from limner.text.items import Item
+from limner.text.items import PAIR_ZH, Item
 from limner.text.notes import Note
+from limner.text.words import Grammar
 
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
+OPPOSITE |= {"front": "behind", "behind": "front", "beside": "beside", "between": "between"}
 _ON = {"on", "onto", "上"}
 _IS = {"是", "有"}
 _DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
+_PLACES = ("place", "bare", "empty")
 _CONTENT = (
     "thing",
     "many",
-    "place",
-    "bare",
+    *_PLACES,
     "colour",
     "size",
     "number",
@@ -28,6 +30,36 @@ _CONTENT = (
     "unknown",
     "relation",
 )
+
+
+@dataclass(frozen=True)
+class World:
+    """What a world can show, as its captions said it.
+
+    It has up to `most` of one thing, and of up to `kinds` of things one each. If it is `loose`,
+    "and" says no more than that they are side by side; if `empty`, a place may be without things.
+    """
+
+    most: int = 1
+    kinds: int = 2
+    loose: bool = False
+    empty: bool = False
+    places: frozenset[str] = frozenset()
+    pairs: frozenset[str] = frozenset()  # things that are counted in pairs
+
+    @classmethod
+    def of(cls, grammar: Grammar, language: str) -> World:
+        """Return the world of a grammar, as far as it can be said in a language."""
+        return cls(
+            most=max(map(int, grammar.named("number", language)), default=1),
+            kinds=3 if "between" in grammar.named("relation", language) else 2,
+            loose=bool(grammar.named("and", language)),
+            empty=bool(grammar.named("empty", language)),
+            places=frozenset(grammar.named("place", "en")),
+            pairs=frozenset(
+                name for name, measure in grammar.classifiers.items() if measure == PAIR_ZH
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -47,18 +79,18 @@ class Understood:
     """What a prompt asks for, and what must be said of it."""
 
     things: list[Asked] = field(default_factory=list)
-    relation: str | None = None  # how the first thing stands to the second
+    relation: str | None = None  # how the first thing stands to the second, or "row" of three
     place: Item | None = None
     style: Item | None = None
     notes: list[Note] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
 
-def understand(items: Sequence[Item], most: int) -> Understood:
-    """Return what `items` ask for in a world that draws up to `most` of one thing, or one of two.
+def understand(items: Sequence[Item], world: World) -> Understood:
+    """Return what `items` ask for in a world that shows so much.
 
-    Of two things it is said how they stand to each other; if the prompt does not say so, side by
-    side. It never fails: what it cannot use is in `left_out` or in a note.
+    Of several things it is said how they stand to each other; if the prompt does not say so, side
+    by side. It never fails: what it cannot use is in `left_out` or in a note.
     """
     found = Understood()
     # 1. What is not wanted goes first: it must not become a thing, a colour or a place.
@@ -68,16 +100,20 @@ def understand(items: Sequence[Item], most: int) -> Understood:
     # 2. Backgrounds: their colours belong to no thing.
     kept = _with_grounds(kept, found)
     # 3. Things with their modifiers, places, styles, and what says where things stand.
-    events = _gather(kept, found)
-    # 4. Two things at most, as the captions of such worlds have them.
+    events = _gather(kept, found, world)
+    # 4. Two or three things at most, as the captions of such worlds have them.
     _merge_same(found, events)
-    if len(found.things) > 2:
-        found.notes.append(Note("only_two", tuple(thing.name for thing in found.things[2:])))
-        found.things = found.things[:2]
+    if len(found.things) > world.kinds:
+        code = "only_two" if world.kinds == 2 else "only_three"
+        others = found.things[world.kinds :]
+        found.notes.append(Note(code, tuple(thing.name for thing in others)))
+        found.things = found.things[: world.kinds]
     if len(found.things) == 2:
-        _relate(found, events)
+        _relate(found, events, world)
+    elif len(found.things) == 3:
+        _line_up(found, events)
     # 5. Counts and sizes that the world cannot draw are brought to what it can.
-    _check_counts(found, most)
+    _check_counts(found, world.most)
     return found
 
 
@@ -88,7 +124,7 @@ def _without_negated(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
     taken = False  # whether the present "no" has already taken something away
     negating = False
     for item in items:
-        ends = item.kind == "comma" or (item.kind in ("and", "relation", "place", "bare") and taken)
+        ends = item.kind == "comma" or (item.kind in ("and", "relation", *_PLACES) and taken)
         if item.kind == "not":
             negating, taken = True, False
             continue
@@ -98,8 +134,8 @@ def _without_negated(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
             wanted.append(item)
         elif item.kind in _CONTENT:
             negated.append(item.said)
-            taken = taken or item.kind in ("thing", "many", "place", "bare", "unknown")
-    if not any(item.kind in ("thing", "many", "place", "bare") for item in wanted):
+            taken = taken or item.kind in ("thing", "many", *_PLACES, "unknown")
+    if not any(item.kind in ("thing", "many", *_PLACES) for item in wanted):
         # Nothing else is asked for ("no cats"): that thing is drawn, and the note says so.
         wanted = [item for item in items if item.kind != "not"]
     return wanted, negated
@@ -140,7 +176,7 @@ def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Ite
     while end < len(items):
         kind = items[end].kind
         following = items[end + 1] if end + 1 < len(items) else None
-        coloured = following is not None and following.kind in ("colour", "place", "bare")
+        coloured = following is not None and following.kind in ("colour", *_PLACES)
         goes_on = kind == "and" and end > at and coloured
         if kind not in ("colour", "pattern", "ground") and not goes_on:
             break
@@ -161,11 +197,12 @@ def _ground(run: Sequence[Item], found: Understood) -> Item:
     return Item("place", f"{pattern}:{colour}", said, "")
 
 
-def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
+def _gather(items: Sequence[Item], found: Understood, world: World) -> list[tuple[str, str]]:
     """Fill in things, places and styles; return the order of things and of words of place."""
     events: list[tuple[str, str]] = []
     places: list[Item] = []
     waiting: dict[str, Item] = {}
+    in_pairs = False
     for index, item in enumerate(items):
         if item.kind in ("number", "size", "colour"):
             if item.kind in waiting:
@@ -174,13 +211,20 @@ def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
             else:
                 waiting[item.kind] = item
         elif item.kind in ("thing", "many"):
-            found.things.append(_thing(item, waiting))
+            thing = _thing(item, waiting)
+            if in_pairs and thing.count and thing.name not in world.pairs:  # 一对猫
+                thing = replace(thing, count=2 * thing.count)
+                found.notes.append(Note("read_as", (PAIR_ZH,), (str(thing.count),)))
+            found.things.append(thing)
+            in_pairs = False
             events.append(("thing", str(len(found.things) - 1)))
             waiting = {}
-        elif item.kind in ("place", "bare"):
+        elif item.kind in _PLACES:
             places.append(item)
         elif item.kind in ("relation", "side"):
             events.append((item.kind, item.name))
+        elif item.kind == "classifier":
+            in_pairs = item.text == PAIR_ZH
         elif item.kind == "style":
             found.style = found.style or item
         elif item.kind == "stop" and item.text in (_ON | _IS):
@@ -196,11 +240,22 @@ def _gather(items: Sequence[Item], found: Understood) -> list[tuple[str, str]]:
     _settle_colour(waiting, found)
     found.left_out += _told(waiting)
     if places:
+        places = _by_night(places, world)
         found.place = places[0]
         others = [place.said for place in places[1:] if place.name != places[0].name]
         if others:
             found.notes.append(Note("one_place", tuple(others)))
     return events
+
+
+def _by_night(places: list[Item], world: World) -> list[Item]:
+    """Take a place and the night for that place by night, where the world has it."""
+    night = next((each for each in places if each.name == "night"), None)
+    for at, place in enumerate(places):
+        if night and (name := f"{place.name} at night") in world.places:
+            both = Item("place", name, f"{place.said} {night.said}", "")
+            return [both, *(each for each in places[at + 1 :] if each is not night)]
+    return places
 
 
 def _thing(item: Item, waiting: dict[str, Item]) -> Asked:
@@ -237,7 +292,7 @@ def _merge_same(found: Understood, events: list[tuple[str, str]]) -> None:
             events.clear()
 
 
-def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:
+def _relate(found: Understood, events: Sequence[tuple[str, str]], world: World) -> None:
     """Find how the first thing stands to the second.
 
     A word of place before both is where the first stands ("左边是猫，右边是狗"). One between says
@@ -260,9 +315,31 @@ def _relate(found: Understood, events: Sequence[tuple[str, str]]) -> None:
     elif standing := [word for kind, word in events[first + 1 : second] if kind == "on"]:
         found.relation = "below" if standing[0] == "上" else "above"
         found.notes.append(Note("read_as", (standing[0],), ("above",)))
-    else:
-        found.relation = "left"
+    elif world.loose:
+        found.relation = "beside"
+    if found.relation in (None, "between"):
+        found.relation = "beside" if world.loose else "left"
         names = (found.things[0].name, found.things[1].name)
+        found.notes.append(Note("pair", names, ("left of",)))
+
+
+def _line_up(found: Understood, events: Sequence[tuple[str, str]]) -> None:
+    """Find the order of three things in a row, and whether one is told to be between the others.
+
+    That one is told before both of them ("a cat between a dog and a fox", 猫在狗和狐狸之间), or
+    after them (狗和狐狸之间是猫).
+    """
+    told = 0  # things before the word
+    found.relation = "row"
+    for kind, name in events:
+        told += kind == "thing"
+        if (kind, name) == ("relation", "between"):
+            middle = found.things.pop(0 if told in (1, 3) else 2)
+            found.things.insert(1, middle)
+            found.relation = "between"
+            return
+    if any(name != "beside" for kind, name in _words(events)):
+        names = tuple(thing.name for thing in found.things)
         found.notes.append(Note("pair", names, ("left of",)))
 
 
@@ -271,8 +348,8 @@ def _words(events: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _check_counts(found: Understood, most: int) -> None:
-    """Bring numbers and sizes to what the world draws: up to `most` of one thing, or one of two."""
-    if len(found.things) == 2:
+    """Bring numbers and sizes to what the world draws: up to `most` of one thing, or one each."""
+    if len(found.things) > 1:
         lost: list[str] = []
         for thing in found.things:
             if thing.size or thing.count != 1:

@@ -18,7 +18,8 @@ from limner.text.lexicon import join, tokens
 FORMAT = 1
 KEY = "limner_words"
 # What a phrase of captions can stand for. A "many" is the plural of a thing, a "bare" a place that
-# stands after a comma ("cat, beach"); a "prefix" says nothing ("a picture of").
+# stands after a comma ("cat, beach"), an "empty" one has no thing on it ("an empty beach"). An
+# "and" joins things that stand side by side; a "prefix" says nothing ("a picture of").
 KINDS = (
     "thing",
     "many",
@@ -32,6 +33,8 @@ KINDS = (
     "relation",
     "style",
     "prefix",
+    "and",
+    "empty",
 )
 LANGUAGES = ("en", "zh")
 LISTED = {  # the kinds that a person is told of, under their titles

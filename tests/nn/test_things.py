@@ -337,3 +337,15 @@ def test_what_may_be_a_star_beside_stars_is_a_star() -> None:
     torch.testing.assert_close(alike_things(unsure), unsure)
     known = alike_things(torch.cat([likely[:1], unsure[:1]]))
     assert known[1, 1] > 0.9 and known[1].sum() < 1
+
+
+def test_what_ends_lower_is_laid_in_front() -> None:
+    # The same square twice, a little lower and painted in another shade.
+    low, high = Thing((1,), 0.0, 0.5, 0.5, 1.0, 1.0), Thing((1,), 0.25, 0.25, 0.5, 1.0, 1.0)
+    drawings = torch.ones(2, 4, 8, 8)
+    drawings[1, :3] = 0.0
+    for order in ([0, 1], [1, 0]):
+        picture = torch.zeros(3, 16, 16)
+        lay(picture, [(low, high)[each] for each in order], drawings[order])
+        assert torch.allclose(picture[:, 9:11, 5:7], torch.ones(3, 2, 2))
+        assert torch.allclose(picture[:, 5:7, 9:11], -torch.ones(3, 2, 2))

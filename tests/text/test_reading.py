@@ -238,3 +238,60 @@ def test_a_style_is_told_beside_the_words_without_it(
     found = reading(prompt)
     assert (found.style, found.unstyled) == (style, unstyled)
     assert not style or found.text != unstyled
+
+
+@cache
+def wide() -> Words:
+    return scene_words(7, count=3000)
+
+
+@pytest.mark.parametrize("split", ["train", "held_out"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_captions_of_the_wide_world_are_drawn_as_they_are(split: str, language: str) -> None:
+    changed = 0
+    for index in range(200):
+        rng = scene_rng(split, 10**6 + index, 1, 7)
+        text = normalise_prompt(caption(sample_graph(split, rng, 7), language, rng))
+        found = read(text, wide())
+        assert not found.notes, (text, found)
+        changed += found.text != text
+    assert changed <= 2
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drawn", "lost"),
+    [
+        ("a cat and a dog", "a cat and a dog", []),
+        ("a cat alongside a dog!", "a cat and a dog", []),
+        ("猫和狗", "一只猫和一只狗", []),
+        ("狗旁边有一只猫", "一只狗和一只猫", []),
+        ("a cat in front of a car", "a cat in front of a car", []),
+        ("汽车后面有一只猫", "前面是一辆汽车，后面是一只猫", []),
+        ("猫在汽车前面", "前面是一只猫，后面是一辆汽车", []),
+        ("a cat, a dog and a fox", "a cat, a dog and a fox", []),
+        ("a dog with a cat and a fox", "a dog, a cat and a fox", []),
+        ("狗和狐狸中间是猫", "一只猫在一只狗和一只狐狸之间", []),
+        ("a beautiful cat between a dog and a fox", "a cat between a dog and a fox", ["left_out"]),
+        ("a cat, a dog, a fox and a horse", "a cat, a dog and a fox", ["only_three"]),
+        ("a cat above a dog and a fox", "a cat, a dog and a fox", ["pair"]),
+        ("a cat between two dogs", "a cat and a dog", ["pair", "single_pair"]),
+        ("7 cats", "7 cats", []),
+        ("a dozen cats", "nine cats", ["count"]),
+        ("an empty beach", "an empty beach", []),
+        ("a photo of a beach at night, please", "an empty beach at night", []),
+        ("空旷的沙滩", "空旷的沙滩", []),
+        ("sunset", "a sunset", []),
+        ("a dog at night in the forest", "a dog in the forest at night", []),
+        ("晚上沙滩上有一只狗", "夜晚的沙滩上的一只狗", []),
+        ("a cat with a red background", "a cat on a red background", []),
+        ("a city", "a city", []),  # a thing
+        ("a cat in the city", "a cat in the city", []),
+        ("一对脚印", "一对脚印", []),
+        ("一对猫", "两只猫", ["read_as"]),
+    ],
+)
+def test_a_model_of_the_wide_world_reads_what_its_captions_could_say(
+    prompt: str, drawn: str, lost: list[str]
+) -> None:
+    found = read(normalise_prompt(prompt), wide())
+    assert (found.text, [note.code for note in found.notes]) == (drawn, lost)

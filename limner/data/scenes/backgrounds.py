@@ -33,7 +33,19 @@ BACKGROUNDS: tuple[str, ...] = (
     *(f"{pattern}:{tint}" for pattern in PATTERNS for tint in _WITH_COLOUR[pattern]),
     *PLACES,
 )
+# Of the wide world: they follow the others, whose numbers stay.
+BY_NIGHT = "{} at night"
+PLACES_LATER = (
+    *map(BY_NIGHT.format, ("meadow", "beach", "snow", "desert")),
+    *("forest", "mountains", "downtown"),
+    *map(BY_NIGHT.format, ("forest", "mountains", "downtown")),
+)
 FINE = 4  # painted this many times larger, then averaged down: smooth edges at every size
+
+
+def backgrounds(*, wide: bool = False) -> tuple[str, ...]:
+    """Return the keys of the first backgrounds, or those of the wide world too, in their order."""
+    return (*BACKGROUNDS, *PLACES_LATER) if wide else BACKGROUNDS
 
 
 @lru_cache(maxsize=256)
@@ -170,6 +182,137 @@ def _sunset(side: int, _: tuple[int, int, int]) -> Image.Image:
     return image
 
 
+def _night_sky(side: int, ground: tuple[int, int, int], horizon: float) -> Image.Image:
+    """Return a sky with stars and a moon down to the horizon, and the ground below it."""
+    image = _vertical(side, [(0, (14, 20, 62)), (horizon, (52, 62, 122)), (1, (52, 62, 122))])
+    draw = ImageDraw.Draw(image)
+    for x, y in [(0.06, 0.1), (0.22, 0.05), (0.36, 0.12), (0.55, 0.05), (0.7, 0.1), (0.95, 0.3)]:
+        _disc(draw, x * side, y * side, 0.012 * side, (255, 250, 214))
+    _disc(draw, 0.87 * side, 0.12 * side, 0.075 * side, (255, 244, 190))
+    draw.rectangle((0, horizon * side, side, side), fill=ground)
+    return image
+
+
+def _meadow_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _night_sky(side, (26, 74, 60), 0.72)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((-0.5 * side, 0.62 * side, 0.9 * side, 1.6 * side), fill=(34, 92, 70))
+    draw.ellipse((0.3 * side, 0.68 * side, 1.7 * side, 1.8 * side), fill=(24, 76, 60))
+    flowers = [(0.08, 0.9), (0.2, 0.78), (0.34, 0.94), (0.66, 0.92), (0.8, 0.78), (0.93, 0.93)]
+    for x, y in flowers:
+        _disc(draw, x * side, y * side, 0.02 * side, (150, 168, 206))
+    return image
+
+
+def _beach_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _night_sky(side, (136, 122, 106), 0.42)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0.42 * side, side, 0.66 * side), fill=(22, 58, 112))
+    draw.rectangle((0, 0.62 * side, side, 0.67 * side), fill=(132, 154, 190))
+    for y, left in ((0.46, 0.8), (0.51, 0.83), (0.56, 0.81)):  # the moon on the water
+        box = (left * side, y * side, (left + 0.13) * side, (y + 0.02) * side)
+        draw.rectangle(box, fill=(214, 214, 190))
+    return image
+
+
+def _snow_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _night_sky(side, (150, 166, 204), 0.8)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((-0.6 * side, 0.66 * side, 1.1 * side, 1.9 * side), fill=(168, 184, 220))
+    draw.ellipse((0.1 * side, 0.72 * side, 1.7 * side, 2.0 * side), fill=(150, 168, 208))
+    for x, y in [(0.08, 0.26), (0.93, 0.44), (0.05, 0.46), (0.95, 0.58), (0.07, 0.62), (0.3, 0.2)]:
+        _disc(draw, x * side, y * side, 0.018 * side, (222, 230, 246))
+    return image
+
+
+def _desert_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _night_sky(side, (92, 74, 84), 0.8)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((-0.4 * side, 0.6 * side, 0.8 * side, 1.5 * side), fill=(116, 92, 92))
+    draw.ellipse((0.3 * side, 0.66 * side, 1.5 * side, 1.7 * side), fill=(94, 74, 84))
+    return image
+
+
+def _forest(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _vertical(side, [(0, (170, 218, 236)), (0.7, (222, 240, 226)), (1, (222, 240, 226))])
+    return _with_firs(image, (60, 128, 82), (36, 96, 62), (110, 148, 74))
+
+
+def _forest_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    return _with_firs(_night_sky(side, (18, 44, 44), 0.9), (26, 70, 70), (14, 46, 52), (24, 56, 50))
+
+
+def _with_firs(
+    image: Image.Image, far: tuple[int, int, int], near: tuple[int, int, int],
+    ground: tuple[int, int, int],
+) -> Image.Image:  # fmt: skip
+    side, draw = image.width, ImageDraw.Draw(image)
+    draw.rectangle((0, 0.8 * side, side, side), fill=ground)
+    rows = (
+        (far, 0.84, 0.46, [0.12, 0.3, 0.48, 0.66, 0.84]),
+        (near, 0.94, 0.6, [0.0, 0.2, 0.8, 1.0]),
+    )
+    for fill, foot, height, middles in rows:
+        for x in middles:
+            for top, width in ((foot - height, 0.07), (foot - 0.7 * height, 0.1)):
+                peak, corners = (x * side, top * side), ((x - width) * side, (x + width) * side)
+                low = foot * side
+                draw.polygon([peak, (corners[1], low), (corners[0], low)], fill=fill)
+    return image
+
+
+def _mountains(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _vertical(side, [(0, (126, 190, 240)), (0.7, (224, 238, 250)), (1, (224, 238, 250))])
+    return _with_peaks(image, (134, 146, 176), (248, 250, 252), (128, 176, 112))
+
+
+def _mountains_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _night_sky(side, (30, 58, 60), 0.9)
+    return _with_peaks(image, (58, 66, 104), (158, 172, 210), (30, 62, 64))
+
+
+def _with_peaks(
+    image: Image.Image, rock: tuple[int, int, int], snow: tuple[int, int, int],
+    ground: tuple[int, int, int],
+) -> Image.Image:  # fmt: skip
+    side, draw = image.width, ImageDraw.Draw(image)
+    for x, top, slope in ((0.5, 0.34, 0.9), (0.16, 0.2, 0.62), (0.84, 0.26, 0.62)):
+        for foot, fill in ((0.86, rock), (top + 0.13, snow)):
+            half = (foot - top) * slope
+            corners = [(x, top), (x + half, foot), (x - half, foot)]
+            draw.polygon([(across * side, down * side) for across, down in corners], fill=fill)
+    draw.rectangle((0, 0.84 * side, side, side), fill=ground)
+    return image
+
+
+def _city(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _vertical(side, [(0, (164, 206, 240)), (0.8, (236, 240, 244)), (1, (236, 240, 244))])
+    return _with_houses(image, (146, 160, 184), (118, 130, 158), (222, 236, 246))
+
+
+def _city_at_night(side: int, _: tuple[int, int, int]) -> Image.Image:
+    image = _night_sky(side, (40, 42, 58), 0.9)
+    return _with_houses(image, (44, 48, 84), (30, 32, 60), (255, 220, 120))
+
+
+def _with_houses(
+    image: Image.Image, far: tuple[int, int, int], near: tuple[int, int, int],
+    windows: tuple[int, int, int],
+) -> Image.Image:  # fmt: skip
+    side, draw = image.width, ImageDraw.Draw(image)
+    houses = ((0.0, 0.34), (0.17, 0.2), (0.34, 0.44), (0.5, 0.3), (0.67, 0.4), (0.84, 0.26))
+    for number, (left, top) in enumerate(houses):
+        fill = (far, near)[number % 2]
+        draw.rectangle((left * side, top * side, (left + 0.17) * side, 0.9 * side), fill=fill)
+        for row in range(round((0.88 - top) / 0.1)):
+            y = top + 0.04 + 0.1 * row
+            for x in (left + 0.035, left + 0.1):
+                box = (x * side, y * side, (x + 0.035) * side, (y + 0.04) * side)
+                draw.rectangle(box, fill=windows)
+    draw.rectangle((0, 0.88 * side, side, side), fill=tuple(each * 3 // 4 for each in near))
+    return image
+
+
 def _disc(
     draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: tuple[int, int, int]
 ) -> None:
@@ -180,6 +323,11 @@ _PAINTERS = {
     **dict(zip(PATTERNS, (_plain, _gradient, _striped, _dotted, _checkered), strict=True)),
     **dict(zip(PLACES, (_meadow, _night, _beach, _snow, _desert, _sea, _sunset), strict=True)),
 }
+_LATER = (
+    *(_meadow_at_night, _beach_at_night, _snow_at_night, _desert_at_night),
+    *(_forest, _mountains, _city, _forest_at_night, _mountains_at_night, _city_at_night),
+)
+_PAINTERS |= dict(zip(PLACES_LATER, _LATER, strict=True))
 
 # The colours that objects are lost in, by place; a background of a tint hides that colour.
 NEAR_COLOURS = {
@@ -190,4 +338,9 @@ NEAR_COLOURS = {
     "desert": {"orange", "yellow"},
     "sea": {"blue"},
     "sunset": {"orange"},
+    **{key: {"black"} for key in PLACES_LATER},
+    "snow at night": {"gray"},
+    "forest": {"green"},
+    "mountains": {"gray"},
+    "downtown": {"gray"},
 }

@@ -6,8 +6,17 @@ phrases ("three red apples under the night sky") to bare prompts ("cat, snow").
 
 import random
 
-from limner.data.scenes.graph import COLOURLESS, Graph, Thing, hides, pick
+from limner.data.scenes.graph import ASIDE, COLOURLESS, Graph, Thing, hides, pick
 from limner.data.scenes.nouns import Noun
+from limner.data.scenes.placewords import (
+    BARE_PLACES_EN,
+    EMPTY_EN,
+    EMPTY_ZH,
+    PATTERNS_EN,
+    PATTERNS_ZH,
+    PLACES_EN,
+    PLACES_ZH,
+)
 from limner.data.scenes.sprites import COLOURS
 from limner.errors import UsageError
 from limner.text.reading import indefinite
@@ -54,54 +63,25 @@ _UNCOUNTED_WIDE = (
     "breast-feeding|hongbao|meat on the bone|meat on a bone|thumbs up|thumbs down|poo"
 )
 WITHOUT_ARTICLE = frozenset(f"{_UNCOUNTED}|{_UNCOUNTED_WIDE}".split("|"))
-NUMBERS = {"en": ("", "a", "two", "three", "four", "five"), "zh": "零一两三四五"}
+NUMBERS = {
+    "en": ("", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+    "zh": "零一两三四五六七八九",
+}
 COLOURS_ZH = dict(zip(COLOURS, "红橙黄绿蓝紫粉棕黑白灰", strict=True))
 # An alias such as "red rose" is left out beside a colour: nobody says "a blue red rose".
 COLOUR_WORDS_EN = frozenset({*COLOURS_ZH, "gold"})
 COLOUR_WORDS_ZH = frozenset({*COLOURS_ZH.values(), "金"})
 SIZES_EN = {"small": ("small", "little", "tiny"), "normal": ("",), "big": ("big", "large", "huge")}
-PLACES_EN = {
-    "meadow": ("in a meadow", "on the grass", "in a green meadow", "on a meadow"),
-    "night": ("under the night sky", "at night", "under the stars", "in the night"),
-    "beach": ("on the beach", "at the beach", "on a sandy beach"),
-    "snow": ("in the snow", "on the snow", "in a snowy field"),
-    "desert": ("in the desert", "in a desert", "on the sand dunes"),
-    "sea": ("under the sea", "underwater", "in the sea", "under water"),
-    "sunset": ("at sunset", "in the sunset", "at dusk"),
-}
-BARE_PLACES_EN = {
-    **{place: place for place in PLACES_EN},
-    "night": "night sky",
-    "sea": "underwater",
-}
-PLACES_ZH = {
-    "meadow": ("草地上", "草坪上", "绿草地上"),
-    "night": ("夜空下", "星空下", "夜里"),
-    "beach": ("沙滩上", "海滩上"),
-    "snow": ("雪地里", "雪地上", "雪中"),
-    "desert": ("沙漠里", "沙漠中"),
-    "sea": ("海底", "海里", "水下"),
-    "sunset": ("夕阳下", "日落时", "黄昏时"),
-}
-PATTERNS_EN = {
-    "plain": ("on {a} {} background", "on a plain {} background", "against {a} {} background"),
-    "gradient": ("on {a} {} gradient background", "on a background fading from {} to white"),
-    "striped": ("on {a} {} striped background", "on {} stripes"),
-    "dotted": ("on {a} {} polka dot background", "on {} polka dots"),
-    "checkered": ("on {a} {} checkered background", "on {a} {} checkerboard"),
-}
-PATTERNS_ZH = {
-    "plain": ("{}色背景上", "{}色的背景上", "{}底上"),
-    "gradient": ("{}色渐变背景上", "{}色渐变到白色的背景上"),
-    "striped": ("{}色条纹背景上", "{}条纹背景上"),
-    "dotted": ("{}色圆点背景上", "{}色波点背景上"),
-    "checkered": ("{}色格子背景上", "{}色棋盘格背景上"),
-}
 RELATIONS_EN = {
     "left": (("to the left of", "left of", "on the left of"), ("to the right of", "right of")),
     "above": (("above", "on top of", "over"), ("below", "under", "beneath")),
 }
 RELATIONS_ZH = {"left": ("左边", "右边"), "above": ("上面", "下面")}
+# Of the wide world. Side by side, the first left, is what people mean by "and".
+FRONT_EN, FRONT_ZH = (("in front of",), ("behind",)), ("前面", "后面")
+BESIDE_EN, BESIDE_ZH = ("next to", "beside"), "旁边"
+BETWEEN_EN, BETWEEN_ZH = "between", ("之间", "中间")
+AND_EN, AND_ZH = "and", "和"
 STYLES_EN = {
     "sticker": ("a sticker of {}", "{} sticker style", "{} as a sticker"),
     "pixel art": ("{} in pixel art", "pixel art of {}", "{} as pixel art"),
@@ -120,7 +100,9 @@ def caption(graph: Graph, language: str, rng: random.Random) -> str:
     """Return one caption of a graph in "en" or "zh", chosen by `rng`."""
     if language not in LANGUAGES:
         raise UsageError(f"unknown caption language {language!r}; choose en or zh")
-    english, pair = language == "en", graph.kind == "pair"
+    english, pair = language == "en", graph.kind in ("pair", "three")
+    if graph.kind == "empty":
+        return pick(rng, empty_places(graph.background, language))
     bare = not pair and rng.random() < (0.2 if english else 0.25)
     says_background = rng.random() < 0.88 or hides(graph)
     if pair:
@@ -178,10 +160,22 @@ def _name_english(noun: Noun, count: int, rng: random.Random, coloured: bool) ->
 def _pair_english(graph: Graph, rng: random.Random) -> str:
     first = _thing_english(graph.things[0], rng)
     second = _thing_english(graph.things[1], rng)
-    forward, backward = RELATIONS_EN[graph.relation or "left"]
+    if graph.relation in ASIDE:
+        return _aside_english([first, second], graph, rng)
+    forward, backward = {**RELATIONS_EN, "front": FRONT_EN}[graph.relation or "left"]
     if rng.random() < 0.3:
         return f"{second} {pick(rng, backward)} {first}"
     return f"{first} {pick(rng, forward)} {second}"
+
+
+def _aside_english(said: list[str], graph: Graph, rng: random.Random) -> str:
+    """Return how things are said that stand in a row, of what is said of the first two."""
+    said = said + [_thing_english(thing, rng) for thing in graph.things[len(said) :]]
+    if graph.relation == "between":
+        return f"{said[1]} {BETWEEN_EN} {said[0]} {AND_EN} {said[2]}"
+    if graph.relation == "row":
+        return f"{said[0]}, {said[1]} {AND_EN} {said[2]}"
+    return f" {AND_EN if rng.random() < 0.6 else pick(rng, BESIDE_EN)} ".join(said)
 
 
 def _background_english(key: str, rng: random.Random) -> str:
@@ -214,7 +208,7 @@ def _with_background_chinese(subject: str, graph: Graph, rng: random.Random) -> 
     pattern, _, tint = graph.background.partition(":")
     where = pick(rng, PATTERNS_ZH[pattern] if tint else PLACES_ZH[pattern])
     where = where.format(COLOURS_ZH[tint]) if tint else where
-    if graph.kind == "pair":
+    if graph.kind in ("pair", "three"):
         return f"{where}，{subject}" if rng.random() < 0.7 else f"{subject}，{where}"
     roll = rng.random()
     if roll < 0.5:
@@ -251,10 +245,33 @@ def _name_chinese(noun: Noun, thing: Thing, rng: random.Random, coloured: bool) 
 def _pair_chinese(graph: Graph, rng: random.Random) -> str:
     first = _thing_chinese(graph.things[0], rng)
     second = _thing_chinese(graph.things[1], rng)
-    ahead, behind = RELATIONS_ZH[graph.relation or "left"]
+    if graph.relation in ASIDE:
+        return _aside_chinese([first, second], graph, rng)
+    ahead, behind = {**RELATIONS_ZH, "front": FRONT_ZH}[graph.relation or "left"]
     roll = rng.random()
     if roll < 0.5:
         return f"{ahead}是{first}，{behind}是{second}"
     if roll < 0.8:
         return f"{first}在{second}{ahead}"
     return f"{second}在{first}{behind}"
+
+
+def _aside_chinese(said: list[str], graph: Graph, rng: random.Random) -> str:
+    said = said + [_thing_chinese(thing, rng) for thing in graph.things[len(said) :]]
+    if graph.relation == "between":
+        return f"{said[1]}在{said[0]}{AND_ZH}{said[2]}{pick(rng, BETWEEN_ZH)}"
+    if graph.relation == "row":
+        return f"{said[0]}、{said[1]}{AND_ZH}{said[2]}"
+    return f"{AND_ZH if rng.random() < 0.6 else f'{BESIDE_ZH}是'}".join(said)
+
+
+def empty_places(key: str, language: str) -> tuple[str, ...]:
+    """Return what a background is called where nothing stands on it."""
+    pattern, _, tint = key.partition(":")
+    if not tint:
+        return (EMPTY_EN if language == "en" else EMPTY_ZH)[pattern]
+    if language == "en":
+        name = bare_background_english(key)
+        return f"an empty {name}", f"{indefinite(name)} {name}"
+    name = PATTERNS_ZH[pattern][0].format(COLOURS_ZH[tint]).removesuffix("上")
+    return f"空的{name}", name

@@ -5,9 +5,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
-from limner.data.scenes.backgrounds import BACKGROUNDS, NEAR_COLOURS, PLACES
+from limner.data.scenes.backgrounds import (
+    BACKGROUNDS,
+    NEAR_COLOURS,
+    PLACES,
+    PLACES_LATER,
+)
 from limner.data.scenes.nouns import Noun, noun_of, nouns
 from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.errors import UsageError
@@ -18,6 +24,13 @@ Option = TypeVar("Option")
 SPLITS = ("train", "validation", "held_out")
 RELATIONS = ("left", "above")
 COUNTS = (2, 3, 4, 5)
+# Of the wide world: more of a thing, and things that stand side by side whatever their order
+# ("beside"), one in front of another ("front"), or three in a row, told in their order or as one
+# "between" the others.
+MANY = (6, 7, 8, 9)
+RELATIONS_OF_TWO = (*RELATIONS, "beside", "front")
+RELATIONS_OF_THREE = ("row", "between")
+ASIDE = ("beside", *RELATIONS_OF_THREE)  # each left of the next
 SIZES = ("small", "normal", "big")
 COLOURLESS = ("silhouette", "line art")
 
@@ -39,18 +52,22 @@ class Thing:
 
 @dataclass(frozen=True)
 class Graph:
-    """What a scene shows: things, how they stand to each other, background and drawing style."""
+    """What a scene shows: things, how they stand to each other, background and drawing style.
+
+    `relation` is of RELATIONS_OF_TWO, of the first thing to the second, or of RELATIONS_OF_THREE,
+    of things from left to right; None for one thing, and for an empty place.
+    """
 
     things: tuple[Thing, ...]
     background: str
-    relation: str | None = None  # of the first thing to the second: "left" or "above"; None for one
+    relation: str | None = None
     style: str = "plain"
 
     @property
     def kind(self) -> str:
-        """Return "single", "count" or "pair"."""
-        if len(self.things) == 2:
-            return "pair"
+        """Return "single", "count" or "pair"; in the wide world "three" and "empty" too."""
+        if len(self.things) != 1:
+            return {0: "empty", 2: "pair"}.get(len(self.things), "three")
         return "count" if self.things[0].count > 1 else "single"
 
     def to_json(self) -> dict[str, Any]:
@@ -63,11 +80,17 @@ class Mix:
     """How often each kind of scene is drawn; the rest are single objects.
 
     `wide` scenes have things of the whole noun table, each of them in its own colours where it is
-    not painted, and few that are hidden by a background of their colour.
+    not painted, and few that are hidden by a background of their colour. In these alone are
+    `many` of the counts, which have six to nine things, `fronts`, `threes` and empty places.
     """
 
     counts: float = 0.0
     pairs: float = 0.0
+    many: float = 0.0  # of the counts
+    loose: float = 0.0  # of the pairs: side by side, whatever their order
+    fronts: float = 0.0
+    threes: float = 0.0
+    empties: float = 0.0
     styles: float = 0.0
     coloured: float = 0.5
     resized: float = 0.12
@@ -81,7 +104,12 @@ LEVELS = {
     4: Mix(counts=0.18, pairs=0.22, styles=0.06),
     5: Mix(counts=0.15, pairs=0.55, styles=0.06),
 }
-LEVELS |= {level + 3: replace(LEVELS[level], wide=True) for level in (3, 4, 5)}
+_WIDE = Mix(many=0.5, loose=0.4, fronts=0.06, threes=0.06, empties=0.05, wide=True)
+LEVELS |= {
+    6: replace(_WIDE, counts=0.2, pairs=0.2),
+    7: replace(_WIDE, counts=0.2, pairs=0.2, styles=0.06),
+    8: replace(_WIDE, counts=0.15, pairs=0.4, fronts=0.1, threes=0.1, empties=0.03, styles=0.06),
+}
 HIDDEN = 0.1  # of the wide scenes that hide a thing are kept: people ask for a black cat on black
 
 
@@ -100,7 +128,7 @@ def sample_graph(split: str, rng: random.Random, level: int = 4) -> Graph:
     mix = LEVELS[level]
     # One tenth of what is drawn is of the other splits: drawn again.
     while True:
-        graph = _propose(rng, mix, wanted)
+        graph = (_propose_wide if mix.wide else _propose)(rng, mix, wanted)
         if mix.wide and hides(graph) and rng.random() >= HIDDEN:
             continue
         if bool(new_combinations(graph)) == wanted:
@@ -120,7 +148,11 @@ def new_combinations(graph: Graph) -> tuple[str, ...]:
     if any(is_held_out_count(thing.noun, thing.count) for thing in graph.things):
         found.append("count")
     nouns_here = [thing.noun for thing in graph.things]
-    if graph.relation and is_held_out_relation(nouns_here[0], graph.relation, nouns_here[1]):
+    # However it is said, a thing stands left of the next.
+    relation = "left" if graph.relation in ASIDE else graph.relation
+    if relation and any(
+        is_held_out_relation(one, relation, other) for one, other in pairwise(nouns_here)
+    ):
         found.append("relation")
     return tuple(found)
 
@@ -161,6 +193,34 @@ def _propose(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
     if roll < mix.pairs + mix.counts:
         thing = _sample_thing(rng, mix)
         return Graph((Thing(thing.noun, thing.colour, count=pick(rng, COUNTS)),), background)
+    return _propose_single(rng, mix, background)
+
+
+def _propose_wide(rng: random.Random, mix: Mix, held_out: bool) -> Graph:
+    background = _sample_background(rng, wide=True)
+    roll = rng.random()
+    for share, relations in (
+        (mix.pairs * mix.loose, ("beside",)),
+        (mix.pairs * (1 - mix.loose), RELATIONS),
+        (mix.fronts, ("front",)),
+        (mix.threes, RELATIONS_OF_THREE),
+    ):
+        if roll < share:
+            number = 3 if relations == RELATIONS_OF_THREE else 2
+            things = tuple(_sample_thing(rng, mix) for _ in range(number))
+            if len({each.noun for each in things}) < number:
+                return _propose_wide(rng, mix, held_out)
+            return Graph(things, background, relation=pick(rng, relations))
+        roll -= share
+    if roll < mix.counts:
+        thing, counts = _sample_thing(rng, mix), MANY if rng.random() < mix.many else COUNTS
+        return Graph((replace(thing, count=pick(rng, counts)),), background)
+    if roll < mix.counts + mix.empties:
+        return Graph((), background)
+    return _propose_single(rng, mix, background)
+
+
+def _propose_single(rng: random.Random, mix: Mix, background: str) -> Graph:
     thing = _sample_thing(rng, mix)
     if rng.random() < mix.resized:
         thing = Thing(thing.noun, thing.colour, size=pick(rng, ("small", "big")))
@@ -181,10 +241,10 @@ def _sample_thing(rng: random.Random, mix: Mix) -> Thing:
     return Thing(noun.singular, pick(rng, tuple(COLOURS)) if coloured else None)
 
 
-def _sample_background(rng: random.Random) -> str:
+def _sample_background(rng: random.Random, *, wide: bool = False) -> str:
     roll = rng.random()
     if roll < 0.45:
-        return pick(rng, PLACES)
+        return pick(rng, (*PLACES, *PLACES_LATER) if wide else PLACES)
     if roll < 0.75:
         return pick(rng, _patterned("plain"))
     if roll < 0.87:

@@ -10,22 +10,40 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from limner.data.scenes.graph import COLOURLESS, COUNTS, Graph, Thing, new_combinations, pick
+from limner.data.scenes.backgrounds import backgrounds
+from limner.data.scenes.graph import (
+    COLOURLESS,
+    COUNTS,
+    MANY,
+    Graph,
+    Thing,
+    new_combinations,
+    pick,
+)
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
+
+Way = Callable[[Graph, random.Random], Graph | None]
 
 
 def hard_negative(graph: Graph, rng: random.Random, *, wide: bool = False) -> Graph:
     """Return the graph with one change that shows: another object, colour, count or place.
 
-    The other object is one of the first nouns, or of the whole table.
+    The other object is one of the first nouns, or of the whole table. An empty place is another.
     """
-    ways: list[Callable[[Graph, random.Random], Graph | None]] = [partial(_rename, wide=wide)]
+    if graph.kind == "empty":
+        others = [each for each in backgrounds(wide=wide) if each != graph.background]
+        return replace(graph, background=pick(rng, others))
+    ways: list[Way] = [partial(_rename, wide=wide)]
     # In eight of ten cases a pair exchanges its colours or places: other captions of a batch have
     # another object or colour anyway, and only these teach what belongs to what.
-    ways += [_exchange_colours, _exchange_places] * 4 if graph.kind == "pair" else []
+    pair: list[Way] = [_exchange_colours, _exchange_places] * 4
+    # What is said to be beside another may stand on either side.
+    pair = [_exchange_colours] * 8 if graph.relation == "beside" else pair
+    ways += pair if graph.kind == "pair" else []
+    ways += [_move_between] * 4 if graph.relation == "between" else []
     ways += [] if graph.style in COLOURLESS else [_recolour]
-    ways += [_recount] if graph.kind == "count" else []
+    ways += [partial(_recount, wide=wide)] if graph.kind == "count" else []
     while True:
         found = pick(rng, ways)(graph, rng)
         if found is not None and not new_combinations(found):
@@ -65,6 +83,11 @@ def _exchange_places(graph: Graph, rng: random.Random) -> Graph:
     return replace(graph, things=graph.things[::-1])
 
 
+def _move_between(graph: Graph, rng: random.Random) -> Graph:
+    first, second, third = graph.things
+    return replace(graph, things=(second, first, third))
+
+
 def _recolour(graph: Graph, rng: random.Random) -> Graph | None:
     number = pick(rng, range(len(graph.things)))
     thing = graph.things[number]
@@ -74,9 +97,9 @@ def _recolour(graph: Graph, rng: random.Random) -> Graph | None:
     return _with(graph, number, replace(thing, colour=colour))
 
 
-def _recount(graph: Graph, rng: random.Random) -> Graph:
-    thing = graph.things[0]
-    return _with(graph, 0, replace(thing, count=pick(rng, [n for n in COUNTS if n != thing.count])))
+def _recount(graph: Graph, rng: random.Random, *, wide: bool) -> Graph:
+    thing, counts = graph.things[0], (*COUNTS, *MANY) if wide else COUNTS
+    return _with(graph, 0, replace(thing, count=pick(rng, [n for n in counts if n != thing.count])))
 
 
 def _rename(graph: Graph, rng: random.Random, *, wide: bool) -> Graph:

@@ -31,6 +31,22 @@ GROUP = {
     5: ((0, 0, 24), (40, 0, 24), (20, 20, 24), (0, 40, 24), (40, 40, 24)),
 }
 PAIR = {"left": ((0, 16, 32), (32, 16, 32)), "above": ((16, 0, 32), (16, 32, 32))}
+# Of the wide world: rows as people lay six to nine things, crowded as five are, so that they are no
+# smaller; three from left to right, of which the middle one is nearer; and one thing that covers a
+# corner of another.
+_ACROSS = {2: (10, 30), 3: (0, 20, 40)}
+_DOWN = {2: (8, 32), 3: (0, 20, 40)}
+MANY_GROUP = {
+    sum(rows): tuple(
+        (left, top, 24)
+        for top, number in zip(_DOWN[len(rows)], rows, strict=True)
+        for left in _ACROSS[number]
+    )
+    for rows in ((3, 3), (2, 3, 2), (3, 2, 3), (3, 3, 3))
+}
+ROW = ((0, 0, 32), (16, 32, 32), (32, 0, 32))
+FRONT = ((8, 26, 36), (20, 4, 36))  # what is in front, and what is behind
+_STANDING = {**PAIR, "beside": PAIR["left"], "front": FRONT, "row": ROW, "between": ROW}
 
 
 @dataclass(frozen=True)
@@ -66,9 +82,9 @@ def scene(
     """Return scene number `index` of a split: a pure function of its arguments.
 
     `size` is the picture's side in pixels (16 to 512), `level` 1 (single objects) to 4 (counts,
-    pairs, drawing styles) or 5 (the same, mostly pairs); 6, 7 and 8 are 3, 4 and 5 with things of
-    the whole noun table. Raises UsageError for a wrong argument,
-    DataError without the font.
+    pairs, drawing styles) or 5 (the same, mostly pairs); 6, 7 and 8 are 3, 4 and 5 in the wide
+    world: things of the whole noun table, more of them, more places. Raises UsageError for a wrong
+    argument, DataError without the font.
     """
     from limner.data.scenes.captions import caption
 
@@ -85,18 +101,23 @@ def scene(
 
 
 def layout(graph: Graph, size: int) -> tuple[Box, ...]:
-    """Return the places of a graph's objects in a picture `size` wide."""
+    """Return the places of a graph's objects in a picture `size` wide, in the order of painting.
+
+    What ends lower is in front.
+    """
     if not 16 <= size <= 512:
         raise UsageError(f"size {size} is out of range; give 16 to 512 pixels")
     if graph.relation:
-        places = [(index, place) for index, place in enumerate(PAIR[graph.relation])]
+        places = list(enumerate(_STANDING[graph.relation]))
+    elif not graph.things:
+        places = []
     elif graph.things[0].count > 1:
-        places = [(0, place) for place in GROUP[graph.things[0].count]]
+        places = [(0, place) for place in {**GROUP, **MANY_GROUP}[graph.things[0].count]]
     else:
         places = [(0, SINGLE[graph.things[0].size])]
     return tuple(
         Box(thing, left * size // UNIT, top * size // UNIT, side * size // UNIT)
-        for thing, (left, top, side) in places
+        for thing, (left, top, side) in sorted(places, key=lambda each: each[1][1] + each[1][2])
     )
 
 

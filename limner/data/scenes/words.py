@@ -8,8 +8,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 from limner.data.scenes import captions as say
-from limner.data.scenes.backgrounds import PATTERNS, PLACES, TINTS
-from limner.data.scenes.graph import COUNTS, is_wide, sample_graph, scene_rng
+from limner.data.scenes import placewords
+from limner.data.scenes.backgrounds import PATTERNS, PLACES, PLACES_LATER, TINTS
+from limner.data.scenes.graph import COUNTS, MANY, is_wide, sample_graph, scene_rng
 from limner.data.scenes.nouns import Noun, are_wide, nouns
 from limner.text.items import Phrasebook, itemise
 from limner.text.lexicon import tokens
@@ -18,6 +19,8 @@ from limner.text.words import Grammar, Phrase, Words
 
 SAMPLE = 30_000  # scenes, each with a caption in both languages
 RARE = 2e-4  # of captions
+# Every pattern in every tint: a prompt may ask for one that no scene has, and models compose.
+_PATTERNED = tuple(f"{pattern}:{tint}" for pattern in PATTERNS for tint in TINTS)
 
 
 @lru_cache(maxsize=4)
@@ -60,7 +63,7 @@ def scene_grammar(*, wide: bool = False) -> Grammar:
     things = nouns(wide=wide)
     classifiers = {noun.singular: noun.classifier for noun in things}
     named = {name for noun in things for name in (noun.singular, *noun.aliases)}
-    phrases = tuple(_phrases(things))
+    phrases = tuple(_phrases(things, wide=wide))
     return Grammar(phrases, classifiers, say.WITHOUT_ARTICLE & named, frozenset())
 
 
@@ -82,7 +85,7 @@ def _times(phrase: str, used: Sequence[tuple[str, int]]) -> int:
     return sum(times for text, times in used if tokens(text) == words)
 
 
-def _phrases(things: Sequence[Noun]) -> Iterator[Phrase]:
+def _phrases(things: Sequence[Noun], *, wide: bool) -> Iterator[Phrase]:
     for noun in things:
         name = noun.singular
         yield from _each("thing", name, "en", name, *noun.aliases)
@@ -92,7 +95,7 @@ def _phrases(things: Sequence[Noun]) -> Iterator[Phrase]:
     yield from _each("article", "a", "en", "a", "an")
     yield from _each("prefix", "picture", "en", "a picture of")
     yield from _each("number", "1", "zh", "一")
-    for number in COUNTS:
+    for number in (*COUNTS, *MANY) if wide else COUNTS:
         yield from _each("number", str(number), "en", say.NUMBERS["en"][number], str(number))
         yield from _each("number", str(number), "zh", say.NUMBERS["zh"][number])
     for colour, chinese in say.COLOURS_ZH.items():
@@ -103,7 +106,10 @@ def _phrases(things: Sequence[Noun]) -> Iterator[Phrase]:
     yield from _each("size", "small", "zh", "小")
     yield from _each("size", "big", "zh", "大")
     yield from _relations()
-    yield from _places()
+    yield from _places((*PLACES, *PLACES_LATER) if wide else PLACES)
+    if wide:
+        yield from _relations_of_the_wide_world()
+        yield from _empty_places()
     for style, templates in say.STYLES_EN.items():
         yield from _each("style", style, "en", *templates)
     for style, chinese_templates in say.STYLES_ZH.items():
@@ -122,17 +128,34 @@ def _relations() -> Iterator[Phrase]:
             yield from _each("relation", name, "zh", chinese)
 
 
-def _places() -> Iterator[Phrase]:
-    # Every pattern in every tint: a prompt may ask for one that no scene has, and models compose.
-    for key in (*(f"{pattern}:{tint}" for pattern in PATTERNS for tint in TINTS), *PLACES):
+def _relations_of_the_wide_world() -> Iterator[Phrase]:
+    for name, english, chinese in zip(("front", "behind"), say.FRONT_EN, say.FRONT_ZH, strict=True):
+        yield from _each("relation", name, "en", *english)
+        yield from _each("relation", name, "zh", chinese)
+    yield from _each("relation", "beside", "en", *say.BESIDE_EN)
+    yield from _each("relation", "beside", "zh", say.BESIDE_ZH)
+    yield from _each("relation", "between", "en", say.BETWEEN_EN)
+    yield from _each("relation", "between", "zh", *say.BETWEEN_ZH)
+    yield from _each("and", "beside", "en", say.AND_EN)
+    yield from _each("and", "beside", "zh", say.AND_ZH)
+
+
+def _empty_places() -> Iterator[Phrase]:
+    for key in (*_PATTERNED, *PLACES, *PLACES_LATER):
+        for language in say.LANGUAGES:
+            yield from _each("empty", key, language, *say.empty_places(key, language))
+
+
+def _places(places: Sequence[str]) -> Iterator[Phrase]:
+    for key in (*_PATTERNED, *places):
         pattern, _, tint = key.partition(":")
         bare = say.bare_background_english(key)
         if tint:
             a, colour = indefinite(tint), say.COLOURS_ZH[tint]
-            english = tuple(text.format(tint, a=a) for text in say.PATTERNS_EN[pattern])
-            chinese = tuple(text.format(colour) for text in say.PATTERNS_ZH[pattern])
+            english = tuple(text.format(tint, a=a) for text in placewords.PATTERNS_EN[pattern])
+            chinese = tuple(text.format(colour) for text in placewords.PATTERNS_ZH[pattern])
         else:
-            english, chinese = say.PLACES_EN[pattern], say.PLACES_ZH[pattern]
+            english, chinese = placewords.PLACES_EN[pattern], placewords.PLACES_ZH[pattern]
         yield from _each("place", key, "en", *english)
         if bare not in english:
             yield from _each("bare", key, "en", bare)

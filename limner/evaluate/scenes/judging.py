@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from limner.data.scenes.backgrounds import BACKGROUNDS
-from limner.data.scenes.graph import COUNTS, RELATIONS, Graph, Thing
+from limner.data.scenes.backgrounds import backgrounds
+from limner.data.scenes.graph import ASIDE, COUNTS, MANY, RELATIONS, Graph, Thing
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
 from limner.evaluate.resampling import Score
@@ -30,13 +30,19 @@ def judge(asked: Graph, shown: Detections) -> Judgements:
       of its places that are filled is the number asked.
     - `object_in_pairs`: two judgements a pair: the noun is one of the things shown.
     - `colour_in_pairs`: one judgement a coloured thing of a pair: its noun is shown in its colour.
-    - `relation`: of pairs: both nouns are shown and stand as asked. Colours do not matter.
+    - `relation`: of pairs: both nouns are shown and stand as asked. Colours do not matter. What is
+      asked for beside another may stand on either side, and three in a row in any order, except
+      that the one between the others is.
+
+    Three things are judged as pairs are. Of an empty place `object` is that nothing is shown.
 
     Sizes are read but not judged: the captions of normal ones do not tell them.
     """
     found: dict[str, tuple[bool, ...]] = {"background": (shown.background == asked.background,)}
-    if asked.kind == "pair":
-        return found | _judge_pair(asked, shown)
+    if asked.kind in ("pair", "three"):
+        return found | _judge_several(asked, shown)
+    if asked.kind == "empty":
+        return found | {"object": (not shown.things,)}
     thing = asked.things[0]
     alone = shown.things[0] if len(shown.things) == 1 else None
     suffix = "_in_counts" if asked.kind == "count" else ""
@@ -72,8 +78,8 @@ def chance(*, wide: bool = False) -> dict[str, Score]:
     shares = {
         "object": noun,
         "colour": colour,
-        "background": 1 / len(BACKGROUNDS),
-        "count": 1 / len(COUNTS),
+        "background": 1 / len(backgrounds(wide=wide)),
+        "count": 1 / len((*COUNTS, *MANY) if wide else COUNTS),
         "relation": noun / (things - 1) / len(RELATIONS),
         "object_in_counts": noun,
         "colour_in_counts": colour,
@@ -83,7 +89,7 @@ def chance(*, wide: bool = False) -> dict[str, Score]:
     return {aspect: Score.computed(share) for aspect, share in shares.items()}
 
 
-def _judge_pair(asked: Graph, shown: Detections) -> dict[str, tuple[bool, ...]]:
+def _judge_several(asked: Graph, shown: Detections) -> dict[str, tuple[bool, ...]]:
     seen = {thing.noun: thing for thing in shown.things}
     found = {"object_in_pairs": tuple(thing.noun in seen for thing in asked.things)}
     coloured = [thing for thing in asked.things if thing.colour is not None]
@@ -91,6 +97,14 @@ def _judge_pair(asked: Graph, shown: Detections) -> dict[str, tuple[bool, ...]]:
         found["colour_in_pairs"] = tuple(
             each.noun in seen and colour_of(seen[each.noun]) == each.colour for each in coloured
         )
-    order = [thing.noun for thing in shown.things] == [thing.noun for thing in asked.things]
-    found["relation"] = (order and shown.relation == asked.relation,)
+    found["relation"] = (_stands(asked, shown),)
     return found
+
+
+def _stands(asked: Graph, shown: Detections) -> bool:
+    wanted, order = ([thing.noun for thing in each.things] for each in (asked, shown))
+    if asked.relation not in ASIDE:
+        return order == wanted and shown.relation == asked.relation
+    if shown.relation not in ("left", "row") or sorted(order) != sorted(wanted):
+        return False
+    return asked.relation != "between" or order[1] == wanted[1]

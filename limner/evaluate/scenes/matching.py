@@ -12,7 +12,7 @@ shows), not twelve.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from inspect import unwrap
@@ -22,18 +22,23 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.data.scenes.backgrounds import BACKGROUNDS, background
+from limner.data.scenes.backgrounds import background, backgrounds
 from limner.data.scenes.nouns import Noun, nouns
-from limner.data.scenes.scene import GROUP, PAIR, SINGLE, UNIT
+from limner.data.scenes.scene import FRONT, GROUP, MANY_GROUP, PAIR, ROW, SINGLE, UNIT
 from limner.data.scenes.sprites import CANVAS, COLOURS, sprite
 
 PAINTS: tuple[str | None, ...] = (None, *COLOURS)  # None is the natural drawing
-SLOTS: tuple[tuple[int, int, int], ...] = tuple(
-    sorted(
-        {*SINGLE.values()}.union(*GROUP.values(), *PAIR.values()),
-        key=lambda slot: (slot[2], slot[1], slot[0]),
-    )
-)
+Slot = tuple[int, int, int]  # left, top and side, for a picture UNIT wide
+
+
+def _sorted(*layouts: Iterable[Slot]) -> tuple[Slot, ...]:
+    slots = {slot for layout in layouts for slot in layout}
+    return tuple(sorted(slots, key=lambda slot: (slot[2], slot[1], slot[0])))
+
+
+SLOTS = _sorted(SINGLE.values(), *GROUP.values(), *PAIR.values())
+WIDE_SLOTS = tuple(dict.fromkeys((*SLOTS, *_sorted(*MANY_GROUP.values(), ROW, FRONT))))
+BEHIND = WIDE_SLOTS.index(FRONT[1])  # a slot of which a corner is covered
 
 
 @dataclass(frozen=True)
@@ -69,38 +74,57 @@ class Planes:
 
     def covered(self) -> Planes:
         """Return the planes multiplied by opacity."""
+        return self.times(self.alpha)
+
+    def times(self, mask: Tensor) -> Planes:
+        """Return the planes multiplied by a mask (n or 1, s, s)."""
         return Planes(
-            self.natural * self.alpha[:, None],
-            self.base * self.alpha[:, None],
-            self.tint * self.alpha,
-            self.alpha.square(),
+            self.natural * mask[:, None],
+            self.base * mask[:, None],
+            self.tint * mask,
+            self.alpha * mask,
         )
+
+    def sprite(self, noun: int, paint: int) -> tuple[Tensor, Tensor]:
+        """Return the premultiplied colours (3, s, s) and the opacity (s, s) of a sprite."""
+        alpha = self.alpha[noun]
+        if paint == 0:
+            return self.natural[noun], alpha
+        return self.base[noun] + _goals()[paint - 1][:, None, None] * self.tint[noun], alpha
 
 
 @lru_cache(maxsize=2)
 def sprite_bank(font: str, size: int, *, wide: bool = False) -> SpriteBank:
     """Return the bank of a font for pictures `size` wide; preparing it takes seconds."""
-    return SpriteBank(font, size, nouns(wide=wide))
+    return SpriteBank(font, size, wide=wide)
 
 
 class SpriteBank:
     """Sprites of nouns at all sides of a picture `size` wide, all backgrounds, and their energies.
 
-    `backgrounds` (G, 3, size, size) in [0, 1] in the order of BACKGROUNDS; `energies` (G, slots,
-    nouns, paints) is <d, d>: how much of the picture a sprite changes. It holds the plain style
-    alone. Raises DataError when the font can't be opened.
+    It knows the first nouns, places and backgrounds, or all of the `wide` world. `backgrounds` (G,
+    3, size, size) in [0, 1] are those of `keys`; `energies` (G, slots, nouns, paints) is <d, d>:
+    how much of the picture a sprite changes. It holds the plain style alone. Raises DataError when
+    the font can't be opened.
     """
 
-    def __init__(self, font: str, size: int = UNIT, things: Sequence[Noun] | None = None) -> None:
-        self.size = size
-        things = nouns() if things is None else things
+    def __init__(self, font: str, size: int = UNIT, *, wide: bool = False) -> None:
+        self.size, self.wide = size, wide
+        things, slots = nouns(wide=wide), WIDE_SLOTS if wide else SLOTS
         # What is not painted is found in its own colours alone.
         self.unpainted = torch.tensor([not each.painted for each in things])
-        self.slots = [tuple(each * size // UNIT for each in slot) for slot in SLOTS]
-        self.planes = _build_planes(font, things, sorted({side for *_, side in self.slots}))
-        pixels = np.stack([background(key, size) for key in BACKGROUNDS])
+        self.slots = [tuple(each * size // UNIT for each in slot) for slot in slots]
+        sides = [side for *_, side in self.slots]
+        self.planes = _build_planes(font, things, sorted(set(sides)))  # by side
+        self.shown = [self.planes[side] for side in sides]  # what shows of it, by slot
+        if wide:
+            # Of what is behind only what shows is looked at, or what is in front would be held
+            # against it.
+            self.shown[BEHIND] = self.shown[BEHIND].times(self._shown_behind())
+        self.keys = backgrounds(wide=wide)
+        pixels = np.stack([background(key, size) for key in self.keys])
         self.backgrounds = torch.from_numpy(pixels).movedim(-1, 1).float() / 255
-        self.energies = torch.stack([self._energy(slot) for slot in range(len(SLOTS))], dim=1)
+        self.energies = torch.stack([self._energy(slot) for slot in range(len(slots))], dim=1)
 
     def gains(self, pictures: Tensor, backgrounds: Tensor) -> Tensor:
         """Return gains (N, slots, nouns, paints) for pictures (N, 3, size, size) in [0, 1].
@@ -111,10 +135,10 @@ class SpriteBank:
         """
         ground = self.backgrounds[backgrounds]
         found = []
-        for slot in range(len(SLOTS)):
+        for slot in range(len(self.slots)):
             below = self._window(ground, slot)
             rest = self._window(pictures, slot) - below
-            planes = self.planes[rest.shape[-1]]
+            planes = self.shown[slot]
             # <r, a g>: what the sprite hides of the background.
             hidden = (rest * below).sum(1).flatten(1) @ planes.alpha.flatten(1).T
             products = planes.products(rest) - hidden[..., None]
@@ -125,10 +149,26 @@ class SpriteBank:
 
     def _energy(self, slot: int) -> Tensor:
         below = self._window(self.backgrounds, slot)
-        planes = self.planes[below.shape[-1]]
+        planes = self.shown[slot]
         covered = planes.covered()
         through = below.square().sum(1).flatten(1) @ covered.alpha.flatten(1).T
         return planes.squares() - 2 * covered.products(below) + through[..., None]
+
+    def paste(self, picture: Tensor, slot: int, noun: int, paint: int) -> None:
+        """Lay a sprite on a picture (3, size, size) in place, whole even where it is behind."""
+        left, top, side = self.slots[slot]
+        colours, alpha = self.planes[side].sprite(noun, paint)
+        under = picture[:, top : top + side, left : left + side]
+        under.copy_(colours + (1 - alpha) * under)
+
+    def _shown_behind(self) -> Tensor:
+        """Return a mask (1, s, s) of the place behind another: 0 where that one may be."""
+        (left, top, _), (x, y, side) = (
+            tuple(each * self.size // UNIT for each in slot) for slot in FRONT
+        )
+        mask = torch.ones(1, side, side)
+        mask[:, top - y :, : left + side - x] = 0
+        return mask
 
     def _window(self, pictures: Tensor, slot: int) -> Tensor:
         left, top, side = self.slots[slot]

@@ -9,7 +9,7 @@ from itertools import count as count_up
 
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.captions import caption
-from limner.data.scenes.graph import Graph, new_combinations, sample_graph, scene_rng
+from limner.data.scenes.graph import MANY, Graph, new_combinations, sample_graph, scene_rng
 from limner.errors import UsageError, did_you_mean, quote
 
 LEVELS = {False: 3, True: 6}  # counts and pairs, no drawing styles; of wide scenes
@@ -17,6 +17,9 @@ SETS = ("seen", "held_out", "chinese", "ceiling", "codec", "varied", "shuffled",
 SEED_LIMIT = 2**32
 LEAST, MOST = 10, 10_000
 _NEW = {"coloured": "colour", "count": "count", "pair": "relation"}
+_NEW |= {"many": "count", "beside": "relation", "front": "relation", "three": "relation"}
+# Of the wide world, of a hundred prompts: the rest are single objects, as in the first.
+_WIDE = {"count": 10, "many": 10, "pair": 8, "beside": 8, "front": 6, "three": 6, "empty": 4}
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,21 @@ def collect_prompts(split: str, count: int, seed: int = 0, *, wide: bool = False
     """Return `count` prompts of a split: 20 % counts, 20 % pairs, the rest single objects.
 
     Half of the single objects are coloured; in "held_out" every scene has a combination that is
-    never trained, and in `wide` ones are things of the whole noun table. The same arguments give
-    the same prompts. UsageError for a count out of range.
+    never trained. In `wide` ones are things of the whole noun table, and 20 % counts, half of them
+    of six to nine things, 16 % pairs, half of them said loosely, 6 % things before others, 6 %
+    three things and 4 % empty places, which no held-out scene is. The same arguments give the same
+    prompts. UsageError for a count out of range.
     """
     check_count(count)
     level = LEVELS[wide]
     held_out = split == "held_out"
-    counts = pairs = count // 5
-    singles = count - counts - pairs
+    open_places = {"count": count // 5, "pair": count // 5}
+    if wide:
+        open_places = {kind: share * count // 100 for kind, share in _WIDE.items()}
+        open_places["empty"] *= not held_out
+    singles = count - sum(open_places.values())
     coloured = singles if held_out else singles // 2
-    open_places = {"natural": singles - coloured, "coloured": coloured}
-    open_places |= {"count": counts, "pair": pairs}
+    open_places |= {"natural": singles - coloured, "coloured": coloured}
     prompts = []
     for index in count_up():
         rng = scene_rng(split, index, seed, level)
@@ -107,7 +114,14 @@ def shuffle(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def kind_of(graph: Graph) -> str:
-    """Return the kind of a scene's prompt: natural, coloured, count or pair."""
+    """Return the kind of a scene's prompt: natural, coloured, count or pair.
+
+    In the wide world also many (of one thing), beside (a pair), front, three or empty.
+    """
+    if graph.kind == "count" and graph.things[0].count in MANY:
+        return "many"
+    if graph.kind == "pair" and graph.relation in ("beside", "front"):
+        return graph.relation
     if graph.kind != "single":
         return graph.kind
     return "coloured" if graph.things[0].colour else "natural"

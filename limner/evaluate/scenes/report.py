@@ -63,6 +63,8 @@ def render_report(
             for name, row in result.scores.items()
         ]
         parts.append(table(("", *(LABELS[aspect] for aspect in aspects)), rows))
+    if result.wide:
+        parts.append(table(*kind_rows(result)))
     if result.likelihoods is not None:
         head, *lines = likelihood_rows(result.likelihoods)
         parts.append(table(head, [(TITLES[name], *line) for name, *line in lines]))
@@ -81,6 +83,17 @@ def in_words(shown: Detections) -> str:
     names = [_name(thing) for thing in shown.things]
     joint = f" {shown.relation} " if shown.relation else " "
     return f"{joint.join(names)} on {shown.background}"
+
+
+def kind_rows(result: SceneScores) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the scores of each kind of scene as a table: its head and its rows."""
+    aspects = (*ASPECTS, *DETAILS)
+    rows = [
+        (f"{name}: {kind}", *(str(row.get(each, "-")) for each in aspects))
+        for name, kinds in result.kinds.items()
+        for kind, row in kinds.items()
+    ]
+    return ("set and kind", *(LABELS[each] for each in aspects)), rows
 
 
 def likelihood_rows(found: Likelihoods) -> list[tuple[str, ...]]:

@@ -36,7 +36,15 @@ from limner.evaluate.metrics.networks import Network
 from limner.evaluate.resampling import Metric, Score
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import Judgements, chance, judge, tally
-from limner.evaluate.scenes.prompts import MOST, SETS, Prompt, ScorePlan, collect_prompts, shuffle
+from limner.evaluate.scenes.prompts import (
+    MOST,
+    SETS,
+    Prompt,
+    ScorePlan,
+    collect_prompts,
+    kind_of,
+    shuffle,
+)
 from limner.images import to_images
 from limner.types import Codec
 
@@ -82,9 +90,21 @@ class SceneScores:
         return measured | {"chance": chance(wide=self.wide)}
 
     @property
+    def kinds(self) -> dict[str, dict[str, dict[str, Score]]]:
+        """The scores of each kind of scene (`kind_of`) by set, of the aspects that it has."""
+        found: dict[str, dict[str, dict[str, Score]]] = {}
+        for name, answers in self.answers.items():
+            for kind in dict.fromkeys(kind_of(answer.asked) for answer in answers):
+                of_kind = [each.judgements for each in answers if kind_of(each.asked) == kind]
+                scores = {key: score for key, score in tally(of_kind).items() if score.n}
+                found.setdefault(name, {})[kind] = scores
+        return found
+
+    @property
     def kept(self) -> Score | None:
         """In which share of `varied` single objects both object and background are kept."""
-        single = [each.judgements for each in self.answers.get("varied", ())]
+        varied = self.answers.get("varied", ())
+        single = [each.judgements for each in varied if each.asked.kind == "single"]
         marks = [(*each["object"], *each["background"]) for each in single if each.get("object")]
         return Score.measured(sum(map(all, marks)), len(marks)) if marks else None
 

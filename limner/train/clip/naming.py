@@ -19,7 +19,9 @@ from limner.text.tokenizer import Tokenizer, trim_padding
 
 PLACES_EN = ("on the left", "on the right", "at the top", "at the bottom")
 PLACES_ZH = ("左边", "右边", "上面", "下面")
-_PLACES = {"left": (1, 2), "above": (3, 4)}  # of a pair's things; 0 is anywhere
+# Of things that stand so to each other; 0 is anywhere, None no place that is asked for.
+_PLACES: dict[str, tuple[int | None, ...]] = {"left": (1, 2), "above": (3, 4), "beside": (1, 2)}
+_PLACES |= {"front": (None, None), "row": (1, None, 2), "between": (1, None, 2)}
 
 
 class Question(NamedTuple):
@@ -75,5 +77,6 @@ def _placed(graph: Graph) -> list[tuple[int, Thing, float]]:
         found += [
             (place, thing, 1.0)
             for place, thing in zip(_PLACES[graph.relation], graph.things, strict=True)
+            if place is not None
         ]
     return found

@@ -5,6 +5,7 @@ and style from the codes asks for the thing itself. The head is used in training
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from limner.data.batches.batches import PlacedScene
-from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.backgrounds import backgrounds
 from limner.data.scenes.graph import COLOURLESS, is_wide
 from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.scene import UNIT, layout
@@ -29,8 +30,14 @@ def answers_of(level: int) -> tuple[int, ...]:
 
     The first three have one more, for what has none.
     """
-    things = len(nouns(wide=is_wide(level)))
-    return 1 + things, 1 + len(COLOUR_NAMES), 1 + len(STYLES), len(BACKGROUNDS)
+    things, grounds = (len(table(wide=is_wide(level))) for table in (nouns, backgrounds))
+    return 1 + things, 1 + len(COLOUR_NAMES), 1 + len(STYLES), grounds
+
+
+@cache
+def background_index() -> dict[str, int]:
+    """Return the position of each background, those of the wide world too, by its key."""
+    return {key: index for index, key in enumerate(backgrounds(wide=True))}
 
 
 class CellNames(nn.Module):
@@ -99,7 +106,7 @@ def cell_labels(scenes: Sequence[PlacedScene], side: int) -> Tensor:
     labels = torch.zeros(len(scenes), 4, side, side, dtype=torch.long)
     middles = (torch.arange(side) + 0.5) * UNIT / side  # of cells, in the scene's units
     for row, (graph, (right, down)) in enumerate(scenes):
-        labels[row, 3] = BACKGROUNDS.index(graph.background)
+        labels[row, 3] = background_index()[graph.background]
         style = 1 + STYLES.index(graph.style)
         for box in layout(graph, UNIT):  # in the order of painting: the last is on top
             thing = graph.things[box.thing]

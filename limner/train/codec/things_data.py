@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from limner.data.batches.batches import PlacedScene, pixels_to_tensor, scene_batch, step_generator
-from limner.data.scenes.backgrounds import BACKGROUNDS, background
+from limner.data.scenes.backgrounds import background, backgrounds
 from limner.data.scenes.graph import is_wide
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.scene import UNIT, layout
 from limner.data.scenes.sprites import COLOURS, Pixels, find_font, sheet
 from limner.nn.painter import SHEET, Painter
 from limner.nn.things import PLACE
-from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
+from limner.train.codec.naming import COLOUR_NAMES, UNASKED, background_index, cell_labels
 from limner.train.codec.things_settings import ThingsTraining
 
 _ASIDE = 0.06  # of its side a crop is moved, and larger or smaller, at most
@@ -61,7 +61,7 @@ class Things(Dataset[ThingsBatch]):
         pictures, scenes = scene_batch("train", step * self.batch, self.batch, **self.look)
         labels, places = cell_labels(scenes, self.cells), places_of(scenes, self.cells)
         # Behind a thing is a backdrop too, which shows around it.
-        labels[:, 3] = torch.tensor([BACKGROUNDS.index(each.background) for each, _ in scenes])[
+        labels[:, 3] = torch.tensor([background_index()[each.background] for each, _ in scenes])[
             :, None, None
         ]
         # 1. Pictures unlike any scene: nothing is known of them.
@@ -72,11 +72,11 @@ class Things(Dataset[ThingsBatch]):
             pictures[row] = estrange(pictures[row], pictures[other], random)
             labels[row], places[row] = UNASKED, 0
         # 2. Backdrops and nouns, all as often.
-        backdrops = torch.randint(len(BACKGROUNDS), (weights.grounds,), generator=random)
+        wide = is_wide(self.look["level"])
+        backdrops = torch.randint(len(backgrounds(wide=wide)), (weights.grounds,), generator=random)
         grounds = [_backdrop(each, self.large) for each in backdrops.tolist()]
         painted = pixels_to_tensor(np.stack(grounds)) if grounds else pictures.new_zeros(0, 3, 1, 1)
-        things = len(nouns(wide=is_wide(self.look["level"])))
-        chosen = torch.randint(things, (weights.drawings,), generator=random)
+        chosen = torch.randint(len(nouns(wide=wide)), (weights.drawings,), generator=random)
         sheets = sheets_of(chosen.tolist(), self.frame)
         crops = crops_of(labels, stood, weights.crops, random)
         return ThingsBatch(pictures, labels, places, backdrops, painted, 1 + chosen, sheets, *crops)
@@ -155,7 +155,7 @@ def _sheet(noun: int, frame: int) -> Pixels:
 
 @cache
 def _backdrop(number: int, side: int) -> Pixels:
-    return background(BACKGROUNDS[number], side)
+    return background(backgrounds(wide=True)[number], side)
 
 
 def tell_colours(painter: Painter) -> None:

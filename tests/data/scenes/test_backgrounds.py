@@ -3,21 +3,40 @@
 import numpy as np
 import pytest
 
-from limner.data.scenes.backgrounds import BACKGROUNDS, PATTERNS, PLACES, TINTS, background
+from limner.data.scenes.backgrounds import (
+    BACKGROUNDS,
+    PATTERNS,
+    PLACES,
+    PLACES_LATER,
+    TINTS,
+    background,
+    backgrounds,
+)
+
+ALL = backgrounds(wide=True)
 
 
-@pytest.mark.parametrize("key", BACKGROUNDS)
+@pytest.mark.parametrize("key", ALL)
 def test_every_background_can_be_painted(key: str) -> None:
     for side in (32, 64):
         pixels = background(key, side)
         assert pixels.shape == (side, side, 3) and pixels.dtype == np.uint8
     pattern, _, tint = key.partition(":")
-    assert pattern in (PATTERNS if tint else PLACES)
+    assert pattern in (PATTERNS if tint else (*PLACES, *PLACES_LATER))
 
 
 def test_keys_and_pictures_are_all_different() -> None:
-    assert len(set(BACKGROUNDS)) == len(BACKGROUNDS)
-    assert len({background(key, 64).tobytes() for key in BACKGROUNDS}) == len(BACKGROUNDS)
+    assert len(set(ALL)) == len(ALL)
+    assert len({background(key, 64).tobytes() for key in ALL}) == len(ALL)
+
+
+def test_places_of_the_wide_world_follow_the_first() -> None:
+    """Models know backgrounds by number."""
+    assert backgrounds() == BACKGROUNDS == ALL[:43] and ALL[43:] == PLACES_LATER
+    for key in PLACES_LATER:
+        if key.endswith(" at night"):
+            day = background(key.removesuffix(" at night"), 64)
+            assert background(key, 64).mean() < 0.7 * day.mean()
 
 
 @pytest.mark.parametrize("tint", TINTS)
@@ -42,7 +61,7 @@ def test_gradients_fade_downwards_to_white() -> None:
 
 
 def test_one_picture_at_every_size() -> None:
-    for key in BACKGROUNDS:
+    for key in ALL:
         small, large = background(key, 32).astype(float), background(key, 64).astype(float)
         halved = large.reshape(32, 2, 32, 2, 3).mean((1, 3))
         assert np.abs(halved - small).mean() < 6, key

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
-from limner.data.scenes.backgrounds import BACKGROUNDS, NEAR_COLOURS, PLACES
+from limner.data.scenes.backgrounds import BACKGROUNDS, NEAR_COLOURS, PLACES, PLACES_LATER
 from limner.data.scenes.captions import COLOURS_ZH, LANGUAGES, WITHOUT_ARTICLE, caption
 from limner.data.scenes.graph import (
     COLOURLESS,
     COUNTS,
+    MANY,
     SIZES,
     SPLITS,
     Graph,
@@ -24,6 +25,7 @@ from limner.data.scenes.sprites import COLOURS, STYLES
 from limner.errors import UsageError
 
 GRAPHS = [sample_graph(split, scene_rng(split, i)) for split in SPLITS for i in range(300)]
+WIDE = [sample_graph(split, scene_rng(split, i, 0, 7), 7) for split in SPLITS for i in range(200)]
 EVERY_NOUN = [Graph((Thing(noun.singular),), "snow") for noun in nouns()]
 EVERY_COLOUR = [
     Graph((Thing(noun.singular, colour),), "plain:orange") for noun in nouns() for colour in COLOURS
@@ -51,8 +53,8 @@ def chinese_names(noun: Noun) -> set[str]:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize(
     "graphs",
-    [GRAPHS, EVERY_NOUN, EVERY_COLOUR[::5], EVERY_GROUND, EVERY_STYLE],
-    ids=["drawn", "nouns", "colours", "grounds", "styles"],
+    [GRAPHS, WIDE, EVERY_NOUN, EVERY_COLOUR[::5], EVERY_GROUND, EVERY_STYLE],
+    ids=["drawn", "wide", "nouns", "colours", "grounds", "styles"],
 )
 def test_captions_are_clean(graphs: list[Graph], language: str) -> None:
     for graph in graphs:
@@ -64,7 +66,7 @@ def test_captions_are_clean(graphs: list[Graph], language: str) -> None:
 
 
 def test_the_noun_is_always_named() -> None:
-    for graph in [*GRAPHS, *EVERY_NOUN]:
+    for graph in [*GRAPHS, *WIDE, *EVERY_NOUN]:
         for english in captions(graph, "en"):
             for thing in graph.things:
                 names = english_names(thing.entry, thing.count)
@@ -75,7 +77,7 @@ def test_the_noun_is_always_named() -> None:
 
 
 def test_a_colour_of_the_graph_is_told() -> None:
-    for graph in GRAPHS:
+    for graph in [*GRAPHS, *WIDE]:
         for english, chinese in zip(captions(graph, "en"), captions(graph, "zh"), strict=True):
             for thing in graph.things:
                 if thing.colour is not None:
@@ -98,10 +100,13 @@ def test_no_chinese_alias_gives_a_second_size() -> None:
         assert "小" not in text and "大" in text
 
 
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", (*COUNTS, *MANY))
 def test_counts_are_words_or_digits(count: int) -> None:
     graph = Graph((Thing("apple", "green", count=count),), "plain:white")
-    word, han = {2: ("two", "两"), 3: ("three", "三"), 4: ("four", "四"), 5: ("five", "五")}[count]
+    words = ["two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    word, han = dict(zip(range(2, 10), zip(words, "两三四五六七八九", strict=True), strict=True))[
+        count
+    ]
     english = captions(graph, "en", 200)
     assert all(re.search(rf"\b({word}|{count}) green apples\b", text) for text in english)
     assert any(word in text for text in english) and any(str(count) in text for text in english)
@@ -144,6 +149,52 @@ def test_relations_say_who_stands_where() -> None:
     for text in captions(graph, "zh", 100):
         forms = (f"左边是.*{cat}.*右边是.*{key}", f"{cat}在.*{key}左边", f"{key}在.*{cat}右边")
         assert any(re.search(form, text) for form in forms), text
+
+
+@pytest.mark.parametrize(
+    ("relation", "english", "chinese"),
+    [
+        ("beside", ["A (and|next to|beside) B"], ["A和B", "A旁边是B"]),
+        ("front", ["A in front of B", "B behind A"], ["A在B前面", "B在A后面", "前面是A，后面是B"]),
+        ("row", ["A, B and C"], ["A、B和C"]),
+        ("between", ["B between A and C"], ["B在A和C(之间|中间)"]),
+    ],
+)
+def test_how_things_stand_in_the_wide_world_is_told(
+    relation: str, english: list[str], chinese: list[str]
+) -> None:
+    names = ("tiger", "key", "zebra")[: 3 if relation in ("row", "between") else 2]
+    graph = Graph(tuple(map(Thing, names)), "forest at night", relation=relation)
+    for language, forms in (("en", english), ("zh", chinese)):
+        met = set()
+        for text in captions(graph, language, 80):
+            for letter, name in zip("ABC", names, strict=False):
+                noun = nouns()[noun_index()[name]]
+                known = english_names(noun, 1) if language == "en" else chinese_names(noun)
+                text = re.sub("|".join(sorted(known, key=len, reverse=True)), letter, text)
+            # Articles, measure words and colours stand before a name.
+            text = re.sub(r"\b(an?|orange|yellow|gray|black|white) ", "", text)
+            text = re.sub("一[只把头匹](橙色的|灰色的|黑色的|白色的|黄色的|橙|黄)?", "", text)
+            fitting = {each for each in forms if re.search(each, text)}
+            assert fitting, text
+            met |= fitting
+        assert met == set(forms)
+
+
+def test_empty_places_are_named_in_both_languages() -> None:
+    told = {
+        "beach": ("beach", "沙滩"),
+        "beach at night": ("beach at night", "夜晚的沙滩"),
+        "desert": ("desert", "沙漠"),
+        "striped:red": ("red striped background", "红色条纹背景"),
+    }
+    for place, (english, chinese) in told.items():
+        graph = Graph((), place)
+        assert all(text.endswith(english) for text in captions(graph, "en", 30))
+        assert all(text.endswith(chinese) for text in captions(graph, "zh", 30))
+    empty = captions(Graph((), "beach"), "en", 60)
+    assert {"an empty beach", "a beach", "the beach"} == set(empty)
+    assert "空旷的沙滩" in captions(Graph((), "beach"), "zh", 60)
 
 
 def chinese_pattern(name: str) -> str:
@@ -206,4 +257,5 @@ def test_a_background_of_the_object_s_colour_is_always_told() -> None:
 
 
 def test_every_place_says_what_it_hides() -> None:
-    assert set(NEAR_COLOURS) == set(PLACES) and set().union(*NEAR_COLOURS.values()) <= set(COLOURS)
+    assert set(NEAR_COLOURS) == {*PLACES, *PLACES_LATER}
+    assert set().union(*NEAR_COLOURS.values()) <= set(COLOURS)

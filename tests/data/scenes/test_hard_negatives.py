@@ -83,3 +83,24 @@ def test_where_no_colour_shows_another_object_stands(style: str) -> None:
     graph = Graph((Thing("cat"),), "snow", style=style)
     names = {hard_negative(graph, random.Random(seed)).things[0].noun for seed in range(5)}
     assert "cat" not in names and names <= {noun.singular for noun in nouns()}
+
+
+def test_what_is_wrong_in_the_wide_world_shows() -> None:
+    places = Graph((), "beach at night")
+    other = hard_negative(places, random.Random(0), wide=True)
+    assert other.kind == "empty" and other.background != places.background
+    beside = Graph((Thing("cat"), Thing("dog")), "snow", "beside")
+    row = Graph((Thing("cat"), Thing("dog"), Thing("fox")), "snow", "row")
+    between = Graph(row.things, "snow", "between")
+    nine = Graph((Thing("cat", count=9),), "snow")
+    counts, middles = set(), set()
+    for seed in range(60):
+        random_, found = random.Random(seed), [beside, row, between, nine]
+        wrong = [hard_negative(each, random_, wide=True) for each in found]
+        # The order of what is side by side is not asked for, so another order is not wrong.
+        for before, after in zip((beside, row), wrong, strict=False):
+            assert set(before.things) != set(after.things)
+        middles |= {wrong[2].things[1].noun}
+        counts |= {wrong[3].things[0].count}
+        assert not any(map(new_combinations, wrong))
+    assert "cat" in middles and counts > {2, 6, 9}

@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import random
 import subprocess
 import sys
-from itertools import pairwise
+from collections import Counter
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limner.data.scenes.backgrounds import PLACES_LATER, background
+from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import (
     COLOURLESS,
     COUNTS,
     RELATIONS,
+    RELATIONS_OF_THREE,
     SPLITS,
     Graph,
     Thing,
@@ -32,6 +37,7 @@ from limner.data.scenes.nouns import are_wide, nouns
 from limner.data.scenes.scene import layout, paint, paste, render, scene
 from limner.data.scenes.sprites import COLOURS
 from limner.errors import UsageError
+from limner.evaluate.scenes.prompts import kind_of
 
 ROOT = Path(__file__).resolve().parents[3]
 INDICES = st.integers(min_value=0, max_value=10**9)
@@ -161,20 +167,87 @@ def test_what_is_held_out_never_changes() -> None:
 
 
 @pytest.mark.parametrize("level", [6, 7, 8])
-def test_levels_above_five_are_those_below_of_the_wide_world(level: int) -> None:
+def test_levels_above_five_are_of_the_wide_world(level: int) -> None:
     assert is_wide(level) and not is_wide(level - 3)
-    drawn, before = graphs("train", 600, level), graphs("train", 600, level - 3)
+    drawn, before = graphs("train", 800, level), graphs("train", 800, level - 3)
     things, known = ([thing for each in some for thing in each.things] for some in (drawn, before))
     assert are_wide(thing.noun for thing in things) and not are_wide(thing.noun for thing in known)
-    assert {each.kind for each in drawn} == {each.kind for each in before}
+    assert {each.kind for each in before} == {"single", "count", "pair"}
+    assert not {each.background for each in before} & set(PLACES_LATER)
+    # 1. Every kind is met often enough to be learnt, and every new place.
+    kinds = Counter(kind_of(each) for each in drawn)
+    wanted = {"natural", "coloured", "count", "many", "pair", "beside", "front", "three", "empty"}
+    assert set(kinds) == wanted and min(kinds.values()) >= 15
+    assert {each.relation for each in drawn if each.kind == "three"} == set(RELATIONS_OF_THREE)
+    assert {each.background for each in drawn} >= set(PLACES_LATER)
     styled = [[each.style for each in some if each.style != "plain"] for some in (drawn, before)]
     assert bool(styled[0]) == bool(styled[1]) == (level > 6)
-    # 1. Flags, signs and faces keep their colours, and their silhouettes are all alike.
+    # 2. Flags, signs and faces keep their colours, and their silhouettes are all alike.
     own = [each for each in drawn if not all(thing.entry.painted for thing in each.things)]
     assert own and all(each.style not in COLOURLESS for each in own)
     assert all(thing.entry.painted or thing.colour is None for thing in things)
-    # 2. Few things are hidden by a background of their colour.
-    assert 0 < sum(map(hides, drawn)) < 0.2 * sum(map(hides, before))
+    # 3. Few things are hidden by a background of their colour, and then it is told.
+    hidden = [each for each in drawn if hides(each)]
+    assert 0 < len(hidden) < 0.2 * sum(map(hides, before))
+    for graph in hidden:
+        elsewhere = dataclasses.replace(graph, background="striped:purple")
+        for language in ("en", "zh"):
+            told, other = (caption(e, language, random.Random(3)) for e in (graph, elsewhere))
+            assert told != other
+
+
+def test_what_is_held_out_of_the_wide_world_is_never_shown() -> None:
+    for graph in [each for level in (6, 7, 8) for each in graphs("train", 300, level)]:
+        thing, *others = graph.things or [Thing("cat")]
+        assert not is_held_out_count(thing.noun, thing.count)
+        # However it is told, the first is drawn left of the second.
+        told = "left" if graph.relation in ("beside", "row", "between") else graph.relation
+        if told and others:
+            assert not is_held_out_relation(thing.noun, told, others[0].noun)
+    found = [new_combinations(each) for each in graphs("held_out", 300, 7)]
+    assert all(found) and {name for each in found for name in each} == {
+        "colour", "count", "relation",
+    }  # fmt: skip
+
+
+def test_more_of_a_thing_lie_in_rows() -> None:
+    for count, rows in ((6, [3, 3]), (7, [2, 3, 2]), (8, [3, 2, 3]), (9, [3, 3, 3])):
+        boxes = layout(Graph((Thing("cat", count=count),), "snow"), 64)
+        assert list(Counter(box.top for box in boxes).values()) == rows
+        assert all(box.side == 24 and max(box.left, box.top) + 24 <= 64 for box in boxes)
+        for one, other in combinations(boxes, 2):  # edges of the squares alone are shared
+            assert abs(one.left - other.left) >= 20 or abs(one.top - other.top) >= 20
+
+
+@pytest.mark.parametrize("relation", RELATIONS_OF_THREE)
+def test_three_things_stand_from_left_to_right(relation: str) -> None:
+    graph = Graph((Thing("cat"), Thing("dog"), Thing("fox")), "snow", relation=relation)
+    boxes = {box.thing: box for box in layout(graph, 64)}
+    lefts = [boxes[number].left for number in range(3)]
+    assert lefts == sorted(set(lefts))
+    for one, other in combinations(boxes.values(), 2):
+        assert abs(one.left - other.left) >= 32 or abs(one.top - other.top) >= 32
+
+
+def test_what_is_in_front_ends_lower_and_is_painted_last(emoji_font: Path) -> None:
+    pair = Graph((Thing("cat"), Thing("dog")), "snow", relation="front")
+    behind, front = layout(pair, 64)
+    assert (behind.thing, front.thing) == (1, 0)
+    assert front.top + front.side > behind.top + behind.side
+    assert front.left < behind.left + behind.side and front.top < behind.top + behind.side
+    picture, alone = (
+        render(each, 64, font=str(emoji_font))
+        for each in (pair, Graph((Thing("cat"), Thing("cat")), "snow", relation="front"))
+    )
+    solid = slice(front.top + 14, front.top + 30), slice(front.left + 10, front.left + 26)
+    assert np.array_equal(picture[solid], alone[solid])
+
+
+def test_an_empty_place_is_the_place(emoji_font: Path) -> None:
+    empty = Graph((), "beach at night")
+    assert empty.kind == "empty" and layout(empty, 64) == () and not new_combinations(empty)
+    picture = render(empty, 64, font=str(emoji_font))
+    assert np.array_equal(picture, background("beach at night", 64))
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4])

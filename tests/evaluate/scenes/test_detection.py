@@ -1,13 +1,17 @@
 """Detections pictures: what they show, whatever a codec does to them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from limner.data.batches.batches import true_pictures
-from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.backgrounds import BACKGROUNDS, backgrounds
 from limner.data.scenes.graph import Graph, Thing
+from limner.data.scenes.nouns import nouns
 from limner.errors import UsageError
+from limner.evaluate.scenes import detection, matching
 from limner.evaluate.scenes.detection import Detections, SceneDetector
 from limner.evaluate.scenes.judging import ASPECTS, judge, tally
 from limner.evaluate.scenes.prompts import Prompt, collect_prompts
@@ -90,3 +94,29 @@ def test_wrong_shapes_are_refused(detector: SceneDetector) -> None:
             detector.detect(torch.zeros(shape))
     with pytest.raises(UsageError, match="expected 64 or more"):
         detector.detect(torch.zeros(1, 3, 32, 32))
+
+
+def test_true_pictures_of_the_kinds_of_the_wide_world_are_read(
+    emoji_font: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A few things are enough here: benchmarks/ceiling.py looks for all of them.
+    some = nouns()[:24]
+    for module in (matching, detection):
+        monkeypatch.setattr(module, "nouns", lambda *, wide=False: some)
+    matching.sprite_bank.cache_clear()
+    detector = SceneDetector(wide=True)
+    matching.sprite_bank.cache_clear()
+    one, two, three = (Thing(each.singular) for each in some[3:6])
+    asked = [
+        *(Graph((replace(one, count=count),), "beach at night") for count in (6, 7, 8, 9)),
+        Graph((one, two), "forest", relation="front"),
+        Graph((two, one), "downtown at night", relation="front"),
+        Graph((one, two), "snow at night", relation="beside"),
+        Graph((one, two, three), "mountains", relation="row"),
+        Graph((three, two, one), "plain:white", relation="between"),
+        *(Graph((), place) for place in backgrounds(wide=True)),
+        Graph((one,), "meadow at night"),
+    ]
+    shown = detector.detect(true_pictures(asked, 64))
+    for graph, seen in zip(asked, shown, strict=True):
+        assert all(all(marks) for marks in judge(graph, seen).values()), (graph, seen)

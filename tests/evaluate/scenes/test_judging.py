@@ -93,3 +93,45 @@ def test_chance_is_small_and_complete() -> None:
     assert set(scores) == {*ASPECTS, *DETAILS}
     assert scores["count"].value == 0.25
     assert all(0 < (score.value or 0) <= 0.25 for score in scores.values())
+
+
+CAT, DOG, FOX = Thing("cat"), Thing("dog"), Thing("fox")
+
+
+@pytest.mark.parametrize(
+    ("relation", "things", "reading", "right"),
+    [
+        # "a cat and a dog": on either side, but side by side
+        ("beside", (CAT, DOG), shown(CAT, DOG, relation="left"), True),
+        ("beside", (CAT, DOG), shown(DOG, CAT, relation="left"), True),
+        ("beside", (CAT, DOG), shown(CAT, DOG, relation="above"), False),
+        ("beside", (CAT, DOG), shown(CAT, FOX, relation="left"), False),
+        ("front", (CAT, DOG), shown(CAT, DOG, relation="front"), True),
+        ("front", (CAT, DOG), shown(DOG, CAT, relation="front"), False),
+        ("front", (CAT, DOG), shown(CAT, DOG, relation="left"), False),
+        ("row", (CAT, DOG, FOX), shown(FOX, CAT, DOG, relation="row"), True),
+        ("row", (CAT, DOG, FOX), shown(CAT, DOG), False),
+        ("between", (CAT, DOG, FOX), shown(FOX, DOG, CAT, relation="row"), True),
+        ("between", (CAT, DOG, FOX), shown(DOG, CAT, FOX, relation="row"), False),
+    ],
+)
+def test_how_things_stand_in_the_wide_world(
+    relation: str, things: tuple[Thing, ...], reading: Detections, right: bool
+) -> None:
+    judgements = judge(Graph(things, "snow", relation=relation), reading)
+    assert judgements["relation"] == (right,)
+    assert len(judgements["object_in_pairs"]) == len(things)
+
+
+def test_an_empty_place_shows_nothing() -> None:
+    empty = Graph((), "beach at night")
+    assert judge(empty, shown(background="beach at night")) == {
+        "background": (True,), "object": (True,),
+    }  # fmt: skip
+    assert judge(empty, shown(CAT)) == {"background": (False,), "object": (False,)}
+
+
+def test_chance_of_the_wide_world_is_smaller() -> None:
+    wide, first = chance(wide=True), chance()
+    assert wide["count"].value == 1 / 8
+    assert all((wide[each].value or 0) <= (first[each].value or 0) for each in wide)

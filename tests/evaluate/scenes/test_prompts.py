@@ -9,7 +9,7 @@ import pytest
 from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import new_combinations
 from limner.errors import UsageError
-from limner.evaluate.scenes.prompts import collect_prompts, shuffle
+from limner.evaluate.scenes.prompts import collect_prompts, kind_of, shuffle
 
 
 def test_the_mixture_is_fixed() -> None:
@@ -59,3 +59,17 @@ def test_shuffling_keeps_kinds_and_moves_every_prompt() -> None:
 def test_a_count_out_of_range_is_refused(count: int) -> None:
     with pytest.raises(UsageError, match="10 to 10000"):
         collect_prompts("validation", count)
+
+
+def test_the_mixture_of_the_wide_world_has_its_kinds() -> None:
+    wanted = {"natural": 24, "coloured": 24, "count": 10, "many": 10, "pair": 8, "beside": 8}
+    wanted |= {"front": 6, "three": 6, "empty": 4}
+    seen = collect_prompts("validation", 100, wide=True)
+    assert Counter(kind_of(each.graph) for each in seen) == wanted
+    assert not any(new_combinations(each.graph) for each in seen)
+    held_out = collect_prompts("held_out", 50, wide=True)
+    kinds = Counter(kind_of(each.graph) for each in held_out)
+    assert "empty" not in kinds and min(kinds["many"], kinds["front"], kinds["three"]) >= 3
+    new = {"coloured": "colour", "count": "count", "many": "count"}
+    for prompt in held_out:
+        assert new.get(kind_of(prompt.graph), "relation") in new_combinations(prompt.graph)

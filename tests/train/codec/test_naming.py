@@ -8,7 +8,7 @@ import torch
 from limner.data.batches.batches import PictureBatches
 from limner.data.scenes.backgrounds import BACKGROUNDS
 from limner.data.scenes.graph import Graph, Thing
-from limner.data.scenes.nouns import nouns
+from limner.data.scenes.nouns import noun_index, nouns
 from limner.data.scenes.sprites import STYLES
 from limner.train.codec.data import NamedScenes
 from limner.train.codec.naming import (
@@ -103,3 +103,15 @@ def test_named_scenes_are_those_of_picture_batches(
     assert torch.equal(images, PictureBatches(3, size=32, seed=1, level=4, jitter=2)[2])
     assert labels.shape == (3, 4, 8, 8) and labels.dtype == torch.int64
     assert (labels[:, 0] > 0).flatten(1).any(1).all()
+
+
+def test_scenes_of_the_wide_world_are_labelled() -> None:
+    front = Graph((Thing("cat"), Thing("dog")), "beach at night", relation="front")
+    empty = Graph((), "downtown")
+    labels = cell_labels([(front, (0.0, 0.0)), (empty, (0.0, 0.0))], 8)
+    cat, dog = (1 + noun_index()[each] for each in ("cat", "dog"))
+    assert labels[0, 0, 5, 3] == cat and labels[0, 0, 2, 4] == dog
+    assert labels[0, 0, 4, 4] == cat  # where both are, what is in front
+    assert labels[1, :3].eq(0).all()
+    assert labels[:, 3, 0, 0].tolist() == [answers_of(7)[3] - 9, answers_of(7)[3] - 4]
+    assert answers_of(7)[3] == answers_of(4)[3] + 10 == 53

@@ -10,7 +10,7 @@ import torch
 
 from limner.data.batches.batches import graph_at, pixels_to_tensor, true_pictures
 from limner.data.scenes import graph as scenes
-from limner.data.scenes.backgrounds import background
+from limner.data.scenes.backgrounds import background, backgrounds
 from limner.data.scenes.graph import Graph
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import sprite
@@ -121,24 +121,26 @@ def test_a_codec_goes_on_in_the_wide_world(tmp_path: Path) -> None:
     pipeline = load(tmp_path / "model")
     pipeline.codec, pipeline.size = first.codec, first.codec.config.size
     first.save_model(tmp_path / "first", pipeline, codec=first.codec_config)
-    things = 1 + len(nouns(wide=True))
+    things, grounds = 1 + len(nouns(wide=True)), len(backgrounds(wide=True))
     changes = {
         str(tmp_path / "model"): str(tmp_path / "first" / "model"),
         "things = [279, 13, 6]": f"things = [{things}, 13, 6]",
+        "backdrops = 43": f"backdrops = {grounds}",
         "[data]": "[data]\nlevel = 7",
     }
     wide = ThingsStep(config_in(tmp_path, **changes))
     ours, theirs = wide.codec.state_dict(), first.codec.state_dict()
     # Each question's answers begin as they were; those of new things follow the old ones.
-    for name, questions in (("reader.name", (279, 13, 6, 43)), ("namer.out.2", (279, 13, 6))):
+    first_answers, answers = [279, 13, 6, 43], [things, 13, 6, grounds]
+    for name, asked in (("reader.name", 4), ("namer.out.2", 3)):
         for part in ("weight", "bias"):
             new, old = (each[f"decoder.{name}.{part}"] for each in (ours, theirs))
-            blocks = zip(
-                new.split([things, *questions[1:]]), old.split(list(questions)), strict=True
-            )
+            blocks = zip(new.split(answers[:asked]), old.split(first_answers[:asked]), strict=True)
             assert all(torch.equal(mine[: len(was)], was) for mine, was in blocks)
     table = "decoder.painter.noun.weight"
     assert torch.equal(ours[table][:279], theirs[table]) and len(ours[table]) == things
+    plans = [each["decoder.backdrops.plan.weight"] for each in (ours, theirs)]
+    assert torch.equal(plans[0][:43], plans[1]) and len(plans[0]) == grounds
     wide.start(0)
     batch = next(iter(wide.batches))
     assert int(batch.labels[:, 0].max()) < things and int(batch.nouns.max()) < things
