@@ -63,29 +63,37 @@ def openai_dvae(folder: Path) -> Iterator[Row]:
     yield row("openai-dvae pixels in [0, 1]", (codec.decode(codes) + 1) / 2, theirs)
 
 
-def min_dalle(folder: Path) -> Iterator[Row]:
-    """DALL-E mini of PyPI min-dalle: 12 layers of 1024, 64 text positions, 256 codes of 16384."""
+def write_min_dalle(place: Path) -> tuple[Any, Any, Any]:
+    """Write random parts of min-dalle as its files; return encoder, decoder and detokenizer."""
     import torch
     from min_dalle.models import DalleBartDecoder, DalleBartEncoder, VQGanDetokenizer
-    from mini import CELLS, TEXT, TOKENS, PeerStep
+    from mini import TEXT, TOKENS
 
-    import limner
-    from limner.sampling.tokens import TokenSampling
-
-    torch.set_num_threads(len(os.sched_getaffinity(0)))  # min-dalle takes all that there are
     torch.manual_seed(0)
     sizes = {"embed_count": 1024, "attention_head_count": 16, "glu_embed_count": 2730,
              "layer_count": 12, "device": "cpu"}  # fmt: skip
     encoder = DalleBartEncoder(text_token_count=TEXT, text_vocab_count=50264, **sizes).eval()
     decoder = DalleBartDecoder(image_vocab_count=TOKENS, **sizes).eval()
     detokenizer = VQGanDetokenizer().eval()
-    place = folder / "in"
     place.mkdir()
     for part, name in ((encoder, "encoder"), (decoder, "decoder"), (detokenizer, "detoker")):
         liven(part)
         torch.save(part.state_dict(), place / f"{name}.pt")
     write_words(place, 50264)
-    model = limner.load(imported(place, folder / "out"))
+    return encoder, decoder, detokenizer
+
+
+def min_dalle(folder: Path) -> Iterator[Row]:
+    """DALL-E mini of PyPI min-dalle: 12 layers of 1024, 64 text positions, 256 codes of 16384."""
+    import torch
+    from mini import CELLS, TEXT, TOKENS, PeerStep
+
+    import limner
+    from limner.sampling.tokens import TokenSampling
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # min-dalle takes all that there are
+    encoder, decoder, detokenizer = write_min_dalle(folder / "in")
+    model = limner.load(imported(folder / "in", folder / "out"))
     # 1. The text: a prompt of a few words, and the empty one.
     ids = torch.ones(2, TEXT, dtype=torch.long)
     prompt = "a cat on a mat"

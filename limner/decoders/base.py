@@ -1,11 +1,45 @@
 """What every decoder shares: the process that it takes noise off by, and its loss."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
 from limner.errors import ConfigError
+from limner.nn.checks import check_least
 from limner.sampling.schedule import Process
+from limner.text.encoders import check_text_encoder
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """What is drawn, what a decoder is told, and its process.
+
+    `embedding` are the dimensions of the image embedding, `text_vocabulary` the ids of the text,
+    each 0 where it is not told; text features have `width`. `given` are channels of a picture that
+    is told as it is. `patch` x `patch` pixels make a cell. What it draws is `bounded` in [-1, 1],
+    as pixels and finite scalars are and continuous latents are not.
+    """
+
+    size: int = 64
+    channels: int = 3
+    given: int = 0
+    patch: int = 4
+    width: int = 128
+    embedding: int = 0
+    text_vocabulary: int = 0
+    text_encoder: dict[str, Any] = field(default_factory=dict)
+    schedule: str = "cosine"
+    prediction: str = "start"
+    times: int = 1000
+    bounded: bool = True
+
+    def __post_init__(self) -> None:
+        check_least(self, "size", "channels", "patch", "width")
+        check_least(self, "given", "embedding", "text_vocabulary", least=0)
+        Process(self.schedule, self.prediction, self.times)
+        if self.text_vocabulary:
+            check_text_encoder(self)
 
 
 class DecoderBase(nn.Module):

@@ -8,57 +8,38 @@ Shapes: B pictures, C channels, H and W numbers of a side, S cells, D dimensions
 text tokens (left-padded with id 0), W width.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.decoders.base import DecoderBase
+from limner.decoders.base import DecoderBase, DecoderConfig
 from limner.errors import ConfigError
 from limner.nn.cells import WordsAndCells
 from limner.nn.checks import check_heads, check_least
 from limner.nn.transformer import TransformerConfig
-from limner.sampling.schedule import Process, time_features
-from limner.text.encoders import check_text_encoder, text_encoder_of
+from limner.sampling.schedule import time_features
+from limner.text.encoders import text_encoder_of
 
 
 @dataclass(frozen=True)
-class CellsConfig:
-    """Sizes, conditions and process, as UNet's; `patch` x `patch` numbers make a cell.
+class CellsConfig(DecoderConfig):
+    """Sizes of the transformer; the embedding says `local` numbers of each cell, beside of all."""
 
-    The embedding says `local` numbers of each cell beside what it says of all.
-    """
-
-    size: int = 64
-    channels: int = 3
-    given: int = 0
-    patch: int = 4
     width: int = 256
     layers: int = 6
     heads: int = 4
     hidden: int = 704
     local: int = 16
-    embedding: int = 0
-    text_vocabulary: int = 0
-    text_encoder: dict[str, Any] = field(default_factory=dict)
-    schedule: str = "cosine"
-    prediction: str = "start"
-    times: int = 1000
-    bounded: bool = True
 
     def __post_init__(self) -> None:
-        check_least(
-            self, "size", "channels", "patch", "width", "layers", "heads", "hidden", "local"
-        )
-        check_least(self, "given", "embedding", "text_vocabulary", least=0)
+        super().__post_init__()
+        check_least(self, "layers", "heads", "hidden", "local")
         check_heads(self.width, self.heads)
         if self.size % self.patch:
             raise ConfigError(f"size is {self.size}; expected a multiple of the patch {self.patch}")
-        Process(self.schedule, self.prediction, self.times)
-        if self.text_vocabulary:
-            check_text_encoder(self)
 
 
 class CellsDecoder(DecoderBase):

@@ -11,54 +11,39 @@ Shapes: B pictures, C channels, H and W pixels, D dimensions of the embedding, T
 (left-padded with id 0).
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.decoders.base import DecoderBase
+from limner.decoders.base import DecoderBase, DecoderConfig
 from limner.decoders.blocks import ContextAttention, TimedBlock, group_norm
 from limner.errors import ConfigError
 from limner.nn.checks import check_least
 from limner.nn.conv import Downsample, Upsample
-from limner.sampling.schedule import Process, time_features
-from limner.text.encoders import check_text_encoder, text_encoder_of
+from limner.sampling.schedule import time_features
+from limner.text.encoders import text_encoder_of
 
 _TOKENS = 4  # of context that an embedding becomes (arXiv 2204.06125, section 2.1)
 
 
 @dataclass(frozen=True)
-class UNetConfig:
-    """Sizes, conditions and process of a U-Net; `widths` are channels from fine cells to coarse.
+class UNetConfig(DecoderConfig):
+    """Sizes of a U-Net; `widths` are channels from fine cells to coarse.
 
-    `embedding` are the dimensions of the image embedding, `text_vocabulary` the ids of the text,
-    each 0 where it is not told; text features have `width`. `given` are channels of a picture that
-    is told as it is. Cells attend where a side has at most `attention` of them. What it draws is
-    `bounded` in [-1, 1], as pixels and finite scalars are and continuous latents are not.
+    Cells attend where a side has at most `attention` of them.
     """
 
-    size: int = 64
-    channels: int = 3
-    given: int = 0
-    patch: int = 4
     widths: tuple[int, ...] = (128, 256)
     blocks: int = 2
     attention: int = 8
     heads: int = 2
-    embedding: int = 0
-    text_vocabulary: int = 0
-    width: int = 128
-    text_encoder: dict[str, Any] = field(default_factory=dict)
-    schedule: str = "cosine"
-    prediction: str = "start"
-    times: int = 1000
-    bounded: bool = True
 
     def __post_init__(self) -> None:
-        check_least(self, "size", "channels", "patch", "blocks", "heads", "width")
-        check_least(self, "given", "attention", "embedding", "text_vocabulary", least=0)
+        super().__post_init__()
+        check_least(self, "blocks", "heads")
+        check_least(self, "attention", least=0)
         if not self.widths or any(each < 4 or each % (4 * self.heads) for each in self.widths):
             raise ConfigError(
                 f"widths is {list(self.widths)}; expected multiples of 4 x heads, {4 * self.heads}"
@@ -69,9 +54,6 @@ class UNetConfig:
                 f"size is {self.size}; expected a multiple of {cell}, patch x 2 for each width "
                 "but the first"
             )
-        Process(self.schedule, self.prediction, self.times)
-        if self.text_vocabulary:
-            check_text_encoder(self)
 
 
 class UNet(DecoderBase):

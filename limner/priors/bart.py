@@ -6,7 +6,7 @@ and gated feed-forward networks of GELU, as github.com/borisdayma/dalle-mini has
 stands the empty text, which guidance compares with. It comes from published weights.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,9 +18,10 @@ from limner.nn import bart
 from limner.nn.checks import check_least
 from limner.nn.engine import DecoderEngine, DecoderShape
 from limner.nn.prepare import prepare
-from limner.priors import base, cross, packed
+from limner.priors import base, cross, packed, raster
+from limner.priors.decoding import CellDecoder
 from limner.sampling.tokens import TokenSampling
-from limner.types import PRECISIONS, LogitsProcessor
+from limner.types import LogitsProcessor
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,9 @@ class BARTConfig:
             raise ConfigError(f"empty is {list(self.empty)}; expected ids of the tokenizer")
 
 
-class BART(base.PriorBase):
+class BART(packed.PackedPrior, raster.RasterPrior):
     """Encoder-decoder transformer over text and image codes, as DALL-E mini and mega are."""
 
-    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
-    takes_processors: ClassVar[bool] = True
-    mixes_guidance: ClassVar[bool] = True
     empty: Tensor
 
     def __init__(self, config: BARTConfig) -> None:
@@ -89,19 +87,6 @@ class BART(base.PriorBase):
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, config.rows, bias=False)
         self.packed = packed.PackedDecoder()
-
-    @property
-    def precision(self) -> str:
-        """Precision of the products in drawing."""
-        return self.packed.precision
-
-    @precision.setter
-    def precision(self, precision: str) -> None:
-        self.packed.precision = precision
-
-    def map_of(self, cell: int) -> int:
-        """Return which map a cell belongs to: the only one."""
-        return 0
 
     def engine(self) -> DecoderEngine:
         """Return the decoder as drawing wants it, made again when weights have changed."""
@@ -159,22 +144,13 @@ class BART(base.PriorBase):
         logits: Tensor = self.head(self.norm(x))[..., : self.config.vocabulary]
         return logits[:, :, None]
 
-    def stream(
+    def begin_drawing(
         self,
         text: Tensor,
         sampling: TokenSampling,
-        seeds: Sequence[int],
-        known: base.Known | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        guidance: Sequence[float] = (),
-    ) -> Iterator[Tensor]:
-        """Draw codes in raster order, yielding after every cell; as PriorBase.
-
-        `guidance` is that of each picture, in place of that of `sampling`: all above 0, or all 0.
-        """
-        count, text = len(text), self.fill(text)
-        noise = self.noise(seeds, self.length, 1, text.device)
-        held = self.known_rows(known)
-        decoder = cross.CrossDecoder(self, text, sampling, count, processors, guidance)
-        for cell in range(self.length):
-            yield self.unpad(decoder.step(noise[:, cell], held), count)
+        count: int,
+        processors: Sequence[LogitsProcessor],
+        guidance: Sequence[float],
+    ) -> CellDecoder:
+        """As RasterPrior."""
+        return cross.CrossDecoder(self, text, sampling, count, processors, guidance)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.priors.decoding import CellDecoder
+from limner.priors.decoding import CellDecoder, guidance_of_rows
 from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
 
@@ -34,8 +34,7 @@ class CrossDecoder(CellDecoder):
         # Stock products give a row the same numbers only among as many rows; the kernel always.
         self.pictures = count if engine.native else len(text)
         text = text[: self.pictures]
-        own = [*guidance] or [sampling.guidance]
-        self.guidance = own + own[-1:] * (self.pictures - len(own))  # of every row
+        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
         memory, lengths = prior.read(text)
         if self.guidance[0]:
             # The empty text is read once, and every row that is compared with looks at it.

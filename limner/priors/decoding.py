@@ -22,6 +22,12 @@ def is_guided(scale: float | Tensor) -> bool:
     return isinstance(scale, Tensor) or scale != 0
 
 
+def guidance_of_rows(guidance: Sequence[float], sampling: TokenSampling, rows: int) -> list[float]:
+    """Return the guidance of every row: the given ones, the last again, or that of `sampling`."""
+    own = [*guidance] or [sampling.guidance]
+    return own + own[-1:] * (rows - len(own))
+
+
 class CellDecoder:
     """One drawing in progress, of `pictures` pictures, whose `codes` (B, S so far, G) grow."""
 
@@ -50,8 +56,7 @@ class CellDecoder:
         features, text = prior.text(text)[: self.pictures], text[: self.pictures]
         self.prefix = text.shape[1]
         first = (text == 0).sum(1).tolist()  # padding stands on the left
-        own = [*guidance] or [sampling.guidance]
-        self.guidance = own + own[-1:] * (self.pictures - len(own))  # of every row
+        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
         if self.guidance[0]:
             first += [self.prefix] * self.pictures  # no text at all
         self.session = self._begin(engine, first, text)

@@ -24,7 +24,7 @@ from limner.priors import base, graphed, looking_ahead, packed, speculating
 from limner.priors.codes import CellHead, CodeTable, embed_cells
 from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
-from limner.types import PRECISIONS, LogitsProcessor
+from limner.types import LogitsProcessor
 
 # What has rows of its own for each map.
 _OF_EACH_MAP = (
@@ -50,14 +50,13 @@ class GPTConfig(base.PriorConfig):
         check_heads(self.width, self.heads)
 
 
-class GPT(base.PriorBase):
+class GPT(packed.PackedPrior):
     """Decoder-only transformer over text and image codes with an image-only head.
 
     Each map has code vectors and head rows of its own, one map's after the other's.
     """
 
     image_coordinates: Tensor
-    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
     speculates: ClassVar[bool] = True
     takes_processors: ClassVar[bool] = True
     mixes_guidance: ClassVar[bool] = True
@@ -80,15 +79,6 @@ class GPT(base.PriorBase):
         coordinates = base.cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
         self.packed = packed.PackedDecoder()
-
-    @property
-    def precision(self) -> str:
-        """Precision of the products in drawing."""
-        return self.packed.precision
-
-    @precision.setter
-    def precision(self, precision: str) -> None:
-        self.packed.precision = precision
 
     @property
     def any_order(self) -> bool:

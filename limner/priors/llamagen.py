@@ -19,11 +19,11 @@ from limner.nn.checks import check_least
 from limner.nn.engine import DecoderEngine, DecoderShape, Weights
 from limner.nn.prepare import prepare
 from limner.nn.transformer import rotary_angles, rotate
-from limner.priors import base, packed
-from limner.priors.decoding import CellDecoder, is_guided
+from limner.priors import base, packed, raster
+from limner.priors.decoding import CellDecoder, guidance_of_rows, is_guided
 from limner.sampling.tokens import TokenSampling
 from limner.text.pretrained import PretrainedConfig, T5Encoder
-from limner.types import PRECISIONS, LogitsProcessor
+from limner.types import LogitsProcessor
 
 EPSILON, TURNS = 1e-5, 10_000.0  # of norms; the base of the rotary frequencies
 
@@ -125,12 +125,8 @@ def layers_of(layers: Iterable[Any], heads: int) -> Iterator[Weights]:
         }
 
 
-class LlamaGen(base.PriorBase):
+class LlamaGen(packed.PackedPrior, raster.RasterPrior):
     """Llama over T5's features and image codes, as LlamaGen's text-to-image models are."""
-
-    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
-    takes_processors: ClassVar[bool] = True
-    mixes_guidance: ClassVar[bool] = True
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
@@ -146,19 +142,6 @@ class LlamaGen(base.PriorBase):
         self.norm = nn.RMSNorm(config.width, EPSILON)
         self.head = nn.Linear(config.width, config.vocabulary, bias=False)
         self.packed = packed.PackedDecoder()
-
-    @property
-    def precision(self) -> str:
-        """Precision of the products in drawing."""
-        return self.packed.precision
-
-    @precision.setter
-    def precision(self, precision: str) -> None:
-        self.packed.precision = precision
-
-    def map_of(self, cell: int) -> int:
-        """Return which map a cell belongs to: the only one."""
-        return 0
 
     def engine(self) -> DecoderEngine:
         """Return the decoder as drawing wants it, made again when weights have changed."""
@@ -212,25 +195,16 @@ class LlamaGen(base.PriorBase):
         logits: Tensor = self.head(self.norm(x[:, length - 1 :]))
         return logits[:, :, None]
 
-    def stream(
+    def begin_drawing(
         self,
         text: Tensor,
         sampling: TokenSampling,
-        seeds: Sequence[int],
-        known: base.Known | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        guidance: Sequence[float] = (),
-    ) -> Iterator[Tensor]:
-        """Draw codes in raster order, yielding after every cell; as PriorBase.
-
-        `guidance` is that of each picture, in place of that of `sampling`: all above 0, or all 0.
-        """
-        count, text = len(text), self.fill(text)
-        noise = self.noise(seeds, self.length, 1, text.device)
-        held = self.known_rows(known)
-        decoder = LlamaGenDecoder(self, text, sampling, count, processors, guidance)
-        for cell in range(self.length):
-            yield self.unpad(decoder.step(noise[:, cell], held), count)
+        count: int,
+        processors: Sequence[LogitsProcessor],
+        guidance: Sequence[float],
+    ) -> CellDecoder:
+        """As RasterPrior."""
+        return LlamaGenDecoder(self, text, sampling, count, processors, guidance)
 
 
 def _first(text: Tensor) -> Tensor:
@@ -259,8 +233,7 @@ class LlamaGenDecoder(CellDecoder):
         # Stock products give a row the same numbers only among as many rows; the kernel always.
         self.pictures = count if engine.native else len(text)
         text = text[: self.pictures]
-        own = [*guidance] or [sampling.guidance]
-        self.guidance = own + own[-1:] * (self.pictures - len(own))  # of every row
+        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
         features, first = prior.text(text), _first(text).tolist()
         if self.guidance[0]:
             untold = prior.shown(prior.untold[-text.shape[1] :].float())

@@ -6,7 +6,7 @@ place of the text has a padding id of its own, and a text of padding alone is no
 weights that were trained there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from limner.errors import ConfigError, UsageError
 from limner.nn import lucid
 from limner.nn.checks import check_least
-from limner.priors import base
-from limner.priors.decoding import CellDecoder, is_guided
-from limner.sampling.tokens import TokenSampling
+from limner.priors import base, raster
+from limner.priors.decoding import CellDecoder, guidance_of_rows, is_guided
+from limner.sampling.tokens import TokenSampling, guide_halves
 from limner.types import LogitsProcessor
 
 
@@ -73,11 +73,9 @@ class LucidConfig:
         )  # fmt: skip
 
 
-class Lucid(base.PriorBase):
+class Lucid(raster.RasterPrior):
     """Decoder-only transformer over text and image codes, as DALLE-pytorch trains it."""
 
-    takes_processors: ClassVar[bool] = True
-    mixes_guidance: ClassVar[bool] = True
     seen: Tensor
 
     def __init__(self, config: LucidConfig) -> None:
@@ -99,10 +97,6 @@ class Lucid(base.PriorBase):
         masks = {kind: lucid.allowed(config.shape, kind) for kind in set(config.attention)}
         kinds = [config.attention[at % len(config.attention)] for at in range(config.layers)]
         self.register_buffer("seen", torch.stack([masks[kind] for kind in kinds]), persistent=False)
-
-    def map_of(self, cell: int) -> int:
-        """Return which map a cell belongs to: the only one."""
-        return 0
 
     def text(self, ids: Tensor) -> Tensor:
         """Return the vectors (B, T + 1, D) of ids (B, T): one that begins, then the text."""
@@ -160,25 +154,16 @@ class Lucid(base.PriorBase):
         features = self.extend(x, 0, caches)[:, self.config.text_length :]
         return self.logits(features)[:, :, None]
 
-    def stream(
+    def begin_drawing(
         self,
         text: Tensor,
         sampling: TokenSampling,
-        seeds: Sequence[int],
-        known: base.Known | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-        guidance: Sequence[float] = (),
-    ) -> Iterator[Tensor]:
-        """Draw codes in raster order, yielding after every cell; as PriorBase.
-
-        `guidance` is that of each picture, in place of that of `sampling`: all above 0, or all 0.
-        """
-        count, text = len(text), self.fill(text)
-        noise = self.noise(seeds, self.length, 1, text.device)
-        held = self.known_rows(known)
-        decoder = LucidDecoder(self, text, sampling, processors, guidance)
-        for cell in range(self.length):
-            yield self.unpad(decoder.step(noise[:, cell], held), count)
+        count: int,
+        processors: Sequence[LogitsProcessor],
+        guidance: Sequence[float],
+    ) -> CellDecoder:
+        """As RasterPrior."""
+        return LucidDecoder(self, text, sampling, processors, guidance)
 
 
 class LucidDecoder(CellDecoder):
@@ -197,8 +182,7 @@ class LucidDecoder(CellDecoder):
         """Read `text` (batch_rows, T)."""
         self.prior, self.sampling, self.processors = prior, sampling, processors
         self.pictures = len(text)
-        own = [*guidance] or [sampling.guidance]
-        self.guidance = own + own[-1:] * (self.pictures - len(own))  # of every row
+        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
         if self.guidance[0]:
             text = torch.cat([text, torch.zeros_like(text)])
         self.caches = prior.begin(len(text))
@@ -219,7 +203,5 @@ class LucidDecoder(CellDecoder):
 
     def logits(self, features: Tensor, which: int, known: Tensor, scale: float | Tensor) -> Tensor:
         """Return logits (B, V) of cells by features (B or 2B, D)."""
-        from limner.sampling.tokens import guide_halves
-
         logits: Tensor = self.prior.logits(features)
         return guide_halves(logits, scale) if len(features) > len(known) else logits

@@ -5,7 +5,7 @@ Shapes: B pictures, M maps, S cells of all maps, G codes a cell, V values of a c
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,10 @@ from limner.nn.graphs import Graphed
 from limner.nn.prepare import feed_forward_of, layers_of, prepare
 from limner.nn.torch_engine import TorchSession
 from limner.nn.transformer import Transformer
+from limner.priors import base
 from limner.priors.codes import CellHead, CodeTable
 from limner.sampling.tokens import TokenSampling
+from limner.types import PRECISIONS
 
 Parts = TypeVar("Parts")
 Kind = tuple[int, int, TokenSampling]  # pictures, text positions, and how codes are chosen
@@ -90,6 +92,22 @@ class PackedDecoder:
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()
+
+
+class PackedPrior(base.PriorBase):
+    """A prior that draws by weights packed for it, `packed`, in a precision of choice."""
+
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
+    packed: PackedDecoder
+
+    @property
+    def precision(self) -> str:
+        """Precision of the products in drawing."""
+        return self.packed.precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self.packed.precision = precision
 
 
 class CellPrior(Protocol):
