@@ -323,6 +323,7 @@ class Codec(Protocol):
 
     likelihood: ClassVar[str]  # the reconstruction loss that its output is made for
     continuous: ClassVar[bool]  # whether it has latents in place of codes
+    residual: ClassVar[bool]  # whether a map says what the coarser ones left
     config: Any
 
     @property
@@ -361,6 +362,10 @@ class Codec(Protocol):
 
     def decode_each(self, codes: Tensor) -> Tensor:
         """Do what `decode` does, each image with the bits that it has alone."""
+
+    @property
+    def paints(self) -> bool:
+        """Whether it makes pictures of vectors between those of codes, too."""
 
     @property
     def styles(self) -> tuple[str, ...]:

@@ -18,11 +18,13 @@ class CodecBase(nn.Module):
     one map are (B, h, w), of several (B, S), one map after the other; with `groups` codes a cell
     there is a last dimension G. `layout` is the shape between B and G. `likelihood` names the
     reconstruction loss that the decoder's output is made for. A `continuous` codec has a latent
-    in place of codes.
+    in place of codes. With `residual` maps each says what the coarser ones left, and the codec has
+    `encode_after`: codes of one map of pictures, after other codes of the coarser ones.
     """
 
     likelihood: ClassVar[str] = "pixels"
     continuous: ClassVar[bool] = False
+    residual: ClassVar[bool] = False
     config: Any
     encoder: Any  # pictures to features (B, D, h, w)
     quantizer: Any  # features to codes
@@ -86,6 +88,11 @@ class CodecBase(nn.Module):
     def decode_each(self, codes: Tensor) -> Tensor:
         """Return images of codes as `decode`, each with the bits that it has alone."""
         return torch.cat([self.decode(each[None]) for each in codes])
+
+    @property
+    def paints(self) -> bool:
+        """Whether it has a decoder of vectors, by which `paint` goes; one may decode otherwise."""
+        return "decoder" in self._modules
 
     @property
     def styles(self) -> tuple[str, ...]:

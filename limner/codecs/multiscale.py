@@ -7,6 +7,7 @@ maps. Tian 2024, "Visual autoregressive modeling" (VAR), arXiv 2404.02905, algor
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,8 @@ class MultiscaleCodec(CodecBase):
     around the sum and a loss on features; so each phi learns from the picture, and the features
     grow until the levels are fine beside them.
     """
+
+    residual: ClassVar[bool] = True
 
     def __init__(self, config: MultiscaleConfig) -> None:
         super().__init__()

@@ -134,7 +134,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
 def _dalle_way(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any) -> Way:
     """Go through pictures that the prior draws between the prompts, from vectors to vectors."""
     codec = pipeline.codec
-    if not hasattr(codec, "decoder"):
+    if not codec.paints:
         raise UsageError(
             "the codec of this model has no decoder of vectors, between which a morph goes; give "
             "a model with a codec of limner's",

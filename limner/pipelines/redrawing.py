@@ -31,10 +31,10 @@ _SPREAD = 0.25  # of a pixel in [-1, 1], for judging how well a candidate contin
 def redraw(pipeline: Any, task: Redraw) -> Redrawing:
     """Redraw a window: known codes stay, candidates are drawn, and the one that fits best is kept.
 
-    Raises UsageError where the codec takes no pictures or the prior fills no holes.
+    Raises UsageError where the codec takes no pictures.
     """
     prior, codec, count = pipeline.prior, pipeline.codec, task.candidates or CANDIDATES
-    if not codec.encodes or not hasattr(prior, "redraw"):
+    if not codec.encodes:
         raise UsageError(
             "this model's codec was kept to draw alone and takes no pictures; edit with a model "
             "that has its encoder, as 'default' has"
@@ -54,7 +54,7 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
     codes = codec.encode(filled).view(1, prior.length, -1)
     # 3. Candidates, and how likely each makes what is kept.
     done, drawn, scores = 0, codes, torch.zeros(1, device=codes.device)
-    if len(prior.maps) > 1 and hasattr(codec, "encode_after"):
+    if len(prior.maps) > 1 and codec.residual:
         drawing = _by_scale(
             pipeline, replace(task, picture=filled, candidates=count), text, keep, sampling, hooks
         )
