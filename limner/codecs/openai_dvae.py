@@ -109,6 +109,7 @@ class _Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, W, h, w): four convolutions around a skip."""
         inner = x
         for convolution in self.path:
             inner = convolution(F.relu(inner))
@@ -142,6 +143,7 @@ class _Encoder(nn.Module):
         self.output = nn.Conv2d(widths[-1], config.vocabulary, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map pixels (B, 3, H, W) in [0.1, 0.9] to logits (B, V, h, w)."""
         x = self.input(x)
         for at, group in enumerate(self.groups):
             x = F.max_pool2d(x, 2) if at else x
@@ -169,6 +171,7 @@ class _Decoder(nn.Module):
         return vectors.permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map vectors (B, D, h, w) of codes to means and log scales (B, 6, H, W)."""
         x = x.contiguous(memory_format=torch.channels_last)
         for at, group in enumerate(self.groups):
             x = F.interpolate(x, scale_factor=2.0, mode="nearest") if at else x

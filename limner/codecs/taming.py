@@ -151,6 +151,7 @@ class _Block(nn.Module):
         self.skip = nn.Conv2d(inputs, width, 1) if inputs != width else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, W, h, w): two convolutions around a skip."""
         inner = self.conv1(F.silu(self.norm1(x)))
         out: Tensor = self.skip(x) + self.conv2(F.silu(self.norm2(inner)))
         return out
@@ -165,6 +166,7 @@ class _Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Conv2d(width, width, 1) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, W, h, w) to the same shape, every cell having looked at all."""
         normed = self.norm(x)
         parts = (self.query(normed), self.key(normed), self.value(normed))
         q, k, v = (each.flatten(2).transpose(1, 2)[:, None] for each in parts)  # (B, 1, h * w, D)
@@ -190,6 +192,7 @@ class _Level(nn.Module):
         self.resample: nn.Conv2d | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, h, w) to (B, W, h, w) through the blocks of one size."""
         for at, block in enumerate(self.blocks):
             x = block(x)
             x = self.attentions[at](x) if self.attentions else x
@@ -224,6 +227,7 @@ class _Encoder(nn.Module):
         self.logits = nn.Conv2d(config.dimensions, config.codebook, 1) if gumbel else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map pictures (B, 3, H, W) in [-1, 1] to vectors (B, D, h, w), not quantised."""
         x = self.input(x)
         for level in self.levels:
             x = level(x)
@@ -253,6 +257,7 @@ class _Decoder(nn.Module):
         self.output = nn.Conv2d(widths[0], 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map vectors of codes (B, D, h, w) to pictures (B, 3, H, W), nominally in [-1, 1]."""
         x = self.embedded(x.contiguous(memory_format=torch.channels_last))
         x = self.middle(self.input(x))
         for level in reversed(self.levels):

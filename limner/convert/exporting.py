@@ -130,6 +130,8 @@ def _tensors(path: Path, stack: ExitStack) -> dict[str, Weight]:
     entries = read_header(file, shown_path(path))
 
     def reader(name: str) -> Callable[[], Tensor]:
+        """Return what reads one tensor, when it is wanted."""
+
         def read() -> Tensor:
             with safe_open(path, "pt") as opened:
                 tensor: Tensor = opened.get_tensor(name)
@@ -189,6 +191,7 @@ def _pieces(
     shape = (weight.shape[0] // len(names), *weight.shape[1:])
 
     def piece(at: int) -> Callable[[Tensor], Tensor]:
+        """Return what cuts out a part."""
         return lambda tensor: tensor.chunk(len(names))[at]
 
     for at, each in enumerate(names):

@@ -91,6 +91,8 @@ def _rule(source: str, target: str, turn: Turn) -> _Rule:
     pattern += re.escape(source[end:])
 
     def renamed(match: re.Match[str]) -> str:
+        """Return the name that stands for one of the source."""
+
         def number(each: re.Match[str]) -> str:
             return str(int(match[each[1]]) - offsets[each[1]] + int(each[2] or 0))
 

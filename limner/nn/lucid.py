@@ -81,6 +81,7 @@ class Layer(nn.Module):
         """
 
         def attend(inputs: Tensor) -> Tensor:
+            """Return what inputs (B, n, D) see of themselves and of all places before."""
             end = at + inputs.shape[1]
             parts = self.qkv(inputs).chunk(3, dim=-1)
             heads = (each.unflatten(-1, (self.shape.heads, -1)).transpose(1, 2) for each in parts)
@@ -92,6 +93,7 @@ class Layer(nn.Module):
             return out
 
         def feed(inputs: Tensor) -> Tensor:
+            """Return the gated feed-forward layer of inputs (B, n, D)."""
             value, gate = self.into(inputs).chunk(2, dim=-1)
             out: Tensor = self.down(value * F.gelu(gate))
             return out
@@ -124,6 +126,7 @@ def shifted(held: Tensor, at: int, end: int, shape: Shape) -> Tensor:
     first = torch.where(text, left, above)  # where the first quarter comes from
 
     def of(place: Tensor, dimensions: slice) -> Tensor:
+        """Return some dimensions of the inputs at other places; 0 for places that are not there."""
         found = held[:, place.clamp_min(0), dimensions]
         return found * (place >= 0)[:, None]
 

@@ -144,6 +144,7 @@ def _dalle_way(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any)
     stops = [codec.embed(grid) for grid in grids]  # (1, D, h, w) each
 
     def at(share: float) -> Tensor:
+        """Return the picture (1, 3, H, W) at a share of the way."""
         stage = min(int(share * (len(stops) - 1)), len(stops) - 2)
         within = share * (len(stops) - 1) - stage
         return codec.paint(torch.lerp(stops[stage], stops[stage + 1], within))
@@ -181,6 +182,7 @@ def mixed_logits(share: float) -> Callable[[Tensor, Tensor], Tensor]:
     """
 
     def between(codes: Tensor, logits: Tensor) -> Tensor:
+        """Return logits (B, V) between those of the first two rows, the same for all."""
         return torch.lerp(logits[:1], logits[1:2], share).expand_as(logits)
 
     return between
@@ -249,6 +251,7 @@ def _unclip_way(pipeline: UnClip, first: End, last: End, seed: int, sampling: An
     )
 
     def at(share: float) -> Tensor:
+        """Return the picture (1, 3, H, W) at a share of the way."""
         vector = (one, other)[round(share)] if share in (0.0, 1.0) else slerp(one, other, share)
         decoder = _TwoTexts(pipeline.decoder, texts, share)
         told = torch.ones_like(texts[0])  # that there is a text; the decoder knows which
@@ -274,6 +277,7 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
     one, other = (generator.conditioning(generator.sentence(ids), chance).drawn for ids in texts)
 
     def at(share: float) -> Tensor:
+        """Return the picture (1, 3, H, W) at a share of the way."""
         if share in (0.0, 1.0):
             condition = (one, other)[round(share)]
         else:

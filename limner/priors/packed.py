@@ -42,6 +42,7 @@ class PackedDecoder:
         """Return the engine and the table of the codes' input vectors (M * G, V, D)."""
 
         def make() -> tuple[DecoderEngine, Tensor]:
+            """Make both of the weights as they are."""
             sizes, heads = prior.transformer.config, list(_heads_of(prior.head, prior.transformer))
             shape = DecoderShape(
                 sizes.width, sizes.layers, sizes.heads, sizes.hidden, groups=len(heads)

@@ -20,6 +20,7 @@ def kept_within(limit: int) -> Callable[[Callable[Asked, Pixels]], Callable[Aske
     """
 
     def decorate(function: Callable[Asked, Pixels]) -> Callable[Asked, Pixels]:
+        """Return the function with a memory."""
         kept: OrderedDict[Any, Pixels] = OrderedDict()
         lock, held = Lock(), 0
 
