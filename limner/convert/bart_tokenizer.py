@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.errors import CheckpointError, quote
+from limner.convert.clip_tokenizer import read_pairs
+from limner.errors import CheckpointError
 from limner.files.folder import shown_path
 
 if TYPE_CHECKING:
@@ -42,23 +43,10 @@ def tokenizer_json(
         )
     # No text has a NUL, so nobody can type what fills the table.
     table |= {f"\0{number}": number for number in range(rows) if number not in ids}
-    pairs = _pairs(files.text(merges), shown_path(merges), table)
+    found = read_pairs(files.text(merges), shown_path(merges))
+    # One whose pieces or whole have no id can never be of use; the library refuses it.
+    pairs = [pair for pair in found if all(each in table for each in (*pair, "".join(pair)))]
     return json.dumps(_parts(table, pairs), ensure_ascii=False), (table[BEGIN] + 1, table[END] + 1)
-
-
-def _pairs(text: str, shown: str, table: dict[str, Any]) -> list[list[str]]:
-    """Return the merges in their order; the first line of the file is its version."""
-    found: list[list[str]] = []
-    for number, line in enumerate(text.split("\n")[1:], start=2):
-        pair = line.split()
-        if not pair:
-            continue
-        if len(pair) != 2:
-            raise CheckpointError(f"{shown}, line {number}: {quote(line)} is no pair of two pieces")
-        # One whose pieces or whole have no id can never be of use; the library refuses it.
-        if all(each in table for each in (*pair, "".join(pair))):
-            found.append(pair)
-    return found
 
 
 def _parts(table: dict[str, Any], pairs: list[list[str]]) -> dict[str, Any]:

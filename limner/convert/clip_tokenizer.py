@@ -43,11 +43,11 @@ def clip_tokenizer(files: Files, rows: int) -> str:
             f"tokenizer.json, vocab.json and merges.txt, or OpenAI's {MERGES} beside them"
         )
     elif merges.name.endswith(".gz"):
-        pairs = _pairs(_unpacked(merges), shown_path(merges))[:_COUNT]
+        pairs = read_pairs(_unpacked(merges), shown_path(merges))[:_COUNT]
         path, text = merges, _json(_vocabulary(pairs), pairs, shown_path(merges))
     else:
         path = files.need("vocab.json")
-        pairs = _pairs(files.text(merges), shown_path(merges))
+        pairs = read_pairs(files.text(merges), shown_path(merges))
         text = _json(files.json(path), pairs, shown_path(path))
     made = PretrainedTokenizer.convert(text, source=shown_path(path))
     return fit(json.loads(made.to_json()), rows, shown_path(path))
@@ -84,7 +84,7 @@ def _unpacked(path: Path) -> str:
         raise CheckpointError(f"cannot read {shown_path(path)}: {error}") from error
 
 
-def _pairs(text: str, shown: str) -> list[list[str]]:
+def read_pairs(text: str, shown: str) -> list[list[str]]:
     """Return merges in their order; the first line of the file is its version."""
     found = []
     for number, line in enumerate(text.split("\n")[1:], start=2):

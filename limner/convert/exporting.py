@@ -84,9 +84,11 @@ def export_checkpoint(
             for part, tensors in found:
                 _write(partial / part.file, part, tensors, progress)
             for name, text in layout.texts.items():
+                (partial / name).parent.mkdir(exist_ok=True)
                 (partial / name).write_text(text, encoding="utf-8")
-    files = tuple(sorted(each.name for each in target.iterdir()))
-    size = sum(each.stat().st_size for each in target.iterdir())
+    written = sorted(each for each in target.rglob("*") if each.is_file())
+    files = tuple(each.relative_to(target).as_posix() for each in written)
+    size = sum(each.stat().st_size for each in written)
     return Exported(format, str(target), files, size, layout.notes)
 
 

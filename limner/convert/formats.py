@@ -126,6 +126,17 @@ FORMATS = {
         ),
         "llamagen",
     ),
+    "kakao-mindalle": Format(
+        "minDALL-E of Kakao Brain: its two checkpoints, with its tokenizer beside them",
+        (
+            "stage1_last.ckpt",
+            "stage2_last.ckpt",
+            "config.yaml",
+            "*bpe-16k-vocab.json",
+            "*bpe-16k-merges.txt",
+        ),
+        "kakao_mindalle",
+    ),
     "amused": Format(
         "an aMUSEd in the folders of diffusers",
         (

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from limner.convert import (
+    kakao_mindalle,
     llamagen,
     min_dalle,
     openai_clip,
@@ -94,6 +95,19 @@ def _min_dalle(model: Model) -> Layout:
         Part("detoker.pt", taming.DECODER_KEYS, "codec."),
     )
     return Layout(parts, _words(model.tokenizer))
+
+
+def _kakao_mindalle(model: Model) -> Layout:
+    _need(model.tables["prior"], "gpt2")
+    (vqgan,), (first, second) = _vqgan(model).parts, kakao_mindalle.STAGES
+    split = {"qkv": kakao_mindalle.PARTS}
+    prior = Part(second, kakao_mindalle.KEYS, "prior.", split, inside="state_dict")
+    words = _words(model.tokenizer)
+    texts = {
+        f"tokenizer/{kakao_mindalle.VOCABULARY}": words["vocab.json"],
+        f"tokenizer/{kakao_mindalle.MERGES}": words["merges.txt"],
+    }
+    return Layout((replace(vqgan, file=first), prior), texts)
 
 
 def _llamagen(model: Model) -> Layout:
@@ -188,6 +202,7 @@ def _transformers(model: Model) -> Layout:
 
 LAYOUTS: dict[str, Callable[[Model], Layout]] = {
     "openai-dvae": _dvae, "taming-vqgan": _vqgan, "min-dalle": _min_dalle, "llamagen": _llamagen,
+    "kakao-mindalle": _kakao_mindalle,
     "clip": _transformers, "open-clip": _open_clip, "openai-clip": _openai_clip,
 }  # fmt: skip
 

@@ -122,6 +122,12 @@ PUBLIC: dict[str, PublicModel] = {
     "llamagen-512": _llamagen("t2i_XL_stage2_512.pt", 512),
     "amused-256": _amused("amused-256", 256),
     "amused-512": _amused("amused-512", 512),
+    "mindall-e": PublicModel(
+        "draws 256 pixels from English texts", "dalle", "kakao-mindalle", 1367, 5468,
+        "CC-BY-NC-SA-4.0",
+        "what 1.3B.tar.gz unpacks, linked in the README of github.com/kakaobrain/minDALL-E",
+        commercial=False,
+    ),
     "clip-vit-b32": _clip(
         "OpenAI's CLIP, 224 pixels", "openai/clip-vit-base-patch32", 151, "MIT"
     ),

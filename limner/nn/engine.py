@@ -9,9 +9,10 @@ A layer's weights are called `attention_norm` (D,), `qkv` (3D, D), `query_norm` 
 `out` (D, D), `feed_forward_norm` (D,), `into` (2F, D: gate, then value) and `down` (D, F). A layer
 may lack the norms of queries and keys, and may have a bias to each norm (`attention_norm_bias`), a
 norm after attention (`out_norm`), one inside the feed-forward (`middle_norm`), and cross-attention:
-`cross_norm`, `cross_query` (D, D), `cross_key_value` (2D, D), `cross_out`, `cross_out_norm`. A head
-has `head` (V, D) and `head_bias`; the first has `attention_norm`, the norm before all heads; the
-others mix in the codes before theirs with `feed_forward_norm`, `into` and `down`.
+`cross_norm`, `cross_query` (D, D), `cross_key_value` (2D, D), `cross_out`, `cross_out_norm`. `qkv`,
+`out` and `down` may have a bias too (`qkv_bias`), and so may `into` where it is (F, D). A head has
+`head` (V, D) and `head_bias`; the first has `attention_norm`, the norm before all heads; the others
+mix in the codes before theirs with `feed_forward_norm`, `into` and `down`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,8 @@ Weights = Mapping[str, Tensor]
 class DecoderShape:
     """Sizes of a decoder; `layer_norm` where the norms are not RMSNorm, `gelu` where not SiLU.
 
-    `epsilon` is that of RMSNorm, one of EPSILONS.
+    `epsilon` is that of RMSNorm, one of EPSILONS. A feed-forward that is not `gated` has no values
+    beside what it activates: `into` is (F, D).
     """
 
     width: int
@@ -41,6 +43,7 @@ class DecoderShape:
     layer_norm: bool = False
     gelu: bool = False
     epsilon: float = 1e-6
+    gated: bool = True
 
 
 class Session(Protocol):

@@ -42,7 +42,7 @@ SLOTS = (
     *("out_norm", "out_norm_bias", "cross_norm", "cross_norm_bias", "cross_query"),
     *("cross_key_value", "cross_out", "cross_out_norm", "cross_out_norm_bias"),
     *("feed_forward_norm", "feed_forward_norm_bias", "into", "middle_norm", "middle_norm_bias"),
-    *("down", "head", "head_bias"),
+    *("down", "head", "head_bias", "qkv_bias", "out_bias", "into_bias", "down_bias"),
 )
 
 
@@ -137,7 +137,7 @@ def _declare(library: Any) -> Any:
     pointer, number, call = ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Call)
     # What each function of kernels/step.c returns, and what it takes.
     functions: dict[str, tuple[Any, list[Any]]] = {
-        "new": (pointer, [number] * 7),
+        "new": (pointer, [number] * 8),
         "free": (None, [pointer]),
         "make": (number, [pointer, *[number] * 5]),
         "fill": (None, [pointer, number, number, pointer, number, number, number]),
@@ -171,6 +171,7 @@ class NativeEngine:
         self.model = library.limner_new(
             *(shape.width, shape.layers, shape.heads, shape.hidden, shape.groups),
             *(1 if shape.layer_norm else 2 * EPSILONS.index(shape.epsilon), shape.gelu),
+            shape.gated,
         )
         if not self.model:
             raise ResourceError("there is no memory for the decoder; free some, or use int8")
@@ -192,7 +193,7 @@ class NativeEngine:
             kind = PRECISIONS.index(precision)
             if not self.library.limner_make(*place, len(weight), inputs, kind):
                 raise ResourceError("there is no memory for the decoder; free some, or use int8")
-            self._fill(place, weight, gated=name == "into")
+            self._fill(place, weight, gated=name == "into" and self.shape.gated)
             del weight  # one that is made when it is asked for has no other owner
 
     def _fill(self, place: tuple[Any, ...], weight: Tensor, *, gated: bool) -> None:

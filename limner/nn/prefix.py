@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.errors import UsageError
+
 
 def text_coordinates(text: Tensor) -> Tensor:
     """Return places (B, T, 2) of text before a picture: negative, on the diagonal, -1 the last."""
@@ -28,3 +30,20 @@ def prefix_mask(text: Tensor, cells: Tensor) -> Tensor:
     # 2. Nobody sees padding, which sees itself: a softmax over nothing would be NaN.
     alone = torch.eye(prefix + length, dtype=torch.bool, device=text.device)
     return (allowed | alone)[:, None]
+
+
+def filled_behind(ids: Tensor, filler: Tensor) -> Tensor:
+    """Return a foreign tokenizer's ids (B, N), one lower than ours (B, T), with padding behind.
+
+    `filler` (N,) is what pads each place. Raises UsageError for more ids than N.
+    """
+    length = len(filler)
+    if ids.shape[1] > length:
+        raise UsageError(
+            f"the text has {ids.shape[1]} positions; this model reads {length}, so give it shorter"
+        )
+    ids = F.pad(ids, (length - ids.shape[1], 0))
+    first = (ids == 0).int().cumprod(1).sum(1, keepdim=True)
+    places = torch.arange(length, device=ids.device)
+    moved = ids.gather(1, (places + first) % length)
+    return torch.where((places < length - first) & (moved > 0), moved - 1, filler.to(ids.device))

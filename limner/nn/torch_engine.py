@@ -154,6 +154,12 @@ def _times(part: Product | Tensor, x: Tensor) -> Tensor:
     return part(x)
 
 
+def _product(parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
+    """Return `_times` of a named matrix, and its bias where it has one."""
+    out = _times(parts[name], x)
+    return out + parts[f"{name}_bias"] if f"{name}_bias" in parts else out
+
+
 def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
     if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
         return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
@@ -162,12 +168,13 @@ def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -
 
 
 def _feed_forward(shape: DecoderShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
-    both = _times(parts["into"], _norm(shape, parts, "feed_forward_norm", x))  # (..., 2F)
-    gate, value = both.chunk(2, dim=-1)
-    hidden = (F.gelu(gate) if shape.gelu else F.silu(gate)) * value
+    both = _product(parts, "into", _norm(shape, parts, "feed_forward_norm", x))
+    gate, value = both.chunk(2, dim=-1) if shape.gated else (both, None)  # (..., F)
+    hidden = F.gelu(gate) if shape.gelu else F.silu(gate)
+    hidden = hidden if value is None else hidden * value
     if "middle_norm" in parts:
         hidden = _norm(shape, parts, "middle_norm", hidden)
-    return _times(parts["down"], hidden)
+    return _product(parts, "down", hidden)
 
 
 def _attention(
@@ -175,7 +182,7 @@ def _attention(
 ) -> tuple[Tensor, ...]:
     """Return queries, keys and values (B, H, L, K) of x (B, L, D)."""
     normed = _norm(shape, parts, "attention_norm", x)
-    q, k, v = _split(shape, _times(parts["qkv"], normed), 3)
+    q, k, v = _split(shape, _product(parts, "qkv", normed), 3)
     if "query_norm" in parts:
         q = F.rms_norm(q, q.shape[-1:], parts["query_norm"], 1e-6)
         k = F.rms_norm(k, k.shape[-1:], parts["key_norm"], 1e-6)
@@ -216,7 +223,7 @@ def _layer_at(
 
 
 def _after(shape: DecoderShape, parts: Mapping[str, Any], name: str, mixed: Tensor) -> Tensor:
-    out = _times(parts[name], mixed)
+    out = _product(parts, name, mixed)
     return _norm(shape, parts, f"{name}_norm", out) if f"{name}_norm" in parts else out
 
 
@@ -299,8 +306,7 @@ class TorchSession:
         parts = self.engine.heads[group]
         if known is not None:
             features = features + _feed_forward(self.engine.shape, parts, features + known)
-        out = _times(parts["head"], features)
-        return out + parts["head_bias"] if "head_bias" in parts else out
+        return _product(parts, "head", features)
 
     def select(self, rows: Sequence[int]) -> None:
         """Let each row i go on from where row `rows[i]` is, as Session.select says."""

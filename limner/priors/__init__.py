@@ -19,6 +19,7 @@ from limner.priors.embedding_autoregressive import (
 )
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
+from limner.priors.gpt2 import GPT2, GPT2Config
 from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
@@ -33,6 +34,7 @@ PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
 IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "bart": (BARTConfig, BART),
     "lucid": (LucidConfig, Lucid),
+    "gpt2": (GPT2Config, GPT2),
     "llamagen": (LlamaGenConfig, LlamaGen),
     "amused": (AmusedConfig, Amused),
 }

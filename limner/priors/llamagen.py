@@ -20,7 +20,7 @@ from limner.nn.engine import DecoderEngine, DecoderShape, Weights
 from limner.nn.prepare import prepare
 from limner.nn.transformer import rotary_angles, rotate
 from limner.priors import base, packed, raster
-from limner.priors.decoding import CellDecoder, guidance_of_rows, is_guided
+from limner.priors.decoding import CellDecoder, guidance_of_rows
 from limner.sampling.tokens import TokenSampling
 from limner.text.pretrained import PretrainedConfig, T5Encoder
 from limner.types import LogitsProcessor
@@ -174,6 +174,11 @@ class LlamaGen(packed.PackedPrior, raster.RasterPrior):
         out: Tensor = self.onto(F.gelu(self.into(states), approximate="tanh"))
         return out
 
+    def cells(self, codes: Tensor, first: int = 0) -> Tensor:
+        """Return the vectors (B, L, D) of codes (B, L); where they stand is no part of them."""
+        out: Tensor = self.embed(codes)
+        return out
+
     def rotary(self, text: int) -> tuple[Tensor, Tensor]:
         """Return cosine and sine (T + S, K / 2) of every place; those of the text are 0."""
         config, device = self.config, self.embed.weight.device
@@ -213,10 +218,8 @@ def _first(text: Tensor) -> Tensor:
     return torch.where(padding == text.shape[1], 0, padding)
 
 
-class LlamaGenDecoder(CellDecoder):
+class LlamaGenDecoder(raster.StreamDecoder):
     """One drawing in progress; rows that guidance compares with read as much of no text."""
-
-    prior: Any
 
     def __init__(
         self,
@@ -244,14 +247,3 @@ class LlamaGenDecoder(CellDecoder):
         self.session = engine.begin(first, self.prefix + prior.length, rotary)
         self.begun = self.session.extend(features, 0)[:, -1]  # it predicts the first cell
         self.codes = text.new_zeros(self.pictures, 0, 1)
-
-    def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
-        """Return the codes (B, 1) of a cell; every row is computed, guided or not."""
-        features = self.begun
-        if cell:
-            x = self.prior.embed(self.codes[:, -1])  # (B, 1, D)
-            x = x.repeat(len(self.begun) // self.pictures, 1, 1)
-            features = self.session.extend(x, self.prefix + cell - 1)[:, 0]
-        if not is_guided(scale):
-            features = features[: self.pictures]
-        return self._choose(features, 0, uniforms, scale)

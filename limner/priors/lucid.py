@@ -8,16 +8,17 @@ weights that were trained there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from limner.errors import ConfigError, UsageError
+from limner.errors import ConfigError
 from limner.nn import lucid
 from limner.nn.checks import check_least
+from limner.nn.prefix import filled_behind
 from limner.priors import base, raster
-from limner.priors.decoding import CellDecoder, guidance_of_rows, is_guided
+from limner.priors.decoding import CellDecoder, guidance_of_rows
 from limner.sampling.tokens import TokenSampling, guide_halves
 from limner.types import LogitsProcessor
 
@@ -100,20 +101,11 @@ class Lucid(raster.RasterPrior):
 
     def text(self, ids: Tensor) -> Tensor:
         """Return the vectors (B, T + 1, D) of ids (B, T): one that begins, then the text."""
-        length, base_ids = self.config.text_length, self.config.text_vocabulary - 1
-        if ids.shape[1] > length:
-            raise UsageError(
-                f"the text has {ids.shape[1]} positions; this model reads {length}, so give it "
-                "shorter"
-            )
-        # 1. Padding goes behind the text; an id is one above theirs, where 0 is padding too.
-        ids = nn.functional.pad(ids, (length - ids.shape[1], 0))
-        first = (ids == 0).int().cumprod(1).sum(1, keepdim=True)
-        places = torch.arange(length, device=ids.device)
-        moved = ids.gather(1, (places + first) % length)
-        theirs = torch.where(places < length - first, moved - 1, 0).clamp_min(0)
-        # 2. Each place has a padding id of its own, and id 0 begins.
-        theirs = torch.where(theirs == 0, base_ids + places, theirs)
+        # Each place has a padding id of its own, their id 0 is padding too, and id 0 begins.
+        own = torch.arange(self.config.text_length, device=ids.device)
+        own = own + self.config.text_vocabulary - 1
+        theirs = filled_behind(ids, own)
+        theirs = torch.where(theirs == 0, own, theirs)
         x: Tensor = self.text_embed(nn.functional.pad(theirs, (1, 0)))
         return x if self.config.angles else x + self.text_placed.weight
 
@@ -166,10 +158,8 @@ class Lucid(raster.RasterPrior):
         return LucidDecoder(self, text, sampling, processors, guidance)
 
 
-class LucidDecoder(CellDecoder):
+class LucidDecoder(raster.StreamDecoder):
     """One drawing in progress; rows that guidance compares with have read a text of padding."""
-
-    prior: Any
 
     def __init__(
         self,
@@ -190,16 +180,10 @@ class LucidDecoder(CellDecoder):
         self.prefix = prior.config.text_length + 1
         self.codes = text.new_zeros(self.pictures, 0, 1)
 
-    def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
-        """Return the codes (B, 1) of a cell; every row is computed, guided or not."""
-        prior, features = self.prior, self.begun
-        if cell:
-            x = prior.cells(self.codes[:, -1], cell - 1)
-            x = x.repeat(len(self.begun) // self.pictures, 1, 1)
-            features = prior.extend(x, self.prefix + cell - 1, self.caches)[:, 0]
-        if not is_guided(scale):
-            features = features[: self.pictures]
-        return self._choose(features, 0, uniforms, scale)
+    def extend(self, x: Tensor, at: int) -> Tensor:
+        """As StreamDecoder."""
+        features: Tensor = self.prior.extend(x, at, self.caches)
+        return features
 
     def logits(self, features: Tensor, which: int, known: Tensor, scale: float | Tensor) -> Tensor:
         """Return logits (B, V) of cells by features (B or 2B, D)."""

@@ -1,15 +1,15 @@
 """Priors of published weights that draw one map, one code a cell, in raster order.
 
-Shapes: B pictures, T text positions, S cells.
+Shapes: B pictures, T text positions, S cells, L new positions, D width.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from limner.priors import base
-from limner.priors.decoding import CellDecoder
+from limner.priors.decoding import CellDecoder, is_guided
 from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
 
@@ -54,3 +54,29 @@ class RasterPrior(base.PriorBase):
         drawing = self.begin_drawing(text, sampling, count, processors, guidance)
         for cell in range(self.length):
             yield self.unpad(drawing.step(noise[:, cell], held), count)
+
+
+class StreamDecoder(CellDecoder):
+    """One drawing in progress of a prior whose text and cells are one causal stream.
+
+    It begins with `begun` (B or 2B, D), which predicts the first cell, and with `prefix`, where
+    that cell will stand; the prior's `cells` gives the vectors of codes.
+    """
+
+    prior: Any
+    begun: Tensor
+
+    def extend(self, x: Tensor, at: int) -> Tensor:
+        """Map x (B or 2B, L, D) at positions `at`, .. to features of the same shape."""
+        return self.session.extend(x, at)
+
+    def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
+        """Return the codes (B, 1) of a cell; every row is computed, guided or not."""
+        features = self.begun
+        if cell:
+            x = self.prior.cells(self.codes[:, -1], cell - 1)  # (B, 1, D)
+            x = x.repeat(len(self.begun) // self.pictures, 1, 1)
+            features = self.extend(x, self.prefix + cell - 1)[:, 0]
+        if not is_guided(scale):
+            features = features[: self.pictures]
+        return self._choose(features, 0, uniforms, scale)

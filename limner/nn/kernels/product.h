@@ -32,7 +32,7 @@ enum Slot {
     ATTENTION_NORM, ATTENTION_NORM_BIAS, QKV, QUERY_NORM, KEY_NORM, OUT, OUT_NORM, OUT_NORM_BIAS,
     CROSS_NORM, CROSS_NORM_BIAS, CROSS_QUERY, CROSS_KEY_VALUE, CROSS_OUT, CROSS_OUT_NORM,
     CROSS_OUT_NORM_BIAS, FEED_NORM, FEED_NORM_BIAS, INTO, MIDDLE_NORM, MIDDLE_NORM_BIAS, DOWN,
-    HEAD, HEAD_BIAS, SLOTS
+    HEAD, HEAD_BIAS, QKV_BIAS, OUT_BIAS, INTO_BIAS, DOWN_BIAS, SLOTS
 };
 
 typedef struct {
@@ -46,6 +46,7 @@ typedef struct {
     int width, layers, heads, hidden, groups;
     int layer_norm; /* 0: root mean square; 2: the same with 1e-5 */
     int gelu;       /* 0: SiLU */
+    int gated;      /* 0: the feed-forward has no values beside what it activates */
     Part (*parts)[SLOTS]; /* layers, then a head for each group; head 0 has the final norm */
 } Model;
 
@@ -95,10 +96,10 @@ static void release(Part *part) {
 }
 
 Model *limner_new(int width, int layers, int heads, int hidden, int groups, int layer_norm,
-                  int gelu) {
+                  int gelu, int gated) {
     Model *model = calloc(1, sizeof *model);
     if (!model) return NULL;
-    *model = (Model){width, layers, heads, hidden, groups, layer_norm, gelu, NULL};
+    *model = (Model){width, layers, heads, hidden, groups, layer_norm, gelu, gated, NULL};
     model->parts = calloc(layers + groups + 1, sizeof *model->parts);
     if (model->parts) return model;
     free(model);
@@ -171,7 +172,7 @@ static void pack_panel(void *context, int task) {
 /* Make room for weights (outputs, inputs), or for a vector where inputs is 0. */
 int limner_make(Model *model, int layer, int slot, int outputs, int inputs, int precision) {
     Part *part = &model->parts[layer][slot];
-    int gated = slot == INTO, rows = gated ? outputs / 2 : outputs;
+    int gated = slot == INTO && model->gated, rows = gated ? outputs / 2 : outputs;
     int panels = (rows + PANEL - 1) / PANEL * (gated ? 2 : 1);
     *part = (Part){outputs, inputs, precision, NULL, NULL, 0};
     return allocate(part, inputs ? panels * panel_bytes(precision, inputs)
@@ -187,8 +188,8 @@ void limner_fill(Model *model, int layer, int slot, const float *weights, int fi
         memcpy((float *)part->packed + first, weights, rows * sizeof(float));
         return;
     }
-    int half = part->outputs / 2, stride = slot == INTO ? 2 : 1;
-    int value = slot == INTO && first >= half;
+    int gated = slot == INTO && model->gated, half = part->outputs / 2, stride = gated ? 2 : 1;
+    int value = gated && first >= half;
     int panel = (first - (value ? half : 0)) / PANEL * stride + value;
     Packing job = {part, weights, rows, panel, stride};
     threads = begin_parallel(threads);
@@ -332,23 +333,30 @@ static void gate(const float *restrict gates, int count, int with_gelu, float *r
         for (int i = 0; i < count; i++) values[i] *= gates[i] / (1.0f + exponential(-gates[i]));
 }
 
+enum { PLAIN, GATED, ACTIVATED }; /* what becomes of a product */
+
+static inline float activated(float x, int with_gelu) {
+    return with_gelu ? gelu(x) : x / (1.0f + exponential(-x));
+}
+
 typedef struct {
     const Model *model;
     const Part *part;
     const float *x, *bias;
     float *out;
-    int tokens, gated;
+    int tokens, kind;
 } Product;
 
 static void product_panel(void *context, int task) {
     const Product *job = context;
     float sums[GROUP * PANEL], gates[GROUP * PANEL];
-    int first = task * PANEL, outputs = job->gated ? job->part->outputs / 2 : job->part->outputs;
+    int gated = job->kind == GATED, outputs = job->part->outputs / (gated ? 2 : 1);
+    int first = task * PANEL;
     int count = outputs - first < PANEL ? outputs - first : PANEL;
     for (int t = 0; t < job->tokens; t += GROUP) {
         int tokens = job->tokens - t < GROUP ? job->tokens - t : GROUP;
         const float *x = job->x + (size_t)t * job->part->inputs;
-        if (job->gated) {
+        if (gated) {
             multiply(job->part, 2 * task, x, tokens, gates);
             multiply(job->part, 2 * task + 1, x, tokens, sums);
             gate(gates, tokens * PANEL, job->model->gelu, sums);
@@ -359,14 +367,16 @@ static void product_panel(void *context, int task) {
             float *out = job->out + (size_t)(t + s) * outputs + first;
             for (int i = 0; i < count; i++)
                 out[i] = sums[s * PANEL + i] + (job->bias ? job->bias[first + i] : 0.0f);
+            if (job->kind == ACTIVATED)
+                for (int i = 0; i < count; i++) out[i] = activated(out[i], job->model->gelu);
         }
     }
 }
 
 static void product(const Model *model, int threads, const Part *part, const Part *bias,
-                    const float *x, int tokens, float *out, int gated) {
-    int outputs = gated ? part->outputs / 2 : part->outputs;
-    Product job = {model, part, x, bias ? bias->packed : NULL, out, tokens, gated};
+                    const float *x, int tokens, float *out, int kind) {
+    int outputs = part->outputs / (kind == GATED ? 2 : 1);
+    Product job = {model, part, x, bias ? bias->packed : NULL, out, tokens, kind};
     parallel(threads, (outputs + PANEL - 1) / PANEL, product_panel, &job);
 }
 

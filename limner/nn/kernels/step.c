@@ -178,11 +178,12 @@ static void feed_forward(const Model *model, const Part *parts, int threads, int
                          const float *x, float *normed, float *hidden, float *y) {
     normalise(model->layer_norm, &parts[FEED_NORM], bias_of(parts, FEED_NORM_BIAS), x, tokens,
               model->width, normed);
-    product(model, threads, &parts[INTO], NULL, normed, tokens, hidden, 1);
+    product(model, threads, &parts[INTO], bias_of(parts, INTO_BIAS), normed, tokens, hidden,
+            model->gated ? GATED : ACTIVATED);
     if (parts[MIDDLE_NORM].packed)
         normalise(1, &parts[MIDDLE_NORM], bias_of(parts, MIDDLE_NORM_BIAS), hidden, tokens,
                   model->hidden, hidden);
-    product(model, threads, &parts[DOWN], NULL, hidden, tokens, y, 0);
+    product(model, threads, &parts[DOWN], bias_of(parts, DOWN_BIAS), hidden, tokens, y, PLAIN);
 }
 
 long limner_scratch(const Model *model, int tokens) {
@@ -200,16 +201,16 @@ void limner_run(const Model *model, const Call *call) {
         Attention job = {model, call, parts, layer, wide, mixed};
         normalise(model->layer_norm, &parts[ATTENTION_NORM], bias_of(parts, ATTENTION_NORM_BIAS),
                   call->x, tokens, width, normed);
-        product(model, threads, &parts[QKV], NULL, normed, tokens, wide, 0);
+        product(model, threads, &parts[QKV], bias_of(parts, QKV_BIAS), normed, tokens, wide, PLAIN);
         parallel(threads, call->rows * model->heads, attend_head, &job);
-        product(model, threads, &parts[OUT], NULL, mixed, tokens, y, 0);
+        product(model, threads, &parts[OUT], bias_of(parts, OUT_BIAS), mixed, tokens, y, PLAIN);
         add(model, parts, OUT_NORM, tokens, y, call->x);
         if (parts[CROSS_QUERY].packed) {
             normalise(model->layer_norm, &parts[CROSS_NORM], bias_of(parts, CROSS_NORM_BIAS),
                       call->x, tokens, width, normed);
-            product(model, threads, &parts[CROSS_QUERY], NULL, normed, tokens, wide, 0);
+            product(model, threads, &parts[CROSS_QUERY], NULL, normed, tokens, wide, PLAIN);
             parallel(threads, tokens * model->heads, read_memory, &job);
-            product(model, threads, &parts[CROSS_OUT], NULL, mixed, tokens, y, 0);
+            product(model, threads, &parts[CROSS_OUT], NULL, mixed, tokens, y, PLAIN);
             add(model, parts, CROSS_OUT_NORM, tokens, y, call->x);
         }
         feed_forward(model, parts, threads, tokens, call->x, normed, wide, y);
@@ -227,7 +228,7 @@ void limner_remember(const Model *model, const Call *call) {
     int threads = begin_parallel(call->threads);
     for (int layer = 0; layer < model->layers; layer++) {
         product(model, threads, &model->parts[layer][CROSS_KEY_VALUE], NULL, call->x,
-                call->tokens, call->scratch, 0);
+                call->tokens, call->scratch, PLAIN);
         for (int t = 0; t < call->tokens; t++)
             for (int i = 0; i < width; i++) {
                 size_t base = cached(model, call->rows, layer, call->row[t], i / size, length);
@@ -253,6 +254,7 @@ void limner_head(const Model *model, int group, int tokens, const float *feature
         for (size_t i = 0; i < each; i++) mixed[i] = features[i] + y[i];
         features = mixed;
     }
-    product(model, threads, &parts[HEAD], bias_of(parts, HEAD_BIAS), features, tokens, logits, 0);
+    product(model, threads, &parts[HEAD], bias_of(parts, HEAD_BIAS), features, tokens, logits,
+            PLAIN);
     end_parallel(threads);
 }

@@ -1,0 +1,191 @@
+"""The prior of minDALL-E: GPT-2's layers over text and image codes in one causal stream.
+
+Shapes: B pictures, T text positions, S cells, V codes, D width, N = T + S - 1 positions in all.
+Radford 2019, as github.com/kakaobrain/minDALL-E has it: LayerNorm before each part, GELU, biases,
+learnt positions of the text and of the cells; padding behind the text is read like any token. A
+text of padding alone is no text, but nothing was trained to draw from it. It comes from published
+weights.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.errors import ConfigError
+from limner.nn.checks import check_least
+from limner.nn.engine import DecoderEngine, DecoderShape, Weights
+from limner.nn.prefix import filled_behind
+from limner.nn.prepare import prepare
+from limner.priors import base, packed, raster
+from limner.priors.decoding import CellDecoder, guidance_of_rows
+from limner.sampling.tokens import TokenSampling
+from limner.types import LogitsProcessor
+
+WIDER = 4  # times the width: the feed-forward inside
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """Sizes of the transformer.
+
+    `text_vocabulary` counts the ids of the tokenizer, 0 for padding among them; `padding` is the
+    id of the tokenizer's own that stands behind a text, one lower than here.
+    """
+
+    text_vocabulary: int
+    vocabulary: int = 16384
+    text_length: int = 64
+    grid: tuple[int, int] = (16, 16)
+    width: int = 1536
+    layers: int = 42
+    heads: int = 24
+    padding: int = 0
+    groups: ClassVar[int] = 1
+    levels: ClassVar[tuple[int, ...]] = ()
+    maps: ClassVar[base.Maps] = ()
+
+    def __post_init__(self) -> None:
+        check_least(self, "vocabulary", "text_length", "width", "layers", "heads")
+        check_least(self, "text_vocabulary", least=2)
+        if min(self.grid) < 1:
+            raise ConfigError(f"grid is {list(self.grid)}; expected at least 1 row and column")
+        if self.width % self.heads:
+            raise ConfigError(
+                f"width is {self.width} for {self.heads} heads; expected a multiple of them"
+            )
+        if not 0 <= self.padding < self.text_vocabulary - 1:
+            raise ConfigError(
+                f"padding is {self.padding}; expected 0 to {self.text_vocabulary - 2}"
+            )
+
+
+class Layer(nn.Module):
+    """A block of GPT-2: attention, then feed-forward, each normalised before."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.into = nn.Linear(width, WIDER * width)
+        self.down = nn.Linear(WIDER * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, L, D) to the same shape; each position sees itself and those before it."""
+        parts = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(mixed.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.down(F.gelu(self.into(self.feed_forward_norm(x))))
+        return out
+
+
+def layers_of(layers: Iterable[Any]) -> Iterator[Weights]:
+    """Yield the weights of layers by the names of `limner.nn.engine`."""
+    for layer in layers:
+        yield {
+            name.removesuffix(".weight").replace(".bias", "_bias"): weight
+            for name, weight in layer.named_parameters()
+        }
+
+
+class GPT2(packed.PackedPrior, raster.RasterPrior):
+    """Decoder-only transformer over text and image codes, as minDALL-E is."""
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__()
+        self.config = config
+        rows, width = config.text_vocabulary - 1, config.width
+        self.text_embed = nn.Embedding(rows, width)
+        self.text_placed = nn.Embedding(config.text_length, width)
+        self.embed = nn.Embedding(config.vocabulary, width)
+        self.placed = nn.Embedding(self.length, width)
+        self.layers = nn.ModuleList(Layer(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, config.vocabulary, bias=False)
+        # What was trained beside it, to predict the text; drawing does not use it.
+        self.text_head = nn.Linear(width, rows, bias=False)
+        self.packed = packed.PackedDecoder()
+
+    def engine(self) -> DecoderEngine:
+        """Return the decoder as drawing wants it, made again when weights have changed."""
+
+        def make() -> DecoderEngine:
+            config = self.config
+            shape = DecoderShape(
+                config.width, config.layers, config.heads, WIDER * config.width,
+                layer_norm=True, gelu=True, gated=False,
+            )  # fmt: skip
+            head = {
+                "head": self.head.weight,
+                "attention_norm": self.norm.weight,
+                "attention_norm_bias": self.norm.bias,
+            }
+            layers = layers_of(self.layers)
+            return prepare(shape, layers, [head], self.precision, self.embed.weight.device)
+
+        return self.packed.hold(self, make)
+
+    def text(self, ids: Tensor) -> Tensor:
+        """Return the vectors (B, T, D) of ids (B, <= T); UsageError for more."""
+        padding = torch.full((self.config.text_length,), self.config.padding, device=ids.device)
+        out: Tensor = self.text_embed(filled_behind(ids, padding)) + self.text_placed.weight
+        return out
+
+    def cells(self, codes: Tensor, first: int = 0) -> Tensor:
+        """Return the vectors (B, L, D) of codes (B, L) of the cells from `first` on."""
+        out: Tensor = self.embed(codes) + self.placed.weight[first : first + codes.shape[1]]
+        return out
+
+    def forward(self, text: Tensor, codes: Tensor, sampled: None = None) -> Tensor:
+        """Return logits (B, S, 1, V) of codes (B, S) in raster order, teacher-forced."""
+        x = torch.cat([self.text(text), self.cells(codes.flatten(1)[:, :-1])], dim=1)  # (B, N, D)
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.head(self.norm(x[:, self.config.text_length - 1 :]))
+        return logits[:, :, None]
+
+    def begin_drawing(
+        self,
+        text: Tensor,
+        sampling: TokenSampling,
+        count: int,
+        processors: Sequence[LogitsProcessor],
+        guidance: Sequence[float],
+    ) -> CellDecoder:
+        """As RasterPrior."""
+        return GPT2Decoder(self, text, sampling, count, processors, guidance)
+
+
+class GPT2Decoder(raster.StreamDecoder):
+    """One drawing in progress; rows that guidance compares with have read a text of padding."""
+
+    def __init__(
+        self,
+        prior: GPT2,
+        text: Tensor,
+        sampling: TokenSampling,
+        count: int,
+        processors: Sequence[LogitsProcessor] = (),
+        guidance: Sequence[float] = (),
+    ) -> None:
+        """Read `text` (batch_rows, T), as CellDecoder does."""
+        self.prior, self.sampling, self.processors = prior, sampling, processors
+        engine = prior.engine()
+        # Stock products give a row the same numbers only among as many rows; the kernel always.
+        self.pictures = count if engine.native else len(text)
+        text = text[: self.pictures]
+        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
+        if self.guidance[0]:
+            text = torch.cat([text, torch.zeros_like(text)])
+        features = prior.text(text)
+        self.prefix = features.shape[1]
+        self.session = engine.begin([0] * len(text), self.prefix + prior.length)
+        self.begun = self.session.extend(features, 0)[:, -1]  # it predicts the first cell
+        self.codes = text.new_zeros(self.pictures, 0, 1)
