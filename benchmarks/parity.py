@@ -6,8 +6,8 @@ Each check makes the peer's own networks with random weights, saves them as the 
 the files with limner, and prints the greatest difference of every output. Weights of the public
 models are not needed: two programs that compute the same give the same with any weights. A
 difference above 1e-4 ends with code 1. Peers are installed under .cache/peers, as for the other
-benchmarks; LlamaGen and minDALL-E, which are no packages, are restated in tests/convert. Rows "to fp64"
-have the restatement of tests/convert in double precision beside them: how far fp32 itself is off.
+benchmarks; LlamaGen and minDALL-E, which are no packages, are restated in tests/convert. Rows "to
+fp64" have the restatement there in double precision beside them: how far fp32 itself is off.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from parity_clip import clip, open_clip, siglip
-from parity_gpt2 import mindalle, mindalle_12
+from parity_gpt2 import mindalle, mindalle_12, rudalle, rudalle_4
 from parity_llamagen import llamagen_b, llamagen_l
 from parity_rows import Row, drawn, imported, liven, row, write_words
 from peers import (
@@ -32,6 +32,8 @@ from peers import (
     MIN_DALLE_DEPS,
     OPEN_CLIP,
     OPEN_CLIP_DEPS,
+    RUDALLE,
+    RUDALLE_DEPS,
     peer_environment,
     peer_python,
 )
@@ -215,6 +217,8 @@ CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[
     "llamagen-l": (llamagen_l, (), ()),
     "mindall-e": (mindalle, (), ()),
     "mindall-e-12": (mindalle_12, (), ()),
+    "ru-dalle": (rudalle, RUDALLE, RUDALLE_DEPS),
+    "ru-dalle-4": (rudalle_4, RUDALLE, RUDALLE_DEPS),
 }
 
 

@@ -33,6 +33,8 @@ MIN_DALLE = ("min-dalle==0.4.11",)
 MIN_DALLE_DEPS = ("emoji==2.16.0", "requests")
 OPEN_CLIP = ("open-clip-torch==3.3.0",)
 OPEN_CLIP_DEPS = ("ftfy==6.3.1", "regex", "tqdm", "transformers>=5.17")
+RUDALLE = ("rudalle==1.1.3", "taming-transformers-rom1504==0.0.6")
+RUDALLE_DEPS = ("einops==0.8.2", "omegaconf==2.3.1", "pywavelets==1.9.0")
 VECTOR_QUANTIZE = ("vector-quantize-pytorch==1.32.0",)
 VECTOR_QUANTIZE_DEPS = ("einops>=0.8.0", "einx>=0.3.0", "loguru", "torch-einops-utils>=0.1.42")
 

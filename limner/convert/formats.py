@@ -137,6 +137,14 @@ FORMATS = {
         ),
         "kakao_mindalle",
     ),
+    "ru-dalle": Format(
+        "a ruDALL-E, as Malevich, with its VQGAN and its tokenizer beside it",
+        (
+            *("pytorch_model*.bin", "pytorch_model*.safetensors", "*gumbelf8*.ckpt"),
+            "bpe.model",
+        ),
+        "rudalle",
+    ),
     "amused": Format(
         "an aMUSEd in the folders of diffusers",
         (

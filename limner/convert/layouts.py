@@ -16,8 +16,10 @@ from limner.convert import (
     min_dalle,
     openai_clip,
     openai_dvae,
+    rudalle,
     taming,
     transformers_clip,
+    youtokentome,
 )  # fmt: skip
 from limner.convert.keys import KeyMap
 
@@ -108,6 +110,15 @@ def _kakao_mindalle(model: Model) -> Layout:
         f"tokenizer/{kakao_mindalle.MERGES}": words["merges.txt"],
     }
     return Layout((replace(vqgan, file=first), prior), texts)
+
+
+def _rudalle(model: Model) -> Layout:
+    prior = model.tables["prior"]
+    _need(prior, "rudalle")
+    (vqgan,) = _vqgan(model).parts
+    part = Part(f"pytorch_model_v{prior['version']}.bin", rudalle.KEYS, "prior.")
+    codec = replace(vqgan, file="vqgan.gumbelf8-sber.model.ckpt")
+    return Layout((part, codec), {rudalle.TOKENIZER: youtokentome.text_of(model.tokenizer)})
 
 
 def _llamagen(model: Model) -> Layout:
@@ -203,6 +214,7 @@ def _transformers(model: Model) -> Layout:
 LAYOUTS: dict[str, Callable[[Model], Layout]] = {
     "openai-dvae": _dvae, "taming-vqgan": _vqgan, "min-dalle": _min_dalle, "llamagen": _llamagen,
     "kakao-mindalle": _kakao_mindalle,
+    "ru-dalle": _rudalle,
     "clip": _transformers, "open-clip": _open_clip, "openai-clip": _openai_clip,
 }  # fmt: skip
 

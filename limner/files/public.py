@@ -115,6 +115,18 @@ def _amused(name: str, pixels: int) -> PublicModel:
     )  # fmt: skip
 
 
+def _malevich(file: str) -> PublicModel:
+    return PublicModel(
+        "draws 256 pixels from Russian texts", "dalle", "ru-dalle", 1379, 2990,
+        "Apache-2.0 (code); look at the pages of its weights",
+        "hf:ai-forever/rudalle-Malevich and hf:shonenkov/rudalle-utils",
+        (
+            Source("ai-forever/rudalle-Malevich", (file,)),
+            Source("shonenkov/rudalle-utils", ("bpe.model", "vqgan.gumbelf8-sber.model.ckpt")),
+        ),
+    )  # fmt: skip
+
+
 PUBLIC: dict[str, PublicModel] = {
     "dalle-mini": _dalle_mini("dalle-mini", 514),
     "dalle-mega": _dalle_mini("dalle-mega", 2664),
@@ -128,6 +140,7 @@ PUBLIC: dict[str, PublicModel] = {
         "what 1.3B.tar.gz unpacks, linked in the README of github.com/kakaobrain/minDALL-E",
         commercial=False,
     ),
+    "rudalle-malevich": _malevich("pytorch_model_v3.bin"),
     "clip-vit-b32": _clip(
         "OpenAI's CLIP, 224 pixels", "openai/clip-vit-base-patch32", 151, "MIT"
     ),

@@ -10,9 +10,10 @@ A layer's weights are called `attention_norm` (D,), `qkv` (3D, D), `query_norm` 
 may lack the norms of queries and keys, and may have a bias to each norm (`attention_norm_bias`), a
 norm after attention (`out_norm`), one inside the feed-forward (`middle_norm`), and cross-attention:
 `cross_norm`, `cross_query` (D, D), `cross_key_value` (2D, D), `cross_out`, `cross_out_norm`. `qkv`,
-`out` and `down` may have a bias too (`qkv_bias`), and so may `into` where it is (F, D). A head has
-`head` (V, D) and `head_bias`; the first has `attention_norm`, the norm before all heads; the others
-mix in the codes before theirs with `feed_forward_norm`, `into` and `down`.
+`out` and `down` may have a bias too (`qkv_bias`), and so may `into` where it is (F, D); behind the
+feed-forward there may be a norm (`down_norm`). A head has `head` (V, D) and `head_bias`; the first
+has `attention_norm`, the norm before all heads; the others mix in the codes before theirs with
+`feed_forward_norm`, `into` and `down`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ SCALED = 32  # neighbouring int8 weights of a row that share a scale
 CONVERTED = 2**19  # weights that are held in fp32 at a time while they are prepared
 EPSILONS = (1e-6, 1e-5)  # of RMSNorm
 Weights = Mapping[str, Tensor]
+Seen = tuple[Tensor, Sequence[int]]  # who may see whom (K, S, S), and which of K each layer has
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class DecoderShape:
     """Sizes of a decoder; `layer_norm` where the norms are not RMSNorm, `gelu` where not SiLU.
 
     `epsilon` is that of RMSNorm, one of EPSILONS. A feed-forward that is not `gated` has no values
-    beside what it activates: `into` is (F, D).
+    beside what it activates: `into` is (F, D). `tanh` is GELU's near form of that.
     """
 
     width: int
@@ -44,6 +46,7 @@ class DecoderShape:
     gelu: bool = False
     epsilon: float = 1e-6
     gated: bool = True
+    tanh: bool = False
 
 
 class Session(Protocol):
@@ -75,11 +78,12 @@ class DecoderEngine(Protocol):
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
+        seen: Seen | None = None,
     ) -> Session:
         """Start drawing len(first) rows of `length` positions; row i begins at `first[i]`.
 
         `rotary` are cosine and sine (S, K / 2). `memory` (B, T, D) is read by cross-attention, of
-        row i its first `memory_lengths[i]` positions.
+        row i its first `memory_lengths[i]` positions. `seen` leaves out some of what would be seen.
         """
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.engine import CONVERTED, EPSILONS, DecoderShape, Weights, head_precision
+from limner.nn.engine import CONVERTED, EPSILONS, DecoderShape, Seen, Weights, head_precision
 from limner.types import PRECISIONS
 
 SOURCES = Path(__file__).parent / "kernels"
@@ -43,6 +43,7 @@ SLOTS = (
     *("cross_key_value", "cross_out", "cross_out_norm", "cross_out_norm_bias"),
     *("feed_forward_norm", "feed_forward_norm_bias", "into", "middle_norm", "middle_norm_bias"),
     *("down", "head", "head_bias", "qkv_bias", "out_bias", "into_bias", "down_bias"),
+    *("down_norm", "down_norm_bias"),
 )
 
 
@@ -130,6 +131,7 @@ class _Call(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("cosine", "sine", "keys", "values")),
         *((name, ctypes.c_void_p) for name in ("memory_keys", "memory_values")),
         *((name, ctypes.c_void_p) for name in ("memory_first", "memory_end", "x", "scratch")),
+        *((name, ctypes.c_void_p) for name in ("seen", "kinds")),
     ]
 
 
@@ -170,7 +172,8 @@ class NativeEngine:
         self.vocabularies: list[int] = []
         self.model = library.limner_new(
             *(shape.width, shape.layers, shape.heads, shape.hidden, shape.groups),
-            *(1 if shape.layer_norm else 2 * EPSILONS.index(shape.epsilon), shape.gelu),
+            1 if shape.layer_norm else 2 * EPSILONS.index(shape.epsilon),
+            2 if shape.gelu and shape.tanh else shape.gelu,
             shape.gated,
         )
         if not self.model:
@@ -216,9 +219,12 @@ class NativeEngine:
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
+        seen: Seen | None = None,
     ) -> "NativeSession":
         """Start drawing, as DecoderEngine.begin says."""
         run = NativeSession(self, first, length, rotary)
+        if seen is not None:
+            run.limit(*seen)
         if memory is not None:
             run.remember(memory, memory_lengths)
         return run
@@ -246,6 +252,13 @@ class NativeSession:
             self.rotary = [each.float().contiguous() for each in rotary]
             self.call.cosine, self.call.sine = (each.data_ptr() for each in self.rotary)
         self.scratch = torch.empty(0)
+
+    def limit(self, seen: Tensor, kinds: Sequence[int]) -> None:
+        """Let each layer see but what its one of `seen` (K, S, S) allows."""
+        rows = np.zeros((len(seen), self.length, self.length), np.uint8)
+        rows[:, : seen.shape[1], : seen.shape[2]] = seen.cpu().numpy()
+        self.seen = rows, np.array(kinds, np.int32)
+        self.call.seen, self.call.kinds = (each.ctypes.data for each in self.seen)
 
     def remember(self, memory: Tensor, lengths: Sequence[int]) -> Self:
         """Compute the keys and values of `memory` (B, T, D) once for the whole drawing."""

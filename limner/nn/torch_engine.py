@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.nn.devices import computes_bf16
-from limner.nn.engine import CONVERTED, SCALED, DecoderShape, Weights, head_precision
+from limner.nn.engine import CONVERTED, SCALED, DecoderShape, Seen, Weights, head_precision
 from limner.nn.graphs import compiling_wanted
 from limner.nn.transformer import rotate
 
@@ -130,9 +130,12 @@ class TorchEngine:
         rotary: tuple[Tensor, Tensor] | None = None,
         memory: Tensor | None = None,
         memory_lengths: Sequence[int] = (),
+        seen: Seen | None = None,
     ) -> "TorchSession":
         """Start drawing, as DecoderEngine.begin says."""
-        return TorchSession(self, first, length, rotary, memory, memory_lengths)
+        session = TorchSession(self, first, length, rotary, memory, memory_lengths)
+        session.seen = seen
+        return session
 
 
 def _prepared(weights: Weights, precision: str) -> dict[str, Any]:
@@ -161,7 +164,7 @@ def _product(parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
 
 
 def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -> Tensor:
-    if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm"):
+    if shape.layer_norm or name in ("out_norm", "cross_out_norm", "middle_norm", "down_norm"):
         return F.layer_norm(x, x.shape[-1:], parts[name], parts.get(f"{name}_bias"))
     normed = F.rms_norm(x, x.shape[-1:], parts[name], shape.epsilon)
     return normed + parts[f"{name}_bias"] if f"{name}_bias" in parts else normed
@@ -170,7 +173,8 @@ def _norm(shape: DecoderShape, parts: Mapping[str, Any], name: str, x: Tensor) -
 def _feed_forward(shape: DecoderShape, parts: Mapping[str, Any], x: Tensor) -> Tensor:
     both = _product(parts, "into", _norm(shape, parts, "feed_forward_norm", x))
     gate, value = both.chunk(2, dim=-1) if shape.gated else (both, None)  # (..., F)
-    hidden = F.gelu(gate) if shape.gelu else F.silu(gate)
+    form = "tanh" if shape.tanh else "none"
+    hidden = F.gelu(gate, approximate=form) if shape.gelu else F.silu(gate)
     hidden = hidden if value is None else hidden * value
     if "middle_norm" in parts:
         hidden = _norm(shape, parts, "middle_norm", hidden)
@@ -202,7 +206,8 @@ def _after_attention(
         normed = _norm(shape, parts, "cross_norm", x)
         q = _split(shape, _times(parts["cross_query"], normed), 1)[0]
         x = x + _after(shape, parts, "cross_out", attend(q, *memory))
-    return x + _feed_forward(shape, parts, x)
+    y = _feed_forward(shape, parts, x)
+    return x + (_norm(shape, parts, "down_norm", y) if "down_norm" in parts else y)
 
 
 def _layer_at(
@@ -234,7 +239,9 @@ def _split(shape: DecoderShape, x: Tensor, parts: int) -> tuple[Tensor, ...]:
 
 
 class TorchSession:
-    """One drawing in progress."""
+    """One drawing in progress; `extend_at` does not know `seen`."""
+
+    seen: Seen | None = None
 
     def __init__(
         self,
@@ -272,7 +279,10 @@ class TorchSession:
         engine, end = self.engine, at + x.shape[1]
         sees, seen = self.places[at:end, None], self.places[:end]
         allowed = (seen >= self.first[rows]) & (seen <= (sees if causal else end))
-        bias = _bias(allowed | (sees == seen))
+        biases, kinds = [_bias(allowed | (sees == seen))], [0] * engine.shape.layers
+        if self.seen is not None:
+            biases = [biases[0] + _bias(each[at:end, :end]) for each in self.seen[0]]
+            kinds = list(self.seen[1])
         x = x.float()
         rotary = None if self.rotary is None else tuple(each[at:end] for each in self.rotary)
         for layer, parts in enumerate(engine.layers):
@@ -281,7 +291,7 @@ class TorchSession:
             self.keys[layer, rows, :, at:end] = k
             self.values[layer, rows, :, at:end] = v
             cached = self.keys[layer, rows, :, :end], self.values[layer, rows, :, :end]
-            mixed = attend(q, *cached, bias)  # (B, L, D)
+            mixed = attend(q, *cached, biases[kinds[layer]])  # (B, L, D)
             x = _after_attention(engine.shape, parts, x, mixed, self._memory(layer, rows))
         return _norm(engine.shape, engine.heads[0], "attention_norm", x)
 

@@ -24,6 +24,7 @@ from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
+from limner.priors.rudalle import RuDalle, RuDalleConfig
 
 PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "gpt": (GPTConfig, GPT),
@@ -35,6 +36,7 @@ IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "bart": (BARTConfig, BART),
     "lucid": (LucidConfig, Lucid),
     "gpt2": (GPT2Config, GPT2),
+    "rudalle": (RuDalleConfig, RuDalle),
     "llamagen": (LlamaGenConfig, LlamaGen),
     "amused": (AmusedConfig, Amused),
 }

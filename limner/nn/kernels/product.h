@@ -32,7 +32,8 @@ enum Slot {
     ATTENTION_NORM, ATTENTION_NORM_BIAS, QKV, QUERY_NORM, KEY_NORM, OUT, OUT_NORM, OUT_NORM_BIAS,
     CROSS_NORM, CROSS_NORM_BIAS, CROSS_QUERY, CROSS_KEY_VALUE, CROSS_OUT, CROSS_OUT_NORM,
     CROSS_OUT_NORM_BIAS, FEED_NORM, FEED_NORM_BIAS, INTO, MIDDLE_NORM, MIDDLE_NORM_BIAS, DOWN,
-    HEAD, HEAD_BIAS, QKV_BIAS, OUT_BIAS, INTO_BIAS, DOWN_BIAS, SLOTS
+    HEAD, HEAD_BIAS, QKV_BIAS, OUT_BIAS, INTO_BIAS, DOWN_BIAS,
+    DOWN_NORM, DOWN_NORM_BIAS, SLOTS
 };
 
 typedef struct {
@@ -45,7 +46,7 @@ typedef struct {
 typedef struct {
     int width, layers, heads, hidden, groups;
     int layer_norm; /* 0: root mean square; 2: the same with 1e-5 */
-    int gelu;       /* 0: SiLU */
+    int gelu;       /* 0: SiLU; 2: GELU by tanh */
     int gated;      /* 0: the feed-forward has no values beside what it activates */
     Part (*parts)[SLOTS]; /* layers, then a head for each group; head 0 has the final norm */
 } Model;
@@ -326,17 +327,18 @@ static inline float gelu(float x) { /* erf by Abramowitz and Stegun 7.1.26, erro
     return 0.5f * x * (1.0f + copysignf(erf, x));
 }
 
-static void gate(const float *restrict gates, int count, int with_gelu, float *restrict values) {
-    if (with_gelu)
-        for (int i = 0; i < count; i++) values[i] *= gelu(gates[i]);
-    else
-        for (int i = 0; i < count; i++) values[i] *= gates[i] / (1.0f + exponential(-gates[i]));
-}
-
 enum { PLAIN, GATED, ACTIVATED }; /* what becomes of a product */
 
-static inline float activated(float x, int with_gelu) {
-    return with_gelu ? gelu(x) : x / (1.0f + exponential(-x));
+static inline float activated(float x, int kind) {
+    if (kind == 1) return gelu(x);
+    /* Half of 1 + tanh(y) is the sigmoid of 2 y. */
+    float y = kind ? 1.5957691f * x * (1.0f + 0.044715f * x * x) : x;
+    return x / (1.0f + exponential(-y));
+}
+
+#define GATE(K) case K: for (int i = 0; i < count; i++) values[i] *= activated(gates[i], K); break;
+static void gate(const float *restrict gates, int count, int kind, float *restrict values) {
+    switch (kind) { GATE(0) GATE(1) GATE(2) }
 }
 
 typedef struct {

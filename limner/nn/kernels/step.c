@@ -18,6 +18,8 @@ typedef struct {
     float *memory_keys, *memory_values;        /* the same of what is read, or none */
     const int *memory_from, *memory_to;        /* (rows,) */
     float *x, *scratch;                        /* (n, D), in and out */
+    const unsigned char *seen; /* (K, S, S), whom a position may see besides, or none */
+    const int *kinds;          /* (layers,), which of K each has */
 } Call;
 
 int limner_positions(int length) { return (length + PANEL - 1) / PANEL * PANEL; }
@@ -72,7 +74,7 @@ static float *key_at(float *keys, int position, int i, int size) {
 }
 
 static void attend(const float *query, const float *keys, const float *values, int from, int to,
-                   int size, int length, float *out) {
+                   int size, int length, const unsigned char *seen, float *out) {
     float scores[length] __attribute__((aligned(64)));
     for (int block = from / PANEL * PANEL; block < to; block += PANEL) {
         Vector sums[4] = {{0}, {0}, {0}, {0}};
@@ -81,6 +83,7 @@ static void attend(const float *query, const float *keys, const float *values, i
                 sums[j] += query[i] * load(keys + (size_t)block * size + i * PANEL + j * LANES);
         memcpy(scores + block, sums, sizeof sums);
     }
+    for (int p = from; seen && p < to; p++) scores[p] = seen[p] ? scores[p] : -INFINITY;
     float most = largest(scores + from, to - from);
     for (int p = from; p < to; p++) scores[p] = exponential(scores[p] - most);
     float sum = total(scores + from, to - from, 0, 0);
@@ -133,6 +136,8 @@ static void attend_head(void *context, int task) {
     size_t base = cached(job->model, call->rows, job->layer, task / heads, head, length);
     float *keys = call->keys + base, *values = call->values + base;
     float scale = 1.0f / sqrtf(size);
+    const unsigned char *seen = call->seen;
+    if (seen) seen += (size_t)call->kinds[job->layer] * length * length;
     for (int t = 0; t < call->tokens; t++) {
         if (call->row[t] != task / heads) continue;
         float *query = job->in + (size_t)t * 3 * width + head * size, *key = query + width;
@@ -146,7 +151,9 @@ static void attend_head(void *context, int task) {
     for (int t = 0; t < call->tokens; t++)
         if (call->row[t] == task / heads)
             attend(job->in + (size_t)t * 3 * width + head * size, keys, values, call->from[t],
-                   call->to[t], size, length, job->out + (size_t)t * width + head * size);
+                   call->to[t], size, length,
+                   seen ? seen + (size_t)call->position[t] * length : NULL,
+                   job->out + (size_t)t * width + head * size);
 }
 
 static void read_memory(void *context, int task) {
@@ -158,7 +165,7 @@ static void read_memory(void *context, int task) {
     float *query = job->in + (size_t)token * width + head * size;
     for (int i = 0; i < size; i++) query[i] *= 1.0f / sqrtf(size);
     attend(query, call->memory_keys + base, call->memory_values + base, call->memory_from[row],
-           call->memory_to[row], size, call->memory_length,
+           call->memory_to[row], size, call->memory_length, NULL,
            job->out + (size_t)token * width + head * size);
 }
 
@@ -214,7 +221,7 @@ void limner_run(const Model *model, const Call *call) {
             add(model, parts, CROSS_OUT_NORM, tokens, y, call->x);
         }
         feed_forward(model, parts, threads, tokens, call->x, normed, wide, y);
-        for (size_t i = 0; i < each; i++) call->x[i] += y[i];
+        add(model, parts, DOWN_NORM, tokens, y, call->x);
     }
     const Part *last = model->parts[model->layers];
     normalise(model->layer_norm, &last[ATTENTION_NORM], bias_of(last, ATTENTION_NORM_BIAS),
