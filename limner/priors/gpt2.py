@@ -138,8 +138,8 @@ class GPT2Base(packed.PackedPrior, raster.RasterPrior):
 
     def _head(self) -> tuple[Tensor, Tensor | None]:
         """Return the weights of the codes' logits (V, D), and their bias (V,)."""
-        count, bias = self.config.vocabulary, self.head.bias
-        return self.head.weight[-count:], None if bias is None else bias[-count:]
+        count = self.config.vocabulary
+        return self.head.weight[-count:], self.head.bias[-count:] if self.sandwich else None
 
     def engine(self) -> DecoderEngine:
         """Return the decoder as drawing wants it, made again when weights have changed."""
