@@ -106,9 +106,12 @@ class PriorStep(Step):
         return self.update(losses, step)
 
     def _losses(self, text: Tensor, codes: Tensor, order: Tensor | None) -> Iterator[Tensor]:
-        for rows, share in self.parts(len(text)):
+        # Texts of a part are about as long, and none is padded beyond the longest of them.
+        by_length = (text != 0).sum(1).argsort(stable=True)
+        for part, share in self.parts(len(text)):
+            rows = by_length[part]
             seen = None if order is None else order[rows]
-            yield self.parallel.run(text[rows], codes[rows], seen) * share
+            yield self.parallel.run(trimmed(text[rows]), codes[rows], seen) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -204,6 +207,12 @@ def _take_weights(prior: PriorBase, trained: Any, config: TrainConfig) -> None:
             f"the prior in {source} is not the one that [prior] describes "
             f"({str(error).splitlines()[-1].strip()}); give the sizes it was trained with"
         ) from error
+
+
+def trimmed(text: Tensor) -> Tensor:
+    """Return texts (B, T) without the columns that pad them all; of empty ones the last stays."""
+    longest = int((text != 0).sum(1).max())
+    return text[:, text.shape[1] - max(longest, 1) :]
 
 
 def over_codes(config: TrainConfig, codec: Any, text_vocabulary: int) -> dict[str, Any]:
