@@ -19,7 +19,7 @@ from limner.decoders import create_decoder, create_upsampler
 from limner.decoders.base import DecoderBase
 from limner.errors import ConfigError
 from limner.evaluate.metrics.codec import psnr
-from limner.pipelines.latent import latent_shape
+from limner.pipelines.latent import latent_shape, levels_of
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
@@ -311,6 +311,12 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
             "text_vocabulary": vocabulary if condition != "embedding" else 0,
         }
         parts["decoder"] = decoder = create_decoder(tables["decoder"])
+        if decoder.config.levels and decoder.config.levels != levels_of(drawn):
+            raise ConfigError(
+                f"decoder.levels is {list(decoder.config.levels)}; expected those of the codec "
+                f"whose latent is drawn, {list(levels_of(drawn))}, or none",
+                param="decoder.levels",
+            )
         _begin(decoder, opened.tokenizer, config)
     if table := config.part("embedding_prior"):
         sizes = {"embedding": dimensions, "text_vocabulary": vocabulary}
