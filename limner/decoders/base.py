@@ -46,10 +46,9 @@ class DecoderConfig:
             check_text_encoder(self)
 
     def _check_levels(self) -> None:
-        if min(self.levels) < 2 or self.channels % len(self.levels):
+        if min(self.levels) < 2:
             raise ConfigError(
-                f"levels is {list(self.levels)} of {self.channels} channels; expected some of 2 at "
-                "least, whose number divides the channels: those of the codec",
+                f"levels is {list(self.levels)}; expected those of the codec, each of 2 at least",
                 param="levels",
             )
         if self.patch != 1 or self.prediction != "start":

@@ -73,6 +73,12 @@ class CellsDecoder(DecoderBase):
         )
         if config.levels:
             scalars, most = finite_scalars(config.levels), max(config.levels)
+            if config.channels % len(scalars):
+                raise ConfigError(
+                    f"levels is {list(config.levels)}, and {config.channels} channels are drawn; "
+                    "expected those of the codec, whose number divides the channels",
+                    param="levels",
+                )
             self.register_buffer("scalars", scalars.tile(config.channels // len(scalars), 1), False)
             numbers = most
         self.out = nn.Linear(width, config.channels * numbers)

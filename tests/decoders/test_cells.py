@@ -91,11 +91,8 @@ def test_it_begins_with_what_tells_digits_apart_in_a_prior() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (
-            {"levels": [4, 3, 2]},
-            r"levels is \[4, 3, 2\] of 4 channels; expected some of 2 at least",
-        ),
-        ({"levels": [4, 1]}, "expected some of 2 at least"),
+        ({"levels": [4, 3, 2]}, r"levels is \[4, 3, 2\], and 4 channels are drawn"),
+        ({"levels": [4, 1]}, "each of 2 at least"),
         ({"patch": 2}, "levels are given with patch 2 and prediction 'start'"),
         ({"prediction": "v"}, "patch 1 and prediction 'v'"),
     ],
