@@ -22,7 +22,7 @@ from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.codes import codes_of, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData, open_data
-from limner.train.inputs.text import text_side_of
+from limner.train.inputs.text import text_side_of, trimmed
 from limner.train.parts import begun, fits, inspect_family, load_codec
 from limner.train.prior.card import card_of
 from limner.train.prior.settings import PriorTraining
@@ -207,12 +207,6 @@ def _take_weights(prior: PriorBase, trained: Any, config: TrainConfig) -> None:
             f"the prior in {source} is not the one that [prior] describes "
             f"({str(error).splitlines()[-1].strip()}); give the sizes it was trained with"
         ) from error
-
-
-def trimmed(text: Tensor) -> Tensor:
-    """Return texts (B, T) without the columns that pad them all; of empty ones the last stays."""
-    longest = int((text != 0).sum(1).max())
-    return text[:, text.shape[1] - max(longest, 1) :]
 
 
 def over_codes(config: TrainConfig, codec: Any, text_vocabulary: int) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from limner.errors import ConfigError
 from limner.train.config.run import TrainConfig
 from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs import caches
+from limner.train.inputs.text import trimmed
 from limner.train.loop import train
 from limner.train.parts import save_codec
 from limner.train.prior.settings import PriorTraining, check
-from limner.train.prior.step import trimmed
 from limner.train.steps import create_step
 from limner.types import Request
 from tests.tiny_model import CODEC, Averages, AveragesConfig
