@@ -6,6 +6,7 @@ finest map; pictures are (1, 3, s, s) in [-1, 1], shares (1, 1, s, s) in [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from limner.errors import UsageError
 from limner.pipelines.blending import blur, fill_hole
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_cells
+from limner.pipelines.looking import agreement
 from limner.pipelines.things import read_things, reader_of
 from limner.priors.base import candidate_seeds, map_slices
 from limner.types import Step
@@ -26,6 +28,7 @@ DIFFERS = 0.15  # of the greatest difference between two texts: from here on a c
 _SMOOTH = 1.2  # cells: a code that the text does not suit says the same of its neighbours
 _GOOD_PART = 0.3  # of a thing: from here on it is redrawn whole
 _SPREAD = 0.25  # of a pixel in [-1, 1], for judging how well a candidate continues what is kept
+_EQUAL = 0.02  # what is shown of what is asked: less apart is as much
 
 
 def redraw(pipeline: Any, task: Redraw) -> Redrawing:
@@ -68,8 +71,21 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
     # 4. One at a time, as in drawing: a picture's pixels must not depend on others.
     pictures = torch.cat([codec.decode(each[None]) for each in drawn.unflatten(1, codec.layout)])
     fit = scores + edge_fit(pictures, task.picture, share, prior.maps[-1])
-    best = int(fit.argmax())
+    laid = torch.lerp(task.picture, pictures, share)
+    shown = agreement(pipeline.reads_by, pipeline.words, task.wanted, laid)
+    best = choose(fit, shown)
     return Redrawn(pictures[best : best + 1], part)
+
+
+def choose(fit: Tensor, shown: Sequence[float] | None) -> int:
+    """Return which candidate is kept: of those that show most of what is asked, the fittest.
+
+    `fit` (K,) is in nats; `shown` how much of what is asked each shows, None where nothing reads.
+    """
+    if shown is None:
+        return int(fit.argmax())
+    right = torch.tensor(shown, device=fit.device)
+    return int(fit.masked_fill(right < right.max() - _EQUAL, float("-inf")).argmax())
 
 
 def choose_part(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which cells an edit by two texts chooses: of a thing that is read all, or none."""
+"""Which cells an edit by two texts chooses, and which of several drawings it keeps."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from limner.codecs import create_codec
 from limner.nn.things import Thing
-from limner.pipelines.redrawing import box_around, whole_things
+from limner.pipelines.redrawing import box_around, choose, whole_things
 from tests.test_with_codec import LARGE
 from tests.tiny_model import CODEC
 
@@ -43,3 +43,16 @@ def test_a_thing_is_chosen_whole(
 def test_a_codec_that_reads_nothing_chooses_as_before() -> None:
     given = cells("xx", "..")
     assert whole_things(create_codec(CODEC), torch.zeros(1, 3, 16, 16), given) is given
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept"),
+    [
+        (None, 2),  # nothing reads: the fittest
+        ([0.5, 1.0, 0.5], 1),  # what is asked comes before how well it fits
+        ([1.0, 0.99, 0.5], 1),  # of two that show as much the fitter
+        ([0.5, 0.5, 0.5], 2),
+    ],
+)
+def test_what_shows_most_of_what_is_asked_is_kept(shown: list[float] | None, kept: int) -> None:
+    assert choose(torch.tensor([-3.0, -2.0, -1.0]), shown) == kept
