@@ -17,6 +17,7 @@ from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
 from limner.codecs.openai_dvae import OpenAIDVAECodec, OpenAIDVAEConfig
 from limner.codecs.pyramid import PyramidCodec, PyramidConfig
 from limner.codecs.taming import TamingCodec, TamingConfig
+from limner.codecs.var import VARCodec, VARCodecConfig
 from limner.codecs.vqvae import VQGANCodec, VQGANConfig, VQVAECodec, VQVAEConfig
 from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
@@ -36,6 +37,7 @@ IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "lucid_dvae": (LucidDVAEConfig, LucidDVAECodec),
     "openai_dvae": (OpenAIDVAEConfig, OpenAIDVAECodec),
     "taming": (TamingConfig, TamingCodec),
+    "var": (VARCodecConfig, VARCodec),
 }
 
 

@@ -126,6 +126,11 @@ FORMATS = {
         ),
         "llamagen",
     ),
+    "var": Format(
+        "a VAR of ImageNet's classes with its VQ-VAE, or its VQ-VAE alone",
+        ("var_d*.pth", "vae_ch*.pth", "*config.json", "*id2label*.json", "*classes*.txt"),
+        "var",
+    ),
     "amused": Format(
         "an aMUSEd in the folders of diffusers",
         (

@@ -101,7 +101,8 @@ def plan(files: Files) -> Plan:
 def vqgan_in(tensors: Tensors) -> tuple[Tensors, KeyMap] | None:
     """Return the tensors of a VQGAN and their table; None where there are none."""
     for held in (tensors, Under(tensors, "state_dict/")):
-        if "decoder.up.0.block.0.norm1.weight" in held.entries:
+        residual = any(name.startswith("quantize.quant_resi.") for name in held.entries)
+        if "decoder.up.0.block.0.norm1.weight" in held.entries and not residual:
             if "quantize.embedding.weight" in held.entries:
                 return held, KEYS
             if "quantize.embed.weight" in held.entries:

@@ -23,6 +23,7 @@ from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
+from limner.priors.var import VAR, VARConfig
 
 PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "gpt": (GPTConfig, GPT),
@@ -35,6 +36,7 @@ IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "lucid": (LucidConfig, Lucid),
     "llamagen": (LlamaGenConfig, LlamaGen),
     "amused": (AmusedConfig, Amused),
+    "var": (VARConfig, VAR),
 }
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),
