@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limner.codecs.base import CodecBase
+from limner.codecs.bits import BitCodec, BitCodecConfig
 from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
@@ -34,6 +35,7 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 
 IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
+    "bits": (BitCodecConfig, BitCodec),
     "lucid_dvae": (LucidDVAEConfig, LucidDVAECodec),
     "openai_dvae": (OpenAIDVAEConfig, OpenAIDVAECodec),
     "taming": (TamingConfig, TamingCodec),

@@ -4,6 +4,7 @@ Shapes: B batch, D dimensions of a code, h and w rows and columns of the finest 
 maps. Tian 2024, "Visual autoregressive modeling" (VAR), arXiv 2404.02905, algorithms 1 and 2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import prod
@@ -39,12 +40,7 @@ class MultiscaleConfig(AutoencoderConfig):
     def __post_init__(self) -> None:
         check_autoencoder(self)
         finest = self.seen // 2 ** len(self.encoder_channels)
-        rising = all(a < b for a, b in pairwise(self.scales))
-        if not self.scales or self.scales[0] < 1 or not rising or self.scales[-1] != finest:
-            raise ConfigError(
-                f"scales is {list(self.scales)}; expected rising sides of at least 1, the last "
-                f"{finest}: the size halved {len(self.encoder_channels)} times"
-            )
+        check_scales(self.scales, finest, len(self.encoder_channels))
         if not self.levels or min(self.levels) < 2 or prod(self.levels) > VOCABULARY_LIMIT:
             raise ConfigError(
                 f"levels is {list(self.levels)}; expected some, each at least 2, their product at "
@@ -54,6 +50,16 @@ class MultiscaleConfig(AutoencoderConfig):
             raise ConfigError(
                 f"codebook is {self.codebook}; expected 2 to {VOCABULARY_LIMIT}, or 0 for none"
             )
+
+
+def check_scales(scales: Sequence[int], finest: int, halvings: int) -> None:
+    """Raise ConfigError unless sides of square maps rise to the `finest`."""
+    rising = all(a < b for a, b in pairwise(scales))
+    if not scales or scales[0] < 1 or not rising or scales[-1] != finest:
+        raise ConfigError(
+            f"scales is {list(scales)}; expected rising sides of at least 1, the last "
+            f"{finest}: the size halved {halvings} times"
+        )
 
 
 class ResidualCodec(CodecBase):
@@ -68,7 +74,7 @@ class ResidualCodec(CodecBase):
     phi: nn.ModuleList
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Return the sum (B, D, h, w) of all maps of codes (B, S), or of the first maps alone.
+        """Return the sum (B, D, h, w) of all maps of codes (B, S[, G]), or of the first ones alone.
 
         Algorithm 2. Raises UsageError for codes that do not end with a map.
         """
@@ -91,35 +97,35 @@ class ResidualCodec(CodecBase):
         return lower_map(known, self.maps[index])
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sum of all maps, codes (B, S) and the auxiliary loss: algorithm 1."""
+        """Return the sum of all maps, codes (B, S[, G]) and the auxiliary loss: algorithm 1."""
         features = features.float()
         known, codes, losses = torch.zeros_like(features), [], []
         for index in range(len(self.maps)):
             # A map says what the coarser ones left, seen at its own size.
             values, found, loss = self._look(self.lower(features - known.detach(), index))
             known = known + self._raise(values, index)
-            codes.append(found.flatten(1))
+            codes.append(found.flatten(1, 2))
             losses.append(loss)
         return known, torch.cat(codes, dim=1), torch.stack(losses).mean()
 
     def encode_after(self, images: Tensor, codes: Tensor, which: int) -> Tensor:
-        """Return codes (B, N) of map `which`: what codes (B, .[, 1]) of the coarser maps left."""
+        """Return codes (B, N[, G]) of a map: what codes (B, .[, G]) of the coarser maps left."""
         features = self.encoder(images).float()
         if which:
-            features = features - self.embed(codes.flatten(1))
+            features = features - self.embed(codes.flatten(1) if self.groups == 1 else codes)
         found: Tensor = self._look(self.lower(features, which))[1]
-        return found.flatten(1)
+        return found.flatten(1, 2)
 
     def _raise(self, values: Tensor, index: int) -> Tensor:
         return raise_map(values, self._phi(index), self.grid)
 
     def _look(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return vectors, codes (B, h, w) and the loss of one map of features (B, D, h, w)."""
+        """Return vectors, codes (B, h, w[, G]) and the loss of one map of features (B, D, h, w)."""
         found: tuple[Tensor, Tensor, Tensor] = self.quantizer(features)
         return found
 
     def _vectors(self, codes: Tensor) -> Tensor:
-        """Return the vectors (B, D, h, w) of codes (B, h, w) of one map."""
+        """Return the vectors (B, D, h, w) of codes (B, h, w[, G]) of one map."""
         vectors: Tensor = self.quantizer.embed(codes)
         return vectors
 

@@ -32,7 +32,7 @@ class TamingConfig:
     "nearest" vector, the nearest by "cosine", or "gumbel", the likeliest code. `pixels` are
     "signed", in [-1, 1], or "unit", in [0, 1]. One that does not `encode` is a decoder alone. The
     `middle` of both sides looks at all cells, or does not. `kernel` is that of the convolutions
-    between the latent and the codes.
+    between the latent and the codes, 0 for none.
     """
 
     size: int = 256
@@ -69,8 +69,8 @@ class TamingConfig:
             )
         if self.size < self.cell or self.size % self.cell:
             raise ConfigError(f"size is {self.size}; expected a multiple of {self.cell}")
-        if self.kernel < 1 or not self.kernel % 2:
-            raise ConfigError(f"kernel is {self.kernel}; expected an odd number of at least 1")
+        if self.kernel < 0 or not (self.kernel % 2 or self.kernel == 0):
+            raise ConfigError(f"kernel is {self.kernel}; expected an odd number, or 0 for none")
         if not 0 < self.epsilon < 1:
             raise ConfigError(f"epsilon is {self.epsilon:g}; expected a number between 0 and 1")
 
@@ -89,8 +89,8 @@ class TamingCodec(CodecBase):
         super().__init__()
         self.config = config
         self.codebook = nn.Embedding(config.codebook, config.dimensions)
-        self.decoder = _Decoder(config)
-        self.encoder = _Encoder(config) if config.encode else None
+        self.decoder = TamingDecoder(config)
+        self.encoder = TamingEncoder(config) if config.encode else None
 
     @property
     def encodes(self) -> bool:
@@ -212,7 +212,7 @@ def _widths(config: TamingConfig) -> list[int]:
     return [config.width * each for each in config.multipliers]
 
 
-class _Encoder(nn.Module):
+class TamingEncoder(nn.Module):
     """Pixels (B, 3, H, W) to what is quantised: vectors (B, D, h, w), or logits of codes."""
 
     def __init__(self, config: TamingConfig) -> None:
@@ -242,7 +242,7 @@ class _Encoder(nn.Module):
         return out
 
 
-class _Decoder(nn.Module):
+class TamingDecoder(nn.Module):
     """Vectors (B, D, h, w) of codes to pixels (B, 3, H, W)."""
 
     def __init__(self, config: TamingConfig) -> None:
@@ -272,7 +272,9 @@ class _Decoder(nn.Module):
         return out
 
 
-def _between(inputs: int, outputs: int, config: TamingConfig) -> nn.Conv2d:
+def _between(inputs: int, outputs: int, config: TamingConfig) -> nn.Module:
+    if not config.kernel:
+        return nn.Identity()
     return nn.Conv2d(inputs, outputs, config.kernel, padding=config.kernel // 2)
 
 

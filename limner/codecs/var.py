@@ -6,16 +6,13 @@ quant.py: the networks of taming-transformers around residual maps that share on
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.codecs.lookup import nearest
-from limner.codecs.multiscale import ResidualCodec
+from limner.codecs.multiscale import ResidualCodec, check_scales
 from limner.codecs.taming import TamingCodec, TamingConfig
-from limner.errors import ConfigError
 from limner.nn.checks import check_least
 from limner.nn.maps import Phi, phi_of_map
 
@@ -33,13 +30,7 @@ class VARCodecConfig(TamingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, "phis")
-        finest = self.size // self.cell
-        rising = all(a < b for a, b in pairwise(self.scales))
-        if not self.scales or self.scales[0] < 1 or not rising or self.scales[-1] != finest:
-            raise ConfigError(
-                f"scales is {list(self.scales)}; expected rising sides of at least 1, the last "
-                f"{finest}: the size halved {len(self.multipliers) - 1} times"
-            )
+        check_scales(self.scales, self.size // self.cell, len(self.multipliers) - 1)
 
 
 class VARCodec(ResidualCodec, TamingCodec):
@@ -64,7 +55,7 @@ class VARCodec(ResidualCodec, TamingCodec):
     def _look(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         vectors = features.permute(0, 2, 3, 1)  # (B, h, w, D)
         codes = nearest(vectors.flatten(0, 2), self.codebook.weight).view(vectors.shape[:3])
-        return self._vectors(codes), codes, torch.zeros(())
+        return self._vectors(codes), codes, features.new_zeros(())
 
     def _vectors(self, codes: Tensor) -> Tensor:
         return F.embedding(codes, self.codebook.weight).permute(0, 3, 1, 2)

@@ -139,6 +139,16 @@ PUBLIC: dict[str, PublicModel] = {
     "var-d20": _var(20, 709),
     "var-d24": _var(24, 1142),
     "var-d30": _var(30, 2118),
+    "infinity-125m": PublicModel(
+        "draws 256 pixels from English texts, map after map", "dalle", "infinity", 1458, 12_300,
+        "MIT; Apache-2.0 (T5)", "hf:FoundationVision/Infinity and hf:google/flan-t5-xl",
+        (
+            Source(
+                "FoundationVision/Infinity", ("infinity_125M_256x256.pth", "infinity_vae_d16.pth")
+            ),
+            Source("google/flan-t5-xl", _T5, "flan-t5-xl"),
+        ),
+    ),
     "clip-vit-b32": _clip(
         "OpenAI's CLIP, 224 pixels", "openai/clip-vit-base-patch32", 151, "MIT"
     ),

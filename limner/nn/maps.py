@@ -51,3 +51,13 @@ def phi_of_map(which: int, maps: int, phis: int) -> int:
     ticks[-1] = last
     place = which / max(1, maps - 1)
     return min(range(phis), key=lambda index: abs(ticks[index] - place))
+
+
+def bits_as_vectors(bits: Tensor) -> Tensor:
+    """Return vectors (..., D) of length 1 of bits (..., D), each 0 or 1 (arXiv 2406.07548)."""
+    return F.normalize(2.0 * bits - 1, dim=-1)
+
+
+def raise_bits(values: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return vectors (B, D, h, w) of a map on another grid, as Infinity goes both ways."""
+    return F.interpolate(values.float(), grid, mode="bilinear", align_corners=False)

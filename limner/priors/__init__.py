@@ -19,6 +19,7 @@ from limner.priors.embedding_autoregressive import (
 )
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
+from limner.priors.infinity import Infinity, InfinityConfig
 from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
@@ -37,6 +38,7 @@ IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "llamagen": (LlamaGenConfig, LlamaGen),
     "amused": (AmusedConfig, Amused),
     "var": (VARConfig, VAR),
+    "infinity": (InfinityConfig, Infinity),
 }
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),

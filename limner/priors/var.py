@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from limner.errors import ConfigError
 from limner.nn.checks import check_heads, check_least
 from limner.nn.maps import Phi, lower_map, phi_of_map, raise_map
-from limner.nn.transformer import KeyValueCache, TransformerConfig
+from limner.nn.transformer import KeyValueCache, TransformerConfig, neighbours_apart, rotate
 from limner.priors import base
 from limner.priors.by_map import MapDrawing, MapPrior
 from limner.sampling.tokens import TokenSampling
@@ -70,7 +70,8 @@ class VARConfig:
 class Layer(nn.Module):
     """Attention by cosine, then a feed-forward; a class scales, shifts and gates both."""
 
-    def __init__(self, config: VARConfig) -> None:
+    def __init__(self, config: Any, *, common: bool) -> None:
+        """Have the `width`, `heads` and `hidden` of a config; `common` as VARConfig."""
         super().__init__()
         width = config.width
         self.heads = config.heads
@@ -81,11 +82,11 @@ class Layer(nn.Module):
         self.out = nn.Linear(width, width)
         self.up = nn.Linear(width, config.hidden)
         self.down = nn.Linear(config.hidden, width)
-        if config.common:
+        if common:
             self.offset = nn.Parameter(torch.zeros(1, 1, 6, width))
         else:
             self.condition = nn.Linear(width, 6 * width)
-        self.common = config.common
+        self.common = common
 
     def changes(self, told: Tensor) -> Tensor:
         """Return gates, scales and shifts (B, 1, 6, D) of a class (B, D), or of what all share."""
@@ -103,23 +104,42 @@ class Layer(nn.Module):
     ) -> Tensor:
         """Map x (B, L, D) to the same shape; `mask` (L, L) is true where one sees another."""
         gate, gate_2, scale, scale_2, shift, shift_2 = changes.unbind(2)  # (B, 1, D) each
-        # 1. Cells see one another by the cosine of query and key, the sharper the greater a head's.
+        x = x + gate * self.attend(normed(x, scale, shift), mask, cache, layer)
+        return x + gate_2 * self.feed(normed(x, scale_2, shift_2))
+
+    def attend(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cache: KeyValueCache | None,
+        layer: int,
+        rotary: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Return what cells x (B, L, D) see in one another, turned by `rotary` where there is any.
+
+        By the cosine of query and key, the sharper the greater a head's number is.
+        """
         bias = torch.cat([self.query_bias, torch.zeros_like(self.query_bias), self.value_bias])
-        seen = F.linear(_normed(x, scale, shift), self.qkv.weight, bias)
-        q, k, v = seen.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, H, L, K)
+        parts = F.linear(x, self.qkv.weight, bias).unflatten(2, (3, self.heads, -1))
+        q, k, v = parts.permute(2, 0, 3, 1, 4)  # (B, H, L, K) each
         q = F.normalize(q, dim=-1) * self.sharpness.clamp_max(SHARPEST).exp()
         k = F.normalize(k, dim=-1)
+        if rotary is not None:
+            q, k = (rotate(neighbours_apart(each), *rotary) for each in (q, k))
         if cache is not None:
             k, v = cache.extend(layer, k, v)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
-        x = x + gate * self.out(mixed.transpose(1, 2).flatten(2))
-        # 2. Each cell for itself.
-        inner = F.gelu(self.up(_normed(x, scale_2, shift_2)), approximate="tanh")
-        out: Tensor = x + gate_2 * self.down(inner)
+        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return out
+
+    def feed(self, x: Tensor) -> Tensor:
+        """Map each cell of x (B, L, D) for itself."""
+        out: Tensor = self.down(F.gelu(self.up(x), approximate="tanh"))
         return out
 
 
-def _normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Return x (B, L, D) normalised, then scaled and shifted by (B, 1, D) each."""
     return F.layer_norm(x, x.shape[-1:], eps=EPSILON) * (1 + scale) + shift
 
 
@@ -143,7 +163,9 @@ class VAR(MapPrior):
         self.map_embedding = nn.Embedding(len(self.maps), width)
         self.into = nn.Linear(config.dimensions, width)
         self.common = nn.Linear(width, 6 * width) if config.common else nn.Identity()
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            Layer(config, common=config.common) for _ in range(config.layers)
+        )
         self.condition = nn.Linear(width, 2 * width)
         self.head = nn.Linear(width, config.vocabulary)
         numbers = [torch.full((rows * columns,), k) for k, (rows, columns) in enumerate(self.maps)]
@@ -178,7 +200,7 @@ class VAR(MapPrior):
     def logits(self, x: Tensor, told: Tensor) -> Tensor:
         """Return logits (B, L, V) of what the layers made of cells (B, L, D)."""
         scale, shift = self.condition(F.silu(told)).view(len(told), 1, 2, -1).unbind(2)
-        logits: Tensor = self.head(_normed(x, scale, shift))
+        logits: Tensor = self.head(normed(x, scale, shift))
         return logits
 
     def forward(self, text: Tensor, codes: Tensor, sampled: None = None) -> Tensor:
