@@ -142,7 +142,7 @@ def _model(
     length, _ = shapes.of("untold", 2)
     # 2. T5, and the tokenizer beside it.
     folder, t5, sizes = t5_encoder(files)
-    text, count = t5_tokenizer(files, folder)
+    text, count = t5_tokenizer(files, folder, lower=False)
     prior = {
         "name": "infinity", "text_vocabulary": count, "encoder": sizes,
         "maps": [[side, side] for side in SIDES], "groups": bits, "text_length": length,

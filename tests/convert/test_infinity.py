@@ -98,6 +98,7 @@ def test_it_draws_and_redraws_a_part(model: Any, t5: tuple[Path, Any]) -> None:
     assert picture.image.size == (32, 32)
     edited = limner.edit(picture.image, "a sky", mask="0,0,8,8", model=model, candidates=1)
     assert edited[0].image.size == (32, 32)
+    assert "Lowercase" not in (t5[0] / "out" / "tokenizer.json").read_text()
     assert "T5" in limner.registry.details(t5[0] / "out")["card"]
 
 
