@@ -101,7 +101,7 @@ VAE_KEYS = _vae_keys()
 
 def looks_like(files: Files) -> bool:
     """Say whether files have Infinity's transformer or its VAE."""
-    return any(_parts(files))
+    return any(_parts(files, re.compile("infinity|vae", re.IGNORECASE)))
 
 
 def plan(files: Files) -> Plan:
@@ -188,12 +188,14 @@ def _keys(tensors: Tensors) -> KeyMap:
     return keys_of(chunks, len({each[2] for each in numbers}))
 
 
-def _parts(files: Files) -> tuple[Held | None, Held | None]:
-    """Return the transformer and the VAE among the files."""
+def _parts(files: Files, named: re.Pattern[str] | None = None) -> tuple[Held | None, Held | None]:
+    """Return the transformer and the VAE among the files, T5's left, or among those so `named`."""
     transformer = vae = None
     for name in files.names:
-        plain = files.single() is not None or re.search(r"infinity|vae", name, re.IGNORECASE)
-        if not name.lower().endswith(_ENDS) or not plain:
+        asked = named is None or files.single() is not None or named.search(name)
+        folder = name.rpartition("/")[0]
+        beside = f"{folder}/config.json" if folder else "config.json"
+        if not name.lower().endswith(_ENDS) or not asked or beside in files.names:
             continue
         path = files.path / name if files.path.is_dir() else files.path
         opened = files.open(path)

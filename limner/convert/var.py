@@ -97,7 +97,7 @@ class _Held:
 
 def looks_like(files: Files) -> bool:
     """Say whether files have VAR's transformer or its VQ-VAE."""
-    return any(_parts(files))
+    return any(_parts(files, re.compile("var|vae|ar-ckpt", re.IGNORECASE)))
 
 
 def plan(files: Files) -> Plan:
@@ -171,12 +171,12 @@ _SAMPLING = {
 }  # fmt: skip
 
 
-def _parts(files: Files) -> tuple[_Held | None, _Held | None]:
-    """Return the transformer and the VQ-VAE among the files."""
+def _parts(files: Files, named: re.Pattern[str] | None = None) -> tuple[_Held | None, _Held | None]:
+    """Return the transformer and the VQ-VAE among the files, or among those so `named`."""
     transformer = vae = None
     for name in files.names:
-        plain = files.single() is not None or re.search(r"var|vae|ar-ckpt", name, re.IGNORECASE)
-        if not name.lower().endswith(_ENDS) or not plain:
+        asked = named is None or files.single() is not None or named.search(name)
+        if not name.lower().endswith(_ENDS) or not asked:
             continue
         path = files.path / name if files.path.is_dir() else files.path
         opened = files.open(path)

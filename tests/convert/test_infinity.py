@@ -135,10 +135,11 @@ def test_what_is_missing_or_of_another_size_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     infinity.write(folder)
     whole, data = folder / "infinity_125M_256x256.pth", b""
-    whole.rename(folder / "infinity_2b_reg.pth")
-    with pytest.raises(CheckpointError, match="reads no larger Infinity"):
-        import_checkpoint(folder, tmp_path / "out")
-    (folder / "infinity_2b_reg.pth").rename(whole)
+    for name in ("infinity_2b_reg.pth", "x.pth"):
+        whole.rename(folder / name)
+        with pytest.raises(CheckpointError, match="reads no larger Infinity"):
+            import_checkpoint(folder, tmp_path / "out")
+        (folder / name).rename(whole)
     (folder / "flan-t5-xl" / "config.json").rename(folder / "flan-t5-xl" / "x.json")
     with pytest.raises(CheckpointError, match="has no T5"):
         import_checkpoint(folder, tmp_path / "out")

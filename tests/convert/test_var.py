@@ -118,6 +118,14 @@ def test_a_part_of_a_picture_is_redrawn(model: Any) -> None:
     assert edited[0].image.size == (16, 16)
 
 
+def test_a_file_of_another_name_is_told_by_its_tensors(tmp_path: Path) -> None:
+    var.write(tmp_path / "in")
+    (tmp_path / "in" / "var_d16.pth").rename(tmp_path / "in" / "model.pth")
+    assert import_checkpoint(tmp_path / "in", tmp_path / "out").family == "dalle"
+    (tmp_path / "in" / "vae_ch160v4096z32.pth").rename(tmp_path / "in" / "x.pth")
+    assert import_checkpoint(tmp_path / "in", tmp_path / "2", format="var").family == "dalle"
+
+
 def test_what_training_saves_and_lists_of_names_are_read(tmp_path: Path, place: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
