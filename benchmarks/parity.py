@@ -6,7 +6,7 @@ Each check makes the peer's own networks with random weights, saves them as the 
 the files with limner, and prints the greatest difference of every output. Weights of the public
 models are not needed: two programs that compute the same give the same with any weights. A
 difference above 1e-4 ends with code 1. Peers are installed under .cache/peers, as for the other
-benchmarks; LlamaGen, which is no package, is restated in tests/convert/llamagen.py. Rows "to fp64"
+benchmarks; LlamaGen, VAR and Infinity, which are no packages, are restated there. Rows "to fp64"
 have the restatement of tests/convert in double precision beside them: how far fp32 itself is off.
 """
 
@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from parity_clip import clip, open_clip, siglip
+from parity_infinity import infinity_125m
 from parity_llamagen import llamagen_b, llamagen_l
 from parity_rows import Row, drawn, imported, liven, row, write_words
+from parity_var import var_d16
 from peers import (
     DALLE_PYTORCH,
     DALLE_PYTORCH_DEPS,
@@ -212,6 +214,8 @@ CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[
     "open-clip": (open_clip, OPEN_CLIP, OPEN_CLIP_DEPS),
     "llamagen-b": (llamagen_b, (), ()),
     "llamagen-l": (llamagen_l, (), ()),
+    "var-d16": (var_d16, (), ()),
+    "infinity-125m": (infinity_125m, (), ()),
 }
 
 

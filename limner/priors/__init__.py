@@ -19,10 +19,12 @@ from limner.priors.embedding_autoregressive import (
 )
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
+from limner.priors.infinity import Infinity, InfinityConfig
 from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
+from limner.priors.var import VAR, VARConfig
 
 PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "gpt": (GPTConfig, GPT),
@@ -35,6 +37,8 @@ IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "lucid": (LucidConfig, Lucid),
     "llamagen": (LlamaGenConfig, LlamaGen),
     "amused": (AmusedConfig, Amused),
+    "var": (VARConfig, VAR),
+    "infinity": (InfinityConfig, Infinity),
 }
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),
