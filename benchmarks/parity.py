@@ -6,8 +6,9 @@ Each check makes the peer's own networks with random weights, saves them as the 
 the files with limner, and prints the greatest difference of every output. Weights of the public
 models are not needed: two programs that compute the same give the same with any weights. A
 difference above 1e-4 ends with code 1. Peers are installed under .cache/peers, as for the other
-benchmarks; LlamaGen and minDALL-E, which are no packages, are restated in tests/convert. Rows "to
-fp64" have the restatement there in double precision beside them: how far fp32 itself is off.
+benchmarks; LlamaGen, minDALL-E, VAR and Infinity, which are no packages, are restated there. Rows
+"to fp64" have the restatement of tests/convert in double precision beside them: how far fp32 itself
+is off.
 """
 
 import argparse
@@ -23,8 +24,10 @@ from typing import Any
 
 from parity_clip import clip, open_clip, siglip
 from parity_gpt2 import mindalle, mindalle_12, rudalle, rudalle_4
+from parity_infinity import infinity_125m
 from parity_llamagen import llamagen_b, llamagen_l
 from parity_rows import Row, drawn, imported, liven, row, write_words
+from parity_var import var_d16
 from peers import (
     DALLE_PYTORCH,
     DALLE_PYTORCH_DEPS,
@@ -219,6 +222,8 @@ CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[
     "mindall-e-12": (mindalle_12, (), ()),
     "ru-dalle": (rudalle, RUDALLE, RUDALLE_DEPS),
     "ru-dalle-4": (rudalle_4, RUDALLE, RUDALLE_DEPS),
+    "var-d16": (var_d16, (), ()),
+    "infinity-125m": (infinity_125m, (), ()),
 }
 
 

@@ -34,13 +34,14 @@ def drawn(model: Any, text: Any, sampling: Any, known: Any = None) -> tuple[Any,
     import torch
 
     seen: list[Any] = []
+    by_map = len(model.prior.maps) > 1  # one picture alone: the rows are the cells of a map
 
     def watch(_: Any, logits: Any) -> Any:
-        seen.append(logits[0])
+        seen.append(logits if by_map else logits[:1])
         return logits
 
     *_, codes = model.prior.stream(text, sampling, [0], known, processors=[watch])
-    return codes, torch.stack(seen)
+    return codes, torch.cat(seen)
 
 
 def liven(part: Any) -> None:

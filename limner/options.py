@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 from limner.errors import UsageError, did_you_mean, quote
 
-SCHEDULES = ("constant", "linear", "cosine", "interval")
+SCHEDULES = ("constant", "linear", "ramp", "cosine", "interval")
 DIFFUSION_SAMPLERS = ("ddpm", "ddim", "euler", "dpm_solver")
 PRECISIONS = ("fp32", "bf16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
@@ -84,7 +84,7 @@ class Sampling:
         "in [0, 1)", accept=lambda v: 0 <= v < 1,
     )  # fmt: skip
     guidance_schedule: str | None = _option(
-        str, "SCHEDULE", "Guidance schedule: constant, linear, cosine or interval.",
+        str, "SCHEDULE", "Guidance schedule: constant, linear, ramp, cosine or interval.",
         choices=SCHEDULES, of_noise=True,
     )  # fmt: skip
     typical_p: float | None = _option(

@@ -108,7 +108,7 @@ def test_sampling_must_be_a_sampling() -> None:
         ("min_p", [0, 0.5], [-0.1, 1, math.nan]),
         ("typical_p", [0.2, 1], [0, 1.1, math.nan]),
         ("speculate", [0, 64], [-1, 65, 1.5]),
-        ("guidance_schedule", ["constant", "linear", "cosine"], ["cosin", "", 3, True]),
+        ("guidance_schedule", ["constant", "linear", "ramp", "cosine"], ["cosin", "", 3, True]),
     ],
 )
 def test_each_sampling_field_has_a_range(name: str, good: list[Any], bad: list[Any]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limner.codecs.base import CodecBase
+from limner.codecs.bits import BitCodec, BitCodecConfig
 from limner.codecs.dvae import DVAECodec, DVAEConfig
 from limner.codecs.fsq import FSQCodec, FSQConfig
 from limner.codecs.kl import KLCodec, KLConfig
@@ -17,6 +18,7 @@ from limner.codecs.multiscale import MultiscaleCodec, MultiscaleConfig
 from limner.codecs.openai_dvae import OpenAIDVAECodec, OpenAIDVAEConfig
 from limner.codecs.pyramid import PyramidCodec, PyramidConfig
 from limner.codecs.taming import TamingCodec, TamingConfig
+from limner.codecs.var import VARCodec, VARCodecConfig
 from limner.codecs.vqvae import VQGANCodec, VQGANConfig, VQVAECodec, VQVAEConfig
 from limner.codecs.vqvae2 import VQVAE2Codec, VQVAE2Config
 from limner.parts import create
@@ -33,9 +35,11 @@ CODECS: dict[str, tuple[type[Any], type[Any]]] = {
 CONTINUOUS: dict[str, tuple[type[Any], type[Any]]] = {"kl": (KLConfig, KLCodec)}
 
 IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
+    "bits": (BitCodecConfig, BitCodec),
     "lucid_dvae": (LucidDVAEConfig, LucidDVAECodec),
     "openai_dvae": (OpenAIDVAEConfig, OpenAIDVAECodec),
     "taming": (TamingConfig, TamingCodec),
+    "var": (VARCodecConfig, VARCodec),
 }
 
 

@@ -31,7 +31,8 @@ class TamingConfig:
     cells. `latent` are the channels at the grid, `dimensions` those of a code. `quantizer` is the
     "nearest" vector, the nearest by "cosine", or "gumbel", the likeliest code. `pixels` are
     "signed", in [-1, 1], or "unit", in [0, 1]. One that does not `encode` is a decoder alone. The
-    `middle` of both sides looks at all cells, or does not.
+    `middle` of both sides looks at all cells, or does not. `kernel` is that of the convolutions
+    between the latent and the codes, 0 for none.
     """
 
     size: int = 256
@@ -47,6 +48,7 @@ class TamingConfig:
     epsilon: float = 1e-6
     encode: bool = True
     middle: bool = True
+    kernel: int = 1
 
     def __post_init__(self) -> None:
         check_choice(self, "quantizer", ("nearest", "cosine", "gumbel"))
@@ -67,6 +69,8 @@ class TamingConfig:
             )
         if self.size < self.cell or self.size % self.cell:
             raise ConfigError(f"size is {self.size}; expected a multiple of {self.cell}")
+        if self.kernel < 0 or not (self.kernel % 2 or self.kernel == 0):
+            raise ConfigError(f"kernel is {self.kernel}; expected an odd number, or 0 for none")
         if not 0 < self.epsilon < 1:
             raise ConfigError(f"epsilon is {self.epsilon:g}; expected a number between 0 and 1")
 
@@ -85,8 +89,8 @@ class TamingCodec(CodecBase):
         super().__init__()
         self.config = config
         self.codebook = nn.Embedding(config.codebook, config.dimensions)
-        self.decoder = _Decoder(config)
-        self.encoder = _Encoder(config) if config.encode else None
+        self.decoder = TamingDecoder(config)
+        self.encoder = TamingEncoder(config) if config.encode else None
 
     @property
     def encodes(self) -> bool:
@@ -107,8 +111,7 @@ class TamingCodec(CodecBase):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Raise ConfigError: this codec is imported, and not trained."""
         raise ConfigError(
-            "the codec 'taming' is imported to draw and encode with, and is not trained; train a "
-            "'vqgan'"
+            "this codec is imported to draw and encode with, and is not trained; train a 'vqgan'"
         )
 
     def encode(self, images: Tensor) -> Tensor:
@@ -209,7 +212,7 @@ def _widths(config: TamingConfig) -> list[int]:
     return [config.width * each for each in config.multipliers]
 
 
-class _Encoder(nn.Module):
+class TamingEncoder(nn.Module):
     """Pixels (B, 3, H, W) to what is quantised: vectors (B, D, h, w), or logits of codes."""
 
     def __init__(self, config: TamingConfig) -> None:
@@ -222,7 +225,7 @@ class _Encoder(nn.Module):
         self.middle = _middle(widths[-1], config)
         self.norm = nn.GroupNorm(_NORMED, widths[-1], config.epsilon)
         self.output = nn.Conv2d(widths[-1], config.latent, 3, padding=1)
-        self.quantized = nn.Conv2d(config.latent, config.dimensions, 1)
+        self.quantized = _between(config.latent, config.dimensions, config)
         gumbel = config.quantizer == "gumbel"
         self.logits = nn.Conv2d(config.dimensions, config.codebook, 1) if gumbel else nn.Identity()
 
@@ -239,14 +242,14 @@ class _Encoder(nn.Module):
         return out
 
 
-class _Decoder(nn.Module):
+class TamingDecoder(nn.Module):
     """Vectors (B, D, h, w) of codes to pixels (B, 3, H, W)."""
 
     def __init__(self, config: TamingConfig) -> None:
         super().__init__()
         widths = _widths(config)
         self.dimensions = config.dimensions
-        self.embedded = nn.Conv2d(config.dimensions, config.latent, 1)
+        self.embedded = _between(config.dimensions, config.latent, config)
         self.input = nn.Conv2d(config.latent, widths[-1], 3, padding=1)
         self.middle = _middle(widths[-1], config)
         # Levels are numbered from fine to coarse, as those of the encoder, and go the other way.
@@ -267,6 +270,12 @@ class _Decoder(nn.Module):
                 x = level.resample(x)  # type: ignore[operator]
         out: Tensor = self.output(F.silu(self.norm(x)))
         return out
+
+
+def _between(inputs: int, outputs: int, config: TamingConfig) -> nn.Module:
+    if not config.kernel:
+        return nn.Identity()
+    return nn.Conv2d(inputs, outputs, config.kernel, padding=config.kernel // 2)
 
 
 def _levels(

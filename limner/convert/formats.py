@@ -145,6 +145,19 @@ FORMATS = {
         ),
         "rudalle",
     ),
+    "var": Format(
+        "a VAR of ImageNet's classes with its VQ-VAE, or its VQ-VAE alone",
+        ("var_d*.pth", "vae_ch*.pth", "*config.json", "*id2label*.json", "*classes*.txt"),
+        "var",
+    ),
+    "infinity": Format(
+        "an Infinity of 125 M parameters with its bitwise VAE and T5, or its VAE alone",
+        (
+            *("infinity_125M*.pth", "infinity_vae_d16.pth", "*flan-t5-xl/*.json"),
+            *("*flan-t5-xl/*.safetensors", "*flan-t5-xl/spiece.model"),
+        ),
+        "infinity",
+    ),
     "amused": Format(
         "an aMUSEd in the folders of diffusers",
         (

@@ -153,7 +153,7 @@ def _model(files: Files, decoder: _Held, codec: Any, codes: dict[str, Weight]) -
     length, _ = shapes.of("untold", 2)
     size = _side(decoder.path)
     # 2. T5, and the tokenizer beside it.
-    folder, t5, sizes = _encoder(files)
+    folder, t5, sizes = t5_encoder(files)
     text, count = t5_tokenizer(files, folder)
     prior = {
         "name": "llamagen", "text_vocabulary": count, "encoder": sizes,
@@ -230,7 +230,7 @@ def _side(path: Path) -> int:
     return int(found[1]) if found else 256
 
 
-def _encoder(files: Files) -> tuple[Path, Tensors, dict[str, Any]]:
+def t5_encoder(files: Files) -> tuple[Path, Tensors, dict[str, Any]]:
     """Return the folder of T5, its tensors and its sizes."""
     from limner.nn.foreign_files import read_sizes
     from limner.text.pretrained import T5Encoder
@@ -248,6 +248,6 @@ def _encoder(files: Files) -> tuple[Path, Tensors, dict[str, Any]]:
             if weights:
                 return folder, Several([files.open(files.path / each) for each in weights]), sizes
     raise CheckpointError(
-        f"{files.shown} has no T5, which reads the text for LlamaGen; put the files of "
-        "google/flan-t5-xl in a folder flan-t5-xl there"
+        f"{files.shown} has no T5, which reads the text; put the files of google/flan-t5-xl in a "
+        "folder flan-t5-xl there"
     )

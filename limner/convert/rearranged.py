@@ -105,3 +105,36 @@ class Several:
     def read(self, name: str) -> Tensor:
         """Return a tensor."""
         return self._homes[name].read(name)
+
+
+class Split:
+    """Tensors of which those that match a pattern stand as parts of their first axis.
+
+    The group `whole` of `pattern` is replaced by the name of each of `parts`. What cannot be cut
+    into so many is left as it is. `Joined` is the other way.
+    """
+
+    def __init__(self, tensors: Tensors, pattern: str, parts: tuple[str, ...]) -> None:
+        self._tensors = tensors
+        self.values: Mapping[str, Any] = tensors.values
+        self._sources: dict[str, tuple[str, int]] = {}
+        self._count = len(parts)
+        self.entries: dict[str, TensorEntry] = {}
+        for name, entry in tensors.entries.items():
+            match = re.fullmatch(pattern, name)
+            if match is None or not entry.shape or entry.shape[0] % len(parts):
+                self.entries[name] = entry
+                continue
+            shape = (entry.shape[0] // len(parts), *entry.shape[1:])
+            start, end = match.span("whole")
+            for at, part in enumerate(parts):
+                own = f"{name[:start]}{part}{name[end:]}"
+                self.entries[own] = TensorEntry(entry.dtype, shape)
+                self._sources[own] = (name, at)
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor, or a part of one."""
+        if name not in self._sources:
+            return self._tensors.read(name)
+        source, at = self._sources[name]
+        return self._tensors.read(source).chunk(self._count)[at]

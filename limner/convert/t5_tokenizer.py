@@ -1,4 +1,4 @@
-"""The tokenizer of T5: SentencePiece, and </s> behind every text; here of lower-case texts."""
+"""The tokenizer of T5: SentencePiece, and </s> behind every text."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 END = "</s>"
 
 
-def t5_tokenizer(files: Files, folder: Path) -> tuple[str, int]:
-    """Return limner's tokenizer.json of the one in T5's folder, and how many ids it has."""
+def t5_tokenizer(files: Files, folder: Path, *, lower: bool = True) -> tuple[str, int]:
+    """Return limner's tokenizer.json of the one in T5's folder, and how many ids it has.
+
+    Where `lower`, texts are made lower case before it reads them.
+    """
     from limner.text.pretrained_tokenizer import PretrainedTokenizer
 
     whole, pieces = folder / "tokenizer.json", folder / "spiece.model"
@@ -35,4 +38,5 @@ def t5_tokenizer(files: Files, folder: Path) -> tuple[str, int]:
     if END not in names:
         raise CheckpointError(f"{shown_path(path)} has no token {END}; get the tokenizer anew")
     parts["limner"] |= {"begin": [], "end": [names.index(END) + 1]}
-    return json.dumps(lowered(parts), ensure_ascii=False), len(names) + 1
+    parts = lowered(parts) if lower else parts
+    return json.dumps(parts, ensure_ascii=False), len(names) + 1

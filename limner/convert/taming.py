@@ -101,7 +101,8 @@ def plan(files: Files) -> Plan:
 def vqgan_in(tensors: Tensors) -> tuple[Tensors, KeyMap] | None:
     """Return the tensors of a VQGAN and their table; None where there are none."""
     for held in (tensors, Under(tensors, "state_dict/")):
-        if "decoder.up.0.block.0.norm1.weight" in held.entries:
+        residual = any(name.startswith("quantize.quant_resi.") for name in held.entries)
+        if "decoder.up.0.block.0.norm1.weight" in held.entries and not residual:
             if "quantize.embedding.weight" in held.entries:
                 return held, KEYS
             if "quantize.embed.weight" in held.entries:
@@ -117,24 +118,30 @@ def taming_config(shapes: Shapes, *, pixels: str, epsilon: float) -> Any:
     """
     from limner.codecs.taming import TamingConfig
 
-    # 1. Levels from fine to coarse, each with a width that the finest one divides.
+    sizes = network_sizes(shapes)
+    codebook, dimensions = shapes.of("codebook.weight", 2)
+    cell = 2 ** (len(sizes["multipliers"]) - 1)
+    return TamingConfig(
+        size=cell * (32 if cell == 8 else 16), codebook=codebook, dimensions=dimensions,
+        quantizer="gumbel" if "encoder.logits.weight" in shapes.held else "nearest",
+        pixels=pixels, epsilon=epsilon, encode="encoder.input.weight" in shapes.held, **sizes,
+    )  # fmt: skip
+
+
+def network_sizes(shapes: Shapes) -> dict[str, Any]:
+    """Return the sizes of both sides' networks, as TamingConfig has them."""
+    # Levels from fine to coarse, each with a width that the finest one divides.
     levels = shapes.numbers("decoder.levels.")
     widths = [
         shapes.of(f"decoder.levels.{at}.blocks.0.conv1.weight", 4)[0] for at in range(len(levels))
     ]
-    sees = [at for at in levels if shapes.count(f"decoder.levels.{at}.attentions.")]
     width = shapes.held.get("encoder.input.weight", tuple(widths[:1]) or (1,))[0]
-    # 2. What is at the grid.
-    codebook, dimensions = shapes.of("codebook.weight", 2)
-    latent = shapes.of("decoder.input.weight", 4)[1]
-    cell = 2 ** (len(levels) - 1)
-    return TamingConfig(
-        size=cell * (32 if cell == 8 else 16), codebook=codebook, dimensions=dimensions,
-        latent=latent, width=width, multipliers=tuple(each // width for each in widths),
-        blocks=shapes.count("decoder.levels.0.blocks.") - 1, attention=tuple(sees),
-        quantizer="gumbel" if "encoder.logits.weight" in shapes.held else "nearest",
-        pixels=pixels, epsilon=epsilon, encode="encoder.input.weight" in shapes.held,
-    )  # fmt: skip
+    return {
+        "latent": shapes.of("decoder.input.weight", 4)[1], "width": width,
+        "multipliers": tuple(each // width for each in widths),
+        "blocks": shapes.count("decoder.levels.0.blocks.") - 1,
+        "attention": tuple(at for at in levels if shapes.count(f"decoder.levels.{at}.attentions.")),
+    }  # fmt: skip
 
 
 def taming_weights(

@@ -127,6 +127,19 @@ def _malevich(file: str) -> PublicModel:
     )  # fmt: skip
 
 
+def _var(depth: int, parameters: int) -> PublicModel:
+    return PublicModel(
+        "draws 256 pixels of one of ImageNet's 1000 classes", "dalle", "var", parameters,
+        parameters * 4, "MIT; Apache-2.0 (names of classes)",
+        "hf:FoundationVision/var, and config.json of hf:microsoft/resnet-50 in a folder names",
+        (
+            Source("FoundationVision/var", (f"var_d{depth}.pth", "vae_ch160v4096z32.pth")),
+            # The names of the classes, which VAR's own files do not have.
+            Source("microsoft/resnet-50", ("config.json",), "names"),
+        ),
+    )  # fmt: skip
+
+
 PUBLIC: dict[str, PublicModel] = {
     "dalle-mini": _dalle_mini("dalle-mini", 514),
     "dalle-mega": _dalle_mini("dalle-mega", 2664),
@@ -141,6 +154,20 @@ PUBLIC: dict[str, PublicModel] = {
         commercial=False,
     ),
     "rudalle-malevich": _malevich("pytorch_model_v3.bin"),
+    "var-d16": _var(16, 419),
+    "var-d20": _var(20, 709),
+    "var-d24": _var(24, 1142),
+    "var-d30": _var(30, 2118),
+    "infinity-125m": PublicModel(
+        "draws 256 pixels from English texts, map after map", "dalle", "infinity", 1458, 12_300,
+        "MIT; Apache-2.0 (T5)", "hf:FoundationVision/Infinity and hf:google/flan-t5-xl",
+        (
+            Source(
+                "FoundationVision/Infinity", ("infinity_125M_256x256.pth", "infinity_vae_d16.pth")
+            ),
+            Source("google/flan-t5-xl", _T5, "flan-t5-xl"),
+        ),
+    ),
     "clip-vit-b32": _clip(
         "OpenAI's CLIP, 224 pixels", "openai/clip-vit-base-patch32", 151, "MIT"
     ),

@@ -70,6 +70,11 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
+def neighbours_apart(x: Tensor) -> Tensor:
+    """Return x (..., K) with the first of each two neighbours before all the second ones."""
+    return torch.cat([x[..., 0::2], x[..., 1::2]], dim=-1)
+
+
 class Attention(nn.Module):
     """Multi-head attention, queries and keys normalised (arXiv 2302.05442), rotary positions."""
 

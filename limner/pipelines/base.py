@@ -111,15 +111,16 @@ class PipelineBase(nn.Module):
         prompt, words = request.prompt, self.words
         if not prompt:
             return Reading("")
+        code = "unseen"
         if words is None:
-            unseen = tuple(self.tokenizer.unseen_words(prompt))
+            code, unseen = self.tokenizer.unread, tuple(self.tokenizer.unseen_words(prompt))
         elif request.verbatim:
             typed = dict.fromkeys(word for word in tokens(prompt) if word.isalnum())
             unseen = tuple(word for word in typed if word not in words and word not in STOPS)
         else:
             reading = read(prompt, words)
             return replace(reading, notes=(*reading.notes, *self._cut(reading.text)))
-        notes = (Note("unseen", unseen),) if unseen else ()
+        notes = (Note(code, unseen),) if unseen else ()
         return Reading(prompt, (*notes, *self._cut(prompt)))
 
     def said(self, reading: Reading) -> str:

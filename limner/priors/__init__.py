@@ -20,11 +20,13 @@ from limner.priors.embedding_autoregressive import (
 from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffusionConfig
 from limner.priors.gpt import GPT, GPTConfig
 from limner.priors.gpt2 import GPT2, GPT2Config
+from limner.priors.infinity import Infinity, InfinityConfig
 from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
 from limner.priors.next_scale_crf import NextScaleCRF, NextScaleCRFConfig
 from limner.priors.rudalle import RuDalle, RuDalleConfig
+from limner.priors.var import VAR, VARConfig
 
 PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "gpt": (GPTConfig, GPT),
@@ -39,6 +41,8 @@ IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {
     "rudalle": (RuDalleConfig, RuDalle),
     "llamagen": (LlamaGenConfig, LlamaGen),
     "amused": (AmusedConfig, Amused),
+    "var": (VARConfig, VAR),
+    "infinity": (InfinityConfig, Infinity),
 }
 EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),

@@ -18,7 +18,7 @@ from limner.errors import ConfigError, UsageError
 from limner.nn.checks import check_least
 from limner.nn.engine import DecoderEngine, DecoderShape, Weights
 from limner.nn.prepare import prepare
-from limner.nn.transformer import rotary_angles, rotate
+from limner.nn.transformer import neighbours_apart, rotary_angles, rotate
 from limner.priors import base, packed, raster
 from limner.priors.decoding import CellDecoder, guidance_of_rows
 from limner.sampling.tokens import TokenSampling
@@ -93,17 +93,12 @@ class Layer(nn.Module):
         """Map x (B, L, D) to the same shape; `mask` (B, 1, L, L) is true where one sees another."""
         parts = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
         q, k, v = parts.permute(2, 0, 3, 1, 4)
-        q, k = (rotate(_halves(each), *rotary) for each in (q, k))
+        q, k = (rotate(neighbours_apart(each), *rotary) for each in (q, k))
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         normed = self.feed_forward_norm(x)
         out: Tensor = x + self.down(F.silu(self.gate(normed)) * self.up(normed))
         return out
-
-
-def _halves(x: Tensor) -> Tensor:
-    """Return x (..., K) with the first of each two neighbours before all the second ones."""
-    return torch.cat([x[..., 0::2], x[..., 1::2]], dim=-1)
 
 
 def layers_of(layers: Iterable[Any], heads: int) -> Iterator[Weights]:
@@ -112,7 +107,9 @@ def layers_of(layers: Iterable[Any], heads: int) -> Iterator[Weights]:
         # Pairs that turn together are neighbours in theirs, and lie half a head apart in ours.
         queries, keys, values = each.qkv.weight.chunk(3)
         turned = [
-            _halves(rows.unflatten(0, (heads, -1)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+            neighbours_apart(rows.unflatten(0, (heads, -1)).transpose(1, 2))
+            .transpose(1, 2)
+            .flatten(0, 1)
             for rows in (queries, keys)
         ]
         yield {

@@ -6,9 +6,9 @@ the maps before theirs and their own. What is drawn of the maps before comes in 
 prior's own: each map's are spread over the finest grid, summed, and shrunk to the next map.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from limner.nn.checks import check_heads, check_least
 from limner.nn.prefix import prefix_mask, text_coordinates
 from limner.nn.transformer import KeyValueCache, Transformer, TransformerConfig
 from limner.priors import base
+from limner.priors.by_map import MapDrawing, MapPrior
 from limner.priors.codes import CellHead, CodeTable, embed_cells
-from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process
+from limner.sampling.tokens import TokenSampling
 from limner.text.encoders import text_encoder_of
 from limner.types import LogitsProcessor
 
@@ -46,16 +47,12 @@ class NextScaleConfig(base.PriorConfig):
             raise ConfigError(f"flip is {self.flip:g}; expected a share in [0, 1)")
 
 
-class NextScale(base.PriorBase):
+class NextScale(MapPrior):
     """Transformer over text and token maps whose attention is causal by map.
 
     All maps share one table of code vectors, as they share the codebook of a residual codec; a
-    linear layer for each map tells them apart. All cells of a map are drawn at once, each without
-    knowing its neighbours: over one map alone, or with few, pictures fall apart.
+    linear layer for each map tells them apart.
     """
-
-    nll_kind: ClassVar[str] = "each map's codes after those of the maps before it"
-    takes_processors: ClassVar[bool] = True
 
     coordinates: Tensor
     map_numbers: Tensor
@@ -81,11 +78,6 @@ class NextScale(base.PriorBase):
         self.register_buffer("map_numbers", torch.cat(numbers), persistent=False)
         self.register_buffer("coordinates", base.cell_coordinates(self.maps), persistent=False)
         self.register_buffer("spread", spread_matrix(self.maps), persistent=False)
-
-    @property
-    def steps(self) -> int:
-        """How often `stream` yields: once a map."""
-        return len(self.maps)
 
     @torch.no_grad()
     def begin_as(self, other: base.PriorBase) -> None:
@@ -123,28 +115,11 @@ class NextScale(base.PriorBase):
         where = torch.cat([text_coordinates(text), places], dim=1)
         return self.transformer(x, where, self.mask(text))[:, text.shape[1] :]
 
-    def stream(
-        self,
-        text: Tensor,
-        sampling: TokenSampling,
-        seeds: Sequence[int],
-        known: base.Known | None = None,
-        processors: Sequence[LogitsProcessor] = (),
-    ) -> Iterator[Tensor]:
-        """Draw codes map by map, yielding after each; guidance may grow by map; as PriorBase."""
-        count, groups = len(text), self.config.groups
-        text, held = self.fill(text), self.known_rows(known)
-        noise = self.noise(seeds, self.length, groups, text.device)
-        drawing = Drawing(self, text, sampling, processors)
-        codes = text.new_zeros(len(text), 0, groups)
-        for which, cells in enumerate(self.slices):
-            chosen = drawing.draw(which, noise[:, cells])
-            if held is not None:
-                given, keep = held
-                chosen = torch.where(keep[:, cells], given[:, cells], chosen)
-            drawing.take(which, chosen)
-            codes = torch.cat([codes, chosen], dim=1)
-            yield self.unpad(codes, count)
+    def begin_drawing(
+        self, text: Tensor, sampling: TokenSampling, processors: Sequence[LogitsProcessor]
+    ) -> MapDrawing:
+        """As MapPrior."""
+        return Drawing(self, text, sampling, processors)
 
     def mask(self, text: Tensor) -> Tensor:
         """Return who may see whom (B, 1, T + S, T + S)."""
@@ -168,8 +143,10 @@ class NextScale(base.PriorBase):
         return own + spread @ before + first * self.begin
 
 
-class Drawing:
+class Drawing(MapDrawing):
     """One drawing in progress: the cache, the tables, and the vectors of the maps drawn so far."""
+
+    prior: NextScale
 
     def __init__(
         self,
@@ -178,10 +155,8 @@ class Drawing:
         sampling: TokenSampling,
         processors: Sequence[LogitsProcessor] = (),
     ) -> None:
-        self.prior, self.sampling, self.processors = prior, sampling, processors
-        self.before = text.new_zeros(len(text), 0)  # the codes of the maps drawn so far
-        self.guided = sampling.guidance != 0
-        text = torch.cat([text, torch.zeros_like(text)]) if self.guided else text  # (B or 2B, T)
+        super().__init__(prior, text, sampling, processors)
+        text = self.told(text)  # (B or 2B, T)
         self.rows, self.prefix = text.shape
         sizes, length = prior.transformer.config, self.prefix + prior.length
         self.cache = KeyValueCache(sizes, self.rows, length, text.device)
@@ -201,34 +176,15 @@ class Drawing:
         return prior.transformer(x, prior.coordinates[cells][None], visible, self.cache)
 
     def draw(self, which: int, noise: Tensor) -> Tensor:
-        """Return the codes (B, N, G) of a map by uniform numbers (B, N, G).
-
-        A processor is told the codes of the maps before, and those of the cell itself: its
-        neighbours in the map are drawn in the same moment.
-        """
-        # 1. All cells of the map at once.
-        prior, sampling = self.prior, self.sampling
+        """Return the codes (B, N, G) of a map by uniform numbers (B, N, G), code by code."""
         rows, size = noise.shape[:2]
-        features = self.features(which, rows)
-        scale = guidance_at(sampling.guidance_schedule, sampling.guidance, which, len(prior.maps))
-
-        # 2. Code by code of every cell, guided and changed by processors as one cell would be.
-        drawn = [self.before.repeat_interleave(size, dim=0)] if self.processors else []
-
-        def pick(logits: Tensor, group: int) -> Tensor:
-            logits = guide_halves(logits, scale) if self.guided else logits
-            if self.processors:
-                logits = process(logits, torch.cat(drawn, dim=1), self.processors)
-            chosen = choose(logits, sampling, noise[..., group].flatten())
-            drawn.append(chosen[:, None])
-            return chosen.repeat(2) if self.guided else chosen
-
-        chosen = prior.head.draw(features.flatten(0, 1), pick, self.inputs, self.outputs)
+        features, pick = self.features(which, rows), self.picker(which, noise)
+        chosen = self.prior.head.draw(features.flatten(0, 1), pick, self.inputs, self.outputs)
         return chosen[: rows * size].view(rows, size, -1)
 
     def take(self, which: int, codes: Tensor) -> None:
         """Let the maps that follow know the codes (B, N, G) of a map."""
-        self.before = torch.cat([self.before, codes.flatten(1)], dim=1)
+        super().take(which, codes)
         if which + 1 < len(self.prior.maps):
             self.vectors.append(self.prior._vectors(self.inputs, codes, which))
 

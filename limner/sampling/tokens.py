@@ -71,8 +71,9 @@ def guide_halves(both: Tensor, scale: float | Tensor) -> Tensor:
 
 
 def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
-    """Return the guidance of a step: constant, or growing from zero ("linear", "cosine").
+    """Return the guidance of a step: constant, or growing from zero ("linear", "ramp", "cosine").
 
+    "ramp" is none in the first step and all in the last, as in VAR; the others have some at once.
     "interval" guides in the middle of the picture alone, as arXiv 2404.07724 does in the middle of
     denoising; where it is 0, the half of the work that guidance costs is not done.
     """
@@ -82,6 +83,8 @@ def guidance_at(schedule: str, scale: float, step: int, total: int) -> float:
         return scale if first < share <= last else 0.0
     if schedule == "linear":
         return scale * share
+    if schedule == "ramp":
+        return scale * step / max(1, total - 1)
     if schedule == "cosine":
         return scale * 0.5 * (1 - math.cos(math.pi * share))
     return scale
@@ -180,7 +183,7 @@ SAMPLERS = {
     "top_p": "Choose among the likeliest codes that make up this share; 1 keeps all.",
     "min_p": "Drop codes below this share of the likeliest; 0 keeps all.",
     "guidance": "Push logits away from those without the prompt; 0 is off.",
-    "guidance_schedule": "How guidance grows over a picture: constant, linear, cosine, interval.",
+    "guidance_schedule": "How guidance grows: constant, linear, ramp, cosine, interval.",
     "typical_p": "Choose among the codes of about average surprise that make up this share.",
     "speculate": "Compute up to this many cells a pass, the next ones as drafts; 0 is off.",
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from limner.errors import CheckpointError, quote
 from limner.text import tokenizer
+from limner.text.classes import ClassTokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MODELS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 _HIDDEN = "\0"  # before the names of special tokens: no text that is encoded has one
 _SETTINGS: dict[str, Any] = {"pretrained": True, "keywords": False, "begin": [], "end": []}
+_OTHERS: dict[str, Any] = {"pretrained": False, "classes": []}  # in the place of these, or more
 
 
 class PretrainedTokenizer(tokenizer.Tokenizer):
@@ -120,8 +122,9 @@ class PretrainedTokenizer(tokenizer.Tokenizer):
 
 def tokenizer_from_json(text: str, *, source: str = "tokenizer.json") -> tokenizer.Tokenizer:
     """Build whichever tokenizer wrote this text; CheckpointError, naming `source`, for no such."""
-    known = {"pretrained": False, "keywords": False, "begin": [], "end": []}
-    _, settings = tokenizer.split_settings(text, source, known)
+    _, settings = tokenizer.split_settings(text, source, _SETTINGS | _OTHERS)
+    if settings["classes"]:
+        return ClassTokenizer.from_json(text, source=source)
     kind = PretrainedTokenizer if settings["pretrained"] else tokenizer.Tokenizer
     return kind.from_json(text, source=source)
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from limner.errors import CheckpointError, ConfigError, UsageError, quote
 from limner.text.keywords import keep_keywords
@@ -37,8 +37,11 @@ class Tokenizer:
     """Text to token ids and back; knows no length limit but the one it is asked for.
 
     With `keywords` it drops the stop words of a text before anything else (`limner.text.keywords`);
-    the saved tokenizer says so, so that a model draws with what it was trained with.
+    the saved tokenizer says so, so that a model draws with what it was trained with. `unread` is
+    the code of the note about `unseen_words`.
     """
+
+    unread: ClassVar[str] = "unseen"
 
     def __init__(self, engine: Engine, *, keywords: bool = False) -> None:
         self._engine = engine

@@ -186,7 +186,7 @@ def test_a_schedule_is_that_of_each_ones_own_guidance() -> None:
     with torch.no_grad():
         for parameter in pipeline.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    for schedule in ("linear", "cosine", "interval"):
+    for schedule in ("linear", "ramp", "cosine", "interval"):
         requests = [
             Request(
                 "a red apple",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError
-from limner.priors import create_prior, next_scale
+from limner.priors import by_map, create_prior
 from limner.priors.base import map_slices
 from limner.priors.next_scale import NextScale, spread_matrix
 from limner.sampling.tokens import TokenSampling, choose
@@ -54,7 +54,7 @@ def test_the_cache_gives_the_logits_of_the_full_pass(
         seen.append(logits)
         return choose(logits, *rest)
 
-    monkeypatch.setattr(next_scale, "choose", listening)
+    monkeypatch.setattr(by_map, "choose", listening)
     text = texts(4)
     sampling = TokenSampling(guidance=2.0, guidance_schedule=schedule)
     *_, codes = prior.stream(text, sampling, [1, 2, 3, 4])

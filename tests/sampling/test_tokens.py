@@ -107,6 +107,11 @@ def test_schedules_end_at_the_scale_and_never_fall(schedule: str) -> None:
     assert 0 < scales[0] <= 3.0
 
 
+def test_a_ramp_rises_from_none_to_all_as_in_var() -> None:
+    assert [guidance_at("ramp", 3.0, step, 4) for step in range(4)] == [0.0, 1.0, 2.0, 3.0]
+    assert guidance_at("ramp", 3.0, 0, 1) == 0.0
+
+
 def test_an_interval_guides_the_middle_alone() -> None:
     scales = [guidance_at("interval", 3.0, step, 64) for step in range(64)]
     assert scales == [0.0] * 8 + [3.0] * 40 + [0.0] * 16
