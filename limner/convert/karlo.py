@@ -213,7 +213,9 @@ class _Parts:
         heads = whole_numbers(config, {"num_attention_heads": 32}, shapes.shown)
         limit = self._schedule("prior").get("clip_sample_range", 1)
         if type(limit) not in (int, float):
-            raise CheckpointError(f"the scheduler of the prior clips to {quote(limit)}")
+            raise CheckpointError(
+                f"the scheduler of the prior clips to {quote(limit)}; expected a number"
+            )
         return {
             "name": NAME, "embedding": shapes.of("out.weight", 2)[0], "width": width,
             "length": places - PRIOR_ONLY["additional_embeddings"], "hidden": hidden,

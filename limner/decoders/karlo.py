@@ -25,7 +25,7 @@ from limner.nn.checks import check_least
 from limner.sampling.diffusion import find_sampler
 from limner.sampling.schedule import Process, time_features
 
-_LEVELS = 10  # widths of a U-Net
+_LEVELS, _BLOCKS = 10, 32  # widths of a U-Net, and blocks of each, at most
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class KarloUNetConfig:
     def check(self, size: int) -> None:
         """Raise ConfigError for sizes that no U-Net has, for pictures of `size` pixels a side."""
         check_least(self, "blocks", "groups", "head")
+        if self.blocks > _BLOCKS:
+            raise ConfigError(f"blocks is {self.blocks}; expected at most {_BLOCKS}")
         if not 0 < len(self.widths) <= _LEVELS or any(
             each < 1 or each % self.groups for each in self.widths
         ):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,12 @@ def random_parts() -> dict[str, Any]:
     return parts
 
 
+def preparing() -> Any:
+    """Return what prepares pictures for the image tower."""
+    size = {"height": EYES, "width": EYES}
+    return transformers.CLIPImageProcessorPil(size={"shortest_edge": EYES}, crop_size=size)
+
+
 def scheduler_of(name: str) -> Any:
     """Return the scheduler of a part, as the published one is set."""
     return SCHEDULER(**SCHEDULERS[name])
@@ -87,8 +94,8 @@ def exact(scheduler: Any) -> Any:
     """
     count = scheduler.config.num_train_timesteps
     shares = [math.cos((at / count + 0.008) / 1.008 * math.pi / 2) ** 2 for at in range(count + 1)]
-    kept = zip(shares[:-1], shares[1:], strict=True)
-    scheduler.betas = torch.tensor([min(1 - b / a, 0.999) for a, b in kept], dtype=torch.float64)
+    betas = [min(1 - b / a, 0.999) for a, b in pairwise(shares)]
+    scheduler.betas = torch.tensor(betas, dtype=torch.float64)
     scheduler.alphas = 1 - scheduler.betas
     scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
     scheduler.one = torch.tensor(1.0, dtype=torch.float64)
@@ -108,9 +115,7 @@ def write(folder: Path, *, pipeline: str = "UnCLIPPipeline", eyes: bool = True) 
     (folder / "tokenizer").mkdir()
     clips.write_words(folder / "tokenizer")
     if eyes:
-        transformers.CLIPImageProcessorPil(
-            size={"shortest_edge": EYES}, crop_size={"height": EYES, "width": EYES}
-        ).save_pretrained(folder / "feature_extractor")
+        preparing().save_pretrained(folder / "feature_extractor")
     index = {"_class_name": pipeline} | {
         name: ["transformers" if "CLIPT" in kind[:5] else "diffusers", kind]
         for name, kind in CLASSES.items()
