@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from parity_clip import clip, open_clip, siglip
+from parity_karlo import karlo_decoder, karlo_prior, karlo_upsampler
 from parity_llamagen import llamagen_b, llamagen_l
 from parity_rows import Row, drawn, imported, liven, row, write_words
 from peers import (
@@ -212,6 +213,9 @@ CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[
     "open-clip": (open_clip, OPEN_CLIP, OPEN_CLIP_DEPS),
     "llamagen-b": (llamagen_b, (), ()),
     "llamagen-l": (llamagen_l, (), ()),
+    "karlo-decoder": (karlo_decoder, (), ()),
+    "karlo-prior": (karlo_prior, (), ()),
+    "karlo-upsampler": (karlo_upsampler, (), ()),
 }
 
 

@@ -196,7 +196,7 @@ def _tower(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         "name": "amused", "text_vocabulary": rows + 1, "text_width": width, "pooled": pooled,
         "text_encoder": {
             "name": "learned_positions", "layers": shapes.count("tower.blocks."),
-            "hidden": hidden, "length": length, **made_tower(TEXT | config, shapes.shown),
+            "hidden": hidden, "length": length, **made_tower({**TEXT, **config}, shapes.shown),
         },
     }  # fmt: skip
 

@@ -281,21 +281,25 @@ def _joined(tensors: Tensors, name: str) -> Tensors:
 
 def _unet(config: Mapping[str, Any], shown: str) -> dict[str, Any]:
     """Return the sizes of a U-Net that its config says."""
-    down, up = (config.get(f"{way}_block_types") for way in ("down", "up"))
-    lists = isinstance(down, list) and isinstance(up, list)
-    if not lists or not {*down} <= {*DOWN} or not {*up} <= {*UP}:
+    down, up = config.get("down_block_types"), config.get("up_block_types")
+    if not (_are(down, DOWN) and _are(up, UP)):
         raise CheckpointError(
             f"the config of {shown} has blocks {quote(down)} and {quote(up)}; limner knows "
             f"{', '.join((*DOWN, *UP))}"
         )
-    attends = [DOWN[each] for each in down]
-    if attends[::-1] != [UP[each] for each in up]:
+    attends = [DOWN[each] for each in down or ()]
+    if attends[::-1] != [UP[each] for each in up or ()]:
         raise CheckpointError(f"the config of {shown} has other blocks on the way up than down")
     numbers = whole_numbers(config, {"layers_per_block": 2, "norm_num_groups": 32}, shown)
     return {
         "widths": config.get("block_out_channels"), "blocks": numbers["layers_per_block"],
         "groups": numbers["norm_num_groups"], "attends": attends if any(attends) else [],
     }  # fmt: skip
+
+
+def _are(names: Any, known: Mapping[str, bool]) -> bool:
+    """Say whether names are a list of known ones."""
+    return isinstance(names, list) and all(isinstance(x, str) and x in known for x in names)
 
 
 def _weights(reader: _Parts, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Weight]:

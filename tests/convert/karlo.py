@@ -22,6 +22,17 @@ CLASSES = {  # of the parts in model_index.json
     "super_res_last": "UNet2DModel", "prior_scheduler": "UnCLIPScheduler",
     "decoder_scheduler": "UnCLIPScheduler", "super_res_scheduler": "UnCLIPScheduler",
 }  # fmt: skip
+MAKERS: dict[str, Any] = {
+    "text_encoder": lambda **told: transformers.CLIPTextModelWithProjection(
+        transformers.CLIPTextConfig(**told)
+    ),
+    "image_encoder": lambda **told: transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(**told)
+    ),
+    "prior": diffusers.PriorTransformer, "decoder": diffusers.UNet2DConditionModel,
+    "text_proj": UnCLIPTextProjModel, "super_res_first": diffusers.UNet2DModel,
+    "super_res_last": diffusers.UNet2DModel,
+}  # fmt: skip
 SCHEDULERS = {
     "prior_scheduler": {"prediction_type": "sample", "clip_sample_range": 5.0},
     "decoder_scheduler": {"variance_type": "learned_range"},
@@ -29,44 +40,47 @@ SCHEDULERS = {
 }
 
 
-def random_parts() -> dict[str, Any]:
-    """Return the parts of a tiny Karlo, whose norms do something, with CLIP's image tower."""
+def random_parts(**changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of a tiny Karlo, whose norms do something, with CLIP's image tower.
+
+    `changes` are settings of a part that differ, by its name.
+    """
     count = len(clips.words())
     torch.manual_seed(0)
     tower = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40,
              "projection_dim": WIDTH}  # fmt: skip
-    words = transformers.CLIPTextConfig(
-        hidden_size=WIDTH, vocab_size=count, max_position_embeddings=clips.LENGTH,
-        eos_token_id=count - 1, bos_token_id=count - 2, pad_token_id=count - 1, **tower,
-    )  # fmt: skip
-    eyes = transformers.CLIPVisionConfig(hidden_size=32, image_size=EYES, patch_size=4, **tower)
-    unet = {"block_out_channels": WIDTHS, "norm_num_groups": 8}
-    plain = unet | {
+    plain = {
         "sample_size": SIZE, "in_channels": 6, "out_channels": 3, "layers_per_block": 1,
         "down_block_types": ("ResnetDownsampleBlock2D",) * 2,
         "up_block_types": ("ResnetUpsampleBlock2D",) * 2, "add_attention": False,
+        "block_out_channels": WIDTHS, "norm_num_groups": 8,
     }  # fmt: skip
-    parts = {
-        "text_encoder": transformers.CLIPTextModelWithProjection(words),
-        "image_encoder": transformers.CLIPVisionModelWithProjection(eyes),
-        "prior": diffusers.PriorTransformer(
-            num_attention_heads=2, attention_head_dim=16, num_layers=2, embedding_dim=WIDTH,
-            num_embeddings=clips.LENGTH,
-        ),
-        "decoder": diffusers.UNet2DConditionModel(
-            sample_size=SMALL, in_channels=3, out_channels=6, layers_per_block=2,
-            down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
-            mid_block_type="UNetMidBlock2DSimpleCrossAttn",
-            up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
-            cross_attention_dim=40, class_embed_type="identity", attention_head_dim=16,
-            resnet_time_scale_shift="scale_shift", **unet,
-        ),
-        "text_proj": UnCLIPTextProjModel(
-            clip_embeddings_dim=WIDTH, time_embed_dim=4 * WIDTHS[0], cross_attention_dim=40,
-        ),
-        "super_res_first": diffusers.UNet2DModel(**plain),
-        "super_res_last": diffusers.UNet2DModel(**plain),
+    settings: dict[str, dict[str, Any]] = {
+        "text_encoder": tower | {
+            "hidden_size": WIDTH, "vocab_size": count, "max_position_embeddings": clips.LENGTH,
+            "eos_token_id": count - 1, "bos_token_id": count - 2, "pad_token_id": count - 1,
+        },
+        "image_encoder": tower | {"hidden_size": 32, "image_size": EYES, "patch_size": 4},
+        "prior": {
+            "num_attention_heads": 2, "attention_head_dim": 16, "num_layers": 2,
+            "embedding_dim": WIDTH, "num_embeddings": clips.LENGTH,
+        },
+        "decoder": {
+            "sample_size": SMALL, "in_channels": 3, "out_channels": 6, "layers_per_block": 2,
+            "down_block_types": ("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+            "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+            "up_block_types": ("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            "cross_attention_dim": 40, "class_embed_type": "identity", "attention_head_dim": 16,
+            "resnet_time_scale_shift": "scale_shift", "block_out_channels": WIDTHS,
+            "norm_num_groups": 8,
+        },
+        "text_proj": {
+            "clip_embeddings_dim": WIDTH, "time_embed_dim": 4 * WIDTHS[0],
+            "cross_attention_dim": 40,
+        },
+        "super_res_first": plain, "super_res_last": plain,
     }  # fmt: skip
+    parts = {name: MAKERS[name](**settings[name] | changes.get(name, {})) for name in settings}
     for part in parts.values():
         for parameter in part.parameters():
             parameter.requires_grad_(False)
@@ -102,9 +116,11 @@ def exact(scheduler: Any) -> Any:
     return scheduler
 
 
-def write(folder: Path, *, pipeline: str = "UnCLIPPipeline", eyes: bool = True) -> dict[str, Any]:
-    """Write diffusers' folders, and return the parts, schedulers among them."""
-    parts = random_parts()
+def write(
+    folder: Path, *, pipeline: str = "UnCLIPPipeline", eyes: bool = True, **changes: dict[str, Any]
+) -> dict[str, Any]:
+    """Write diffusers' folders, and return the parts, schedulers among them; see `random_parts`."""
+    parts = random_parts(**changes)
     if not eyes:
         del parts["image_encoder"]
     if pipeline != "UnCLIPPipeline":
