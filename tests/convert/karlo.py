@@ -80,7 +80,8 @@ def random_parts(**changes: dict[str, Any]) -> dict[str, Any]:
         },
         "super_res_first": plain, "super_res_last": plain,
     }  # fmt: skip
-    parts = {name: MAKERS[name](**settings[name] | changes.get(name, {})) for name in settings}
+    told = {name: {**each, **changes.get(name, {})} for name, each in settings.items()}
+    parts = {name: MAKERS[name](**each) for name, each in told.items()}
     for part in parts.values():
         for parameter in part.parameters():
             parameter.requires_grad_(False)
