@@ -33,7 +33,7 @@ MAKERS: dict[str, Any] = {
     "text_proj": UnCLIPTextProjModel, "super_res_first": diffusers.UNet2DModel,
     "super_res_last": diffusers.UNet2DModel,
 }  # fmt: skip
-SCHEDULERS = {
+SCHEDULERS: dict[str, dict[str, Any]] = {
     "prior_scheduler": {"prediction_type": "sample", "clip_sample_range": 5.0},
     "decoder_scheduler": {"variance_type": "learned_range"},
     "super_res_scheduler": {},
