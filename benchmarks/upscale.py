@@ -160,7 +160,7 @@ def main() -> int:
                 drawn = run(small)
                 decibels, similar = (spread(each) for each in measure(drawn, true))
                 cosine = None
-                if seen is not None:
+                if seen is not None and wanted is not None:
                     cosine = spread(centred_cosine(vectors(drawn, seen), wanted))
                 rows.append(Row(name, len(true), what, decibels, similar, cosine))
                 print(line(rows[-1]), flush=True)

@@ -45,8 +45,9 @@ def edit(
     for what the image shows now, says it: what the two texts differ in is redrawn. Without both it
     is the share `strength` in [0, 1] of the image that suits the prompt least, by default half.
 
-    `candidates` (8) are drawn of each picture, and the one is kept that continues best what stays.
-    With `best_of`, so many edits are made, and the `n` that `clip` finds to fit the prompt best are
+    `candidates` (8) are drawn of each picture, and the one is kept that shows most of what is
+    asked, as far as the model reads it, and of several the one that continues best what stays. With
+    `best_of`, so many edits are made, and the `n` that `clip` finds to fit the prompt best are
     returned. A model of tokens, as "default", or of the family "unclip" can do it. Everything else
     is as in `limner.draw`, LimnerError too. It does not know whether the model has seen the like of
     the image.

@@ -18,7 +18,8 @@ class DecoderConfig:
     `embedding` are the dimensions of the image embedding, `text_vocabulary` the ids of the text,
     each 0 where it is not told; text features have `width`. `given` are channels of a picture that
     is told as it is. `patch` x `patch` pixels make a cell. What it draws is `bounded` in [-1, 1],
-    as pixels and finite scalars are and continuous latents are not.
+    as pixels and finite scalars are and continuous latents are not. With `levels`, those of a
+    codec's finite scalars, it says how likely each of their values is, and draws what is expected.
     """
 
     size: int = 64
@@ -33,6 +34,7 @@ class DecoderConfig:
     prediction: str = "start"
     times: int = 1000
     bounded: bool = True
+    levels: tuple[int, ...] = ()
     # Whether twice the channels are predicted, the second half as `diffusion.ddpm_learned` has it.
     learns_spread: ClassVar[bool] = False
 
@@ -40,8 +42,23 @@ class DecoderConfig:
         check_least(self, "size", "channels", "patch", "width")
         check_least(self, "given", "embedding", "text_vocabulary", least=0)
         Process(self.schedule, self.prediction, self.times)
+        if self.levels:
+            self._check_levels()
         if self.text_vocabulary:
             check_text_encoder(self)
+
+    def _check_levels(self) -> None:
+        if min(self.levels) < 2:
+            raise ConfigError(
+                f"levels is {list(self.levels)}; expected those of the codec, each of 2 at least",
+                param="levels",
+            )
+        if self.patch != 1 or self.prediction != "start":
+            raise ConfigError(
+                f"levels are given with patch {self.patch} and prediction {self.prediction!r}; "
+                "values are told apart by patch 1 and prediction 'start'",
+                param="levels",
+            )
 
 
 class DecoderBase(nn.Module):

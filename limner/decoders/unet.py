@@ -41,6 +41,12 @@ class UNetConfig(DecoderConfig):
     heads: int = 2
 
     def __post_init__(self) -> None:
+        if self.levels:
+            raise ConfigError(
+                "levels are given, but the decoder 'unet' tells no values apart; leave them out, "
+                "or take decoder.name = 'cells'",
+                param="levels",
+            )
         super().__post_init__()
         check_least(self, "blocks", "heads")
         check_least(self, "attention", least=0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +26,7 @@ from limner.decoding import PIXELS_LIMIT, full_size
 from limner.errors import UsageError
 from limner.images import SIDE_LIMIT, to_tensor
 from limner.pipelines.blending import close_hole, resize
-from limner.text.notes import Note
+from limner.text.notes import Note, Wanted
 from limner.types import LogitsProcessor, Request, Step
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Redraw:
     `share` (1, 1, s, s) says how much of each pixel is redrawn. `prompt` is what it shall show,
     `before` what it shows, "" where no words say it; `strength` the share of the hole that is
     redrawn, None for all. `candidates` are those of models of tokens, None where nobody says.
+    `wanted` is what was understood of the prompt.
     """
 
     picture: Tensor
@@ -57,6 +58,7 @@ class Redraw:
     seed: int
     sampling: Any
     processors: tuple[LogitsProcessor, ...] = ()
+    wanted: Wanted = field(default_factory=Wanted)
 
 
 @dataclass(frozen=True)
@@ -212,16 +214,18 @@ def make_task(
     edit, size = request.edit, (pipeline.size, pipeline.size)
     assert edit is not None, "an edit says what it is"
     before = replace(request, prompt=edit.before) if edit.before else None
+    reading = pipeline.reading_of(request)
     return Redraw(
         picture=resize(shown, size),
         share=resize(share, size),
-        prompt=pipeline.reading_of(request).text,
+        prompt=reading.text,
         before=pipeline.reading_of(before).text if before else "",
         strength=strength_of(request),
         candidates=edit.candidates,
         seed=request.seed + number,
         sampling=sampling,
         processors=request.logits_processors,
+        wanted=reading.wanted,
     )
 
 

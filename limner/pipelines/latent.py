@@ -19,3 +19,8 @@ def latent_shape(codec: Any) -> dict[str, Any]:
         )
     channels = codec.groups * len(codec.levels)
     return {"channels": channels, "size": codec.grid[-1], "bounded": True}
+
+
+def levels_of(codec: Any) -> tuple[int, ...]:
+    """Return the levels of a codec's finite scalars; none without a codec, or for another kind."""
+    return () if codec is None or codec.continuous else tuple(codec.levels)

@@ -5,7 +5,7 @@ It reads drawings of the things that it was trained on; of what it does not know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -28,11 +28,16 @@ _SURE = 0.01  # what being sure of all counts beside one answer: it decides betw
 
 @torch.inference_mode()
 def agreement(
-    codec: Any, words: Words | None, wanted: Wanted, images: Tensor
+    codec: Any,
+    words: Words | None,
+    wanted: Wanted,
+    images: Tensor,
+    there: Collection[str] = (),
 ) -> list[float] | None:
     """Return how much of what is wanted each picture (B, 3, H, W) in [-1, 1] shows, about 0 to 1.
 
-    None where the codec reads no things, or none are wanted that the words name.
+    Things of the names in `there` may be seen unasked. None where the codec reads no things, or
+    none are wanted that the words name.
     """
     decoder = reader_of(codec)
     if decoder is None or words is None or words.grammar is None or not wanted.things:
@@ -41,17 +46,32 @@ def agreement(
     found = []
     for image in images.split(1):  # alone, so that no bit hangs on the others
         things = [each for each in read_things(codec, decoder, image).things if each.opacity > 0]
-        found.append(_shown(wanted, things, names_of(words, things), colours))
+        named = zip(things, names_of(words, things), strict=True)
+        seen = [(thing, name) for thing, name in named if asked(wanted, name) or name not in there]
+        found.append(_shown(wanted, seen, colours))
     return found
 
 
-def _shown(
-    wanted: Wanted, things: Sequence[Thing], names: Sequence[str], colours: Sequence[str]
-) -> float:
+@torch.inference_mode()
+def named_in(codec: Any, words: Words | None, image: Tensor) -> set[str]:
+    """Return the names of the things that are read in a picture (1, 3, H, W); none by no reader."""
+    decoder = reader_of(codec)
+    if decoder is None:
+        return set()
+    things = [each for each in read_things(codec, decoder, image).things if each.opacity > 0]
+    return set(names_of(words, things))
+
+
+def asked(wanted: Wanted, name: str) -> bool:
+    """Say whether a thing of a name is among what is wanted."""
+    return any(name == each for each, *_ in wanted.things)
+
+
+def _shown(wanted: Wanted, seen: Sequence[tuple[Thing, str]], colours: Sequence[str]) -> float:
     """Return the share of right answers to: is it there, so often, in its colour, at its place."""
     right, first = list[bool](), list[Thing]()
     for name, count, colour in wanted.things:
-        these = [thing for thing, said in zip(things, names, strict=True) if said == name]
+        these = [thing for thing, said in seen if said == name]
         right += [bool(these), len(these) == count if count else len(these) > 1]
         if colour in colours:  # answer 0 is none
             right += [
@@ -62,8 +82,8 @@ def _shown(
         stands = _STANDS[wanted.relation]
         right += [len(first) == 2 and stands(*_between(*first))]
     # What was not asked for is wrong too.
-    right += [all(said in {name for name, *_ in wanted.things} for said in names)]
-    sure = sum(min(each.surety, each.named) for each in things) / max(len(things), 1)
+    right += [all(asked(wanted, said) for _, said in seen)]
+    sure = sum(min(each.surety, each.named) for each, _ in seen) / max(len(seen), 1)
     return (sum(right) + _SURE * sure) / (len(right) + _SURE)
 
 

@@ -6,7 +6,8 @@ finest map; pictures are (1, 3, s, s) in [-1, 1], shares (1, 1, s, s) in [0, 1].
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,16 +17,19 @@ from torch.nn import functional as F
 from limner.errors import UsageError
 from limner.pipelines.blending import blur, fill_hole
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_cells
+from limner.pipelines.looking import agreement, named_in
 from limner.pipelines.things import read_things, reader_of
-from limner.priors.base import candidate_seeds, map_slices
+from limner.priors.base import Known, candidate_seeds, map_slices
 from limner.types import Step
 
 CANDIDATES = 8
+ROUNDS = 3  # of candidates, until one shows all that is asked
 LEAST_HOLE = 1 / 8  # of a cell: with less open it keeps its code
 DIFFERS = 0.15  # of the greatest difference between two texts: from here on a cell is redrawn
 _SMOOTH = 1.2  # cells: a code that the text does not suit says the same of its neighbours
 _GOOD_PART = 0.3  # of a thing: from here on it is redrawn whole
 _SPREAD = 0.25  # of a pixel in [-1, 1], for judging how well a candidate continues what is kept
+_EQUAL = 0.02  # what is shown of what is asked: less apart is as much
 
 
 def redraw(pipeline: Any, task: Redraw) -> Redrawing:
@@ -52,24 +56,60 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
     # 2. The codes of the picture; its hole is filled, so that they tell nothing of what was there.
     filled = fill_hole(task.picture, share)
     codes = codec.encode(filled).view(1, prior.length, -1)
-    # 3. Candidates, and how likely each makes what is kept.
-    done, drawn, scores = 0, codes, torch.zeros(1, device=codes.device)
-    if len(prior.maps) > 1 and codec.residual:
-        drawing = _by_scale(
-            pipeline, replace(task, picture=filled, candidates=count), text, keep, sampling, hooks
-        )
-    else:
-        known = (codes, keep)
-        drawing = prior.redraw(text, sampling, task.seed, known, count, **hooks)
-    for moment in drawing:
-        drawn, scores = moment
-        done = max(done, min(drawn.shape[1], prior.length - 1))  # groups of candidates begin anew
-        yield Step(done, prior.length, codes=drawn[:1])
-    # 4. One at a time, as in drawing: a picture's pixels must not depend on others.
-    pictures = torch.cat([codec.decode(each[None]) for each in drawn.unflatten(1, codec.layout)])
-    fit = scores + edge_fit(pictures, task.picture, share, prior.maps[-1])
-    best = int(fit.argmax())
-    return Redrawn(pictures[best : best + 1], part)
+    # 3. Candidates, until one is read to show all that is asked.
+    there = named_in(pipeline.reads_by, pipeline.words, filled)
+    kept, done = Kept(float("-inf"), float("-inf"), filled), 0
+    for seed in candidate_seeds(task.seed, ROUNDS):
+        drawing = _candidates(
+            pipeline, replace(task, picture=filled, candidates=count, seed=seed), text,
+            (codes, keep), sampling, hooks,
+        )  # fmt: skip
+        drawn, scores = codes, torch.zeros(1, device=codes.device)
+        for moment in drawing:
+            drawn, scores = moment
+            done = max(done, min(drawn.shape[1], prior.length - 1))  # rounds and groups begin anew
+            yield Step(done, prior.length, codes=drawn[:1])
+        # 4. One at a time, as in drawing: a picture's pixels must not depend on others.
+        grids = drawn.unflatten(1, codec.layout)
+        pictures = torch.cat([codec.decode(each[None]) for each in grids])
+        fit = scores + edge_fit(pictures, task.picture, share, prior.maps[-1])
+        laid = torch.lerp(task.picture, pictures, share)
+        shown = agreement(pipeline.reads_by, pipeline.words, task.wanted, laid, there)
+        kept = choose(kept, pictures, fit, shown)
+        if kept.shown >= 1 - _EQUAL:
+            break
+    return Redrawn(kept.picture, part)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The drawing (1, 3, s, s) that is kept so far: what it shows of what is asked, how it fits."""
+
+    shown: float
+    fit: float
+    picture: Tensor
+
+
+def choose(kept: Kept, pictures: Tensor, fit: Tensor, shown: Sequence[float] | None) -> Kept:
+    """Return what is kept of more pictures (K, 3, s, s): of those that show most the fittest.
+
+    `fit` (K,) is in nats; `shown` how much of what is asked each shows, None where nothing reads:
+    then each shows all.
+    """
+    read = torch.ones_like(fit) if shown is None else fit.new_tensor(shown)
+    best = int(fit.masked_fill(read < read.max() - _EQUAL, float("-inf")).argmax())
+    found = Kept(float(read[best]), float(fit[best]), pictures[best : best + 1])
+    more = found.shown - kept.shown
+    return found if more > _EQUAL or (more > -_EQUAL and found.fit > kept.fit) else kept
+
+
+def _candidates(
+    pipeline: Any, task: Redraw, text: Tensor, known: Known, sampling: Any, hooks: Any
+) -> Any:
+    """Yield codes (K, <= S, G) of candidates as they grow, and how likely each makes the rest."""
+    if len(pipeline.prior.maps) > 1 and pipeline.codec.residual:
+        return _by_scale(pipeline, task, text, known[1], sampling, hooks)
+    return pipeline.prior.redraw(text, sampling, task.seed, known, task.candidates, **hooks)
 
 
 def choose_part(pipeline: Any, task: Redraw, text: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing, check_side
-from limner.pipelines.latent import latent_shape
+from limner.pipelines.latent import latent_shape, levels_of
 from limner.pipelines.repainting import repaint
 from limner.priors import create_embedding_prior, embedding
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
@@ -104,6 +104,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
         if self.autoencoder is not None:
             shape = latent_shape(self.autoencoder)
         fits = all(getattr(draws, name) == value for name, value in shape.items())
+        fits &= not draws.levels or draws.levels == levels_of(self.autoencoder)
         if self.autoencoder is None and not (fits and not draws.given):
             raise CheckpointError(f"the decoder of {config.name!r} does not draw pixels alone")
         if not fits or draws.given:

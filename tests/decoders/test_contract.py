@@ -163,6 +163,7 @@ def test_two_pictures_are_learnt_and_drawn_by_every_sampler(name: str, predictio
         ({"widths": []}, r"widths is \[\]; expected multiples of 4 x heads, 8"),
         ({"widths": [8, 12]}, r"widths is \[8, 12\]; expected multiples of 4 x heads, 8"),
         ({"embedding": -1}, "embedding is -1; expected at least 0"),
+        ({"levels": [3]}, "levels are given, but the decoder 'unet' tells no values apart"),
         ({"schedule": "sine"}, "schedule is 'sine'; expected linear or cosine"),
         ({"text_vocabulary": 9, "text_encoder": {"name": "gpt"}}, "unknown text encoder 'gpt'"),
     ],

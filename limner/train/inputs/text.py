@@ -120,3 +120,9 @@ def words_of_scenes(config: TrainConfig, count: int = 0) -> Words:
     """Return the table of words of `count` scenes of a run, by default of all that it draws."""
     data, loop = config.data, config.loop
     return scene_words(data.level, count=count or loop.steps * loop.batch, seed=data.seed)
+
+
+def trimmed(text: Tensor) -> Tensor:
+    """Return texts (B, T) without the columns that pad them all; of empty ones the last stays."""
+    longest = int((text != 0).sum(1).max())
+    return text[:, text.shape[1] - max(longest, 1) :]

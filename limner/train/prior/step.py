@@ -22,7 +22,7 @@ from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.codes import codes_of, mean_nll
 from limner.train.inputs.memorisation import MemorisationCheck
 from limner.train.inputs.own import OwnData, open_data
-from limner.train.inputs.text import text_side_of
+from limner.train.inputs.text import text_side_of, trimmed
 from limner.train.parts import begun, fits, inspect_family, load_codec
 from limner.train.prior.card import card_of
 from limner.train.prior.settings import PriorTraining
@@ -106,9 +106,12 @@ class PriorStep(Step):
         return self.update(losses, step)
 
     def _losses(self, text: Tensor, codes: Tensor, order: Tensor | None) -> Iterator[Tensor]:
-        for rows, share in self.parts(len(text)):
+        # Texts of a part are about as long, and none is padded beyond the longest of them.
+        by_length = (text != 0).sum(1).argsort(stable=True)
+        for part, share in self.parts(len(text)):
+            rows = by_length[part]
             seen = None if order is None else order[rows]
-            yield self.parallel.run(text[rows], codes[rows], seen) * share
+            yield self.parallel.run(trimmed(text[rows]), codes[rows], seen) * share
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

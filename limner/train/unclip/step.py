@@ -19,7 +19,7 @@ from limner.decoders import create_decoder, create_upsampler
 from limner.decoders.base import DecoderBase
 from limner.errors import ConfigError
 from limner.evaluate.metrics.codec import psnr
-from limner.pipelines.latent import latent_shape
+from limner.pipelines.latent import latent_shape, levels_of
 from limner.pipelines.unclip import UnClip
 from limner.priors import create_embedding_prior
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
@@ -29,9 +29,9 @@ from limner.train.inputs.caches import digest_of, tokenizer_digest
 from limner.train.inputs.codes import SAMPLE_PROMPTS
 from limner.train.inputs.own import OwnData
 from limner.train.inputs.pictures import held_out_pairs
-from limner.train.inputs.text import words_of_scenes
+from limner.train.inputs.text import trimmed, words_of_scenes
 from limner.train.parts import inspect_family, load_autoencoder, small_codec, small_table
-from limner.train.steps import Step
+from limner.train.steps import Step, compiled
 from limner.train.unclip.data import embeddings_of, seen_by
 from limner.train.unclip.settings import UnClipTraining
 
@@ -61,7 +61,9 @@ class UnClipStep(Step):
         part = getattr(self.pipeline, self.part).requires_grad_(True).train()
         if self.part != "prior":
             part.to(memory_format=torch.channels_last)
-        self.learn(self.part, part)
+        # Of the others a step hangs on a source of chance, which is not compiled.
+        run = compiled(part.loss, config) if self.part == "decoder" else part.loss
+        self.learn(self.part, part, run)
 
     def __call__(self, step: int) -> dict[str, float]:
         """Update the part once."""
@@ -108,22 +110,25 @@ class DecoderStep(UnClipStep):
     def losses(self, batch: tuple[Tensor, Tensor], random: torch.Generator) -> Iterator[Tensor]:
         """Yield the loss of each part of a batch of pixels (B, H, W, 3) and captions (1, B, T)."""
         rows, training = len(batch[0]), self.training
+        # Texts of a part are about as long, and none is padded beyond the longest of them.
+        by_length = (batch[1][0] != 0).sum(1).argsort(stable=True)
+        images, text = batch[0][by_length], batch[1][0][by_length]
         # Chance of the whole batch first: which conditions are dropped, the noise and the times.
         unseen = torch.rand(rows, generator=random) < training.embedding_dropout
         untold = torch.rand(rows, generator=random) < training.text_dropout
-        text = batch[1][0].masked_fill(untold[:, None], 0)
+        text = text.masked_fill(untold[:, None], 0)
         drawn = self._draw(rows, random)
         blur = self._blur(rows, random)
         for part, share in self.parts(rows):
-            pictures = batch[0][part].to(self.device).movedim(-1, 1).float() / 127.5 - 1
+            pictures = images[part].to(self.device).movedim(-1, 1).float() / 127.5 - 1
             start = self._start(pictures)
             vectors = seen_by(self.pipeline.clip, pictures)
             vectors = F.normalize(vectors + blur[part].to(self.device), dim=-1)
             # A vector of zeros says that there is no embedding.
             vectors = vectors.masked_fill(unseen[part, None].to(self.device), 0)
             noise, times = (each[part].to(self.device) for each in drawn)
-            given = self._taken({"embedding": vectors, "text": text[part].to(self.device)})
-            yield self.trained.loss(start, noise, times, **given) * share
+            given = self._taken({"embedding": vectors, "text": trimmed(text[part]).to(self.device)})
+            yield self.parallel.run(start, noise, times, **given) * share
 
     def measure(self) -> dict[str, float]:
         """Return the loss conditioned on everything, and on nothing."""
@@ -311,6 +316,12 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
             "text_vocabulary": vocabulary if condition != "embedding" else 0,
         }
         parts["decoder"] = decoder = create_decoder(tables["decoder"])
+        if decoder.config.levels and decoder.config.levels != levels_of(drawn):
+            raise ConfigError(
+                f"decoder.levels is {list(decoder.config.levels)}; expected those of the codec "
+                f"whose latent is drawn, {list(levels_of(drawn))}, or none",
+                param="decoder.levels",
+            )
         _begin(decoder, opened.tokenizer, config)
     if table := config.part("embedding_prior"):
         sizes = {"embedding": dimensions, "text_vocabulary": vocabulary}

@@ -15,9 +15,11 @@ from limner.errors import ConfigError
 from limner.train.config.run import TrainConfig
 from limner.train.config.shared import DataConfig, LoopConfig
 from limner.train.inputs import caches
+from limner.train.inputs.text import trimmed
 from limner.train.loop import train
 from limner.train.parts import save_codec
 from limner.train.prior.settings import PriorTraining, check
+from limner.train.steps import create_step
 from limner.types import Request
 from tests.tiny_model import CODEC, Averages, AveragesConfig
 
@@ -74,6 +76,31 @@ def test_a_prior_trains_over_a_codec_and_draws(name: str, codec: str, tmp_path: 
     model = load_checkpoint(tmp_path / "run" / "model")
     *_, step = model.stream(Request("a red apple", n=2, seed=1))
     assert step.images.shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ([[0, 0, 1], [0, 2, 3]], [[0, 1], [2, 3]]),
+        ([[1, 2, 3]], [[1, 2, 3]]),
+        ([[0, 0, 0]], [[0]]),  # no caption
+    ],
+)
+def test_columns_that_pad_all_texts_are_left_out(
+    rows: list[list[int]], kept: list[list[int]]
+) -> None:
+    assert trimmed(torch.tensor(rows)).tolist() == kept
+
+
+def test_the_loss_of_parts_without_padding_is_that_of_the_whole_batch(tmp_path: Path) -> None:
+    config = run_of(tmp_path, "gpt", "groups")
+    loop = dataclasses.replace(config.loop, accumulate=4, bf16=False)
+    step: Any = create_step(dataclasses.replace(config, loop=loop))
+    step.start(0)
+    text, codes = next(step.batches)
+    text[0] = 0
+    whole = step.prior.loss(text, codes)
+    torch.testing.assert_close(sum(step._losses(text, codes, None)), whole)
 
 
 def test_a_priors_model_may_be_stored_in_8_bits(tmp_path: Path) -> None:

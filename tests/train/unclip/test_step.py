@@ -197,6 +197,8 @@ def test_a_new_decoder_begins_with_the_words_and_transformer_of_a_prior(tmp_path
         ({"decoder": {"name": "cells", "patch": 1}}, "does not fit; give the width, layers"),
         ({"decoder": {"name": "cells", "patch": 1, **CELLS, "text_encoder": {"name": "own",
                       "layers": 1, "heads": 2, "hidden": 8}}}, "reads text in another way"),
+        ({"decoder": {"name": "cells", "patch": 1, **CELLS, "levels": [3]}},
+         r"decoder.levels is \[3\]; expected those of the codec whose latent is drawn, \["),
         ({"decoder": {"name": "unet", "patch": 1, "widths": [8]}}, "take decoder.name = 'cells'"),
         ({"unclip_training": UnClipTraining(begin_as="clip")},
          "begin_as holds a model of the family 'clip'"),
