@@ -25,6 +25,7 @@ from typing import Any
 from parity_clip import clip, open_clip, siglip
 from parity_gpt2 import mindalle, mindalle_12, rudalle, rudalle_4
 from parity_infinity import infinity_125m
+from parity_karlo import karlo_decoder, karlo_prior, karlo_upsampler
 from parity_llamagen import llamagen_b, llamagen_l
 from parity_rows import Row, drawn, imported, liven, row, write_words
 from parity_var import var_d16
@@ -224,6 +225,9 @@ CHECKS: dict[str, tuple[Callable[[Path], Iterator[Row]], tuple[str, ...], tuple[
     "ru-dalle-4": (rudalle_4, RUDALLE, RUDALLE_DEPS),
     "var-d16": (var_d16, (), ()),
     "infinity-125m": (infinity_125m, (), ()),
+    "karlo-decoder": (karlo_decoder, (), ()),
+    "karlo-prior": (karlo_prior, (), ()),
+    "karlo-upsampler": (karlo_upsampler, (), ()),
 }
 
 

@@ -6,12 +6,13 @@ Shapes: B pictures or texts, T token positions (left-padded with id 0), D dimens
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import log
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.clip.karlo import KarloClip, KarloClipConfig
 from limner.clip.losses import LOSSES, SCALE_LIMIT
 from limner.clip.preparing import Preparation
 from limner.clip.towers import check_image_encoder, create_image_encoder
@@ -52,6 +53,8 @@ class ClipConfig:
 
 class Clip(nn.Module):
     """Two towers whose unit vectors are near where a picture and a text belong together."""
+
+    unit: ClassVar[bool] = True  # whether its vectors are
 
     def __init__(self, config: ClipConfig) -> None:
         super().__init__()
@@ -109,7 +112,8 @@ def _projection(width: int, config: ClipConfig) -> nn.Module:
 
 def create_clip(config: Mapping[str, Any]) -> Clip:
     """Build a CLIP from the fields of ClipConfig; ConfigError for an unknown or wrong one."""
-    return create("clip", CLIPS, {"name": "clip", **config})
+    return create("clip", CLIPS | IMPORTED, {"name": "clip", **config})
 
 
 CLIPS: dict[str, tuple[type[Any], type[Any]]] = {"clip": (ClipConfig, Clip)}
+IMPORTED: dict[str, tuple[type[Any], type[Any]]] = {"karlo": (KarloClipConfig, KarloClip)}

@@ -6,21 +6,27 @@ diffusers, whose settings its config.json files say.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.convert.clip import block_rows, both
-from limner.convert.clip_tokenizer import clip_tokenizer
+from limner.convert.diffusers import (
+    check_only,
+    is_of,
+    need_pipeline,
+    part_of,
+    read_tokenizer,
+    reshaped,
+    whole_numbers,
+)
 from limner.convert.files import Files
 from limner.convert.formats import Plan
 from limner.convert.keys import KeyMap, Shapes, Weight, collect, our_shapes, table
 from limner.convert.rearranged import Joined, Reshaped
 from limner.convert.taming import taming_config, taming_weights
-from limner.convert.transformers_clip import ACTIVATIONS, BLOCK, JOINED, PARTS
-from limner.errors import CheckpointError, quote
+from limner.convert.transformers_clip import BLOCK, JOINED, PARTS, TEXT, made_tower
+from limner.errors import CheckpointError
 from limner.files.folder import shown_path
 
 if TYPE_CHECKING:
@@ -29,8 +35,6 @@ if TYPE_CHECKING:
 NAME = "amused"
 PIPELINE = "AmusedPipeline"
 GUIDANCE = 9.0  # its own guidance_scale of 10
-WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin",
-           "model.safetensors", "pytorch_model.bin")  # fmt: skip
 TOWER_KEYS = table(
     *block_rows("text_model.encoder.layers", "tower", BLOCK),
     ("text_model.embeddings.token_embedding.weight", "tower.embed.weight"),
@@ -135,24 +139,14 @@ def vq_keys(levels: int) -> KeyMap:
 
 def looks_like(files: Files) -> bool:
     """Say whether model_index.json is of aMUSEd's pipeline."""
-    path = files.find("model_index.json")
-    if path is None:
-        return False
-    try:
-        return bool(files.json(path).get("_class_name") == PIPELINE)
-    except CheckpointError:
-        return False  # what is wrong with it is told where it is needed
+    return is_of(files, PIPELINE)
 
 
 def plan(files: Files) -> Plan:
     """Return the model that the folders hold; CheckpointError for what does not fit."""
-    if not looks_like(files):
-        raise CheckpointError(
-            f"{files.shown} has no model_index.json of {PIPELINE}; give the folder that diffusers "
-            "wrote"
-        )
+    need_pipeline(files, PIPELINE)
     # 1. The VQGAN, without attention, of pixels in [0, 1].
-    vq, place = _part(files, "vqvae")
+    vq, place = part_of(files, "vqvae")
     numbers = len(vq.get("block_out_channels") or ())
     if not numbers or vq.get("mid_block_add_attention", True):
         raise CheckpointError(
@@ -163,16 +157,17 @@ def plan(files: Files) -> Plan:
     codec = replace(taming_config(shapes, pixels="unit", epsilon=1e-6), middle=False)
     codes = taming_weights(codec, opened, keys, shown)
     # 2. The text tower and the network.
-    tower, tower_place = _part(files, "text_encoder")
+    tower, tower_place = part_of(files, "text_encoder")
     told = Shapes(our_shapes(_joined(files.open(tower_place)), TOWER_KEYS),
                   shown_path(tower_place), TOWER_KEYS)  # fmt: skip
-    network, network_place = _part(files, "transformer")
+    network, network_place = part_of(files, "transformer")
     prior = {**_tower(tower, told), **_network(network, shown_path(network_place))}
     prior["vocabulary"] = codec.codebook
     size = int(prior["grid"][0]) * codec.cell
     prior["size"], settings = size, {"name": "taming", **vars(codec), "size": size}
     # 3. The tokenizer; texts are filled up with its padding, which the network sees.
-    tokenizer = _tokenizer(files, prior)
+    tokenizer, prior["empty"], padding = read_tokenizer(files, prior["text_vocabulary"] - 1)
+    prior["text_encoder"]["padding"] = padding
     # 4. Every tensor has its place.
     weights = _weights(prior, files.open(tower_place), files.open(network_place), files.shown)
     named = {f"prior.{name}": each for name, each in weights.items()}
@@ -188,12 +183,6 @@ def plan(files: Files) -> Plan:
     return Plan(NAME, "dalle", size, tables, named, card, length, tokenizer)
 
 
-def _part(files: Files, name: str) -> tuple[dict[str, Any], Path]:
-    """Return the config of a folder, and its file of weights."""
-    config = files.need(f"{name}/config.json")
-    return files.json(config), files.need(*(f"{name}/{each}" for each in WEIGHTS))
-
-
 def _joined(tensors: Tensors) -> Tensors:
     return Joined(tensors, JOINED, PARTS, "qkv_proj")
 
@@ -203,40 +192,25 @@ def _tower(config: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     length, _ = shapes.of("tower.places", 2)
     hidden, _ = shapes.of("tower.blocks.0.into.weight", 2)
     pooled, _ = shapes.of("pooled.weight", 2)
-    act, heads = config.get("hidden_act", "quick_gelu"), config.get("num_attention_heads", 8)
-    if act not in ACTIVATIONS or type(heads) is not int:
-        raise CheckpointError(
-            f"{shapes.shown} has hidden_act {quote(act)} and num_attention_heads {quote(heads)}; "
-            f"expected one of {', '.join(ACTIVATIONS)}, and a number"
-        )
     return {
         "name": "amused", "text_vocabulary": rows + 1, "text_width": width, "pooled": pooled,
         "text_encoder": {
-            "name": "learned_positions", "layers": shapes.count("tower.blocks."), "heads": heads,
-            "hidden": hidden, "length": length, "activation": ACTIVATIONS[act],
-            "epsilon": float(config.get("layer_norm_eps", 1e-5)),
+            "name": "learned_positions", "layers": shapes.count("tower.blocks."),
+            "hidden": hidden, "length": length, **made_tower({**TEXT, **config}, shapes.shown),
         },
     }  # fmt: skip
 
 
 def _network(config: Mapping[str, Any], shown: str) -> dict[str, Any]:
     """Return the sizes of the network that its config says; CheckpointError for a variant."""
-    for key, wanted in ONLY.items():
-        if config.get(key, wanted) != wanted:
-            raise CheckpointError(
-                f"the config of {shown} has {key} = {quote(config[key])}; limner draws with "
-                f"{quote(wanted)}, as the published models have it"
-            )
-    usual = {
+    check_only(config, ONLY, shown)
+    usual: dict[str, int | None] = {
         "hidden_size": 1024, "num_attention_heads": 16, "num_hidden_layers": 22,
         "intermediate_size": 2816, "block_out_channels": 768, "block_num_heads": 12,
         "num_res_blocks": 3, "in_channels": 768, "vocab_size": 8256, "micro_cond_encode_dim": 256,
         "sample_size": 64,
     }  # fmt: skip
-    found = {key: config.get(key, value) for key, value in usual.items()}
-    for key, value in found.items():
-        if type(value) is not int or value < 1:
-            raise CheckpointError(f"the config of {shown} has {key} = {quote(value)}")
+    found = whole_numbers(config, usual, shown)
     return {
         "width": found["hidden_size"], "heads": found["num_attention_heads"],
         "layers": found["num_hidden_layers"], "hidden": found["intermediate_size"],
@@ -245,23 +219,6 @@ def _network(config: Mapping[str, Any], shown: str) -> dict[str, Any]:
         "rows": found["vocab_size"], "micro": found["micro_cond_encode_dim"],
         "grid": [found["sample_size"]] * 2, "halves": bool(config.get("downsample", False)),
     }  # fmt: skip
-
-
-def _tokenizer(files: Files, prior: dict[str, Any]) -> str:
-    """Return the tokenizer's JSON; the ids of padding and of the empty text go into `prior`."""
-    rows, folder = prior["text_vocabulary"] - 1, files.need("tokenizer/vocab.json").parent
-    held = Files(folder)
-    text = clip_tokenizer(held, rows)
-    parts = json.loads(text)
-    told: Any = None
-    if (path := held.find("tokenizer_config.json")) is not None:
-        told = held.json(path).get("pad_token")
-    told = told.get("content") if isinstance(told, dict) else told
-    ends = parts["limner"]
-    ids = {name.lstrip("\0"): at + 1 for name, at in parts["model"]["vocab"].items()}
-    prior["empty"] = [*ends["begin"], *ends["end"]]
-    prior["text_encoder"]["padding"] = ids.get(str(told), ends["end"][-1])
-    return text
 
 
 def _weights(
@@ -277,16 +234,5 @@ def _weights(
     rest = {name: each for name, each in wanted.items() if name not in own}
     ignored = (r"text_model\.embeddings\.position_ids",)
     found = collect(_joined(tower), TOWER_KEYS, rest, f"{shown}/text_encoder", ignored=ignored)
-    flat = Reshaped(network, SHAPES | _matrices(network))
+    flat = Reshaped(network, SHAPES | reshaped(network, _ONE, axes=2))
     return found | collect(flat, NETWORK_KEYS, own, f"{shown}/transformer")
-
-
-def _matrices(tensors: Tensors) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of convolutions of one pixel as matrices."""
-    import re
-
-    return {
-        re.escape(name): entry.shape[:2]
-        for name, entry in tensors.entries.items()
-        if re.fullmatch(_ONE, name)
-    }

@@ -59,9 +59,11 @@ def both(theirs: str, ours: str) -> list[tuple[str, str]]:
     return [(f"{theirs}{end}", f"{ours}{end}") for end in (".weight", ".bias")]
 
 
-def towers(shapes: Shapes, made: Made) -> dict[str, Any]:
-    """Return the fields of ClipConfig, read off shapes by our names and what files say."""
-    # 1. The image tower: patches and their places, of which one may be a class token's.
+def image_tower(shapes: Shapes, made: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of an image tower, read off shapes and what files say of it.
+
+    Of its places one may be a class token's.
+    """
     width, _, patch, _ = shapes.of("image.patches.weight", 4)
     places, _ = shapes.of("image.places", 2)
     attends = "image.pool.qkv.weight" in shapes.held
@@ -69,21 +71,29 @@ def towers(shapes: Shapes, made: Made) -> dict[str, Any]:
     if side * side + (not attends) != places:
         raise CheckpointError(f"{shapes.shown} has {places} places in a picture, no square")
     hidden, _ = shapes.of("image.blocks.0.into.weight", 2)
-    image = {
+    return {
         "name": "vit", "size": side * patch, "patch": patch, "width": width,
         "layers": shapes.count("image.blocks."), "hidden": hidden,
-        "heads": max(1, width // HEAD), "pooling": "attention" if attends else "class",
-        **made.image,
+        "heads": max(1, width // HEAD), "pooling": "attention" if attends else "class", **made,
     }  # fmt: skip
-    # 2. The text tower.
+
+
+def text_tower(shapes: Shapes, made: Mapping[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """Return the settings of a text tower, its rows of tokens, and its width."""
     rows, words = shapes.of("text.embed.weight", 2)
     length, _ = shapes.of("text.places", 2)
     hidden, _ = shapes.of("text.blocks.0.into.weight", 2)
     text = {
         "name": "learned_positions", "layers": shapes.count("text.blocks."), "hidden": hidden,
-        "heads": max(1, words // HEAD), "length": length, **made.text,
+        "heads": max(1, words // HEAD), "length": length, **made,
     }  # fmt: skip
-    # 3. The space of both.
+    return text, rows, words
+
+
+def towers(shapes: Shapes, made: Made) -> dict[str, Any]:
+    """Return the fields of ClipConfig, read off shapes by our names and what files say."""
+    image = image_tower(shapes, made.image)
+    text, rows, words = text_tower(shapes, made.text)
     if "text_projection.weight" in shapes.held:
         dimensions, _ = shapes.of("text_projection.weight", 2)
     else:

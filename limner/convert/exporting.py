@@ -7,6 +7,7 @@ written at a time, but for layouts whose own code reads nothing but torch.save's
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from limner.checkpoint.model import TOKENIZER, WEIGHTS, inspect_checkpoint
 from limner.convert.importing import CODEC_FILE, check_out
 from limner.convert.keys import SAME, Weight
-from limner.convert.layouts import LAYOUTS, Layout, Model, NoPlace, Part, Shape
+from limner.convert.layout import Layout, Model, NoPlace, Part, Shape
+from limner.convert.layouts import LAYOUTS
 from limner.errors import CheckpointError, UnknownModelError, UsageError, did_you_mean, quote
 from limner.files.atomic import new_folder
 from limner.files.folder import MANIFEST, shown_path
@@ -81,6 +83,8 @@ def export_checkpoint(
         named = _tensors(weights, stack)
         found = [(part, dict(_theirs(part, named, format))) for part in layout.parts]
         with new_folder(target) as partial:
+            for name in (*(part.file for part in layout.parts), *layout.texts):
+                (partial / name).parent.mkdir(exist_ok=True)
             for part, tensors in found:
                 _write(partial / part.file, part, tensors, progress)
             for name, text in layout.texts.items():
@@ -165,6 +169,9 @@ def _theirs(part: Part, named: Mapping[str, Weight], format: str) -> Iterator[tu
             back = tuple(turn.order.index(axis) for axis in range(len(turn.order)))
             shape = tuple(shape[axis] for axis in back)
             read = _after(read, turn.theirs)
+        if part.matrices and re.fullmatch(part.matrices, theirs):
+            shape = shape[:2]
+            read = _after(read, _as(shape))
         end = theirs.rpartition(".")[0].rpartition(".")[2]
         if end in part.split:
             yield from _pieces(Weight(weight.dtype, shape, read), theirs, end, part.split[end])

@@ -166,6 +166,15 @@ FORMATS = {
         ),
         "amused",
     ),
+    "karlo": Format(
+        "Karlo's unCLIP, or its image variations, in the folders of diffusers",
+        (
+            *("model_index.json", "*/config.json", "*/*_config.json", "*/vocab.json"),
+            *("*/merges.txt", "*/model.safetensors", "*/diffusion_pytorch_model.safetensors"),
+            *("*/pytorch_model.bin", "*/diffusion_pytorch_model.bin"),
+        ),
+        "karlo",
+    ),
 }
 
 

@@ -5,9 +5,8 @@ Shapes of names and tables are those of the formats' own modules, read the other
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from limner.convert import (
@@ -21,56 +20,24 @@ from limner.convert import (
     transformers_clip,
     youtokentome,
 )  # fmt: skip
-from limner.convert.keys import KeyMap
-
-Shape = tuple[int, ...]
-_ACTS = {ours: theirs for theirs, ours in reversed(transformers_clip.ACTIVATIONS.items())}
-_SPLIT = {"qkv_proj": transformers_clip.PARTS}
-_PROCESSOR = "preprocessor_config.json"
-
-
-class NoPlace(Exception):
-    """A model that a layout cannot hold; it says what the layout is of."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A file of a layout: the table of its tensors, and what stands before our names of them.
-
-    Those named in `split` are written as so many parts of their first axis, under the names given;
-    those in `shapes` have another shape there. `inside` is the table of the file that they stand
-    in. It has those whose names, without `prefix`, begin with `only` and with none of `others`.
-    """
-
-    file: str
-    keys: KeyMap
-    prefix: str
-    split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    shapes: Mapping[str, Shape] = field(default_factory=dict)
-    inside: str = ""
-    only: str = ""
-    others: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What an export writes: parts, and texts by the names of their files."""
-
-    parts: tuple[Part, ...]
-    texts: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Model:
-    """What an exporter knows of a model: its tables, and its tokenizer's JSON, {} without one."""
-
-    tables: Mapping[str, Any]
-    tokenizer: Mapping[str, Any]
+from limner.convert.karlo_layout import karlo_layout
+from limner.convert.layout import (
+    PROCESSOR,
+    SPLIT,
+    Layout,
+    Model,
+    NoPlace,
+    Part,
+    as_json,
+    need,
+    processor_of,
+    tower_of,
+    words_of,
+)
 
 
 def _dvae(model: Model) -> Layout:
-    _need(model.tables["codec"], "openai_dvae")
+    need(model.tables["codec"], "openai_dvae")
     parts = tuple(
         Part(f"{each}.pt", openai_dvae.KEYS, f"codec.{each}.") for each in ("encoder", "decoder")
     )
@@ -79,7 +46,7 @@ def _dvae(model: Model) -> Layout:
 
 def _vqgan(model: Model) -> Layout:
     codec = model.tables["codec"]
-    _need(codec, "taming")
+    need(codec, "taming")
     gumbel = codec["quantizer"] == "gumbel"
     if codec["quantizer"] == "cosine" or codec["pixels"] != "signed" or not codec["encode"]:
         raise NoPlace("a VQGAN of taming-transformers")
@@ -89,22 +56,22 @@ def _vqgan(model: Model) -> Layout:
 
 def _min_dalle(model: Model) -> Layout:
     prior, codec = model.tables["prior"], model.tables["codec"]
-    _need(prior, "bart")
-    _need(codec, "taming")
+    need(prior, "bart")
+    need(codec, "taming")
     parts = (
         Part("encoder.pt", min_dalle.ENCODER_KEYS, "prior.", only="text."),
         Part("decoder.pt", min_dalle.PRIOR_KEYS, "prior.", others=("text.",)),
         Part("detoker.pt", taming.DECODER_KEYS, "codec."),
     )
-    return Layout(parts, _words(model.tokenizer))
+    return Layout(parts, words_of(model.tokenizer))
 
 
 def _kakao_mindalle(model: Model) -> Layout:
-    _need(model.tables["prior"], "gpt2")
+    need(model.tables["prior"], "gpt2")
     (vqgan,), (first, second) = _vqgan(model).parts, kakao_mindalle.STAGES
     split = {"qkv": kakao_mindalle.PARTS}
     prior = Part(second, kakao_mindalle.KEYS, "prior.", split, inside="state_dict")
-    words = _words(model.tokenizer)
+    words = words_of(model.tokenizer)
     texts = {
         f"tokenizer/{kakao_mindalle.VOCABULARY}": words["vocab.json"],
         f"tokenizer/{kakao_mindalle.MERGES}": words["merges.txt"],
@@ -114,7 +81,7 @@ def _kakao_mindalle(model: Model) -> Layout:
 
 def _rudalle(model: Model) -> Layout:
     prior = model.tables["prior"]
-    _need(prior, "rudalle")
+    need(prior, "rudalle")
     (vqgan,) = _vqgan(model).parts
     part = Part(f"pytorch_model_v{prior['version']}.bin", rudalle.KEYS, "prior.")
     codec = replace(vqgan, file="vqgan.gumbelf8-sber.model.ckpt")
@@ -123,13 +90,13 @@ def _rudalle(model: Model) -> Layout:
 
 def _llamagen(model: Model) -> Layout:
     codec = model.tables["codec"]
-    _need(codec, "taming")
+    need(codec, "taming")
     vq = Part("vq_ds16.pt", llamagen.vq_keys(len(codec["multipliers"])), "codec.", inside="model")
     if codec["quantizer"] != "cosine":
         raise NoPlace("LlamaGen's tokenizer")
     if "prior" not in model.tables:
         return Layout((vq,))
-    _need(model.tables["prior"], "llamagen")
+    need(model.tables["prior"], "llamagen")
     decoder = Part(
         f"t2i_{codec['size']}.pt", llamagen.KEYS, "prior.", inside="model", others=("encoder.",)
     )
@@ -142,7 +109,7 @@ def _openai_clip(model: Model) -> Layout:
     if {clip["image_encoder"]["activation"], clip["text_encoder"]["activation"]} != {"quick_gelu"}:
         raise NoPlace("OpenAI's CLIP")
     part = Part("clip.pt", openai_clip.KEYS, "clip.")
-    return Layout((part,), _words(model.tokenizer))
+    return Layout((part,), words_of(model.tokenizer))
 
 
 def _open_clip(model: Model) -> Layout:
@@ -168,7 +135,7 @@ def _open_clip(model: Model) -> Layout:
             "resize_mode": "squash" if image["squash"] else "shortest",
         },
     }  # fmt: skip
-    texts = {"open_clip_config.json": _json(config), **_words(model.tokenizer)}
+    texts = {"open_clip_config.json": as_json(config), **words_of(model.tokenizer)}
     return Layout((Part("open_clip_model.safetensors", openai_clip.KEYS, "clip."),), texts)
 
 
@@ -177,10 +144,10 @@ def _transformers(model: Model) -> Layout:
     siglip = clip["image_encoder"]["pooling"] == "attention"
     image, text = (_clip(model, "attention" if siglip else "class")[each]
                    for each in ("image_encoder", "text_encoder"))  # fmt: skip
-    vision = _tower(image, image["width"]) | {
+    vision = tower_of(image, image["width"]) | {
         "image_size": image["size"], "patch_size": image["patch"],
     }  # fmt: skip
-    words = _tower(text, clip["width"]) | {
+    words = tower_of(text, clip["width"]) | {
         "vocab_size": clip["text_vocabulary"] - 1, "max_position_embeddings": text["length"],
     }  # fmt: skip
     kind, name, shapes = "clip", "CLIPModel", dict[str, tuple[int, ...]]()
@@ -191,13 +158,13 @@ def _transformers(model: Model) -> Layout:
             "vision_model.head.probe": (1, 1, image["width"]), "logit_scale": (1,),
             "logit_bias": (1,),
         }  # fmt: skip
-        texts = {"tokenizer.json": _json(_foreign(model.tokenizer))}
+        texts = {"tokenizer.json": as_json(_foreign(model.tokenizer))}
     else:
         ends = model.tokenizer["limner"]
         marks = {"bos_token_id": ends["begin"][0] - 1, "eos_token_id": ends["end"][0] - 1}
         words |= {"projection_dim": clip["dimensions"], **marks}
         vision |= {"projection_dim": clip["dimensions"]}
-        texts = _words(model.tokenizer)
+        texts = words_of(model.tokenizer)
     config: dict[str, Any] = {
         "architectures": [name], "model_type": kind,
         "text_config": words | {"model_type": f"{kind}_text_model"},
@@ -205,80 +172,30 @@ def _transformers(model: Model) -> Layout:
     }  # fmt: skip
     if not siglip:
         config |= {"projection_dim": clip["dimensions"], "logit_scale_init_value": 2.6592}
-    texts |= {"config.json": _json(config), _PROCESSOR: _json(_processor(image, siglip=siglip))}
+    texts |= {
+        "config.json": as_json(config),
+        PROCESSOR: as_json(processor_of(image, siglip=siglip)),
+    }
     keys = transformers_clip.SIGLIP_KEYS if siglip else transformers_clip.KEYS
-    part = Part("model.safetensors", keys, "clip.", _SPLIT, shapes)
+    part = Part("model.safetensors", keys, "clip.", SPLIT, shapes)
     return Layout((part,), texts)
 
 
 LAYOUTS: dict[str, Callable[[Model], Layout]] = {
     "openai-dvae": _dvae, "taming-vqgan": _vqgan, "min-dalle": _min_dalle, "llamagen": _llamagen,
-    "kakao-mindalle": _kakao_mindalle,
-    "ru-dalle": _rudalle,
+    "kakao-mindalle": _kakao_mindalle, "ru-dalle": _rudalle, "karlo": karlo_layout,
     "clip": _transformers, "open-clip": _open_clip, "openai-clip": _openai_clip,
 }  # fmt: skip
-
-
-def _need(table: Mapping[str, Any], name: str) -> None:
-    """Raise NoPlace for a part of another kind."""
-    if table["name"] != name:
-        raise NoPlace(name)
 
 
 def _clip(model: Model, pooling: str) -> Mapping[str, Any]:
     """Return the table of a CLIP whose towers are those of these layouts; NoPlace for others."""
     clip: Mapping[str, Any] = model.tables["clip"]
-    _need(clip["image_encoder"], "vit")
-    _need(clip["text_encoder"], "learned_positions")
+    need(clip["image_encoder"], "vit")
+    need(clip["text_encoder"], "learned_positions")
     if clip["image_encoder"]["pooling"] != pooling:
         raise NoPlace(pooling)
     return clip
-
-
-def _tower(tower: Mapping[str, Any], width: int) -> dict[str, Any]:
-    return {
-        "hidden_size": width, "intermediate_size": tower["hidden"],
-        "num_hidden_layers": tower["layers"], "num_attention_heads": tower["heads"],
-        "hidden_act": _ACTS[tower.get("activation", "gelu")],
-        "layer_norm_eps": tower.get("epsilon", 1e-5),
-    }  # fmt: skip
-
-
-def _processor(image: Mapping[str, Any], *, siglip: bool) -> dict[str, Any]:
-    from limner.clip.preparing import FILTERS
-
-    size = image["size"]
-    shown: dict[str, Any] = {
-        "image_mean": image["mean"], "image_std": image["std"], "do_normalize": True,
-        "do_rescale": True, "rescale_factor": 1 / 255, "do_resize": True, "do_convert_rgb": True,
-        "resample": FILTERS.index(image["resample"]),
-    }  # fmt: skip
-    if siglip or image["squash"]:
-        kind = "SiglipImageProcessor" if siglip else "CLIPImageProcessor"
-        square = {"height": size, "width": size}
-        return shown | {"image_processor_type": kind, "size": square, "do_center_crop": False}
-    return shown | {
-        "image_processor_type": "CLIPImageProcessor", "do_center_crop": True,
-        "size": {"shortest_edge": image["edge"] or size},
-        "crop_size": {"height": size, "width": size},
-    }  # fmt: skip
-
-
-def _words(tokenizer: Mapping[str, Any]) -> dict[str, str]:
-    """Return vocab.json and merges.txt of a tokenizer of byte pairs, fillers left out."""
-    vocabulary = _named(tokenizer["model"]["vocab"])
-    merges = [each if isinstance(each, str) else " ".join(each)
-              for each in tokenizer["model"]["merges"]]  # fmt: skip
-    return {
-        "vocab.json": json.dumps(vocabulary, ensure_ascii=False),
-        "merges.txt": "\n".join(["#version: 0.2", *merges, ""]),
-    }
-
-
-def _named(vocabulary: Mapping[str, int]) -> dict[str, int]:
-    """Return a vocabulary with the names of special tokens, and without what filled it up."""
-    filled = {name for name in vocabulary if name.startswith("\0") and name[1:].isdigit()}
-    return {name.lstrip("\0"): at for name, at in vocabulary.items() if name not in filled}
 
 
 def _foreign(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,7 +235,3 @@ def _foreign(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
             "special_tokens": known,
         },
     }  # fmt: skip
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"

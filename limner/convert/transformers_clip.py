@@ -64,6 +64,10 @@ SIGLIP_KEYS = table(
 )
 SHAPES = {r"vision_model\.head\.probe": (-1,), r"logit_(scale|bias)": ()}
 IGNORED = (r"(vision|text)_model\.embeddings\.position_ids",)
+TEXT: dict[str, Any] = {  # of a text tower alone, where its config does not say
+    "hidden_act": "quick_gelu", "num_attention_heads": 8, "layer_norm_eps": 1e-5,
+}  # fmt: skip
+VISION: dict[str, Any] = TEXT | {"num_attention_heads": 12}
 ACTIVATIONS = {
     "quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_new": "gelu_tanh",
@@ -90,14 +94,14 @@ def plan(files: Files) -> Plan:
         )
     if kind not in ("clip", "siglip"):
         raise CheckpointError(f"{source} has the model_type {quote(kind)}; expected clip or siglip")
-    tensors = _rearranged(files.open(place))
+    tensors = rearranged(files.open(place))
     if kind == "siglip":
         return _siglip(files, found, tensors, shown, place.parent)
     shapes = Shapes(our_shapes(tensors, KEYS), shown, KEYS)
     heads = {"text_config": 8, "vision_config": 12}
     made = _made(found, heads, "quick_gelu", 1e-5, source)
     sized = towers(shapes, made)
-    seen = _seen(place.parent, "CLIP", sized["image_encoder"]["size"])
+    seen = read_seen_of(place.parent, "CLIP", sized["image_encoder"]["size"])
     sized["image_encoder"] |= check_seen(seen, sized["image_encoder"]["size"], source)
     tokenizer = clip_tokenizer(files, sized["text_vocabulary"] - 1)
     origin = (tensors, KEYS, shown)
@@ -112,7 +116,7 @@ def _siglip(
     heads = {"text_config": 12, "vision_config": 12}
     made = _made(found, heads, "gelu_pytorch_tanh", 1e-6, source)
     config = towers(shapes, made)
-    seen = _seen(folder, "Siglip", config["image_encoder"]["size"])
+    seen = read_seen_of(folder, "Siglip", config["image_encoder"]["size"])
     config["image_encoder"] |= check_seen(seen, config["image_encoder"]["size"], source)
     tokenizer, padding = siglip_tokenizer(files, config["text_vocabulary"] - 1)
     config["text_encoder"] |= {"padding": padding, "causal": False}
@@ -122,7 +126,8 @@ def _siglip(
     return clip_plan("siglip", what, config, origin, tokenizer, ignored=IGNORED)
 
 
-def _rearranged(tensors: Tensors) -> Tensors:
+def rearranged(tensors: Tensors) -> Tensors:
+    """Return tensors with the queries, keys and values of a layer joined."""
     return Joined(Reshaped(tensors, SHAPES), JOINED, PARTS, "qkv_proj")
 
 
@@ -133,21 +138,28 @@ def _made(
     towers_of = []
     for name in ("vision_config", "text_config"):
         held = found.get(name)
-        held = held if isinstance(held, dict) else {}
-        act = held.get("hidden_act", usual)
-        count = held.get("num_attention_heads", heads[name])
-        small = held.get("layer_norm_eps", epsilon)
-        if act not in ACTIVATIONS or type(count) is not int or type(small) not in (int, float):
-            raise CheckpointError(
-                f"{source}: {name} has hidden_act {quote(act)}, num_attention_heads "
-                f"{quote(count)}, layer_norm_eps {quote(small)}; expected one of "
-                f"{', '.join(ACTIVATIONS)}, and two numbers"
-            )
-        towers_of.append({"heads": count, "activation": ACTIVATIONS[act], "epsilon": float(small)})
+        told = {"hidden_act": usual, "num_attention_heads": heads[name], "layer_norm_eps": epsilon}
+        told |= held if isinstance(held, dict) else {}
+        towers_of.append(made_tower(told, f"{source}: {name}"))
     return Made(towers_of[0], towers_of[1], {})
 
 
-def _seen(folder: Path, processor: str, size: int) -> dict[str, Any]:
+def made_tower(held: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return heads, activation and epsilon of a tower, as its config says them."""
+    act, count, small = (
+        held.get(key) for key in ("hidden_act", "num_attention_heads", "layer_norm_eps")
+    )
+    if act not in ACTIVATIONS or type(count) is not int or type(small) not in (int, float):
+        raise CheckpointError(
+            f"{source} has hidden_act {quote(act)}, num_attention_heads {quote(count)}, "
+            f"layer_norm_eps {quote(small)}; expected one of {', '.join(ACTIVATIONS)}, and two "
+            "numbers"
+        )
+    return {"heads": count, "activation": ACTIVATIONS[act], "epsilon": float(small)}  # type: ignore[arg-type]
+
+
+def read_seen_of(folder: Path, processor: str, size: int) -> dict[str, Any]:
+    """Return how a folder says that pictures are prepared for a tower of so many pixels."""
     from limner.clip.importing import Usual, read_seen
     from limner.convert.clip import MEAN, STD
 

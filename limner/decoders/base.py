@@ -1,7 +1,7 @@
 """What every decoder shares: the process that it takes noise off by, and its loss."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -35,6 +35,8 @@ class DecoderConfig:
     times: int = 1000
     bounded: bool = True
     levels: tuple[int, ...] = ()
+    # Whether twice the channels are predicted, the second half as `diffusion.ddpm_learned` has it.
+    learns_spread: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_least(self, "size", "channels", "patch", "width")
@@ -76,6 +78,9 @@ class DecoderBase(nn.Module):
         """Return the error of the prediction at times (B,), told as in `forward`."""
         output = self(self.process.noised(start, noise, times), times, **told)
         return self.process.loss(output, self.process.target(start, noise, times), times)
+
+    def read_by(self, clip: Any) -> None:
+        """Be told the model's CLIP, which reads the text for a decoder without a text encoder."""
 
     def begin_as(self, prior: Any) -> None:
         """Take words and transformer from a prior over the codes of the latent that is drawn.

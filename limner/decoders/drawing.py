@@ -46,22 +46,15 @@ def draw_picture(
     levels = process.levels(sampling.steps)
     step_of = {time: step for step, time in enumerate(levels.times)}
 
-    def denoise(x: Tensor, time: int) -> Tensor:
+    def look(x: Tensor, time: int) -> tuple[Tensor, Tensor]:
         scale = guidance_at(
             sampling.guidance_schedule, sampling.guidance, step_of[time], sampling.steps
         )
-        # Rows: told both; told neither, where it is pushed; told the vector alone, where the text
-        # is pushed by another scale.
-        vectors, texts = [vector], [ids]
-        if scale:
-            vectors, texts = [vector, 0 * vector], [ids, 0 * ids]
-        if scale and sampling.text_share != 1:
-            vectors, texts = [*vectors, vector], [*texts, 0 * ids]
-        # A part of the network that was not made for one of them is not told it.
-        told = {"embedding": torch.cat(vectors)} if config.embedding else {}
-        told |= {"text": torch.cat(texts)} if config.text_vocabulary else {}
-        times = torch.full((len(vectors),), time, device=x.device)
-        output, *others = decoder(x.expand(len(times), -1, -1, -1), times, **told).split(1)
+        count, told = _rows(config, vector, ids, sampling.text_share if scale else None)
+        times = torch.full((count,), time, device=x.device)
+        said = decoder(x.expand(count, -1, -1, -1), times, **told)
+        outputs, spread = said.split(config.channels, 1) if config.learns_spread else (said, said)
+        output, *others = outputs.split(1)
         if others:
             neither, one = others[0], others[-1]
             pushed = diffusion.guide_two(neither, one, output, scale, scale * sampling.text_share)
@@ -69,8 +62,13 @@ def draw_picture(
         start = process.start(x, output, times[:1])
         start = start.clamp(-1, 1) if config.bounded else start
         if settle is not None:
-            return settle(start)
-        return start if given is None else torch.where(given.keep, given.start, start)
+            start = settle(start)
+        elif given is not None:
+            start = torch.where(given.keep, given.start, start)
+        return start, spread[:1]
+
+    def denoise(x: Tensor, time: int) -> Tensor:
+        return look(x, time)[0]
 
     noise = diffusion.unit_noise([seed], (config.channels, config.size, config.size), vector.device)
     sampler, x = diffusion.find_sampler(sampling.sampler), next(noise)
@@ -79,5 +77,27 @@ def draw_picture(
         if bool(given.keep.any()):  # it is put back at every level, which wants more than one round
             sampler = diffusion.repaint
         x = levels.signal[0] * given.start + levels.noise[0] * x if given.strength < 1 else x
-    for moment in sampler(denoise, x, levels, noise):
+    moments = sampler(denoise, x, levels, noise)
+    if config.learns_spread and sampler is diffusion.ddpm:
+        moments = diffusion.ddpm_learned(look, x, levels, noise)
+    for moment in moments:
         yield moment.start
+
+
+def _rows(
+    config: Any, vector: Tensor, ids: Tensor, text_share: float | None
+) -> tuple[int, dict[str, Tensor]]:
+    """Return how many rows the decoder is asked for, and what it is told in each.
+
+    Told both; told neither, where it is pushed, as `text_share` says; told the vector alone, where
+    the text is pushed by another scale.
+    """
+    vectors, texts = [vector], [ids]
+    if text_share is not None:
+        vectors, texts = [vector, 0 * vector], [ids, 0 * ids]
+    if text_share not in (None, 1):
+        vectors, texts = [*vectors, vector], [*texts, 0 * ids]
+    # A part of the network that was not made for one of them is not told it.
+    told = {"embedding": torch.cat(vectors)} if config.embedding else {}
+    told |= {"text": torch.cat(texts)} if config.text_vocabulary else {}
+    return len(vectors), told

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from limner.decoders.base import DecoderBase, DecoderConfig
-from limner.decoders.blocks import ContextAttention, TimedBlock, group_norm
+from limner.decoders.blocks import group_norm
+from limner.decoders.stages import Sizes, through
 from limner.errors import ConfigError
 from limner.nn.checks import check_least
-from limner.nn.conv import Downsample, Upsample
 from limner.sampling.schedule import time_features
 from limner.text.encoders import text_encoder_of
 
@@ -88,12 +88,12 @@ class UNet(DecoderBase):
             self.text = text_encoder_of(config)
             self.text_to_time = nn.Linear(config.width, self.time_width)
         self.into = nn.Conv2d((config.channels + config.given) * inner, widths[0], 3, padding=1)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self._build_stages()
-        self.middle = _Stage(
-            [TimedBlock(widths[-1], widths[-1], self.time_width) for _ in range(2)],
-            [self._attention(len(widths) - 1), None],
-        )
+        sizes = Sizes(
+            widths, config.blocks, self.time_width, tuple(map(self._heads, range(len(widths)))),
+            self.context_width,
+        )  # fmt: skip
+        self.down, self.up = sizes.ways()
+        self.middle = sizes.middle()
         self.norm = group_norm(widths[0])
         self.out = nn.Conv2d(widths[0], config.channels * inner, 3, padding=1)
         nn.init.zeros_(self.out.weight)
@@ -116,13 +116,8 @@ class UNet(DecoderBase):
         h = x if given is None else torch.cat([x, given], dim=1)
         h = F.pixel_unshuffle(h, self.config.patch).contiguous(memory_format=torch.channels_last)
         h = self.into(h)
-        # 2. Down to coarse cells, and up again; each block on the way up reads one of the way down.
-        left = [h]
-        for stage in self.down:
-            h = stage(h, time, context, real, left=left)
-        h = self.middle(h, time, context, real)
-        for stage in self.up:
-            h = stage(h, time, context, real, joined=left)
+        # 2. Down to coarse cells, and up again.
+        h = through(h, (self.down, self.middle, self.up), time, context, real)
         # 3. Cells to pixels.
         drawn: Tensor = F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.config.patch)
         return drawn.float()
@@ -157,69 +152,6 @@ class UNet(DecoderBase):
             return time, None, None
         return time, torch.cat(tokens, dim=1), torch.cat(real, dim=1)
 
-    def _build_stages(self) -> None:
-        widths, time = self.config.widths, self.time_width
-        kept, previous = [widths[0]], widths[0]  # the widths of what the way up will read
-        for index, width in enumerate(widths):
-            blocks = []
-            for _ in range(self.config.blocks):
-                blocks.append(TimedBlock(previous, width, time))
-                previous = width
-                kept.append(width)
-            last = index == len(widths) - 1
-            change: nn.Module | None = None if last else Downsample(width, width)
-            if not last:
-                kept.append(width)
-            attentions = [self._attention(index) for _ in blocks]
-            self.down.append(_Stage(blocks, attentions, change))
-        for index, width in reversed(list(enumerate(widths))):
-            blocks = []
-            for _ in range(self.config.blocks + 1):
-                blocks.append(TimedBlock(previous + kept.pop(), width, time))
-                previous = width
-            change = Upsample(width, width) if index else None
-            self.up.append(_Stage(blocks, [self._attention(index) for _ in blocks], change))
-
-    def _attention(self, index: int) -> ContextAttention | None:
+    def _heads(self, index: int) -> int:
         side = self.config.size // self.config.patch // 2**index  # cells
-        if side > self.config.attention:
-            return None
-        return ContextAttention(self.config.widths[index], self.config.heads, self.context_width)
-
-
-class _Stage(nn.Module):
-    """Blocks and attention at one size of cells, then a change of that size, if any."""
-
-    def __init__(
-        self,
-        blocks: list[TimedBlock],
-        attentions: list[ContextAttention | None],
-        change: nn.Module | None = None,
-    ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(blocks)
-        self.attentions = nn.ModuleList(each or nn.Module() for each in attentions)
-        self.attends = [each is not None for each in attentions]
-        self.change = change
-
-    def forward(
-        self,
-        h: Tensor,
-        time: Tensor,
-        context: Tensor | None,
-        real: Tensor | None,
-        left: list[Tensor] | None = None,
-        joined: list[Tensor] | None = None,
-    ) -> Tensor:
-        """Map cells on; `left` is given what each part makes, `joined` has what each part reads."""
-        both = zip(self.blocks, self.attentions, self.attends, strict=True)
-        for block, attention, attends in both:
-            h = block(h if joined is None else torch.cat([h, joined.pop()], dim=1), time)
-            h = attention(h, context, real) if attends else h
-            if left is not None:
-                left.append(h)
-        if self.change is not None:
-            h = self.change(h)
-            if left is not None:
-                left.append(h)
-        return h
+        return 0 if side > self.config.attention else int(self.config.heads)

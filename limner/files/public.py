@@ -140,6 +140,22 @@ def _var(depth: int, parameters: int) -> PublicModel:
     )  # fmt: skip
 
 
+def _karlo() -> PublicModel:
+    name, weights = "kakaobrain/karlo-v1-alpha", "diffusion_pytorch_model"
+    files = ("model_index.json", "*/*config.json", "tokenizer/*", "text_encoder/model.safetensors")
+    eyes = ("image_encoder/config.json", "feature_extractor/*", "image_encoder/model.safetensors")
+    return PublicModel(
+        "draws 256 pixels from English texts or like a picture: an unCLIP, as DALL-E 2", "unclip",
+        "karlo", 3727, 14_907, "CreativeML Open RAIL-M",
+        f"hf:{name}, and the folders of pictures of hf:{name}-image-variations",
+        (
+            Source(name, (*files, f"*/{weights}.safetensors"),
+                   instead=(f"*/{weights}.bin", "text_encoder/pytorch_model.bin")),
+            Source(f"{name}-image-variations", eyes, instead=("image_encoder/pytorch_model.bin",)),
+        ),
+    )  # fmt: skip
+
+
 PUBLIC: dict[str, PublicModel] = {
     "dalle-mini": _dalle_mini("dalle-mini", 514),
     "dalle-mega": _dalle_mini("dalle-mega", 2664),
@@ -168,6 +184,7 @@ PUBLIC: dict[str, PublicModel] = {
             Source("google/flan-t5-xl", _T5, "flan-t5-xl"),
         ),
     ),
+    "karlo": _karlo(),
     "clip-vit-b32": _clip(
         "OpenAI's CLIP, 224 pixels", "openai/clip-vit-base-patch32", 151, "MIT"
     ),

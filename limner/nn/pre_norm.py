@@ -61,11 +61,14 @@ class PreNormBlock(nn.Module):
         self.into = nn.Linear(config.width, config.hidden)
         self.back = nn.Linear(config.hidden, config.width)
 
-    def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
-        """Map (B, L, D) to the same shape; `causal` positions see those before them alone."""
+    def forward(self, x: Tensor, *, causal: bool = False, mask: Tensor | None = None) -> Tensor:
+        """Map (B, L, D) to the same shape; `causal` positions see those before them alone.
+
+        `mask` (B, 1, L, L) says instead which positions each one sees.
+        """
         qkv = self.qkv(self.attention_norm(x)).unflatten(2, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, H, L, K) each
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        mixed = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         hidden = activate(self.into(self.feed_forward_norm(x)), self.activation)
         out: Tensor = x + self.back(hidden)

@@ -25,7 +25,7 @@ from limner.images import to_tensor
 from limner.pipelines.dalle import Dalle
 from limner.pipelines.edits import check_side
 from limner.pipelines.gan import Gan
-from limner.pipelines.unclip import UnClip, slerp
+from limner.pipelines.unclip import UnClip, sized
 from limner.types import Drawable, Step
 
 if TYPE_CHECKING:
@@ -252,7 +252,8 @@ def _unclip_way(pipeline: UnClip, first: End, last: End, seed: int, sampling: An
 
     def at(share: float) -> Tensor:
         """Return the picture (1, 3, H, W) at a share of the way."""
-        vector = (one, other)[round(share)] if share in (0.0, 1.0) else slerp(one, other, share)
+        inside = 0.0 < share < 1.0
+        vector = pipeline.turn(one, other, share) if inside else (one, other)[round(share)]
         decoder = _TwoTexts(pipeline.decoder, texts, share)
         told = torch.ones_like(texts[0])  # that there is a text; the decoder knows which
         *_, step = pipeline.paint(decoder, vector, told, seed, sampling)
@@ -278,13 +279,8 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
 
     def at(share: float) -> Tensor:
         """Return the picture (1, 3, H, W) at a share of the way."""
-        if share in (0.0, 1.0):
-            condition = (one, other)[round(share)]
-        else:
-            # The direction turns and the length changes evenly.
-            lengths = [each.norm(dim=1, keepdim=True) for each in (one, other)]
-            turned = slerp(one / lengths[0], other / lengths[1], share)
-            condition = turned * torch.lerp(lengths[0], lengths[1], share)
+        inside = 0.0 < share < 1.0
+        condition = sized(one, other, share) if inside else (one, other)[round(share)]
         drawn: Tensor = generator.draw(texts[0], condition, noise)
         if generator.reads_words:  # of one text or the other: both are drawn, and mixed
             drawn = torch.lerp(drawn, generator.draw(texts[1], condition, noise), share)

@@ -80,7 +80,10 @@ def _seen(pipeline: Any, task: Redraw) -> Tensor:
         pipeline.clip.encode_texts(pipeline.read([text], trim=True))
         for text in (task.prompt, task.before)
     )
-    turned: Tensor = pipeline.turn(vector, nn.functional.normalize(now - then, dim=-1), _TURN)
+    towards = nn.functional.normalize(now - then, dim=-1)
+    if not pipeline.clip.unit:
+        towards = towards * vector.norm(dim=-1, keepdim=True)
+    turned: Tensor = pipeline.turn(vector, towards, _TURN)
     return turned
 
 

@@ -63,6 +63,9 @@ class UnClip(DrawingBase[DiffusionSampling]):
         self.tokenizer = tokenizer
         self.clip, self.decoder, self.prior, self.upsampler = clip, decoder, prior, upsampler
         self.autoencoder = autoencoder
+        for part in (decoder, prior):
+            if part is not None:
+                part.read_by(clip)
         self.defaults = defaults or DiffusionSampling()
         # The decoder's own size is that of the latent where there is an autoencoder.
         self.small: int = (autoencoder or decoder).config.size  # before it is made larger
@@ -148,11 +151,14 @@ class UnClip(DrawingBase[DiffusionSampling]):
     def between(self, first: PictureLike, second: PictureLike, share: float) -> Tensor:
         """Return a vector (1, D), `share` in [0, 1] of the way between two pictures (3.2)."""
         one, other = self.see([first, second]).split(1)
-        return slerp(one, other, share)
+        return self.turn(one, other, share)
 
     def turn(self, vector: Tensor, towards: Tensor, share: float) -> Tensor:
-        """Return a unit vector (1, D) turned by a share of the angle towards another."""
-        return slerp(vector, towards, share)
+        """Return a vector (1, D) turned by a share of the angle towards another.
+
+        Where CLIP's are no unit vectors, its length goes evenly to that of the other.
+        """
+        return slerp(vector, towards, share) if self.clip.unit else sized(vector, towards, share)
 
     def latents(self, images: Tensor) -> Tensor:
         """Return what the decoder would draw of images (B, 3, small, small) in [-1, 1]."""
@@ -284,6 +290,16 @@ class UnClip(DrawingBase[DiffusionSampling]):
         if self.upsampler is not None:
             count += sampling.upsampler_steps if self.upsampler.stochastic else 1
         return count
+
+
+def sized(first: Tensor, second: Tensor, share: float) -> Tensor:
+    """Return the vector (B, D) that is `share` of the angle and of the length from one to another.
+
+    Raises UsageError unless share is in [0, 1].
+    """
+    lengths = [each.norm(dim=1, keepdim=True) for each in (first, second)]
+    turned = slerp(first / lengths[0], second / lengths[1], share)
+    return turned * torch.lerp(lengths[0], lengths[1], share)
 
 
 def slerp(first: Tensor, second: Tensor, share: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Priors: text to image codes, `PRIORS`, or to the embedding of a picture, `EMBEDDING_PRIORS`.
 
-`IMPORTED` are priors over codes in the exact architecture of a published model: they come from its
-weights (`limner.convert`).
+`IMPORTED` are priors over codes in the exact architecture of a published model, and
+`IMPORTED_EMBEDDING` such of embeddings: they come from its weights (`limner.convert`).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from limner.priors.amused import Amused, AmusedConfig
 from limner.priors.bart import BART, BARTConfig
 from limner.priors.base import PriorBase
 from limner.priors.crf import CRF, CRFConfig
-from limner.priors.embedding import EmbeddingPrior
+from limner.priors.embedding import EmbeddingPriorBase
 from limner.priors.embedding_autoregressive import (
     EmbeddingAutoregressive,
     EmbeddingAutoregressiveConfig,
@@ -21,6 +21,7 @@ from limner.priors.embedding_diffusion import EmbeddingDiffusion, EmbeddingDiffu
 from limner.priors.gpt import GPT, GPTConfig
 from limner.priors.gpt2 import GPT2, GPT2Config
 from limner.priors.infinity import Infinity, InfinityConfig
+from limner.priors.karlo import KarloPrior, KarloPriorConfig
 from limner.priors.llamagen import LlamaGen, LlamaGenConfig
 from limner.priors.lucid import Lucid, LucidConfig
 from limner.priors.next_scale import NextScale, NextScaleConfig
@@ -48,6 +49,9 @@ EMBEDDING_PRIORS: dict[str, tuple[type[Any], type[Any]]] = {
     "diffusion": (EmbeddingDiffusionConfig, EmbeddingDiffusion),
     "autoregressive": (EmbeddingAutoregressiveConfig, EmbeddingAutoregressive),
 }
+IMPORTED_EMBEDDING: dict[str, tuple[type[Any], type[Any]]] = {
+    "karlo": (KarloPriorConfig, KarloPrior),
+}
 
 
 def create_prior(config: Mapping[str, Any]) -> PriorBase:
@@ -55,6 +59,6 @@ def create_prior(config: Mapping[str, Any]) -> PriorBase:
     return create("prior", PRIORS | IMPORTED, config)
 
 
-def create_embedding_prior(config: Mapping[str, Any]) -> EmbeddingPrior:
+def create_embedding_prior(config: Mapping[str, Any]) -> EmbeddingPriorBase:
     """Build the prior of embeddings named by `config["name"]`; ConfigError as `create_prior`."""
-    return create("embedding prior", EMBEDDING_PRIORS, config)
+    return create("embedding prior", EMBEDDING_PRIORS | IMPORTED_EMBEDDING, config)

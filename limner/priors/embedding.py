@@ -39,27 +39,22 @@ class EmbeddingPriorConfig:
         check_text_encoder(self)
 
 
-class EmbeddingPrior(nn.Module):
-    """Text ids (B, T) and unit vectors of texts (B, D) to unit vectors of pictures (B, D).
+class EmbeddingPriorBase(nn.Module):
+    """Text ids (B, T) and vectors of texts (B, D) to vectors of pictures (B, D).
 
     A text without an id and a vector of zeros are no text: what training drops, and what guidance
     pushes away from. A prior is this and one file.
     """
 
-    config: EmbeddingPriorConfig
-
-    def __init__(self, config: EmbeddingPriorConfig) -> None:
-        super().__init__()
-        self.text = text_encoder_of(config)
-        self.text_embedding = nn.Linear(config.embedding, config.width)
-        self.transformer = Transformer(
-            TransformerConfig(config.width, config.layers, config.heads, config.hidden)
-        )
+    config: Any
 
     @property
     def steps(self) -> int | None:
         """How often `stream` yields; None where that is for the caller to say."""
         return None
+
+    def read_by(self, clip: Any) -> None:
+        """Be told the model's CLIP, which reads the text for a prior without a text encoder."""
 
     def fit(self, images: Tensor, texts: Tensor) -> None:
         """Learn what is counted and not trained from unit vectors (N, D) of pairs; mostly none."""
@@ -71,8 +66,22 @@ class EmbeddingPrior(nn.Module):
     def stream(
         self, ids: Tensor, texts: Tensor, seeds: Sequence[int], *, steps: int, guidance: float
     ) -> Iterator[Tensor]:
-        """Yield unit vectors (B, D), the last of them the result; row i uses `seeds[i]` alone."""
+        """Yield vectors (B, D), the last of them the result; row i uses `seeds[i]` alone."""
         raise NotImplementedError
+
+
+class EmbeddingPrior(EmbeddingPriorBase):
+    """A prior of unit vectors with a text encoder and a transformer of its own."""
+
+    config: EmbeddingPriorConfig
+
+    def __init__(self, config: EmbeddingPriorConfig) -> None:
+        super().__init__()
+        self.text = text_encoder_of(config)
+        self.text_embedding = nn.Linear(config.embedding, config.width)
+        self.transformer = Transformer(
+            TransformerConfig(config.width, config.layers, config.heads, config.hidden)
+        )
 
     def read(self, ids: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
         """Return what stands first, tokens and the vector (B, T + 1, W), and what of it is real."""
@@ -95,7 +104,7 @@ class EmbeddingPrior(nn.Module):
 
 
 def draw_nearest(
-    prior: EmbeddingPrior,
+    prior: EmbeddingPriorBase,
     ids: Tensor,
     texts: Tensor,
     seed: int,

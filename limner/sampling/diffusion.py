@@ -21,6 +21,7 @@ from limner.types import SCHEDULES as GUIDANCE_SCHEDULES
 
 ROUNDS = 4  # of `repaint` at every level
 Denoise = Callable[[Tensor, int], Tensor]
+Look = Callable[[Tensor, int], tuple[Tensor, Tensor]]  # the clean thing, and a share of the spread
 Fresh = Iterator[Tensor]  # unit noise (B, ...)
 
 
@@ -38,6 +39,23 @@ def ddpm(denoise: Denoise, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[
         added = 1 - (a / a_next) ** 2  # beta_t between the two levels
         mean = (a_next * added * start + a / a_next * s_next**2 * x) / s**2
         x = mean + s_next / s * math.sqrt(added) * next(fresh) if s_next else mean
+        yield Moment(x, start)
+
+
+def ddpm_learned(look: Look, x: Tensor, levels: Levels, fresh: Fresh) -> Iterator[Moment]:
+    """Draw as `ddpm`, by a spread that the network says (Nichol 2021, 2102.09672, equation 15).
+
+    `look` returns x_0, and where in [-1, 1] the logarithm of each number's variance lies, from that
+    of `ddpm` to that of the noise which is added between the two levels.
+    """
+    for time, (a, s), (a_next, s_next) in _pairs(levels):
+        start, share = look(x, time)
+        added = 1 - (a / a_next) ** 2
+        x = (a_next * added * start + a / a_next * s_next**2 * x) / s**2
+        if s_next:
+            least = math.log(s_next**2 / s**2 * added)
+            log = least + (share + 1) / 2 * (math.log(added) - least)
+            x = x + (log / 2).exp() * next(fresh)
         yield Moment(x, start)
 
 

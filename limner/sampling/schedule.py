@@ -23,6 +23,7 @@ PREDICTIONS = {
     "start": "The thing itself, without noise.",
     "v": "The speed at which signal turns to noise; as well scaled at every time.",
 }
+SPACINGS = ("trailing", "ends")
 
 
 def time_features(times: Tensor, width: int) -> Tensor:
@@ -57,16 +58,19 @@ class Levels:
 class Process:
     """A way from clean to noise in `times` steps, and what the network that goes back predicts.
 
-    Raises ConfigError for an unknown `schedule` or `prediction`, or fewer than 2 times.
+    `spacing` is of the levels that are visited: "trailing", or "ends", which visits time 0 too.
+    Raises ConfigError for an unknown name, or fewer than 2 times.
     """
 
     schedule: str = "cosine"
     prediction: str = "v"
     times: int = 1000
+    spacing: str = "trailing"
 
     def __post_init__(self) -> None:
         check_choice(self, "schedule", NOISE_SCHEDULES)
         check_choice(self, "prediction", PREDICTIONS)
+        check_choice(self, "spacing", SPACINGS)
         if not 2 <= self.times <= 2**16:
             raise ConfigError(f"times is {self.times}; expected 2 to {2**16}")
 
@@ -120,7 +124,11 @@ class Process:
         The first is the noisiest time ("trailing", Lin 2023, arXiv 2305.08891, section 3.3).
         """
         check_whole("steps", steps, self.times)
-        times = [round(self.times - i * self.times / steps) - 1 for i in range(steps)]
+        if self.spacing == "trailing" or steps == 1:
+            times = [round(self.times - i * self.times / steps) - 1 for i in range(steps)]
+        else:
+            width = (self.times - 1) / (steps - 1)
+            times = [round(i * width) for i in reversed(range(steps))]
         kept = [*self.kept[times].tolist(), 1.0]
         noise = tuple(math.sqrt(1 - share) for share in kept)
         return Levels(tuple(times), tuple(math.sqrt(share) for share in kept), noise)
