@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError
 from limner.nn.checks import check_least
+from limner.nn.scalars import check_levels
 from limner.sampling.schedule import Process
 from limner.text.encoders import check_text_encoder
 
@@ -42,23 +43,15 @@ class DecoderConfig:
         check_least(self, "size", "channels", "patch", "width")
         check_least(self, "given", "embedding", "text_vocabulary", least=0)
         Process(self.schedule, self.prediction, self.times)
-        if self.levels:
-            self._check_levels()
+        check_levels(self.levels, self.patch)
+        if self.levels and self.prediction != "start":
+            raise ConfigError(
+                f"levels are given with prediction {self.prediction!r}; values are told apart by "
+                "prediction 'start' alone",
+                param="levels",
+            )
         if self.text_vocabulary:
             check_text_encoder(self)
-
-    def _check_levels(self) -> None:
-        if min(self.levels) < 2:
-            raise ConfigError(
-                f"levels is {list(self.levels)}; expected those of the codec, each of 2 at least",
-                param="levels",
-            )
-        if self.patch != 1 or self.prediction != "start":
-            raise ConfigError(
-                f"levels are given with patch {self.patch} and prediction {self.prediction!r}; "
-                "values are told apart by patch 1 and prediction 'start'",
-                param="levels",
-            )
 
 
 class DecoderBase(nn.Module):

@@ -10,7 +10,6 @@ Shapes: B pictures, C channels, H and W numbers of a side, S cells, D dimensions
 text tokens (left-padded with id 0), W width.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from limner.decoders.base import DecoderBase, DecoderConfig
 from limner.errors import ConfigError
 from limner.nn.cells import WordsAndCells
 from limner.nn.checks import check_heads, check_least
+from limner.nn.scalars import ScalarHead
 from limner.nn.transformer import TransformerConfig
 from limner.sampling.schedule import time_features
 from limner.text.encoders import text_encoder_of
@@ -52,7 +52,6 @@ class CellsDecoder(DecoderBase):
     """
 
     config: CellsConfig
-    scalars: Tensor  # (C, V): the values of each number of a latent, NaN where it has fewer
 
     def __init__(self, config: CellsConfig) -> None:
         super().__init__(config)
@@ -71,19 +70,13 @@ class CellsDecoder(DecoderBase):
         self.cells = WordsAndCells(
             side, TransformerConfig(width, config.layers, config.heads, config.hidden)
         )
+        self.out: nn.Linear
         if config.levels:
-            scalars, most = finite_scalars(config.levels), max(config.levels)
-            if config.channels % len(scalars):
-                raise ConfigError(
-                    f"levels is {list(config.levels)}, and {config.channels} channels are drawn; "
-                    "expected those of the codec, whose number divides the channels",
-                    param="levels",
-                )
-            self.register_buffer("scalars", scalars.tile(config.channels // len(scalars), 1), False)
-            numbers = most
-        self.out = nn.Linear(width, config.channels * numbers)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+            self.out = ScalarHead(width, config.channels, config.levels)
+        else:
+            self.out = nn.Linear(width, config.channels * config.patch**2)
+            nn.init.zeros_(self.out.weight)
+            nn.init.zeros_(self.out.bias)
 
     def begin_as(self, prior: Any) -> None:
         """Take words, places and transformer from a GPT over the codes of the same cells.
@@ -91,7 +84,8 @@ class CellsDecoder(DecoderBase):
         Raises ConfigError where their sizes differ, or words are read in two ways.
         """
         self.cells.begin_as(prior)
-        self._begin_values(prior)
+        if isinstance(self.out, ScalarHead):
+            self.out.begin_as(prior)
         if not self.config.text_vocabulary:
             return
         given, own = prior.text.state_dict(), self.text.state_dict()
@@ -103,17 +97,6 @@ class CellsDecoder(DecoderBase):
                 "and the tokenizer of that prior"
             )
         self.text.load_state_dict(given)
-
-    @torch.no_grad()
-    def _begin_values(self, prior: Any) -> None:
-        """Take what tells values apart from the digits of the prior's codes, where it has such."""
-        config = self.config
-        rows = prior.state_dict().get("head.table.by_digit")  # (groups, digits' values, W)
-        groups = config.channels // max(len(config.levels), 1)
-        shape = (groups, sum(config.levels), config.width)
-        if config.levels and rows is not None and rows.shape == shape:
-            held = self.out.weight.view(*self.scalars.shape, config.width)
-            held[~self.scalars.isnan()] = rows.flatten(0, 1)
 
     def forward(
         self,
@@ -128,22 +111,18 @@ class CellsDecoder(DecoderBase):
         `embedding` (B, D) holds unit vectors, `text` (B, T) ids, `given` (B, G, H, W) pixels.
         """
         features = self._features(x, times, embedding, text, given)
-        if self.config.levels:
-            likely = self._logits(features).softmax(-1)
-            drawn = (likely * self.scalars.nan_to_num()).sum(-1)  # what is expected (B, S, C)
-        else:
-            drawn = self.out(features)
+        drawn = self.out(features)
+        if isinstance(self.out, ScalarHead):
+            drawn = self.out.expected(drawn)  # (B, S, C)
         drawn = drawn.mT.unflatten(2, (self.side, self.side))
         return F.pixel_shuffle(drawn, self.config.patch).float()
 
     def loss(self, start: Tensor, noise: Tensor, times: Tensor, **told: Tensor | None) -> Tensor:
         """Return the error of the prediction, with `levels` in nats a number of the latent."""
-        if not self.config.levels:
+        if not isinstance(self.out, ScalarHead):
             return super().loss(start, noise, times, **told)
         features = self._features(self.process.noised(start, noise, times), times, **told)
-        values = start.flatten(2).mT[..., None]  # (B, S, C, 1)
-        wanted = (values - self.scalars.nan_to_num(float("inf"))).abs().argmin(-1)
-        return F.cross_entropy(self._logits(features).flatten(0, 2), wanted.flatten())
+        return self.out.loss(self.out(features), start.flatten(2).mT)
 
     def _features(
         self,
@@ -174,14 +153,3 @@ class CellsDecoder(DecoderBase):
             cells = cells + (ids == 0).all(1)[:, None, None] * self.no_text
         features: Tensor = self.cells(words, ids, cells)
         return features
-
-    def _logits(self, features: Tensor) -> Tensor:
-        """Return how likely each value of each number is (B, S, C, V), in fp32."""
-        logits = self.out(features).float().unflatten(2, self.scalars.shape)
-        return logits.masked_fill(self.scalars.isnan(), float("-inf"))
-
-
-def finite_scalars(levels: Sequence[int]) -> Tensor:
-    """Return the values (digits, V) that finite scalars of so many levels have, padded with NaN."""
-    rows = [[(digit - level // 2) / (level // 2) for digit in range(level)] for level in levels]
-    return torch.tensor([row + [float("nan")] * (max(levels) - len(row)) for row in rows])

@@ -55,10 +55,11 @@ class GrowingConfig(GeneratorConfig):
 
 
 class Drawn(NamedTuple):
-    """Images (B, 3, H, W) or latents, and the condition that they were drawn from."""
+    """Images (B, 3, H, W) or latents, the condition that they are of, and what `paint` returned."""
 
     images: Tensor
     condition: Condition
+    painted: Tensor
 
 
 class Generator(nn.Module):
@@ -78,12 +79,17 @@ class Generator(nn.Module):
     def forward(self, ids: Tensor, noise: Tensor, chance: Tensor) -> Drawn:
         """Draw texts (B, T) from unit noise (B, Z) and `chance` (B, C) of the condition."""
         condition = self.conditioning(self.sentence(ids), chance)
-        return Drawn(self.draw(ids, condition.drawn, noise), condition)
+        painted = self.paint(condition.drawn, noise, ids)
+        return Drawn(self.finish(painted), condition, painted)
+
+    def finish(self, painted: Tensor) -> Tensor:
+        """Map what `paint` returns to images or latents in fp32."""
+        drawn = painted.float()
+        return drawn.tanh() if self.config.bounded else drawn
 
     def draw(self, ids: Tensor, condition: Tensor, noise: Tensor) -> Tensor:
         """Draw texts (B, T) of conditions (B, C) and noise (B, Z), in fp32."""
-        drawn = self.paint(condition, noise, ids).float()
-        return drawn.tanh() if self.config.bounded else drawn
+        return self.finish(self.paint(condition, noise, ids))
 
     def paint(self, condition: Tensor, noise: Tensor, ids: Tensor) -> Tensor:
         """Map conditions (B, C) and noise (B, Z) to images (B, 3, H, W), or to latents.

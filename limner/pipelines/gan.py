@@ -18,7 +18,7 @@ from limner.gan import create_generator
 from limner.gan.drawing import GanSampling, draw
 from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase
 from limner.pipelines.config import ModelConfig
-from limner.pipelines.latent import latent_shape
+from limner.pipelines.latent import latent_shape, levels_of
 from limner.text.tokenizer import Tokenizer
 from limner.types import Step
 
@@ -119,7 +119,9 @@ def _check_drawn(name: str, generator: Any, autoencoder: Any) -> None:
         wanted = latent_shape(autoencoder)
     made = generator.config
     draws = {"channels": made.channels_drawn, "size": made.size, "bounded": made.bounded}
-    if any(draws[key] != value for key, value in wanted.items()):
+    levels = tuple(getattr(made, "levels", ()))
+    fits = not levels or levels == levels_of(autoencoder)
+    if not fits or any(draws[key] != value for key, value in wanted.items()):
         raise CheckpointError(
             f"the generator of {name!r} draws {made.channels_drawn} channels {made.size} wide, "
             "not those of its autoencoder, or of pictures; they belong to different models"

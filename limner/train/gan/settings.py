@@ -87,6 +87,7 @@ def check(config: TrainConfig) -> None:
     _check_keys(config)
     known = {"text_vocabulary": 1, **latent_of(config)}
     generator = fields.check_part("generator", GENERATORS, {**config.part("generator"), **known})
+    _check_levels(config, generator)
     shared = {
         name: getattr(generator, name)
         for name in ("size", "channels_drawn", "width", "text_encoder")
@@ -140,6 +141,28 @@ def _check_start(config: TrainConfig) -> None:
             f"data.cached is {cached} scenes, fewer than one batch, {config.loop.batch}; a "
             "latent is drawn of scenes that are encoded once: cache more",
             param="data.cached",
+        )
+
+
+def _check_levels(config: TrainConfig, generator: Any) -> None:
+    """Check that a generator tells apart the values that the codec's numbers have."""
+    import torch
+
+    from limner.codecs import create_autoencoder
+    from limner.pipelines.latent import levels_of
+    from limner.train.parts import codec_table
+
+    given = tuple(getattr(generator, "levels", ()))
+    if not given:
+        return
+    with torch.device("meta"):
+        table = codec_table(config.codec_from)[0] if config.codec_from else None
+        levels = levels_of(table and create_autoencoder(table))
+    if given != levels:
+        raise ConfigError(
+            f"generator.levels is {list(given)}; expected those of the codec whose latent is "
+            f"drawn, {list(levels)}, or none",
+            param="generator.levels",
         )
 
 

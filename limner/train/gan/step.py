@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from limner.train.inputs.caches import Caches, tokenizer_digest
 from limner.train.inputs.own import OwnData, open_data
 from limner.train.losses import pixel_loss
 from limner.train.optimizer import EMA, decay_groups
-from limner.train.steps import Step, optimizers_for, precision, save_memory, update
+from limner.train.steps import Step, compiled, optimizers_for, precision, save_memory, update
 
 RESTORES = 3  # after which a run that collapses again is stopped
 SECOND_MOMENT = 0.99
@@ -57,6 +58,7 @@ class GanStep(Step):
         for part in (self.generator, self.discriminator):
             part.to(self.device, memory_format=torch.channels_last).train()  # faster convolutions
             save_memory(part, config)
+        self.run: Any = compiled(self.generator, config)  # chance comes from outside
         self.pipeline = Gan(
             self.tokenizer, self.generator, self.opened.codec,
             defaults=drawing.GanSampling(**config.sampling), text_length=config.text_length,
@@ -214,7 +216,7 @@ class GanStep(Step):
                 # Reparametrised, so that the encoder has a gradient (arXiv 1312.6114).
                 half = mean + (0.5 * log_variance).exp() * noise[: rows // 2]
                 noise = torch.cat([half, noise[rows // 2 :]])
-            return self.generator(ids, noise, chance), seen
+            return self.run(ids, noise, chance), seen
 
     def _critic_loss(
         self, images: Tensor, ids: Tensor, drawn: Tensor, random: torch.Generator, step: int
@@ -259,17 +261,20 @@ class GanStep(Step):
         random: torch.Generator,
     ) -> dict[str, Tensor]:
         """Return the generator's losses on what it drew, each weighed."""
-        training, (pictures, condition) = self.training, drawn
+        training, pictures = self.training, drawn.images
         with precision(self.config):
             scores = self.discriminator(self._see(pictures, random), ids)
             kind = losses.ADVERSARIAL[training.loss]
             parts = {
                 "adversarial": training.adversarial * losses.generator_loss(kind, scores),
-                "kl": training.kl * normal_divergence(*condition[1:]).mean(),
+                "kl": training.kl * normal_divergence(*drawn.condition[1:]).mean(),
             }
             if seen_noise is not None:  # the half that an encoder saw
                 half = len(seen_noise[0])
-                error = pixel_loss(pictures[:half], images[:half])
+                if getattr(self.generator.config, "levels", ()):
+                    error = self.generator.values_loss(drawn.painted[:half], images[:half])
+                else:
+                    error = pixel_loss(pictures[:half], images[:half])
                 parts["reconstruction"] = training.reconstruction * error
                 parts["picture_kl"] = training.picture_kl * normal_divergence(*seen_noise).mean()
             if (things := self.opened.things) is not None:

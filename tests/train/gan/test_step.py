@@ -43,8 +43,10 @@ CASES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
     "vae": ("modulated", "residual", {}, {"reconstruction": 1.0}),
     "clip": ("modulated", "clip", {}, {"guidance": 0.5, "augment": "colour,translation,cutout"}),
     "latent": ("cells", "residual", {}, {"reconstruction": 1.0, "hard_negatives": 2}),
+    "values": ("cells", "residual", {}, {"reconstruction": 1.0}),
     "kept": ("modulated", "residual", {}, {"on_collapse": "restore", "watch_from": 0}),
 }
+LATENT = ("latent", "values")  # cases that draw the latent of a codec
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +62,10 @@ def part(table: dict[str, Any], *but: str) -> dict[str, Any]:
 def gan_run(out: Path, case: str = "modulated", **changes: Any) -> TrainConfig:
     generator, discriminator, table, training = CASES[case]
     told: dict[str, Any] = {}
-    loop = dataclasses.replace(LOOP, optimizer="muon" if case == "latent" else "adamw")
+    loop = dataclasses.replace(LOOP, optimizer="muon" if case in LATENT else "adamw")
     but = ["text_vocabulary"]
     data = DataConfig(held_for_validation=6, workers=0)
-    if case == "latent":
+    if case in LATENT:
         model = str(save_base(out.parent / "base"))
         told = {"codec_from": model, "start_from": model}
         but += ["size", "patch", "width", "text_encoder"]
@@ -72,7 +74,8 @@ def gan_run(out: Path, case: str = "modulated", **changes: Any) -> TrainConfig:
     if case == "clip":
         told = {"clip_from": str(save_tiny_clip(out.parent / "clip"))}
         but += ["width", "text_encoder"]
-    sizes = {"width": 32, "hidden": 32} if case == "latent" else {}
+    sizes: dict[str, Any] = {"width": 32, "hidden": 32} if case in LATENT else {}
+    sizes |= {"levels": CODEC["levels"]} if case == "values" else {}
     config = TrainConfig(
         "gan",
         str(out),
@@ -370,6 +373,13 @@ def test_runs_that_cannot_be_are_refused(
     with pytest.raises(ConfigError, match=words):
         list(train(gan_run(tmp_path / "run", case, **changes)))
     assert not (tmp_path / "run").exists()
+
+
+def test_values_are_those_of_the_codec(tmp_path: Path) -> None:
+    config = gan_run(tmp_path / "run", "values")
+    table = {**config.part("generator"), "levels": [4, 2]}
+    with pytest.raises(ConfigError, match=r"levels is \[4, 2\]; .* drawn, \[4, 4\], or none"):
+        list(train(config.changed(generator=table)))
 
 
 def test_a_latent_begins_with_the_words_of_a_model(tmp_path: Path) -> None:
