@@ -10,7 +10,7 @@ Shapes: B pictures, C channels, H and W numbers of a side, S cells, D dimensions
 text tokens (left-padded with id 0), W width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,17 +29,23 @@ from limner.text.encoders import text_encoder_of
 
 @dataclass(frozen=True)
 class CellsConfig(DecoderConfig):
-    """Sizes of the transformer; the embedding says `local` numbers of each cell, beside of all."""
+    """Sizes of the transformer; the embedding says `local` numbers of each cell, beside of all.
+
+    It also stands as so many `tokens` behind the words (Ramesh 2022, arXiv 2204.06125, section
+    2.1), so that what attends to words finds there what no word says.
+    """
 
     width: int = 256
     layers: int = 6
     heads: int = 4
     hidden: int = 704
     local: int = 16
+    tokens: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, "layers", "heads", "hidden", "local")
+        check_least(self, "tokens", least=0)
         check_heads(self.width, self.heads)
         if self.size % self.patch:
             raise ConfigError(f"size is {self.size}; expected a multiple of the patch {self.patch}")
@@ -63,6 +69,8 @@ class CellsDecoder(DecoderBase):
             self.whole = nn.Linear(config.embedding, width)
             self.local = nn.Linear(config.embedding, side * side * config.local)
             self.from_local = nn.Linear(config.local, width)
+            if config.tokens:
+                self.tokens = nn.Linear(config.embedding, config.tokens * width)
         if config.text_vocabulary:
             self.no_text = nn.Parameter(torch.randn(width) * 0.02)
             self.text = text_encoder_of(config)
@@ -81,8 +89,12 @@ class CellsDecoder(DecoderBase):
     def begin_as(self, prior: Any) -> None:
         """Take words, places and transformer from a GPT over the codes of the same cells.
 
-        Raises ConfigError where their sizes differ, or words are read in two ways.
+        Of another decoder of cells all is taken but `tokens` that it has not. Raises ConfigError
+        where their sizes differ, or words are read in two ways.
         """
+        if isinstance(prior, CellsDecoder):
+            self._go_on_from(prior)
+            return
         self.cells.begin_as(prior)
         if isinstance(self.out, ScalarHead):
             self.out.begin_as(prior)
@@ -97,6 +109,16 @@ class CellsDecoder(DecoderBase):
                 "and the tokenizer of that prior"
             )
         self.text.load_state_dict(given)
+
+    def _go_on_from(self, other: "CellsDecoder") -> None:
+        mine = replace(self.config, tokens=other.config.tokens)
+        if mine != other.config or other.config.tokens not in (0, self.config.tokens):
+            raise ConfigError(
+                "the decoder that it is to begin as has other sizes; give the settings of that "
+                "decoder, with or without tokens",
+                param="unclip_training.begin_as",
+            )
+        self.load_state_dict(other.state_dict(), strict=False)
 
     def forward(
         self,
@@ -151,5 +173,9 @@ class CellsDecoder(DecoderBase):
             ids = times.new_zeros(rows, 1, dtype=torch.long) if text is None else text
             words = self.text(ids)  # (B, T, W)
             cells = cells + (ids == 0).all(1)[:, None, None] * self.no_text
+        if config.embedding and config.tokens:
+            said = self.tokens(seen).unflatten(1, (config.tokens, -1))
+            words = torch.cat([words, said.to(words.dtype)], dim=1)
+            ids = F.pad(ids, (0, config.tokens), value=1)  # they are no padding
         features: Tensor = self.cells(words, ids, cells)
         return features

@@ -198,12 +198,13 @@ def begun(
     return weights
 
 
-def inspect_family(source: str, family: str, key: str) -> ModelConfig:
+def inspect_family(source: str, family: str, key: str, *others: str) -> ModelConfig:
     """Return what a model folder states; ConfigError names `key` where it is of another family."""
-    found = registry.inspect(source).config
-    if found.family != family:
+    found, wanted = registry.inspect(source).config, (family, *others)
+    if found.family not in wanted:
+        expected = " or ".join(repr(each) for each in wanted)
         raise ConfigError(
-            f"{key} holds a model of the family {found.family!r}; expected one of {family!r}",
+            f"{key} holds a model of the family {found.family!r}; expected one of {expected}",
             param=key,
         )
     return found

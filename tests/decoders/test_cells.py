@@ -80,6 +80,33 @@ def test_it_begins_with_what_tells_digits_apart_in_a_prior() -> None:
     assert torch.equal(rows[2], digits[1, :4]) and not rows[1, 3].any()
 
 
+def test_the_embedding_stands_among_the_words() -> None:
+    built = decoder(embedding=2, text_vocabulary=20, tokens=3).eval()
+    nn.init.normal_(built.out.weight)
+    for part in (built.whole, built.local):  # what is left is what the tokens say
+        nn.init.zeros_(part.weight)
+    x, times, vectors = torch.randn(2, CHANNELS, SIDE, SIDE), torch.tensor([5, 5]), torch.eye(2)
+    text = torch.tensor([[0, 0, 3, 4], [0, 0, 3, 4]])
+    drawn = built(x, times, embedding=vectors, text=text)
+    assert not torch.allclose(built(x, times, embedding=vectors.flip(0), text=text), drawn)
+    longer = torch.nn.functional.pad(text, (3, 0))
+    torch.testing.assert_close(built(x, times, embedding=vectors, text=longer), drawn)
+    assert built(x, times).shape == drawn.shape  # neither is told
+
+
+def test_a_decoder_goes_on_from_another_without_tokens() -> None:
+    trained, built = decoder(embedding=2), decoder(embedding=2, tokens=3)
+    for parameter in trained.parameters():
+        nn.init.normal_(parameter)
+    built.begin_as(trained)
+    held = trained.state_dict()
+    assert set(built.state_dict()) - set(held) == {"tokens.weight", "tokens.bias"}
+    assert all(torch.equal(built.state_dict()[name], value) for name, value in held.items())
+    for other in (decoder(embedding=2, width=32), decoder(embedding=2, tokens=2)):
+        with pytest.raises(ConfigError, match="begin as has other sizes"):
+            built.begin_as(other)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -23,8 +23,8 @@ class UnClipTraining(fields.Checked):
     The shares are those of arXiv 2204.06125, section 2.1; `text_dropout` is the prior's too, whose
     own is 0.1 there. Embeddings have noise of length 0 to `embedding_noise` added, so that the
     decoder bears what a prior gets wrong. A new decoder may begin with the words and transformer of
-    the model in `begin_as`, of the family "dalle" over the same codec. `weights` is what those of
-    the model are stored in.
+    the model in `begin_as`, of the family "dalle" over the same codec, or with all of an unCLIP's.
+    `weights` is what those of the model are stored in.
     """
 
     condition_on: str = fields.choice("both", "both", "embedding", "text")

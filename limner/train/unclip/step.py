@@ -344,16 +344,16 @@ def open_parts(config: TrainConfig, trained: str) -> tuple[UnClip, Tables]:
 
 
 def _begin(decoder: DecoderBase, tokenizer: Tokenizer, config: TrainConfig) -> None:
-    """Let a new decoder begin with the words and transformer of the model in `begin_as`, if any."""
+    """Let a new decoder begin with what the model in `begin_as` has learnt, if there is one."""
     source = config.settings(UnClipTraining).begin_as
     if not source:
         return
-    inspect_family(source, "dalle", "unclip_training.begin_as")
-    told = registry.load(source)
+    family = inspect_family(source, "dalle", "unclip_training.begin_as", "unclip").family
+    told: Any = registry.load(source)
     if tokenizer_digest(told.tokenizer) != tokenizer_digest(tokenizer):
         raise ConfigError(
             "the models in begin_as and start_from or clip_from have different tokenizers, and a "
             "text is read once; give two that were trained with the same",
             param="unclip_training.begin_as",
         )
-    decoder.begin_as(told.prior)
+    decoder.begin_as(told.prior if family == "dalle" else told.decoder)

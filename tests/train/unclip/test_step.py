@@ -189,6 +189,12 @@ def test_a_new_decoder_begins_with_the_words_and_transformer_of_a_prior(tmp_path
         assert all(torch.equal(value, theirs[name].half().float()) for name, value in own.items())
     (drawn,) = limner.draw("a red apple", model=model, seed=1)
     assert drawn.image.size == (SIZE, SIZE)
+    # And another goes on from what was learnt, with the embedding among its words.
+    table = {**config.part("decoder"), "tokens": 2}
+    training = UnClipTraining(begin_as=str(tmp_path / "run" / "model"))
+    after: Any = create_step(config.changed(decoder=table, unclip_training=training))
+    learnt = model.decoder.state_dict()
+    assert all(torch.equal(after.trained.state_dict()[n], value) for n, value in learnt.items())
 
 
 @pytest.mark.parametrize(
