@@ -35,7 +35,7 @@ def _mindalle(folder: Path, layers: int) -> Iterator[Row]:
         width=1536, heads=24, layers=layers, rows=16384, codes=16384, length=64,
         widths=(1, 1, 2, 2, 4),
     )  # fmt: skip
-    mindalle.write(folder / "in", sizes, pickled=False)
+    mindalle.write(folder / "in", sizes)  # a pickle is written without a copy of its tensors
     model = limner.load(imported(folder / "in", folder / "out"))
     ids = mindalle.tokenize(folder / "in" / "tokenizer", PROMPT, 64)
     codes, told = drawn(model, model.read([PROMPT]), TokenSampling(top_k=1))
@@ -83,6 +83,21 @@ def _reference(name: str) -> Any:
     return import_module(name)
 
 
+def _malevich(layers: int, version: int) -> Any:
+    """Return a transformer of PyPI rudalle, the same weights each time."""
+    import torch
+
+    torch.manual_seed(0)
+    sizes = {"embedding_dropout_prob": 0, "output_dropout_prob": 0, "attention_dropout_prob": 0}
+    made = _reference("rudalle.dalle.model").DalleModel(
+        "cpu", num_layers=layers, vocab_size=16384 + 128, hidden_size=2048, num_attention_heads=16,
+        image_vocab_size=8192, cogview_sandwich_layernorm=True, cogview_pb_relax=True,
+        hf_version=f"v{version}", **sizes,
+    ).eval()  # fmt: skip
+    liven(made)
+    return made
+
+
 def _rudalle(folder: Path, layers: int, version: int) -> Iterator[Row]:
     import torch
 
@@ -90,34 +105,29 @@ def _rudalle(folder: Path, layers: int, version: int) -> Iterator[Row]:
     from limner.sampling.tokens import TokenSampling
     from tests.convert import rudalle, vqgan
 
-    torch.manual_seed(0)
-    sizes = {"embedding_dropout_prob": 0, "output_dropout_prob": 0, "attention_dropout_prob": 0}
-    theirs = _reference("rudalle.dalle.model").DalleModel(
-        "cpu", num_layers=layers, vocab_size=16384 + 128, hidden_size=2048, num_attention_heads=16,
-        image_vocab_size=8192, cogview_sandwich_layernorm=True, cogview_pb_relax=True,
-        hf_version=f"v{version}", **sizes,
-    ).eval()  # fmt: skip
-    liven(theirs)
     # 1. The transformer is theirs; the VQGAN is taming's, restated; the tokenizer a small one.
     vqgan.CHANNELS, vqgan.LATENT, vqgan.DIMENSIONS = 128, 256, 256
     shape = rudalle.Sizes(codes=8192, widths=(1, 1, 2, 4))
     codec = rudalle.random_vqgan(shape)
     (folder / "in").mkdir(parents=True)
     rudalle.write_tokenizer(folder / "in")
-    torch.save(theirs.state_dict(), folder / "in" / "pytorch_model.bin")
+    torch.save(_malevich(layers, version).state_dict(), folder / "in" / "pytorch_model.bin")
     torch.save({"state_dict": codec}, folder / "in" / "vqgan.gumbelf8-sber.model.ckpt")
+    # 2. Every step, by the cache; ours is let go before the same weights come again.
     model = limner.load(imported(folder / "in", folder / "out"))
     prompt = "кот на столе"
-    ids = rudalle.tokenize(prompt)
-    # 2. Every step, by the cache and by one pass of theirs over what was drawn.
     codes, told = drawn(model, model.read([prompt]), TokenSampling(top_k=1))
+    grid, first = codes.view(1, 32, 32), model.prior.prefix - 1
+    painted = model.codec.decode(grid)
+    model = None
+    # 3. One pass of theirs over what was drawn.
+    ids = rudalle.tokenize(prompt)
     text = torch.tensor([ids + [0] * (128 - len(ids))])
     mask = torch.ones(1, 1, 1152, 1152).tril()
-    logits, _ = theirs(torch.cat([text, codes], 1), mask)
-    wanted = logits[0, model.prior.prefix - 1 :][:1024, -8192:]
+    logits, _ = _malevich(layers, version)(torch.cat([text, codes], 1), mask)
+    wanted = logits[0, first:][:1024, -8192:]
     name = f"ru-dalle, {layers} layers, version {version}"
     yield row(f"{name}: logits, step by step", told, wanted)
     yield row(f"{name}: codes, greedy", codes[0], wanted.argmax(-1))
-    grid = codes.view(1, 32, 32)
     pixels = vqgan.decode(codec, grid).clamp(-1, 1)
-    yield row("ru-dalle pixels in [-1, 1]", model.codec.decode(grid), pixels)
+    yield row("ru-dalle pixels in [-1, 1]", painted, pixels)

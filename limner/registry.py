@@ -249,9 +249,9 @@ def _entry(model: str | Path, inspection: Inspection) -> ModelEntry:
 
 def list_parts() -> dict[str, dict[str, str]]:
     """Return the parts that can be chosen by name, a table for each kind: name to one line."""
-    from limner import codecs, priors
+    from limner import codecs, decoders, priors
+    from limner.clip import model as clip
     from limner.clip.towers import IMAGE_ENCODERS
-    from limner.decoders import DECODERS, UPSAMPLERS
     from limner.gan import DISCRIMINATORS, GENERATORS
     from limner.sampling.diffusion import DIFFUSION_SAMPLERS
     from limner.sampling.schedule import NOISE_SCHEDULES
@@ -264,8 +264,12 @@ def list_parts() -> dict[str, dict[str, str]]:
         "imported_codecs": _lines_of(codecs.IMPORTED),
         "imported_priors": _lines_of(priors.IMPORTED),
         "embedding_priors": describe_parts("embedding prior", priors.EMBEDDING_PRIORS),
-        "decoders": describe_parts("decoder", DECODERS),
-        "upsamplers": describe_parts("upsampler", UPSAMPLERS),
+        "decoders": describe_parts("decoder", decoders.DECODERS),
+        "upsamplers": describe_parts("upsampler", decoders.UPSAMPLERS),
+        "imported_embedding_priors": _lines_of(priors.IMPORTED_EMBEDDING),
+        "imported_decoders": _lines_of(decoders.IMPORTED),
+        "imported_upsamplers": _lines_of(decoders.IMPORTED_UPSAMPLERS),
+        "imported_clips": _lines_of(clip.IMPORTED),
         "generators": describe_parts("generator", GENERATORS),
         "discriminators": describe_parts("discriminator", DISCRIMINATORS),
         "text_encoders": describe_parts("text encoder", TEXT_ENCODERS),

@@ -71,6 +71,10 @@ def test_the_page_names_what_there_is() -> None:
     no_classes = {
         "imported_codecs",
         "imported_priors",
+        "imported_embedding_priors",
+        "imported_decoders",
+        "imported_upsamplers",
+        "imported_clips",
         "pipelines",
         "samplers",
         "diffusion_samplers",

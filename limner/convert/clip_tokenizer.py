@@ -23,6 +23,17 @@ MERGES = "bpe_simple_vocab_16e6.txt.gz"
 PIECES = ("tokenizer.json", "vocab.json", "merges.txt", MERGES)
 _COUNT = 49152 - 256 - 2  # merges of OpenAI's file that its models know
 _TEXT = 2**26  # bytes of it, unpacked
+_END_OF_WORD = "</w>"
+_BYTES = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+# The end of a word is read as the space behind it (\u0120), and the last one as nothing.
+_DECODER = {
+    "type": "Sequence",
+    "decoders": [
+        {"type": "Replace", "pattern": {"String": _END_OF_WORD}, "content": "\u0120"},
+        _BYTES,
+        {"type": "Strip", "content": " ", "start": 0, "stop": 1},
+    ],
+}
 _WORD = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -50,7 +61,10 @@ def clip_tokenizer(files: Files, rows: int) -> str:
         pairs = read_pairs(files.text(merges), shown_path(merges))
         text = _json(files.json(path), pairs, shown_path(path))
     made = PretrainedTokenizer.convert(text, source=shown_path(path))
-    return fit(json.loads(made.to_json()), rows, shown_path(path))
+    parts = json.loads(made.to_json())
+    if parts["model"].get("end_of_word_suffix") == _END_OF_WORD:
+        parts["decoder"] = _DECODER  # that of transformers leaves </w> in a text
+    return fit(parts, rows, shown_path(path))
 
 
 def fit(parts: dict[str, Any], rows: int, shown: str) -> str:
@@ -133,12 +147,10 @@ def _json(vocabulary: dict[str, Any], pairs: list[list[str]], shown: str) -> str
         "post_processor": {
             "type": "RobertaProcessing", **ends, "trim_offsets": False, "add_prefix_space": False,
         },
-        "decoder": {
-            "type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True,
-        },
+        "decoder": _DECODER,
         "model": {
             "type": "BPE", "dropout": None, "unk_token": END, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "</w>", "fuse_unk": False, "byte_fallback": False,
+            "end_of_word_suffix": _END_OF_WORD, "fuse_unk": False, "byte_fallback": False,
             "ignore_merges": False, "vocab": vocabulary, "merges": known,
         },
     }, ensure_ascii=False)  # fmt: skip

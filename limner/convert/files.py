@@ -94,6 +94,21 @@ class Files:
             return None
         return self.path / found[0] if self.path.is_dir() else self.path
 
+    def need_alone(self, path: Path, absent: str) -> None:
+        """Raise CheckpointError where weights are beside `path`, in no folder with a config.
+
+        A codec is written alone where it was given alone: what is beside it was to be `absent`.
+        """
+        for name in self.names:
+            folder = name.rpartition("/")[0]
+            config = f"{folder}/config.json" if folder else "config.json"
+            weights = PurePath(name).suffix.lower() in _WEIGHTS
+            if weights and config not in self.names and self.path / name != path != self.path:
+                raise CheckpointError(
+                    f"{self.shown} has {quote(name)}, which is not {absent}; get it anew, or give "
+                    f"{quote(path.name)} alone for a codec"
+                )
+
     def bytes(self, path: Path) -> bytes:
         """Return what a small file holds; CheckpointError for one over 64 MiB, or not readable."""
         try:

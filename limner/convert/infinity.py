@@ -115,6 +115,7 @@ def plan(files: Files) -> Plan:
     codec, weights = _codec(vae)
     settings = {"name": "bits", **vars(codec)}
     if transformer is None:
+        files.need_alone(vae[1], "Infinity's transformer")
         card = _CODEC_CARD.format(
             what=vae[1].name, maps=len(SIDES), bits=codec.latent, cell=codec.cell
         )

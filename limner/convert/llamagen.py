@@ -130,6 +130,7 @@ def plan(files: Files) -> Plan:
         )
     codec, weights = _codec(tokenizer)
     if decoder is None:
+        files.need_alone(tokenizer.path, "LlamaGen's decoder")
         card = _CODEC_CARD.format(what=tokenizer.path.name, codes=codec.codebook, cell=codec.cell)
         settings = {"name": "taming", **vars(codec)}
         return Plan("llamagen-vq", "", codec.size, {"codec": settings}, weights, card)

@@ -111,6 +111,7 @@ def plan(files: Files) -> Plan:
     if transformer is None:
         from limner.codecs.var import SCALES
 
+        files.need_alone(vae.path, "VAR's transformer")
         codec, weights = _codec(vae, SCALES)
         card = _CODEC_CARD.format(
             what=vae.path.name, codes=codec.codebook, maps=len(SCALES), cell=codec.cell

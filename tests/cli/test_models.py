@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from limner import codecs, priors, registry
+from limner import codecs, decoders, priors, registry
 from limner.cli import app
+from limner.clip import model as clip
 from limner.clip.towers import IMAGE_ENCODERS
 from limner.codecs import CODECS
 from limner.decoders import DECODERS, UPSAMPLERS
@@ -67,6 +68,9 @@ def test_parts_are_the_registered_ones_with_a_line_each() -> None:
         "embedding_priors": EMBEDDING_PRIORS, "decoders": DECODERS, "upsamplers": UPSAMPLERS,
         "generators": GENERATORS, "discriminators": DISCRIMINATORS,
         "imported_codecs": codecs.IMPORTED, "imported_priors": priors.IMPORTED,
+        "imported_embedding_priors": priors.IMPORTED_EMBEDDING,
+        "imported_decoders": decoders.IMPORTED,
+        "imported_upsamplers": decoders.IMPORTED_UPSAMPLERS, "imported_clips": clip.IMPORTED,
         "diffusion_samplers": DIFFUSION_SAMPLERS, "noise_schedules": NOISE_SCHEDULES,
     }  # fmt: skip
     assert {kind: list(found) for kind, found in parts.items()} == {

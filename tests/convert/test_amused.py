@@ -8,63 +8,15 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-import transformers
-from diffusers.models.unets.uvit_2d import UVit2DModel
 
 import limner
 from limner.convert.importing import import_checkpoint
 from limner.errors import CheckpointError
 from limner.sampling.tokens import TokenSampling
-from tests.convert import clips
+from tests.convert.amused import CODES, SIDE, SIZE, decode, encode, logits, read, write
 
-VQModel: Any = diffusers.VQModel
 AmusedScheduler: Any = diffusers.AmusedScheduler
-CODES, SIDE, SIZE = 32, 8, 16
 PROMPTS = ["a red apple", "cat", "RED  cats!!"]
-
-
-def random_parts(halves: bool) -> dict[str, Any]:
-    """Return the parts of a tiny aMUSEd, whose norms do something."""
-    count = len(clips.words())
-    torch.manual_seed(0)
-    parts = {
-        "text_encoder": transformers.CLIPTextModelWithProjection(
-            transformers.CLIPTextConfig(
-                vocab_size=count, hidden_size=32, intermediate_size=48, num_hidden_layers=3,
-                num_attention_heads=2, max_position_embeddings=clips.LENGTH, projection_dim=24,
-                eos_token_id=count - 1, bos_token_id=count - 2, pad_token_id=count - 1,
-            )
-        ),
-        "transformer": UVit2DModel(
-            hidden_size=64, cond_embed_dim=24, micro_cond_encode_dim=8, micro_cond_embed_dim=40,
-            encoder_hidden_size=32, vocab_size=40, codebook_size=CODES, in_channels=24,
-            block_out_channels=32, num_res_blocks=2, downsample=halves, upsample=halves,
-            block_num_heads=2, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-            sample_size=SIDE,
-        ),
-        "vqvae": VQModel(
-            block_out_channels=(32, 64), down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2, layers_per_block=2, latent_channels=16,
-            num_vq_embeddings=CODES, mid_block_add_attention=False, lookup_from_codebook=True,
-        ),
-    }  # fmt: skip
-    for part in parts.values():
-        for parameter in part.parameters():
-            parameter.requires_grad_(False)
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-        part.eval()
-    return parts
-
-
-def write(folder: Path, *, halves: bool = False) -> dict[str, Any]:
-    """Write diffusers' folders, and return the parts."""
-    parts = random_parts(halves)
-    for name, part in parts.items():
-        part.save_pretrained(folder / name)
-    (folder / "tokenizer").mkdir()
-    clips.write_words(folder / "tokenizer")
-    (folder / "model_index.json").write_text(json.dumps({"_class_name": "AmusedPipeline"}))
-    return parts
 
 
 @pytest.fixture(scope="module", params=[False, True])
@@ -74,21 +26,6 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     made = import_checkpoint(place / "in", place / "out")
     assert (made.format, made.name, made.family, made.size) == ("amused", "amused", "dalle", SIZE)
     return limner.load(place / "out"), parts
-
-
-def read(parts: dict[str, Any], prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the text's states and its vectors, as aMUSEd's pipeline asks for them."""
-    end = len(clips.words()) - 1
-    ids = clips.texts_of([clips.tokenize(each) for each in prompts], end, clips.LENGTH)
-    found = parts["text_encoder"](ids, output_hidden_states=True)
-    return found.hidden_states[-2], found.text_embeds
-
-
-def logits(parts: dict[str, Any], prompts: list[str], codes: torch.Tensor) -> torch.Tensor:
-    states, pooled = read(parts, prompts)
-    numbers = torch.tensor([[SIZE, SIZE, 0, 0, 6.0]]).expand(len(prompts), -1)
-    found: torch.Tensor = parts["transformer"](codes, states, pooled, numbers)
-    return found.permute(0, 2, 3, 1)
 
 
 @torch.no_grad()
@@ -102,7 +39,7 @@ def test_the_network_gives_the_same_logits(both: Any) -> None:
     codes = torch.randint(CODES, (3, SIDE, SIDE), generator=torch.Generator().manual_seed(1))
     codes[1:, ::2] = model.prior.mask
     found = model.prior.network(codes, *model.prior.text(text))
-    assert (found - logits(parts, PROMPTS, codes)).abs().max() < 1e-5
+    assert (found - logits(parts, (theirs, pooled), codes)).abs().max() < 1e-5
 
 
 @torch.no_grad()
@@ -111,7 +48,7 @@ def test_without_text_stands_the_empty_one(both: Any) -> None:
     text = torch.zeros(1, 1, dtype=torch.int64)
     codes = torch.full((1, SIDE, SIDE), model.prior.mask)
     found = model.prior(text, codes)[:, :, 0]
-    assert (found - logits(parts, [""], codes).flatten(1, 2)).abs().max() < 1e-5
+    assert (found - logits(parts, read(parts, [""]), codes).flatten(1, 2)).abs().max() < 1e-5
 
 
 @torch.no_grad()
@@ -127,9 +64,10 @@ def test_drawing_goes_as_the_scheduler_goes(both: Any, monkeypatch: pytest.Monke
     )
     scheduler = AmusedScheduler(mask_token_id=model.prior.mask)
     scheduler.set_timesteps(12, temperature=(0, 0))
+    texts = [read(parts, [each]) for each in (PROMPTS[0], "")]
     codes = torch.full((1, SIDE, SIDE), model.prior.mask)
     for drawn, timestep in zip(seen, scheduler.timesteps, strict=True):
-        told, untold = (logits(parts, [each], codes) for each in (PROMPTS[0], ""))
+        told, untold = (logits(parts, each, codes) for each in texts)
         guided = (untold + 10 * (told - untold)).permute(0, 3, 1, 2)
         found = scheduler.step(guided, timestep, codes)
         assert torch.equal(drawn.view(1, SIDE, SIDE), found.pred_original_sample)
@@ -141,12 +79,9 @@ def test_drawing_goes_as_the_scheduler_goes(both: Any, monkeypatch: pytest.Monke
 def test_the_vqgan_gives_the_same_codes_and_pixels(both: Any) -> None:
     model, parts = both
     images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(2))
-    vectors = parts["vqvae"].encode(images).latents
-    codes = parts["vqvae"].quantize(vectors)[2][2].view(2, SIDE, SIDE)
+    codes = encode(parts, images)
     assert torch.equal(model.codec.encode(images * 2 - 1), codes)
-    told = {"force_not_quantize": True, "shape": (2, SIDE, SIDE, 16)}
-    wanted = parts["vqvae"].decode(codes, **told).sample.clamp(0, 1)
-    assert ((model.codec.decode(codes) + 1) / 2 - wanted).abs().max() < 1e-5
+    assert ((model.codec.decode(codes) + 1) / 2 - decode(parts, codes)).abs().max() < 1e-5
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from limner import registry
 from limner.convert.importing import import_checkpoint
 from limner.errors import CheckpointError
+from limner.text.spans import spans_of
 from tests.convert import clips
 
 PICTURES = [Image.effect_noise((size, 40), 90).convert("RGB") for size in (40, 64)]
@@ -252,6 +253,19 @@ def test_a_residual_tower_and_a_broken_tokenizer_are_refused(tmp_path: Path) -> 
     (tmp_path / "in" / "bpe_simple_vocab_16e6.txt.gz").write_bytes(b"no gzip")
     with pytest.raises(CheckpointError, match="cannot read"):
         import_checkpoint(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("text", ["a red apple", "caf\u00e9, \U0001f34e cats!", "a </w> a"])
+def test_a_text_is_read_back_with_its_words(tmp_path: Path, packed: bool, text: str) -> None:
+    save_file(clips.openai_state(clips.random_clip()), tmp_path / "a.pt")
+    clips.write_words(tmp_path, packed=packed)
+    import_checkpoint(tmp_path, tmp_path / "out")
+    tokenizer = registry.load_clip(tmp_path / "out").tokenizer
+    seen = tokenizer.decode(tokenizer.encode(text))
+    assert seen.replace(" ", "") == text.lower().replace(" ", "")
+    if text == "a red apple":
+        assert [each.text for each in spans_of(text, tokenizer)] == text.split()
 
 
 @pytest.mark.parametrize("data", [b"", b"\x0a", b"\xff" * 20, b"\x08\x01", b"hello there"])
