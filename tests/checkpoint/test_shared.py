@@ -132,8 +132,9 @@ def test_the_script_makes_an_example_that_draws_as_the_model(tmp_path: Path) -> 
 
 def test_the_script_stores_in_8_bits_what_is_the_examples_own(tmp_path: Path) -> None:
     """Of `unclip`; what is packed once more is the same, and its card keeps its figure."""
-    plain, out, again = registry.PRESETS["unclip"], tmp_path / "out", tmp_path / "again"
+    plain, out, again = (tmp_path / each for each in ("plain", "out", "again"))
     run = [sys.executable, str(SCRIPT), "--weights", "int8"]
+    subprocess.run([*run[:2], "--weights", "fp16", registry.PRESETS["unclip"], plain], check=True)
     told = subprocess.run(
         [*run, plain, out], check=True, capture_output=True, text=True, encoding="utf-8"
     )
