@@ -31,7 +31,9 @@ class ScalarHead(nn.Linear):
             )
         super().__init__(width, channels * max(levels))
         self.levels = tuple(levels)
-        self.register_buffer("scalars", values.tile(channels // len(values), 1), False)
+        groups = channels // len(values)
+        # Not tile: outlined, it would bring in torch's compiler.
+        self.register_buffer("scalars", torch.cat([values] * groups), False)
         nn.init.zeros_(self.weight)
         nn.init.zeros_(self.bias)
 
