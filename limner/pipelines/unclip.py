@@ -9,26 +9,41 @@ noise off until the picture is there, and an upsampler makes it larger. Ramesh 2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import torch
+from PIL import ImageOps
 from torch import Tensor, nn
 
 from limner.clip.model import create_clip
 from limner.codecs import create_autoencoder
 from limner.decoders import create_decoder, create_upsampler, drawing
 from limner.errors import CheckpointError, UsageError
+from limner.images import as_images, to_tensor
 from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase, as_prompts
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing, check_side
 from limner.pipelines.latent import latent_shape, levels_of
-from limner.pipelines.repainting import repaint
+from limner.pipelines.repainting import latent_of, repaint
 from limner.priors import create_embedding_prior, embedding
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
 from limner.types import PictureLike, Pictures, Request, Step
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Vectors (N, D) of pictures that are seen, and (N, 3, small, small) where they are varied."""
+
+    vectors: Tensor
+    pictures: Tensor | None = None
+
+    def of(self, number: int) -> Begin:
+        """Return what the picture of a number begins with, N taking turns."""
+        rows = slice(at := number % len(self.vectors), at + 1)
+        return Begin(self.vectors[rows], None if self.pictures is None else self.pictures[rows])
 
 
 class UnClip(DrawingBase[DiffusionSampling]):
@@ -37,8 +52,9 @@ class UnClip(DrawingBase[DiffusionSampling]):
     Without a `prior` the text's own embedding stands for the picture's; without an `autoencoder`, a
     codec of finite scalars or a continuous one, the decoder draws pixels; without an `upsampler`
     pictures are as large as they then are. Each is drawn alone, so that its pixels do not depend on
-    the pictures beside it. A request's image is varied
-    (section 3.1), and with a prompt the picture is like it as the prompt says.
+    the pictures beside it. A request's image is varied (section 3.1): drawn of its vector, over
+    itself under noise where `vary_strength` says so (SDEdit, arXiv 2108.01073); with a prompt the
+    picture is like it as the prompt says.
     """
 
     family = "unclip"
@@ -135,13 +151,14 @@ class UnClip(DrawingBase[DiffusionSampling]):
         self, pictures: Pictures, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture like each, as `draw_many` (section 3.1)."""
-        return self.draw_vectors(self.see(pictures), seeds, sampling)
+        begin = Begin(self.see(pictures), self._fitted(pictures))
+        return self._last(as_prompts([""] * len(seeds), seeds), seeds, sampling, begin)
 
     def draw_vectors(
         self, vectors: Tensor, seeds: Sequence[int], sampling: DiffusionSampling | None = None
     ) -> Tensor:
         """Draw one picture for each vector (B, D) and seed; return images (B, 3, H, W)."""
-        return self._last(as_prompts([""] * len(vectors), seeds), seeds, sampling, vectors)
+        return self._last(as_prompts([""] * len(vectors), seeds), seeds, sampling, Begin(vectors))
 
     def see(self, pictures: Pictures) -> Tensor:
         """Return the unit vectors (B, D) of pictures of any size."""
@@ -207,29 +224,37 @@ class UnClip(DrawingBase[DiffusionSampling]):
         steps, sampler = sampling.upsampler_steps, sampling.sampler
         yield from self.upsampler.stream(small, noise, steps=steps, sampler=sampler)
 
-    def _begin(self, request: Request) -> Tensor | None:
+    def _begin(self, request: Request) -> Begin | None:
         if request.image is None:
             return None
         check_side(request.image)
-        return self.see(request.image)
+        return Begin(self.see(request.image), self._fitted(request.image))
+
+    def _fitted(self, pictures: Pictures) -> Tensor:
+        """Return the squares (B, 3, small, small) at the middle of pictures, in [-1, 1]."""
+        side = (self.small, self.small)
+        images = [ImageOps.fit(each, side) for each in as_images(pictures)]
+        return to_tensor(images).to(self.device)
 
     def _stream(
         self,
         prompts: Sequence[str],
         seeds: Sequence[int],
         sampling: DiffusionSampling,
-        begin: Tensor | None = None,
+        begin: Begin | None = None,
     ) -> Iterator[Step]:
         """Draw each picture: text to vector, unless some `begin` it, to pixels, to more pixels.
 
         A Step on the way has what is expected of the one picture that is being drawn.
         """
-        total = len(prompts) * self.steps_of(sampling, told=begin is not None)
+        if any(prompts) and begin is not None:  # a text may ask for another picture altogether
+            begin = Begin(begin.vectors)
+        total = len(prompts) * self._count(sampling, begin)
         done, finished = 0, list[Tensor]()
         for number, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
-            vector = None if begin is None else begin[number % len(begin)][None]
             step = Step(done, total)
-            for step in self._draw_one(prompt, seed, sampling, vector):
+            own = None if begin is None else begin.of(number)
+            for step in self._draw_one(prompt, seed, sampling, own):
                 done += 1
                 if done < total:
                     yield replace(step, index=done, total=total)
@@ -239,12 +264,13 @@ class UnClip(DrawingBase[DiffusionSampling]):
         yield Step(total, total, images=torch.cat(finished))
 
     def _draw_one(
-        self, prompt: str, seed: int, sampling: DiffusionSampling, vector: Tensor | None
+        self, prompt: str, seed: int, sampling: DiffusionSampling, begin: Begin | None
     ) -> Iterator[Step]:
         """Yield what is known of the picture after each step, by steps that are not counted yet."""
         # 1. The text, without padding: its embedding must not depend on text_length.
         ids = self.read([prompt], trim=True)  # (1, T)
         # 2. Its embedding becomes that of a picture, unless one was seen.
+        vector = None if begin is None else begin.vectors
         if vector is None:
             for expected in self.vectors(ids, seed, sampling):
                 vector = expected
@@ -252,7 +278,13 @@ class UnClip(DrawingBase[DiffusionSampling]):
                     yield Step(0, 0)
         # 3. The vector becomes pixels, and these more pixels.
         assert vector is not None, "a text has a vector"
-        yield from self.paint(self.decoder, vector, ids, seed, sampling)
+        given = None
+        if begin is not None and begin.pictures is not None and sampling.vary_strength < 1:
+            # What the vector does not say, as how a background is patterned, is left under noise.
+            start = latent_of(self, begin.pictures)
+            nothing = torch.zeros_like(start[:, :1], dtype=torch.bool)
+            given = drawing.Given(start, nothing, sampling.vary_strength)
+        yield from self.paint(self.decoder, vector, ids, seed, sampling, given)
 
     def vector_of(self, ids: Tensor, seed: int, sampling: DiffusionSampling) -> Tensor:
         """Return the vector (1, D) of a picture that a text (1, T) may stand for."""
@@ -260,15 +292,21 @@ class UnClip(DrawingBase[DiffusionSampling]):
         return vector
 
     def paint(
-        self, decoder: Any, vector: Tensor, ids: Tensor, seed: int, sampling: DiffusionSampling
+        self,
+        decoder: Any,
+        vector: Tensor,
+        ids: Tensor,
+        seed: int,
+        sampling: DiffusionSampling,
+        given: drawing.Given | None = None,
     ) -> Iterator[Step]:
         """Yield what is known of the picture of a vector (1, D) and a text (1, T) after each step.
 
-        `decoder` is the pipeline's own, or stands for it.
+        `decoder` is the pipeline's own, or stands for it; a picture may be `given` to be changed.
         """
         step = Step(0, 0)
         # The decoder draws pixels, or the latent of the autoencoder.
-        for expected in drawing.draw_picture(decoder, vector, ids, seed, sampling):
+        for expected in drawing.draw_picture(decoder, vector, ids, seed, sampling, given):
             step = Step(0, 0, **{"images" if self.autoencoder is None else "latents": expected})
             yield step
         if self.upsampler is not None:
@@ -281,6 +319,14 @@ class UnClip(DrawingBase[DiffusionSampling]):
     def decoder_steps(self, sampling: DiffusionSampling) -> int:
         """Return how many steps the decoder takes from noise to a picture."""
         return sampling.steps
+
+    def _count(self, sampling: DiffusionSampling, begin: Begin | None) -> int:
+        """Return how often one picture is yielded that begins so."""
+        count = self.steps_of(sampling, told=begin is not None)
+        if begin is not None and begin.pictures is not None:
+            noised = self.decoder.process.levels(sampling.steps).last(sampling.vary_strength)
+            count -= sampling.steps - len(noised.times)
+        return count
 
     def steps_of(self, sampling: DiffusionSampling, *, told: bool) -> int:
         """Return how often one picture is yielded, with a vector that is `told` or drawn first."""

@@ -120,8 +120,9 @@ class DiffusionSampling:
 
     `steps` are the decoder's, `sampler` is its and the upsampler's; `guidance` 0 is none; text is
     pushed by `text_share` of it. `rescale` in [0, 1] tames it. `candidates` embeddings are drawn by
-    the prior in `prior_steps`, and the nearest to the text is taken. UsageError for a value out of
-    range.
+    the prior in `prior_steps`, and the nearest to the text is taken. `vary_strength` in (0, 1] is
+    how far a picture that is varied is noised first; with 1 nothing but its embedding is left.
+    UsageError for a value out of range.
     """
 
     steps: int = 20
@@ -134,6 +135,7 @@ class DiffusionSampling:
     prior_guidance: float = 0.0
     candidates: int = 2
     upsampler_steps: int = 8
+    vary_strength: float = 1.0
 
     def __post_init__(self) -> None:
         find_sampler(self.sampler)
@@ -145,6 +147,14 @@ class DiffusionSampling:
                 raise UsageError(
                     f"{name} is {quote(value)}; expected a number in [0, {most}]", param=name
                 )
+        strength = self.vary_strength
+        if isinstance(strength, bool) or not isinstance(strength, int | float):
+            strength = 0.0
+        if not 0 < strength <= 1:
+            raise UsageError(
+                f"vary_strength is {quote(self.vary_strength)}; expected a number in (0, 1]",
+                param="vary_strength",
+            )
         for name in ("steps", "prior_steps", "upsampler_steps"):
             check_whole(name, getattr(self, name), 1000)
         check_whole("candidates", self.candidates, 64)

@@ -24,9 +24,10 @@ class Task:
     cannot be trained.
 
     It may learn from pictures of one's own (`source`), also as codes (`codes`), of which one is
-    enough where it is `few`. It may run on several `ranks`, and in slices (`fsdp`). `cost` tells
-    what a step costs, for a plan. `watches` is the number of a step that is a discriminator's hinge
-    loss, to be told when it errs no more.
+    enough where it is `few`. It may run on several `ranks`, and in slices (`fsdp`); it `compiles`
+    where its step calls `limner.train.steps.compiled`. `cost` tells what a step costs, for a plan.
+    `watches` is the number of a step that is a discriminator's hinge loss, to be told when it errs
+    no more.
     """
 
     step: str | Callable[..., Any]
@@ -37,6 +38,7 @@ class Task:
     few: bool = False
     ranks: bool = False
     fsdp: bool = False
+    compiles: bool = False
     cost: str = ""
     watches: str = ""
 
@@ -58,7 +60,8 @@ _UNCLIP = {
 TASKS: dict[str, Task] = {
     "codec": _ours(
         "codec", "CodecStep", {"codec": "", "codec_training": "CodecTraining"},
-        source=True, ranks=True, cost="limner.train.codec.cost:cost", watches="discriminator",
+        source=True, ranks=True, compiles=True, cost="limner.train.codec.cost:cost",
+        watches="discriminator",
     ),
     "things": Task(
         "limner.train.codec.things:ThingsStep",
@@ -73,7 +76,8 @@ TASKS: dict[str, Task] = {
     "prior": _ours(
         "prior", "PriorStep",
         {"codec": "", "prior": "", "prior_training": "PriorTraining"},
-        source=True, codes=True, ranks=True, fsdp=True, cost="limner.train.prior.cost:cost",
+        source=True, codes=True, ranks=True, fsdp=True, compiles=True,
+        cost="limner.train.prior.cost:cost",
     ),
     "clip": _ours(
         "clip", "ClipStep",
@@ -82,7 +86,7 @@ TASKS: dict[str, Task] = {
     "adapt": _ours(
         "adapter", "AdaptStep", {"adapt": "AdaptTraining"}, source=True, codes=True, few=True
     ),
-    "decoder": _ours("unclip", "DecoderStep", _UNCLIP, "check_decoder"),
+    "decoder": _ours("unclip", "DecoderStep", _UNCLIP, "check_decoder", compiles=True),
     "embedding_prior": _ours("unclip", "EmbeddingPriorStep", _UNCLIP, "check_embedding_prior"),
     "upsampler": _ours("unclip", "UpsamplerStep", _UNCLIP, "check_upsampler"),
     "upscale": _ours(
@@ -92,7 +96,7 @@ TASKS: dict[str, Task] = {
     ),
     "gan": _ours(
         "gan", "GanStep", {"generator": "", "discriminator": "", "gan_training": "GanTraining"},
-        source=True,
+        source=True, compiles=True,
     ),
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """unCLIP with every prior and upsampler: alone as in company, varied, mixed, and back from disk."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,31 @@ def test_a_picture_is_varied_and_two_are_mixed(pipeline: UnClip) -> None:
     torch.testing.assert_close(middle @ red.T, middle @ blue.T)
 
 
+@pytest.mark.parametrize("latent", [False, True])
+def test_a_picture_is_varied_from_under_noise(latent: bool) -> None:
+    pipeline, _ = tiny_unclip("diffusion", "diffusion", latent)
+    request = Request("", n=2, seed=7, image=RED)
+    drawn, counts = {}, []
+    for strength in (0.01, 0.5, 1.0):
+        pipeline.defaults = replace(SAMPLING, vary_strength=strength)
+        steps = list(pipeline.stream(request))
+        assert [step.index for step in steps] == list(range(1, steps[-1].total + 1))
+        counts.append(steps[-1].total)
+        assert steps[-1].images is not None
+        drawn[strength] = steps[-1].images
+        assert torch.equal(pipeline.vary_many([RED], [8]), drawn[strength][1:])
+    assert counts == sorted(set(counts)) and all(
+        len(each.unique(dim=0)) == 2 for each in drawn.values()
+    )
+    # All noise leaves the vector alone; so does a text.
+    assert torch.equal(drawn[1.0][:1], pipeline.draw_vectors(pipeline.see([RED]), [7]))
+    told = [
+        images_of(pipeline, replace(request, prompt="a red apple"))
+        for pipeline.defaults in (SAMPLING, replace(SAMPLING, vary_strength=0.5))
+    ]
+    assert torch.equal(*told) and not torch.equal(drawn[0.5], drawn[1.0])
+
+
 def test_a_picture_and_a_text_together(pipeline: UnClip) -> None:
     drawn = images_of(pipeline, Request("a red apple", seed=2, image=RED))
     for other in (
@@ -187,6 +213,12 @@ def test_requests_out_of_range_are_told_the_range(values: dict[str, Any], words:
 def test_a_models_own_values_are_in_range(values: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         DiffusionSampling(**values)
+
+
+@pytest.mark.parametrize("value", [0, -0.5, 1.5, float("nan"), "1", True])
+def test_a_varying_strength_out_of_range_is_refused(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"vary_strength is .*; expected a number in \(0, 1\]"):
+        DiffusionSampling(vary_strength=value)
 
 
 def test_sizes_and_shares_out_of_range_are_refused() -> None:

@@ -115,6 +115,11 @@ class TrainConfig(Checked):
                 "way it is trained on several ranks; leave parallel out",
                 param="loop.parallel",
             )
+        if self.loop.compile and not kind.compiles:
+            raise ConfigError(
+                f"loop.compile is true, and task {self.task!r} compiles no step; leave compile out",
+                param="loop.compile",
+            )
         if data.source and not kind.source:
             raise ConfigError(
                 f"data.source and task {self.task!r} are both given, and that is learnt from "

@@ -61,7 +61,7 @@ class UnClipStep(Step):
         part = getattr(self.pipeline, self.part).requires_grad_(True).train()
         if self.part != "prior":
             part.to(memory_format=torch.channels_last)
-        # Of the others a step hangs on a source of chance, which is not compiled.
+        # Of the others a step hangs on a source of chance; their tasks refuse loop.compile.
         run = compiled(part.loss, config) if self.part == "decoder" else part.loss
         self.learn(self.part, part, run)
 

@@ -246,6 +246,7 @@ def test_embeddings_are_made_once_and_anew_for_another_clip(
         (CASES[0], {"data": DataConfig(source="x")}, "that is learnt from emoji scenes"),
         (CASES[1], {"start_from": ""}, "adds to a model that has a decoder"),
         (CASES[1], {"data": DataConfig()}, "data.cached is 0; a prior of embeddings needs"),
+        (CASES[1], {"loop": LoopConfig(compile=True)}, "task 'embedding_prior' compiles no step"),
         (CASES[3], {"upsampler": {"name": "diffusion", "factor": 3}}, "factor is 3; expected 2"),
         (CASES[3], {"upsampler": {"name": "convolution", "size": 64}}, "draws 16 pixels, but"),
     ],
