@@ -75,7 +75,7 @@ def test_the_commands_make_what_is_shown(
         with Image.open(each) as picture:
             assert picture.format == "WEBP" and (each.stem == "morph" or picture.height >= 192)
     page = script.page(listed, size, folder)
-    assert page.count("![") == len(listed) == page.count("\n## ")
+    assert page.count("![") == len(listed) == page.count("\n## ") - 1
 
 
 def test_a_command_that_fails_ends_the_script(
@@ -84,3 +84,20 @@ def test_a_command_that_fails_ends_the_script(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"limner upscale absent\.png\nended with 3"):
         script.run("limner upscale absent.png")
+
+
+def test_strangers_prompts_are_drawn_by_every_family(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = script.strangers()
+    assert len(set(prompts)) == script.PROMPTS and any(not each.isascii() for each in prompts)
+    assert set(script.FAMILIES) == set(registry.PRESETS) - {"clip"}
+    model = save_tiny_things(tmp_path / "m")
+    for name in script.FAMILIES:
+        monkeypatch.setitem(registry.PRESETS, name, model)
+    script.draw_strangers(prompts[:2], tmp_path)
+    for number in (1, 2):
+        with Image.open(tmp_path / f"strangers-{number:02}.webp") as row:
+            assert row.height == script.SIDE and row.width > len(script.FAMILIES) * script.SIDE
+    page = script.strangers_page(prompts[:3], tmp_path)
+    assert page.count("![") == 2 and all(f"| {each} |" in page for each in prompts[:3])
