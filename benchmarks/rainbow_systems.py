@@ -278,7 +278,7 @@ class DallePytorch:
 
         codec_steps = self._fit(self.codec, codec_loss, 0.99**500, clock)
         clock = Clock(budget * (1 - share))
-        text, codes = self._words(captions), self.encode(pictures)
+        text, codes = self.words(captions), self.encode(pictures)
 
         def prior_loss() -> Tensor:
             rows = torch.randint(len(text), (self.sizes.batch,))
@@ -304,7 +304,8 @@ class DallePytorch:
         return step
 
     @staticmethod
-    def _words(captions: Sequence[str]) -> Tensor:
+    def words(captions: Sequence[str]) -> Tensor:
+        """Return the ids (B, T) of captions; 0 is none."""
         text = torch.zeros(len(captions), WORDS, dtype=torch.int64)
         for row, caption in enumerate(captions):
             for column, word in enumerate(caption.split()):
@@ -326,7 +327,7 @@ class DallePytorch:
     def draw(self, captions: Sequence[str]) -> Tensor:
         """Return codes (B, 16), the likeliest one after the other, as the notebook draws."""
         drawn = []
-        for text in self._words(captions).split(256):
+        for text in self.words(captions).split(256):
             codes = text[:, :0]
             for _ in range(16):
                 logits = self.prior(text, codes)[:, -1, -256:]
