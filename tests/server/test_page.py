@@ -21,7 +21,7 @@ from limner.server.hooks import Hooks  # isort: skip
 from limner.server.run import Server  # isort: skip
 
 WEB = Path(assets.__file__).parent / "web"
-DRAWN = "#status:has-text('Drawn in')"
+DRAWN = "#status:has-text('Drawn in'), #status:has-text('画好了')"
 KEY = "sk-0123456789abcdef"
 
 
@@ -578,11 +578,12 @@ CONTRASTS = """() => {
 }"""
 
 
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_screen_reader_and_weak_eyes_find_their_way(
-    server: Server, browser: Any, scheme: str
+    server: Server, browser: Any, scheme: str, locale: str
 ) -> None:
-    context = browser.new_context(locale="en-GB", color_scheme=scheme)
+    context = browser.new_context(locale=locale, color_scheme=scheme)
     tab = new_tab(context)
     page = tab.goes_to(server.address)
     page.click("#settings summary")
