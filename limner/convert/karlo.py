@@ -48,7 +48,7 @@ MATRICES = r".*\.attentions\.\d+\.to_(q|k|v|qkv|out\.0)\.weight"  # here convolu
 SAMPLING = {
     "steps": 25, "sampler": "ddpm", "guidance": 7.0, "guidance_schedule": "constant",
     "text_share": 1.0, "rescale": 0.0, "prior_steps": 25, "prior_guidance": 3.0, "candidates": 1,
-    "upsampler_steps": 7,
+    "upsampler_steps": 7, "vary_strength": 1.0,
 }  # fmt: skip
 _BLOCK = {"attn1.to_qkv": "qkv", "attn1.to_out.0": "out", "norm1": "attention_norm",
           "ff.net.0.proj": "into", "ff.net.2": "back", "norm3": "feed_forward_norm"}  # fmt: skip

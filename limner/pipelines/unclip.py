@@ -152,7 +152,8 @@ class UnClip(DrawingBase[DiffusionSampling]):
     ) -> Tensor:
         """Draw one picture like each, as `draw_many` (section 3.1)."""
         begin = Begin(self.see(pictures), self._fitted(pictures))
-        return self._last(as_prompts([""] * len(seeds), seeds), seeds, sampling, begin)
+        prompts = as_prompts([""] * len(begin.vectors), seeds)
+        return self._last(prompts, seeds, sampling, begin)
 
     def draw_vectors(
         self, vectors: Tensor, seeds: Sequence[int], sampling: DiffusionSampling | None = None

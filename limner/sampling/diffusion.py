@@ -10,7 +10,7 @@ In the formulas a and s are signal and noise at a level, as in `limner.sampling.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -124,6 +124,8 @@ class DiffusionSampling:
     how far a picture that is varied is noised first; with 1 nothing but its embedding is left.
     UsageError for a value out of range.
     """
+
+    LATER: ClassVar = ("vary_strength",)  # older folders do not have it
 
     steps: int = 20
     sampler: str = "dpm_solver"

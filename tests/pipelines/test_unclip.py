@@ -1,5 +1,7 @@
 """unCLIP with every prior and upsampler: alone as in company, varied, mixed, and back from disk."""
 
+import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,18 @@ def test_it_comes_back_from_its_folder(parts: tuple[UnClip, Tables], tmp_path: P
     loaded = load_checkpoint(tmp_path / "m")
     assert loaded.info.family == "unclip" and loaded.defaults == SAMPLING
     assert torch.equal(images_of(loaded, request), images_of(pipeline, request))
+
+
+def test_an_older_folder_varies_by_the_vector_alone(tmp_path: Path) -> None:
+    folder = save_tiny_unclip(tmp_path / "m")
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    assert config["sampling"].pop("vary_strength") == 1.0
+    path.write_text(json.dumps(config), encoding="utf-8")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["files"]["config.json"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    assert load_checkpoint(folder).defaults.vary_strength == 1.0
 
 
 def test_a_picture_is_varied_and_two_are_mixed(pipeline: UnClip) -> None:
