@@ -136,7 +136,7 @@ def min_dalle(folder: Path) -> Iterator[Row]:
     restated.CODES, restated.BEGIN = TOKENS, TOKENS - 1
     untold, exact = (restated.logits(states[1], each, codes[0]) for each in seen)
     yield row("min-dalle logits, to fp64", told.double(), exact)
-    yield row("min-dalle's own logits, to fp64", torch.stack(plain)[:, 0].double(), exact)
+    yield row("min-dalle's own logits, to fp64", torch.stack(plain).double(), exact)
     # 4. The picture.
     pixels = detokenizer(False, codes)[None].permute(0, 3, 1, 2) / 255
     painted = (model.codec.decode(codes.view(1, 16, 16)) + 1) / 2
