@@ -5,8 +5,8 @@
 Its DiscreteVAE and DALLE learn rainbow shapes (shapes.py) for so many seconds of processor time, in
 the notebook's way with a small prior, and are saved as train_dalle.py saves them. Held-out captions
 are then drawn greedily by its own network and by limner from the imported file. Printed are the
-greatest differences, of codes how many differ, and how many of the pictures are the caption's own.
-A code may differ where two are as likely but for rounding: then the logits say so.
+greatest differences, in how many pictures a code differs, and how many pictures are the caption's
+own. A code may differ where two are as likely but for rounding: then the logits say so.
 """
 
 import argparse

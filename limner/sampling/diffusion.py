@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import UsageError, did_you_mean, quote
+from limner.options import check_number
 from limner.sampling.schedule import Levels, check_whole
 from limner.types import SCHEDULES as GUIDANCE_SCHEDULES
 
@@ -149,14 +150,7 @@ class DiffusionSampling:
                 raise UsageError(
                     f"{name} is {quote(value)}; expected a number in [0, {most}]", param=name
                 )
-        strength = self.vary_strength
-        if isinstance(strength, bool) or not isinstance(strength, int | float):
-            strength = 0.0
-        if not 0 < strength <= 1:
-            raise UsageError(
-                f"vary_strength is {quote(self.vary_strength)}; expected a number in (0, 1]",
-                param="vary_strength",
-            )
+        check_number(self, "vary_strength", lambda v: 0 < v <= 1, "in (0, 1]")
         for name in ("steps", "prior_steps", "upsampler_steps"):
             check_whole(name, getattr(self, name), 1000)
         check_whole("candidates", self.candidates, 64)
