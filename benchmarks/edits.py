@@ -3,6 +3,7 @@
     python benchmarks/edits.py [MODEL] [--count 24] [--first 0] [--candidates 8] [--seed S]
                                [--kinds box,free] [--sheet FILE.png] [--json FILE] [--best-of N]
                                [--quick]
+    python benchmarks/edits.py [MODEL] --wordless [--count 24] [--sheet FILE.png]
     python benchmarks/edits.py --rows PIECE.json PIECE.json ...
 
 Of each scene one object is masked at random: its box, or free-form, as a brush goes over it. The
@@ -11,8 +12,8 @@ there as asked, and whether the rest (background and the other object) still is.
 pictures by the caption for as much processor time, one at least, and takes the one that the scorer
 likes best, which no person has at hand; "pasted" lays the hole of these into the picture. A seam is
 the mean step between neighbours across the edge of the hole, over that between neighbours inside
-it. With --json the scenes are kept, so that a long run can be
-one of several pieces.
+it. With --wordless nothing is asked for: the object should be gone, no other be there, and the
+rest stay. With --json the scenes are kept, so that a long run can be one of several pieces.
 """
 
 import argparse
@@ -218,6 +219,45 @@ def run(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Found]:
     return found
 
 
+def run_wordless(pipeline: Any, told: argparse.Namespace) -> None:
+    """Edit every case without words, as an edit does and by the prior alone, and print shares."""
+    detector, tiles = SceneDetector(), list[Image.Image]()
+    right: dict[str, list[tuple[bool, bool]]] = {"edited": [], "by the prior alone": []}
+    cases = make_cases(told.count, told.seed, pipeline.size, tuple(told.kinds.split(",")))
+    for number, case in enumerate(cases):
+        tiles += [case.picture, Image.composite(Image.new("RGB", case.mask.size), *_both(case))]
+        # All of a hole by strength is what the prior draws.
+        for way, strength in zip(right, (None, 1.0), strict=True):
+            request = Request("", seed=number, image=case.picture, mask=case.mask,
+                              edit=Edit(strength=strength))  # fmt: skip
+            *_, last = pipeline.stream(request)
+            tiles += to_images(last.images)
+            (shown,) = detector.detect(to_tensor(tiles[-1:]))
+            right[way].append(judge_wordless(case, shown))
+    for way, each in right.items():
+        gone, rest = (share_of([one[at] for one in each]) for at in (0, 1))
+        both = share_of([all(one) for one in each])
+        told_of = zip(("gone", "rest", "both"), (gone, rest, both), strict=True)
+        cells = [f"{name} {found.value:.3f} ({found.interval('.3f')})" for name, found in told_of]
+        print(f"n={len(each)} {way}".ljust(26), "  ".join(cells))
+    if told.sheet:
+        grid(tiles, columns=16).save(told.sheet)
+
+
+def _both(case: Case) -> tuple[Image.Image, Image.Image]:
+    return case.picture, Image.eval(case.mask, lambda value: 255 - value)
+
+
+def judge_wordless(case: Case, shown: Detections) -> tuple[bool, bool]:
+    """Return whether the masked object alone has gone, and whether the rest is as it was."""
+    wanted = {each.noun: each.count for each in case.prompt.graph.things}
+    wanted[case.prompt.graph.things[case.thing].noun] -= 1
+    left = {noun: count for noun, count in wanted.items() if count}
+    return {each.noun: each.count for each in shown.things} == left, (
+        shown.background == case.prompt.graph.background
+    )
+
+
 def table(rows: list[Row]) -> dict[str, dict[str, Estimate]]:
     """Return every share and mean with its interval, by way."""
     found = dict[str, dict[str, Estimate]]()
@@ -289,11 +329,15 @@ def main() -> None:
     parser.add_argument("--best-of", type=int, default=1, help="edits of which CLIP picks one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", default="box,free")
+    parser.add_argument("--wordless", action="store_true", help="take objects away")
     parser.add_argument("--quick", action="store_true", help="draw one picture anew, not many")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--json", type=Path, help="keep the scenes")
     parser.add_argument("--rows", type=Path, nargs="+", help="scenes of earlier pieces")
     told = parser.parse_args()
+    if told.wordless:
+        run_wordless(load(told.model), told)
+        return
     if told.rows:
         rows = [row for each in told.rows for row in json.loads(each.read_text("utf-8"))]
     else:

@@ -196,6 +196,12 @@ def memory(port: int, process: subprocess.Popen[str], requests: int) -> float:
     return (resident(process.pid) - before) / requests * 1000
 
 
+def processor_seconds(pid: int) -> float:
+    """Return the seconds of processor time that a process has used, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident(pid: int) -> float:
     """Return the MiB of a process that are in memory."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
@@ -375,9 +381,12 @@ def of_one_server(
     """Measure what one server shows from its start to its end."""
     throughput(port, 4, 2)  # warm
     if "load" in asked.only:
+        started, spent = time.perf_counter(), processor_seconds(process.pid)
         one, _ = throughput(port, 1, asked.seconds)
+        cores = (processor_seconds(process.pid) - spent) / (time.perf_counter() - started)
         eight, drawn = throughput(port, 8, asked.seconds)
         tell("pictures a second, 1 client", lambda: round(one, 2))
+        tell("cores that the server uses for 1 client", lambda: round(cores, 2))
         tell("pictures a second, 8 clients", lambda: round(eight, 2))
         tell("ratio (2.5 or more)", lambda: round(eight / one, 2))
         tell("pixels as drawn alone (all)", lambda: count_equal(asked.model, drawn, 40))

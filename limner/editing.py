@@ -45,6 +45,10 @@ def edit(
     for what the image shows now, says it: what the two texts differ in is redrawn. Without both it
     is the share `strength` in [0, 1] of the image that suits the prompt least, by default half.
 
+    Of a mask without a prompt things go: the ground that the model reads goes on there, and what
+    the mask cuts is made whole, the same for every seed. Where it reads no ground that it knows, as
+    in a photograph, or with a `strength`, it draws something.
+
     `candidates` (8) are drawn of each picture, and the one is kept that shows most of what is
     asked, as far as the model reads it, and of several the one that continues best what stays. With
     `best_of`, so many edits are made, and the `n` that `clip` finds to fit the prompt best are

@@ -241,7 +241,7 @@ def encode_png(image: Image, texts: Mapping[str, str] | None = None, xmp: str = 
     if xmp:
         chunks.add_itxt(_XMP, xmp)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=chunks, optimize=False)
+    image.save(buffer, format="PNG", pnginfo=chunks, compress_level=4)
     return buffer.getvalue()
 
 

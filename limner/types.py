@@ -270,7 +270,6 @@ def _processors(given: Any) -> tuple[LogitsProcessor, ...]:
 class TokenPrior(Protocol):
     """Codes from text; it knows a vocabulary and token maps, so that any codec fits."""
 
-    batch_rows: ClassVar[int]  # how many pictures it draws together
     nll_kind: ClassVar[str]  # what `nll` is of, in words
     precisions: ClassVar[tuple[str, ...]]  # in which it draws
     speculates: ClassVar[bool]  # whether it draws several cells a pass, the later ones as drafts
@@ -278,6 +277,10 @@ class TokenPrior(Protocol):
     mixes_guidance: ClassVar[bool]  # whether `stream` takes the guidance of each picture
     precision: str
     config: Any
+
+    @property
+    def batch_rows(self) -> int:
+        """How many pictures it draws together at most."""
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:

@@ -74,7 +74,8 @@ def edit(  # noqa: PLR0913  # typer reads the options off the signature
     """Redraw a part of IMAGE so that it shows PROMPT; the rest stays bit for bit.
 
     --mask says which part. Without it, --from does: what the two texts differ in is redrawn.
-    Without both, it is what suits PROMPT least. MODEL is of the family dalle or unclip.
+    Without both, it is what suits PROMPT least. Of a mask without PROMPT things go, and the ground
+    goes on. MODEL is of the family dalle or unclip.
     """
     from limner.editing import names_object, open_mask
 
@@ -127,7 +128,7 @@ def outpaint(  # noqa: PLR0913  # typer reads the options off the signature
 ) -> None:
     """Draw what lies beyond the edges of IMAGE; the picture itself stays bit for bit.
 
-    MODEL is of the family dalle or unclip.
+    Without PROMPT its ground goes on. MODEL is of the family dalle or unclip.
     """
     from limner.editing import grow
 

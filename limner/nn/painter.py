@@ -162,8 +162,6 @@ class Painter(_ByHeart):
 class Backdrops(_ByHeart):
     """Names of backdrops to pictures, and cells that say which one they show to one picture."""
 
-    keeps = 12
-
     def __init__(self, count: int, cells: int, channels: Sequence[int], pixels: int = 3) -> None:
         super().__init__()
         self.plan = nn.Embedding(count, channels[0] * cells**2)

@@ -27,10 +27,14 @@ def prepare(
     no more is held twice than they hold themselves.
     """
     check_precision(precision)
-    library, _ = find_library()
-    if library is None or torch.device(device).type != "cpu":
+    if not is_native(device):
         return TorchEngine(shape, layers, heads, precision, device)
-    return NativeEngine(library, shape, layers, heads, precision)
+    return NativeEngine(find_library()[0], shape, layers, heads, precision)
+
+
+def is_native(device: torch.device | str) -> bool:
+    """Say whether the native kernel draws with weights that lie on `device`."""
+    return find_library()[0] is not None and torch.device(device).type == "cpu"
 
 
 def layers_of(transformer: Transformer) -> Iterable[Weights]:

@@ -1,15 +1,17 @@
-"""Pictures with holes: filled for what looks at them, and closed so that no seam is seen.
+"""Pictures with holes: covered by windows, filled for what looks, closed so that no seam is seen.
 
 Shapes: B pictures, H and W pixels; pictures are (B, 3, H, W) in [-1, 1], shares (B, 1, H, W) in
 [0, 1] of how much of a pixel is redrawn.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CONTEXT = 0.2  # of a window shall show what is there, where a picture is longer than wide
 _SURE = 0.5  # of a neighbourhood: from here on what is known there counts in full
 
 
@@ -71,3 +73,34 @@ def resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
     mode = "bicubic" if coloured and size[0] > picture.shape[-2] else "bilinear"
     scaled = F.interpolate(picture, size, mode=mode, align_corners=False, antialias=True)
     return scaled.clamp(-1 if coloured else 0, 1)
+
+
+def windows(share: Tensor) -> Iterator[tuple[int, int, int]]:
+    """Yield top, left and side of square windows that cover a hole, in the order of drawing.
+
+    They are as wide as the picture's shorter side. A hole that is longer is covered from where
+    something is known, each window with a part of what is there already.
+    """
+    height, width = share.shape[-2:]
+    side, length = min(height, width), max(height, width)
+    along = share[0, 0].amax(0 if width > height else 1) > 0  # (length,)
+    while bool(along.any()):
+        places = along.nonzero()[:, 0]
+        first, end = int(places[0]), int(places[-1]) + 1
+        reach = round((1 - CONTEXT) * side)
+        start = max(0, min((first + end - side) // 2, length - side))
+        if end - first <= side and _kept(share, width > height, start, side) >= CONTEXT:
+            pass  # all in one window, amid what is around it
+        elif end < length:  # from the known end backwards
+            start = end - reach
+        else:
+            start = first - (side - reach)
+        start = max(0, min(start, length - side))
+        yield (0, start, side) if width > height else (start, 0, side)
+        along[start : start + side] = False
+
+
+def _kept(share: Tensor, wide: bool, start: int, side: int) -> float:
+    """Return how much of a window is kept."""
+    here = share[..., start : start + side] if wide else share[..., start : start + side, :]
+    return float((here == 0).float().mean())

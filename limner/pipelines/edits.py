@@ -25,7 +25,8 @@ from torch.nn import functional as F
 from limner.decoding import PIXELS_LIMIT, full_size
 from limner.errors import UsageError
 from limner.images import SIDE_LIMIT, to_tensor
-from limner.pipelines.blending import close_hole, resize
+from limner.pipelines.blending import close_hole, resize, windows
+from limner.pipelines.filling import fill_by_reading
 from limner.text.notes import Note, Wanted
 from limner.types import LogitsProcessor, Request, Step
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 STRENGTH = 0.5  # of an edit with neither a mask nor a text to differ from
 LEAST_SIDE = 16  # pixels
-CONTEXT = 0.2  # of a window shall show what is there, where a picture is longer than wide
 _REACH = 0.25  # of a cell: how far into the hole a drawing is moved towards the picture
 _FARTHEST = 12.0  # pixels
 
@@ -86,11 +86,14 @@ def stream_edit(pipeline: Any, request: Request, sampling: Any) -> Iterator[Step
     share = share.to(pipeline.device)
     picture = picture.to(pipeline.device)
     strength = strength_of(request)
-    boxes = list(windows(share)) if strength != 0 else []
+    filled = fill_by_reading(pipeline, picture, share) if is_wordless(request) else None
+    boxes = list(windows(share)) if strength != 0 and filled is None else []
     # 2. Each picture is drawn alone, so that its pixels do not depend on those beside it.
     finished, total = list[Tensor](), request.n * len(boxes) * STEPS
     for number in range(request.n):
         canvas, rest = picture.clone(), share.clone()
+        if filled is not None:
+            canvas = close_hole(canvas, filled, share, _FARTHEST)
         for which, box in enumerate(boxes):
             # 3. A window at the model's size; what earlier ones drew is known to it.
             top, left, side = box
@@ -141,37 +144,6 @@ def open_canvas(request: Request) -> tuple[Tensor, Tensor]:
     return picture, to_tensor([request.mask])[:, :1].add(1).div(2)
 
 
-def windows(share: Tensor) -> Iterator[tuple[int, int, int]]:
-    """Yield top, left and side of square windows that cover a hole, in the order of drawing.
-
-    They are as wide as the picture's shorter side. A hole that is longer is covered from where
-    something is known, each window with a part of what is there already.
-    """
-    height, width = share.shape[-2:]
-    side, length = min(height, width), max(height, width)
-    along = share[0, 0].amax(0 if width > height else 1) > 0  # (length,)
-    while bool(along.any()):
-        places = along.nonzero()[:, 0]
-        first, end = int(places[0]), int(places[-1]) + 1
-        reach = round((1 - CONTEXT) * side)
-        start = max(0, min((first + end - side) // 2, length - side))
-        if end - first <= side and _kept(share, width > height, start, side) >= CONTEXT:
-            pass  # all in one window, amid what is around it
-        elif end < length:  # from the known end backwards
-            start = end - reach
-        else:
-            start = first - (side - reach)
-        start = max(0, min(start, length - side))
-        yield (0, start, side) if width > height else (start, 0, side)
-        along[start : start + side] = False
-
-
-def _kept(share: Tensor, wide: bool, start: int, side: int) -> float:
-    """Return how much of a window is kept."""
-    here = share[..., start : start + side] if wide else share[..., start : start + side, :]
-    return float((here == 0).float().mean())
-
-
 def check_side(image: Image) -> None:
     """Raise UsageError for a picture in which too little is seen to begin from."""
     if min(image.size) < LEAST_SIDE:
@@ -188,6 +160,13 @@ def strength_of(request: Request) -> float | None:
     assert edit is not None, "an edit says what it is"
     plain = request.mask is None and not edit.before
     return STRENGTH if plain and edit.strength is None else edit.strength
+
+
+def is_wordless(request: Request) -> bool:
+    """Say whether a hole is to be filled, and nothing says with what."""
+    assert request.edit is not None, "an edit says what it is"
+    told = request.prompt.strip() or request.edit.before
+    return not told and request.mask is not None and request.edit.strength is None
 
 
 def edit_notes(request: Request) -> tuple[Note, ...]:

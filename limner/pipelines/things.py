@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from limner.nn.styles import CANVAS, sized
 from limner.nn.things import Thing, ThingsDecoder, lay, overlap
-from limner.pipelines.blending import resize
-from limner.pipelines.edits import windows
+from limner.pipelines.blending import resize, windows
 from limner.text.words import Words
 
 _SAME = 0.4  # shared area from which on two squares show one thing

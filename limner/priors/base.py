@@ -66,7 +66,6 @@ class PriorBase(nn.Module):
     `mixes_guidance`, one more: `guidance`, that of each picture.
     """
 
-    batch_rows: ClassVar[int] = 4
     nll_kind: ClassVar[str] = "each code after those before it"
     precisions: ClassVar[tuple[str, ...]] = ("fp32",)
     speculates: ClassVar[bool] = False
@@ -75,6 +74,11 @@ class PriorBase(nn.Module):
     precision: str = "fp32"
     config: Any
     text: Any  # ids (B, T) to features (B, T, D)
+
+    @property
+    def batch_rows(self) -> int:
+        """How many pictures `stream` draws together at most."""
+        return 4
 
     @property
     def maps(self) -> Maps:

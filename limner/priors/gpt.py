@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from limner.nn.checks import check_heads, check_least
 from limner.nn.prefix import prefix_mask, text_coordinates
+from limner.nn.prepare import is_native
 from limner.nn.transformer import Transformer, TransformerConfig
 from limner.priors import base, graphed, looking_ahead, packed, speculating
 from limner.priors.codes import CellHead, CodeTable, embed_cells
@@ -79,6 +80,11 @@ class GPT(packed.PackedPrior):
         coordinates = base.cell_coordinates(self.maps)
         self.register_buffer("image_coordinates", coordinates, persistent=False)
         self.packed = packed.PackedDecoder()
+
+    @property
+    def batch_rows(self) -> int:
+        """As PriorBase; by the native kernel a row costs what it is, elsewhere all are computed."""
+        return 8 if is_native(self.begin.device) else super().batch_rows
 
     @property
     def any_order(self) -> bool:

@@ -144,8 +144,6 @@ class Infinity(MapPrior):
     """T5's features and maps of bits, as Infinity's models draw."""
 
     nll_kind: ClassVar[str] = "each map's bits after those of the maps before it"
-    # On a processor two pictures at once take twice as long as one, and one waits for no other.
-    batch_rows: ClassVar[int] = 1
     rotary: Tensor
     map_numbers: Tensor
 
@@ -176,6 +174,11 @@ class Infinity(MapPrior):
         self.register_buffer("map_numbers", torch.cat(numbers), persistent=False)
         angles = rotary_angles(places(self.maps, config.reach), width // config.heads, TURNS)
         self.register_buffer("rotary", torch.stack([angles.cos(), angles.sin()]), persistent=False)
+
+    @property
+    def batch_rows(self) -> int:
+        """As PriorBase: on a processor two take twice as long, and one waits for no other."""
+        return 1
 
     def text(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return T5's states (B, T, C) of ids (B, T), and where they are of a text (B, T)."""

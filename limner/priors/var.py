@@ -146,8 +146,6 @@ def normed(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 class VAR(MapPrior):
     """A class and token maps, as VAR's models of ImageNet draw; a text is the id of a class."""
 
-    # On a processor two pictures at once take twice as long as one, and one waits for no other.
-    batch_rows: ClassVar[int] = 1
     map_numbers: Tensor
 
     def __init__(self, config: VARConfig) -> None:
@@ -170,6 +168,11 @@ class VAR(MapPrior):
         self.head = nn.Linear(width, config.vocabulary)
         numbers = [torch.full((rows * columns,), k) for k, (rows, columns) in enumerate(self.maps)]
         self.register_buffer("map_numbers", torch.cat(numbers), persistent=False)
+
+    @property
+    def batch_rows(self) -> int:
+        """As PriorBase: on a processor two take twice as long, and one waits for no other."""
+        return 1
 
     def text(self, ids: Tensor) -> Tensor:
         """Return the vectors (B, D) of the classes of ids (B, T), the last of each row; 0 none."""

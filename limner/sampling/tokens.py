@@ -14,6 +14,7 @@ from torch import Tensor
 from limner.errors import UsageError
 
 NOTHING = float("-inf")
+LOG2_E = math.log2(math.e)
 GUIDED = (1 / 8, 3 / 4)  # the share of the steps that the schedule "interval" guides
 
 
@@ -36,13 +37,23 @@ class TokenSampling:
     LATER: ClassVar = ("typical_p", "speculate")  # folders written before them do not have them
 
 
+def softmax(logits: Tensor) -> Tensor:
+    """Return the probabilities of logits (..., V), computed by the thread that asks.
+
+    `Tensor.softmax` and `exp` wake all of torch's threads for however few numbers. Those spin for a
+    while where the kernel's threads should work, and wait for a core that another process has.
+    """
+    weights = ((logits - logits.amax(-1, keepdim=True)) * LOG2_E).exp2()
+    return weights / weights.sum(-1, keepdim=True)
+
+
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the fewest tokens whose probability reaches p (Holtzman 2019, arXiv 1904.09751)."""
     if p >= 1:
         return logits
     # A token stays where those before it do not reach p yet: the likeliest always does.
     ordered, order = logits.sort(dim=-1, descending=True)
-    chances = ordered.softmax(-1)
+    chances = softmax(ordered)
     before = chances.cumsum(-1) - chances  # what is likelier together
     cut = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= p)
     return logits.masked_fill(cut, NOTHING)
@@ -124,14 +135,14 @@ def choose(logits: Tensor, sampling: TokenSampling, uniforms: Tensor) -> Tensor:
     place of top-k not all are kept. Probabilities are in double precision.
     """
     kept, logits = _candidates(logits, sampling)
-    chosen = draw(logits.softmax(-1), uniforms)
+    chosen = draw(softmax(logits), uniforms)
     return chosen if kept is None else kept.gather(-1, chosen[:, None])[:, 0]
 
 
 def probabilities(logits: Tensor, sampling: TokenSampling) -> Tensor:
     """Return the probability (B, V), fp64, with which `choose` takes each token."""
     kept, candidates = _candidates(logits, sampling)
-    chances = candidates.softmax(-1)
+    chances = softmax(candidates)
     if kept is None:
         return chances
     return chances.new_zeros(logits.shape).scatter(-1, kept, chances)

@@ -11,8 +11,9 @@ from PIL import Image
 from limner.codecs import create_codec
 from limner.errors import UsageError
 from limner.images import to_images
+from limner.pipelines.blending import windows
 from limner.pipelines.dalle import Dalle
-from limner.pipelines.edits import STEPS, Redraw, pick_cells, windows
+from limner.pipelines.edits import STEPS, Redraw, pick_cells
 from limner.pipelines.redrawing import box_around, choose_part
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling

@@ -193,8 +193,18 @@ def test_seeds_decide(prior: Any) -> None:
 
 
 def test_more_pictures_than_it_draws_at_once_are_refused(prior: Any) -> None:
-    with pytest.raises(UsageError, match="5 pictures at once; this prior draws at most 4"):
-        drawn(prior, texts(5), FREE, [0] * 5)
+    most = prior.batch_rows
+    told = f"{most + 1} pictures at once; this prior draws at most {most}"
+    with pytest.raises(UsageError, match=told):
+        drawn(prior, texts(most + 1), FREE, [0] * (most + 1))
+
+
+def test_it_draws_more_at_once_where_a_row_costs_what_it_is(
+    prior: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library, most in ((None, 4), (object(), 8)):
+        monkeypatch.setattr("limner.nn.prepare.find_library", lambda found=library: (found, ""))
+        assert prior.batch_rows == most
 
 
 def test_text_matters(prior: Any) -> None:

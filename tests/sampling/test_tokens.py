@@ -20,6 +20,7 @@ from limner.sampling.tokens import (
     keep_top_p,
     keep_typical,
     probabilities,
+    softmax,
 )
 
 SEEDS = st.integers(0, 10**6)
@@ -52,7 +53,17 @@ def test_top_k_keeps_the_k_largest(seed: int, k: int) -> None:
 @pytest.mark.parametrize("k", [0, 17, 99])
 def test_top_k_of_none_or_all_keeps_all(k: int) -> None:
     found = probabilities(logits_of(0), TokenSampling(top_k=k))
-    assert torch.equal(found, logits_of(0).softmax(-1))
+    torch.testing.assert_close(found, logits_of(0).softmax(-1), rtol=1e-14, atol=0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(SEEDS)
+def test_probabilities_are_those_of_torch(seed: int) -> None:
+    logits = logits_of(seed)
+    logits[:, ::3] = -math.inf
+    found = softmax(logits)
+    torch.testing.assert_close(found, logits.softmax(-1), rtol=1e-14, atol=0)
+    assert (found[:, ::3] == 0).all()
 
 
 @settings(max_examples=50, deadline=None)
