@@ -267,9 +267,10 @@ def main() -> None:
             if line.startswith("{"):
                 rows.append(json.loads(line))
                 each = rows[-1]
-                print(f"{each['name']:40} {each['shape']!s:22} {each['max_difference']:.1e}")
-    if options.json is not None:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+                shown = f"{each['shape']!s:22} {each['max_difference']:.1e}"
+                print(f"{each['name']:40} {shown}", flush=True)
+        if options.json is not None:  # after each, as some take minutes
+            options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     if not all(each["max_difference"] <= LIMIT for each in rows):  # what is no number fails too
         sys.exit("limner and a peer do not compute the same")
 
