@@ -69,10 +69,12 @@ async def edits(http: HttpRequest) -> Response:
     files, masks = _files(parts, "image"), _files(parts, "mask")
     given = read_fields(Edit, parts, form=is_form(http))
     offer = service.catalogue.find(given.model)
-    prompt = await checked_prompt(service, given.prompt)
     files += [referred(each, "images") for each in given.images or ()]
     if given.mask is not None:
         masks.append(referred(given.mask, "mask"))
+    # Without words the ground goes on where a mask is clear.
+    wordless = bool(masks) and not given.prompt.strip()
+    prompt = "" if wordless else await checked_prompt(service, given.prompt)
     if "markup" in parts:
         raise invalid(
             "markup is not supported; say in words or by a mask what to change", "markup",
@@ -90,7 +92,7 @@ async def edits(http: HttpRequest) -> Response:
     image = await service.finishing(decode_upload, files[0], "image")
     mask = await service.finishing(decode_mask, masks[0], image.size) if masks else None
     check_edits(offer.family)
-    ask = ask_for(given, offer, prompt)
+    ask = ask_for(given, offer, prompt, image=image)
     if len(files) > 1:
         ask = _noted(ask, "image", "of several pictures the first is edited")
     if given.input_fidelity:

@@ -87,7 +87,10 @@ class Reference(BaseModel):
 class Edit(Drawing):
     """POST /v1/images/edits as JSON; in a form `image` and `mask` are files."""
 
-    prompt: str = PROMPT
+    prompt: str = Field(
+        description="beside a mask it may be empty: what is masked is taken away",
+        json_schema_extra={"maxLength": PROMPT_LIMIT},
+    )
     images: list[Reference] | None = Field(None, min_length=1, max_length=16)
     mask: Reference | str | None = None
     strength: float | None = Field(None, ge=0, le=1)

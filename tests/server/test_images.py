@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps, ImageStat
 
 import limner
 from limner.errors import UsageError
@@ -305,6 +305,22 @@ def test_an_edit_without_a_mask_changes_as_much_as_is_asked(client: Client) -> N
     assert "nothing was redrawn" in same.headers["x-limner-notes"]
     (item,) = client.form("/v1/images/edits", png, prompt, ("strength", "1")).json["data"]
     assert image_of(item).tobytes() != photo.tobytes()
+
+
+def test_an_edit_needs_words_or_a_mask(client: Client) -> None:
+    picture = Image.effect_noise((32, 32), 50).convert("RGB")
+    clear = Image.new("RGBA", (32, 32), (0, 0, 0, 255))
+    clear.paste((0, 0, 0, 0), (8, 8, 24, 24))
+    sent = ("prompt", " "), ("image", encode_png(picture)), ("response_format", "b64_json")
+    answer = client.form("/v1/images/edits", *sent)
+    assert answer.status == 400 and "the prompt is empty" in answer.error["message"]
+    answer = client.form("/v1/images/edits", *sent, ("mask", encode_png(clear)), ("seed", "3"))
+    assert answer.status == 200, answer.body
+    found, kept = image_of(answer.json["data"][0]), Image.new("L", (32, 32), 255)
+    kept.paste(0, (8, 8, 24, 24))
+    apart = ImageChops.difference(found.convert("RGB"), picture)
+    assert ImageStat.Stat(apart, kept).sum[0] <= 3 * 32 * 32  # but for the invisible mark
+    assert ImageStat.Stat(apart, ImageOps.invert(kept)).mean[0] > 3
 
 
 def test_a_family_that_cannot_edit_is_refused_in_words_that_a_program_can_tell_by() -> None:

@@ -52,6 +52,7 @@ function choose() {
 
 function tell() {
   find("undo").disabled = find("clear").disabled = !brush.strokes.length;
+  find("edit-prompt").required = !share; // without words what is painted is taken away
   find("editor-told").textContent = share ? t("painted", Math.max(1, Math.round(100 * share))) : "";
 }
 

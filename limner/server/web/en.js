@@ -92,7 +92,7 @@ export default {
   "edit-title": "Edit the picture",
   board: "Picture to paint the mask on. Arrow keys move the brush, space paints.",
   "board-hint": "Paint over what shall change; what stays clear stays as it is. With nothing painted all may change.",
-  "edit-prompt": "What shall the whole picture show then?",
+  "edit-prompt": "What shall the whole picture show then? Leave it empty to take away what is painted.",
   tool: "Tool",
   brush: "Brush",
   eraser: "Eraser",

@@ -3,6 +3,7 @@
 import { askJson, told } from "./api.js";
 import { find, make } from "./dom.js";
 import { t } from "./text.js";
+import { isThing } from "./words.js";
 
 // Of heat 0 to 1, as `limner explain` shows it.
 const COLOURS = [[0, [0, 0, 0]], [0.4, [200, 30, 20]], [0.75, [255, 160, 0]], [1, [255, 245, 130]]];
@@ -61,7 +62,10 @@ function showWords(found) {
     });
   find("reason-words").replaceChildren(...buttons);
   find("reasons").hidden = false;
-  const first = words.reduce((a, b) => (!b.whole && b.peak > a.peak ? b : a), words[0]);
+  // What most people ask first: a thing, rather than the words between two.
+  const own = words.filter((each) => !each.whole);
+  const things = own.filter((each) => isThing(each.text));
+  const [first] = (things.length ? things : own).toSorted((a, b) => b.peak - a.peak);
   buttons.find((each) => each.textContent === first?.text)?.click();
   buttons.find((each) => each.getAttribute("aria-pressed") === "true")?.focus({ preventScroll: true });
   find("reasons").parentElement.scrollIntoView({ block: "nearest" });

@@ -2,7 +2,7 @@
 
 import { askJson, told } from "./api.js";
 import { find, later, make } from "./dom.js";
-import { place, surprise } from "./compose.js";
+import { locate, place, surprise } from "./compose.js";
 import { language, t, whenLanguage } from "./text.js";
 
 let kinds = {};
@@ -50,6 +50,9 @@ export function named(name) {
   const word = Object.values(kinds).flat().find((each) => each.name === name);
   return word === undefined ? name : label(word);
 }
+
+// Whether a text names a thing that the model can draw.
+export const isThing = (text) => ["en", "zh"].some((each) => locate(text, kinds.thing ?? [], each) !== null);
 
 export const surprising = () => surprise(kinds, language());
 

@@ -92,7 +92,7 @@ export default {
   "edit-title": "修改图片",
   board: "在图片上涂出要修改的地方。方向键移动画笔，空格键涂抹。",
   "board-hint": "涂住要改变的地方，其余保持不变。什么都不涂，整张图都可以改变。",
-  "edit-prompt": "改完后整张图应该是什么？",
+  "edit-prompt": "改完后整张图应该是什么？留空则去掉涂住的东西。",
   tool: "工具",
   brush: "画笔",
   eraser: "橡皮",
