@@ -21,6 +21,9 @@ from limner.pipelines.things import paintings, read_scene, reader_of, spread
 _KNOWN = 0.7  # of the ground in and around a hole: with less a prior draws
 _GONE = 0.92  # of a thing: with more in the hole it is meant to go
 _FLAT = 1e-3  # range of values that a hole with nothing in it has
+# A ground has layers along an edge where in the part near it few lines towards it vary by so much.
+_NEAR, _VARIES, _FEW = 3, 0.15, 0.4
+_EDGE = 5  # pixels that say what goes on
 
 
 def fill_by_reading(pipeline: Any, picture: Tensor, share: Tensor) -> Tensor | None:
@@ -44,9 +47,9 @@ def fill_by_reading(pipeline: Any, picture: Tensor, share: Tensor) -> Tensor | N
         return None
     scene = read_scene(pipeline, decoder, seen)
     ground, known, things = scene.ground, scene.known, scene.things
-    # 2. Around a picture its ground goes on as in a mirror.
+    # 2. Around a picture its ground goes on.
     if around:
-        ground, known = (_mirrored(each, rows, columns, kept.shape) for each in (ground, known))
+        ground, known = (continued(each, rows, columns, kept.shape) for each in (ground, known))
         things = [_moved(each, rows, columns, kept.shape[1]) for each in things]
     if float(known[share > 0].mean()) < _KNOWN:
         return None
@@ -70,13 +73,33 @@ def _is_flat(picture: Tensor, share: Tensor) -> bool:
     return bool((values.amax(1) - values.amin(1) <= _FLAT).all())
 
 
-def _mirrored(part: Tensor, rows: slice, columns: slice, size: torch.Size) -> Tensor:
-    """Return a part (1, C, h, w), at these rows and columns of a size (H, W), and its mirrors."""
+def continued(part: Tensor, rows: slice, columns: slice, size: torch.Size) -> Tensor:
+    """Return a part (1, C, h, w), at these rows and columns of a size (H, W), gone on around it."""
     for axis, (place, length) in enumerate(zip((rows, columns), size, strict=True), start=2):
-        last = part.shape[axis] - 1
-        at = (torch.arange(length, device=part.device) - place.start) % max(2 * last, 1)
-        part = part.index_select(axis, torch.minimum(at, 2 * last - at))
+        before = _beyond(part.flip(axis), axis, place.start).flip(axis)
+        part = torch.cat([before, part, _beyond(part, axis, length - place.stop)], dim=axis)
     return part
+
+
+def _beyond(part: Tensor, axis: int, length: int) -> Tensor:
+    """Return what comes after a part (1, C, h, w) along an axis, so many pixels.
+
+    Layers, as of sky and sea, go on as they are at the edge. A pattern goes on as in a mirror, and
+    so would a sun.
+    """
+    own = part.shape[axis]
+    near = part.narrow(axis, own - max(own // _NEAR, 1), max(own // _NEAR, 1))
+    last = max(near.shape[axis] - 2 * _EDGE, 0)  # the very edge of what is painted is unsure
+    edge = near.narrow(axis, last, min(_EDGE, near.shape[axis]))
+    edge = edge.median(axis, keepdim=True).values
+    shown, own_edge = near, edge
+    if axis == 2:  # up and down a sky may change, where it does in all columns alike
+        shown, own_edge = (each - each.median(3, keepdim=True).values for each in (near, edge))
+    varies = (shown - own_edge).abs().amax((1, axis)) > _VARIES
+    if float(varies.float().mean()) <= _FEW:
+        return edge.expand(*part.shape[:axis], length, *part.shape[axis + 1 :])
+    at = torch.arange(1, length + 1, device=part.device) % max(2 * (own - 1), 1)
+    return part.index_select(axis, (own - 1 - at).abs())
 
 
 def _moved(thing: Thing, rows: slice, columns: slice, width: int) -> Thing:

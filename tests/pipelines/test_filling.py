@@ -13,7 +13,7 @@ from limner.data.scenes.backgrounds import background
 from limner.data.scenes.graph import Graph, Thing
 from limner.data.scenes.scene import layout, render
 from limner.images import to_images, to_tensor
-from limner.pipelines.filling import fill_by_reading
+from limner.pipelines.filling import continued, fill_by_reading
 from limner.types import Edit, Request
 from tests.tiny_model import tiny_pipeline
 
@@ -75,6 +75,26 @@ def test_around_a_picture_its_ground_goes_on(model: Any) -> None:
     blue = np.asarray(picture)[:1, :1]
     for part in (found[:, SIZE:], found[:40]):
         assert apart(part, np.broadcast_to(blue, part.shape)) < 4
+
+
+def test_layers_go_on_as_they_are_and_patterns_as_in_a_mirror() -> None:
+    place, size = slice(0, 48), torch.Size((48, 80))
+    layers = torch.linspace(-1, 1, 48)[None, None, :, None].repeat(1, 3, 1, 48)
+    layers[:, :, 4:12, 28:37] = 1  # a sun
+    found = continued(layers, place, place, size)
+    assert torch.equal(found[..., :48], layers)
+    assert torch.equal(found[..., 48:], layers[..., :1].expand(-1, -1, -1, 32))
+    checks = (torch.arange(48)[:, None] // 6 + torch.arange(48) // 6) % 2 * 2.0 - 1
+    found = continued(checks.expand(1, 3, -1, -1), place, place, size)
+    assert torch.equal(found[0, 0, :, 48:], checks.flip(1)[:, 1:33])
+
+
+def test_a_sky_goes_on_above_without_a_second_sun() -> None:
+    sky = torch.linspace(-1, 1, 48)[None, None, :, None].repeat(1, 3, 1, 48)
+    sky[:, :, 14:20, 4:12] = 1
+    found = continued(sky, slice(20, 68), slice(0, 48), torch.Size((68, 48)))
+    assert torch.equal(found[:, :, 20:], sky)
+    assert float(found[:, :, :20].max()) < -0.5 and found[:, :, :20].std(3).max() == 0
 
 
 def test_a_thing_at_the_edge_is_made_whole_beyond_it(model: Any) -> None:
