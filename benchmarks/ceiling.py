@@ -2,11 +2,14 @@
 
   python benchmarks/ceiling.py [--level 6] [--scenes 600] [--size 64] [--codec MODEL] [--json FILE]
   python benchmarks/ceiling.py --each 2 [--codec MODEL [--small]]
+  python benchmarks/ceiling.py --drawn MODEL [--each 1] [--most 240]
 
 Scenes are of the validation split, as `limner eval --on scenes` asks for them; levels 6 to 8 are of
 the wide world. With --codec, pictures go through a model's codec and back first; with --small the
 small picture of a decoder of things is read, which says what the codes alone know. --each draws
 every thing alone, so many times in its own colours and as many in others, and lists those misread.
+--drawn reads what a model draws from their captions, by its small picture: what its prior has
+learnt of a world that its painter does not know yet.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from torch.nn import functional as F
 
 from limner.data.batches.batches import true_pictures
 from limner.data.scenes.backgrounds import backgrounds
+from limner.data.scenes.captions import caption
 from limner.data.scenes.graph import Graph, Thing, hides, is_wide, pick, sample_graph, scene_rng
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
@@ -51,15 +55,23 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=0)
     parser.add_argument("--codec", default="")
     parser.add_argument("--small", action="store_true")
+    parser.add_argument("--drawn", default="")
+    parser.add_argument("--most", type=int, help="read so many of them, at random")
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     if told.each:
         graphs = things_alone(told.level, told.each, told.seed)
     else:
         graphs = scenes(told.level, told.scenes, told.seed)
+    if told.most:
+        random.Random(told.seed).shuffle(graphs)
+        graphs = graphs[: told.most]
     copy = copies(load(told.codec).codec, small=told.small) if told.codec else None
     detector = SceneDetector(size=told.size, wide=is_wide(told.level))
-    shown = read(graphs, detector, told.size, copy)
+    if told.drawn:
+        shown = detector.detect(drawings(load(told.drawn), graphs, told.seed))
+    else:
+        shown = read(graphs, detector, told.size, copy)
     found = report(graphs, shown)
     print_report(found)
     if told.json:
@@ -104,6 +116,22 @@ def copies(codec: Any, *, small: bool) -> Copy:
         return made
 
     return copy
+
+
+@torch.inference_mode()
+def drawings(pipeline: Any, graphs: Sequence[Graph], seed: int) -> Tensor:
+    """Return the small pictures (N, 3, s, s) that a model of tokens draws from English captions."""
+    rng, codes, at_once = random.Random(seed), list[Tensor](), pipeline.prior.batch_rows
+    captions = [caption(graph, "en", rng) for graph in graphs]
+    for first in range(0, len(captions), at_once):
+        text = pipeline.read(captions[first : first + at_once])
+        seeds = [seed + first + number for number in range(len(text))]
+        *_, drawn = pipeline.prior.stream(text, pipeline.defaults, seeds)
+        codes.append(drawn)
+    codec = pipeline.codec
+    grids = torch.cat(codes).unflatten(1, codec.layout)
+    small: Tensor = codec.decoder.small(codec.decoder.cells(codec.embed(grids)))
+    return small.float().clamp(-1, 1)
 
 
 def read(

@@ -4,6 +4,7 @@ Shapes: B pictures, T text positions, S cells, G codes a cell, V values of a cod
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,18 +50,30 @@ class CellDecoder:
 
         `guidance` is that of each row, where they differ: all above 0, or all 0.
         """
-        self.prior, self.sampling, self.processors = prior, sampling, processors
         engine, self.inputs = prior.packed.parts(prior)
         # Stock products give a row the same numbers only among as many rows; the kernel always.
-        self.pictures = count if engine.native else len(text)
-        features, text = prior.text(text)[: self.pictures], text[: self.pictures]
+        rows = count if engine.native else len(text)
+        features, text = prior.text(text)[:rows], text[:rows]
+        self._accept(prior, text, sampling, processors, guidance)
         self.prefix = text.shape[1]
         first = (text == 0).sum(1).tolist()  # padding stands on the left
-        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
         if self.guidance[0]:
             first += [self.prefix] * self.pictures  # no text at all
         self.session = self._begin(engine, first, text)
         self.session.extend(features, 0, slice(self.pictures), causal=False)
+
+    def _accept(
+        self,
+        prior: Any,
+        text: Tensor,
+        sampling: TokenSampling,
+        processors: Sequence[LogitsProcessor],
+        guidance: Sequence[float],
+    ) -> None:
+        """Note what is asked for, of pictures by text (B, T); none of them has a cell yet."""
+        self.prior, self.sampling, self.processors = prior, sampling, processors
+        self.pictures = len(text)
+        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
         self.codes = text.new_zeros(self.pictures, 0, prior.config.groups)
         self.caught_up = 0  # cells that the rows without text have read
 

@@ -21,7 +21,7 @@ from limner.nn.engine import DecoderEngine, DecoderShape, Seen, Weights
 from limner.nn.prefix import filled_behind
 from limner.nn.prepare import prepare
 from limner.priors import base, packed, raster
-from limner.priors.decoding import CellDecoder, guidance_of_rows
+from limner.priors.decoding import CellDecoder
 from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
 
@@ -207,28 +207,14 @@ class GPT2(GPT2Base):
 class GPT2Decoder(raster.StreamDecoder):
     """One drawing in progress; rows that guidance compares with have read a text of padding."""
 
-    def __init__(
-        self,
-        prior: GPT2Base,
-        text: Tensor,
-        sampling: TokenSampling,
-        count: int,
-        processors: Sequence[LogitsProcessor] = (),
-        guidance: Sequence[float] = (),
-    ) -> None:
-        """Read `text` (batch_rows, T), as CellDecoder does."""
-        self.prior, self.sampling, self.processors = prior, sampling, processors
-        engine = prior.engine()
-        # Stock products give a row the same numbers only among as many rows; the kernel always.
-        self.pictures = count if engine.native else len(text)
-        text = text[: self.pictures]
-        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
+    def _read(self, engine: DecoderEngine, text: Tensor) -> None:
+        """As EngineDecoder."""
         if self.guidance[0]:
             text = torch.cat([text, torch.zeros_like(text)])
+        prior = self.prior
         self.prefix, length = prior.prefix, prior.prefix + prior.length - 1
         self.session = engine.begin([0] * len(text), length, seen=prior.seen(length))
         self.begun = self.extend(prior.text(text), 0)[:, -1]  # it predicts the first cell
-        self.codes = text.new_zeros(self.pictures, 0, 1)
 
     def extend(self, x: Tensor, at: int) -> Tensor:
         """As StreamDecoder; a norm more may stand before the head."""

@@ -20,7 +20,7 @@ from limner.nn.engine import DecoderEngine, DecoderShape, Weights
 from limner.nn.prepare import prepare
 from limner.nn.transformer import neighbours_apart, rotary_angles, rotate
 from limner.priors import base, packed, raster
-from limner.priors.decoding import CellDecoder, guidance_of_rows
+from limner.priors.decoding import CellDecoder
 from limner.sampling.tokens import TokenSampling
 from limner.text.pretrained import PretrainedConfig, T5Encoder
 from limner.types import LogitsProcessor
@@ -218,29 +218,14 @@ def _first(text: Tensor) -> Tensor:
 class LlamaGenDecoder(raster.StreamDecoder):
     """One drawing in progress; rows that guidance compares with read as much of no text."""
 
-    def __init__(
-        self,
-        prior: LlamaGen,
-        text: Tensor,
-        sampling: TokenSampling,
-        count: int,
-        processors: Sequence[LogitsProcessor] = (),
-        guidance: Sequence[float] = (),
-    ) -> None:
-        """Read `text` (batch_rows, T), as CellDecoder does."""
-        self.prior, self.sampling, self.processors = prior, sampling, processors
-        engine = prior.engine()
-        # Stock products give a row the same numbers only among as many rows; the kernel always.
-        self.pictures = count if engine.native else len(text)
-        text = text[: self.pictures]
-        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
+    def _read(self, engine: DecoderEngine, text: Tensor) -> None:
+        """As EngineDecoder."""
+        prior, self.prefix = self.prior, text.shape[1]
         features, first = prior.text(text), _first(text).tolist()
         if self.guidance[0]:
-            untold = prior.shown(prior.untold[-text.shape[1] :].float())
+            untold = prior.shown(prior.untold[-self.prefix :].float())
             features = torch.cat([features, untold.expand_as(features)])
             first = first + first
-        self.prefix = text.shape[1]
         rotary = prior.rotary(self.prefix)
         self.session = engine.begin(first, self.prefix + prior.length, rotary)
         self.begun = self.session.extend(features, 0)[:, -1]  # it predicts the first cell
-        self.codes = text.new_zeros(self.pictures, 0, 1)

@@ -18,7 +18,7 @@ from limner.nn import lucid
 from limner.nn.checks import check_least
 from limner.nn.prefix import filled_behind
 from limner.priors import base, raster
-from limner.priors.decoding import CellDecoder, guidance_of_rows
+from limner.priors.decoding import CellDecoder
 from limner.sampling.tokens import TokenSampling, guide_halves
 from limner.types import LogitsProcessor
 
@@ -170,15 +170,12 @@ class LucidDecoder(raster.StreamDecoder):
         guidance: Sequence[float] = (),
     ) -> None:
         """Read `text` (batch_rows, T)."""
-        self.prior, self.sampling, self.processors = prior, sampling, processors
-        self.pictures = len(text)
-        self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
+        self._accept(prior, text, sampling, processors, guidance)
         if self.guidance[0]:
             text = torch.cat([text, torch.zeros_like(text)])
         self.caches = prior.begin(len(text))
         self.begun = prior.extend(prior.text(text), 0, self.caches)[:, -1]
         self.prefix = prior.config.text_length + 1
-        self.codes = text.new_zeros(self.pictures, 0, 1)
 
     def extend(self, x: Tensor, at: int) -> Tensor:
         """As StreamDecoder."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from limner.nn.engine import DecoderEngine
 from limner.priors import base
 from limner.priors.decoding import CellDecoder, is_guided
 from limner.sampling.tokens import TokenSampling
@@ -56,14 +57,39 @@ class RasterPrior(base.PriorBase):
             yield self.unpad(drawing.step(noise[:, cell], held), count)
 
 
-class StreamDecoder(CellDecoder):
+class EngineDecoder(CellDecoder):
+    """One drawing in progress of a prior that has an `engine`; what it reads is its `_read`."""
+
+    prior: Any
+
+    def __init__(
+        self,
+        prior: Any,
+        text: Tensor,
+        sampling: TokenSampling,
+        count: int,
+        processors: Sequence[LogitsProcessor] = (),
+        guidance: Sequence[float] = (),
+    ) -> None:
+        """Read `text` (batch_rows, T), as CellDecoder does."""
+        engine = prior.engine()
+        # Stock products give a row the same numbers only among as many rows; the kernel always.
+        text = text[: count if engine.native else len(text)]
+        self._accept(prior, text, sampling, processors, guidance)
+        self._read(engine, text)
+
+    def _read(self, engine: DecoderEngine, text: Tensor) -> None:
+        """Begin a session that has read text (B, T), or is to look at it."""
+        raise NotImplementedError
+
+
+class StreamDecoder(EngineDecoder):
     """One drawing in progress of a prior whose text and cells are one causal stream.
 
     It begins with `begun` (B or 2B, D), which predicts the first cell, and with `prefix`, where
     that cell will stand; the prior's `cells` gives the vectors of codes.
     """
 
-    prior: Any
     begun: Tensor
 
     def extend(self, x: Tensor, at: int) -> Tensor:
