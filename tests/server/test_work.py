@@ -97,7 +97,7 @@ def test_requests_of_many_share_a_step_and_have_the_pixels_they_have_alone(
         first.result()
     assert brake.batches == [1, most, 2]
     for given, data in zip(asked, found, strict=True):
-        drawn = limner.draw(model=models[0], **given)  # type: ignore[arg-type]
+        drawn = limner.draw(model=models[0], **given)
         assert [pixels(each) for each in data] == [each.image.tobytes() for each in drawn]
 
 
