@@ -156,7 +156,7 @@ def _code_grids(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any
     """Return the codes (1, *layout[, G]) of both ends, and of pictures drawn between prompts."""
     prior, words = pipeline.prior, first.image is None and last.image is None
     shares: tuple[float, ...] = (0.0, 1.0)
-    if words and prior.takes_processors:
+    if words and prior.takes_processors and prior.batch_rows > 1:  # both texts are drawn at once
         shares = tuple(number / (BETWEEN + 1) for number in range(BETWEEN + 2))
     found = []
     for share in shares:

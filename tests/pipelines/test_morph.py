@@ -69,6 +69,16 @@ def test_a_picture_is_an_end(kind: str) -> None:
         torch.testing.assert_close(images[:1], pipeline.codec.reconstruct(square))
 
 
+def test_a_prior_that_draws_one_picture_at_a_time_morphs_between_its_two(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = tiny_pipeline()
+    monkeypatch.setattr(type(pipeline.prior), "batch_rows", 1)
+    images = frames_of(pipeline, End(APPLE), End(SKY), count=3)
+    torch.testing.assert_close(images[:1], drawn(pipeline, APPLE), atol=1e-5, rtol=0)
+    torch.testing.assert_close(images[-1:], drawn(pipeline, SKY), atol=1e-5, rtol=0)
+
+
 def test_equal_ends_stand_still() -> None:
     pipeline = tiny_gan()[0]
     images = frames_of(pipeline, End(APPLE), End(APPLE), count=4)
