@@ -15,7 +15,6 @@ import base64
 import http.client
 import io
 import json
-import os
 import random
 import select
 import signal
@@ -31,6 +30,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from processes import descriptors, processor_seconds, resident
 
 PROMPTS = ("a red apple", "three cats under the night sky", "a dog", "夜空下的三个红苹果")
 PATH = "/v1/images/generations"
@@ -196,18 +197,6 @@ def memory(port: int, process: subprocess.Popen[str], requests: int) -> float:
     return (resident(process.pid) - before) / requests * 1000
 
 
-def processor_seconds(pid: int) -> float:
-    """Return the seconds of processor time that a process has used, all its threads together."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident(pid: int) -> float:
-    """Return the MiB of a process that are in memory."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def stops(model: str, times: int) -> dict[str, Any]:
     """Return what becomes of accepted requests when SIGTERM comes, several times."""
     lost = wrong = 0
@@ -283,11 +272,6 @@ def _drip(port: int, head: str, more: str, reads: bool) -> bool:
         except OSError:
             return True
     return False
-
-
-def descriptors(pid: int) -> int:
-    """Return how many files and sockets a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def kills(model: str, times: int) -> dict[str, Any]:
