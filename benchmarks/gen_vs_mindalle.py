@@ -1,19 +1,21 @@
 """Drawing in the shape of minDALL-E: its own decoder against limner's, with the same weights.
 
     python benchmarks/gen_vs_mindalle.py --reference FOLDER [--layers 42] [--cells 256]
-        [--rounds 1] [--precisions fp32 bf16 int8] [--json FILE]
+        [--pictures 1] [--rounds 1] [--precisions fp32 bf16 int8] [--json FILE]
 
 FOLDER is a checkout of github.com/kakaobrain/minDALL-E, which is no package; its transformer and
 its loop of sampling are run as they are, in fp32. Both have the same random weights (of 42 layers
 of 1536, or fewer), in the same memory, and are first shown to draw the same codes by the same
-logits. A drawing is one picture's cells, or its first ones, after 64 text positions; the peer and
-every precision of limner take turns, by the processor's own clock.
+logits. A drawing is one picture's cells, or its first ones, after 64 text positions, or those of
+several candidates at once, as minDALL-E is used; the peer and every precision of limner take turns,
+by the processor's own clock.
 """
 
 import argparse
 import itertools
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -83,17 +85,17 @@ def make_both(transformer: Any, layers: int) -> tuple[Any, Any]:
 
 
 def draw_peer(sampling: Any, peer: Any, tokens: Any, cells: int, top_k: int) -> Any:
-    """Draw the first cells of a picture (1, cells) as minDALL-E does."""
+    """Draw the first cells of N pictures (N, cells) of texts (N, 64) as minDALL-E does."""
     return sampling.sampling(
         peer, tokens, top_k=top_k, is_tqdm=False, use_fp16=False, max_seq_len=cells
     )
 
 
 def draw_limner(prior: Any, text: Any, cells: int, top_k: int, hooks: Any = ()) -> Any:
-    """Draw the first cells of a picture (1, cells) by limner's loop."""
+    """Draw the first cells of N pictures (N, cells) of texts (N, 64) by limner's loop."""
     from limner.sampling.tokens import TokenSampling
 
-    stream = prior.stream(text, TokenSampling(top_k=top_k), [0], processors=hooks)
+    stream = prior.stream(text, TokenSampling(top_k=top_k), [*range(len(text))], processors=hooks)
     *_, codes = itertools.islice(stream, cells)
     return codes
 
@@ -125,6 +127,7 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--layers", type=int, default=42)
     parser.add_argument("--cells", type=int, default=CELLS)
+    parser.add_argument("--pictures", type=int, default=1, help="drawn at once")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"])
     parser.add_argument("--json", type=Path)
@@ -139,17 +142,20 @@ def main() -> None:
             prior.precision = precision
             if precision == "fp32":
                 show_parity(sampling, peer, prior, text, min(options.cells, 32))
-            draw_limner(prior, text, 1, 256)  # packs the weights
+            texts = text.expand(options.pictures, -1)
+            draw_limner(prior, texts, 1, 256)  # packs the weights
+            draws = (
+                partial(draw_peer, sampling, peer, texts - 1, options.cells, 256),
+                partial(draw_limner, prior, texts, options.cells, 256),
+            )
             taken: tuple[list[float], list[float]] = ([], [])
             for _ in range(options.rounds):
-                for seconds, draw in zip(taken, (
-                    lambda: draw_peer(sampling, peer, text - 1, options.cells, 256),
-                    lambda: draw_limner(prior, text, options.cells, 256),
-                ), strict=True):  # fmt: skip
+                for seconds, draw in zip(taken, draws, strict=True):
                     began = time.process_time()
                     draw()
                     seconds.append(time.process_time() - began)
-            name = f"minDALL-E, {options.layers} layers, {options.cells} cells, {precision}"
+            shape = f"{options.layers} layers, {options.cells} cells, {options.pictures} at once"
+            name = f"minDALL-E, {shape}, {precision}"
             rows.append(from_seconds(name, *taken, TARGET))
             report(rows[-1:])
     report(rows, options.json)

@@ -13,8 +13,8 @@ from limner.codecs.fsq import FSQCodec
 class GreyCodec(FSQCodec):
     """Pictures to codes as fsq has them, and back without colour."""
 
-    def decode(self, codes):
-        images = super().decode(codes)  # (B, 3, H, W) in [-1, 1]
+    def decode(self, codes, told=()):  # what words say of each picture, for a decoder that hears
+        images = super().decode(codes, told)  # (B, 3, H, W) in [-1, 1]
         return images.mean(dim=1, keepdim=True).expand_as(images)
 
 

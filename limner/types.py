@@ -363,8 +363,11 @@ class Codec(Protocol):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, *layout[, G]) to images (B, 3, H, W) in [-1, 1]."""
 
-    def decode_each(self, codes: Tensor) -> Tensor:
-        """Do what `decode` does, each image with the bits that it has alone."""
+    def decode_each(self, codes: Tensor, told: Sequence[Any] = ()) -> Tensor:
+        """Do what `decode` does, each image with the bits that it has alone.
+
+        `told` is what words say of each (`limner.nn.things.Told`), where it is heard.
+        """
 
     @property
     def paints(self) -> bool:
@@ -373,9 +376,6 @@ class Codec(Protocol):
     @property
     def styles(self) -> tuple[str, ...]:
         """The drawing styles that it can paint things in."""
-
-    def decode_in(self, codes: Tensor, style: str) -> Tensor:
-        """Do what `decode` does, with things in one of `styles`."""
 
     def embed(self, codes: Tensor) -> Tensor:
         """Codes (B, *layout[, G]) to the vectors (B, D, h, w) they stand for."""

@@ -3,6 +3,7 @@
 Shapes: B pictures, S cells of all maps together, G codes a cell.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -85,8 +86,11 @@ class CodecBase(nn.Module):
         """Return images (B, 3, H, W) in [-1, 1] of codes (B, *layout[, G])."""
         return self.paint(self.embed(codes))
 
-    def decode_each(self, codes: Tensor) -> Tensor:
-        """Return images of codes as `decode`, each with the bits that it has alone."""
+    def decode_each(self, codes: Tensor, told: Sequence[Any] = ()) -> Tensor:
+        """Return images of codes as `decode`, each with the bits that it has alone.
+
+        `told` is what words say of each, which most decoders do not hear.
+        """
         return torch.cat([self.decode(each[None]) for each in codes])
 
     @property
@@ -99,14 +103,10 @@ class CodecBase(nn.Module):
         """The drawing styles that it can paint things in, whatever the codes say."""
         return ()
 
-    def decode_in(self, codes: Tensor, style: str) -> Tensor:
-        """Return images of codes as `decode`, their things in one of `styles`."""
-        return self.decode(codes)
-
-    def paint(self, vectors: Tensor) -> Tensor:
+    def paint(self, vectors: Tensor, told: Sequence[Any] = ()) -> Tensor:
         """Return images (B, 3, H, W) in [-1, 1] of the vectors (B, D, h, w) that codes stand for.
 
-        Vectors between those of two codes give pictures between theirs.
+        Vectors between those of two codes give pictures between theirs; `told` as of `decode_each`.
         """
         return self.picture(self.decoder(vectors)).float().clamp(-1, 1)
 

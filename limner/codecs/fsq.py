@@ -4,6 +4,7 @@ Shapes: B batch, H and W the picture's height and width, h and w the grid's, G c
 H / 8 and w is W / 8, of the small picture where the encoder sees it shrunk.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +16,7 @@ from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
 from limner.nn import alike, autoencoder, checks
 from limner.nn.decoders import decoder_of
-from limner.nn.things import ThingsDecoder
+from limner.nn.things import ThingsDecoder, Told
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further
@@ -95,28 +96,36 @@ class FSQCodec(CodecBase):
         """The styles that its decoder can paint things in."""
         return self.decoder.painter.styles if isinstance(self.decoder, ThingsDecoder) else ()
 
-    def decode_in(self, codes: Tensor, style: str) -> Tensor:
-        """Return images of codes as `decode`, their things in one of `styles`."""
-        if style not in self.styles:
-            return self.decode(codes)
-        drawn: Tensor = self.decoder(self.embed(codes), style)
-        return self.picture(drawn).float().clamp(-1, 1)
+    def decode(self, codes: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """Return images (B, 3, H, W) in [-1, 1] of codes; words may say more of each of them."""
+        return self.paint(self.embed(codes), told)
 
-    def decode_each(self, codes: Tensor) -> Tensor:
+    def paint(self, vectors: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """Return images (B, 3, H, W) in [-1, 1] of vectors, and of what words say of each."""
+        if not (told and isinstance(self.decoder, ThingsDecoder)):
+            return super().paint(vectors)
+        return self.picture(self.decoder(vectors, told)).float().clamp(-1, 1)
+
+    def decode_each(self, codes: Tensor, told: Sequence[Told] = ()) -> Tensor:
         """Return images of codes as `decode`, each with the bits that it has alone.
 
         They are painted together where the decoder can. The first time that is compared with
         painting one after the other, which it stays where any bit differs.
         """
-        together = isinstance(self.decoder, ThingsDecoder) and codes.device.type == "cpu"
-        if len(codes) == 1 or not (together and alike.works()):
+        if not isinstance(self.decoder, ThingsDecoder):
             return super().decode_each(codes)
+        if len(codes) == 1 or codes.device.type != "cpu" or not alike.works():
+            return self._one_by_one(codes, told)
         company = (len(codes), torch.get_num_threads())
         if company not in self._alike:
-            alone = super().decode_each(codes)
-            self._alike[company] = torch.equal(self.decode(codes), alone)
+            alone = self._one_by_one(codes, told)
+            self._alike[company] = torch.equal(self.decode(codes, told), alone)
             return alone
-        return self.decode(codes) if self._alike[company] else super().decode_each(codes)
+        return self.decode(codes, told) if self._alike[company] else self._one_by_one(codes, told)
+
+    def _one_by_one(self, codes: Tensor, told: Sequence[Told]) -> Tensor:
+        rows = [slice(at, at + 1) for at in range(len(codes))]
+        return torch.cat([self.decode(codes[row], told[row]) for row in rows])
 
     def nearest(self, values: Tensor) -> Tensor:
         """Return the codes whose vectors, as of `embed`, are nearest to some (B, G * D, h, w)."""

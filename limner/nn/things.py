@@ -9,6 +9,7 @@ Shapes: B pictures, D channels of vectors, h and w the grid's rows and columns, 
 pictures together, F pixels of a frame's side, A answers of one question.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -36,6 +37,24 @@ _ALIKE = 50.0
 _POSSIBLE = 0.001  # of the likeliest answer's probability: from here on an answer is tried
 _TRIED = 5  # answers of a question, at most
 _ERROR = 0.01  # mean difference of pixels in [-1, 1] that makes an answer e times less likely
+# How much likelier a noun or a colour is that the words ask for: of what is drawn for a word, 95 in
+# 100 are that thing, and the others one of some hundred.
+_ASKED = 1000.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What words say of a picture besides its codes.
+
+    `things` are the answers, noun and colour, of the things that they ask for, and `style` is that
+    of all things, "" for the one that is read of each.
+    """
+
+    things: tuple[tuple[int, int], ...] = ()
+    style: str = ""
+
+
+_NOTHING = Told()
 
 
 @dataclass(frozen=True)
@@ -176,8 +195,8 @@ class ThingsDecoder(Decoder):
         found: Tensor = self.out(F.silu(self.norm(self.body[self.coarse :](cells))))
         return found
 
-    def forward(self, z: Tensor, style: str = "") -> Tensor:
-        """Map vectors to images, nominally in [-1, 1]; all things in a `style`, if one is given."""
+    def forward(self, z: Tensor, told: Sequence[Told] = ()) -> Tensor:
+        """Map vectors to images, nominally in [-1, 1]; words may say more of each of them."""
         cells = self.cells(z)
         small = self.small(cells)
         enlarged = _enlarged(small, self.factor)
@@ -188,7 +207,7 @@ class ThingsDecoder(Decoder):
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
         grounds = self.grounds(names, small)
-        every = self.things(places, small, grounds)
+        every = self.things(places, small, grounds, told)
         for number, things in enumerate(every):
             for thing in things:  # around a thing too, as far as it is painted
                 _, _, _, *box = thing.pixels(*reversed(enlarged.shape[2:]))
@@ -200,7 +219,8 @@ class ThingsDecoder(Decoder):
             picture = pictures[number]
             if painted := [each for each in things if each.opacity > 0]:
                 looks = torch.stack([each.look for each in painted if each.look is not None])
-                styles = [self.painter.style(style) or each.names[-1] for each in painted]
+                style = self.painter.style(told[number].style) if told else 0
+                styles = [style or each.names[-1] for each in painted]
                 drawings = self.painter.paint(looks, styles)
                 lay(picture, painted, drawings.to(picture.dtype))
         return pictures
@@ -209,10 +229,13 @@ class ThingsDecoder(Decoder):
         """Return pictures (B, 3, H, W) without things, of what the reader names in cells."""
         return self.backdrops.mixed(names[-1], small, names[0])
 
-    def things(self, places: Tensor, small: Tensor, grounds: Tensor) -> list[list[Thing]]:
+    def things(
+        self, places: Tensor, small: Tensor, grounds: Tensor, told: Sequence[Told] = ()
+    ) -> list[list[Thing]]:
         """Return the things of each picture, of its places (B, PLACE, h, w).
 
-        `small` (B, 3, s, s) is what they are like, `grounds` (B, 3, H, W) without things.
+        `small` (B, 3, s, s) is what they are like, `grounds` (B, 3, H, W) without things; words may
+        have told of each picture what it shows.
         """
         found = [find_places(each) for each in places]
         listed = [each for here in found for each in here]
@@ -225,7 +248,8 @@ class ThingsDecoder(Decoder):
         likely = [each.float().softmax(1) for each in self.namer(parts)]
         likely[0][:, 0] = 0  # a thing is none of nothing
         for at in range(len(listed)):
-            self._compare([each[at] for each in likely], parts[at], under[at])
+            asked = told[int(rows[at])].things if told else ()
+            self._compare([each[at] for each in likely], parts[at], under[at], asked)
         for number in range(len(found)):
             here = (rows == number).nonzero()[:, 0].to(device)
             for each in likely[:2]:
@@ -239,14 +263,23 @@ class ThingsDecoder(Decoder):
         )
         return [list(islice(things, len(here))) for here in found]
 
-    def _compare(self, likely: Sequence[Tensor], part: Tensor, under: Tensor) -> None:
+    def _compare(
+        self,
+        likely: Sequence[Tensor],
+        part: Tensor,
+        under: Tensor,
+        asked: Sequence[tuple[int, int]],
+    ) -> None:
         """Change how likely each answer (A,) is, in place: likely ones are painted and compared.
 
-        What `part` (3, P, P) of the small picture shows decides by Bayes' rule between nouns and
-        colours, drawn on the ground `under` (3, P, P).
+        By Bayes' rule between nouns and colours: those that words `asked` for are likelier before,
+        and what `part` (3, P, P) of the small picture shows decides, drawn on the ground `under`
+        (3, P, P).
         """
         if len(likely) < 2 or not likely[0].any():  # nothing that it could be
             return
+        for each, wanted in zip(likely[:2], zip(*asked, strict=True), strict=False):
+            weigh(each, wanted)
         nouns, colours = ((each >= _POSSIBLE * each.max()).nonzero()[:, 0] for each in likely[:2])
         nouns, colours = (each[likely[at][each].argsort(descending=True)[:_TRIED]]
                           for at, each in enumerate((nouns, colours)))  # fmt: skip
@@ -264,6 +297,7 @@ class ThingsDecoder(Decoder):
         wrong = (2 * rgb - alpha + behind * (1 - alpha) - seen).abs().mean((1, 2, 3))  # (K,)
         # 2. What was not tried keeps its share.
         before = likely[0][pairs[:, 0]].log() + likely[1][pairs[:, 1]].log()
+        before -= math.log(_ASKED) * crossed(pairs, asked)
         after = (before - wrong / _ERROR).softmax(0)
         for at, each in enumerate(likely[:2]):
             tried = pairs[:, at].unique()
@@ -296,6 +330,28 @@ def find_places(places: Tensor) -> list[tuple[float, float, float, float]]:
         if all(overlap(place, other) < _OVERLAP for other in kept):
             kept.append(place)
     return kept
+
+
+def weigh(likely: Tensor, asked: Sequence[int]) -> None:
+    """Make the answers that were asked for likelier, in place of (A,).
+
+    What they lack to 1 together is how likely it is nothing known, which no word makes likelier.
+    """
+    nothing = 1 - likely.sum()
+    likely[list(asked)] *= _ASKED
+    likely /= likely.sum() + nothing
+
+
+def crossed(pairs: Tensor, asked: Sequence[tuple[int, int]]) -> Tensor:
+    """Return which pairs (K, 2) have the noun of one thing that was asked for, another's colour."""
+    nouns, colours = ({each[at] for each in asked} for at in (0, 1))
+    return torch.tensor(
+        [
+            noun in nouns and colour in colours and (noun, colour) not in asked
+            for noun, colour in pairs.tolist()
+        ],
+        device=pairs.device,
+    )
 
 
 def alike_things(likely: Tensor) -> Tensor:

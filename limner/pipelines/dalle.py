@@ -16,6 +16,7 @@ from limner.pipelines.base import DrawingBase, as_texts
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing
 from limner.pipelines.redrawing import redraw
+from limner.pipelines.things import told_by
 from limner.pipelines.tiles import check_tiles, paint_tile
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
@@ -166,16 +167,16 @@ class Dalle(DrawingBase[TokenSampling]):
         return self.prior.batch_rows
 
     def kind_of(self, request: Request) -> Hashable:
-        """Return the sampling values of a request; guidance is whether there is any, if it mixes.
+        """Return sampling values and style; guidance is whether there is any, if the prior mixes.
 
         Requests with logits processors, tiles and edits have no company.
         """
         sampling = self.resolve_sampling(request)
-        alone = request.tile or self._style(self.reading_of(request))
-        if request.logits_processors or alone or request.edit is not None:
+        if request.logits_processors or request.tile or request.edit is not None:
             return (sampling, id(request))
-        mixes = self.prior.mixes_guidance and not sampling.speculate
-        return replace(sampling, guidance=float(sampling.guidance > 0)) if mixes else sampling
+        if self.prior.mixes_guidance and not sampling.speculate:
+            sampling = replace(sampling, guidance=float(sampling.guidance > 0))
+        return (sampling, self._style(self.reading_of(request)))
 
     @torch.inference_mode()
     def stream_together(self, requests: Sequence[Request]) -> Iterator[Step]:
@@ -191,10 +192,12 @@ class Dalle(DrawingBase[TokenSampling]):
             raise UsageError("the requests have several sampling values; draw them one by one")
         sampling = [self.resolve_sampling(each) for each in requests]
         guidance = [each.guidance for each in sampling]
+        readings = [self.reading_of(each) for each in requests]
         yield from self._stream(
-            [self.said(self.reading_of(each)) for each in requests],
+            [self.said(each) for each in readings],
             [each.seed for each in requests],
             sampling[0],
+            Wishes(style=self._style(readings[0])),
             guidance=guidance if len(set(guidance)) > 1 else (),
         )
 
@@ -240,14 +243,15 @@ class Dalle(DrawingBase[TokenSampling]):
                 if done < total:
                     yield Step(done, total, codes=codes)
             finished.append(codes)
-            # A picture's pixels must not depend on the pictures beside it.
+            # 3. The codec, which the words may tell what it paints. A picture's pixels must not
+            # depend on the pictures beside it.
             grids = codes.unflatten(1, self.codec.layout)  # (B, h, w), or (B, S) of several maps
+            told = told_by(self, prompts[group], wishes.style)
             if wishes.tile:
-                images.extend(paint_tile(self.codec, grid[None]) for grid in grids)
-            elif wishes.style:
-                images.extend(self.codec.decode_in(grid[None], wishes.style) for grid in grids)
+                rows = [slice(at, at + 1) for at in range(len(grids))]
+                images += [paint_tile(self.codec, grids[row], told[row]) for row in rows]
             else:
-                images.append(self.codec.decode_each(grids))
+                images.append(self.codec.decode_each(grids, told))
         yield Step(total, total, codes=torch.cat(finished), images=torch.cat(images))
 
     def said(self, reading: Reading) -> str:

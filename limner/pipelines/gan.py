@@ -19,6 +19,7 @@ from limner.gan.drawing import GanSampling, draw
 from limner.pipelines.base import NO_TILES, NO_TOKENS, DrawingBase
 from limner.pipelines.config import ModelConfig
 from limner.pipelines.latent import latent_shape, levels_of
+from limner.pipelines.things import told_by
 from limner.text.tokenizer import Tokenizer
 from limner.types import Step
 
@@ -92,11 +93,16 @@ class Gan(DrawingBase[GanSampling]):
         vectors: Tensor = self.autoencoder.embed(self.autoencoder.encode(images))
         return vectors
 
-    def pixels(self, drawn: Tensor) -> Tensor:
-        """Return images (B, 3, size, size) in [-1, 1] of what the generator drew."""
+    def pixels(self, drawn: Tensor, told: Sequence[Any] = ()) -> Tensor:
+        """Return images (B, 3, size, size) in [-1, 1] of what the generator drew.
+
+        `told` is what words say of each, as of `Codec.decode_each`.
+        """
         if self.autoencoder is None:
             return drawn.clamp(-1, 1)
-        images: Tensor = self.autoencoder.decode(self.autoencoder.nearest(drawn))
+        codes = self.autoencoder.nearest(drawn)
+        auto: Any = self.autoencoder
+        images: Tensor = auto.decode_each(codes, told) if told else auto.decode(codes)
         return images
 
     def _stream(
@@ -107,7 +113,8 @@ class Gan(DrawingBase[GanSampling]):
         for prompt, seed in zip(prompts, seeds, strict=True):
             # One at a time: in a batch the products differ in their last bits.
             ids = self.read([prompt], trim=True)
-            drawn.append(self.pixels(draw(self.generator, ids, [seed], sampling)))
+            made = draw(self.generator, ids, [seed], sampling)
+            drawn.append(self.pixels(made, told_by(self, [prompt])))
             last = len(drawn) == total
             yield Step(len(drawn), total, images=torch.cat(drawn) if last else drawn[-1])
 

@@ -9,7 +9,7 @@ Shapes: B pictures, T text tokens, D dimensions of a vector; pictures are (1, 3,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -22,9 +22,11 @@ from torch.nn import functional as F
 from limner.errors import UsageError
 from limner.gan.drawing import drawn_noise
 from limner.images import to_tensor
+from limner.nn.things import Told
 from limner.pipelines.dalle import Dalle
 from limner.pipelines.edits import check_side
 from limner.pipelines.gan import Gan
+from limner.pipelines.things import told_by
 from limner.pipelines.unclip import UnClip, sized
 from limner.types import Drawable, Step
 
@@ -142,14 +144,22 @@ def _dalle_way(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any)
         )
     grids = _code_grids(pipeline, first, last, seed, sampling)
     stops = [codec.embed(grid) for grid in grids]  # (1, D, h, w) each
+    told = told_by(pipeline, [first.text, last.text])
 
     def at(share: float) -> Tensor:
         """Return the picture (1, 3, H, W) at a share of the way."""
         stage = min(int(share * (len(stops) - 1)), len(stops) - 2)
         within = share * (len(stops) - 1) - stage
-        return codec.paint(torch.lerp(stops[stage], stops[stage + 1], within))
+        return codec.paint(torch.lerp(stops[stage], stops[stage + 1], within), _told(told, share))
 
     return at
+
+
+def _told(ends: Sequence[Told], share: float) -> list[Told]:
+    """Return what words say of a picture at a share of the way; between the ends, that of both."""
+    if not ends or share in (0.0, 1.0):
+        return [ends[round(share)]] if ends else []
+    return [Told(ends[0].things + ends[1].things)]
 
 
 def _code_grids(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any) -> list[Tensor]:
@@ -250,6 +260,8 @@ def _unclip_way(pipeline: UnClip, first: End, last: End, seed: int, sampling: An
         for end, ids in zip(ends, texts, strict=True)
     )
 
+    said = told_by(pipeline, [first.text, last.text])
+
     def at(share: float) -> Tensor:
         """Return the picture (1, 3, H, W) at a share of the way."""
         inside = 0.0 < share < 1.0
@@ -257,7 +269,7 @@ def _unclip_way(pipeline: UnClip, first: End, last: End, seed: int, sampling: An
         decoder = _TwoTexts(pipeline.decoder, texts, share)
         told = torch.ones_like(texts[0])  # that there is a text; the decoder knows which
         *_, step = pipeline.paint(decoder, vector, told, seed, sampling)
-        image = pipeline.preview(step)
+        image = pipeline.preview(step, _told(said, share))
         assert image is not None, "a sampler takes one step at least"
         return image
 
@@ -277,6 +289,8 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
     texts = [pipeline.read([end.text], trim=True) for end in (first, last)]
     one, other = (generator.conditioning(generator.sentence(ids), chance).drawn for ids in texts)
 
+    said = told_by(pipeline, [first.text, last.text])
+
     def at(share: float) -> Tensor:
         """Return the picture (1, 3, H, W) at a share of the way."""
         inside = 0.0 < share < 1.0
@@ -285,8 +299,10 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
         if generator.reads_words:  # of one text or the other: both are drawn, and mixed
             drawn = torch.lerp(drawn, generator.draw(texts[1], condition, noise), share)
         if pipeline.autoencoder is None or share in (0.0, 1.0):
-            return pipeline.pixels(drawn)
-        images: Tensor = pipeline.autoencoder.paint(drawn)  # no step from code to code
+            return pipeline.pixels(drawn, _told(said, share))
+        images: Tensor = pipeline.autoencoder.paint(
+            drawn, _told(said, share)
+        )  # no step from code to code
         return images
 
     return at

@@ -18,7 +18,7 @@ from limner.errors import UsageError
 from limner.pipelines.blending import blur, fill_hole
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn, cells_of, pick_cells
 from limner.pipelines.looking import agreement, named_in
-from limner.pipelines.things import read_things, reader_of
+from limner.pipelines.things import read_things, reader_of, told_by
 from limner.priors.base import Known, candidate_seeds, map_slices
 from limner.types import Step
 
@@ -69,9 +69,9 @@ def redraw(pipeline: Any, task: Redraw) -> Redrawing:
             drawn, scores = moment
             done = max(done, min(drawn.shape[1], prior.length - 1))  # rounds and groups begin anew
             yield Step(done, prior.length, codes=drawn[:1])
-        # 4. One at a time, as in drawing: a picture's pixels must not depend on others.
+        # 4. As in drawing, a picture's pixels must not depend on others.
         grids = drawn.unflatten(1, codec.layout)
-        pictures = torch.cat([codec.decode(each[None]) for each in grids])
+        pictures = codec.decode_each(grids, told_by(pipeline, [task.prompt] * len(grids)))
         fit = scores + edge_fit(pictures, task.picture, share, prior.maps[-1])
         laid = torch.lerp(task.picture, pictures, share)
         shown = agreement(pipeline.reads_by, pipeline.words, task.wanted, laid, there)

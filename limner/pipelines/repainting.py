@@ -21,6 +21,7 @@ from limner.errors import UsageError
 from limner.images import to_images
 from limner.pipelines.blending import fill_hole, resize
 from limner.pipelines.edits import Redraw, Redrawing, Redrawn
+from limner.pipelines.things import told_by
 from limner.types import Step
 
 LEAST_HOLE = 1 / 8  # of a cell: with less open it is kept
@@ -61,7 +62,7 @@ def repaint(pipeline: Any, task: Redraw) -> Redrawing:
         kind = "images" if pipeline.autoencoder is None else "latents"
         yield Step(min(number, total - 1), total, **{kind: latents})
         images = latents
-    images = pipeline.pixels(images)
+    images = pipeline.pixels(images, told_by(pipeline, [task.prompt]))
     # 4. Larger, where the model has an upsampler.
     for larger in pipeline.enlarge(images, task.seed, task.sampling):
         images = larger

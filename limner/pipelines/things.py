@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.nn.styles import CANVAS, sized
-from limner.nn.things import Thing, ThingsDecoder, lay, overlap
+from limner.nn.things import Thing, ThingsDecoder, Told, lay, overlap
 from limner.pipelines.blending import resize, windows
+from limner.text.reading import read
 from limner.text.words import Words
 
 _SAME = 0.4  # shared area from which on two squares show one thing
@@ -75,6 +76,34 @@ def names_of(words: Words | None, things: Sequence[Thing]) -> list[str]:
     known = list(grammar.named("thing", "en")) if grammar is not None else []
     numbers = [each.names[0] - 1 for each in things]  # answer 0 is that nothing is there
     return [known[at] if 0 <= at < len(known) else "thing" for at in numbers]
+
+
+def told_by(pipeline: Any, texts: Sequence[str], style: str = "") -> list[Told]:
+    """Return what texts say of a picture each to the decoder of a model's codec.
+
+    Nothing for a codec whose decoder names no things, which hears none of it.
+    """
+    words, decoder = pipeline.words, getattr(pipeline.reads_by, "decoder", None)
+    if not isinstance(decoder, ThingsDecoder):
+        return []
+    if words is None or words.grammar is None:
+        return [Told(style=style)] * len(texts)
+    # Answers are counted as the things and the colours of captions; 0 is none of them.
+    things, colours = (
+        {name: number for number, name in enumerate(words.grammar.named(kind, "en"), start=1)
+         if number < known}
+        for kind, known in zip(("thing", "colour"), decoder.namer.answers, strict=False)
+    )  # fmt: skip
+    by_nature = decoder.painter.natural.tolist()  # of what no colour is said
+    found = list[Told]()
+    for text in texts:
+        pairs = tuple(
+            (things[name], colours.get(colour, 0) if colour else by_nature[things[name]])
+            for name, _, colour in (read(text, words).wanted.things if text else ())
+            if name in things
+        )
+        found.append(Told(pairs, style))
+    return found
 
 
 def read_scene(pipeline: Any, decoder: ThingsDecoder, picture: Tensor) -> Scene:

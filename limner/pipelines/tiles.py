@@ -7,6 +7,9 @@ the codec sees what stands on both sides of an edge. The codes stay as they were
 Shapes: B pictures, h and w cells, H and W pixels.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,13 +29,16 @@ def check_tiles(codec: Codec) -> None:
         )
 
 
-def paint_tile(codec: Codec, codes: Tensor) -> Tensor:
-    """Return the tile (1, 3, H, W) in [-1, 1] that codes (1, h, w[, G]) stand for."""
+def paint_tile(codec: Codec, codes: Tensor, told: Sequence[Any] = ()) -> Tensor:
+    """Return the tile (1, 3, H, W) in [-1, 1] that codes (1, h, w[, G]) stand for.
+
+    `told` is what words say of it, as of `Codec.decode_each`.
+    """
     rows, columns = codes.shape[1:3]
     total: Tensor | None = None
     for down in (0, rows // 2):
         for right in (0, columns // 2):
-            image = codec.decode(codes.roll((down, right), (1, 2)))
+            image = codec.decode_each(codes.roll((down, right), (1, 2)), told)
             height, width = image.shape[2:]
             # The weight of a place falls to nothing at this painting's own edges.
             weight = _ramp(height, down / rows)[:, None] * _ramp(width, right / columns)

@@ -27,6 +27,7 @@ from limner.pipelines.config import ModelConfig
 from limner.pipelines.edits import Redraw, Redrawing, check_side
 from limner.pipelines.latent import latent_shape, levels_of
 from limner.pipelines.repainting import latent_of, repaint
+from limner.pipelines.things import told_by
 from limner.priors import create_embedding_prior, embedding
 from limner.sampling.diffusion import DiffusionSampling, unit_noise
 from limner.text.tokenizer import Tokenizer
@@ -185,16 +186,21 @@ class UnClip(DrawingBase[DiffusionSampling]):
         vectors: Tensor = self.autoencoder.embed(self.autoencoder.encode(images))
         return vectors
 
-    def pixels(self, latents: Tensor) -> Tensor:
-        """Return images (B, 3, small, small) in [-1, 1] of what the decoder drew."""
+    def pixels(self, latents: Tensor, told: Sequence[Any] = ()) -> Tensor:
+        """Return images (B, 3, small, small) in [-1, 1] of what the decoder drew.
+
+        `told` is what words say of each, as of `Codec.decode_each`.
+        """
         if self.autoencoder is None:
             return latents
-        images: Tensor = self.autoencoder.decode(self.autoencoder.nearest(latents))
+        codes = self.autoencoder.nearest(latents)
+        auto: Any = self.autoencoder
+        images: Tensor = auto.decode_each(codes, told) if told else auto.decode(codes)
         return images
 
-    def preview(self, step: Step) -> Tensor | None:
+    def preview(self, step: Step, told: Sequence[Any] = ()) -> Tensor | None:
         """Return the images (B, 3, H, W) that a step knows; None where it knows nothing."""
-        return step.images if step.latents is None else self.pixels(step.latents)
+        return step.images if step.latents is None else self.pixels(step.latents, told)
 
     @property
     def cells(self) -> int:
@@ -259,7 +265,7 @@ class UnClip(DrawingBase[DiffusionSampling]):
                 done += 1
                 if done < total:
                     yield replace(step, index=done, total=total)
-            image = self.preview(step)
+            image = self.preview(step, told_by(self, [prompt]))
             assert image is not None, "a sampler takes one step at least"
             finished.append(image)
         yield Step(total, total, images=torch.cat(finished))

@@ -1,5 +1,6 @@
 """Contract of fsq in its variants: shapes, one answer, codes that decode, weights that return."""
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from limner.codecs import create_codec
 from limner.errors import ConfigError
 from limner.nn import alike
+from limner.nn.things import Told
 from tests.codecs.tiny import without_encoder
 
 SMALL: dict[str, list[dict[str, Any]]] = {
@@ -249,9 +251,9 @@ def test_pictures_are_painted_together_where_that_changes_no_bit(
     codes = torch.randint(36, (3, 4, 4, 2), generator=torch.Generator().manual_seed(2))
     counts, decode = list[int](), codec.decode
 
-    def watched(some: torch.Tensor) -> torch.Tensor:
+    def watched(some: torch.Tensor, told: Sequence[Told] = ()) -> torch.Tensor:
         counts.append(len(some))
-        found: torch.Tensor = decode(some)
+        found: torch.Tensor = decode(some, told)
         return found + 1e-7 * len(some) if depends else found  # a processor whose sums do
 
     monkeypatch.setattr(codec, "decode", watched)
@@ -261,8 +263,8 @@ def test_pictures_are_painted_together_where_that_changes_no_bit(
     request.addfinalizer(lambda: torch.set_num_threads(threads))
     with torch.inference_mode():
         alone = torch.cat([watched(each[None]) for each in codes])
-        for _ in range(2):  # the first time it is found out, and then it is known
-            assert torch.equal(codec.decode_each(codes), alone)
+        for told in ((), [Told(((1, 0),))] * 3):  # it is found out at first, and then it is known
+            assert torch.equal(codec.decode_each(codes, told), alone)
     if alike.works():
         assert counts == [1, 1, 1, 1, 1, 1, 3, *([1, 1, 1] if depends else [3])]
     assert torch.equal(codec.decode_each(codes[:1]), alone[:1])

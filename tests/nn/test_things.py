@@ -15,9 +15,12 @@ from limner.nn.things import (
     Namer,
     Thing,
     ThingsDecoder,
+    Told,
     alike_things,
+    crossed,
     find_places,
     lay,
+    weigh,
 )
 
 ANSWERS = (4, 3, 2)
@@ -113,6 +116,38 @@ def test_a_thing_that_is_named_is_painted_on_the_ground() -> None:
         _, _, _, *box = thing.pixels(64, 64)
         covered[*box] = True
     torch.testing.assert_close(drawn[:, covered], wanted[:, covered])
+
+
+def test_of_likely_things_the_one_that_words_ask_for_is_painted() -> None:
+    model = decoder()
+    name(model, 2.0)  # 0.58 that it is 3, and 0.16 each that it is nothing known, 1 or 2
+    model.reader.place.bias.copy_(torch.tensor([99.0, 99, 0, 0, 4]))
+    z = torch.randn(2, 5, 4, 4)
+    cells = model.cells(z)
+    small = model.small(cells)
+    grounds = torch.zeros(2, 3, 64, 64)
+    _, _, places = model.reader(cells)
+    told = (Told(((2, 1),)), Told())
+    for things, wanted in zip(model.things(places, small, grounds, told), (2, 3), strict=True):
+        assert things and {each.names[0] for each in things} == {wanted}
+    assert all(each.names[0] == 3 for here in model.things(places, small, grounds) for each in here)
+    assert not torch.equal(model(z, told)[0], model(z)[0])
+    torch.testing.assert_close(model(z, told)[1], model(z)[1])
+
+
+def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -> None:
+    likely = torch.tensor([0.0, 0.0005, 0.0995])  # 0.9 that it is nothing known
+    weigh(likely, [1])
+    torch.testing.assert_close(likely, torch.tensor([0.0, 0.5, 0.0995]) / (0.5 + 0.0995 + 0.9))
+    alone = torch.tensor([0.0, 0.3, 0.3])
+    weigh(alone, [])
+    torch.testing.assert_close(alone, torch.tensor([0.0, 0.3, 0.3]))
+
+
+def test_the_colour_of_one_thing_is_not_that_of_the_other() -> None:
+    pairs = torch.tensor([[1, 1], [1, 2], [2, 1], [2, 2], [1, 0], [3, 1]])
+    assert crossed(pairs, ((1, 1), (2, 2))).tolist() == [False, True, True, False, False, False]
+    assert not crossed(pairs, ()).any()
 
 
 @pytest.mark.parametrize("place", [99.0, -99.0])

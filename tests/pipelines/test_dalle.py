@@ -10,6 +10,7 @@ from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.codecs import create_codec
 from limner.data.scenes.words import scene_words
 from limner.errors import UsageError
+from limner.nn.things import Told
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling
@@ -232,7 +233,7 @@ def test_a_style_that_the_codec_paints_is_not_drawn_by_the_prior() -> None:
     assert torch.equal(styled.codes, plain.codes)
     assert not torch.equal(styled.images, plain.images)
     assert torch.equal(
-        styled.images, pipeline.codec.decode_in(plain.codes.view(1, 4, 4), "silhouette")
+        styled.images, pipeline.codec.decode(plain.codes.view(1, 4, 4), [Told(style="silhouette")])
     )
     # One that no codec paints is the prior's: it has seen such pictures.
     pipeline.codec.decoder.painter.styles = ()

@@ -42,7 +42,7 @@ def test_a_tile_goes_on_around_its_edges(grid: tuple[int, int]) -> None:
 
 def test_weights_are_whole_everywhere() -> None:
     class Plain(torch.nn.Module):
-        def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        def decode_each(self, codes: torch.Tensor, told: object = ()) -> torch.Tensor:
             return torch.full((1, 3, codes.shape[1] * 4, codes.shape[2] * 4), 0.5)
 
     for grid in ((4, 4), (5, 3), (7, 2)):

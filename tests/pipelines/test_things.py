@@ -1,0 +1,63 @@
+"""What words say to a decoder that names things, family by family."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from limner.data.scenes.words import scene_words
+from limner.nn.things import Told
+from limner.pipelines.things import told_by
+from limner.types import Request
+from tests.tiny_model import tiny_pipeline
+from tests.tiny_things import tiny_things
+
+
+def test_words_say_which_things_in_which_colours() -> None:
+    pipeline = tiny_things()
+    pipeline.words = words = scene_words(4, count=3000)
+    things = list(words.grammar.named("thing", "en")) if words.grammar else []
+    colours = list(words.grammar.named("colour", "en")) if words.grammar else []
+    decoder = pipeline.codec.decoder
+    decoder.namer.answers = (1 + len(things), 1 + len(colours), 5)
+    decoder.painter.natural = torch.arange(1 + len(things)) % 7
+    cat, dog, red = things.index("cat") + 1, things.index("dog") + 1, colours.index("red") + 1
+    asked = ["a cat left of a red dog", "三只红色的猫", "", "a zeppelin", "a red"]
+    wanted = [((cat, cat % 7), (dog, red)), ((cat, red),), (), (), ()]
+    assert told_by(pipeline, asked) == [Told(each) for each in wanted]
+    assert told_by(pipeline, ["a dog"], "line art") == [Told(((dog, dog % 7),), "line art")]
+    # Names that its answers do not reach are of another model.
+    decoder.namer.answers, decoder.painter.natural = (cat, 1, 5), torch.zeros(999).long()
+    assert told_by(pipeline, ["a cat left of a red dog"]) == [
+        Told(tuple((at, 0) for at in (cat, dog) if at < cat))
+    ]
+
+
+def test_without_words_or_a_decoder_of_things_nothing_is_said() -> None:
+    assert told_by(tiny_things(), ["a cat", "a dog"], "line art") == [Told(style="line art")] * 2
+    assert told_by(tiny_pipeline(), ["a cat"]) == []
+
+
+def test_a_drawing_is_told_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = tiny_things()
+    pipeline.words = words = scene_words(4, count=3000)
+    assert words.grammar is not None
+    # Its decoder has answers for three things and two colours.
+    one, other = list(words.grammar.named("thing", "en"))[:2]
+    colour = next(iter(words.grammar.named("colour", "en")))
+    prompts = [f"a {colour} {one}", f"a {other}"]
+    said = [Told(((1, 1),)), Told(((2, 0),))]
+    heard = list[Any]()
+    things = pipeline.codec.decoder.things
+
+    def listen(places: Tensor, small: Tensor, grounds: Tensor, told: Any = ()) -> Any:
+        heard.extend(told)
+        return things(places, small, grounds, told)
+
+    monkeypatch.setattr(pipeline.codec.decoder, "things", listen)
+    [*pipeline.stream(Request(prompts[0], seed=1))]
+    assert heard == said[:1]
+    heard.clear()
+    [*pipeline.stream_together([Request(each, seed=1) for each in prompts])]
+    assert set(heard) == set(said)
