@@ -38,8 +38,9 @@ _POSSIBLE = 0.001  # of the likeliest answer's probability: from here on an answ
 _TRIED = 5  # answers of a question, at most
 _ERROR = 0.01  # mean difference of pixels in [-1, 1] that makes an answer e times less likely
 # How much likelier a noun or a colour is that the words ask for: of what is drawn for a word, 95 in
-# 100 are that thing, and the others one of some hundred.
-_ASKED = 1000.0
+# 100 are that thing, and the others one of some hundred. That makes thousands, and a network is
+# surer of itself than it is right.
+_ASKED = 10_000.0
 
 
 @dataclass(frozen=True)
