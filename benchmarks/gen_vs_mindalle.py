@@ -95,9 +95,13 @@ def draw_limner(prior: Any, text: Any, cells: int, top_k: int, hooks: Any = ()) 
     """Draw the first cells of N pictures (N, cells) of texts (N, 64) by limner's loop."""
     from limner.sampling.tokens import TokenSampling
 
-    stream = prior.stream(text, TokenSampling(top_k=top_k), [*range(len(text))], processors=hooks)
-    *_, codes = itertools.islice(stream, cells)
-    return codes
+    drawn = []
+    for rows in text.split(prior.batch_rows):
+        seeds = [*range(len(rows))]
+        stream = prior.stream(rows, TokenSampling(top_k=top_k), seeds, processors=hooks)
+        *_, codes = itertools.islice(stream, cells)
+        drawn.append(codes)
+    return torch.cat(drawn)
 
 
 def show_parity(sampling: Any, peer: Any, prior: Any, text: Any, cells: int) -> None:

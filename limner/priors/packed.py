@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from limner.nn.engine import DecoderEngine, DecoderShape, Weights
 from limner.nn.graphs import Graphed
-from limner.nn.prepare import feed_forward_of, layers_of, prepare
+from limner.nn.prepare import feed_forward_of, is_native, layers_of, prepare
 from limner.nn.torch_engine import TorchSession
 from limner.nn.transformer import Transformer
 from limner.priors import base
@@ -20,6 +20,8 @@ from limner.priors.codes import CellHead, CodeTable
 from limner.sampling.tokens import TokenSampling
 from limner.types import PRECISIONS
 
+_LEAST, _MOST = 4, 16  # pictures that are drawn at once by the kernel
+_CACHE = 2**30  # bytes of keys and values of their cells; with guidance there are twice as many
 Parts = TypeVar("Parts")
 Kind = tuple[int, int, TokenSampling]  # pictures, text positions, and how codes are chosen
 Graphs = dict[tuple[bool, int, int], Graphed]  # by guidance, the map before and the map drawn
@@ -100,6 +102,14 @@ class PackedPrior(base.PriorBase):
 
     precisions: ClassVar[tuple[str, ...]] = PRECISIONS
     packed: PackedDecoder
+
+    @property
+    def batch_rows(self) -> int:
+        """As PriorBase; the kernel reads large weights once for as many as have room in memory."""
+        if not is_native(next(self.parameters()).device):
+            return super().batch_rows
+        cells = 2 * 4 * self.config.layers * self.config.width * self.length  # bytes of a picture
+        return max(_LEAST, min(_MOST, _CACHE // cells))
 
     @property
     def precision(self) -> str:

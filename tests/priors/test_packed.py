@@ -6,6 +6,7 @@ import io
 import pytest
 import torch
 
+from limner.priors.gpt2 import GPT2, GPT2Config
 from limner.priors.packed import PackedDecoder
 from tests.priors.tiny import FREE, drawn, lively_gpt, texts
 
@@ -55,3 +56,19 @@ def test_copies_and_files_start_without_it() -> None:
     file.seek(0)
     again = torch.load(file, weights_only=False)
     assert torch.equal(drawn(again, text, FREE, [3]), codes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"), [((42, 1536, 16), 8), ((12, 1024, 16), 16), ((24, 2048, 32), 4)]
+)
+def test_so_many_are_drawn_at_once_as_have_room(
+    sizes: tuple[int, int, int], wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers, width, side = sizes
+    prior = GPT2(GPT2Config(50, vocabulary=16, grid=(side, side), layers=1, width=16, heads=2))
+    for name, value in (("layers", layers), ("width", width)):
+        object.__setattr__(prior.config, name, value)
+    monkeypatch.setattr("limner.priors.packed.is_native", lambda device: True)
+    assert prior.batch_rows == wanted
+    monkeypatch.setattr("limner.priors.packed.is_native", lambda device: False)
+    assert prior.batch_rows == 4
