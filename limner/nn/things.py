@@ -48,11 +48,18 @@ class Told:
     """What words say of a picture besides its codes.
 
     `things` are the answers, noun and colour, of the things that they ask for, and `style` is that
-    of all things, "" for the one that is read of each.
+    of all things, "" for the one that is read of each. `weight` is how much the things count, from
+    0 to 1.
     """
 
     things: tuple[tuple[int, int], ...] = ()
     style: str = ""
+    weight: float = 1.0
+
+    @property
+    def odds(self) -> float:
+        """How much likelier the things are."""
+        return float(_ASKED**self.weight)
 
 
 _NOTHING = Told()
@@ -249,8 +256,8 @@ class ThingsDecoder(Decoder):
         likely = [each.float().softmax(1) for each in self.namer(parts)]
         likely[0][:, 0] = 0  # a thing is none of nothing
         for at in range(len(listed)):
-            asked = told[int(rows[at])].things if told else ()
-            self._compare([each[at] for each in likely], parts[at], under[at], asked)
+            said = told[int(rows[at])] if told else _NOTHING
+            self._compare([each[at] for each in likely], parts[at], under[at], said)
         for number in range(len(found)):
             here = (rows == number).nonzero()[:, 0].to(device)
             for each in likely[:2]:
@@ -264,23 +271,17 @@ class ThingsDecoder(Decoder):
         )
         return [list(islice(things, len(here))) for here in found]
 
-    def _compare(
-        self,
-        likely: Sequence[Tensor],
-        part: Tensor,
-        under: Tensor,
-        asked: Sequence[tuple[int, int]],
-    ) -> None:
+    def _compare(self, likely: Sequence[Tensor], part: Tensor, under: Tensor, told: Told) -> None:
         """Change how likely each answer (A,) is, in place: likely ones are painted and compared.
 
-        By Bayes' rule between nouns and colours: those that words `asked` for are likelier before,
+        By Bayes' rule between nouns and colours: those that words have `told` are likelier before,
         and what `part` (3, P, P) of the small picture shows decides, drawn on the ground `under`
         (3, P, P).
         """
         if len(likely) < 2 or not likely[0].any():  # nothing that it could be
             return
-        for each, wanted in zip(likely[:2], zip(*asked, strict=True), strict=False):
-            weigh(each, wanted)
+        for each, wanted in zip(likely[:2], zip(*told.things, strict=True), strict=False):
+            weigh(each, wanted, told.odds)
         nouns, colours = ((each >= _POSSIBLE * each.max()).nonzero()[:, 0] for each in likely[:2])
         nouns, colours = (each[likely[at][each].argsort(descending=True)[:_TRIED]]
                           for at, each in enumerate((nouns, colours)))  # fmt: skip
@@ -298,7 +299,7 @@ class ThingsDecoder(Decoder):
         wrong = (2 * rgb - alpha + behind * (1 - alpha) - seen).abs().mean((1, 2, 3))  # (K,)
         # 2. What was not tried keeps its share.
         before = likely[0][pairs[:, 0]].log() + likely[1][pairs[:, 1]].log()
-        before -= math.log(_ASKED) * crossed(pairs, asked)
+        before -= math.log(told.odds) * crossed(pairs, told.things)
         after = (before - wrong / _ERROR).softmax(0)
         for at, each in enumerate(likely[:2]):
             tried = pairs[:, at].unique()
@@ -333,13 +334,13 @@ def find_places(places: Tensor) -> list[tuple[float, float, float, float]]:
     return kept
 
 
-def weigh(likely: Tensor, asked: Sequence[int]) -> None:
-    """Make the answers that were asked for likelier, in place of (A,).
+def weigh(likely: Tensor, asked: Sequence[int], odds: float) -> None:
+    """Make the answers that were asked for so much likelier, in place of (A,).
 
     What they lack to 1 together is how likely it is nothing known, which no word makes likelier.
     """
     nothing = 1 - likely.sum()
-    likely[list(asked)] *= _ASKED
+    likely[list(asked)] *= odds
     likely /= likely.sum() + nothing
 
 

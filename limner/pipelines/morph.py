@@ -10,7 +10,7 @@ Shapes: B pictures, T text tokens, D dimensions of a vector; pictures are (1, 3,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 STEADY = 2.0  # greatest change between two pictures over the median one, up to which it is even
 BETWEEN = 3  # pictures that a prior draws on the way from one prompt to another
+_TOLD = 0.5  # share of the way from an end up to which its words are told to the decoder
 
 Way = Callable[[float], Tensor]  # a share in [0, 1] of the way to the picture there
 
@@ -156,10 +157,12 @@ def _dalle_way(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any)
 
 
 def _told(ends: Sequence[Told], share: float) -> list[Told]:
-    """Return what words say of a picture at a share of the way; between the ends, that of both."""
-    if not ends or share in (0.0, 1.0):
-        return [ends[round(share)]] if ends else []
-    return [Told(ends[0].things + ends[1].things)]
+    """Return what words say of a picture at a share of the way: of the nearer end, less and less.
+
+    Amid, where one thing turns into another, nothing is said, so that it fades.
+    """
+    far = min(share, 1 - share) / _TOLD
+    return [replace(ends[round(share)], weight=max(0.0, 1 - far) ** 2)] if ends else []
 
 
 def _code_grids(pipeline: Dalle, first: End, last: End, seed: int, sampling: Any) -> list[Tensor]:

@@ -137,10 +137,10 @@ def test_of_likely_things_the_one_that_words_ask_for_is_painted() -> None:
 
 def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -> None:
     likely = torch.tensor([0.0, 0.0005, 0.0995])  # 0.9 that it is nothing known
-    weigh(likely, [1])
-    torch.testing.assert_close(likely, torch.tensor([0.0, 5.0, 0.0995]) / (5.0 + 0.0995 + 0.9))
+    weigh(likely, [1], 1000.0)
+    torch.testing.assert_close(likely, torch.tensor([0.0, 0.5, 0.0995]) / (0.5 + 0.0995 + 0.9))
     alone = torch.tensor([0.0, 0.3, 0.3])
-    weigh(alone, [])
+    weigh(alone, [], 1000.0)
     torch.testing.assert_close(alone, torch.tensor([0.0, 0.3, 0.3]))
 
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from limner.errors import UsageError
-from limner.pipelines.morph import STEADY, End, _smooth, changes, mixed_logits, morph_steps
+from limner.nn.things import Told
+from limner.pipelines.morph import STEADY, End, _smooth, _told, changes, mixed_logits, morph_steps
 from limner.types import Request
 from tests.tiny_clip import tiny_clip
 from tests.tiny_gan import tiny_gan
@@ -114,3 +115,13 @@ def test_what_has_no_way_is_told(pipeline: Any, first: End, told: str) -> None:
     model = pipeline()
     with pytest.raises(UsageError, match=told):
         list(morph_steps(model, first, End(APPLE), 3, getattr(model, "defaults", None), 3))
+
+
+def test_words_are_told_less_and_less_away_from_the_ends() -> None:
+    ends = [Told(((1, 2),)), Told(((3, 4),))]
+    said = [_told(ends, share)[0] for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert said[0] == ends[0] and said[-1] == ends[1]
+    assert [each.things for each in said[1::2]] == [((1, 2),), ((3, 4),)]
+    assert [each.weight for each in said] == [1.0, 0.25, 0.0, 0.25, 1.0]
+    assert said[2].odds == 1.0 and 1 < said[1].odds < said[0].odds
+    assert _told([], 0.5) == []
