@@ -72,7 +72,8 @@ def morph_steps(
     for share in _evenly(way, found, frames):
         if len(found) < frames:
             yield Step(len(found), frames, images=found[share])
-    yield Step(frames, frames, images=torch.cat([found[share] for share in sorted(found)]))
+    drawn = torch.cat([found[share] for share in sorted(found)])
+    yield Step(frames, frames, images=_faded(drawn))
 
 
 def changes(images: Tensor) -> Tensor:
@@ -128,6 +129,22 @@ def _smooth(way: Way, found: dict[float, Tensor]) -> None:
             return
         del found[shares[missed.index(min(missed)) + 1]]
         found[amid] = way(amid)
+
+
+def _faded(images: Tensor) -> Tensor:
+    """Return as many pictures (N, 3, H, W) that change evenly, where those given jump.
+
+    They lie on the straight lines from each to the next, so that what turns into another thing at
+    once, with no number between, fades over several; the ends stay.
+    """
+    gaps = changes(images)
+    if float(gaps.max()) <= STEADY * median(gaps.tolist()):
+        return images
+    along = torch.cat((gaps.new_zeros(1), gaps.cumsum(0)))
+    wanted = torch.linspace(0, float(along[-1]), len(images), device=along.device)
+    after = torch.searchsorted(along, wanted, right=True).clamp(1, len(images) - 1)
+    share = (wanted - along[after - 1]) / gaps[after - 1].clamp_min(1e-9)
+    return torch.lerp(images[after - 1], images[after], share.clamp(0, 1)[:, None, None, None])
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

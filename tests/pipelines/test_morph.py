@@ -9,7 +9,16 @@ from PIL import Image
 
 from limner.errors import UsageError
 from limner.nn.things import Told
-from limner.pipelines.morph import STEADY, End, _smooth, _told, changes, mixed_logits, morph_steps
+from limner.pipelines.morph import (
+    STEADY,
+    End,
+    _faded,
+    _smooth,
+    _told,
+    changes,
+    mixed_logits,
+    morph_steps,
+)
 from limner.types import Request
 from tests.tiny_clip import tiny_clip
 from tests.tiny_gan import tiny_gan
@@ -125,3 +134,16 @@ def test_words_are_told_less_and_less_away_from_the_ends() -> None:
     assert [each.weight for each in said] == [1.0, 0.25, 0.0, 0.25, 1.0]
     assert said[2].odds == 1.0 and 1 < said[1].odds < said[0].odds
     assert _told([], 0.5) == []
+
+
+def test_where_pictures_jump_they_fade() -> None:
+    values = torch.tensor([0.0, 0.01, 0.02, 0.9, 0.91, 0.92])
+    pictures = values[:, None, None, None].expand(-1, 3, 4, 4).clone()
+    found = _faded(pictures)
+    assert torch.equal(found[0], pictures[0]) and torch.equal(found[-1], pictures[-1])
+    gaps = changes(found)
+    torch.testing.assert_close(gaps, torch.full_like(gaps, 0.92 / 5))
+    even = torch.linspace(0, 1, 6)[:, None, None, None].expand(-1, 3, 4, 4)
+    assert _faded(even) is even
+    alike = torch.zeros(3, 3, 4, 4)
+    assert torch.equal(_faded(alike), alike)
