@@ -366,7 +366,7 @@ class Codec(Protocol):
     def decode_each(self, codes: Tensor, told: Sequence[Any] = ()) -> Tensor:
         """Do what `decode` does, each image with the bits that it has alone.
 
-        `told` is what words say of each (`limner.nn.things.Told`), where it is heard.
+        `told` is what words say of each (`limner.nn.told.Told`), where it is heard.
         """
 
     @property

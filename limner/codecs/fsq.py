@@ -16,7 +16,8 @@ from limner.codecs.quantize import FiniteScalar
 from limner.errors import ConfigError
 from limner.nn import alike, autoencoder, checks
 from limner.nn.decoders import decoder_of
-from limner.nn.things import ThingsDecoder, Told
+from limner.nn.things import ThingsDecoder
+from limner.nn.told import Told
 
 STAGES = 3  # each halves height and width
 VOCABULARY_LIMIT = 2**24  # codes are summed in fp32, which counts no further

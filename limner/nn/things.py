@@ -22,47 +22,19 @@ from torch.nn import functional as F
 from limner.nn import alike
 from limner.nn.autoencoder import HEAD, Decoder, Encoder
 from limner.nn.painter import Backdrops, Painter
+from limner.nn.told import LIKELY, NOTHING, Told, alike_things, crossed, weigh
 from limner.nn.transformer import Transformer, TransformerConfig
 
 # Of a cell: logits that a thing's middle is in it, and that what it shows is known; then where the
 # thing is, in cells: its middle right and down from the cell's corner, and its side.
 PLACE = 5
-_GUESS, _LIKELY = 0.5, 0.7  # probabilities
+_GUESS = 0.5  # probability of what is not painted
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # shared area from which on two places are one
-# How much likelier an answer is for a thing for each other one that has it: of scenes with several
-# things a sixth or more show one noun, of some hundred.
-_ALIKE = 50.0
 _POSSIBLE = 0.001  # of the likeliest answer's probability: from here on an answer is tried
 _TRIED = 5  # answers of a question, at most
 _ERROR = 0.01  # mean difference of pixels in [-1, 1] that makes an answer e times less likely
-# How much likelier a noun or a colour is that the words ask for: of what is drawn for a word, 95 in
-# 100 are that thing, and the others one of some hundred. That makes thousands, and a network is
-# surer of itself than it is right.
-_ASKED = 10_000.0
-
-
-@dataclass(frozen=True)
-class Told:
-    """What words say of a picture besides its codes.
-
-    `things` are the answers, noun and colour, of the things that they ask for, and `style` is that
-    of all things, "" for the one that is read of each. `weight` is how much the things count, from
-    0 to 1.
-    """
-
-    things: tuple[tuple[int, int], ...] = ()
-    style: str = ""
-    weight: float = 1.0
-
-    @property
-    def odds(self) -> float:
-        """How much likelier the things are."""
-        return float(_ASKED**self.weight)
-
-
-_NOTHING = Told()
 
 
 @dataclass(frozen=True)
@@ -92,7 +64,7 @@ class Thing:
 
         In between it fades, so that near vectors give near pictures.
         """
-        return min(1.0, max(0.0, (min(self.surety, self.named) - _GUESS) / (_LIKELY - _GUESS)))
+        return min(1.0, max(0.0, (min(self.surety, self.named) - _GUESS) / (LIKELY - _GUESS)))
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, slice, slice]:
         """Return left, top and side in pixels, and the rows and columns that are in the picture."""
@@ -245,7 +217,8 @@ class ThingsDecoder(Decoder):
         `small` (B, 3, s, s) is what they are like, `grounds` (B, 3, H, W) without things; words may
         have told of each picture what it shows.
         """
-        found = [find_places(each) for each in places]
+        told = told or [NOTHING] * len(places)
+        found = [find_places(*each) for each in zip(places, told, strict=True)]
         listed = [each for here in found for each in here]
         if not listed:
             return [[] for _ in found]
@@ -256,12 +229,11 @@ class ThingsDecoder(Decoder):
         likely = [each.float().softmax(1) for each in self.namer(parts)]
         likely[0][:, 0] = 0  # a thing is none of nothing
         for at in range(len(listed)):
-            said = told[int(rows[at])] if told else _NOTHING
-            self._compare([each[at] for each in likely], parts[at], under[at], said)
+            self._compare([each[at] for each in likely], parts[at], under[at], told[int(rows[at])])
         for number in range(len(found)):
             here = (rows == number).nonzero()[:, 0].to(device)
-            for each in likely[:2]:
-                each[here] = alike_things(each[here])
+            for each, several in zip(likely[:2], told[number].several, strict=False):
+                each[here] = alike_things(each[here], several, told[number].weight)
         looks = self.painter.named(likely)
         answers = torch.stack([each.argmax(1) for each in likely], dim=1).tolist()
         named = likely[0].amax(1).tolist()
@@ -280,8 +252,8 @@ class ThingsDecoder(Decoder):
         """
         if len(likely) < 2 or not likely[0].any():  # nothing that it could be
             return
-        for each, wanted in zip(likely[:2], zip(*told.things, strict=True), strict=False):
-            weigh(each, wanted, told.odds)
+        for each, asked in zip(likely[:2], told.answers, strict=True):
+            weigh(each, asked, told.odds)
         nouns, colours = ((each >= _POSSIBLE * each.max()).nonzero()[:, 0] for each in likely[:2])
         nouns, colours = (each[likely[at][each].argsort(descending=True)[:_TRIED]]
                           for at, each in enumerate((nouns, colours)))  # fmt: skip
@@ -311,61 +283,33 @@ def _enlarged(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
-def find_places(places: Tensor) -> list[tuple[float, float, float, float]]:
+def find_places(places: Tensor, told: Told = NOTHING) -> list[tuple[float, float, float, float]]:
     """Return where things are in one picture, of its places (PLACE, h, w); the surest first.
 
-    Each is left, top and side, in shares of the picture's, and how likely it is.
+    Each is left, top and side, in shares of the picture's, and how likely it is. Where words have
+    `told` of more things than are likely, others are as likely as that makes them.
     """
     rows, columns = places.shape[1:]
     sure, _, across, down, size = places.detach().float().unbind()
-    sure = sure.sigmoid()
+    sure, missed = sure.sigmoid(), (sure + math.log(told.missed)).sigmoid()
     found = list[tuple[float, float, float, float]]()
-    for row, column in (sure > _GUESS).nonzero().tolist():
+    for row, column in ((missed if told.count else sure) > _GUESS).nonzero().tolist():
         right, below, side = (float(each[row, column]) for each in (across, down, size))
         if not (0 < side <= _LARGEST * columns and max(abs(right), abs(below)) <= _FARTHEST):
             continue  # such are of codes that no picture has
         left, top = column + right - side / 2, row + below - side / 2  # in cells
         found.append((left / columns, top / rows, side / columns, float(sure[row, column])))
-    # Of two in one place the surer one is taken.
+    # Of two in one place the surer one is taken, and of unlikely ones as many as are missed.
     kept = list[tuple[float, float, float, float]]()
     for place in sorted(found, key=lambda each: -each[3]):
+        left, top, side, likely = place
+        if likely <= _GUESS:
+            if len(kept) >= told.count:
+                break
+            likely = likely * told.missed / (likely * told.missed + 1 - likely)
         if all(overlap(place, other) < _OVERLAP for other in kept):
-            kept.append(place)
+            kept.append((left, top, side, likely))
     return kept
-
-
-def weigh(likely: Tensor, asked: Sequence[int], odds: float) -> None:
-    """Make the answers that were asked for so much likelier, in place of (A,).
-
-    What they lack to 1 together is how likely it is nothing known, which no word makes likelier.
-    """
-    nothing = 1 - likely.sum()
-    likely[list(asked)] *= odds
-    likely /= likely.sum() + nothing
-
-
-def crossed(pairs: Tensor, asked: Sequence[tuple[int, int]]) -> Tensor:
-    """Return which pairs (K, 2) have the noun of one thing that was asked for, another's colour."""
-    nouns, colours = ({each[at] for each in asked} for at in (0, 1))
-    return torch.tensor(
-        [
-            noun in nouns and colour in colours and (noun, colour) not in asked
-            for noun, colour in pairs.tolist()
-        ],
-        device=pairs.device,
-    )
-
-
-def alike_things(likely: Tensor) -> Tensor:
-    """Return how likely answers (n, A) of the n things of one picture are, as they stand together.
-
-    Where some are surely stars, another that may be one is likelier to be a star too. What a row
-    lacks to 1 is how likely it is nothing known.
-    """
-    sure = likely * (likely.amax(1, keepdim=True) > _LIKELY)
-    others = sure.sum(0) - sure  # how many other things have an answer
-    found = likely * (1 + _ALIKE * others)
-    return found / (found - likely).sum(1, keepdim=True).add(1)
 
 
 def overlap(one: Sequence[float], other: Sequence[float]) -> float:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from limner.errors import UsageError
 from limner.gan.drawing import drawn_noise
 from limner.images import to_tensor
-from limner.nn.things import Told
+from limner.nn.told import Told
 from limner.pipelines.dalle import Dalle
 from limner.pipelines.edits import check_side
 from limner.pipelines.gan import Gan

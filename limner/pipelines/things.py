@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from limner.nn.styles import CANVAS, sized
-from limner.nn.things import Thing, ThingsDecoder, Told, lay, overlap
+from limner.nn.things import Thing, ThingsDecoder, lay, overlap
+from limner.nn.told import Told
 from limner.pipelines.blending import resize, windows
 from limner.text.reading import read
 from limner.text.words import Words
@@ -97,12 +98,14 @@ def told_by(pipeline: Any, texts: Sequence[str], style: str = "") -> list[Told]:
     by_nature = decoder.painter.natural.tolist()  # of what no colour is said
     found = list[Told]()
     for text in texts:
+        asked = read(text, words).wanted.things if text else ()
+        wanted = [each for each in asked if each[0] in things]
         pairs = tuple(
             (things[name], colours.get(colour, 0) if colour else by_nature[things[name]])
-            for name, _, colour in (read(text, words).wanted.things if text else ())
-            if name in things
+            for name, _, colour in wanted
         )
-        found.append(Told(pairs, style))
+        counts = tuple(number or 2 for _, number, _ in wanted)  # a plural is two at least
+        found.append(Told(pairs, style, counts))
     return found
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from limner.codecs import create_codec
 from limner.errors import ConfigError
 from limner.nn import alike
-from limner.nn.things import Told
+from limner.nn.told import Told
 from tests.codecs.tiny import without_encoder
 
 SMALL: dict[str, list[dict[str, Any]]] = {

@@ -1,5 +1,7 @@
 """Things are read from a grid, told apart, painted in their frames and laid where they stand."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,13 +17,10 @@ from limner.nn.things import (
     Namer,
     Thing,
     ThingsDecoder,
-    Told,
-    alike_things,
-    crossed,
     find_places,
     lay,
-    weigh,
 )
+from limner.nn.told import Told, alike_things, crossed, weigh
 
 ANSWERS = (4, 3, 2)
 BACKDROPS = 2
@@ -142,6 +141,29 @@ def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -
     alone = torch.tensor([0.0, 0.3, 0.3])
     weigh(alone, [], 1000.0)
     torch.testing.assert_close(alone, torch.tensor([0.0, 0.3, 0.3]))
+
+
+def test_where_words_ask_for_more_things_unlikely_places_are_taken() -> None:
+    places = nothing()
+    put(places, (0, 0), 5.0, 0.5, 0.5, 1.0)
+    put(places, (2, 0), -1.0, 0.5, 0.5, 1.0)  # 0.27 that there is one
+    put(places, (2, 2), -2.0, 0.5, 0.5, 1.0)  # 0.12
+    put(places, (0, 2), -4.0, 0.5, 0.5, 1.0)  # 0.02
+    told = [Told(((1, 0),), counts=(count,)) for count in range(1, 5)]
+    assert [len(find_places(places, each)) for each in (Told(), *told)] == [1, 1, 2, 3, 3]
+    assert find_places(places, told[2])[1][3] == pytest.approx(1 / (1 + math.e / 20))
+    unsure = Told(((1, 0),), counts=(3,), weight=0.0)
+    assert find_places(places, unsure) == find_places(places)
+
+
+def test_things_are_alike_of_which_words_ask_for_several() -> None:
+    likely = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.4, 0.6]])
+    assert alike_things(likely).argmax(1).tolist() == [1, 1]
+    assert alike_things(likely, [1]).argmax(1).tolist() == [1, 1]
+    torch.testing.assert_close(alike_things(likely, []), likely)
+    torch.testing.assert_close(alike_things(likely, [], 0.0), alike_things(likely))
+    assert Told(((1, 2), (3, 4)), counts=(1, 2)).several == ([3], [4])
+    assert Told().several == (None, None)
 
 
 def test_the_colour_of_one_thing_is_not_that_of_the_other() -> None:

@@ -10,7 +10,7 @@ from limner.checkpoint.model import load_checkpoint, save_checkpoint
 from limner.codecs import create_codec
 from limner.data.scenes.words import scene_words
 from limner.errors import UsageError
-from limner.nn.things import Told
+from limner.nn.told import Told
 from limner.pipelines.dalle import Dalle
 from limner.priors import create_prior
 from limner.sampling.tokens import TokenSampling

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from limner.errors import UsageError
-from limner.nn.things import Told
+from limner.nn.told import Told
 from limner.pipelines.morph import (
     STEADY,
     End,

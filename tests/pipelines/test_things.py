@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes.words import scene_words
-from limner.nn.things import Told
+from limner.nn.told import Told
 from limner.pipelines.things import told_by
 from limner.types import Request
 from tests.tiny_model import tiny_pipeline
@@ -24,13 +24,17 @@ def test_words_say_which_things_in_which_colours() -> None:
     decoder.painter.natural = torch.arange(1 + len(things)) % 7
     cat, dog, red = things.index("cat") + 1, things.index("dog") + 1, colours.index("red") + 1
     asked = ["a cat left of a red dog", "三只红色的猫", "", "a zeppelin", "a red"]
-    wanted = [((cat, cat % 7), (dog, red)), ((cat, red),), (), (), ()]
-    assert told_by(pipeline, asked) == [Told(each) for each in wanted]
-    assert told_by(pipeline, ["a dog"], "line art") == [Told(((dog, dog % 7),), "line art")]
+    wanted = [
+        Told(((cat, cat % 7), (dog, red)), counts=(1, 1)),
+        Told(((cat, red),), counts=(3,)),
+        *[Told()] * 3,
+    ]
+    assert told_by(pipeline, asked) == wanted
+    assert told_by(pipeline, ["dogs"], "line art") == [Told(((dog, dog % 7),), "line art", (2,))]
     # Names that its answers do not reach are of another model.
     decoder.namer.answers, decoder.painter.natural = (cat, 1, 5), torch.zeros(999).long()
     assert told_by(pipeline, ["a cat left of a red dog"]) == [
-        Told(tuple((at, 0) for at in (cat, dog) if at < cat))
+        Told(tuple((at, 0) for at in (cat, dog) if at < cat), counts=(1,) * (dog < cat))
     ]
 
 
@@ -47,7 +51,7 @@ def test_a_drawing_is_told_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> No
     one, other = list(words.grammar.named("thing", "en"))[:2]
     colour = next(iter(words.grammar.named("colour", "en")))
     prompts = [f"a {colour} {one}", f"a {other}"]
-    said = [Told(((1, 1),)), Told(((2, 0),))]
+    said = [Told(((1, 1),), counts=(1,)), Told(((2, 0),), counts=(1,))]
     heard = list[Any]()
     things = pipeline.codec.decoder.things
 

@@ -1,0 +1,107 @@
+"""What words say of a picture to a decoder that names its things, and how answers weigh together.
+
+Shapes: n things of one picture, A answers of one question, K pairs of answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LIKELY = 0.7  # probability from which on an answer is sure
+# How much likelier an answer is for a thing for each other one that has it: of scenes with several
+# things a sixth or more show one noun, of some hundred.
+_ALIKE = 50.0
+# How much likelier a noun or a colour is that the words ask for: of what is drawn for a word, 95 in
+# 100 are that thing, and the others one of some hundred. That makes thousands, and a network is
+# surer of itself than it is right.
+_ASKED = 10_000.0
+_MISSED = 20.0  # how much likelier a thing is where none is likely, and words ask for one more
+
+
+@dataclass(frozen=True)
+class Told:
+    """What words say of a picture besides its codes.
+
+    `things` are the answers, noun and colour, of the things that they ask for, and `style` is that
+    of all things, "" for the one that is read of each. `counts` are how many of each there should
+    be at least, and `weight` is how much all of this matters, from 0 to 1.
+    """
+
+    things: tuple[tuple[int, int], ...] = ()
+    style: str = ""
+    counts: tuple[int, ...] = ()
+    weight: float = 1.0
+
+    @property
+    def count(self) -> int:
+        """How many things there should be at least."""
+        return sum(self.counts)
+
+    @property
+    def several(self) -> tuple[list[int], list[int]] | tuple[None, None]:
+        """The nouns and colours of things of which there are several; None where none are told."""
+        if not self.things:
+            return None, None
+        these = [each for each, n in zip(self.things, self.counts, strict=False) if n > 1]
+        return [noun for noun, _ in these], [colour for _, colour in these]
+
+    @property
+    def answers(self) -> tuple[list[int], list[int]]:
+        """The nouns and the colours of all things."""
+        return [noun for noun, _ in self.things], [colour for _, colour in self.things]
+
+    @property
+    def odds(self) -> float:
+        """How much likelier the answers are."""
+        return float(_ASKED**self.weight)
+
+    @property
+    def missed(self) -> float:
+        """How much likelier one of the things is where none is likely."""
+        return float(_MISSED**self.weight)
+
+
+NOTHING = Told()
+
+
+def weigh(likely: Tensor, asked: Sequence[int], odds: float) -> None:
+    """Make the answers that were asked for so much likelier, in place of (A,).
+
+    What they lack to 1 together is how likely it is nothing known, which no word makes likelier.
+    """
+    nothing = 1 - likely.sum()
+    likely[list(asked)] *= odds
+    likely /= likely.sum() + nothing
+
+
+def crossed(pairs: Tensor, asked: Sequence[tuple[int, int]]) -> Tensor:
+    """Return which pairs (K, 2) have the noun of one thing that was asked for, another's colour."""
+    nouns, colours = ({each[at] for each in asked} for at in (0, 1))
+    return torch.tensor(
+        [
+            noun in nouns and colour in colours and (noun, colour) not in asked
+            for noun, colour in pairs.tolist()
+        ],
+        device=pairs.device,
+    )
+
+
+def alike_things(
+    likely: Tensor, several: Sequence[int] | None = None, weight: float = 1.0
+) -> Tensor:
+    """Return how likely answers (n, A) of the n things of one picture are, as they stand together.
+
+    Where some are surely stars, another that may be one is likelier to be a star too. Where words
+    say of which there are `several`, others count by so much less as the `weight` of words is. What
+    a row lacks to 1 is how likely it is nothing known.
+    """
+    sure = likely * (likely.amax(1, keepdim=True) > LIKELY)
+    if several is not None:
+        counts = torch.full_like(sure[0], 1 - weight)
+        counts[list(several)] = 1
+        sure = sure * counts
+    others = sure.sum(0) - sure  # how many other things have an answer
+    found = likely * (1 + _ALIKE * others)
+    return found / (found - likely).sum(1, keepdim=True).add(1)
