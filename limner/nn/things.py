@@ -32,6 +32,7 @@ _GUESS = 0.5  # probability of what is not painted
 _LARGEST = 2.0  # side of a thing, in pictures
 _FARTHEST = 2.0  # cells from a middle to the cell that tells it
 _OVERLAP = 0.4  # shared area from which on two places are one
+_APART = 0.1  # the same of a place that is taken because words ask for one more
 _POSSIBLE = 0.001  # of the likeliest answer's probability: from here on an answer is tried
 _TRIED = 5  # answers of a question, at most
 _ERROR = 0.01  # mean difference of pixels in [-1, 1] that makes an answer e times less likely
@@ -303,11 +304,13 @@ def find_places(places: Tensor, told: Told = NOTHING) -> list[tuple[float, float
     kept = list[tuple[float, float, float, float]]()
     for place in sorted(found, key=lambda each: -each[3]):
         left, top, side, likely = place
+        apart = _OVERLAP
         if likely <= _GUESS:
             if len(kept) >= told.count:
                 break
             likely = likely * told.missed / (likely * told.missed + 1 - likely)
-        if all(overlap(place, other) < _OVERLAP for other in kept):
+            apart = _APART
+        if all(overlap(place, other) < apart for other in kept):
             kept.append((left, top, side, likely))
     return kept
 

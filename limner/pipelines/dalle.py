@@ -249,6 +249,7 @@ class Dalle(DrawingBase[TokenSampling]):
             told = told_by(self, prompts[group], wishes.style)
             if wishes.tile:
                 rows = [slice(at, at + 1) for at in range(len(grids))]
+                told = [replace(each, counts=()) for each in told]  # edges cut one into several
                 images += [paint_tile(self.codec, grids[row], told[row]) for row in rows]
             else:
                 images.append(self.codec.decode_each(grids, told))

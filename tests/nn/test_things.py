@@ -146,12 +146,13 @@ def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -
 def test_where_words_ask_for_more_things_unlikely_places_are_taken() -> None:
     places = nothing()
     put(places, (0, 0), 5.0, 0.5, 0.5, 1.0)
-    put(places, (2, 0), -1.0, 0.5, 0.5, 1.0)  # 0.27 that there is one
-    put(places, (2, 2), -2.0, 0.5, 0.5, 1.0)  # 0.12
+    put(places, (2, 0), -0.2, 0.5, 0.5, 1.0)  # 0.45 that there is one
+    put(places, (2, 2), -1.0, 0.5, 0.5, 1.0)  # 0.27
+    put(places, (0, 1), -0.1, 0.0, 0.5, 1.0)  # half of it in the place of the first
     put(places, (0, 2), -4.0, 0.5, 0.5, 1.0)  # 0.02
     told = [Told(((1, 0),), counts=(count,)) for count in range(1, 5)]
     assert [len(find_places(places, each)) for each in (Told(), *told)] == [1, 1, 2, 3, 3]
-    assert find_places(places, told[2])[1][3] == pytest.approx(1 / (1 + math.e / 20))
+    assert find_places(places, told[2])[1][3] == pytest.approx(1 / (1 + math.exp(0.2) / 5))
     unsure = Told(((1, 0),), counts=(3,), weight=0.0)
     assert find_places(places, unsure) == find_places(places)
 
