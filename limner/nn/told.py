@@ -99,7 +99,7 @@ def alike_things(
     """
     sure = likely * (likely.amax(1, keepdim=True) > LIKELY)
     if several is not None:
-        counts = torch.full_like(sure[0], 1 - weight)
+        counts = sure.new_full(sure.shape[1:], 1 - weight)
         counts[list(several)] = 1
         sure = sure * counts
     others = sure.sum(0) - sure  # how many other things have an answer

@@ -163,6 +163,7 @@ def test_things_are_alike_of_which_words_ask_for_several() -> None:
     assert alike_things(likely, [1]).argmax(1).tolist() == [1, 1]
     torch.testing.assert_close(alike_things(likely, []), likely)
     torch.testing.assert_close(alike_things(likely, [], 0.0), alike_things(likely))
+    assert alike_things(likely[:0], [1]).shape == (0, 3)  # a picture without any, among others
     assert Told(((1, 2), (3, 4)), counts=(1, 2)).several == ([3], [4])
     assert Told().several == (None, None)
 
