@@ -20,7 +20,7 @@ from limner.nn.things import (
     find_places,
     lay,
 )
-from limner.nn.told import Told, alike_things, crossed, weigh
+from limner.nn.told import Told
 
 ANSWERS = (4, 3, 2)
 BACKDROPS = 2
@@ -134,15 +134,6 @@ def test_of_likely_things_the_one_that_words_ask_for_is_painted() -> None:
     torch.testing.assert_close(model(z, told)[1], model(z)[1])
 
 
-def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -> None:
-    likely = torch.tensor([0.0, 0.0005, 0.0995])  # 0.9 that it is nothing known
-    weigh(likely, [1], 1000.0)
-    torch.testing.assert_close(likely, torch.tensor([0.0, 0.5, 0.0995]) / (0.5 + 0.0995 + 0.9))
-    alone = torch.tensor([0.0, 0.3, 0.3])
-    weigh(alone, [], 1000.0)
-    torch.testing.assert_close(alone, torch.tensor([0.0, 0.3, 0.3]))
-
-
 def test_where_words_ask_for_more_things_unlikely_places_are_taken() -> None:
     places = nothing()
     put(places, (0, 0), 5.0, 0.5, 0.5, 1.0)
@@ -155,23 +146,6 @@ def test_where_words_ask_for_more_things_unlikely_places_are_taken() -> None:
     assert find_places(places, told[2])[1][3] == pytest.approx(1 / (1 + math.exp(0.2) / 5))
     unsure = Told(((1, 0),), counts=(3,), weight=0.0)
     assert find_places(places, unsure) == find_places(places)
-
-
-def test_things_are_alike_of_which_words_ask_for_several() -> None:
-    likely = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.4, 0.6]])
-    assert alike_things(likely).argmax(1).tolist() == [1, 1]
-    assert alike_things(likely, [1]).argmax(1).tolist() == [1, 1]
-    torch.testing.assert_close(alike_things(likely, []), likely)
-    torch.testing.assert_close(alike_things(likely, [], 0.0), alike_things(likely))
-    assert alike_things(likely[:0], [1]).shape == (0, 3)  # a picture without any, among others
-    assert Told(((1, 2), (3, 4)), counts=(1, 2)).several == ([3], [4])
-    assert Told().several == (None, None)
-
-
-def test_the_colour_of_one_thing_is_not_that_of_the_other() -> None:
-    pairs = torch.tensor([[1, 1], [1, 2], [2, 1], [2, 2], [1, 0], [3, 1]])
-    assert crossed(pairs, ((1, 1), (2, 2))).tolist() == [False, True, True, False, False, False]
-    assert not crossed(pairs, ()).any()
 
 
 @pytest.mark.parametrize("place", [99.0, -99.0])
@@ -382,20 +356,6 @@ def test_what_the_picture_shows_decides_between_likely_answers() -> None:
         ((found,),) = model.things(places, small, ground)
         assert found.names == (noun, colour, 1)
         assert found.named > 0.9
-
-
-def test_what_may_be_a_star_beside_stars_is_a_star() -> None:
-    likely = torch.tensor([[0.0, 0.99, 0.01], [0.0, 0.98, 0.02], [0.0, 0.2, 0.8]])
-    found = alike_things(likely)
-    torch.testing.assert_close(found.sum(1), torch.ones(3))
-    assert found[2, 1] > 0.9 and found[0, 1] > 0.99
-    unlike = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])  # two sure things stay what they are
-    torch.testing.assert_close(alike_things(unlike), unlike)
-    torch.testing.assert_close(alike_things(likely[2:]), likely[2:])
-    unsure = torch.tensor([[0.0, 0.3, 0.1], [0.0, 0.3, 0.1]])  # 0.6 that each is nothing known
-    torch.testing.assert_close(alike_things(unsure), unsure)
-    known = alike_things(torch.cat([likely[:1], unsure[:1]]))
-    assert known[1, 1] > 0.9 and known[1].sum() < 1
 
 
 def test_what_ends_lower_is_laid_in_front() -> None:
