@@ -318,11 +318,10 @@ def _gan_way(pipeline: Gan, first: End, last: End, seed: int, sampling: Any) -> 
         drawn: Tensor = generator.draw(texts[0], condition, noise)
         if generator.reads_words:  # of one text or the other: both are drawn, and mixed
             drawn = torch.lerp(drawn, generator.draw(texts[1], condition, noise), share)
+        told = _told(said, share)
         if pipeline.autoencoder is None or share in (0.0, 1.0):
-            return pipeline.pixels(drawn, _told(said, share))
-        images: Tensor = pipeline.autoencoder.paint(
-            drawn, _told(said, share)
-        )  # no step from code to code
+            return pipeline.pixels(drawn, told)
+        images: Tensor = pipeline.autoencoder.paint(drawn, told)  # no step from code to code
         return images
 
     return at
