@@ -6,6 +6,7 @@ All of it lives on the event loop; the thread that draws reads `Job.left` alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
@@ -145,6 +146,14 @@ class Queue:
                     self.used[key] += 1
                     return row
         return None
+
+    async def gather(self, rows: int, seconds: float) -> None:
+        """Return when so many rows wait, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.waiting < rows:
+                    self.some.clear()
+                    await self.some.wait()
 
     def company(self, first: Row, pipeline: Pipeline, share: int) -> list[Row]:
         """Return the first row and those that can be drawn in the same steps, at most `share`."""

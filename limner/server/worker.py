@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Value = TypeVar("Value")
+_GATHERING, _MOST_GATHERING = 0.25, 0.1  # share of a batch's seconds, and seconds
 
 
 class Worker:
@@ -56,16 +57,22 @@ class Worker:
                 lanes.create_task(self._lane())
 
     async def _lane(self) -> None:
+        drawn, seconds = 0, 0.0  # of its latest batch
         while True:
+            # Those who were answered ask again at once, and are drawn together again. Meanwhile
+            # their pictures are finished, which would take the threads that draw.
+            await self.queue.gather(drawn, min(_GATHERING * seconds, _MOST_GATHERING))
+            began, drawn = time.perf_counter(), 0
             row = self.queue.next_row()
             if row is None:
                 self.queue.some.clear()
                 await self.queue.some.wait()
                 continue
             try:
-                await self._serve(row)
+                drawn = await self._serve(row)
             except Exception as error:  # noqa: BLE001  # as of a damaged model: the job's, not ours
                 self._end(row, error)
+            seconds = time.perf_counter() - began
 
     def stop(self) -> None:
         """Let what is being drawn end at its next step."""
@@ -73,10 +80,11 @@ class Worker:
             self.queue.leave(job)
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def _serve(self, first: Row) -> None:
+    async def _serve(self, first: Row) -> int:
+        """Draw a row and those that can be drawn with it; say how many."""
         pipeline = await self.load(first.job.offer)
         if first.job.left:
-            return
+            return 0
         # What waits is shared among the lanes that are free, rather than taken by the first.
         share = -(-(1 + self.queue.waiting) // self.idle)
         rows = self.queue.company(first, pipeline, share)
@@ -94,6 +102,7 @@ class Worker:
         if finished := sum(isinstance(each, list) and bool(each) for each in all_drawn):
             self.queue.seconds += 0.2 * (seconds / finished - self.queue.seconds)
         self.drawn(finished, seconds)
+        return len(rows)
 
     async def _draw(self, pipeline: Pipeline, rows: list[Row]) -> list[Drawn]:
         if self.replicas is not None:

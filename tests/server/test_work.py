@@ -273,6 +273,24 @@ def test_a_key_that_comes_later_has_no_claim_on_the_past() -> None:
     assert asyncio.run(turns()).count("first") == 3
 
 
+def test_rows_are_gathered_until_there_are_enough_or_the_time_is_up() -> None:
+    async def run() -> None:
+        queue = Queue(32)
+        queue.add(job("early"))
+        await asyncio.wait_for(queue.gather(1, PATIENCE), PATIENCE / 2)  # there they are
+        await queue.gather(2, 0.01)  # nobody else came
+        assert queue.waiting == 1
+        gathering = asyncio.create_task(queue.gather(3, PATIENCE))
+        for number in range(2):
+            await asyncio.sleep(0.01)
+            assert not gathering.done()
+            queue.add(job(f"late {number}"))
+        await asyncio.wait_for(gathering, PATIENCE / 2)
+        assert queue.waiting == 3
+
+    asyncio.run(run())
+
+
 def test_a_key_has_its_own_limit_and_places_come_back() -> None:
     async def run() -> None:
         queue = Queue(4, per_key=2)
