@@ -41,7 +41,8 @@ def edit(
     The image has any size from 16 pixels a side to 16,777,216 in all, and keeps it. The `mask` says
     which part: a picture of the same size, white or transparent where it is redrawn, a box
     "x,y,w,h" in pixels, or "object:WORD": the model says where it reads such a thing, and where it
-    reads none, or no things at all, `clip` looks for it. Without one, `before`, the words
+    reads none, or no things at all, `clip` looks for it. In the place of several such things one
+    each is drawn of the thing that is asked for, if the prompt says no number. Without one, `before`, the words
     for what the image shows now, says it: what the two texts differ in is redrawn. Without both it
     is the share `strength` in [0, 1] of the image that suits the prompt least, by default half.
 

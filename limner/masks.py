@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 OBJECT = "object:"
+_THINGS = "limner_things"
 _BOX = re.compile(r"\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*,\s*(-?\d+)\s*")
 _GREY = 8  # how far the channels of a grey pixel may lie apart, as JPEG blurs them
 _COLOURED = 0.01  # of the pixels may be coloured all the same
@@ -102,6 +103,18 @@ def frame_mask(sides: list[int], size: tuple[int, int]) -> Image:
     return ImageOps.invert(
         box_mask([left, top, size[0] - left - right, size[1] - top - bottom], size)
     )
+
+
+def mark_things(mask: Image, count: int) -> Image:
+    """Return a mask that remembers how many things of one name it covers."""
+    mask.info[_THINGS] = count
+    return mask
+
+
+def things_of(mask: Image | None) -> int:
+    """Return how many things of one name a mask covers, 1 for one that does not say."""
+    found = mask.info.get(_THINGS, 1) if mask is not None else 1
+    return found if isinstance(found, int) else 1  # a file may have a text of that name
 
 
 def rectangle_of(mask: Image) -> dict[str, list[int]]:

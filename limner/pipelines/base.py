@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import UsageError, quote, shorten
+from limner.masks import things_of
 from limner.nn.devices import device_name, find_device
 from limner.pipelines.edits import stream_edit
 from limner.pipelines.looking import agreement
@@ -105,6 +106,7 @@ class PipelineBase(nn.Module):
     def reading_of(self, request: Request) -> Reading:
         """Return the words that are drawn for a request, with notes of what became of its prompt.
 
+        A mask that covers several things of one name is filled with as many of what is asked for.
         They are those of the prompt where the request is `verbatim`, where there is only a picture,
         and where the model's folder does not say what its captions used.
         """
@@ -118,7 +120,7 @@ class PipelineBase(nn.Module):
             typed = dict.fromkeys(word for word in tokens(prompt) if word.isalnum())
             unseen = tuple(word for word in typed if word not in words and word not in STOPS)
         else:
-            reading = read(prompt, words)
+            reading = read(prompt, words, places=things_of(request.mask))
             return replace(reading, notes=(*reading.notes, *self._cut(reading.text)))
         notes = (Note(code, unseen),) if unseen else ()
         return Reading(prompt, (*notes, *self._cut(prompt)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from limner.images import to_tensor
+from limner.masks import mark_things
 from limner.pipelines.things import names_of, paintings, read_scene, reader_of, spread
 from limner.text.items import itemise
 from limner.text.normalise import normalise_prompt
@@ -26,8 +27,9 @@ _ROOM = 0.03  # of a thing's square: around its painting, what may be the rest o
 def find_named(pipeline: Any, picture: Image, word: str) -> Image | None:
     """Return the mask of what a word names, 8-bit grey of the picture's size, 255 on the things.
 
-    It is a rectangle around each thing of that name, and of that colour where one is said. None
-    where the model reads no such thing, or reads no things at all. Raises UsageError for no word.
+    It is a rectangle around each thing of that name, and of that colour where one is said, and
+    `limner.masks.things_of` says how many they are. None where the model reads no such thing, or
+    reads no things at all. Raises UsageError for no word.
     """
     from PIL import Image as Images
 
@@ -57,7 +59,7 @@ def find_named(pipeline: Any, picture: Image, word: str) -> Image | None:
             room = round(_ROOM * thing.side * picture.width)
             down = slice(max(rows[0] - room, 0), rows[-1] + 1 + room)
             mask[down, max(columns[0] - room, 0) : columns[-1] + 1 + room] = 255
-    return Images.fromarray(mask.numpy()) if mask.any() else None
+    return mark_things(Images.fromarray(mask.numpy()), len(things)) if mask.any() else None
 
 
 def _of_colour(words: Words, things: list[Thing], colour: str) -> list[Thing]:

@@ -27,6 +27,7 @@ _SENTENCES = {
     "has changed",
     "unseen": "the model has never seen: {0}",
     "nothing_open": "nothing was redrawn, because the mask keeps all of the picture",
+    "each": "drawn in the place of each thing that was found: {0} ({1})",
     "all_open": "all was redrawn, because the mask keeps nothing of the picture",
     "profile_ignored": "the colour profile of the picture was not applied; its colours may look "
     "different",

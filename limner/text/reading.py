@@ -33,11 +33,12 @@ SURE = 0.9  # accuracy as measured below which a note says that a thing may come
 
 
 @lru_cache(maxsize=64)  # what draws asks for it several times
-def read(prompt: str, words: Words) -> Reading:
+def read(prompt: str, words: Words, places: int = 1) -> Reading:
     """Return what a model whose captions used `words` is asked by a normalised `prompt`.
 
-    If nothing of the prompt is known it stays as it is, with a note. It does not know how long a
-    prompt the model reads.
+    Where there are several `places` for the one thing that it names, in no number, it asks for as
+    many. If nothing of the prompt is known it stays as it is, with a note. It does not know how
+    long a prompt the model reads.
     """
     # Traditional characters and emoji first: the tables below know neither.
     things = frozenset(words.grammar.named("thing", "en") if words.grammar else ())
@@ -45,7 +46,7 @@ def read(prompt: str, words: Words) -> Reading:
     # The answer is in the language of most of the prompt, counted as it was typed.
     chinese = len(_HAN.findall(prompt)) > len(_LATIN.findall(prompt))
     if words.grammar is not None:
-        reading = _read_scene(text, words, words.grammar, "zh" if chinese else "en")
+        reading = _read_scene(text, words, "zh" if chinese else "en", places)
     else:
         reading = _read_plain(text, words)
     spelt = tuple(dict.fromkeys(emoji))
@@ -68,12 +69,15 @@ def phrasebook(grammar: Grammar) -> Phrasebook:
     return Phrasebook(grammar)
 
 
-def _read_scene(text: str, words: Words, grammar: Grammar, language: str) -> Reading:
+def _read_scene(text: str, words: Words, language: str, places: int) -> Reading:
+    grammar = words.grammar
+    assert grammar is not None, "a scene is read by its grammar"
     book = phrasebook(grammar)
     items = itemise(text.strip(_EDGES), book)
     world = World.of(grammar, language)
     found = understand(items, world)
     _fit(found, grammar)
+    _fill(found, places, world)
     notes = _notes(found, items, words, book)
     weak = _weak(found, words)
     if not (found.things or found.place):
@@ -134,6 +138,18 @@ def _fit(found: Understood, grammar: Grammar) -> None:
     if found.style and (len(found.things) != 1 or found.things[0].count != 1):
         found.left_out.append(found.style.said)
         found.style = None
+
+
+def _fill(found: Understood, places: int, world: World) -> None:
+    """Ask for as many of the only thing as there are places, unless it has a number or a size."""
+    if len(found.things) != 1 or found.style or not 1 < places <= world.most:
+        return
+    (thing,) = found.things
+    # In Chinese a thing is one of its kind where English says "a", and means no number.
+    told = [each for each in thing.told if not each.startswith("一")]
+    if thing.count == 1 and not told:
+        found.things = [replace(thing, count=places)]
+        found.notes.append(Note("each", (thing.said,), (str(places),)))
 
 
 def _notes(found: Understood, items: Sequence[Item], words: Words, book: Phrasebook) -> list[Note]:

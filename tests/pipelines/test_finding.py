@@ -5,10 +5,12 @@ import pytest
 from PIL import Image
 
 from limner.errors import UsageError
+from limner.masks import things_of
 from limner.pipelines import finding
 from limner.pipelines.finding import find_named
 from limner.pipelines.things import Scene, read_scene
 from limner.text.words import Grammar, Phrase, Words
+from limner.types import Request
 from tests.tiny_model import tiny_pipeline
 from tests.tiny_things import tiny_things
 
@@ -47,6 +49,9 @@ def test_several_things_of_a_name_are_all_masked() -> None:
     model.words = WORDS
     mask = find_named(model, GREY, "cars")
     assert mask is not None and (np.asarray(mask) > 0).mean() > 0.9
+    request = Request("a red car", seed=0, image=GREY, mask=mask)
+    assert things_of(request.mask) > 1  # a request opens its mask, and knows it still
+    assert things_of(Image.new("L", (8, 8))) == things_of(None) == 1
 
 
 @pytest.mark.parametrize("word", ["cat", "zebra", "red", "a car and a cat"])

@@ -108,6 +108,29 @@ def test_what_people_type_is_read(prompt: str, drawn: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("prompt", "places", "drawn"),
+    [
+        ("a pink octopus", 3, "three pink octopuses"),
+        ("a pink octopus under water", 2, "two pink octopuses under water"),
+        ("一只粉色的章鱼", 3, "三只粉色的章鱼"),
+        ("one pink octopus", 3, "a pink octopus"),
+        ("two octopuses", 3, "two octopuses"),
+        ("a huge octopus", 3, "a huge octopus"),
+        ("a dog and a cat", 2, "a dog to the left of a cat"),
+        ("an octopus", 9, "an octopus"),  # more than it draws
+    ],
+)
+def test_one_thing_for_several_places_is_asked_for_as_often(
+    prompt: str, places: int, drawn: str
+) -> None:
+    found = read(normalise_prompt(prompt), scenes(), places)
+    assert found.text == drawn
+    told = [note.suggestion for note in found.notes if note.code == "each"]
+    many = drawn.startswith(("t", "三")) and not prompt.startswith("t")
+    assert told == ([(str(places),)] if many else [])
+
+
+@pytest.mark.parametrize(
     ("prompt", "expected"),
     [
         ("a red apple", []),

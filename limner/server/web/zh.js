@@ -130,6 +130,7 @@ export default {
   "note-unseen": "模型从没见过：{0}",
   "note-prompt_truncated": "提示词有 {0} 个记号，模型只读前 {1} 个",
   "note-nothing_open": "没有重画任何地方，因为蒙版保留了整张图",
+  "note-each": "在找到的每个东西的位置各画一个：{0}（共 {1} 个）",
   "note-all_open": "整张图都重画了，因为蒙版什么也没有保留",
   "note-guidance": "此模型没有引导强度，已忽略",
   "note-not_kept": "图片没能存入画廊",
