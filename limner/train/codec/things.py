@@ -75,10 +75,11 @@ class ThingsStep(CodecStep):
     ) -> Iterator[Tensor]:
         """Yield the loss of each lesson."""
         lessons, decoder = self.lessons, self.decoder
-        with torch.no_grad():
-            cells = decoder.cells(self.codec.embed(self._codes(batch.pictures, step)))
+        if lessons.reading or lessons.crops:
+            with torch.no_grad():
+                cells = decoder.cells(self.codec.embed(self._codes(batch.pictures, step)))
         with precision(self.config):
-            loss = cells.new_zeros(())
+            loss = batch.pictures.new_zeros(())
             if lessons.reading:
                 loss = loss + self._reading(batch, cells, numbers)
             if lessons.crops:
