@@ -22,7 +22,7 @@ from limner.errors import UsageError, quote
 from limner.finish.finishing import finish_picture
 from limner.finish.rank import keep_best, with_tries
 from limner.images import as_image, to_images
-from limner.masks import rectangle_of
+from limner.masks import rectangle_of, things_of
 from limner.pipelines.clip import ClipPipeline
 from limner.pipelines.edits import edit_notes
 from limner.registry import load_clip, load_to_draw
@@ -284,6 +284,8 @@ def edit_settings(request: Request) -> dict[str, Any]:
     if request.mask is not None:
         # A rectangle is said in numbers, so that the mask need not be kept to edit again.
         stated |= {"mask_sha256": image_hash(request.mask), **rectangle_of(request.mask)}
+        if (count := things_of(request.mask)) > 1:
+            stated["things"] = count  # as many are drawn of one that is asked for
     return stated
 
 

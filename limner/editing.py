@@ -42,9 +42,10 @@ def edit(
     which part: a picture of the same size, white or transparent where it is redrawn, a box
     "x,y,w,h" in pixels, or "object:WORD": the model says where it reads such a thing, and where it
     reads none, or no things at all, `clip` looks for it. In the place of several such things one
-    each is drawn of the thing that is asked for, if the prompt says no number. Without one, `before`, the words
-    for what the image shows now, says it: what the two texts differ in is redrawn. Without both it
-    is the share `strength` in [0, 1] of the image that suits the prompt least, by default half.
+    each is drawn of the thing that is asked for, if the prompt says no number. Without a mask,
+    `before`, the words for what the image shows now, says it: what the two texts differ in is
+    redrawn. Without both it is the share `strength` in [0, 1] of the image that suits the prompt
+    least, by default half.
 
     Of a mask without a prompt things go: the ground that the model reads goes on there, and what
     the mask cuts is made whole, the same for every seed. Where it reads no ground that it knows, as

@@ -105,8 +105,8 @@ def frame_mask(sides: list[int], size: tuple[int, int]) -> Image:
     )
 
 
-def mark_things(mask: Image, count: int) -> Image:
-    """Return a mask that remembers how many things of one name it covers."""
+def mark_things(mask: Image, count: object) -> Image:
+    """Return a mask that remembers how many things of one name it covers, if it is a number."""
     mask.info[_THINGS] = count
     return mask
 
@@ -114,7 +114,7 @@ def mark_things(mask: Image, count: int) -> Image:
 def things_of(mask: Image | None) -> int:
     """Return how many things of one name a mask covers, 1 for one that does not say."""
     found = mask.info.get(_THINGS, 1) if mask is not None else 1
-    return found if isinstance(found, int) else 1  # a file may have a text of that name
+    return found if isinstance(found, int) else 1  # what a file says may be anything
 
 
 def rectangle_of(mask: Image) -> dict[str, list[int]]:

@@ -72,6 +72,11 @@ def test_parts_that_learnt_alone_are_put_in(
     with pytest.raises(SystemExit):
         run(tmp_path, monkeypatch, "eyes=somewhere")
     assert "NAME one of reader, namer, painter, backdrops" in capsys.readouterr().err
+    other = LARGE | {"backdrops": 3}
+    save_codec(create_codec(other), other, tmp_path / "other.safetensors")
+    with pytest.raises(SystemExit):
+        run(tmp_path, monkeypatch, f"reader={tmp_path}/other.safetensors")
+    assert "has other backdrops than" in capsys.readouterr().err
 
 
 def test_a_codec_of_other_codes_is_refused(

@@ -149,14 +149,13 @@ def open_origin(path: Path, image: Path | None, mask: str | None) -> Origin:
     if not masked:
         return Origin(path, said, source)
     # 2. Its mask: a rectangle is said in numbers, any other must be given.
-    from limner.masks import mask_of
+    from limner.masks import mark_things, mask_of
 
-    if mask is not None:
-        return Origin(path, said, source, mask_of(mask, source))
-    found = stated_canvas(said, edit, source)
+    found = stated_canvas(said, edit, source) if mask is None else (source, mask_of(mask, source))
     if found is None:
         raise UsageError(f"{shown} was edited by a mask that is no box; give it with --mask")
-    return Origin(path, said, *found)
+    canvas, covered = found
+    return Origin(path, said, canvas, mark_things(covered, edit.get("things", 1)))
 
 
 def stated_canvas(said: Metadata, edit: Mapping[str, Any], image: Image) -> Canvas | None:

@@ -147,7 +147,7 @@ def _fill(found: Understood, places: int, world: World) -> None:
     (thing,) = found.things
     # In Chinese a thing is one of its kind where English says "a", and means no number.
     told = [each for each in thing.told if not each.startswith("一")]
-    if thing.count == 1 and not told:
+    if not told and thing.count != places:  # nor does a plural without one, which is two
         found.things = [replace(thing, count=places)]
         found.notes.append(Note("each", (thing.said,), (str(places),)))
 

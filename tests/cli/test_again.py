@@ -9,7 +9,9 @@ from PIL import Image
 
 from limner import registry
 from limner.cli import main
+from limner.cli.again import open_origin
 from limner.images import encode_png, read_png_texts
+from limner.masks import things_of
 from tests.data.source_files import write_image_folder
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_gan import save_tiny_gan
@@ -160,6 +162,19 @@ def test_a_mask_that_is_no_box_is_asked_for(run: Run) -> None:
     run("draw", "a red apple", "--seed", "7", "--out", "d.png")
     code, _, err = run("again", "d.png", "--mask", "mask.png")
     assert code == 2 and "'d.png' was made by no mask; leave --mask out" in err
+
+
+@pytest.mark.parametrize(("things", "known"), [(3, 3), ("three", 1), (None, 1)])
+def test_how_many_things_a_mask_covered_is_known_again(
+    run: Run, things: object, known: int
+) -> None:
+    Image.effect_noise((24, 20), 60).convert("RGB").save("photo.png")
+    words = ("photo.png", "a red apple", "--mask", "2,3,8,8", "--seed", "3", "--out", "e.png")
+    assert run("edit", *words)[0] == 0
+    said = json.loads(read_png_texts("e.png")["limner"])
+    own = json.dumps(said | {"edit": said["edit"] | {"things": things}})
+    Path("n.png").write_bytes(encode_png(Image.new("RGB", (24, 20)), {"limner": own}))
+    assert things_of(open_origin(Path("n.png"), Path("photo.png"), None).mask) == known
 
 
 def test_an_edit_that_says_nonsense_is_one_sentence(run: Run) -> None:

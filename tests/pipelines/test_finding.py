@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from limner.draw import edit_settings
 from limner.errors import UsageError
 from limner.masks import things_of
 from limner.pipelines import finding
@@ -51,6 +52,7 @@ def test_several_things_of_a_name_are_all_masked() -> None:
     assert mask is not None and (np.asarray(mask) > 0).mean() > 0.9
     request = Request("a red car", seed=0, image=GREY, mask=mask)
     assert things_of(request.mask) > 1  # a request opens its mask, and knows it still
+    assert edit_settings(request)["things"] == things_of(mask)  # and tells it
     assert things_of(Image.new("L", (8, 8))) == things_of(None) == 1
 
 
