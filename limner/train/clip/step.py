@@ -1,6 +1,6 @@
 """CLIP's training step: pictures of scenes, their captions in both languages, and near misses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,8 +27,8 @@ from limner.train.clip.settings import ClipTraining, VisionConfig
 from limner.train.config.run import TrainConfig
 from limner.train.inputs.caches import Caches, digest_of, tokenizer_digest
 from limner.train.inputs.own import OwnData
-from limner.train.inputs.text import text_side_of, words_of_scenes
-from limner.train.parts import inspect_family, load_codec
+from limner.train.inputs.text import SceneText, text_side_of, words_of_scenes
+from limner.train.parts import begun, inspect_family, load_codec
 from limner.train.ranks.group import rank0_first
 from limner.train.steps import Step, precision, update
 
@@ -51,6 +51,9 @@ class ClipStep(Step):
             self.table = dict(found.tables["clip"])
             trained = registry.load(config.start_from)
             self.tokenizer = trained.tokenizer
+            if not _is_imported(self.table.get("text_encoder", {})):
+                self.tokenizer = SceneText(config, caches).extended(trained.tokenizer)
+                self.table["text_vocabulary"] = self.tokenizer.vocabulary
             self.clip = clip_to_go_on(self.table, trained.clip, config)
         else:
             given = config.part("clip")
@@ -207,8 +210,13 @@ def clip_to_go_on(table: dict[str, Any], trained: Clip, config: TrainConfig) -> 
     }
     for key, trainable in asked.items():
         held = table.get(key, {})
-        if held.get("name") in (*PRETRAINED_IMAGE, *PRETRAINED):
+        if _is_imported(held):
             table[key] = {**held, "trainable": trainable}
     clip = create_clip(table)
-    clip.load_state_dict(trained.state_dict())
+    own = clip.state_dict()  # words that are new follow those that it knows
+    clip.load_state_dict({key: begun(own[key], each) for key, each in trained.state_dict().items()})
     return clip.train()
+
+
+def _is_imported(encoder: Mapping[str, Any]) -> bool:
+    return encoder.get("name") in (*PRETRAINED_IMAGE, *PRETRAINED)

@@ -161,6 +161,28 @@ def test_a_run_hands_on_a_clip_and_another_goes_on_from_it(tmp_path: Path) -> No
     assert folders[1].stat().st_size < 0.6 * folders[0].stat().st_size
 
 
+def test_going_on_in_the_wide_world_adds_its_words_after_those_that_are_known(
+    tmp_path: Path,
+) -> None:
+    list(train(clip_run(tmp_path / "first")))
+    known = limner.load(tmp_path / "first" / "model")
+    wide = clip_run(
+        tmp_path / "more", start_from=str(tmp_path / "first" / "model"), clip={},
+        data=DataConfig(level=8, held_for_validation=2),
+    )  # fmt: skip
+    step = ClipStep(wide)
+    held, words = known.clip.state_dict(), "text.weight"
+    rows = len(held[words])
+    assert step.tokenizer.vocabulary == len(step.clip.state_dict()[words]) > rows
+    assert step.tokenizer.encode("a stethoscope") != known.tokenizer.encode("a stethoscope")
+    for name, value in step.clip.state_dict().items():
+        assert torch.equal(value[:rows] if name == words else value, held[name])
+    ids = known.tokenizer.batch(["a red car left of a cat"], 12)
+    assert torch.equal(known.clip.encode_texts(ids), step.clip.eval().encode_texts(ids))
+    list(train(wide))
+    assert limner.load(tmp_path / "more" / "model").clip.config.text_vocabulary > rows
+
+
 def test_a_pretrained_text_encoder_can_be_read(tmp_path: Path) -> None:
     save_tiny_encoder(tmp_path / "bert", "bert")
     table = {key: value for key, value in CLIP.items() if key != "text_encoder"}
