@@ -86,7 +86,8 @@ class ThingsStep(CodecStep):
                 loss = loss + self._crops(batch, cells, numbers)
             if lessons.drawings:
                 sheets = decoder.painter.sheets(batch.nouns).float()
-                loss = loss + self._pixels("drawing", 2 * sheets, 2 * batch.sheets, numbers)
+                wanted = batch.sheets.float() / 255
+                loss = loss + self._pixels("drawing", 2 * sheets, 2 * wanted, numbers)
             if lessons.grounds:
                 painted = decoder.backdrops(batch.backdrops).float()
                 loss = loss + self._pixels("ground", painted, batch.grounds, numbers)

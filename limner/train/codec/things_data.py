@@ -29,7 +29,7 @@ class ThingsBatch(NamedTuple):
 
     `labels` (B, 4, h, w) name cells. `places` (B, PLACE, h, w) are 1 where a thing's middle is, 1
     where a cell is of a scene, and where and how large a thing is. `grounds` (G, 3, S, S) are
-    the backdrops `backdrops` (G,). `nouns` (N,) have the `sheets` (N, 9, F, F) that
+    the backdrops `backdrops` (G,). `nouns` (N,) have the `sheets` (N, 9, F, F), uint8, that
     `limner.nn.painter` learns. `squares` (M, 3), left, top and side in shares of the side,
     are of the pictures `of` (M,), and show what has the names `named` (M, 3), 0 for nothing known.
     """
@@ -58,7 +58,7 @@ class Things(Dataset[ThingsBatch]):
     def __getitem__(self, step: int) -> ThingsBatch:
         """Return what is learnt in one step."""
         weights, random = self.weights, step_generator(self.look["seed"], step)
-        pictures, scenes = scene_batch("train", step * self.batch, self.batch, **self.look)
+        pictures, scenes = self._scenes(step)
         labels, places = cell_labels(scenes, self.cells), places_of(scenes, self.cells)
         # Behind a thing is a backdrop too, which shows around it.
         labels[:, 3] = torch.tensor([background_index()[each.background] for each, _ in scenes])[
@@ -80,6 +80,12 @@ class Things(Dataset[ThingsBatch]):
         sheets = sheets_of(chosen.tolist(), self.frame)
         crops = crops_of(labels, stood, weights.crops, random)
         return ThingsBatch(pictures, labels, places, backdrops, painted, 1 + chosen, sheets, *crops)
+
+    def _scenes(self, step: int) -> tuple[Tensor, list[PlacedScene]]:
+        """Return pictures and what they show; none where no lesson is about scenes."""
+        if not self.weights.reading and not self.weights.crops:
+            return torch.zeros(0, 3, self.look["size"], self.look["size"]), []
+        return scene_batch("train", step * self.batch, self.batch, **self.look)
 
 
 def estrange(picture: Tensor, other: Tensor, random: torch.Generator) -> Tensor:
@@ -140,11 +146,15 @@ def standing(labels: Tensor, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def sheets_of(chosen: Sequence[int], frame: int) -> Tensor:
-    """Return the sheets (N, 9, frame, frame) of nouns by number, as a painter learns them."""
+    """Return the sheets (N, 9, frame, frame), uint8, of nouns by number, as a painter learns them.
+
+    Where batches are made, floats would be four times as large, and between what is kept for the
+    next ones their memory would not be used again.
+    """
     drawn = [_sheet(each, frame) for each in chosen]
     if not drawn:
-        return torch.zeros(0, sum(SHEET), frame, frame)
-    return torch.from_numpy(np.stack(drawn)).movedim(-1, 1).contiguous().float() / 255
+        return torch.zeros(0, sum(SHEET), frame, frame, dtype=torch.uint8)
+    return torch.from_numpy(np.stack(drawn)).movedim(-1, 1).contiguous()
 
 
 # There are few of either, and each is asked for again and again: tens of megabytes.

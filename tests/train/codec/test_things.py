@@ -19,6 +19,7 @@ from limner.nn.painter import Painter
 from limner.nn.styles import STYLES
 from limner.nn.things import Thing, ThingsDecoder, find_places, lay
 from limner.registry import load
+from limner.train.codec import things_data
 from limner.train.codec.naming import COLOUR_NAMES, UNASKED, cell_labels
 from limner.train.codec.things import ThingsStep, placing_loss, read_rightly
 from limner.train.codec.things_data import (
@@ -188,7 +189,7 @@ def test_right_answers_give_the_picture_back(monkeypatch: pytest.MonkeyPatch) ->
               for names, where in zip(answers.tolist(), found, strict=True)]  # fmt: skip
     painter = Painter((279, 13, 6), (8, 8), STYLES)
     tell_colours(painter)
-    monkeypatch.setattr(painter, "sheets", lambda nouns: sheets_of((nouns - 1).tolist(), 128))
+    monkeypatch.setattr(painter, "sheets", lambda nouns: sheets_of((nouns - 1).tolist(), 128) / 255)
     drawings = painter(answers)
     picture = pixels_to_tensor(background("night", 256).copy())
     lay(picture, [replace(each, surety=1.0) for each in things], drawings)
@@ -206,6 +207,20 @@ def test_a_lesson_that_is_left_out_teaches_nothing(tmp_path: Path) -> None:
     changed = {name.split(".")[1] for name, value in step.codec.state_dict().items()
                if not torch.equal(value, before[name])}  # fmt: skip
     assert changed == {"namer"}
+
+
+def test_where_no_lesson_is_about_scenes_none_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = {"crops = 5": "crops = 0\nreading = false"}
+    step = ThingsStep(config_in(tmp_path, **none))
+    monkeypatch.setattr(things_data, "scene_batch", lambda *_, **__: pytest.fail("a scene"))
+    step.start(0)
+    before = {name: value.clone() for name, value in step.codec.state_dict().items()}
+    assert {"drawing", "ground"} <= set(step(0))
+    changed = {name.split(".")[1] for name, value in step.codec.state_dict().items()
+               if not torch.equal(value, before[name])}  # fmt: skip
+    assert changed == {"painter", "backdrops"}
 
 
 def test_what_is_read_is_compared_with_what_stands() -> None:
@@ -268,7 +283,7 @@ def test_true_sheets_make_the_sprite_in_any_colour(
 ) -> None:
     painter = Painter((279, 13, 6), (8, 8), STYLES)
     tell_colours(painter)
-    monkeypatch.setattr(painter, "sheets", lambda nouns: sheets_of((nouns - 1).tolist(), 96))
+    monkeypatch.setattr(painter, "sheets", lambda nouns: sheets_of((nouns - 1).tolist(), 96) / 255)
     number = next(at for at, each in enumerate(nouns()) if each.singular == "apple")
     name = COLOUR_NAMES.index(colour or nouns()[number].colour)
     drawn = painter(torch.tensor([[1 + number, 1 + name, 1]]))[0]
