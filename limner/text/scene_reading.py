@@ -17,6 +17,8 @@ OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"
 OPPOSITE |= {"front": "behind", "behind": "front", "beside": "beside", "between": "between"}
 _ON = {"on", "onto", "上"}
 _IS = {"是", "有"}
+_UPON = {"on", "onto", "upon", "against", "over"}  # of a colour: it is the background's
+_ARTICLES = {"a", "an", "the"}
 _DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
 _PLACES = ("place", "bare", "empty")
 _CONTENT = (
@@ -160,6 +162,8 @@ def _with_grounds(items: Sequence[Item], found: Understood) -> list[Item]:
             end += 1
         elif plain and len(run):  # "red and green background": the last colour counts
             found.left_out += [item.said for item in run]
+        elif _is_ground(run, items[:at], after):
+            result.append(_ground(run, found))
         elif run:
             found.left_out += [item.said for item in run if item.kind == "pattern"]
             result += [item for item in run if item.kind == "colour"]
@@ -171,10 +175,16 @@ def _with_grounds(items: Sequence[Item], found: Understood) -> list[Item]:
 
 
 def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Item | None]:
-    """Return the colours and patterns from `at` on, "and" between them too, and what follows."""
+    """Return the colours and patterns from `at` on, "and" between them too, and what follows.
+
+    A ground ends them once it has its colour: what follows belongs to a thing (白底红苹果).
+    """
     end = at
     while end < len(items):
         kind = items[end].kind
+        told = [item.kind for item in items[at:end]]
+        if "ground" in told and set(told) > {"ground"} and kind != "ground":
+            break
         following = items[end + 1] if end + 1 < len(items) else None
         coloured = following is not None and following.kind in ("colour", *_PLACES)
         goes_on = kind == "and" and end > at and coloured
@@ -182,6 +192,14 @@ def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Ite
             break
         end += 1
     return items[at:end], items[end] if end < len(items) else None
+
+
+def _is_ground(run: Sequence[Item], before: Sequence[Item], after: Item | None) -> bool:
+    """Say whether colours that nothing follows are what things stand on: "a dog on pink"."""
+    on = next((item for item in reversed(before) if item.text not in _ARTICLES), None)
+    ends = after is None or after.kind in ("comma", "and", "not", "style", *_PLACES)
+    coloured = bool(run) and {item.kind for item in run} == {"colour"}
+    return coloured and ends and on is not None and on.text in _UPON
 
 
 def _ground(run: Sequence[Item], found: Understood) -> Item:

@@ -82,6 +82,13 @@ def test_captions_are_drawn_as_they_are(split: str, language: str) -> None:
         ("the beach", "on the beach"),
         ("a cat on stripes", "a cat on a red striped background"),
         ("an elephant on a striped red wall", "an elephant on a red striped background"),
+        ("a dog on pink", "a dog on a pink background"),
+        ("a black cat on black", "a black cat on a black background"),
+        ("a white cat against blue, cute", "a white cat on a blue background"),
+        ("white background red apple", "a red apple on a white background"),
+        ("白底红苹果", "白色背景上的一个红色的苹果"),
+        ("黑底的白猫", "黑色背景上的一只白色的猫"),
+        ("a dog on a red car", "a dog above a red car"),
         ("a hamburger on orange stripes", "a hamburger on orange stripes"),  # no scene has them
         ("a cat on black polka dots", "a cat on black polka dots"),
         # W6: words that mean the same
