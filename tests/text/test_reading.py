@@ -46,7 +46,7 @@ def test_captions_are_drawn_as_they_are(split: str, language: str) -> None:
         # W1: fillers, politeness, activities
         ("a beautiful dog", "a dog"),
         ("please draw me a dog", "a dog"),
-        ("a dog playing in the park", "a dog"),
+        ("a dog playing in the park", "a dog in a meadow"),
         ("a dog with a smile", "a dog"),
         ("a dinosaur in the desert, 4k, highly detailed", "a dinosaur in the desert"),
         ("请画一只可爱的狗", "一只狗"),
@@ -80,6 +80,9 @@ def test_captions_are_drawn_as_they_are(split: str, language: str) -> None:
         # W5: places
         ("red car at the beach at night", "a red car at the beach"),
         ("the beach", "on the beach"),
+        ("a dog in the park", "a dog in a meadow"),
+        ("a rocket in outer space", "a rocket under the night sky"),
+        ("天空中的一只鸽子", "蓝色背景上的一只鸽子"),
         ("a cat on stripes", "a cat on a red striped background"),
         ("an elephant on a striped red wall", "an elephant on a red striped background"),
         ("a dog on pink", "a dog on a pink background"),
