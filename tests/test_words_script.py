@@ -43,19 +43,20 @@ def words_of(*things: str) -> Words:
     return replace(words, grammar=replace(words.grammar, phrases=phrases))
 
 
-def test_what_ships_is_what_is_measured(script: ModuleType, emoji_font: Path) -> None:
-    shipped = read_words(json.loads((DEFAULT / "words.json").read_text("utf-8")), "w").accuracy
-    assert shipped is not None and len(shipped.right) == 278
+def test_every_thing_is_measured_alone_and_in_every_number(
+    script: ModuleType, emoji_font: Path
+) -> None:
     found = script.measure(DEFAULT, words_of("apple", "piano"), 2, 1)
-    assert found.tried == (2, 1, 1, 1, 1)
-    # One apple is drawn right always, five pianos never were: a few pictures show as much.
-    assert found.of("apple") == (2, 2) and shipped.of("apple") == (24, 24)
-    assert found.of("piano", 5) == (0, 1) and shipped.of("piano", 5) == (0, 12)
+    assert found.tried == (2, 1, 1, 1, 1) and set(found.right) == {"apple", "piano"}
+    # One apple is drawn right always: two pictures show as much.
+    assert found.of("apple") == (2, 2)
 
 
 def test_what_was_measured_stays_when_words_are_counted_anew(tmp_path: Path) -> None:
-    folder = shutil.copytree(DEFAULT, tmp_path / "model")
+    folder = Path(shutil.copytree(DEFAULT, tmp_path / "model"))
+    known = read_words(json.loads((folder / "words.json").read_text("utf-8")), "w")
+    measured = Accuracy((2, 1), {"apple": (2, 1)})
+    (folder / "words.json").write_text(replace(known, accuracy=measured).to_json(), "utf-8")
     script = str(ROOT / "scripts" / "words")
     subprocess.run([sys.executable, script, str(folder), "--scenes", "300"], check=True)
-    before, after = (limner.load(each).words.accuracy for each in (DEFAULT, folder))
-    assert isinstance(before, Accuracy) and before == after
+    assert limner.load(folder).words.accuracy == measured

@@ -287,8 +287,8 @@ def _enlarged(x: Tensor, factor: int) -> Tensor:
 def find_places(places: Tensor, told: Told = NOTHING) -> list[tuple[float, float, float, float]]:
     """Return where things are in one picture, of its places (PLACE, h, w); the surest first.
 
-    Each is left, top and side, in shares of the picture's, and how likely it is. Where words have
-    `told` of more things than are likely, others are as likely as that makes them.
+    Each is left, top and side, in shares of the picture's, and how likely it is. As many as words
+    have `told` of are as likely as that makes them.
     """
     rows, columns = places.shape[1:]
     sure, _, across, down, size = places.detach().float().unbind()
@@ -304,12 +304,11 @@ def find_places(places: Tensor, told: Told = NOTHING) -> list[tuple[float, float
     kept = list[tuple[float, float, float, float]]()
     for place in sorted(found, key=lambda each: -each[3]):
         left, top, side, likely = place
-        apart = _OVERLAP
-        if likely <= _GUESS:
-            if len(kept) >= told.count:
-                break
+        apart = _OVERLAP if likely > _GUESS else _APART
+        if len(kept) < told.count:
             likely = likely * told.missed / (likely * told.missed + 1 - likely)
-            apart = _APART
+        elif likely <= _GUESS:
+            break
         if all(overlap(place, other) < apart for other in kept):
             kept.append((left, top, side, likely))
     return kept

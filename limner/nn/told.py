@@ -17,7 +17,7 @@ _ALIKE = 50.0
 # 100 are that thing, and the others one of some hundred. That makes thousands, and a network is
 # surer of itself than it is right.
 _ASKED = 10_000.0
-_MISSED = 5.0  # how much likelier a thing is where none is likely, and words ask for one more
+_MISSED = 5.0  # how much likelier a thing is where words ask for one more
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from limner.nn.things import (
     find_places,
     lay,
 )
-from limner.nn.told import Told
+from limner.nn.told import LIKELY, Told
 
 ANSWERS = (4, 3, 2)
 BACKDROPS = 2
@@ -146,6 +146,10 @@ def test_where_words_ask_for_more_things_unlikely_places_are_taken() -> None:
     assert find_places(places, told[2])[1][3] == pytest.approx(1 / (1 + math.exp(0.2) / 5))
     unsure = Told(((1, 0),), counts=(3,), weight=0.0)
     assert find_places(places, unsure) == find_places(places)
+    faint = nothing()  # a thing that is asked for does not stay half clear
+    put(faint, (0, 0), 0.4, 0.5, 0.5, 1.0)
+    sure, likely = find_places(faint)[0][3], find_places(faint, told[0])[0][3]
+    assert sure == pytest.approx(1 / (1 + math.exp(-0.4))) and sure < LIKELY < likely
 
 
 @pytest.mark.parametrize("place", [99.0, -99.0])
