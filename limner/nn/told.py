@@ -1,13 +1,15 @@
 """What words say of a picture to a decoder that names its things, and how answers weigh together.
 
-Shapes: n things of one picture, A answers of one question, K pairs of answers.
+Shapes: n things of one picture, A answers of one question, K pairs of answers or orders of things.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LIKELY = 0.7  # probability from which on an answer is sure
 # How much likelier an answer is for a thing for each other one that has it: of scenes with several
@@ -17,6 +19,8 @@ _ALIKE = 50.0
 # 100 are that thing, and the others one of some hundred. That makes thousands, and a network is
 # surer of itself than it is right.
 _ASKED = 10_000.0
+_ORDERED = 4  # things whose orders are tried
+_SURE = 1e-6  # probability that things are not those of the words: less is none
 _MISSED = 5.0  # how much likelier a thing is where words ask for one more
 
 
@@ -86,6 +90,32 @@ def crossed(pairs: Tensor, asked: Sequence[tuple[int, int]]) -> Tensor:
         ],
         device=pairs.device,
     )
+
+
+def each_once(nouns: Tensor, colours: Tensor, told: Told) -> tuple[Tensor, Tensor]:
+    """Return how likely nouns (n, A) and colours (n, B) are, as words tell of n things, each once.
+
+    By Bayes' rule: that the things are those of the words, in some order, is as much likelier as
+    words make one alone. So a second pizza becomes the hamburger that was asked for beside it.
+    """
+    number = len(told.things)
+    if number < 2 or number > _ORDERED or not number == told.count == len(nouns):
+        return nouns, colours
+    names = torch.tensor(told.things, device=nouns.device)  # (n, 2)
+    orders = torch.tensor(list(permutations(range(number))), device=nouns.device)  # (K, n)
+    chances = nouns[:, names[:, 0]] * colours[:, names[:, 1]]  # of each place to be each thing
+    before = chances[torch.arange(number), orders].prod(1)  # (K,)
+    rest = 1 - before.sum()
+    if rest < _SURE:
+        return nouns, colours
+    after = before * told.odds / (before.sum() * told.odds + rest)
+    lost = (1 - after.sum()) / rest  # what is left of everything else
+    found = []
+    for at, each in enumerate((nouns, colours)):
+        shown = F.one_hot(names[orders, at], each.shape[1])  # (K, n, A)
+        change = (after - lost * before)[:, None, None] * shown
+        found.append((lost * each + change.sum(0)).clamp_min(0))
+    return found[0], found[1]
 
 
 def alike_things(

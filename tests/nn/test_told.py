@@ -2,7 +2,7 @@
 
 import torch
 
-from limner.nn.told import Told, alike_things, crossed, weigh
+from limner.nn.told import Told, alike_things, crossed, each_once, weigh
 
 
 def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -> None:
@@ -43,3 +43,23 @@ def test_what_may_be_a_star_beside_stars_is_a_star() -> None:
     torch.testing.assert_close(alike_things(unsure), unsure)
     known = alike_things(torch.cat([likely[:1], unsure[:1]]))
     assert known[1, 1] > 0.9 and known[1].sum() < 1
+
+
+def test_of_things_that_words_name_once_each_none_is_there_twice() -> None:
+    told = Told(((1, 1), (2, 2)), counts=(1, 1))
+    nouns = torch.tensor([[0.0, 0.99, 0.01, 0.0], [0.0, 0.95, 0.04, 0.0]])  # 0.01 unknown
+    colours = torch.tensor([[0.1, 0.5, 0.4], [0.1, 0.5, 0.4]])
+    found, shades = each_once(nouns, colours, told)
+    assert found.argmax(1).tolist() == [1, 2] and shades.argmax(1).tolist() == [1, 2]
+    assert (found.sum(1) <= 1 + 1e-6).all() and (found >= 0).all()
+    # Words that weigh nothing, and those of other numbers, change nothing.
+    for other in (Told(told.things, counts=(1, 1), weight=0.0), Told(told.things, counts=(1, 2)),
+                  Told(((1, 1),), counts=(1,)), Told()):  # fmt: skip
+        torch.testing.assert_close(each_once(nouns, colours, other)[0], nouns)
+        torch.testing.assert_close(each_once(nouns, colours, other)[1], colours)
+    sure = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])  # a third thing, surely
+    torch.testing.assert_close(each_once(sure, colours, told)[0], sure)
+    three = Told(((1, 1), (2, 1), (3, 1)), counts=(1, 1, 1))
+    nouns = torch.tensor([[0.0, 0.6, 0.3, 0.1], [0.0, 0.6, 0.1, 0.3], [0.0, 0.9, 0.05, 0.05]])
+    found, _ = each_once(nouns, torch.ones(3, 2) / 2, three)
+    assert found.argmax(1).tolist() == [2, 3, 1]
