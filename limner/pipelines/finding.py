@@ -8,7 +8,7 @@ import torch
 
 from limner.images import to_tensor
 from limner.masks import mark_things
-from limner.pipelines.things import names_of, paintings, read_scene, reader_of, spread
+from limner.pipelines.things import looked_for, names_of, paintings, read_scene, reader_of, spread
 from limner.text.items import itemise
 from limner.text.normalise import normalise_prompt
 from limner.text.reading import phrasebook
@@ -42,7 +42,8 @@ def find_named(pipeline: Any, picture: Image, word: str) -> Image | None:
     if len(wanted) != 1:
         return None
     seen = to_tensor([picture]).to(pipeline.device)
-    read = read_scene(pipeline, decoder, seen).things
+    told = looked_for(words, decoder, [(wanted[0], None)])
+    read = read_scene(pipeline, decoder, seen, told).things
     things = [
         each for each, name in zip(read, names_of(words, read), strict=True) if name == wanted[0]
     ]

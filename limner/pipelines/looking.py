@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limner.nn.things import Thing
-from limner.pipelines.things import names_of, read_things, reader_of
+from limner.pipelines.things import looked_for, names_of, read_things, reader_of
 from limner.text.notes import Wanted
 from limner.text.words import Words
 
@@ -43,9 +43,11 @@ def agreement(
     if decoder is None or words is None or words.grammar is None or not wanted.things:
         return None
     colours = list(words.grammar.named("colour", "en"))
+    told = looked_for(words, decoder, [(name, colour) for name, _, colour in wanted.things])
     found = []
     for image in images.split(1):  # alone, so that no bit hangs on the others
-        things = [each for each in read_things(codec, decoder, image).things if each.opacity > 0]
+        read = read_things(codec, decoder, image, told).things
+        things = [each for each in read if each.opacity > 0]
         named = zip(things, names_of(words, things), strict=True)
         seen = [(thing, name) for thing, name in named if asked(wanted, name) or name not in there]
         found.append(_shown(wanted, seen, colours))

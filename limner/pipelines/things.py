@@ -17,14 +17,15 @@ from torch.nn import functional as F
 
 from limner.nn.styles import CANVAS, sized
 from limner.nn.things import Thing, ThingsDecoder, lay, overlap
-from limner.nn.told import Told
+from limner.nn.told import NOTHING, Told
 from limner.pipelines.blending import resize, windows
 from limner.text.reading import read
-from limner.text.words import Words
+from limner.text.words import Grammar, Words
 
 _SAME = 0.4  # shared area from which on two squares show one thing
 _UNLIKE = 0.3  # mean difference of a painting to what is seen, in [-1, 1]: from here on it is wrong
 _LOOK = 4  # pixels that are taken together when they are compared
+_LOOKED_FOR = 0.5  # how much words weigh in reading a picture, where 1 is in painting it
 _HAZE = 0.1  # alpha up to which a pixel is clear; so much below 1 it is solid
 
 
@@ -58,13 +59,13 @@ def reader_of(codec: Any) -> ThingsDecoder | None:
     return decoder if isinstance(decoder, ThingsDecoder) and codec.encodes else None
 
 
-def read_things(codec: Any, decoder: ThingsDecoder, picture: Tensor) -> Read:
+def read_things(codec: Any, decoder: ThingsDecoder, picture: Tensor, told: Told = NOTHING) -> Read:
     """Return what is read of a picture (1, 3, H, W) in [-1, 1] by the decoder of a codec."""
     cells = decoder.cells(codec.embed(codec.encode(picture)))
     _, names, places = decoder.reader(cells)
     small = decoder.small(cells)
     ground = decoder.grounds(names, small)
-    (found,) = decoder.things(places, small, ground)
+    (found,) = decoder.things(places, small, ground, [told])
     return Read(found, ground, places[:, 1:2].sigmoid())
 
 
@@ -89,12 +90,7 @@ def told_by(pipeline: Any, texts: Sequence[str], style: str = "") -> list[Told]:
         return []
     if words is None or words.grammar is None:
         return [Told(style=style)] * len(texts)
-    # Answers are counted as the things and the colours of captions; 0 is none of them.
-    things, colours = (
-        {name: number for number, name in enumerate(words.grammar.named(kind, "en"), start=1)
-         if number < known}
-        for kind, known in zip(("thing", "colour"), decoder.namer.answers, strict=False)
-    )  # fmt: skip
+    things, colours = _answers(words.grammar, decoder)
     by_nature = decoder.painter.natural.tolist()  # of what no colour is said
     found = list[Told]()
     for text in texts:
@@ -109,7 +105,38 @@ def told_by(pipeline: Any, texts: Sequence[str], style: str = "") -> list[Told]:
     return found
 
 
-def read_scene(pipeline: Any, decoder: ThingsDecoder, picture: Tensor) -> Scene:
+def looked_for(
+    words: Words | None, decoder: ThingsDecoder, things: Sequence[tuple[str, str | None]]
+) -> Told:
+    """Return what helps to read a picture in which `things` are looked for, by name and colour.
+
+    That they are there is likely, not sure: of two names that look alike it decides. None is any
+    colour.
+    """
+    if words is None or words.grammar is None:
+        return NOTHING
+    known, colours = _answers(words.grammar, decoder)
+    pairs = [
+        (known[name], each)
+        for name, colour in things if name in known
+        for each in ([colours[colour]] if colour in colours else colours.values())
+    ]  # fmt: skip
+    return Told(tuple(pairs), weight=_LOOKED_FOR)
+
+
+def _answers(grammar: Grammar, decoder: ThingsDecoder) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the answers of a decoder that things and colours of captions are; 0 is none."""
+    things, colours = (
+        {name: number for number, name in enumerate(grammar.named(kind, "en"), start=1)
+         if number < known}
+        for kind, known in zip(("thing", "colour"), decoder.namer.answers, strict=False)
+    )  # fmt: skip
+    return things, colours
+
+
+def read_scene(
+    pipeline: Any, decoder: ThingsDecoder, picture: Tensor, told: Told = NOTHING
+) -> Scene:
     """Return what a model reads in all of a picture, square by square."""
     width = picture.shape[3]
     ground, known = picture.clone(), torch.zeros_like(picture[:, :1])
@@ -117,7 +144,7 @@ def read_scene(pipeline: Any, decoder: ThingsDecoder, picture: Tensor) -> Scene:
     for top, left, side in windows(torch.ones_like(known)):
         here = (..., slice(top, top + side), slice(left, left + side))
         window = resize(picture[here], (pipeline.size, pipeline.size))
-        read = read_things(pipeline.codec, decoder, window)
+        read = read_things(pipeline.codec, decoder, window, told)
         ground[here] = resize(read.ground, (side, side)).clamp(-1, 1)
         known[here] = resize(read.known, (side, side))
         for thing in read.things:

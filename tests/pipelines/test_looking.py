@@ -7,6 +7,7 @@ import torch
 
 import limner
 from limner.nn.things import Thing
+from limner.nn.told import NOTHING
 from limner.pipelines import looking
 from limner.pipelines.things import Read
 from limner.text.notes import Wanted
@@ -34,6 +35,7 @@ def shown(words: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     def judge(wanted: Wanted, *things: Thing) -> float:
         read = Read(list(things), torch.zeros(1, 3, 8, 8), torch.ones(1, 1, 1, 1))
         monkeypatch.setattr(looking, "reader_of", lambda codec: codec)
+        monkeypatch.setattr(looking, "looked_for", lambda *_: NOTHING)
         monkeypatch.setattr(looking, "read_things", lambda *_: read)
         found = looking.agreement(object(), words, wanted, torch.zeros(1, 3, 8, 8))
         assert found is not None

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from limner.data.scenes.words import scene_words
-from limner.nn.told import Told
-from limner.pipelines.things import told_by
+from limner.nn.told import NOTHING, Told
+from limner.pipelines.things import looked_for, reader_of, told_by
+from limner.registry import load
 from limner.types import Request
 from tests.tiny_model import tiny_pipeline
 from tests.tiny_things import tiny_things
@@ -65,3 +66,14 @@ def test_a_drawing_is_told_what_was_asked(monkeypatch: pytest.MonkeyPatch) -> No
     heard.clear()
     [*pipeline.stream_together([Request(each, seed=1) for each in prompts])]
     assert set(heard) == set(said)
+
+
+def test_what_is_looked_for_is_likelier_in_any_colour_or_in_one() -> None:
+    model = load("default")
+    decoder = reader_of(model.codec)
+    assert decoder is not None and model.words is not None
+    any_colour = looked_for(model.words, decoder, [("cat", None), ("nothing known", "red")])
+    assert {noun for noun, _ in any_colour.things} == {2} and len(any_colour.things) > 10
+    assert looked_for(model.words, decoder, [("dog", "red")]).things == ((1, 1),)
+    assert 1 < any_colour.odds < 1000 and any_colour.count == 0
+    assert looked_for(None, decoder, [("dog", None)]) == NOTHING
