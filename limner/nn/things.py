@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from limner.nn import alike
 from limner.nn.autoencoder import HEAD, Decoder, Encoder
 from limner.nn.painter import Backdrops, Painter
-from limner.nn.told import LIKELY, NOTHING, Told, alike_things, crossed, each_once, weigh
+from limner.nn.told import LIKELY, NOTHING, Told, alike_things, crossed, each_once, settled, weigh
 from limner.nn.transformer import Transformer, TransformerConfig
 
 # Of a cell: logits that a thing's middle is in it, and that what it shows is known; then where the
@@ -239,6 +239,9 @@ class ThingsDecoder(Decoder):
                 likely[0][here], likely[1][here] = each_once(
                     likely[0][here], likely[1][here], told[number]
                 )
+            if told[number].weight == 1:  # between two pictures, what is unsure goes over slowly
+                for each, asked in zip(likely[:2], told[number].answers, strict=False):
+                    each[here] = settled(each[here], asked)
         looks = self.painter.named(likely)
         answers = torch.stack([each.argmax(1) for each in likely], dim=1).tolist()
         named = likely[0].amax(1).tolist()

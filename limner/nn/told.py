@@ -118,6 +118,18 @@ def each_once(nouns: Tensor, colours: Tensor, told: Told) -> tuple[Tensor, Tenso
     return found[0], found[1]
 
 
+def settled(likely: Tensor, asked: Sequence[int]) -> Tensor:
+    """Return how likely answers (n, A) are, where one that words asked for is the likeliest.
+
+    That has all that is known then, for it is painted half clear of what is unknown alone, and
+    never half a frown and half a smile.
+    """
+    top = likely.argmax(1)
+    chosen = torch.isin(top, torch.tensor(asked, device=top.device, dtype=top.dtype))
+    sure = F.one_hot(top, likely.shape[1]) * likely.sum(1, keepdim=True)
+    return torch.where(chosen[:, None], sure, likely)
+
+
 def alike_things(
     likely: Tensor, several: Sequence[int] | None = None, weight: float = 1.0
 ) -> Tensor:

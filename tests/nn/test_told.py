@@ -2,7 +2,7 @@
 
 import torch
 
-from limner.nn.told import Told, alike_things, crossed, each_once, weigh
+from limner.nn.told import Told, alike_things, crossed, each_once, settled, weigh
 
 
 def test_words_make_an_answer_likelier_and_do_not_make_what_is_unknown_known() -> None:
@@ -63,3 +63,10 @@ def test_of_things_that_words_name_once_each_none_is_there_twice() -> None:
     nouns = torch.tensor([[0.0, 0.6, 0.3, 0.1], [0.0, 0.6, 0.1, 0.3], [0.0, 0.9, 0.05, 0.05]])
     found, _ = each_once(nouns, torch.ones(3, 2) / 2, three)
     assert found.argmax(1).tolist() == [2, 3, 1]
+
+
+def test_between_answers_that_are_known_words_decide() -> None:
+    likely = torch.tensor([[0.0, 0.5, 0.4, 0.0], [0.0, 0.4, 0.5, 0.1]])  # 0.1 unknown of the first
+    wanted = torch.tensor([[0.0, 0.9, 0.0, 0.0], [0.0, 0.4, 0.5, 0.1]])
+    torch.testing.assert_close(settled(likely, [1, 3]), wanted)
+    torch.testing.assert_close(settled(likely, []), likely)
