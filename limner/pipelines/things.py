@@ -25,7 +25,7 @@ from limner.text.words import Grammar, Words
 _SAME = 0.4  # shared area from which on two squares show one thing
 _UNLIKE = 0.3  # mean difference of a painting to what is seen, in [-1, 1]: from here on it is wrong
 _LOOK = 4  # pixels that are taken together when they are compared
-_LOOKED_FOR = 0.5  # how much words weigh in reading a picture, where 1 is in painting it
+_LOOKED_FOR = 0.75  # how much words weigh in reading a picture, where 1 is in painting it
 _HAZE = 0.1  # alpha up to which a pixel is clear; so much below 1 it is solid
 
 

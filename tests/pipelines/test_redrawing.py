@@ -40,7 +40,7 @@ def test_a_thing_is_chosen_whole(
     codec = create_codec(LARGE)
     squares = [(0.0, 0.0, 0.5), (0.5, 0.5, 0.5)]
     things = [Thing((1, 1, 1), *square, 1.0, 1.0) for square in squares]
-    monkeypatch.setattr(codec.decoder, "things", lambda places, small, grounds: [things])
+    monkeypatch.setattr(codec.decoder, "things", lambda *_: [things])
     picture = torch.zeros(1, 3, 64, 64)
     assert torch.equal(whole_things(codec, picture, cells(*chosen)), cells(*wanted))
 
