@@ -73,7 +73,7 @@ def test_the_codec_draws_in_grey(tmp_path: Path) -> None:
 
 def test_notes_tell_what_was_read(tmp_path: Path) -> None:
     told = run("notes.py", tmp_path)
-    assert "drew: a cat to the left of a dog" in told
+    assert "drew: a cat and a dog" in told
     assert "left_out: " in told and "words with apple: apple" in told
 
 

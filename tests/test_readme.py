@@ -12,7 +12,7 @@ import pytest
 
 from limner import registry
 from limner.cli import main
-from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.backgrounds import backgrounds
 from limner.data.scenes.nouns import nouns
 from limner.data.scenes.sprites import COLOURS
 from limner.train.inputs import caches
@@ -213,5 +213,6 @@ def test_the_tree_is_the_folder() -> None:
 def test_the_numbers_of_the_data_are_right(name: str) -> None:
     text = text_of(name)
     assert len(COLOURS) == 11 and re.search("eleven colours|十一种颜色", text)
-    assert re.search(rf"\b{len(nouns())}( objects| 种物体)", text)
-    assert re.search(rf"{len(BACKGROUNDS)} (backgrounds|种背景)", text)
+    number = len(nouns(wide=True))
+    assert re.search(rf"\b({number}|{number:,})( objects| 种物体)", text)
+    assert re.search(rf"{len(backgrounds(wide=True))} (backgrounds|种背景)", text)

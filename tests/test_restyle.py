@@ -79,7 +79,8 @@ def test_the_answers_of_the_default_are_the_things_of_its_words() -> None:
     from limner.nn.things import Thing
 
     model = limner.load("default")
-    assert model.codec.config.things[0] == 1 + len(nouns())
-    things = [Thing((at, 1, 1), 0, 0, 1, 1, 1) for at in (1, 2, len(nouns()), len(nouns()) + 1)]
-    wanted = [nouns()[0].singular, nouns()[1].singular, nouns()[-1].singular, "thing"]
+    every = nouns(wide=True)
+    assert model.codec.config.things[0] == 1 + len(every)
+    things = [Thing((at, 1, 1), 0, 0, 1, 1, 1) for at in (1, 2, len(every), len(every) + 1)]
+    wanted = [every[0].singular, every[1].singular, every[-1].singular, "thing"]
     assert names_of(model.words, things) == wanted

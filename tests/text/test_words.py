@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from limner import registry
-from limner.data.scenes.backgrounds import BACKGROUNDS
+from limner.data.scenes.backgrounds import backgrounds
+from limner.data.scenes.nouns import nouns
 from limner.data.scenes.words import scene_words
 from limner.errors import CheckpointError
 from limner.text.words import Accuracy, Words, count_words, read_words
@@ -80,7 +81,7 @@ def test_older_captions_and_taught_words_are_known_too() -> None:
 
 def test_scenes_are_listed_by_kind_in_both_languages() -> None:
     kinds = registry.words_of("default").by_kind()
-    assert "apple 苹果" in kinds["things"] and len(kinds["things"]) == 278
-    assert len(kinds["places"]) == len(BACKGROUNDS)
+    assert "apple 苹果" in kinds["things"] and len(kinds["things"]) == len(nouns(wide=True))
+    assert len(kinds["places"]) == len(backgrounds(wide=True))
     assert "red 红色的" in kinds["colours"] and "to the left of 左边" in kinds["relations"]
     assert count_words(["a cat"]).by_kind() == {"words": ["a", "cat"]}
