@@ -53,6 +53,7 @@ class ClipStep(Step):
             self.tokenizer = trained.tokenizer
             if not _is_imported(self.table.get("text_encoder", {})):
                 self.tokenizer = SceneText(config, caches).extended(trained.tokenizer)
+            if self.tokenizer is not trained.tokenizer:
                 self.table["text_vocabulary"] = self.tokenizer.vocabulary
             self.clip = clip_to_go_on(self.table, trained.clip, config)
         else:
