@@ -241,7 +241,9 @@ def encode_png(image: Image, texts: Mapping[str, str] | None = None, xmp: str = 
     if xmp:
         chunks.add_itxt(_XMP, xmp)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", pnginfo=chunks, compress_level=4)
+    # After the filters of PNG runs are most of what deflate finds: looking for no more takes half
+    # the time, and the files are a little smaller.
+    image.save(buffer, format="PNG", pnginfo=chunks, compress_level=4, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
 

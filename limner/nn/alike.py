@@ -25,12 +25,13 @@ class Convolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to (B, C', H', W')."""
-        if not _draws(self, x):
+        if not _draws(self.weight, x):
             return super().forward(x)
         state = (_state(self.weight), x.shape[1:])
-        if self._packed is None or self._packed[0] != state:
-            self._packed = (state, _laid_out(self, x))
-        return _convolved(self, self._packed[1], x)
+        packed = self._packed  # another thread may put its own there meanwhile
+        if packed is None or packed[0] != state:
+            packed = self._packed = (state, _laid_out(self, x))
+        return _convolved(self, packed[1], x)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_packed": None}
@@ -43,17 +44,16 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D')."""
-        if not _draws(self, x):
+        if not _draws(self.weight, x):
             return super().forward(x)
         operators: Any = torch.ops.mkldnn
         state = _state(self.weight)
-        if self._packed is None or self._packed[0] != state:
+        packed = self._packed  # another thread may put its own there meanwhile
+        if packed is None or packed[0] != state:
             weight = self.weight.detach().contiguous()
-            self._packed = (state, operators._reorder_linear_weight(weight))
+            packed = self._packed = (state, operators._reorder_linear_weight(weight))
         rows = x.reshape(-1, x.shape[-1])
-        found: Tensor = operators._linear_pointwise(
-            rows, self._packed[1], self.bias, "none", [], ""
-        )
+        found: Tensor = operators._linear_pointwise(rows, packed[1], self.bias, "none", [], "")
         return found.view(*x.shape[:-1], -1)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Norm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        if len(x) < 2 or not _draws(self, x):
+        if len(x) < 2 or not _draws(self.weight, x):
             return super().forward(x)
         found = torch.empty_like(x)
         for alone, own in zip(x.split(1), found.split(1), strict=True):
@@ -75,7 +75,7 @@ class Norm(nn.GroupNorm):
 
 def each_row(layer: nn.Module, x: Tensor) -> Tensor:
     """Return a layer of rows (N, D) as it maps each alone: long sums hang on how many there are."""
-    if not _draws(layer, x) or len(x) < 2:
+    if len(x) < 2 or not _draws(next(layer.parameters()), x):
         found: Tensor = layer(x)
         return found
     return torch.cat([layer(row) for row in x.split(1)])
@@ -104,9 +104,9 @@ def works() -> bool:
         return False
 
 
-def _draws(layer: nn.Module, x: Tensor) -> bool:
+def _draws(weight: Tensor, x: Tensor) -> bool:
     """Tell whether a layer maps numbers in fp32 on the processor, and nothing is learnt."""
-    learns = next(layer.parameters()).requires_grad or (torch.is_grad_enabled() and x.requires_grad)
+    learns = weight.requires_grad or (torch.is_grad_enabled() and x.requires_grad)
     here = x.device.type == "cpu" and x.dtype == torch.float32 and x.numel() > 0
     return here and not learns and not torch.is_autocast_enabled("cpu") and works()
 

@@ -145,6 +145,7 @@ def _declare(library: Any) -> Any:
         "fill": (None, [pointer, number, number, pointer, number, number, number]),
         "scratch": (ctypes.c_long, [pointer, number]),
         "search": (None, [pointer, number]),
+        "choose": (None, [pointer]),
         "run": (None, [pointer, call]),
         "remember": (None, [pointer, call]),
         "head": (None, [pointer, number, number, *[pointer] * 4, number]),

@@ -12,6 +12,7 @@ from torch import Tensor
 from limner.nn.engine import DecoderEngine, Session
 from limner.nn.prefix import text_coordinates
 from limner.nn.transformer import rotary_angles
+from limner.priors.choosing import choose_natively, chooses
 from limner.priors.codes import embed_cells
 from limner.priors.packed import CellPrior
 from limner.sampling.tokens import TokenSampling, choose, guidance_at, guide_halves, process
@@ -134,7 +135,7 @@ class CellDecoder:
         """Return what predicts the cells from `first` to before `end` (B, L, D)."""
         before = [self.codes[:, cell - 1] if cell else self.codes for cell in range(first, end)]
         found = [self.input(codes, cell) for cell, codes in enumerate(before, start=first)]
-        return torch.stack(found, dim=1)
+        return found[0][:, None] if len(found) == 1 else torch.stack(found, dim=1)
 
     def input(self, before: Tensor, cell: int) -> Tensor:
         """Return what predicts a cell (B, D): the codes (B, G) before it, and which one it is."""
@@ -149,13 +150,17 @@ class CellDecoder:
 
         `features` are (B, D), or (2B, D) with those without text behind, from which `scale` pushes.
         """
+        logits = self.unguided(features, which, known)
+        return guide_halves(logits, scale) if len(features) > len(known) else logits
+
+    def unguided(self, features: Tensor, which: int, known: Tensor) -> Tensor:
+        """Return as many logits as there are features, as `logits` does but for the guidance."""
         first, group = which * self.prior.config.groups, known.shape[1]
         mixed = None
         if group:
             mixed = embed_cells(self.inputs[first : first + group], known)  # (B, D)
             mixed = mixed.repeat(len(features) // len(known), 1)
-        logits = self.session.logits(features, first + group, mixed)
-        return guide_halves(logits, scale) if len(features) > len(known) else logits
+        return self.session.logits(features, first + group, mixed)
 
     def _choose(
         self, features: Tensor, which: int, uniforms: Tensor, scale: float | Tensor
@@ -163,10 +168,20 @@ class CellDecoder:
         """Return the codes (B, G) of a cell of map `which` by its features (B or 2B, D)."""
         chosen = self.codes.new_zeros(self.pictures, 0)
         for number in uniforms.unbind(1):
-            logits = self.logits(features, which, chosen, scale)
-            if self.processors:
-                before = torch.cat([self.codes.flatten(1), chosen], dim=1)
-                logits = process(logits, before, self.processors)
-            code = choose(logits, self.sampling, number)
+            code = self._choose_code(features, which, chosen, number, scale)
             chosen = torch.cat([chosen, code[:, None]], dim=1)
         return chosen
+
+    def _choose_code(
+        self, features: Tensor, which: int, chosen: Tensor, uniforms: Tensor, scale: float | Tensor
+    ) -> Tensor:
+        """Return the next code (B,) of a cell after those chosen (B, g)."""
+        logits = self.unguided(features, which, chosen)
+        if not self.processors and chooses(logits, self.sampling):
+            return choose_natively(logits, scale, self.sampling, uniforms)
+        if len(features) > len(chosen):
+            logits = guide_halves(logits, scale)
+        if self.processors:
+            before = torch.cat([self.codes.flatten(1), chosen], dim=1)
+            logits = process(logits, before, self.processors)
+        return choose(logits, self.sampling, uniforms)

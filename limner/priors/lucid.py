@@ -19,7 +19,7 @@ from limner.nn.checks import check_least
 from limner.nn.prefix import filled_behind
 from limner.priors import base, raster
 from limner.priors.decoding import CellDecoder
-from limner.sampling.tokens import TokenSampling, guide_halves
+from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
 
 
@@ -182,7 +182,7 @@ class LucidDecoder(raster.StreamDecoder):
         features: Tensor = self.prior.extend(x, at, self.caches)
         return features
 
-    def logits(self, features: Tensor, which: int, known: Tensor, scale: float | Tensor) -> Tensor:
-        """Return logits (B, V) of cells by features (B or 2B, D)."""
+    def unguided(self, features: Tensor, which: int, known: Tensor) -> Tensor:
+        """Return as many logits as there are features, as CellDecoder does."""
         logits: Tensor = self.prior.logits(features)
-        return guide_halves(logits, scale) if len(features) > len(known) else logits
+        return logits

@@ -4,6 +4,7 @@ Shapes: B pictures, M maps, S cells of all maps, G codes a cell, V values of a c
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
@@ -38,6 +39,7 @@ class PackedDecoder:
         self.precision = "fp32"
         self._state: object = None
         self._parts: Any = None
+        self._making = threading.Lock()
         self._sessions: list[tuple[Kind, TorchSession, Graphs]] = []
 
     def parts(self, prior: "CellPrior") -> tuple[DecoderEngine, Tensor]:
@@ -64,15 +66,16 @@ class PackedDecoder:
         ]
         asked = [os.environ.get(name) for name in ("LIMNER_NATIVE", "LIMNER_GRAPHS")]
         state = (self.precision, asked, weights)
-        if self._parts is None or state != self._state:
-            # 2. The old engine's memory goes before the new one's comes, and with it the sessions,
-            #    whose graphs read the old weights.
-            self._parts = None
-            self._sessions.clear()
-            with torch.no_grad():
-                self._parts = make()
-            self._state = state
-        held: Parts = self._parts
+        with self._making:
+            if self._parts is None or state != self._state:
+                # 2. The old engine's memory goes before the new one's comes, and with it the
+                #    sessions, whose graphs read the old weights.
+                self._parts = None
+                self._sessions.clear()
+                with torch.no_grad():
+                    self._parts = make()
+                self._state = state
+            held: Parts = self._parts
         return held
 
     def checkout(self, kind: Kind) -> tuple[TorchSession, Graphs] | None:

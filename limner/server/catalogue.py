@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +86,7 @@ class Catalogue:
             self.offers[offer.id] = offer
         self.usual = next(iter(self.offers.values()))
         self._loaded: OrderedDict[str, Pipeline] = OrderedDict()
+        self._loading = threading.Lock()
 
     def find(self, asked: str | None, *, varies: bool = False) -> Offer:
         """Return the offer that a request names, the usual one for none or an alias; or 404.
@@ -107,22 +109,24 @@ class Catalogue:
         return self.aliases and (asked in ALIASES or asked.startswith(_PREFIXES))
 
     def pipeline(self, offer: Offer) -> Pipeline:
-        """Return a model's pipeline, loading it where it is not there; one thread may call this.
+        """Return a model's pipeline, loading it where it is not there; threads wait for another's.
 
-        Those that were used longest ago make room. Raises as `limner.load`.
+        Those that were used longest ago make room, once what is drawn with them is done. Raises as
+        `limner.load`.
         """
-        if offer.id in self._loaded:
-            self._loaded.move_to_end(offer.id)
+        with self._loading:
+            if offer.id in self._loaded:
+                self._loaded.move_to_end(offer.id)
+                return self._loaded[offer.id]
+            while self._loaded and self.held + offer.bytes > self.cap:
+                self._loaded.popitem(last=False)
+            self._loaded[offer.id] = self.load(offer.place)
             return self._loaded[offer.id]
-        while self._loaded and self.held + offer.bytes > self.cap:
-            self._loaded.popitem(last=False)
-        self._loaded[offer.id] = self.load(offer.place)
-        return self._loaded[offer.id]
 
     @property
     def held(self) -> int:
         """How many bytes of weights are loaded, about."""
-        return sum(self.offers[name].bytes for name in self._loaded)
+        return sum(self.offers[name].bytes for name in self.loaded)
 
     @property
     def loaded(self) -> list[str]:

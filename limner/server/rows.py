@@ -25,6 +25,18 @@ Drawn = list[Any] | BaseException
 Tell = Callable[[Row, float, "Image | None"], None]
 
 
+def threads_of(device: str) -> int:
+    """Return how many threads draw on a device: those of torch, or one that leads another chip."""
+    return torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+
+
+def draw_with(threads: int, pipeline: Pipeline, rows: Sequence[Row], tell: Tell) -> list[Drawn]:
+    """Draw as `draw_rows` with so many threads, which is this thread's affair alone."""
+    torch.get_num_threads()  # the first call in a thread would set it to what all others have
+    torch.set_num_threads(threads)
+    return draw_rows(pipeline, rows, tell)
+
+
 def draw_rows(pipeline: Pipeline, rows: Sequence[Row], tell: Tell) -> list[Drawn]:
     """Return the pictures of each row, or what prevented them; nothing once all have left.
 

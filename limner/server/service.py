@@ -50,7 +50,9 @@ class Service:
     def __post_init__(self) -> None:
         most, own = self.config.queue, self.config.per_key
         self.queue = Queue(most, own or (max(1, most // 2) if self.keys > 1 else most))
-        self.worker = Worker(self.queue, self.catalogue, self.metrics.drawn, self.replicas)
+        self.worker = Worker(
+            self.queue, self.catalogue, self.metrics.drawn, self.config.device, self.replicas
+        )
         self.pictures = Pictures(self.config.kept * 2**20)
         self.gallery = Gallery(self.config.gallery_file, self.config.gallery_size * 2**20)
         self.pool = ThreadPoolExecutor(2, thread_name_prefix="limner-finishing")

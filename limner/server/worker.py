@@ -1,6 +1,7 @@
 """The worker of a device: it takes rows from the queue and draws them, batch by batch.
 
-With replicas it draws nothing itself: each of its lanes has work for one of them in hand.
+It has lanes, which draw at the same time: one core draws a batch of its own in less time than it
+helps another with theirs. With replicas it draws nothing itself: a lane has work for one of them.
 """
 
 from __future__ import annotations
@@ -16,32 +17,36 @@ from limner.server.errors import of_error
 from limner.server.jobs import Queue, Row
 from limner.server.logs import log_fault
 from limner.server.replicas import Replicas
-from limner.server.rows import Drawn, Tell, draw_rows, warm
+from limner.server.rows import Drawn, Tell, draw_with, threads_of, warm
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Value = TypeVar("Value")
 _GATHERING, _MOST_GATHERING = 0.25, 0.1  # share of a batch's seconds, and seconds
+_MOST_LANES = 4  # each holds the activations of a batch
 
 
 class Worker:
-    """Draws what is in the queue until it is stopped, in a thread of its own or by `replicas`."""
+    """Draws what is in the queue until it is stopped, in threads of its own or by `replicas`."""
 
     def __init__(
         self,
         queue: Queue,
         catalogue: Catalogue,
         drawn: Callable[[int, float], None],
+        device: str = "cpu",
         replicas: Replicas | None = None,
     ) -> None:
         self.queue, self.catalogue, self.drawn = queue, catalogue, drawn
         self.replicas = replicas
-        self.idle = 1 if replicas is None else replicas.count  # lanes that draw nothing
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="limner-drawing")
+        self.threads = threads_of(device)  # that the lanes share
+        self.lanes = min(self.threads, _MOST_LANES) if replicas is None else replicas.count
+        self.busy = self.rows = 0  # lanes that draw, and rows that are being drawn
+        self._pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="limner-drawing")
 
     async def load(self, offer: Offer) -> Pipeline:
-        """Return a model's pipeline, loaded in the thread that draws."""
+        """Return a model's pipeline, loaded in a thread that draws."""
         return await self._run(self.catalogue.pipeline, offer)
 
     async def warm(self, offer: Offer) -> None:
@@ -53,7 +58,7 @@ class Worker:
     async def run(self) -> None:
         """Draw until cancelled."""
         async with asyncio.TaskGroup() as lanes:
-            for _ in range(self.idle):
+            for _ in range(self.lanes):
                 lanes.create_task(self._lane())
 
     async def _lane(self) -> None:
@@ -78,36 +83,38 @@ class Worker:
         """Let what is being drawn end at its next step."""
         for job in list(self.queue.jobs):
             self.queue.leave(job)
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def _serve(self, first: Row) -> int:
         """Draw a row and those that can be drawn with it; say how many."""
         pipeline = await self.load(first.job.offer)
         if first.job.left:
             return 0
-        # What waits is shared among the lanes that are free, rather than taken by the first.
-        share = -(-(1 + self.queue.waiting) // self.idle)
+        # What a lane draws will be asked for again, so all rows are shared, not those that wait.
+        share = -(-(self.rows + 1 + self.queue.waiting) // self.lanes)
         rows = self.queue.company(first, pipeline, share)
         for row in rows:
             row.job.pipeline = pipeline
         began = time.perf_counter()
-        self.idle -= 1
+        self.busy, self.rows = self.busy + 1, self.rows + len(rows)
         try:
             all_drawn = await self._draw(pipeline, rows)
         finally:
-            self.idle += 1
+            self.busy, self.rows = self.busy - 1, self.rows - len(rows)
         for row, drawn in zip(rows, all_drawn, strict=True):
             self._end(row, drawn)
         seconds = time.perf_counter() - began
         if finished := sum(isinstance(each, list) and bool(each) for each in all_drawn):
-            self.queue.seconds += 0.2 * (seconds / finished - self.queue.seconds)
+            self.queue.learn(seconds / finished / (1 + self.busy))
         self.drawn(finished, seconds)
         return len(rows)
 
     async def _draw(self, pipeline: Pipeline, rows: list[Row]) -> list[Drawn]:
         if self.replicas is not None:
             return await self.replicas.draw(rows, self._teller())
-        return await self._run(draw_rows, pipeline, rows, self._teller())
+        # Lanes that draw share the threads; one that began alone keeps all of them for its batch.
+        threads = max(1, self.threads // self.busy)
+        return await self._run(draw_with, threads, pipeline, rows, self._teller())
 
     def _teller(self) -> Tell:
         loop = asyncio.get_running_loop()
@@ -136,4 +143,4 @@ class Worker:
 
     async def _run(self, function: Callable[..., Value], *given: object) -> Value:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, function, *given)
+        return await loop.run_in_executor(self._pool, function, *given)

@@ -214,7 +214,7 @@ def _several_chinese(subjects: list[str], relation: str | None, grammar: Grammar
         return f"{subjects[1]}在{subjects[0]}{joint['beside']}{subjects[2]}{words[relation]}"
     if relation == "row":
         return f"{subjects[0]}、{subjects[1]}{joint['beside']}{subjects[2]}"
-    if relation in joint:
+    if relation is not None and relation in joint:
         return joint[relation].join(subjects)
     one, other = words[relation or "left"], words[OPPOSITE[relation or "left"]]
     return f"{one}是{subjects[0]}，{other}是{subjects[1]}"

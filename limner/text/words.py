@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from limner.errors import CheckpointError, quote
@@ -76,12 +77,16 @@ class Grammar:
     uncounted: frozenset[str]
     order: frozenset[str]
 
-    def named(self, kind: str, language: str) -> dict[str, str]:
+    def named(self, kind: str, language: str) -> Mapping[str, str]:
         """Return the usual phrase of each name of a kind."""
-        usual: dict[str, str] = {}
+        return self._usual.get((kind, language), {})
+
+    @cached_property
+    def _usual(self) -> Mapping[tuple[str, str], Mapping[str, str]]:
+        usual: dict[tuple[str, str], dict[str, str]] = {}
         for phrase in self.phrases:
-            if phrase.kind == kind and phrase.language == language:
-                usual.setdefault(phrase.name, phrase.text)
+            named = usual.setdefault((phrase.kind, phrase.language), {})
+            named.setdefault(phrase.name, phrase.text)
         return usual
 
 

@@ -28,6 +28,9 @@ _GRIDS = (64, 128)  # cells a side; the larger one for pictures of 128 pixels an
 _BLOCK = 8
 # (down, across) of a block's transform, those first that outlive most.
 _FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
+_LINES = 3  # of each direction
+_LUMINANCE = (0.299, 0.587, 0.114)
+_SMALL = 2**17  # multiplications of a product
 # What a marked coefficient reaches; a pixel changes by a quarter of it.
 _STRENGTHS = (6.0, 4.5)
 # Where a cell has four pixels or more, which outlive JPEG together: on plain ground a pixel changes
@@ -51,7 +54,7 @@ def add_mark(image: Image) -> Image:
 
     if min(image.size) < LEAST_SIDE:
         return image
-    pixels = numpy.asarray(image.convert("RGB"), numpy.float64)
+    pixels = _planes(image)
     cells = _GRIDS[min(image.size) >= _GRIDS[1]]
     # Strong marks outlive more; of weaker ones a busy picture has room for more.
     tried: list[tuple[float, Array]] = []
@@ -62,26 +65,33 @@ def add_mark(image: Image) -> Image:
         if score >= _ENOUGH:
             break
     best = tried[-1][1] if tried[-1][0] >= _ENOUGH else max(tried, key=lambda each: each[0])[1]
-    drawn = Pictures.fromarray(best.astype(numpy.uint8))
+    drawn = Pictures.fromarray(best.astype(numpy.uint8).transpose(1, 2, 0).copy())
     if "A" in image.getbands():  # what is cut out stays so
         drawn.putalpha(image.getchannel("A"))
     return drawn
 
 
-def _marked(pixels: Array, cells: int, strength: float) -> Array:
-    """Return (H, W, 3) pixels with a mark whose coefficients reach a strength."""
+def _planes(image: Image) -> Array:
+    """Return a picture's pixels (3, H, W), each colour in one piece, which is quick to go over."""
     import numpy
 
-    signs, pattern = _signs(cells), numpy.zeros((cells, cells))
+    pixels = numpy.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    return numpy.ascontiguousarray(pixels, numpy.float32)
+
+
+def _marked(pixels: Array, cells: int, strength: float) -> Array:
+    """Return (3, H, W) pixels with a mark whose coefficients reach a strength."""
+    import numpy
+
+    signs = _signs(cells)
+    pattern = numpy.zeros_like(signs)
     chosen = _affordable(signs * _coefficients(pixels, cells), strength)
     marked = pixels.copy()
     for _ in range(_ROUNDS):
         # Rounding, clipping at white and black and the change of size each take some away.
         lacking = numpy.maximum(strength - signs * _coefficients(marked, cells), 0) * chosen
-        pattern += _from_coefficients(signs * lacking)
-        change = _resized(pattern, (pixels.shape[1], pixels.shape[0]))
-        # In one length and in place: new memory and a loop over three colours would take longest.
-        numpy.add(pixels, numpy.repeat(change, 3).reshape(pixels.shape), out=marked)
+        pattern += signs * lacking
+        numpy.add(pixels, _change(pattern, pixels.shape[1:]), out=marked)  # in place: no new memory
         numpy.rint(marked, out=marked)
         numpy.clip(marked, 0, 255, out=marked)
     return marked
@@ -92,11 +102,10 @@ def mark_score(image: Image) -> float | None:
 
     The mark is found from THRESHOLD on. None where a side is below 32 pixels.
     """
-    import numpy
 
     if min(image.size) < LEAST_SIDE:
         return None
-    pixels = numpy.asarray(image.convert("RGB"), numpy.float64)
+    pixels = _planes(image)
     # Both grids, as the picture may have had another size.
     return max(
         _score(_signs(cells) * _votes(_coefficients(pixels, cells)))
@@ -126,8 +135,9 @@ def _affordable(agreement: Array, strength: float) -> Array:
     """
     import numpy
 
-    # Frequency by frequency, as equal costs keep their order.
-    listed = numpy.moveaxis(agreement, 2, 0).ravel()
+    # Frequency by frequency, as equal costs keep their order; on plain ground all are equal but for
+    # what sums leave.
+    listed = numpy.moveaxis(agreement, 2, 0).ravel().round(2)
     cost = numpy.maximum(strength - listed, 0)
     order = numpy.argsort(cost, kind="stable")
     cost, votes = cost[order], _votes(listed[order])
@@ -141,50 +151,78 @@ def _affordable(agreement: Array, strength: float) -> Array:
 
 
 def _coefficients(pixels: Array, cells: int) -> Array:
-    """Return (H, W, 3) pixels as coefficients (block rows, block columns, frequencies)."""
+    """Return (3, H, W) pixels as coefficients (block rows, block columns, frequencies)."""
     import numpy
 
-    return numpy.einsum("ayxb,fyb->axf", _blocks(pixels, cells), _basis())
-
-
-def _blocks(pixels: Array, cells: int) -> Array:
-    """Return (H, W, 3) pixels as luminance (block rows, 8, block columns, 8)."""
-    import numpy
-
-    luminance = pixels @ numpy.array([0.299, 0.587, 0.114])
+    red, green, blue = numpy.array(_LUMINANCE, numpy.float32)
+    luminance = red * pixels[0] + green * pixels[1] + blue * pixels[2]
+    down, across = (_readers(length, cells) for length in luminance.shape)
+    # A transform of blocks is one of columns, then one of rows, and so is a change of size.
+    every = _product(_product(down, luminance), across.T).astype(numpy.float64)
     count = cells // _BLOCK
-    return _resized(luminance, (cells, cells)).reshape(count, _BLOCK, count, _BLOCK)
+    by_block = every.reshape(count, _LINES, count, _LINES)
+    return numpy.stack([by_block[:, one, :, other] for one, other in _FREQUENCIES], axis=-1)
 
 
-def _from_coefficients(values: Array) -> Array:
+def _change(coefficients: Array, size: tuple[int, ...]) -> Array:
+    """Return what coefficients add to each of a size's (H, W) pixels."""
     import numpy
 
-    side = values.shape[0] * _BLOCK
-    return numpy.einsum("axf,fyb->ayxb", values, _basis()).reshape(side, side)
+    count = len(coefficients)
+    by_block = numpy.zeros((count, _LINES, count, _LINES), numpy.float32)
+    for number, (one, other) in enumerate(_FREQUENCIES):
+        by_block[:, one, :, other] = coefficients[..., number]
+    down, across = (_writers(length, count * _BLOCK) for length in size)
+    return _product(_product(down.T, by_block.reshape(count * _LINES, -1)), across)
 
 
-def _resized(values: Array, size: tuple[int, int]) -> Array:
-    """Return (H, W) values in another (width, height); the same where they have it."""
+def _product(left: Array, right: Array) -> Array:
+    """Return a product of matrices in parts for which no library takes threads from a drawing."""
     import numpy
-    from PIL import Image as Pictures
 
-    if values.shape == (size[1], size[0]):
-        return values
-    resized = Pictures.fromarray(values.astype(numpy.float32)).resize(
-        size, Pictures.Resampling.BICUBIC
-    )
-    return numpy.asarray(resized, numpy.float64)
+    parts = -(-left.shape[0] * right.size // _SMALL)
+    return numpy.concatenate([left @ part for part in numpy.array_split(right, parts, 1)], axis=1)
 
 
 @cache
-def _basis() -> Array:
-    """Return the cosines (frequencies, 8, 8) of a block, each of length 1."""
+def _readers(length: int, cells: int) -> Array:
+    """Return the weights (blocks * lines, pixels) that read coefficients from a line of pixels."""
+    return _by_block(_resampling(length, cells).T)
+
+
+@cache
+def _writers(length: int, cells: int) -> Array:
+    """Return the weights (blocks * lines, pixels) that bring coefficients into a line of pixels."""
+    return _by_block(_resampling(cells, length))
+
+
+def _by_block(weights: Array) -> Array:
+    """Return the cosines of every block of cells, seen through weights (pixels, cells)."""
     import numpy
 
     at = numpy.arange(_BLOCK) + 0.5
-    lines = numpy.array([numpy.cos(numpy.pi * k * at / _BLOCK) for k in range(_BLOCK)])
-    lines /= numpy.linalg.norm(lines, axis=1, keepdims=True)
-    return numpy.array([numpy.outer(lines[down], lines[across]) for down, across in _FREQUENCIES])
+    cosines = numpy.array([numpy.cos(numpy.pi * k * at / _BLOCK) for k in range(_LINES)])
+    cosines /= numpy.linalg.norm(cosines, axis=1, keepdims=True)
+    blocks = weights.reshape(len(weights), -1, _BLOCK)
+    found: Array = numpy.einsum("pbc,kc->bkp", blocks, cosines)
+    return found.reshape(-1, len(weights)).astype(numpy.float32)
+
+
+def _resampling(before: int, after: int) -> Array:
+    """Return the weights (after, before) by which a line changes its length, bicubic as Pillow's.
+
+    A line that gets shorter is smoothed first.
+    """
+    import numpy
+
+    scale = before / after
+    centres = (numpy.arange(after) + 0.5) * scale
+    apart = numpy.abs(numpy.arange(before) + 0.5 - centres[:, None]) / max(scale, 1)
+    near = (1.5 * apart - 2.5) * apart**2 + 1
+    far = ((2.5 - 0.5 * apart) * apart - 4) * apart + 2
+    weights = numpy.where(apart < 1, near, numpy.where(apart < 2, far, 0))
+    found: Array = weights / weights.sum(axis=1, keepdims=True)
+    return found
 
 
 @cache

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "product.h"
 #include "nearest.h"
+#include "choose.h"
 
 typedef struct {
     int tokens, rows, length, memory_length, threads;
