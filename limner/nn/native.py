@@ -23,10 +23,19 @@ import torch
 from torch import Tensor
 
 from limner.errors import ResourceError
-from limner.nn.engine import CONVERTED, EPSILONS, DecoderShape, Seen, Weights, head_precision
+from limner.nn.engine import (
+    CONVERTED,
+    EPSILONS,
+    SCALED,
+    DecoderShape,
+    Seen,
+    Weights,
+    head_precision,
+)
 from limner.types import PRECISIONS
 
 SOURCES = Path(__file__).parent / "kernels"
+INT8, TINY = "int8", 2.0**-120
 FLAGS = [
     "-std=gnu11",
     "-O3",
@@ -146,6 +155,7 @@ def _declare(library: Any) -> Any:
         "scratch": (ctypes.c_long, [pointer, number]),
         "search": (None, [pointer, number]),
         "choose": (None, [pointer]),
+        "cell": (None, [pointer]),
         "run": (None, [pointer, call]),
         "remember": (None, [pointer, call]),
         "head": (None, [pointer, number, number, *[pointer] * 4, number]),
@@ -194,7 +204,9 @@ class NativeEngine:
                 self.vocabularies.append(len(weight))
             inputs = weight.shape[1] if weight.ndim == 2 else 0
             place = self.model, layer, SLOTS.index(name)
-            kind = PRECISIONS.index(precision)
+            # Of what a file held in 8 bits nothing is rounded anew, and 8 bits are read sooner.
+            held = INT8 if precision == "fp32" and is_scaled(weight) else precision
+            kind = PRECISIONS.index(held)
             if not self.library.limner_make(*place, len(weight), inputs, kind):
                 raise ResourceError("there is no memory for the decoder; free some, or use int8")
             self._fill(place, weight, gated=name == "into" and self.shape.gated)
@@ -229,6 +241,19 @@ class NativeEngine:
         if memory is not None:
             run.remember(memory, memory_lengths)
         return run
+
+
+def is_scaled(weight: Tensor) -> bool:
+    """Tell whether the kernel's 8 bits hold each number (R, D) of a weight exactly."""
+    if weight.ndim != 2 or weight.shape[1] % SCALED:
+        return False
+    for rows in weight.detach().split(64):  # the first ones say no for nearly all that are not
+        blocks = rows.float().unflatten(1, (-1, SCALED))
+        scales = (blocks.abs().amax(-1, keepdim=True) / 127).bfloat16().float()
+        whole = (blocks / scales.clamp_min(TINY)).round()
+        if not torch.equal(whole * scales, blocks):
+            return False
+    return True
 
 
 class NativeSession:
@@ -329,14 +354,21 @@ class NativeSession:
             for lengths in self.ranges:
                 lengths[:] = lengths[chosen]
 
-    def _run(self, name: str, x: Tensor, *places: Any) -> None:
+    def aim(self, x: Tensor, places: Iterable[Any]) -> None:
+        """Let the next call map x (N, D) in place; whoever calls holds both until it is done.
+
+        `places` are int32 (N,) each: rows, positions, and the first and end of what these see.
+        """
         call = self.call
-        # The kernel keeps no pointer after the call, so what it reads may go when this returns.
-        held = [np.ascontiguousarray(each, dtype=np.int32) for each in places]
-        call.row, call.position, call.first, call.end = (each.ctypes.data for each in held)
+        call.row, call.position, call.first, call.end = (each.ctypes.data for each in places)
         self._reserve(len(x))
         call.tokens, call.x, call.scratch = len(x), x.data_ptr(), self.scratch.data_ptr()
-        getattr(self.engine.library, name)(self.engine.model, ctypes.byref(call))
+
+    def _run(self, name: str, x: Tensor, *places: Any) -> None:
+        # The kernel keeps no pointer after the call, so what it reads may go when this returns.
+        held = [np.ascontiguousarray(each, dtype=np.int32) for each in places]
+        self.aim(x, held)
+        getattr(self.engine.library, name)(self.engine.model, ctypes.byref(self.call))
 
     def _reserve(self, tokens: int) -> None:
         need = self.engine.library.limner_scratch(self.engine.model, tokens)

@@ -12,7 +12,7 @@ from limner.nn.native import find_library
 from limner.sampling.tokens import TokenSampling
 
 
-class _Choice(ctypes.Structure):
+class Choice(ctypes.Structure):
     """`Choice` of kernels/choose.h, field by field."""
 
     _fields_ = [
@@ -22,6 +22,23 @@ class _Choice(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("uniforms", "guided", "sorted", "chances")),
         *((name, ctypes.c_void_p) for name in ("kept", "chosen")),
     ]
+
+
+def choice_of(sampling: TokenSampling, rows: int, codes: int, scratch: Tensor) -> Choice:
+    """Return how a code of each row is chosen; `scratch` (3V,) fp64 must be held meanwhile."""
+    # Of each code two numbers of fp32, one of fp64, and one whole number.
+    guided, chances, kept = (scratch[part * codes :].data_ptr() for part in range(3))
+    return Choice(
+        rows=rows,
+        codes=codes,
+        top_k=sampling.top_k,
+        temperature=sampling.temperature,
+        min_p=sampling.min_p,
+        guided=guided,
+        sorted=guided + 4 * codes,
+        chances=chances,
+        kept=kept,
+    )
 
 
 def chooses(logits: Tensor, sampling: TokenSampling) -> bool:
@@ -38,19 +55,14 @@ def choose_natively(
 
     `logits` are (B, V), or (2B, V) with those without text behind, from which `scale` pushes.
     """
-    library, _ = find_library()
     rows, codes = len(uniforms), logits.shape[-1]
     logits, uniforms = logits.contiguous(), uniforms.double().contiguous()
     scales = torch.as_tensor(scale, dtype=torch.float32).expand(rows, 1).contiguous()
     chosen = torch.empty(rows, dtype=torch.int64)
-    # Of each code two numbers of fp32, one of fp64, and one whole number.
-    scratch = torch.empty(3 * codes, dtype=torch.int64)
-    first = scratch.data_ptr()
-    job = _Choice(
-        *(rows, codes, sampling.top_k, logits.data_ptr()),
-        logits[rows:].data_ptr() if len(logits) > rows else None,
-        *(scales.data_ptr(), sampling.temperature, sampling.min_p, uniforms.data_ptr()),
-        *(first, first + 4 * codes, first + 8 * codes, first + 16 * codes, chosen.data_ptr()),
-    )
-    library.limner_choose(ctypes.byref(job))
+    scratch = torch.empty(3 * codes, dtype=torch.float64)
+    job = choice_of(sampling, rows, codes, scratch)
+    job.logits, job.chosen = logits.data_ptr(), chosen.data_ptr()
+    job.without = logits[rows:].data_ptr() if len(logits) > rows else None
+    job.scales, job.uniforms = scales.data_ptr(), uniforms.data_ptr()
+    find_library()[0].limner_choose(ctypes.byref(job))
     return chosen

@@ -75,6 +75,7 @@ class CellDecoder:
         self.prior, self.sampling, self.processors = prior, sampling, processors
         self.pictures = len(text)
         self.guidance = guidance_of_rows(guidance, sampling, self.pictures)
+        self._constant: float | Tensor | None = None  # guidance, once it is known not to change
         self.codes = text.new_zeros(self.pictures, 0, prior.config.groups)
         self.caught_up = 0  # cells that the rows without text have read
 
@@ -103,11 +104,16 @@ class CellDecoder:
 
     def _scale(self, cell: int) -> float | Tensor:
         """Return the guidance of a cell: one number, or (B, 1) where rows differ."""
+        if self._constant is not None:
+            return self._constant
         schedule, length = self.sampling.guidance_schedule, self.prior.length
         scales = [guidance_at(schedule, each, cell, length) for each in self.guidance]
-        if len(set(scales)) == 1:
-            return scales[0]
-        return torch.tensor(scales, device=self.codes.device)[:, None]
+        found: float | Tensor = scales[0]
+        if len(set(scales)) > 1:
+            found = torch.tensor(scales, device=self.codes.device)[:, None]
+        if schedule == "constant":
+            self._constant = found
+        return found
 
     def _draw(self, cell: int, uniforms: Tensor, scale: float | Tensor) -> Tensor:
         """Return the codes (B, G) of a cell."""

@@ -15,6 +15,7 @@ from limner.nn.graphs import Graphed, graphs_wanted
 from limner.nn.torch_engine import TorchSession
 from limner.priors.codes import embed_cells
 from limner.priors.decoding import CellDecoder, is_guided
+from limner.priors.kernel import KernelDecoder, draws_cells
 from limner.priors.packed import CellPrior, Graphs, Kind
 from limner.sampling.tokens import TokenSampling
 from limner.types import LogitsProcessor
@@ -28,12 +29,13 @@ def begin_drawing(
     processors: Sequence[LogitsProcessor] = (),
     guidance: Sequence[float] = (),
 ) -> CellDecoder:
-    """Read `text` (batch_rows, T), of which `count` rows are wanted; by graphs where they serve."""
-    native = prior.packed.parts(prior)[0].native
-    # A graph repeats what it recorded; a function of somebody else's may do something new.
-    if native or processors or not graphs_wanted(prior.begin.device):
-        return CellDecoder(prior, text, sampling, count, processors, guidance)
-    return GraphedDecoder(prior, text, sampling, count, guidance=guidance)
+    """Read `text` (batch_rows, T), of which `count` rows are wanted; by what draws them fastest."""
+    # A kernel or a graph does what it knows; a function of somebody else's may do something new.
+    if not processors and draws_cells(prior, sampling):
+        return KernelDecoder(prior, text, sampling, count, guidance=guidance)
+    if not processors and graphs_wanted(prior.begin.device):
+        return GraphedDecoder(prior, text, sampling, count, guidance=guidance)
+    return CellDecoder(prior, text, sampling, count, processors, guidance)
 
 
 class GraphedDecoder(CellDecoder):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from limner.errors import UsageError
 from limner.nn.engine import DecoderShape, head_precision
-from limner.nn.native import NativeEngine, find_library
+from limner.nn.native import NativeEngine, find_library, is_scaled
 from limner.nn.prepare import feed_forward_of, layers_of
 from limner.nn.torch_engine import TorchEngine, packed_products, product_of
 from limner.nn.transformer import (
@@ -195,6 +195,34 @@ def test_a_product_in_eight_bits_is_that_of_its_meaning(inputs: int, rows: int) 
     assert ((kept - weight).abs() <= weight.abs().amax(1, keepdim=True) / 250 + 1e-38).all()
     found = product_of(weight, "int8")(x)
     torch.testing.assert_close(found, F.linear(x, kept), atol=1e-4, rtol=1e-4)
+
+
+def test_what_eight_bits_hold_exactly_is_known() -> None:
+    torch.manual_seed(8)
+    weight = torch.randn(150, 96)
+    weight[3] = 0
+    kept = rounded({"weight": weight}, "int8")["weight"]
+    assert is_scaled(kept) and is_scaled(torch.zeros(2, 32))
+    assert not is_scaled(weight) and not is_scaled(kept[:, :95]) and not is_scaled(kept[0])
+    kept[149, 95] *= 1.001
+    assert not is_scaled(kept)
+
+
+def test_it_is_read_as_such() -> None:
+    torch.manual_seed(8)
+    shape = DecoderShape(64, LAYERS, 2, 96)
+    model = lively(Transformer(TransformerConfig(64, LAYERS, 2, 96)).eval())
+    layers = [dict(layer) for layer in layers_of(model)]
+    kept = [rounded(layer, "int8") for layer in layers]
+    head = {"head": torch.randn(9, 64), "attention_norm": model.norm.weight}
+    x = torch.randn(2, 3, 64)
+    exact, asked, plain = (
+        native()(shape, these, [head], precision).begin([0, 0], 3).extend(x, 0)
+        for these, precision in ((kept, "fp32"), (layers, "int8"), (layers, "fp32"))
+    )
+    assert torch.equal(exact, asked) and not torch.allclose(exact, plain, atol=1e-4)
+    stock = TorchEngine(shape, kept, [head], "fp32").begin([0, 0], 3).extend(x, 0)
+    torch.testing.assert_close(exact, stock, atol=2e-5, rtol=2e-5)
 
 
 class MadeWhenAsked(Mapping[str, Tensor]):

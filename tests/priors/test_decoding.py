@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from limner.nn import native
+from limner.priors import graphed
 from limner.sampling.tokens import TokenSampling, guidance_at
 from limner.types import PRECISIONS
 from tests.priors.tiny import FREE, INTERVAL, drawn, lively_gpt, texts
@@ -54,6 +55,7 @@ def test_outside_its_interval_guidance_costs_nothing(monkeypatch: pytest.MonkeyP
         return extend(run, x, *rest, **more)
 
     monkeypatch.setattr(run_type, "extend", counting)
+    monkeypatch.setattr(graphed, "draws_cells", lambda *given: False)
     drawn(prior, texts(4), INTERVAL, [0] * 4)
     # The text; a cell before; one with and all so far without it; four with both; three after.
     assert calls == [4, 4, 4, 4, 8, 8, 8, 8, 4, 4, 4]

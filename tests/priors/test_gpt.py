@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError, UsageError
-from limner.priors import create_prior, decoding
+from limner.priors import create_prior, decoding, graphed
 from limner.sampling.tokens import TokenSampling, choose
 
 SMALL: dict[str, list[dict[str, Any]]] = {
@@ -138,7 +138,8 @@ def test_the_cache_gives_the_logits_of_the_full_pass(
         return choose(logits, *rest)
 
     monkeypatch.setattr(decoding, "choose", listening)
-    monkeypatch.setattr(decoding, "chooses", lambda *given: False)  # the kernel tells no logits
+    for module, name in ((decoding, "chooses"), (graphed, "draws_cells")):
+        monkeypatch.setattr(module, name, lambda *given: False)  # the kernel tells no logits
     text = texts(4)
     codes = drawn(prior, text, TokenSampling(guidance=guidance), [1, 2, 3, 4])
     with torch.no_grad():

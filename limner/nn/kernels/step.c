@@ -266,3 +266,5 @@ void limner_head(const Model *model, int group, int tokens, const float *feature
             PLAIN);
     end_parallel(threads);
 }
+
+#include "cell.h"
