@@ -33,7 +33,7 @@ from limner.evaluate.scenes.judging import colour_of
 from limner.images import to_tensor
 
 TABLE = Path(__file__).with_suffix(".tsv")
-MOST = 5  # objects of a kind in one picture
+MOST = 9  # objects of a kind in one picture
 ASPECTS = ("objects", "any", "colour", "count", "background", "told")
 HEADINGS = {
     "objects": "all objects named",
