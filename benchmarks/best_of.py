@@ -1,7 +1,8 @@
 """What `--best-of` gains: each of several drawings judged, the one that is picked, and any.
 
     python benchmarks/best_of.py [MODEL] [--count 150] [--tries 16] [--seed S] [--clip CLIP]
-                                 [--temperature T] [--precision P] [--by both] [--json FILE]
+                                 [--temperature T] [--precision P] [--by both] [--narrow]
+                                 [--json FILE]
 
 Pictures are picked as `limner draw` does: by what the model reads in them, then by CLIP; --by clip
 leaves the reading out. "mixed" are the prompts of which some drawings are right and some are not:
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from limner.data.scenes.words import draws_wide
 from limner.evaluate.resampling import Estimate, bootstrap_mean, share_of
 from limner.evaluate.scenes.detection import SceneDetector
 from limner.evaluate.scenes.judging import ASPECTS, Judgements, judge
@@ -48,12 +50,14 @@ class Tries:
 
 def draw_tries(pipeline: Any, clip: Any, told: argparse.Namespace) -> list[Tries]:
     """Draw and judge `count` held-out prompts `tries` times each."""
-    detector = SceneDetector()
+    wide = draws_wide(pipeline.words) and not told.narrow
+    detector = SceneDetector(size=pipeline.size, wide=wide)
     sampling = pipeline.resolve_sampling(
         Request("any", sampling=Sampling(temperature=told.temperature))
     )
     found = []
-    for number, prompt in enumerate(collect_prompts("held_out", told.count, told.seed)):
+    prompts = collect_prompts("held_out", told.count, told.seed, wide=wide)
+    for number, prompt in enumerate(prompts):
         seeds = range(number * told.tries, (number + 1) * told.tries)
         began = time.perf_counter()
         drawn = pipeline.draw_many([prompt.english] * told.tries, list(seeds), sampling)
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=150, help="prompts")
     parser.add_argument("--tries", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0, help="of the prompts")
+    parser.add_argument("--narrow", action="store_true", help="prompts of the first 278 things")
     parser.add_argument("--clip", default="clip", help="which picks")
     parser.add_argument("--by", choices=("both", "clip"), default="both", help="what picks")
     parser.add_argument("--precision", default="fp32")

@@ -22,6 +22,8 @@ _MODIFIERS = {"number", "size", "colour", "classifier"}
 # What a phrase costs: the cheapest way through a prompt is how it is cut. Words of captions are
 # preferred, long phrases to short ones, and almost anything to a word that means nothing.
 _EXACT, _USUAL, _PLAIN, _UNKNOWN = 1.0, 1.1, 1.2, 10.0
+_WORD = 1.3  # a Chinese word that is none of those: 微信 rather than a letter
+_LONGEST = 4  # characters of such a word
 _NAMED = 0.01  # a brown panda rather than a brown bear and a cat (棕熊猫)
 
 
@@ -93,6 +95,12 @@ class Phrasebook:
             word = words[at]
             plain = word in lexicon.STOPS or word in lexicon.COMMAS or word.isdigit()
             best[at] = (best[at + 1][0] + (_PLAIN if plain else _UNKNOWN), 1, [])
+            longest = 1 if word.isascii() else min(_LONGEST, len(words) - at)
+            for length in range(2, longest + 1):
+                cost = best[at + length][0] + _WORD
+                told = "".join(words[at : at + length])
+                if cost < best[at][0] and told in lexicon.chinese_words():
+                    best[at] = (cost, length, [])
             for length, entries in self.matches(words, at):
                 cost = best[at + length][0] + (_EXACT if entries[0].exact else _USUAL)
                 cost += _NAMED if entries[0].kind in _NAMING else 0.0

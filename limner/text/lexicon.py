@@ -94,6 +94,12 @@ def colour_names() -> dict[str, str]:
 
 
 @cache
+def chinese_words() -> frozenset[str]:
+    """Return words that name nothing to draw, though a character of theirs would (微信, 马上)."""
+    return frozenset(_lines("chinese.txt"))
+
+
+@cache
 def english_words() -> frozenset[str]:
     """Return common English words, which are no misspellings of others."""
     return frozenset(_lines("english.txt"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from limner.text.items import PAIR_ZH, Item
 from limner.text.notes import Note
+from limner.text.unwanted import PLACES, without_negated, without_parts
 from limner.text.words import Grammar
 
 OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above"}
@@ -20,18 +21,6 @@ _IS = {"是", "有"}
 _UPON = {"on", "onto", "upon", "against", "over"}  # of a colour: it is the background's
 _ARTICLES = {"a", "an", "the"}
 _DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
-_PLACES = ("place", "bare", "empty")
-_CONTENT = (
-    "thing",
-    "many",
-    *_PLACES,
-    "colour",
-    "size",
-    "number",
-    "style",
-    "unknown",
-    "relation",
-)
 
 
 @dataclass(frozen=True)
@@ -96,10 +85,12 @@ def understand(items: Sequence[Item], world: World) -> Understood:
     """
     found = Understood()
     # 1. What is not wanted goes first: it must not become a thing, a colour or a place.
-    kept, negated = _without_negated(items)
+    kept, negated = without_negated(items)
     if negated:
         found.notes.append(Note("negation", tuple(negated)))
-    # 2. Backgrounds: their colours belong to no thing.
+    # 2. Parts of things, and backgrounds: their colours belong to no thing.
+    kept, parts = without_parts(kept)
+    found.left_out += parts
     kept = _with_grounds(kept, found)
     # 3. Things with their modifiers, places, styles, and what says where things stand.
     events = _gather(kept, found, world)
@@ -117,30 +108,6 @@ def understand(items: Sequence[Item], world: World) -> Understood:
     # 5. Counts and sizes that the world cannot draw are brought to what it can.
     _check_counts(found, world.most)
     return found
-
-
-def _without_negated(items: Sequence[Item]) -> tuple[list[Item], list[str]]:
-    """Return the items that are wanted, and the words that a "no" or "without" takes away."""
-    wanted: list[Item] = []
-    negated: list[str] = []
-    taken = False  # whether the present "no" has already taken something away
-    negating = False
-    for item in items:
-        ends = item.kind == "comma" or (item.kind in ("and", "relation", *_PLACES) and taken)
-        if item.kind == "not":
-            negating, taken = True, False
-            continue
-        if negating and ends:
-            negating = False
-        if not negating:
-            wanted.append(item)
-        elif item.kind in _CONTENT:
-            negated.append(item.said)
-            taken = taken or item.kind in ("thing", "many", *_PLACES, "unknown")
-    if not any(item.kind in ("thing", "many", *_PLACES) for item in wanted):
-        # Nothing else is asked for ("no cats"): that thing is drawn, and the note says so.
-        wanted = [item for item in items if item.kind != "not"]
-    return wanted, negated
 
 
 def _with_grounds(items: Sequence[Item], found: Understood) -> list[Item]:
@@ -186,7 +153,7 @@ def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Ite
         if "ground" in told and set(told) > {"ground"} and kind != "ground":
             break
         following = items[end + 1] if end + 1 < len(items) else None
-        coloured = following is not None and following.kind in ("colour", *_PLACES)
+        coloured = following is not None and following.kind in ("colour", *PLACES)
         goes_on = kind == "and" and end > at and coloured
         if kind not in ("colour", "pattern", "ground") and not goes_on:
             break
@@ -197,7 +164,7 @@ def _run_of_colours(items: Sequence[Item], at: int) -> tuple[Sequence[Item], Ite
 def _is_ground(run: Sequence[Item], before: Sequence[Item], after: Item | None) -> bool:
     """Say whether colours that nothing follows are what things stand on: "a dog on pink"."""
     on = next((item for item in reversed(before) if item.text not in _ARTICLES), None)
-    ends = after is None or after.kind in ("comma", "and", "not", "style", *_PLACES)
+    ends = after is None or after.kind in ("comma", "and", "not", "style", *PLACES)
     coloured = bool(run) and {item.kind for item in run} == {"colour"}
     return coloured and ends and on is not None and on.text in _UPON
 
@@ -237,7 +204,7 @@ def _gather(items: Sequence[Item], found: Understood, world: World) -> list[tupl
             in_pairs = False
             events.append(("thing", str(len(found.things) - 1)))
             waiting = {}
-        elif item.kind in _PLACES:
+        elif item.kind in PLACES:
             places.append(item)
         elif item.kind in ("relation", "side"):
             events.append((item.kind, item.name))
