@@ -7,11 +7,13 @@ after picture. Where a processor's sums still hang on the company, `FSQCodec.dec
 finds out.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from limner.nn.torch_engine import packed_products
 
@@ -61,15 +63,19 @@ class Linear(nn.Linear):
 
 
 class Norm(nn.GroupNorm):
-    """A group normalisation that takes one picture after the other."""
+    """A group normalisation that takes one picture after the other, in an order of its own.
+
+    Stock torch adds up the pixels of large channels-last pictures thread by thread, so that its
+    sums hang on how many threads there are.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        if len(x) < 2 or not _draws(self.weight, x):
+        if not _draws(self.weight, x):
             return super().forward(x)
         found = torch.empty_like(x)
         for alone, own in zip(x.split(1), found.split(1), strict=True):
-            own.copy_(super().forward(alone))
+            own.copy_(super().forward(alone.contiguous()))
         return found
 
 
@@ -79,6 +85,34 @@ def each_row(layer: nn.Module, x: Tensor) -> Tensor:
         found: Tensor = layer(x)
         return found
     return torch.cat([layer(row) for row in x.split(1)])
+
+
+def enlarge(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return maps (B, C, h, w) at a size, bilinear, as `interpolate` does without its corners.
+
+    Of whole multiples it is computed here: in torch last bits hang on the number of threads.
+    """
+    if any(new % old for new, old in zip(size, x.shape[2:], strict=True)):
+        return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+    for dim, new in zip((2, 3), size, strict=True):
+        x = _stretched(x, dim, new // x.shape[dim])
+    return x
+
+
+def _stretched(x: Tensor, dim: int, factor: int) -> Tensor:
+    """Return x (..., n, ...) as (..., factor * n, ...), each number fading into its neighbours."""
+    count = x.shape[dim]
+    first, last = x.narrow(dim, 0, 1), x.narrow(dim, count - 1, 1)
+    before = torch.cat((first, x.narrow(dim, 0, count - 1)), dim) - x
+    after = torch.cat((x.narrow(dim, 1, count - 1), last), dim) - x
+    # How far each new place lies from the old one's middle, to its left or right.
+    apart = (torch.arange(factor, device=x.device) + 0.5) / factor - 0.5
+    apart = apart.to(x.dtype).view(-1, *[1] * (x.ndim - 1 - dim))
+    old, before, after = (each.unsqueeze(dim + 1) for each in (x, before, after))
+    half = factor // 2
+    left = old + before * -apart[:half]
+    right = old + after * apart[half:]
+    return torch.cat((left, right), dim + 1).flatten(dim, dim + 1)
 
 
 def make_alike(network: nn.Module) -> None:

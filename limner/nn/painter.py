@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from limner.nn.alike import enlarge
 from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
 from limner.nn.styles import restyle
 
@@ -196,9 +197,7 @@ class Backdrops(_ByHeart):
             if len(names) > 1:
                 logs = logs - _unlike(drawn.float(), seen.float(), free) / _ERROR
             weights = logs.softmax(0)[:, None]
-            weights = F.interpolate(
-                weights, drawn.shape[2:], mode="bilinear", align_corners=False
-            ).to(drawn.dtype)
+            weights = enlarge(weights, drawn.shape[2:]).to(drawn.dtype)
             pictures.append((weights * drawn).sum(0))
         return torch.stack(pictures)
 

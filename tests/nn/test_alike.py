@@ -2,13 +2,17 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from limner.nn import alike
+from limner.registry import load
+from limner.types import Request
 
 # Channels, side and kernel of the default's convolutions, the fewest and the most of each part.
 SHAPES = [(8, 8, 3, 256), (256, 8, 3, 384), (256, 8, 1, 256), (32, 24, 3, 32), (160, 6, 3, 384),
@@ -49,6 +53,45 @@ def test_norms_and_rows_are_taken_one_after_the_other() -> None:
     rows = torch.randn(5, 4608)
     long = nn.Sequential(made(nn.Linear(4608, 256)), nn.SiLU())
     assert torch.equal(alike.each_row(long, rows), alone(long, rows))
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Put back how many threads compute."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+SIZES = [((8, 8), (256, 256)), ((5, 7), (15, 28)), ((1, 1), (4, 4)), ((3, 4), (9, 9))]
+
+
+@pytest.mark.parametrize(("before", "after"), SIZES)
+def test_maps_are_enlarged_as_stock_torch_does(
+    before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    x = torch.randn(2, 3, *before)
+    expected = F.interpolate(x, after, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(alike.enlarge(x, after), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_picture_has_the_same_bits_with_any_number_of_threads() -> None:
+    if not alike.works():
+        pytest.skip("this torch lays no weights out")
+    pipeline: Any = load("default")
+    prompts = ("a red apple", "three cats at night", "a dog and a car", "five stars on the beach")
+    requests = [Request(prompt, seed=seed) for seed, prompt in enumerate(prompts)]
+    drawn = dict[tuple[int, int], list[Tensor]]()
+    with torch.inference_mode():
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for count in (1, 4):
+                parts = [requests[at : at + count] for at in range(0, 4, count)]
+                last = [list(pipeline.stream_together(part))[-1].images for part in parts]
+                drawn[threads, count] = [picture for images in last for picture in images]
+    for found in drawn.values():
+        assert all(torch.equal(*both) for both in zip(found, drawn[1, 1], strict=True))
 
 
 def test_products_are_those_of_stock_layers() -> None:
