@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from limner.nn.torch_engine import packed_products
 
+_LARGE = 1024  # pixels from which torch's threads share the sums of a norm
 Layout = tuple[list[int], list[int], list[int], int]
 
 
@@ -63,19 +64,20 @@ class Linear(nn.Linear):
 
 
 class Norm(nn.GroupNorm):
-    """A group normalisation that takes one picture after the other, in an order of its own.
+    """A group normalisation that takes one picture after the other.
 
     Stock torch adds up the pixels of large channels-last pictures thread by thread, so that its
-    sums hang on how many threads there are.
+    sums hang on how many threads there are: those are laid out anew.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        if not _draws(self.weight, x):
+        large = x[0, 0].numel() >= _LARGE
+        if (len(x) < 2 and not large) or not _draws(self.weight, x):
             return super().forward(x)
         found = torch.empty_like(x)
         for alone, own in zip(x.split(1), found.split(1), strict=True):
-            own.copy_(super().forward(alone.contiguous()))
+            own.copy_(super().forward(alone.contiguous() if large else alone))
         return found
 
 

@@ -193,9 +193,11 @@ class Backdrops(_ByHeart):
             _, most = share.mean((1, 2)).topk(min(_SEEN, len(share)))
             names = most[share[most].amax((1, 2)) > _FAINT].sort().values
             drawn = self(names)
+            if len(names) == 1:
+                pictures.append(drawn[0])
+                continue
             logs = _SHARPER * share[names].clamp_min(1e-30).log()
-            if len(names) > 1:
-                logs = logs - _unlike(drawn.float(), seen.float(), free) / _ERROR
+            logs = logs - _unlike(drawn.float(), seen.float(), free) / _ERROR
             weights = logs.softmax(0)[:, None]
             weights = enlarge(weights, drawn.shape[2:]).to(drawn.dtype)
             pictures.append((weights * drawn).sum(0))
