@@ -58,6 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             return pipeline
 
         server.service.catalogue.load = braked
+        server.service.worker.lanes = 1  # one batch after the other, however many threads there are
 
     BRAKE.go.set()
     config = ServerConfig(port=0, models=models, keys=str(folder / "keys.txt"), queue=2)

@@ -57,6 +57,7 @@ def server(
             return pipeline
 
         server.service.catalogue.load = braked
+        server.service.worker.lanes = 1  # one batch after the other, however many threads there are
 
     gallery = tmp_path_factory.mktemp("gallery") / "gallery.db"
     config = ServerConfig(port=0, models=models, gallery=str(gallery))

@@ -116,6 +116,7 @@ def test_it_waits_its_turn_alone_and_ends_when_the_client_leaves(models: tuple[s
             return pipeline
 
         server.service.catalogue.load = braked
+        server.service.worker.lanes = 1  # one batch after the other, however many threads there are
 
     brake.go.set()
     config = ServerConfig(port=0, models=models, gallery="none")

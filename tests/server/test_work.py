@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import limner
@@ -59,6 +60,7 @@ def server(models: tuple[str, str], brake: Brake) -> Iterator[Server]:
             return pipeline
 
         server.service.catalogue.load = braked
+        server.service.worker.lanes = 1  # however many threads there are: batches are counted
 
     brake.go.set()
     with serving(ServerConfig(port=0, models=models, queue=6, drain=PATIENCE), change=change) as it:
@@ -99,6 +101,43 @@ def test_requests_of_many_share_a_step_and_have_the_pixels_they_have_alone(
     for given, data in zip(asked, found, strict=True):
         drawn = limner.draw(model=models[0], **given)
         assert [pixels(each) for each in data] == [each.image.tobytes() for each in drawn]
+
+
+def test_lanes_draw_at_the_same_time(models: tuple[str, str], brake: Brake) -> None:
+    def change(server: Server) -> None:
+        load = server.service.catalogue.load
+
+        def braked(place: str) -> Any:
+            pipeline = load(place)
+            brake.put_on(pipeline)
+            return pipeline
+
+        server.service.catalogue.load = braked
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    brake.go.set()
+    try:
+        with serving(ServerConfig(port=0, models=models[:1]), change=change) as server:
+            client, worker = client_of(server), server.service.worker
+            assert (worker.lanes, worker.threads) == (2, 2)
+            brake.go.clear()
+            brake.batches.clear()
+            with ThreadPoolExecutor(2) as pool:
+                first = pool.submit(client.draw, prompt="a red apple", seed=1)
+                wait_until(lambda: worker.busy == 1)
+                second = pool.submit(client.draw, prompt="a red apple", seed=2)
+                wait_until(lambda: len(brake.batches) == 2)
+                held = worker.busy, worker.rows, list(brake.batches)
+                brake.go.set()
+                found = [each.result().json["data"][0] for each in (first, second)]
+            assert held == (2, 2, [1, 1]) and worker.busy == worker.rows == 0
+    finally:
+        brake.go.set()
+        torch.set_num_threads(threads)
+    for seed, data in enumerate(found, start=1):
+        (alone,) = limner.draw("a red apple", model=models[0], seed=seed)
+        assert pixels(data) == alone.image.tobytes()
 
 
 def test_the_queue_is_exact_and_says_when_to_come_again(client: Client, brake: Brake) -> None:
