@@ -205,7 +205,7 @@ class NativeEngine:
             inputs = weight.shape[1] if weight.ndim == 2 else 0
             place = self.model, layer, SLOTS.index(name)
             # Of what a file held in 8 bits nothing is rounded anew, and 8 bits are read sooner.
-            held = INT8 if precision == "fp32" and is_scaled(weight) else precision
+            held = INT8 if is_scaled(weight) else precision
             kind = PRECISIONS.index(held)
             if not self.library.limner_make(*place, len(weight), inputs, kind):
                 raise ResourceError("there is no memory for the decoder; free some, or use int8")

@@ -208,7 +208,8 @@ def test_what_eight_bits_hold_exactly_is_known() -> None:
     assert not is_scaled(kept)
 
 
-def test_it_is_read_as_such() -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_it_is_read_as_such(precision: str) -> None:
     torch.manual_seed(8)
     shape = DecoderShape(64, LAYERS, 2, 96)
     model = lively(Transformer(TransformerConfig(64, LAYERS, 2, 96)).eval())
@@ -218,7 +219,7 @@ def test_it_is_read_as_such() -> None:
     x = torch.randn(2, 3, 64)
     exact, asked, plain = (
         native()(shape, these, [head], precision).begin([0, 0], 3).extend(x, 0)
-        for these, precision in ((kept, "fp32"), (layers, "int8"), (layers, "fp32"))
+        for these, precision in ((kept, precision), (layers, "int8"), (layers, "fp32"))
     )
     assert torch.equal(exact, asked) and not torch.allclose(exact, plain, atol=1e-4)
     stock = TorchEngine(shape, kept, [head], "fp32").begin([0, 0], 3).extend(x, 0)

@@ -122,6 +122,19 @@ class Brake:
     steps: int = 0
     batches: list[int] = field(default_factory=list)
 
+    def hold(self, server: Server, *, one_by_one: bool = True) -> None:
+        """Put it on all models of a server, which draws batches `one_by_one`, or as it would."""
+        load = server.service.catalogue.load
+
+        def braked(place: str) -> Pipeline:
+            pipeline = load(place)
+            self.put_on(pipeline)
+            return pipeline
+
+        server.service.catalogue.load = braked
+        if one_by_one:
+            server.service.worker.lanes = 1
+
     def put_on(self, pipeline: Pipeline) -> None:
         """Make a pipeline wait before each step."""
         whole = pipeline.stream_together

@@ -49,15 +49,7 @@ def server(
     models: tuple[str, ...], brake: Brake, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     def change(server: Server) -> None:
-        load = server.service.catalogue.load
-
-        def braked(place: str) -> Any:
-            pipeline = load(place)
-            brake.put_on(pipeline)
-            return pipeline
-
-        server.service.catalogue.load = braked
-        server.service.worker.lanes = 1  # one batch after the other, however many threads there are
+        brake.hold(server)
 
     gallery = tmp_path_factory.mktemp("gallery") / "gallery.db"
     config = ServerConfig(port=0, models=models, gallery=str(gallery))

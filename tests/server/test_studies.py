@@ -107,20 +107,9 @@ def test_mistakes_are_told(
 def test_it_waits_its_turn_alone_and_ends_when_the_client_leaves(models: tuple[str, str]) -> None:
     brake = Brake()
 
-    def change(server: Server) -> None:
-        load = server.service.catalogue.load
-
-        def braked(place: str) -> Any:
-            pipeline = load(place)
-            brake.put_on(pipeline)
-            return pipeline
-
-        server.service.catalogue.load = braked
-        server.service.worker.lanes = 1  # one batch after the other, however many threads there are
-
     brake.go.set()
     config = ServerConfig(port=0, models=models, gallery="none")
-    with serving(config, change=change) as server, ThreadPoolExecutor(8) as pool:
+    with serving(config, change=brake.hold) as server, ThreadPoolExecutor(8) as pool:
         client = client_of(server)
         brake.go.clear()
         brake.batches.clear()

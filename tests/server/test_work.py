@@ -51,19 +51,10 @@ def brake(models: tuple[str, str]) -> Brake:
 
 @pytest.fixture
 def server(models: tuple[str, str], brake: Brake) -> Iterator[Server]:
-    def change(server: Server) -> None:
-        load = server.service.catalogue.load
-
-        def braked(place: str) -> Any:
-            pipeline = load(place)
-            brake.put_on(pipeline)
-            return pipeline
-
-        server.service.catalogue.load = braked
-        server.service.worker.lanes = 1  # however many threads there are: batches are counted
-
     brake.go.set()
-    with serving(ServerConfig(port=0, models=models, queue=6, drain=PATIENCE), change=change) as it:
+    with serving(
+        ServerConfig(port=0, models=models, queue=6, drain=PATIENCE), change=brake.hold
+    ) as it:
         brake.go.clear()
         brake.batches.clear()
         yield it
@@ -105,14 +96,7 @@ def test_requests_of_many_share_a_step_and_have_the_pixels_they_have_alone(
 
 def test_lanes_draw_at_the_same_time(models: tuple[str, str], brake: Brake) -> None:
     def change(server: Server) -> None:
-        load = server.service.catalogue.load
-
-        def braked(place: str) -> Any:
-            pipeline = load(place)
-            brake.put_on(pipeline)
-            return pipeline
-
-        server.service.catalogue.load = braked
+        brake.hold(server, one_by_one=False)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
@@ -191,17 +175,7 @@ def test_who_leaves_frees_a_place_whether_drawn_or_waiting(
 def test_time_is_up_for_what_takes_too_long(models: tuple[str, str]) -> None:
     brake = Brake()
 
-    def change(server: Server) -> None:
-        load = server.service.catalogue.load
-
-        def braked(place: str) -> Any:
-            pipeline = load(place)
-            brake.put_on(pipeline)
-            return pipeline
-
-        server.service.catalogue.load = braked
-
-    with serving(ServerConfig(port=0, models=models[:1], deadline=1), change=change) as server:
+    with serving(ServerConfig(port=0, models=models[:1], deadline=1), change=brake.hold) as server:
         client = client_of(server)
         answer = client.draw()
         assert (answer.status, answer.error["code"]) == (504, "deadline")
