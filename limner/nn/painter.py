@@ -29,6 +29,7 @@ _FAINT = 0.02  # share of every cell below which a backdrop is left out
 _ERROR = 0.02  # mean difference of pixels in [-1, 1] that makes a backdrop e times less likely
 _FAR = 0.02  # what all other cells count beside those around one
 _SEEN = 4  # backdrops of one picture, at most
+_CLEAR = 1 / 1024  # weight in every pixel below which nobody sees a backdrop
 
 
 def _stages(channels: Sequence[int], pixels: int) -> tuple[nn.Sequential, PixelNorm, Upsample]:
@@ -52,26 +53,31 @@ class _ByHeart(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kept: dict[int, Tensor] = {}
+        self._kept: dict[tuple[int, int], Tensor] = {}  # by number, and side or 0
 
     def _paint(self, numbers: Tensor) -> Tensor:
         """Return what is painted of numbers (N,)."""
         raise NotImplementedError
 
-    def _each(self, numbers: Tensor) -> Tensor:
-        """Return what is painted of each number (N,), as of it alone."""
+    def _each(self, numbers: Tensor, side: int = 0) -> Tensor:
+        """Return what is painted of each number (N,), as of it alone, averaged to a side if told."""
         if self.training or next(self.parameters()).requires_grad:
-            return self._paint(numbers)
-        found = list[Tensor]()
-        for number, alone in zip(numbers.tolist(), numbers.split(1), strict=True):
-            one = self._kept.get(number)
-            if one is None:
-                one = self._paint(alone)
-                if len(self._kept) >= self.keeps:
-                    self._kept.clear()  # rarely, and another thread may do the same
-                self._kept[number] = one
-            found.append(one)
-        return torch.cat(found)
+            return _pooled(self._paint(numbers), side)
+        found = [self._one(number, side) for number in numbers.tolist()]
+        return torch.cat(found) if len(found) > 1 else found[0]
+
+    def _one(self, number: int, side: int) -> Tensor:
+        found = self._kept.get((number, side))
+        if found is None:
+            if side:
+                found = _pooled(self._one(number, 0), side)
+            else:
+                device = next(self.parameters()).device
+                found = self._paint(torch.tensor([number], device=device))
+            if len(self._kept) >= self.keeps:
+                self._kept.clear()  # rarely, and another thread may do the same
+            self._kept[number, side] = found
+        return found
 
     def _apply(self, *what: Any, **how: Any) -> Self:
         self._kept = {}
@@ -81,6 +87,10 @@ class _ByHeart(nn.Module):
     def _load_from_state_dict(self, *what: Any, **how: Any) -> None:
         self._kept = {}
         super()._load_from_state_dict(*what, **how)
+
+
+def _pooled(pictures: Tensor, side: int) -> Tensor:
+    return F.adaptive_avg_pool2d(pictures, side) if side else pictures
 
 
 class Painter(_ByHeart):
@@ -163,6 +173,8 @@ class Painter(_ByHeart):
 class Backdrops(_ByHeart):
     """Names of backdrops to pictures, and cells that say which one they show to one picture."""
 
+    keeps = 128  # half of them small
+
     def __init__(self, count: int, cells: int, channels: Sequence[int], pixels: int = 3) -> None:
         super().__init__()
         self.plan = nn.Embedding(count, channels[0] * cells**2)
@@ -192,27 +204,29 @@ class Backdrops(_ByHeart):
             share, free = each.float().softmax(0), standing.float().softmax(0)[:1]
             _, most = share.mean((1, 2)).topk(min(_SEEN, len(share)))
             names = most[share[most].amax((1, 2)) > _FAINT].sort().values
+            if len(names) > 1:
+                logs = _SHARPER * share[names].clamp_min(1e-30).log()
+                small_ones = self._each(names, seen.shape[-1]).float()
+                logs = logs - _unlike(small_ones, seen.float(), free) / _ERROR
+                weights = logs.softmax(0)
+                clear = weights.amax((1, 2)) > _CLEAR
+                names, weights = names[clear], F.normalize(weights[clear], p=1, dim=0)
             drawn = self(names)
-            if len(names) == 1:
-                pictures.append(drawn[0])
-                continue
-            logs = _SHARPER * share[names].clamp_min(1e-30).log()
-            logs = logs - _unlike(drawn.float(), seen.float(), free) / _ERROR
-            weights = logs.softmax(0)[:, None]
-            weights = enlarge(weights, drawn.shape[2:]).to(drawn.dtype)
-            pictures.append((weights * drawn).sum(0))
+            if len(names) > 1:
+                faded = enlarge(weights[:, None], drawn.shape[2:]).to(drawn.dtype)
+                drawn = (faded * drawn).sum(0, keepdim=True)
+            pictures.append(drawn[0])
         return torch.stack(pictures)
 
 
 def _unlike(drawn: Tensor, seen: Tensor, free: Tensor) -> Tensor:
-    """Return how far drawings (K, 3, H, W) are from a small picture (3, s, s), by cells (K, h, w).
+    """Return how far drawings (K, 3, s, s) are from a small picture (3, s, s), by cells (K, h, w).
 
     It is the mean difference around each cell, of the cells (1, h, w) that are free; those that are
     far away count a little, for cells in the midst of a large thing.
     """
-    (height, width), (rows, columns) = seen.shape[1:], free.shape[1:]
-    wrong = (F.adaptive_avg_pool2d(drawn, (height, width)) - seen).abs().mean(1, keepdim=True)
-    wrong = F.adaptive_avg_pool2d(wrong, (rows, columns)) * free
+    wrong = (drawn - seen).abs().mean(1, keepdim=True)
+    wrong = F.adaptive_avg_pool2d(wrong, (free.shape[1], free.shape[2])) * free
     around, count = (
         F.avg_pool2d(each, 3, 1, 1) + _FAR * each.mean((2, 3), keepdim=True)
         for each in (wrong, free[None])

@@ -317,6 +317,18 @@ def test_cells_that_differ_show_each_its_own_backdrop() -> None:
         assert not torch.allclose(found[..., 7:9], one[..., 7:9])
 
 
+def test_a_backdrop_that_nobody_would_see_is_not_mixed_in() -> None:
+    backdrops = Backdrops(3, 4, (8, 8))
+    logits = torch.zeros(1, 3, 4, 4)
+    logits[:, 2] = 2.5  # four times the logarithm of its share: e ** 10 times as likely
+    found = backdrops.mixed(
+        logits,
+        torch.zeros(1, 3, 8, 8),
+        torch.tensor([0.0, 99.0])[None, :, None, None].expand(1, 2, 4, 4),
+    )
+    assert torch.equal(found, backdrops(torch.tensor([2])))
+
+
 def test_of_likely_backdrops_the_one_that_the_small_picture_shows_is_painted() -> None:
     backdrops = Backdrops(3, 4, (8, 8))
     logits = torch.zeros(1, 3, 4, 4)
