@@ -60,7 +60,7 @@ class _ByHeart(nn.Module):
         raise NotImplementedError
 
     def _each(self, numbers: Tensor, side: int = 0) -> Tensor:
-        """Return what is painted of each number (N,), as of it alone, averaged to a side if told."""
+        """Return what is painted of each number (N,), as of it alone, averaged to a told side."""
         if self.training or next(self.parameters()).requires_grad:
             return _pooled(self._paint(numbers), side)
         found = [self._one(number, side) for number in numbers.tolist()]
