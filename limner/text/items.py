@@ -6,6 +6,7 @@ longest phrases from left to right.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _MODIFIERS = {"number", "size", "colour", "classifier"}
 # preferred, long phrases to short ones, and almost anything to a word that means nothing.
 _EXACT, _USUAL, _PLAIN, _UNKNOWN = 1.0, 1.1, 1.2, 10.0
 _WORD = 1.3  # a Chinese word that is none of those: 微信 rather than a letter
+_LETTERS = re.compile(r"[A-Za-z]+")
 _LONGEST = 4  # characters of such a word
 _NAMED = 0.01  # a brown panda rather than a brown bear and a cat (棕熊猫)
 
@@ -57,9 +59,12 @@ class Item:
 
 
 class Phrasebook:
-    """Every phrase that means something to a model of this grammar, by its first word."""
+    """Every phrase that means something to a model of this grammar, by its first word.
 
-    def __init__(self, grammar: Grammar) -> None:
+    Ideas are things to draw only where they are asked for: who loves a dog wants no heart.
+    """
+
+    def __init__(self, grammar: Grammar, ideas: bool = False) -> None:
         self._entries: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
         # 1. What captions used: these phrases come first, and win where a text means two things.
         self.things = set(grammar.named("thing", "en"))
@@ -71,6 +76,10 @@ class Phrasebook:
             words = tuple(lexicon.tokens(text))
             if not self._is_modified(words, entry) and not self._is_named(words, entry):
                 self._add(words, entry)
+        for usual in lexicon.ideas() if ideas else ():
+            name = next((each for each in usual.name.split("|") if each in self.things), None)
+            for text in usual.phrases if name else ():
+                self._add(tuple(lexicon.tokens(text)), Entry("thing", name or "", exact=False))
         # 3. By first word, how long its phrases are: looking one up tries these lengths alone.
         self._lengths: dict[str, list[int]] = {}
         for phrase_tokens in self._entries:
@@ -145,7 +154,7 @@ class Phrasebook:
 
 def itemise(text: str, book: Phrasebook) -> list[Item]:
     """Return the phrases of `text` in order; a word that means nothing is an item "unknown"."""
-    words, said = _corrected(lexicon.tokens(text), book)
+    words, said = _corrected(lexicon.tokens(text), book, _names(text))
     pieces = book.cut(words)
     items: list[Item] = []
     at = 0
@@ -204,15 +213,31 @@ def _choose(
     return entries[0]
 
 
-def _corrected(typed: list[str], book: Phrasebook) -> tuple[list[str], list[str]]:
-    """Return the words with slips of spelling mended, and beside each how it was typed."""
+def _names(text: str) -> set[str]:
+    """Return words in lower case that were written as names: Elon is no slip of a melon.
+
+    They are capital among others that are not; the first word is one where the next is one too.
+    """
+    words = _LETTERS.findall(text)
+    capital = [word[0].isupper() for word in words]
+    if not any(word.islower() and len(word) > 3 for word in words):
+        return set()  # a headline, in which every word is capital
+    capital[0] = capital[0] and capital[1]
+    return {word.lower() for word, is_name in zip(words, capital, strict=True) if is_name}
+
+
+def _corrected(typed: list[str], book: Phrasebook, names: set[str]) -> tuple[list[str], list[str]]:
+    """Return the words with slips of spelling mended, and beside each how it was typed.
+
+    Those that are `names` are not mended.
+    """
     words: list[str] = []
     said: list[str] = []
     for word in typed:
         parts = _parts(word, book)
         for part in parts:
             # A word of the captions is never mended, however near it is to another.
-            known = part in book.known or part in lexicon.STOPS
+            known = part in book.known or part in lexicon.STOPS or part in names
             fixed = None if known else lexicon.correct(part, book.known)
             words.append(fixed or part)
         # The typed word stands beside its first part, so that notes quote it once.

@@ -33,6 +33,7 @@ _MORE_STOP_WORDS = (
     "幅 张 个 只 颜色 色 里 上 中 下 这里 那里 那 有着 并 时 时候 "
     "地方 样子 一 麻烦 能 可以 不 帮忙 给我 来个"
 )
+_DOUBLED = re.compile(r"(.)\1")
 STOPS = STOP_WORDS | frozenset(_MORE_STOP_WORDS.split())
 
 
@@ -88,6 +89,16 @@ def usual_phrases() -> tuple[Usual, ...]:
 
 
 @cache
+def ideas() -> tuple[Usual, ...]:
+    """Return the phrases of ideas, such as love, by names of what may stand for them."""
+    rows = [line.split("\t") for line in _lines("ideas.tsv")[1:]]
+    return tuple(
+        Usual("idea", things, (*_split(english), *_split(chinese)))
+        for things, english, chinese in rows
+    )
+
+
+@cache
 def colour_names() -> dict[str, str]:
     """Return which of eleven plain English colours a name means: CSS names, shades, Chinese."""
     return dict(tuple(line.split("\t")) for line in _lines("colours.tsv")[1:])  # type: ignore[misc]
@@ -96,7 +107,8 @@ def colour_names() -> dict[str, str]:
 @cache
 def chinese_words() -> frozenset[str]:
     """Return words that name nothing to draw, though a character of theirs would (微信, 马上)."""
-    return frozenset(_lines("chinese.txt"))
+    named = (phrase for usual in ideas() for phrase in usual.phrases if not phrase.isascii())
+    return frozenset([*_lines("chinese.txt"), *named])
 
 
 @cache
@@ -155,7 +167,7 @@ def correct(word: str, known: Iterable[str]) -> str | None:
     # Short words and words of English are left alone: mending them does more harm than good.
     if len(word) < 3 or not word.isalpha() or not word.isascii() or word in english_words():
         return None
-    best: tuple[int, int, int, str] | None = None
+    best: tuple[int, int, int, int, str] | None = None
     for candidate in known:
         if len(candidate) < 3 or abs(len(candidate) - len(word)) > 2:
             continue
@@ -164,11 +176,13 @@ def correct(word: str, known: Iterable[str]) -> str | None:
         slips = _slips(word, candidate, limit)
         if slips > limit or (len(word) == 3 and sorted(word) != sorted(candidate)):
             continue
-        # Of words that are as near, letters are forgotten more often than added: thre is three.
-        rank = (slips, int(candidate[0] != word[0]), -len(candidate), candidate)
+        # Of words that are as near, first those with a letter doubled or not: penguinn is one
+        # penguin. Letters are forgotten more often than added: thre is three.
+        other = _DOUBLED.sub(r"\1", candidate) != _DOUBLED.sub(r"\1", word)
+        rank = (slips, int(candidate[0] != word[0]), int(other), -len(candidate), candidate)
         if best is None or rank < best:
             best = rank
-    return best[3] if best else None
+    return best[-1] if best else None
 
 
 def _slips(a: str, b: str, limit: int) -> int:

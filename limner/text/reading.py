@@ -30,6 +30,7 @@ _NUMBERS_EN = ("", "one", "two", "three", "four", "five", "six", "seven", "eight
 # Words that are spoken otherwise than their first letter is: an x-ray, a user icon.
 _AN = ("hour", "x-ray", "x ray", "suv", "sos ")
 _A = ("uni", "ufo", "ewe", "us ", "uk", "un ", "use", "eu", "one-")
+_RIDDLE = "question mark"  # is drawn where nothing of a prompt is known
 SURE = 0.9  # accuracy as measured below which a note says that a thing may come out wrong
 
 
@@ -65,9 +66,9 @@ def near_words(word: str, words: Words, count: int = 3) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8)
-def phrasebook(grammar: Grammar) -> Phrasebook:
-    """Return the phrasebook of a grammar, made once."""
-    return Phrasebook(grammar)
+def phrasebook(grammar: Grammar, ideas: bool = False) -> Phrasebook:
+    """Return the phrasebook of a grammar, with ideas if asked for, made once."""
+    return Phrasebook(grammar, ideas)
 
 
 def _read_scene(text: str, words: Words, language: str, places: int) -> Reading:
@@ -77,12 +78,17 @@ def _read_scene(text: str, words: Words, language: str, places: int) -> Reading:
     items = itemise(text.strip(_EDGES), book)
     world = World.of(grammar, language)
     found = understand(items, world)
+    if not found.things and (not found.place or any(each.kind == "unknown" for each in items)):
+        # Nothing that can be drawn is named: what stands for an idea is drawn, a heart for love.
+        symbols = itemise(text.strip(_EDGES), phrasebook(grammar, ideas=True))
+        if (meant := understand(symbols, world)).things:
+            items, found = symbols, meant
     _fit(found, grammar)
     _fill(found, places, world)
     notes = _notes(found, items, words, book)
     weak = _weak(found, words)
     if not (found.things or found.place):
-        return Reading(text, (Note("nothing_known", (text,)),))
+        return _read_nothing(text, grammar, language)
     if not found.things:
         assert found.place is not None
         notes += [] if world.empty else [Note("no_object", (found.place.said,))]
@@ -95,6 +101,15 @@ def _read_scene(text: str, words: Words, language: str, places: int) -> Reading:
         return reading
     unstyled = _compose(replace(found, style=None), grammar, language)
     return replace(reading, style=found.style.name, unstyled=unstyled)
+
+
+def _read_nothing(text: str, grammar: Grammar, language: str) -> Reading:
+    """Return what asks for a question mark, if the model draws one, or the prompt as it is."""
+    notes = (Note("nothing_known", (text,)),)
+    if _RIDDLE not in grammar.named("thing", "en"):
+        return Reading(text, notes)
+    said = _compose(Understood([Asked(_RIDDLE, "")]), grammar, language)
+    return Reading(said, notes, wanted=Wanted(((_RIDDLE, 1, None),), None))
 
 
 def _weak(found: Understood, words: Words) -> tuple[Note, ...]:

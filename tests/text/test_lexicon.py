@@ -24,6 +24,14 @@ def test_every_noun_has_its_row_and_no_name_stands_for_two_things() -> None:
     assert {noun.emoji.replace("\ufe0f", "") for noun in nouns()} <= set(faces)
 
 
+def test_what_stands_for_an_idea_can_be_drawn_and_no_phrase_stands_for_two() -> None:
+    named = {noun.singular for noun in nouns(wide=True)}
+    assert all(set(row.name.split("|")) <= named for row in lexicon.ideas())
+    phrases = [phrase for row in lexicon.ideas() for phrase in row.phrases]
+    assert len(phrases) == len(set(phrases)) > 1000
+    assert all(len(phrase) > 1 for phrase in phrases)  # a single character may be part of any word
+
+
 def test_colours_lead_to_the_eleven_and_hold_every_css_name() -> None:
     from PIL import ImageColor
 
