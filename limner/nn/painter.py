@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from limner.nn.alike import enlarge
 from limner.nn.conv import PixelNorm, ResidualBlock, Upsample
 from limner.nn.styles import restyle
+from limner.nn.told import NOTHING, Told, weigh
 
 # Of a noun, each times alpha: RGB by nature, RGB of what keeps its colour whatever is asked for,
 # how much of a colour shows, how much white lies on it, and alpha.
@@ -191,17 +192,23 @@ class Backdrops(_ByHeart):
         drawn: Tensor = self.out(F.silu(self.norm(x)))
         return drawn
 
-    def mixed(self, logits: Tensor, small: Tensor, things: Tensor) -> Tensor:
+    def mixed(
+        self, logits: Tensor, small: Tensor, things: Tensor, told: Sequence[Told] = ()
+    ) -> Tensor:
         """Return pictures (B, 3, H, W) of what cells (B, A, h, w) say they show.
 
         Of the likely ones those count that look like the `small` pictures (B, 3, s, s) there, where
-        nothing stands before them: so says answer 0 of `things` (B, A, h, w), also logits. Where
-        cells differ, each shows its own, and between them one fades into the other.
+        nothing stands before them: so says answer 0 of `things` (B, A, h, w), also logits. The one
+        that words have `told` of a picture is likelier than what its cells alone say. Where cells
+        differ, each shows its own, and between them one fades into the other.
         """
         pictures = list[Tensor]()
         # One picture after the other: its pixels must not depend on those beside it.
-        for each, seen, standing in zip(logits, small, things, strict=True):
+        every = zip(logits, small, things, told or [NOTHING] * len(logits), strict=True)
+        for each, seen, standing, words in every:
             share, free = each.float().softmax(0), standing.float().softmax(0)[:1]
+            if words.place is not None:
+                weigh(share, [words.place], words.odds)
             _, most = share.mean((1, 2)).topk(min(_SEEN, len(share)))
             names = most[share[most].amax((1, 2)) > _FAINT].sort().values
             if len(names) > 1:

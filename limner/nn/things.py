@@ -187,7 +187,7 @@ class ThingsDecoder(Decoder):
         known = places[:, 1:2].sigmoid()
         shown, known = (_enlarged(each, scale)
                         for each in (known * names[0].softmax(1)[:, :1], known))  # fmt: skip
-        grounds = self.grounds(names, small)
+        grounds = self.grounds(names, small, told)
         every = self.things(places, small, grounds, told)
         for number, things in enumerate(every):
             for thing in things:  # around a thing too, as far as it is painted
@@ -206,9 +206,9 @@ class ThingsDecoder(Decoder):
                 lay(picture, painted, drawings.to(picture.dtype))
         return pictures
 
-    def grounds(self, names: Sequence[Tensor], small: Tensor) -> Tensor:
+    def grounds(self, names: Sequence[Tensor], small: Tensor, told: Sequence[Told] = ()) -> Tensor:
         """Return pictures (B, 3, H, W) without things, of what the reader names in cells."""
-        return self.backdrops.mixed(names[-1], small, names[0])
+        return self.backdrops.mixed(names[-1], small, names[0], told)
 
     def things(
         self, places: Tensor, small: Tensor, grounds: Tensor, told: Sequence[Told] = ()

@@ -30,13 +30,15 @@ class Told:
 
     `things` are the answers, noun and colour, of the things that they ask for, and `style` is that
     of all things, "" for the one that is read of each. `counts` are how many of each there should
-    be at least, and `weight` is how much all of this matters, from 0 to 1.
+    be at least, `place` is the answer of the backdrop, None for any, and `weight` is how much all
+    of this matters, from 0 to 1.
     """
 
     things: tuple[tuple[int, int], ...] = ()
     style: str = ""
     counts: tuple[int, ...] = ()
     weight: float = 1.0
+    place: int | None = None
 
     @property
     def count(self) -> int:
@@ -71,13 +73,13 @@ NOTHING = Told()
 
 
 def weigh(likely: Tensor, asked: Sequence[int], odds: float) -> None:
-    """Make the answers that were asked for so much likelier, in place of (A,).
+    """Make the answers that were asked for so much likelier, in place of (A, ...).
 
     What they lack to 1 together is how likely it is nothing known, which no word makes likelier.
     """
-    nothing = 1 - likely.sum()
+    nothing = 1 - likely.sum(0)
     likely[list(asked)] *= odds
-    likely /= likely.sum() + nothing
+    likely /= likely.sum(0) + nothing
 
 
 def crossed(pairs: Tensor, asked: Sequence[tuple[int, int]]) -> Tensor:

@@ -19,6 +19,7 @@ from limner.nn.styles import CANVAS, sized
 from limner.nn.things import Thing, ThingsDecoder, lay, overlap
 from limner.nn.told import NOTHING, Told
 from limner.pipelines.blending import resize, windows
+from limner.text.notes import Wanted
 from limner.text.reading import read
 from limner.text.words import Grammar, Words
 
@@ -92,16 +93,20 @@ def told_by(pipeline: Any, texts: Sequence[str], style: str = "") -> list[Told]:
         return [Told(style=style)] * len(texts)
     things, colours = _answers(words.grammar, decoder)
     by_nature = decoder.painter.natural.tolist()  # of what no colour is said
+    places = list(words.grammar.named("place", "en"))
+    if len(places) > decoder.backdrops.plan.num_embeddings:
+        places = []  # of captions that tell of backgrounds which nobody painted: no numbers
     found = list[Told]()
     for text in texts:
-        asked = read(text, words).wanted.things if text else ()
-        wanted = [each for each in asked if each[0] in things]
+        asked = read(text, words).wanted if text else Wanted()
+        wanted = [each for each in asked.things if each[0] in things]
         pairs = tuple(
             (things[name], colours.get(colour, 0) if colour else by_nature[things[name]])
             for name, _, colour in wanted
         )
         counts = tuple(number or 2 for _, number, _ in wanted)  # a plural is two at least
-        found.append(Told(pairs, style, counts))
+        place = places.index(asked.place) if asked.place in places else None
+        found.append(Told(pairs, style, counts, place=place))
     return found
 
 

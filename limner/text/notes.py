@@ -81,11 +81,12 @@ class Wanted:
     """What a prompt asks for: of each thing its name, number and colour.
 
     The number is None for a plural without one, the colour for none; `relation` is how the first
-    thing stands to the second.
+    thing stands to the second, and `place` the name of the background, None for any.
     """
 
     things: tuple[tuple[str, int | None, str | None], ...] = ()
     relation: str | None = None
+    place: str | None = None
 
 
 @dataclass(frozen=True)

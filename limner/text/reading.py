@@ -96,7 +96,9 @@ def _read_scene(text: str, words: Words, language: str, places: int) -> Reading:
     exact = not notes and _in_order(items, grammar)
     said = _plain(text) if exact else _compose(found, grammar, language)
     things = tuple((each.name, each.count, each.colour) for each in found.things)
-    reading = Reading(said, (*notes, *weak), wanted=Wanted(things, found.relation))
+    place = found.place.name if found.place else None
+    wanted = Wanted(things, found.relation, place)
+    reading = Reading(said, (*notes, *weak), wanted=wanted)
     if not found.style:
         return reading
     unstyled = _compose(replace(found, style=None), grammar, language)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from limner.nn import alike
 from limner.nn.autoencoder import AutoencoderConfig, Decoder
 from limner.nn.decoders import decoder_of
-from limner.nn.painter import Backdrops, Painter
+from limner.nn.painter import Painter
 from limner.nn.styles import STYLES, restyle
 from limner.nn.things import (
     PLACE,
@@ -303,46 +303,6 @@ def test_a_drawing_is_what_its_sheet_says_in_the_colour_that_is_asked_for() -> N
     assert torch.equal(natural[:3], sheet[0, :3]) and torch.equal(unasked, natural)
     wanted = sheet[0, 3:6] + 0.2 * sheet[0, 6:7] + sheet[0, 7:8]
     torch.testing.assert_close(other[:3], wanted)
-
-
-def test_cells_that_differ_show_each_its_own_backdrop() -> None:
-    backdrops = Backdrops(3, 4, (8, 8))
-    logits = torch.zeros(1, 3, 4, 4)
-    logits[:, 0, :, :2] = logits[:, 2, :, 2:] = 99.0
-    found = backdrops.mixed(logits, torch.zeros(1, 3, 8, 8), torch.zeros(1, 2, 4, 4))
-    left, right = backdrops(torch.tensor([0])), backdrops(torch.tensor([2]))
-    torch.testing.assert_close(found[..., :6], left[..., :6])
-    torch.testing.assert_close(found[..., 10:], right[..., 10:])
-    for one in (left, right):
-        assert not torch.allclose(found[..., 7:9], one[..., 7:9])
-
-
-def test_a_backdrop_that_nobody_would_see_is_not_mixed_in() -> None:
-    backdrops = Backdrops(3, 4, (8, 8))
-    logits = torch.zeros(1, 3, 4, 4)
-    logits[:, 2] = 2.5  # four times the logarithm of its share: e ** 10 times as likely
-    found = backdrops.mixed(
-        logits,
-        torch.zeros(1, 3, 8, 8),
-        torch.tensor([0.0, 99.0])[None, :, None, None].expand(1, 2, 4, 4),
-    )
-    assert torch.equal(found, backdrops(torch.tensor([2])))
-
-
-def test_of_likely_backdrops_the_one_that_the_small_picture_shows_is_painted() -> None:
-    backdrops = Backdrops(3, 4, (8, 8))
-    logits = torch.zeros(1, 3, 4, 4)
-    logits[:, 0] = 0.5  # the likeliest by a little
-    wanted = backdrops(torch.tensor([2]))
-    small = torch.nn.functional.adaptive_avg_pool2d(wanted, 8).detach()
-    standing = torch.zeros(1, 2, 4, 4)
-    found = backdrops.mixed(logits, small, standing)
-    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
-    hidden = small.clone()
-    hidden[..., :4] = 9.0  # where something stands before it nothing is compared
-    standing[:, 1, :, :2] = 99.0
-    found = backdrops.mixed(logits, hidden, standing)
-    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
 
 
 def test_what_can_be_nothing_known_is_not_painted() -> None:

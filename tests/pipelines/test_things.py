@@ -32,6 +32,12 @@ def test_words_say_which_things_in_which_colours() -> None:
     ]
     assert told_by(pipeline, asked) == wanted
     assert told_by(pipeline, ["dogs"], "line art") == [Told(((dog, dog % 7),), "line art", (2,))]
+    (meadow,) = told_by(pipeline, ["a cat in a meadow"])
+    assert meadow.place is None  # its decoder paints fewer backdrops than the words have
+    backdrops = list(words.grammar.named("place", "en")) if words.grammar else []
+    decoder.backdrops.plan = torch.nn.Embedding(len(backdrops), 1)
+    (meadow,) = told_by(pipeline, ["a cat in a meadow"])
+    assert meadow.place == backdrops.index("meadow")
     # Names that its answers do not reach are of another model.
     decoder.namer.answers, decoder.painter.natural = (cat, 1, 5), torch.zeros(999).long()
     assert told_by(pipeline, ["a cat left of a red dog"]) == [

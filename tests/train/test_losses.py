@@ -36,6 +36,16 @@ def test_pixel_loss_of_a_ramp() -> None:
     assert pixel_loss(ramp, torch.zeros_like(ramp)).item() == pytest.approx(wanted, abs=1e-6)
 
 
+def test_a_detail_that_is_missing_costs_what_it_stands_out_by() -> None:
+    sky = torch.full((1, 3, 32, 32), -1.0)
+    starry = sky.clone()
+    starry[..., 16, 16] = 1.0
+    around = 2 / 17**2  # of what its surroundings are brighter by
+    weight = 1 + 8 * (2 - around)
+    assert pixel_loss(sky, starry, 8.0) > 0.9 * weight * pixel_loss(sky, starry)
+    assert pixel_loss(sky + 0.1, sky, 8.0) == pixel_loss(sky + 0.1, sky)
+
+
 def test_perceptual_loss_sees_directions_alone() -> None:
     features = [torch.randn(2, 8, 4, 4), torch.randn(2, 16, 2, 2)]
     assert perceptual_loss(features, [f * 3 for f in features]).item() == pytest.approx(0, abs=1e-6)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from limner.data.scenes import captions as say
 from limner.data.scenes import placewords
-from limner.data.scenes.backgrounds import PATTERNS, PLACES, PLACES_LATER, TINTS
+from limner.data.scenes.backgrounds import backgrounds
 from limner.data.scenes.graph import COUNTS, MANY, is_wide, sample_graph, scene_rng
 from limner.data.scenes.nouns import Noun, are_wide, nouns
 from limner.text.items import Phrasebook, itemise
@@ -19,8 +19,6 @@ from limner.text.words import Grammar, Phrase, Words
 
 SAMPLE = 30_000  # scenes, each with a caption in both languages
 RARE = 2e-4  # of captions
-# Every pattern in every tint: a prompt may ask for one that no scene has, and models compose.
-_PATTERNED = tuple(f"{pattern}:{tint}" for pattern in PATTERNS for tint in TINTS)
 
 
 @lru_cache(maxsize=4)
@@ -106,7 +104,7 @@ def _phrases(things: Sequence[Noun], *, wide: bool) -> Iterator[Phrase]:
     yield from _each("size", "small", "zh", "小")
     yield from _each("size", "big", "zh", "大")
     yield from _relations()
-    yield from _places((*PLACES, *PLACES_LATER) if wide else PLACES)
+    yield from _places(backgrounds(wide=wide))
     if wide:
         yield from _relations_of_the_wide_world()
         yield from _empty_places()
@@ -141,13 +139,14 @@ def _relations_of_the_wide_world() -> Iterator[Phrase]:
 
 
 def _empty_places() -> Iterator[Phrase]:
-    for key in (*_PATTERNED, *PLACES, *PLACES_LATER):
+    for key in backgrounds(wide=True):
         for language in say.LANGUAGES:
             yield from _each("empty", key, language, *say.empty_places(key, language))
 
 
-def _places(places: Sequence[str]) -> Iterator[Phrase]:
-    for key in (*_PATTERNED, *places):
+def _places(keys: Sequence[str]) -> Iterator[Phrase]:
+    """Yield the phrases of backgrounds in their order: a decoder knows them by number."""
+    for key in keys:
         pattern, _, tint = key.partition(":")
         bare = say.bare_background_english(key)
         if tint:

@@ -90,7 +90,8 @@ class ThingsStep(CodecStep):
                 loss = loss + self._pixels("drawing", 2 * sheets, 2 * wanted, numbers)
             if lessons.grounds:
                 painted = decoder.backdrops(batch.backdrops).float()
-                loss = loss + self._pixels("ground", painted, batch.grounds, numbers)
+                wanted, detail = batch.grounds, lessons.detail
+                loss = loss + self._pixels("ground", painted, wanted, numbers, detail)
             yield loss
 
     def _reading(self, batch: ThingsBatch, cells: Tensor, numbers: dict[str, float]) -> Tensor:
@@ -105,10 +106,15 @@ class ThingsStep(CodecStep):
         return naming + _PLACING * placing
 
     def _pixels(
-        self, name: str, drawn: Tensor, wanted: Tensor, numbers: dict[str, float]
+        self,
+        name: str,
+        drawn: Tensor,
+        wanted: Tensor,
+        numbers: dict[str, float],
+        detail: float = 0.0,
     ) -> Tensor:
         """Return the loss of pixels, as it weighs beside names."""
-        loss = pixel_loss(drawn, wanted)
+        loss = pixel_loss(drawn, wanted, detail)
         numbers[name] = float(loss.detach())
         return _PAINTING * loss
 

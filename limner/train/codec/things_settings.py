@@ -17,7 +17,8 @@ class ThingsTraining(Checked):
     `crops` are named. So many `grounds` and `drawings` are painted, of any backdrop and noun. A
     share `strange` of the scenes is made unlike any: there is nothing to read in them, and they are
     to be left as they are. Of half the scenes a share `noise` of the codes is replaced by chance,
-    as a prior draws wrong ones too.
+    as a prior draws wrong ones too. A pixel of a ground counts `detail` times more where it is
+    unlike those around it (`limner.train.losses.pixel_loss`).
     """
 
     reading: bool = True
@@ -26,6 +27,7 @@ class ThingsTraining(Checked):
     drawings: int = number(20, least=0)
     strange: float = number(0.15, least=0, below=1)
     noise: float = number(0.04, least=0, most=1)
+    detail: float = number(0.0, least=0)
 
 
 def check(config: TrainConfig) -> None:
