@@ -23,6 +23,9 @@ _ARTICLES = {"a", "an", "the"}
 _DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
 
 
+_NAMES = ("thing", "many")
+
+
 @dataclass(frozen=True)
 class World:
     """What a world can show, as its captions said it.
@@ -195,7 +198,14 @@ def _gather(items: Sequence[Item], found: Understood, world: World) -> list[tupl
                     found.left_out.append(item.said)
             else:
                 waiting[item.kind] = item
-        elif item.kind in ("thing", "many"):
+        elif (
+            item.kind in _NAMES
+            and index
+            and items[index - 1].kind in _NAMES
+            and (items[index - 1].name == item.name)
+        ):
+            continue  # "a puppy dog" is one
+        elif item.kind in _NAMES:
             thing = _thing(item, waiting)
             if in_pairs and thing.count and thing.name not in world.pairs:  # 一对猫
                 thing = replace(thing, count=2 * thing.count)
