@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     Array = numpy.ndarray[Any, numpy.dtype[Any]]
+    Blocks = tuple[tuple[slice, Array], ...]
 
 LEAST_SIDE = 32  # pixels; a smaller picture has no room for the frequencies
 THRESHOLD = 4.5  # standard deviations of chance: one in 150,000, were signs independent
@@ -158,7 +159,7 @@ def _coefficients(pixels: Array, cells: int) -> Array:
     luminance = red * pixels[0] + green * pixels[1] + blue * pixels[2]
     down, across = (_readers(length, cells) for length in luminance.shape)
     # A transform of blocks is one of columns, then one of rows, and so is a change of size.
-    every = _product(_product(down, luminance), across.T).astype(numpy.float64)
+    every = _read(across, _read(down, luminance).T).T.astype(numpy.float64)
     count = cells // _BLOCK
     by_block = every.reshape(count, _LINES, count, _LINES)
     return numpy.stack([by_block[:, one, :, other] for one, other in _FREQUENCIES], axis=-1)
@@ -173,7 +174,26 @@ def _change(coefficients: Array, size: tuple[int, ...]) -> Array:
     for number, (one, other) in enumerate(_FREQUENCIES):
         by_block[:, one, :, other] = coefficients[..., number]
     down, across = (_writers(length, count * _BLOCK) for length in size)
-    return _product(_product(down.T, by_block.reshape(count * _LINES, -1)), across)
+    rows = _written(across, by_block.reshape(count * _LINES, -1).T, size[1]).T
+    return _written(down, rows, size[0])
+
+
+def _read(blocks: Blocks, pixels: Array) -> Array:
+    """Return the coefficients (blocks * lines, N) of pixels (length, N)."""
+    import numpy
+
+    return numpy.concatenate([_product(weights, pixels[span]) for span, weights in blocks])
+
+
+def _written(blocks: Blocks, coefficients: Array, length: int) -> Array:
+    """Return the pixels (length, N) that coefficients (blocks * lines, N) bring."""
+    import numpy
+
+    found = numpy.zeros((length, coefficients.shape[1]), numpy.float32)
+    for number, (span, weights) in enumerate(blocks):
+        lines = coefficients[_LINES * number : _LINES * (number + 1)]
+        found[span] += _product(weights.T, lines)
+    return found
 
 
 def _product(left: Array, right: Array) -> Array:
@@ -181,31 +201,40 @@ def _product(left: Array, right: Array) -> Array:
     import numpy
 
     parts = -(-left.shape[0] * right.size // _SMALL)
+    if parts == 1:
+        small: Array = left @ right
+        return small
     return numpy.concatenate([left @ part for part in numpy.array_split(right, parts, 1)], axis=1)
 
 
 @cache
-def _readers(length: int, cells: int) -> Array:
-    """Return the weights (blocks * lines, pixels) that read coefficients from a line of pixels."""
+def _readers(length: int, cells: int) -> Blocks:
+    """Return what reads coefficients from a line of pixels, block by block."""
     return _by_block(_resampling(length, cells).T)
 
 
 @cache
-def _writers(length: int, cells: int) -> Array:
-    """Return the weights (blocks * lines, pixels) that bring coefficients into a line of pixels."""
+def _writers(length: int, cells: int) -> Blocks:
+    """Return what brings coefficients into a line of pixels, block by block."""
     return _by_block(_resampling(cells, length))
 
 
-def _by_block(weights: Array) -> Array:
-    """Return the cosines of every block of cells, seen through weights (pixels, cells)."""
+def _by_block(weights: Array) -> Blocks:
+    """Return the cosines of every block of cells, seen through weights (pixels, cells).
+
+    Of each block these are the pixels that it reaches, a few of all, and weights (lines, pixels).
+    """
     import numpy
 
     at = numpy.arange(_BLOCK) + 0.5
     cosines = numpy.array([numpy.cos(numpy.pi * k * at / _BLOCK) for k in range(_LINES)])
     cosines /= numpy.linalg.norm(cosines, axis=1, keepdims=True)
-    blocks = weights.reshape(len(weights), -1, _BLOCK)
-    found: Array = numpy.einsum("pbc,kc->bkp", blocks, cosines)
-    return found.reshape(-1, len(weights)).astype(numpy.float32)
+    found: list[tuple[slice, Array]] = []
+    for block in numpy.split(weights, weights.shape[1] // _BLOCK, axis=1):
+        reached = numpy.flatnonzero(block.any(axis=1))
+        span = slice(int(reached[0]), int(reached[-1]) + 1)
+        found.append((span, (cosines @ block[span].T).astype(numpy.float32)))
+    return tuple(found)
 
 
 def _resampling(before: int, after: int) -> Array:
