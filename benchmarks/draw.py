@@ -66,12 +66,12 @@ def main() -> None:
         draw = [*limner, "draw", PROMPT, "--model", options.model, "--out", folder, "--no-preview"]
         rows = [
             row("limner --help, seconds", seconds_of([*limner, "--help"], options.rounds), 0.3),
-            row("one picture, cold start, seconds", seconds_of(draw, options.rounds), 10.0),
+            row("one picture, cold start, seconds", seconds_of(draw, options.rounds), 3.0),
         ]
     one, four = drawing_seconds(options.model, options.rounds)
     ratios = [many / single for single, many in zip(one, four, strict=True)]
     rows += [
-        row("one picture, model loaded, seconds", one, None),
+        row("one picture, model loaded, seconds", one, 0.5),
         row("four pictures at once, seconds", four, None),
         row("four at once over one, ratio", ratios, 2.5),
     ]
