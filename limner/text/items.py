@@ -87,6 +87,8 @@ class Phrasebook:
         for lengths in self._lengths.values():
             lengths[:] = sorted(set(lengths), reverse=True)
         self.known = {word for phrase_tokens in self._entries for word in phrase_tokens}
+        # What may be misspelt: suprise is a surprise, though only a sunrise can be drawn.
+        self.spelt = self.known | lexicon.idea_words()
 
     def matches(self, words: Sequence[str], start: int) -> Iterator[tuple[int, list[Entry]]]:
         """Yield each phrase that begins at `start`, the longest first: its length and meanings."""
@@ -238,7 +240,7 @@ def _corrected(typed: list[str], book: Phrasebook, names: set[str]) -> tuple[lis
         for part in parts:
             # A word of the captions is never mended, however near it is to another.
             known = part in book.known or part in lexicon.STOPS or part in names
-            fixed = None if known else lexicon.correct(part, book.known)
+            fixed = None if known else lexicon.correct(part, book.spelt)
             words.append(fixed or part)
         # The typed word stands beside its first part, so that notes quote it once.
         said += [word, *[""] * (len(parts) - 1)]

@@ -99,6 +99,13 @@ def ideas() -> tuple[Usual, ...]:
 
 
 @cache
+def idea_words() -> frozenset[str]:
+    """Return the English words in the phrases of ideas."""
+    phrases = (phrase for usual in ideas() for phrase in usual.phrases if phrase.isascii())
+    return frozenset(word for phrase in phrases for word in phrase.split())
+
+
+@cache
 def colour_names() -> dict[str, str]:
     """Return which of eleven plain English colours a name means: CSS names, shades, Chinese."""
     return dict(tuple(line.split("\t")) for line in _lines("colours.tsv")[1:])  # type: ignore[misc]
@@ -176,9 +183,11 @@ def correct(word: str, known: Iterable[str]) -> str | None:
         slips = _slips(word, candidate, limit)
         if slips > limit or (len(word) == 3 and sorted(word) != sorted(candidate)):
             continue
-        # Of words that are as near, first those with a letter doubled or not: penguinn is one
-        # penguin. Letters are forgotten more often than added: thre is three.
-        other = _DOUBLED.sub(r"\1", candidate) != _DOUBLED.sub(r"\1", word)
+        # Of words that are as near, first those with a letter doubled or not, or with the same
+        # letters: penguinn is one penguin, hores one horse. Letters are forgotten more often than
+        # added: thre is three.
+        other = sorted(candidate) != sorted(word)
+        other = other and _DOUBLED.sub(r"\1", candidate) != _DOUBLED.sub(r"\1", word)
         rank = (slips, int(candidate[0] != word[0]), int(other), -len(candidate), candidate)
         if best is None or rank < best:
             best = rank

@@ -336,6 +336,8 @@ def test_captions_of_the_wide_world_are_drawn_as_they_are(split: str, language: 
         ("I love my dog", "a dog", ["left_out"]),
         ("autumn in the forest", "a fallen leaf in the forest", ["read_as"]),
         ("hapiness", "a smiling face", ["read_as"]),
+        ("suprise me", "a question mark", ["read_as"]),
+        ("a hores", "a horse", ["read_as"]),
         ("厨房", "一位厨师", ["read_as"]),
         ("asdkjh", "a question mark", ["nothing_known"]),
         ("二进制", "一个问号", ["nothing_known"]),
