@@ -66,7 +66,7 @@ def test_each_map_gives_the_same_logits_and_the_likeliest_codes(
         assert torch.equal(codes, wanted.argmax(-1))
         plain, found = drawn(model, torch.tensor([[label + 1]]), TokenSampling(top_k=1))
         wanted = var.guided(state, vae, label, plain, 0.0, sizes)
-        assert (found - wanted).abs().max() < 2e-5
+        assert (found - wanted).abs().max() < 5e-5
         assert torch.equal(plain, wanted.argmax(-1))
 
 
