@@ -12,9 +12,8 @@ what it measures is no longer blind; nobody who wrote strangers.tsv had seen tha
 
 Columns of the table: `objects` are nouns that must be in the picture, joined by "+"; `count` and
 `colour` belong to them in this order; "|" stands between answers that are as good. `background`
-with "+" is several places, of which a picture can show one, but for a place and the night, which
-are one. `beyond` is what is asked and no picture of the model can show; `without` what must not be
-there.
+with "+" is several places, of which a picture can show one, or a place by night. `beyond` is what
+is asked and no picture of the model can show; `without` what must not be there.
 """
 
 import argparse
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import limner
-from limner.data.scenes.backgrounds import PLACES_LATER
+from limner.data.scenes.backgrounds import backgrounds
 from limner.data.scenes.words import draws_wide
 from limner.errors import LimnerError
 from limner.evaluate.resampling import wilson
@@ -36,7 +35,7 @@ from limner.images import to_tensor
 
 TABLE = Path(__file__).with_suffix(".tsv")
 MOST = 9  # objects of a kind in one picture
-BY_NIGHT = "night"
+BY_NIGHT, KNOWN = "night", frozenset(backgrounds(wide=True))
 ASPECTS = ("objects", "any", "colour", "count", "background", "told")
 HEADINGS = {
     "objects": "all objects named",
@@ -88,11 +87,9 @@ def _row(cells: Mapping[str, str]) -> Row:
     too_many = any(count.isdigit() and int(count) > MOST for count in counts)
     nothing = not objects and not places
     several = len(objects) > 1 and bool(counts)  # a pair has one of each
-    # A place and the night are one place of the wide world.
+    beyond = bool(cells["beyond"]) or too_many or nothing or several or len(places) > 1
+    # A place and the night are one place of the wide world, which shows more than one of the two.
     by_night = [f"{each} at {BY_NIGHT}" for each in places if BY_NIGHT in places]
-    by_night = [each for each in by_night if each in PLACES_LATER]
-    torn = len(places) > 1 and not by_night
-    beyond = bool(cells["beyond"]) or too_many or nothing or several or torn
     return Row(
         prompt=cells["prompt"],
         kind=cells["kind"],
@@ -100,7 +97,7 @@ def _row(cells: Mapping[str, str]) -> Row:
         objects=objects,
         counts=counts,
         colours=tuple(frozenset(filter(None, c.split("|"))) for c in cells["colour"].split("+")),
-        backgrounds=frozenset("|".join(by_night or places).split("|")) - {""},
+        backgrounds=frozenset("|".join([*places, *by_night]).split("|")) & KNOWN,
         beyond=beyond,
         without=frozenset(_parts(cells["without"])),
     )

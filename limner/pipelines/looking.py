@@ -72,13 +72,13 @@ def asked(wanted: Wanted, name: str) -> bool:
 def _shown(wanted: Wanted, seen: Sequence[tuple[Thing, str]], colours: Sequence[str]) -> float:
     """Return the share of right answers to: is it there, so often, in its colour, at its place.
 
-    Of nine things eight are nearer to right than five: where there are many some are overlooked.
+    A wrong number counts half of how near it is: where there are nine some are overlooked.
     """
     right, first = list[float](), list[Thing]()
     for name, count, colour in wanted.things:
         these = [thing for thing, said in seen if said == name]
         right += [bool(these)]
-        right += [max(0.0, 1 - abs(len(these) - count) / count) if count else len(these) > 1]
+        right += [_nearness(len(these), count) if count else len(these) > 1]
         if colour in colours:  # answer 0 is none
             right += [
                 bool(these) and all(each.names[1] - 1 == colours.index(colour) for each in these)
@@ -91,6 +91,10 @@ def _shown(wanted: Wanted, seen: Sequence[tuple[Thing, str]], colours: Sequence[
     right += [all(asked(wanted, said) for _, said in seen)]
     sure = sum(min(each.surety, each.named) for each, _ in seen) / max(len(seen), 1)
     return (sum(right) + _SURE * sure) / (len(right) + _SURE)
+
+
+def _nearness(count: int, wanted: int) -> float:
+    return 1.0 if count == wanted else max(0.0, 1 - abs(count - wanted) / wanted) / 2
 
 
 def _between(one: Thing, other: Thing) -> tuple[float, float]:

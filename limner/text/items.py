@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from limner.text import lexicon
 from limner.text.words import Grammar
 
-_NAMING = {"thing", "many"}  # kinds that name a thing
+NAMING = {"thing", "many"}  # kinds that name a thing
 # What may stand between a colour and the thing that it belongs to.
-_AFTER_COLOUR = _NAMING | {"pattern", "ground", "size", "colour", "bare"}
+_AFTER_COLOUR = NAMING | {"pattern", "ground", "size", "colour", "bare"}
 _IS = {"is", "are", "in", "是"}
 PAIR_ZH = "对"  # a measure word of two
 _MODIFIERS = {"number", "size", "colour", "classifier"}
@@ -24,8 +24,8 @@ _MODIFIERS = {"number", "size", "colour", "classifier"}
 # preferred, long phrases to short ones, and almost anything to a word that means nothing.
 _EXACT, _USUAL, _PLAIN, _UNKNOWN = 1.0, 1.1, 1.2, 10.0
 _WORD = 1.3  # a Chinese word that is none of those: 微信 rather than a letter
-_LETTERS = re.compile(r"[A-Za-z]+")
 _LONGEST = 4  # characters of such a word
+_LETTERS = re.compile(r"[A-Za-z]+")
 _NAMED = 0.01  # a brown panda rather than a brown bear and a cat (棕熊猫)
 
 
@@ -114,7 +114,7 @@ class Phrasebook:
                     best[at] = (cost, length, [])
             for length, entries in self.matches(words, at):
                 cost = best[at + length][0] + (_EXACT if entries[0].exact else _USUAL)
-                cost += _NAMED if entries[0].kind in _NAMING else 0.0
+                cost += _NAMED if entries[0].kind in NAMING else 0.0
                 if cost < best[at][0]:
                     best[at] = (cost, length, entries)
         # The cheapest phrase of each place, one after the other, is the cheapest way.
@@ -137,16 +137,16 @@ class Phrasebook:
 
     def _is_modified(self, words: tuple[str, ...], entry: Entry) -> bool:
         """Say whether a usual phrase is a colour, size or number before a name ("red apple")."""
-        return entry.kind in _NAMING and any(
+        return entry.kind in NAMING and any(
             {known.kind for known in self._entries.get(words[:cut], ())} & _MODIFIERS
-            and any(known.kind in _NAMING for known in self._entries.get(words[cut:], ()))
+            and any(known.kind in NAMING for known in self._entries.get(words[cut:], ()))
             for cut in range(1, len(words))
         )
 
     def _is_named(self, words: tuple[str, ...], entry: Entry) -> bool:
         """Say whether captions named a thing by a phrase that usually means another: "geese"."""
         known = (each.kind for each in self._entries.get(words, ()) if each.exact)
-        return entry.kind in _NAMING and any(kind in _NAMING for kind in known)
+        return entry.kind in NAMING and any(kind in NAMING for kind in known)
 
     def _add(self, words: tuple[str, ...], entry: Entry) -> None:
         """Keep what a phrase means; what captions used comes first, and a kind once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from limner.text.items import PAIR_ZH, Item
+from limner.text.items import NAMING, PAIR_ZH, Item
 from limner.text.notes import Note
 from limner.text.unwanted import PLACES, without_negated, without_parts
 from limner.text.words import Grammar
@@ -21,9 +21,6 @@ _IS = {"是", "有"}
 _UPON = {"on", "onto", "upon", "against", "over"}  # of a colour: it is the background's
 _ARTICLES = {"a", "an", "the"}
 _DESCRIBED = ("thing", "many", "colour", "size", "number", "unknown", "pattern", "ground", "bare")
-
-
-_NAMES = ("thing", "many")
 
 
 @dataclass(frozen=True)
@@ -198,14 +195,10 @@ def _gather(items: Sequence[Item], found: Understood, world: World) -> list[tupl
                     found.left_out.append(item.said)
             else:
                 waiting[item.kind] = item
-        elif (
-            item.kind in _NAMES
-            and index
-            and items[index - 1].kind in _NAMES
-            and (items[index - 1].name == item.name)
-        ):
-            continue  # "a puppy dog" is one
-        elif item.kind in _NAMES:
+        elif item.kind in NAMING:
+            before = items[index - 1] if index else None
+            if before and before.kind in NAMING and before.name == item.name:
+                continue  # "a puppy dog" is one
             thing = _thing(item, waiting)
             if in_pairs and thing.count and thing.name not in world.pairs:  # 一对猫
                 thing = replace(thing, count=2 * thing.count)

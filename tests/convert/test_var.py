@@ -57,7 +57,11 @@ def test_each_map_gives_the_same_logits_and_the_likeliest_codes(
 ) -> None:
     model = limner.load(place / ("512" if sizes.shared else "out"))
     assert model.defaults.guidance_schedule == "ramp" and model.defaults.top_k == 900
-    state, vae = var.random_transformer(sizes), var.random_vae(sizes)
+    # The reference is exact: what is left is the rounding of the import alone.
+    state, vae = (
+        {name: v.double() if v.is_floating_point() else v for name, v in each.items()}
+        for each in (var.random_transformer(sizes), var.random_vae(sizes))
+    )
     greedy = TokenSampling(top_k=1, guidance=4.0, guidance_schedule="ramp")
     for label in range(3):
         codes, found = drawn(model, torch.tensor([[label + 1]]), greedy)
@@ -66,7 +70,7 @@ def test_each_map_gives_the_same_logits_and_the_likeliest_codes(
         assert torch.equal(codes, wanted.argmax(-1))
         plain, found = drawn(model, torch.tensor([[label + 1]]), TokenSampling(top_k=1))
         wanted = var.guided(state, vae, label, plain, 0.0, sizes)
-        assert (found - wanted).abs().max() < 5e-5
+        assert (found - wanted).abs().max() < 2e-5
         assert torch.equal(plain, wanted.argmax(-1))
 
 
